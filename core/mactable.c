@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mactable.h"
+
+enum {
+	ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
+	SWEEP_EPOCHS =
+		64, /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
+};
+
+static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line");
+
+#define MAC_MASK 0xffffffffffff0000ULL
+
+static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
+{
+	return mac | (epoch & 0xff) << 8 | port;
+}
+
+/* Epochs since the entry was last seen, as far as 8 bits tell. */
+static uint32_t entry_age(uint64_t entry, uint64_t epoch)
+{
+	return (uint8_t)(epoch - (entry >> 8));
+}
+
+int nm_mactable_init(struct nm_mactable *t)
+{
+	t->entries = os_zalloc(ENTRIES * sizeof(uint64_t));
+	if (!t->entries)
+		return -ENOMEM;
+	os_random(t->key, sizeof(t->key));
+	t->swept = nm_mac_epoch(os_time_s());
+	return 0;
+}
+
+void nm_mactable_destroy(struct nm_mactable *t)
+{
+	os_free(t->entries);
+	t->entries = NULL;
+}
+
+uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t mac, uint64_t epoch)
+{
+	const uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
+
+	for (int i = 0; i < NM_MAC_WAYS; i++) {
+		uint64_t entry = OS_LOAD(&bucket[i]);
+
+		if ((entry & MAC_MASK) == mac && entry != 0)
+			return entry_age(entry, epoch) <= NM_MAC_AGE ? entry & 0xff : NM_MAC_NONE;
+	}
+	return NM_MAC_NONE;
+}
+
+/*
+ * Learning sweeps every SWEEP_EPOCHS, so nothing was learnt later than that after the last
+ * sweep: after a longer pause all entries are too old, whatever their 8 bits say.
+ */
+static void sweep(struct nm_mactable *t, uint64_t epoch)
+{
+	bool all = epoch - OS_LOAD(&t->swept) > SWEEP_EPOCHS + NM_MAC_AGE;
+
+	OS_STORE(&t->swept, epoch);
+	for (size_t i = 0; i < ENTRIES; i++) {
+		uint64_t entry = OS_LOAD(&t->entries[i]);
+
+		if (entry != 0 && (all || entry_age(entry, epoch) > NM_MAC_AGE))
+			OS_STORE(&t->entries[i], 0);
+	}
+}
+
+void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
+{
+	uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
+	uint64_t new_entry = make_entry(mac, port, epoch);
+	uint64_t *oldest = bucket;
+	uint32_t oldest_age = 0;
+
+	if (unlikely(epoch - OS_LOAD(&t->swept) >= SWEEP_EPOCHS))
+		sweep(t, epoch);
+	for (int i = 0; i < NM_MAC_WAYS; i++) {
+		uint64_t entry = OS_LOAD(&bucket[i]);
+		uint32_t age = entry == 0 ? 256 : entry_age(entry, epoch);
+
+		if ((entry & MAC_MASK) == mac && entry != 0) {
+			if (entry !=
+				new_entry) /* no write for an address that is known and fresh */
+				OS_STORE(&bucket[i], new_entry);
+			return;
+		}
+		if (age > oldest_age) {
+			oldest_age = age;
+			oldest = &bucket[i];
+		}
+	}
+	OS_STORE(oldest, new_entry);
+}
+
+void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
+{
+	for (size_t i = 0; i < ENTRIES; i++) {
+		uint64_t entry = OS_LOAD(&t->entries[i]);
+
+		if (entry != 0 && (entry & 0xff) == port)
+			OS_STORE(&t->entries[i], 0);
+	}
+}
+
+uint32_t nm_mactable_count(const struct nm_mactable *t, uint64_t epoch)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < ENTRIES; i++) {
+		uint64_t entry = OS_LOAD(&t->entries[i]);
+
+		if (entry != 0 && entry_age(entry, epoch) <= NM_MAC_AGE)
+			count++;
+	}
+	return count;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * names.h - what may stand in nr_name of a request, taken apart.
+ *
+ *      NAME           a NIC, a persistent port, …     1 to 63 bytes, printable, no space, no /
+ *      valeID:PORT    port of a switch                ID: 0 or more of A-Z a-z 0-9 _
+ *                                                     PORT: 1 or more of A-Z a-z 0-9 _ . -
+ *      BASE{PIPE      master end of a pipe of BASE    PIPE: 1 or more of A-Z a-z 0-9 _
+ *      BASE}PIPE      slave end
+ *
+ * The suffixes that users write behind a name (-N, ^, /x, @…) are not part of
+ * nr_name: portspec.h takes them off and turns them into fields of the request.
+ *
+ * Thread safety: pure functions.
+ */
+#ifndef CORE_NAMES_H
+#define CORE_NAMES_H
+
+#include "os.h"
+#include <net/netmap.h>
+
+enum nm_name_kind { NM_NAME_PLAIN, NM_NAME_VALE };
+enum nm_pipe_end { NM_PIPE_NONE, NM_PIPE_MASTER, NM_PIPE_SLAVE };
+
+struct nm_name {
+	enum nm_name_kind kind;
+	enum nm_pipe_end pipe;
+	char base[NETMAP_REQ_IFNAMSIZ];    /* the name without the pipe part */
+	char vale[NETMAP_REQ_IFNAMSIZ];    /* "valeID", empty unless NM_NAME_VALE */
+	char port[NETMAP_REQ_IFNAMSIZ];    /* "PORT", empty unless NM_NAME_VALE */
+	char pipe_id[NETMAP_REQ_IFNAMSIZ]; /* empty unless pipe */
+};
+
+/* `name` need not end with 0 within NETMAP_REQ_IFNAMSIZ bytes (then it is an error). 0, or
+ * -EINVAL with one line in err. */
+int nm_name_parse(const char *name, struct nm_name *out, char *err, size_t err_size);
+
+#endif

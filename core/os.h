@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * os.h - everything that the core needs from the system it lives in.
+ *
+ * The core is compiled twice from the same files: into netmap.ko and into user
+ * space (netmapd, libnetmap, the unit tests). It includes no system header and
+ * has no #ifdef on where it is. What differs is behind this file: each home has
+ * one directory on its include path with an `os_home.h` (linux/ for the module,
+ * netmapd/ for user space) that defines the types and the inline functions
+ * listed below, and one os.c with the rest.
+ *
+ * os_home.h must provide:
+ *   types       uint8_t … uint64_t, int32_t, bool, size_t, uintptr_t, NULL, va_list,
+ *               offsetof, static_assert, positive errno constants (EINVAL, …)
+ *   strings     memcpy, memset, memcmp, strlen, strnlen, strcmp, strncmp
+ *   compiler    likely(x), unlikely(x), os_prefetch(addr), os_printf_like(fmt, first)
+ *   struct os_mutex    sleeping lock: os_mutex_init/_destroy/_lock/_unlock
+ *   struct os_spin     short lock, never held across a sleep: os_spin_init/_lock/_unlock.
+ *                      In the kernel it also keeps soft interrupts out.
+ *   struct os_rwlock   many readers or one writer; readers are forwarding threads and
+ *                      don't sleep: os_rwlock_init/_destroy, os_read_lock/_unlock,
+ *                      os_write_lock/_unlock. A waiting writer is not starved.
+ *   struct os_wakeup   whoever waits for a ring: os_wakeup_init/_destroy/_signal.
+ *                      os_wakeup_signal() may be called from any thread, under an os_spin
+ *                      or a read lock, and is cheap when nobody sleeps.
+ *   memory order       OS_LOAD(p), OS_STORE(p, v): one access, never torn or repeated
+ *                      OS_LOAD_ACQUIRE(p), OS_STORE_RELEASE(p, v)
+ *                      os_mb(): full barrier; os_rmb(), os_wmb()
+ *   os_time_s()        seconds of a monotonic clock, cheap and coarse
+ *
+ * Thread safety: as said for each.
+ */
+#ifndef CORE_OS_H
+#define CORE_OS_H
+
+#include "os_home.h"
+
+/* Memory for control structures: zeroed, suitably aligned for a cache line; NULL when there is
+ * none. May sleep. os_free(NULL) is allowed. */
+void *os_zalloc(size_t bytes);
+void os_free(void *mem);
+
+/*
+ * Memory of a region: `bytes` of zeroed, page-aligned memory that can be mapped into
+ * applications; the home keeps what it needs for that (a memfd, pages) in its struct os_mem.
+ * Pages are committed when first touched where the home can do that.
+ * os_mem_alloc() returns NULL when there is not enough. os_mem_free(NULL) is allowed.
+ */
+struct os_mem;
+struct os_mem *os_mem_alloc(uint64_t bytes);
+void os_mem_free(struct os_mem *mem);
+void *os_mem_addr(const struct os_mem *mem);
+
+/* Fills buf with random bytes that an outsider can't guess. */
+void os_random(void *buf, size_t bytes);
+
+/* As vsnprintf: always ends buf with 0; returns the length that was wanted. */
+int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap);
+
+enum os_log_level { OS_LOG_ERR, OS_LOG_WARN, OS_LOG_INFO, OS_LOG_DEBUG };
+
+/* One line to the log of the home, without a newline in fmt. Rate-limited by the home, for a
+ * guest may cause it at will. Any context. */
+void os_log(enum os_log_level level, const char *fmt, ...) os_printf_like(2, 3);
+
+/* As snprintf; defined in core/util.c over os_vsnprintf. */
+int os_snprintf(char *buf, size_t bytes, const char *fmt, ...) os_printf_like(3, 4);
+
+#endif

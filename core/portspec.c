@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "portspec.h"
+#include "names.h"
+
+/* A part of the text, not ended by 0. */
+struct span {
+	const char *s;
+	size_t len;
+};
+
+/* Where errors go. */
+struct report {
+	char *err;
+	size_t size;
+};
+
+enum { MAX_16 = 0xffff };
+#define MAX_32 0xffffffffu
+#define MAX_64 (~(uint64_t)0)
+
+#define FAIL(r, ...) (os_snprintf((r)->err, (r)->size, __VA_ARGS__), -EINVAL)
+/* For %.*s: no more of a user's text than fits a line. */
+#define SPAN(x) (int)((x).len < 80 ? (x).len : 80), (x).s
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_one_of(char c, const char *set)
+{
+	for (; *set; set++)
+		if (*set == c)
+			return true;
+	return false;
+}
+
+/* Bytes of s up to one of the characters of stop, or to the end. */
+static size_t length_until(const char *s, const char *stop)
+{
+	size_t n = 0;
+
+	while (s[n] && !is_one_of(s[n], stop))
+		n++;
+	return n;
+}
+
+static bool span_is(struct span x, const char *word)
+{
+	return x.len == strlen(word) && memcmp(x.s, word, x.len) == 0;
+}
+
+/* Cuts x at the first c: x keeps what is before it, the rest is returned (empty if no c). */
+static struct span span_cut(struct span *x, char c)
+{
+	struct span rest = {.s = x->s + x->len, .len = 0};
+	size_t i;
+
+	for (i = 0; i < x->len; i++) {
+		if (x->s[i] != c)
+			continue;
+		rest.s = x->s + i + 1;
+		rest.len = x->len - i - 1;
+		x->len = i;
+		break;
+	}
+	return rest;
+}
+
+/* A decimal number, all of x, in min..max. `what` is for the error. */
+static int span_number(struct span x, uint64_t min, uint64_t max, const char *what, uint64_t *value,
+	struct report *r)
+{
+	uint64_t v = 0;
+	size_t i;
+
+	for (i = 0; i < x.len; i++) {
+		if (!is_digit(x.s[i]))
+			break;
+		if (v > (max - (uint64_t)(x.s[i] - '0')) / 10)
+			return FAIL(r, "%s %.*s is too large, at most %llu is possible", what,
+				SPAN(x), (unsigned long long)max);
+		v = v * 10 + (uint64_t)(x.s[i] - '0');
+	}
+	if (i < x.len || !x.len)
+		return FAIL(r, "%s '%.*s' is not a number", what, SPAN(x));
+	if (v < min)
+		return FAIL(r, "%s %.*s is too small, at least %llu is needed", what, SPAN(x),
+			(unsigned long long)min);
+	*value = v;
+	return 0;
+}
+
+/* ---- the name ------------------------------------------------------------------------- */
+
+/* Bytes at the start of s that may stand in the id of a switch or of a pipe. */
+static size_t id_length(const char *s)
+{
+	size_t n = 0;
+
+	while (is_digit(s[n]) || (s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') ||
+		s[n] == '_')
+		n++;
+	return n;
+}
+
+/* Takes "netmap:" off; leaves "valeID:" on. */
+static int take_prefix(const char **p, struct report *r)
+{
+	if (strncmp(*p, "netmap:", 7) == 0) {
+		*p += 7;
+		return 0;
+	}
+	if (strncmp(*p, "vale", 4) != 0)
+		return FAIL(r, "a port name begins with netmap: or vale");
+	if ((*p)[id_length(*p)] != ':')
+		return FAIL(
+			r, "a port of a switch is written valeID:PORT, ID of letters, digits, _");
+	return 0;
+}
+
+/* Bytes of the name at s when a trailing -N is the number of a ring. */
+static size_t name_length(const char *s, const struct nm_portspec_env *env)
+{
+	size_t len = length_until(s, "^*/@"), i = len;
+	char whole[NETMAP_REQ_IFNAMSIZ];
+
+	while (i > 0 && is_digit(s[i - 1]))
+		i--;
+	if (i == len || i < 2 || s[i - 1] != '-')
+		return len;
+	if (env && env->exists && len < sizeof(whole)) {
+		memcpy(whole, s, len);
+		whole[len] = '\0';
+		if (env->exists(env->arg, whole))
+			return len;
+	}
+	return i - 1;
+}
+
+/* Copies the name and has it checked by names.h. */
+static int store_name(struct span x, char out[NETMAP_REQ_IFNAMSIZ], struct report *r)
+{
+	struct nm_name parts;
+
+	if (x.len >= NETMAP_REQ_IFNAMSIZ)
+		return FAIL(r, "the name has %u bytes, at most %d are possible",
+			(unsigned int)x.len, NETMAP_REQ_IFNAMSIZ - 1);
+	memset(out, 0, NETMAP_REQ_IFNAMSIZ);
+	memcpy(out, x.s, x.len);
+	return nm_name_parse(out, &parts, r->err, r->size);
+}
+
+int nm_portspec_name(const char **p, const struct nm_portspec_env *env, struct nm_portspec *out,
+	char *err, size_t err_size)
+{
+	struct report r = {.err = err, .size = err_size};
+	const char *s = *p;
+	struct span name;
+	int ret;
+
+	ret = take_prefix(&s, &r);
+	if (ret)
+		return ret;
+	name.s = s;
+	name.len = name_length(s, env);
+	ret = store_name(name, out->name, &r);
+	if (ret)
+		return ret;
+	*p = s + name.len;
+	return 0;
+}
+
+/* ---- rings and flags ------------------------------------------------------------------ */
+
+/* Digits at *p, as the number of a ring. */
+static int take_ring_number(const char **p, struct nmreq_register *reg, struct report *r)
+{
+	struct span x = {.s = *p, .len = 0};
+	uint64_t v;
+	int ret;
+
+	while (is_digit(x.s[x.len]))
+		x.len++;
+	ret = span_number(x, 0, MAX_16, "ring number", &v, r);
+	if (ret)
+		return ret;
+	reg->nr_ringid = (uint16_t)v;
+	*p += x.len;
+	return 0;
+}
+
+static int take_rings(const char **p, struct nmreq_register *reg, struct report *r)
+{
+	switch (**p) {
+	case '*':
+		reg->nr_mode = NR_REG_NIC_SW;
+		(*p)++;
+		return 0;
+	case '-':
+		reg->nr_mode = NR_REG_ONE_NIC;
+		(*p)++;
+		return take_ring_number(p, reg, r);
+	case '^':
+		reg->nr_mode = NR_REG_SW;
+		(*p)++;
+		if (!is_digit(**p))
+			return 0;
+		reg->nr_mode = NR_REG_ONE_SW;
+		return take_ring_number(p, reg, r);
+	default:
+		reg->nr_mode = NR_REG_ALL_NIC;
+		return 0;
+	}
+}
+
+static int take_flags(const char **p, struct nmreq_register *reg, struct report *r)
+{
+	const uint64_t both = NR_MONITOR_TX | NR_MONITOR_RX;
+	const uint64_t only = NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY;
+	uint64_t flags = 0;
+
+	for (; **p && **p != '@'; (*p)++) {
+		switch (**p) {
+		case 'x':
+			flags |= NR_EXCLUSIVE;
+			break;
+		case 't':
+			flags |= NR_MONITOR_TX;
+			break;
+		case 'r':
+			flags |= NR_MONITOR_RX;
+			break;
+		case 'z':
+			flags |= NR_ZCOPY_MON;
+			break;
+		case 'T':
+			flags |= NR_TX_RINGS_ONLY;
+			break;
+		case 'R':
+			flags |= NR_RX_RINGS_ONLY;
+			break;
+		default:
+			return FAIL(r, "unknown flag '%c' behind /, known are x t r z T R", **p);
+		}
+	}
+	if (!flags)
+		return FAIL(r, "no flag behind /, known are x t r z T R");
+	if ((flags & only) == only)
+		return FAIL(
+			r, "the flags T (tx rings only) and R (rx rings only) exclude each other");
+	if ((flags & NR_ZCOPY_MON) && !(flags & both))
+		flags |= both;
+	reg->nr_flags |= flags;
+	return 0;
+}
+
+int nm_portspec_rings(const char **p, struct nm_portspec *out, char *err, size_t err_size)
+{
+	struct report r = {.err = err, .size = err_size};
+	const char *s = *p;
+	int ret;
+
+	ret = take_rings(&s, &out->reg, &r);
+	if (!ret && *s == '/') {
+		s++;
+		ret = take_flags(&s, &out->reg, &r);
+	}
+	if (!ret && *s && *s != '@') {
+		struct span rest = {.s = s, .len = strlen(s)};
+
+		ret = FAIL(&r, "unknown suffix '%.*s'", SPAN(rest));
+	}
+	if (ret)
+		return ret;
+	*p = s;
+	return 0;
+}
+
+/* ---- options -------------------------------------------------------------------------- */
+
+/* A key of an option: its number goes to one or two members, all of them unsigned. */
+struct key {
+	const char *name;
+	uint64_t max;
+	unsigned int bytes; /* of the member */
+	size_t offset[2];   /* in struct nm_portspec; 0: no second one */
+};
+
+#define REG(member)    offsetof(struct nm_portspec, reg.member)
+#define EXTMEM(member) offsetof(struct nm_portspec, extmem.member)
+
+static const struct key conf_keys[] = {
+	{"rings", MAX_16, 2, {REG(nr_tx_rings), REG(nr_rx_rings)}},
+	{"tx-rings", MAX_16, 2, {REG(nr_tx_rings)}},
+	{"rx-rings", MAX_16, 2, {REG(nr_rx_rings)}},
+	{"host-rings", MAX_16, 2, {REG(nr_host_tx_rings), REG(nr_host_rx_rings)}},
+	{"host-tx-rings", MAX_16, 2, {REG(nr_host_tx_rings)}},
+	{"host-rx-rings", MAX_16, 2, {REG(nr_host_rx_rings)}},
+	{"slots", MAX_32, 4, {REG(nr_tx_slots), REG(nr_rx_slots)}},
+	{"tx-slots", MAX_32, 4, {REG(nr_tx_slots)}},
+	{"rx-slots", MAX_32, 4, {REG(nr_rx_slots)}},
+	{NULL, 0, 0, {0}},
+};
+
+static const struct key extmem_keys[] = {
+	{"if-num", MAX_32, 4, {EXTMEM(nr_if_pool_objtotal)}},
+	{"if-size", MAX_32, 4, {EXTMEM(nr_if_pool_objsize)}},
+	{"ring-num", MAX_32, 4, {EXTMEM(nr_ring_pool_objtotal)}},
+	{"ring-size", MAX_32, 4, {EXTMEM(nr_ring_pool_objsize)}},
+	{"buf-num", MAX_32, 4, {EXTMEM(nr_buf_pool_objtotal)}},
+	{"buf-size", MAX_32, 4, {EXTMEM(nr_buf_pool_objsize)}},
+	{NULL, 0, 0, {0}},
+};
+
+static const struct key offset_keys[] = {
+	{"initial", MAX_64, 8, {offsetof(struct nm_portspec, offset.initial)}},
+	{"bits", 64, 4, {offsetof(struct nm_portspec, offset.bits)}},
+	{NULL, 0, 0, {0}},
+};
+
+static void store(struct nm_portspec *out, size_t offset, unsigned int bytes, uint64_t value)
+{
+	uint16_t v16 = (uint16_t)value;
+	uint32_t v32 = (uint32_t)value;
+	char *to = (char *)out + offset;
+
+	if (bytes == 2)
+		memcpy(to, &v16, 2);
+	else if (bytes == 4)
+		memcpy(to, &v32, 4);
+	else
+		memcpy(to, &value, 8);
+}
+
+/* key=value of an option. */
+static int set_key(const char *option, const struct key *keys, struct span name, struct span value,
+	struct nm_portspec *out, struct report *r)
+{
+	const struct key *k = keys;
+	uint64_t v;
+	int ret;
+
+	while (k->name && !span_is(name, k->name))
+		k++;
+	if (!k->name)
+		return FAIL(r, "unknown key '%.*s' of @%s", SPAN(name), option);
+	/* Counts and sizes of 0 mean nothing; an offset of 0 does. */
+	ret = span_number(value, keys == offset_keys ? 0 : 1, k->max, k->name, &v, r);
+	if (ret)
+		return ret;
+	store(out, k->offset[0], k->bytes, v);
+	if (k->offset[1])
+		store(out, k->offset[1], k->bytes, v);
+	return 0;
+}
+
+/* K=V,K=V,… */
+static int set_keys(const char *option, const struct key *keys, struct span list,
+	struct nm_portspec *out, struct report *r)
+{
+	int ret;
+
+	if (!list.len || list.s[list.len - 1] == ',')
+		return FAIL(r, "@%s: needs key=value, separated by commas", option);
+	while (list.len) {
+		struct span name = list, value;
+
+		list = span_cut(&name, ',');
+		value = span_cut(&name, '=');
+		if (keys == extmem_keys && span_is(name, "file")) {
+			if (!value.len || value.len >= sizeof(out->extmem_file))
+				return FAIL(r, "@extmem:file= needs a path of 1 to %d bytes",
+					NM_PORTSPEC_FILE - 1);
+			memcpy(out->extmem_file, value.s, value.len);
+			out->extmem_file[value.len] = '\0';
+			continue;
+		}
+		ret = set_key(option, keys, name, value, out, r);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int set_share(struct span value, struct nm_portspec *out, struct report *r)
+{
+	/* A span is not ended by 0, and take_prefix() wants a string. */
+	char text[NETMAP_REQ_IFNAMSIZ + 8];
+	const char *p = text;
+	struct span name;
+	int ret;
+
+	if (!value.len || value.len >= sizeof(text))
+		return FAIL(r, "@share= needs the name of a port, as netmap:NAME or valeID:PORT");
+	memcpy(text, value.s, value.len);
+	text[value.len] = '\0';
+	/* The name may stand alone. */
+	if (strncmp(p, "netmap:", 7) == 0 || strncmp(p, "vale", 4) == 0) {
+		ret = take_prefix(&p, r);
+		if (ret)
+			return ret;
+	}
+	name.s = p;
+	name.len = strlen(p);
+	return store_name(name, out->share, r);
+}
+
+/* One option, without its @. */
+static int take_option(struct span x, struct nm_portspec *out, struct report *r)
+{
+	struct span head = x, tail = span_cut(&head, ':'), key = x, value = span_cut(&key, '=');
+	uint32_t bit = 0;
+	uint64_t id = 0;
+	int ret;
+
+	if (x.len && is_digit(x.s[0])) {
+		bit = NM_SPEC_MEM_ID;
+		ret = span_number(x, 1, MAX_16, "region id", &id, r);
+		out->reg.nr_mem_id = (uint16_t)id;
+	} else if (span_is(key, "share")) {
+		bit = NM_SPEC_SHARE;
+		ret = set_share(value, out, r);
+	} else if (span_is(head, "conf")) {
+		bit = NM_SPEC_CONF;
+		ret = set_keys("conf", conf_keys, tail, out, r);
+	} else if (span_is(head, "extmem")) {
+		bit = NM_SPEC_EXTMEM;
+		ret = set_keys("extmem", extmem_keys, tail, out, r);
+	} else if (span_is(head, "offset")) {
+		bit = NM_SPEC_OFFSET;
+		ret = set_keys("offset", offset_keys, tail, out, r);
+	} else {
+		return FAIL(r,
+			"unknown option '@%.*s', known are @ID @share= @conf: @extmem: @offset:",
+			SPAN(x));
+	}
+	if (ret)
+		return ret;
+	if (out->given & bit)
+		return FAIL(r, "the option @%s is given twice", nm_portspec_option_name(bit));
+	out->given |= bit;
+	return 0;
+}
+
+int nm_portspec_options(const char **p, struct nm_portspec *out, char *err, size_t err_size)
+{
+	struct report r = {.err = err, .size = err_size};
+	const char *s = *p;
+	int ret;
+
+	while (*s == '@') {
+		struct span x = {.s = s + 1, .len = length_until(s + 1, "@")};
+
+		ret = take_option(x, out, &r);
+		if (ret)
+			return ret;
+		s = x.s + x.len;
+	}
+	if (*s) {
+		struct span rest = {.s = s, .len = strlen(s)};
+
+		return FAIL(&r, "unknown suffix '%.*s'", SPAN(rest));
+	}
+	if ((out->given & NM_SPEC_MEM_ID) && (out->given & NM_SPEC_SHARE))
+		return FAIL(&r, "@ID and @share= both say which region to use");
+	if ((out->given & NM_SPEC_EXTMEM) && !out->extmem_file[0])
+		return FAIL(&r, "@extmem: needs file=PATH");
+	*p = s;
+	return 0;
+}
+
+int nm_portspec_parse(const char *text, const struct nm_portspec_env *env, struct nm_portspec *out,
+	char *err, size_t err_size)
+{
+	char why[NM_PORTSPEC_ERR];
+	const char *p = text;
+	int ret;
+
+	memset(out, 0, sizeof(*out));
+	ret = nm_portspec_name(&p, env, out, why, sizeof(why));
+	if (!ret)
+		ret = nm_portspec_rings(&p, out, why, sizeof(why));
+	if (!ret)
+		ret = nm_portspec_options(&p, out, why, sizeof(why));
+	if (ret)
+		os_snprintf(err, err_size, "%.80s: %s", text, why);
+	return ret;
+}
+
+const char *nm_portspec_option_name(enum nm_portspec_option option)
+{
+	switch (option) {
+	case NM_SPEC_MEM_ID:
+		return "ID";
+	case NM_SPEC_SHARE:
+		return "share";
+	case NM_SPEC_CONF:
+		return "conf";
+	case NM_SPEC_EXTMEM:
+		return "extmem";
+	case NM_SPEC_OFFSET:
+		return "offset";
+	}
+	return NULL;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "region.h"
+#include "port.h"
+
+enum {
+	IF_SIZE_MIN = 256, /* netmap_if with the ring offsets of a small port */
+	OBJECT_SIZE_MAX = 1 << 20,
+	OBJECTS_MAX = NM_BUFS_MAX,
+};
+
+const char *nm_pool_name(enum nm_pool pool)
+{
+	static const char *const names[NM_POOLS] = {"netmap_if", "ring", "buffer"};
+
+	return pool < NM_POOLS ? names[pool] : "?";
+}
+
+static uint64_t round_up(uint64_t value, uint64_t to)
+{
+	return (value + to - 1) / to * to;
+}
+
+static bool params_valid(const struct nm_region_params *params, char *err, size_t err_size)
+{
+	static const uint32_t size_min[NM_POOLS] = {
+		IF_SIZE_MIN, sizeof(struct netmap_ring), NM_BUF_SIZE_MIN};
+	static const uint32_t size_max[NM_POOLS] = {
+		OBJECT_SIZE_MAX, OBJECT_SIZE_MAX, NM_BUF_SIZE_MAX};
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		uint32_t count_min = i == NM_POOL_BUF ? NM_BUFS_RESERVED + 1 : 1;
+
+		if (params->count[i] < count_min || params->count[i] > OBJECTS_MAX) {
+			os_snprintf(err, err_size, "%s pool: %u objects; %u to %u are possible",
+				nm_pool_name(i), params->count[i], count_min, OBJECTS_MAX);
+			return false;
+		}
+		if (params->size[i] < size_min[i] || params->size[i] > size_max[i]) {
+			os_snprintf(err, err_size,
+				"%s pool: objects of %u bytes; %u to %u are possible",
+				nm_pool_name(i), params->size[i], size_min[i], size_max[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+uint64_t nm_region_layout(const struct nm_region_params *params,
+	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size)
+{
+	uint64_t offset = 0, size = 4096;
+
+	if (!params_valid(params, err, err_size))
+		return 0;
+	for (int i = 0; i < NM_POOLS; i++) {
+		pool[i].offset = offset;
+		pool[i].count = params->count[i];
+		pool[i].size = (uint32_t)round_up(params->size[i], 64);
+		offset = round_up(offset + (uint64_t)pool[i].count * pool[i].size, 4096);
+	}
+	while (size < offset)
+		size *= 2;
+	return size;
+}
+
+static uint16_t free_id(struct nm_core *core)
+{
+	for (uint32_t id = NM_REGION_SHARED_ID + 1; id < 0xffff; id++)
+		if (!nm_region_find(core, (uint16_t)id))
+			return (uint16_t)id;
+	return 0;
+}
+
+static void free_region(struct nm_region *region)
+{
+	for (int i = 0; i < NM_POOLS; i++) {
+		os_free(region->owner[i]);
+		os_free(region->free[i]);
+	}
+	os_mem_free(region->mem);
+	os_free(region);
+}
+
+/* Private maps of one pool; the lowest index is given out first. */
+static int init_pool(struct nm_region *region, enum nm_pool pool)
+{
+	uint32_t count = region->pool[pool].count;
+	uint32_t reserved = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0;
+
+	region->owner[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
+	region->free[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
+	if (!region->owner[pool] || !region->free[pool])
+		return -ENOMEM;
+	for (uint32_t i = count; i-- > reserved;)
+		region->free[pool][region->free_count[pool]++] = i;
+	return 0;
+}
+
+static void link_region(struct nm_core *core, struct nm_region *region)
+{
+	region->core = core;
+	region->refs = 1;
+	region->next = core->regions;
+	core->regions = region;
+}
+
+struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
+	uint16_t id, int *error, char *err, size_t err_size)
+{
+	struct nm_region *region = os_zalloc(sizeof(*region));
+
+	*error = -ENOMEM;
+	os_snprintf(err, err_size, "no memory for a region");
+	if (!region)
+		return NULL;
+	region->size = nm_region_layout(params, region->pool, err, err_size);
+	if (region->size == 0) {
+		*error = -EINVAL;
+		goto fail;
+	}
+	region->id = id ? id : free_id(core);
+	if (region->id == 0 || nm_region_find(core, region->id)) {
+		os_snprintf(err, err_size, "region %u exists already", id);
+		*error = -EEXIST;
+		goto fail;
+	}
+	for (int i = 0; i < NM_POOLS; i++)
+		if (init_pool(region, i) != 0)
+			goto fail;
+	region->mem = os_mem_alloc(region->size);
+	if (!region->mem) {
+		os_snprintf(err, err_size, "no memory for a region of %llu bytes",
+			(unsigned long long)region->size);
+		goto fail;
+	}
+	region->base = os_mem_addr(region->mem);
+	link_region(core, region);
+	*error = 0;
+	return region;
+
+fail:
+	free_region(region);
+	return NULL;
+}
+
+/* Each pool inside the region, and behind the one before it. */
+static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_t size)
+{
+	uint64_t end = 0;
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		uint64_t bytes = (uint64_t)pool[i].count * pool[i].size;
+
+		if (pool[i].offset < end || pool[i].offset > size || bytes > size - pool[i].offset)
+			return false;
+		end = pool[i].offset + bytes;
+	}
+	return pool[NM_POOL_BUF].size >= NM_BUF_SIZE_MIN &&
+	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
+}
+
+struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
+	const struct nm_pool_geometry pool[NM_POOLS], int *error, char *err, size_t err_size)
+{
+	struct nm_region *region;
+
+	*error = -EINVAL;
+	if (!geometry_valid(pool, size)) {
+		os_snprintf(err, err_size,
+			"the pools do not lie inside the %llu bytes of the region",
+			(unsigned long long)size);
+		return NULL;
+	}
+	*error = -ENOMEM;
+	region = os_zalloc(sizeof(*region));
+	if (!region)
+		return NULL;
+	region->id = free_id(core);
+	if (region->id == 0) {
+		os_free(region);
+		return NULL;
+	}
+	region->foreign = true;
+	region->base = base;
+	region->size = size;
+	memcpy(region->pool, pool, sizeof(region->pool));
+	link_region(core, region);
+	*error = 0;
+	return region;
+}
+
+struct nm_region *nm_region_find(struct nm_core *core, uint16_t id)
+{
+	struct nm_region *region = core->regions;
+
+	while (region && region->id != id)
+		region = region->next;
+	return region;
+}
+
+void nm_region_get(struct nm_region *region)
+{
+	region->refs++;
+}
+
+void nm_region_put(struct nm_region *region)
+{
+	struct nm_region **link;
+
+	if (!region || --region->refs > 0)
+		return;
+	for (link = &region->core->regions; *link != region;)
+		link = &(*link)->next;
+	*link = region->next;
+	free_region(region);
+}
+
+int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
+{
+	if (region->foreign || region->free_count[pool] == 0)
+		return -ENOMEM;
+	*index = region->free[pool][--region->free_count[pool]];
+	region->owner[pool][*index] = owner;
+	return 0;
+}
+
+int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
+{
+	if (region->foreign || owner == NM_OWNER_NONE || index >= region->pool[pool].count ||
+		region->owner[pool][index] != owner)
+		return -EINVAL;
+	region->owner[pool][index] = NM_OWNER_NONE;
+	region->free[pool][region->free_count[pool]++] = index;
+	return 0;
+}
+
+uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner)
+{
+	uint32_t freed = 0;
+
+	if (region->foreign)
+		return 0;
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		for (uint32_t i = 0; i < region->pool[pool].count; i++)
+			if (nm_region_free(region, pool, owner, i) == 0)
+				freed++;
+	return freed;
+}
+
+void nm_region_settle(
+	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count)
+{
+	uint32_t *map = region->owner[NM_POOL_BUF];
+	uint32_t total = region->pool[NM_POOL_BUF].count;
+	uint32_t abroad = NM_BUFS_RESERVED;
+	uint8_t *is_shown;
+
+	if (region->foreign || owner == NM_OWNER_NONE)
+		return;
+	is_shown = os_zalloc(total);
+	if (!is_shown)
+		return; /* then the map alone decides: safe, but exchanged buffers stay exchanged */
+	for (uint32_t i = 0; i < count; i++)
+		if (nm_region_buf_valid(region, shown[i]))
+			is_shown[shown[i]] = 1;
+	for (uint32_t i = NM_BUFS_RESERVED; i < total; i++) {
+		if (!is_shown[i] || map[i] == owner || map[i] == NM_OWNER_NONE)
+			continue;
+		while (abroad < total && (map[abroad] != owner || is_shown[abroad]))
+			abroad++;
+		if (abroad == total)
+			break; /* shows more than it can give for: not an exchange */
+		map[abroad] = map[i];
+		map[i] = owner;
+	}
+	os_free(is_shown);
+}
+
+void nm_region_info(const struct nm_region *region, struct nmreq_pools_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->nr_memsize = region->size;
+	info->nr_mem_id = region->id;
+	info->nr_if_pool_offset = region->pool[NM_POOL_IF].offset;
+	info->nr_if_pool_objtotal = region->pool[NM_POOL_IF].count;
+	info->nr_if_pool_objsize = region->pool[NM_POOL_IF].size;
+	info->nr_ring_pool_offset = region->pool[NM_POOL_RING].offset;
+	info->nr_ring_pool_objtotal = region->pool[NM_POOL_RING].count;
+	info->nr_ring_pool_objsize = region->pool[NM_POOL_RING].size;
+	info->nr_buf_pool_offset = region->pool[NM_POOL_BUF].offset;
+	info->nr_buf_pool_objtotal = region->pool[NM_POOL_BUF].count;
+	info->nr_buf_pool_objsize = region->pool[NM_POOL_BUF].size;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * region.h - memory regions: one mapping with three pools.
+ *
+ *      offset 0                                                     size
+ *      +------------------+------------------+------------------------+
+ *      | netmap_if pool   | ring pool        | buffer pool            |
+ *      | count x size     | count x size     | count x size           |
+ *      +------------------+------------------+------------------------+
+ *        buffers 0 and 1 are reserved: never allocated, never valid in a slot
+ *
+ * The whole region is mapped by those who use its ports, and they can write any
+ * byte of it. So nothing about the region is ever read back from it: geometry,
+ * free lists and the owner of each object are private. An object belongs to the
+ * port (its owner number) it was allocated for; freeing goes by that map alone.
+ *
+ * Buffers wander: an application forwards without copying by exchanging buffer
+ * indices between slots of two ports. Before a port's objects are freed,
+ * nm_region_settle() exchanges ownership accordingly, one for one, so that each
+ * port still owns as many buffers as it was given and those its slots show.
+ *
+ * A region is *foreign* when its objects are managed by somebody else: a guest's
+ * view of the region of the host. Nothing is allocated from it.
+ *
+ * Thread safety: allocation, freeing and reference counts are serialised by the
+ * core lock (port.h). Geometry is constant while a reference is held and may be
+ * read by any thread.
+ */
+#ifndef CORE_REGION_H
+#define CORE_REGION_H
+
+#include "os.h"
+#include <net/netmap.h>
+
+struct nm_core;
+
+enum nm_pool { NM_POOL_IF, NM_POOL_RING, NM_POOL_BUF, NM_POOLS };
+
+enum {
+	NM_REGION_SHARED_ID = 1, /* region of NICs and pipes */
+	NM_BUFS_RESERVED = 2,
+	NM_BUF_SIZE_MIN = 64,
+	NM_BUF_SIZE_MAX = 65536,
+	NM_BUF_SIZE_DEFAULT = 2048,
+	NM_BUFS_MAX = 1000000,
+	NM_OWNER_NONE = 0, /* free */
+};
+
+struct nm_pool_geometry {
+	uint64_t offset; /* bytes from the start of the region */
+	uint32_t count;  /* objects */
+	uint32_t size;   /* bytes of one object, a multiple of 64 */
+};
+
+/* What a region is to hold. Sizes are rounded up to 64 bytes. */
+struct nm_region_params {
+	uint32_t count[NM_POOLS];
+	uint32_t size[NM_POOLS];
+};
+
+struct nm_region {
+	struct nm_region *next; /* list of the core */
+	struct nm_core *core;
+	char *base;    /* address in this home */
+	uint64_t size; /* bytes; a power of two, as a PCI BAR must be */
+	struct nm_pool_geometry pool[NM_POOLS];
+	uint16_t id; /* nr_mem_id; unique, never 0 */
+	bool foreign;
+	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
+	uint32_t refs;
+	struct os_mem *mem;        /* NULL when foreign */
+	uint32_t *owner[NM_POOLS]; /* per object */
+	uint32_t *free[NM_POOLS];  /* stack of free indices, lowest on top at the start */
+	uint32_t free_count[NM_POOLS];
+};
+
+/* Bytes of a region with these params (a power of two) and the place of its pools. 0 when a
+ * number is out of range; err then says which. */
+uint64_t nm_region_layout(const struct nm_region_params *params,
+	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size);
+
+/*
+ * Creates a region; the caller holds one reference. id 0: any free one is taken. Returns NULL,
+ * *error (negative errno) and a text in err.
+ */
+struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
+	uint16_t id, int *error, char *err, size_t err_size);
+
+/*
+ * A foreign region: memory at base that somebody else has laid out as `pool` says. Checked:
+ * pools lie inside, do not overlap, objects are of a usable size. The memory stays the
+ * caller's and must outlive the last reference.
+ */
+struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
+	const struct nm_pool_geometry pool[NM_POOLS], int *error, char *err, size_t err_size);
+
+struct nm_region *nm_region_find(struct nm_core *core, uint16_t id); /* NULL; takes no reference */
+void nm_region_get(struct nm_region *region);
+void nm_region_put(
+	struct nm_region *region); /* frees it with the last reference; NULL is allowed */
+
+/* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
+int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index);
+
+/* Frees one object if `owner` owns it; else -EINVAL and nothing happens. */
+int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index);
+
+/* Frees all that `owner` owns. Returns the number of objects. */
+uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
+
+/*
+ * Settles ownership of buffers between `owner`, which is about to end, and the others:
+ * `shown` lists `count` buffer indices as read from its slots (any value is safe). For each
+ * valid one that belongs to another owner, that owner gets in exchange one buffer of `owner`'s
+ * that is not shown. Nobody's number of buffers changes.
+ */
+void nm_region_settle(
+	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);
+
+static inline bool nm_region_buf_valid(const struct nm_region *region, uint32_t index)
+{
+	return index >= NM_BUFS_RESERVED && index < region->pool[NM_POOL_BUF].count;
+}
+
+/* Address of an object; the index must be valid. */
+static inline void *nm_region_object(
+	const struct nm_region *region, enum nm_pool pool, uint32_t index)
+{
+	return region->base + region->pool[pool].offset + (uint64_t)index * region->pool[pool].size;
+}
+
+static inline void *nm_region_buf(const struct nm_region *region, uint32_t index)
+{
+	return nm_region_object(region, NM_POOL_BUF, index);
+}
+
+void nm_region_info(const struct nm_region *region, struct nmreq_pools_info *info);
+
+/* "netmap_if", "ring", "buffer". */
+const char *nm_pool_name(enum nm_pool pool);
+
+#endif

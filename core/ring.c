@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ring.h"
+#include "port.h"
+
+static_assert(
+	sizeof(struct nm_slot_copy) == sizeof(uint64_t), "a slot's first word is loaded at once");
+static_assert(offsetof(struct netmap_slot, ptr) == 8, "a slot's first word is loaded at once");
+
+const char *nm_drop_name(enum nm_drop cause)
+{
+	static const char *const names[NM_DROPS] = {
+		[NM_DROP_RX_FULL] = "receiver_full",
+		[NM_DROP_NO_RECEIVER] = "no_receiver",
+		[NM_DROP_BAD_BUFFER] = "bad_buffer",
+		[NM_DROP_BAD_LENGTH] = "bad_length",
+		[NM_DROP_TOO_SHORT] = "too_short",
+		[NM_DROP_INDIRECT] = "indirect",
+		[NM_DROP_FRAGMENTS] = "too_many_fragments",
+		[NM_DROP_OFFLOAD] = "offload",
+	};
+
+	return cause < NM_DROPS ? names[cause] : NULL;
+}
+
+int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
+{
+	const struct nm_port *port = ring->port;
+
+	if (unlikely(OS_LOAD(&port->dead)))
+		return -ENXIO;
+	if (unlikely(!nm_ring_move_legal(ring->head, ring->tail, head, cur, ring->num_slots))) {
+		ring->stats.bad_syncs++;
+		return -EINVAL;
+	}
+	ring->head = head;
+	ring->cur = cur;
+	ring->stats.syncs++;
+	return ring->dir == NM_TX ? port->ops->txsync(ring) : port->ops->rxsync(ring);
+}
+
+void nm_ring_reset_shared(struct nm_ring *ring)
+{
+	OS_STORE(&ring->shared->head, ring->head);
+	OS_STORE(&ring->shared->cur, ring->cur);
+	OS_STORE(&ring->shared->tail, ring->tail);
+}
+
+int nm_ring_sync_shared(struct nm_ring *ring)
+{
+	uint32_t head = OS_LOAD(&ring->shared->head);
+	uint32_t cur = OS_LOAD(&ring->shared->cur);
+	int error = nm_ring_sync(ring, head, cur);
+
+	if (unlikely(error == -EINVAL))
+		nm_ring_reset_shared(ring);
+	else
+		OS_STORE(&ring->shared->tail, ring->tail);
+	return error;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ring.h - one ring of a port: the private state behind a struct netmap_ring.
+ *
+ * The shared ring (struct netmap_ring, in a region) can be written by the
+ * application at any moment. struct nm_ring is what is believed. The caller of a
+ * sync loads head and cur once, from the shared ring or from a CSB, and passes
+ * the values; slots are loaded once each with nm_slot_load().
+ *
+ *      tx:   hwcur <= head <= cur <= tail      hwcur..head   to be sent now
+ *            (modulo num_slots)                head..tail    the application's
+ *                                              tail..hwcur   being sent
+ *      rx:   hwcur == head <= cur <= tail      head..tail    received packets
+ *                                              tail..head    netmap's, to be filled
+ *      head == tail is empty; one slot always stays unused.
+ *
+ * A sync is legal when  old head <= head <= cur <= old tail, modulo num_slots,
+ * with the tail that the application was last told.
+ *
+ * Thread safety: one thread at a time syncs a ring (the home sees to that).
+ * Producers of a VALE port's rx ring come from other threads: they hold
+ * `produce.lock`. hwcur and hwtail are the two indices that cross threads; each is
+ * stored by one side with release and loaded by the other with acquire.
+ */
+#ifndef CORE_RING_H
+#define CORE_RING_H
+
+#include "os.h"
+#include <net/netmap.h>
+
+struct nm_port;
+struct nm_region;
+
+enum nm_dir { NM_TX, NM_RX, NM_DIRS };
+
+enum {
+	NM_RINGS_MAX = 64, /* per direction; fits the CSB pages and the kick registers */
+	NM_SLOTS_MIN = 2,
+	NM_SLOTS_MAX = 16384,
+	NM_SLOTS_DEFAULT = 1024,
+	NM_CACHE_LINE = 64,
+};
+
+/* Why a packet was dropped. Each has a name: nm_drop_name(). */
+enum nm_drop {
+	NM_DROP_RX_FULL,     /* the receiver's ring has no room */
+	NM_DROP_NO_RECEIVER, /* no other port on the switch, or it has no rx ring in use */
+	NM_DROP_BAD_BUFFER,  /* buffer index out of range (tx: the sender's, rx: the receiver's) */
+	NM_DROP_BAD_LENGTH,  /* longer than the buffer */
+	NM_DROP_TOO_SHORT,   /* no room for headers */
+	NM_DROP_INDIRECT,    /* NS_INDIRECT is not served on this port */
+	NM_DROP_FRAGMENTS,   /* more than NETMAP_MAX_FRAGS slots */
+	NM_DROP_OFFLOAD,     /* asks for an offload that the receiver does not take */
+	NM_DROPS
+};
+
+/* Written by the thread that syncs (tx) or produces (rx); read by anyone, roughly. */
+struct nm_ring_stats {
+	uint64_t packets, bytes; /* taken from the ring (tx), or delivered into it (rx) */
+	uint64_t
+		copies; /* tx: deliveries tried; a unicast packet is one, a broadcast one per port */
+	uint64_t drops[NM_DROPS];
+	uint64_t syncs;
+	uint64_t bad_syncs; /* head or cur outside [old head, tail] */
+};
+
+struct nm_ring {
+	/* Constant while a client is bound. */
+	struct netmap_ring *shared;
+	struct netmap_slot *slots; /* shared->slot */
+	struct nm_region *region;
+	struct nm_port *port;
+	uint32_t num_slots;
+	uint16_t id;
+	uint8_t dir;             /* enum nm_dir */
+	bool host;               /* a host ring: number within the host rings is id - port rings */
+	uint32_t users;          /* clients bound to it */
+	bool exclusive;          /* the one client wants no other */
+	void *priv;              /* of the port kind */
+	struct os_wakeup wakeup; /* signalled on new tx room or new rx packets */
+
+	/* The application's side: written only by the thread that syncs. */
+	struct {
+		uint32_t head, cur, tail; /* as of the last good sync; tail: as last told */
+		uint32_t hwcur;           /* rx: consumer index, OS_STORE_RELEASE for producers */
+		uint32_t dropping;        /* tx: inside a packet that is being dropped */
+	} __attribute__((aligned(NM_CACHE_LINE)));
+
+	/* The other side: written by producers (rx), under the lock, or by txsync. */
+	struct {
+		uint32_t hwtail;     /* rx: producer index, OS_STORE_RELEASE for rxsync */
+		uint32_t hwcur_seen; /* producers' copy of hwcur, refreshed when it runs out */
+		struct os_spin lock;
+	} produce __attribute__((aligned(NM_CACHE_LINE)));
+
+	struct nm_ring_stats stats __attribute__((aligned(NM_CACHE_LINE)));
+} __attribute__((aligned(NM_CACHE_LINE)));
+
+/* A slot as loaded once from shared memory. */
+struct nm_slot_copy {
+	uint32_t buf_idx;
+	uint16_t len;
+	uint16_t flags;
+};
+
+static inline struct nm_slot_copy nm_slot_load(const struct netmap_slot *slot)
+{
+	struct nm_slot_copy copy;
+	uint64_t word = OS_LOAD((const uint64_t *)(const void *)slot);
+
+	memcpy(&copy, &word, sizeof(copy));
+	return copy;
+}
+
+/* Slots from a (inclusive) to b (exclusive), both < num_slots. */
+static inline uint32_t nm_ring_distance(uint32_t a, uint32_t b, uint32_t num_slots)
+{
+	return b >= a ? b - a : b + num_slots - a;
+}
+
+static inline uint32_t nm_ring_advance(uint32_t i, uint32_t n, uint32_t num_slots)
+{
+	i += n;
+	return i >= num_slots ? i - num_slots : i;
+}
+
+/*
+ * True when a sync to (head, cur) is legal after the last one. All arguments may be
+ * hostile but old_head and old_tail, which are private and < num_slots.
+ */
+static inline bool nm_ring_move_legal(
+	uint32_t old_head, uint32_t old_tail, uint32_t head, uint32_t cur, uint32_t num_slots)
+{
+	uint32_t room, to_head, to_cur;
+
+	if (unlikely(head >= num_slots || cur >= num_slots))
+		return false;
+	room = nm_ring_distance(old_head, old_tail, num_slots);
+	to_head = nm_ring_distance(old_head, head, num_slots);
+	to_cur = nm_ring_distance(old_head, cur, num_slots);
+	return to_head <= to_cur && to_cur <= room;
+}
+
+/*
+ * One sync of a ring to (head, cur), with the values as loaded, once, from the other side.
+ * 0, or -EINVAL when the move is illegal: nothing has changed then but the count of
+ * bad_syncs, and the caller either rewrites the shared ring from head, cur and tail of the
+ * private state (nm_ring_reset_shared) or stops serving the ring. -ENXIO: the port is gone.
+ * After success ring->tail is what to tell the application, ring->hwcur how far netmap is.
+ * Calls the port kind's txsync or rxsync. One thread at a time per ring.
+ */
+int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur);
+
+/* Application in the same memory: loads head and cur from the shared ring, syncs, and stores
+ * tail (and, after an illegal move, head and cur) back. As nm_ring_sync(). */
+int nm_ring_sync_shared(struct nm_ring *ring);
+
+/* Writes head, cur and tail of the private state into the shared ring. */
+void nm_ring_reset_shared(struct nm_ring *ring);
+
+/* Slots that the application may use now: tx room or rx packets, from the private state. */
+static inline uint32_t nm_ring_avail(const struct nm_ring *ring)
+{
+	return nm_ring_distance(ring->cur, ring->tail, ring->num_slots);
+}
+
+/* "receiver full", … for logs and status; NULL for an unknown number. */
+const char *nm_drop_name(enum nm_drop cause);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "serve.h"
+#include "port.h"
+
+static void tell(struct nm_serve *s)
+{
+	nm_csb_kern_store(s->ktoa, s->ring->hwcur, s->ring->tail);
+	s->told_hwcur = s->ring->hwcur;
+	s->told_hwtail = s->ring->tail;
+}
+
+void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok *atok,
+	struct nm_csb_ktoa *ktoa)
+{
+	s->ring = ring;
+	s->stopped = false;
+	OS_STORE(&atok->head, ring->head);
+	OS_STORE(&atok->cur, ring->cur);
+	nm_serve_resume(s, atok, ktoa);
+}
+
+void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	s->atok = atok;
+	s->ktoa = ktoa;
+	tell(s);
+	nm_serve_awake(s);
+}
+
+/* The other side stored nonsense: this ring is over, and nothing else is. */
+static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
+{
+	const struct nm_ring *ring = s->ring;
+
+	s->stopped = true;
+	os_log(OS_LOG_WARN,
+		"%s: %s ring %u stopped (%d): head %u cur %u are not within head %u tail %u of %u slots",
+		ring->port->name, ring->dir == NM_TX ? "tx" : "rx", ring->id, error, head, cur,
+		ring->head, ring->tail, ring->num_slots);
+	return NM_SERVE_STOPPED;
+}
+
+int nm_serve_step(struct nm_serve *s)
+{
+	struct nm_ring *ring = s->ring;
+	uint32_t head, cur, old_head = ring->head;
+	int error, result;
+
+	if (unlikely(s->stopped))
+		return NM_SERVE_STOPPED;
+	nm_csb_kern_load(s->atok, &head, &cur);
+	s->steps++;
+	/* An idle tx ring costs one load: with nothing new to send its state can't change. */
+	if (head == old_head && cur == ring->cur && ring->dir == NM_TX && ring->hwcur == head)
+		return NM_SERVE_IDLE;
+	error = nm_ring_sync(ring, head, cur);
+	if (unlikely(error))
+		return stop(s, error, head, cur);
+	result = ring->head != old_head ? NM_SERVE_WORK : NM_SERVE_IDLE;
+	if (ring->tail != s->told_hwtail || ring->hwcur != s->told_hwcur) {
+		bool more = ring->tail != s->told_hwtail;
+
+		tell(s);
+		result |= NM_SERVE_WORK;
+		os_mb(); /* D: hwtail is out before appl_need_kick is looked at */
+		if (more && OS_LOAD(&s->atok->appl_need_kick)) {
+			s->interrupts++;
+			result |= NM_SERVE_INTERRUPT;
+		}
+	}
+	s->work_steps += result & NM_SERVE_WORK;
+	return result;
+}
+
+bool nm_serve_prepare_sleep(struct nm_serve *s)
+{
+	const struct nm_ring *ring = s->ring;
+	uint32_t used;
+
+	if (s->stopped)
+		return false;
+	if (ring->dir == NM_RX) {
+		/* Slots that the receiver gives back are of interest only when room runs short; as
+		 * long as half the ring is free, the next packet wakes us and that is enough. */
+		used = nm_ring_distance(
+			ring->hwcur, OS_LOAD_ACQUIRE(&ring->produce.hwtail), ring->num_slots);
+		if (used < ring->num_slots / 2)
+			return used != nm_ring_distance(ring->hwcur, ring->tail, ring->num_slots);
+	}
+	OS_STORE(&s->ktoa->kern_need_kick, 1);
+	os_mb(); /* C */
+	return OS_LOAD(&s->atok->head) != ring->head ||
+	       (ring->dir == NM_RX && OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail);
+}
+
+void nm_serve_awake(struct nm_serve *s)
+{
+	if (!s->stopped)
+		OS_STORE(&s->ktoa->kern_need_kick, 0);
+}

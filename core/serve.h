@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * serve.h - the kernel side of a CSB: the step that serves one ring.
+ *
+ * A home calls nm_serve_step() for its rings round and round, as long as there
+ * is work, and for a while after. Then it goes to sleep:
+ *
+ *      for each ring   if (nm_serve_prepare_sleep(r)) -> there is work after all
+ *      wait for a kick, or for the ring's wakeup
+ *      for each ring   nm_serve_awake(r)
+ *
+ * Everything the other side can write is loaded once per step and checked by
+ * nm_ring_sync(). An illegal move stops the ring (NM_SERVE_STOPPED), once and for
+ * all until nm_serve_start(), and is counted and logged; nothing else stops.
+ *
+ * Thread safety: one thread at a time per ring.
+ */
+#ifndef CORE_SERVE_H
+#define CORE_SERVE_H
+
+#include "os.h"
+#include "csb.h"
+#include "ring.h"
+
+struct nm_serve {
+	struct nm_ring *ring;
+	struct nm_csb_atok *atok;
+	struct nm_csb_ktoa *ktoa;
+	uint32_t told_hwcur, told_hwtail; /* as last stored in ktoa */
+	bool stopped;
+	uint64_t steps, work_steps, interrupts; /* statistics */
+};
+
+enum nm_serve_result {
+	NM_SERVE_IDLE = 0,
+	NM_SERVE_WORK = 1,      /* something moved */
+	NM_SERVE_INTERRUPT = 2, /* with WORK: the other side wants to be notified now */
+	NM_SERVE_STOPPED = 4,
+};
+
+/* Binds to the arrays and writes the ring's state into both (head, cur; hwcur, hwtail), as
+ * CREATE promises. Asks for no kick: the caller is about to step. */
+void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok *atok,
+	struct nm_csb_ktoa *ktoa);
+
+/* As start, but what the other side has stored in atok meanwhile counts: only ktoa is written.
+ * For memory that went away and is back. */
+void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+/* A set of enum nm_serve_result. */
+int nm_serve_step(struct nm_serve *s);
+
+/* Asks for kicks as far as they are needed. True: head has moved meanwhile, step again. */
+bool nm_serve_prepare_sleep(struct nm_serve *s);
+
+/* No kicks, please. */
+void nm_serve_awake(struct nm_serve *s);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vale.h - the VALE switch: a learning Ethernet switch between ports.
+ *
+ * A port is sent to by txsync, which forwards a batch of slots in the caller's
+ * thread: known unicast to one port, the rest to all others. Packets are copied
+ * into the receiver's buffers, since ports live in regions of owners who don't
+ * trust each other. The sender never waits: a receiver without room drops, counted
+ * at the sender and at the receiver.
+ *
+ *      txsync(ring of A)                         rxsync(ring of B)
+ *        read lock of the switch                   hwcur := head   (slots given back)
+ *        snapshot 64 slots, prefetch               tail  := hwtail (packets received)
+ *        learn sources, look up destinations
+ *        per destination ring:
+ *          lock, copy, publish hwtail once, unlock, signal
+ *
+ * Ports come and go under the write lock of the switch, so that a port that has left is
+ * in nobody's hands.
+ *
+ * Thread safety: vale_* functions with the suffix _locked want core->lock. The forwarding
+ * path takes the switch's read lock and, per destination and batch, one ring lock.
+ */
+#ifndef CORE_VALE_H
+#define CORE_VALE_H
+
+#include "os.h"
+#include "port.h"
+
+enum {
+	NM_VALE_PORTS_MAX = 254, /* per switch: port numbers fit 8 bits, 0xff is "all" */
+	NM_VALE_BATCH = 64,      /* packets */
+	NM_VALE_AGE_S = 300,     /* a silent address is forgotten after this time */
+};
+
+/* Finds or makes the VALE port `name` ("vale1:10"), and its switch. Called by
+ * nm_client_bind(). NULL with *error. */
+struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
+	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
+	int *error, char *err, size_t err_size);
+
+/* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
+ * (switch *vale, port *port), with its name. -ENOENT when there is none. */
+int nm_vale_list_locked(
+	struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *vale, uint32_t *port);
+
+/* For status: calls fn for each switch with its number of ports and of known addresses. */
+void nm_vale_each_locked(struct nm_core *core,
+	void (*fn)(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs),
+	void *arg);
+
+#endif
