@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ctl.h"
+#include "local.h"
+#include "proto.h"
+#include "status.h"
+#include "vm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
+
+struct conn {
+	struct conn *next;
+	struct daemon *daemon;
+	int fd;
+	struct loop_handle *handle;
+	enum conn_state state;
+	struct local *local; /* from the first NMREQ on */
+	struct vm *vm;
+	char *status; /* text of the last NMD_STATUS */
+	uint32_t status_len;
+};
+
+struct ctl {
+	int fd, lock_fd;
+	struct loop_handle *handle;
+	struct conn *conns;
+	uint32_t num_conns;
+	uint64_t none_since;
+};
+
+/* One message in, one out; only the control thread uses them. */
+static union {
+	char bytes[NMD_MSG_MAX];
+	struct nmd_hdr hdr;
+} in, out;
+
+/* ---- sending ------------------------------------------------------------------------- */
+
+static struct nmd_reply *start_reply(size_t bytes)
+{
+	struct nmd_reply *reply = (struct nmd_reply *)out.bytes;
+
+	memset(out.bytes, 0, bytes);
+	reply->hdr = (struct nmd_hdr){
+		.magic = NMD_MAGIC,
+		.version = NMD_VERSION,
+		.type = in.hdr.type,
+		.size = (uint32_t)bytes,
+	};
+	return reply;
+}
+
+/* A client that has no room for a reply doesn't read them: it is given up. */
+static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
+{
+	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))] = {0};
+	struct iovec iov = {out.bytes, out.hdr.size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (nfds > 0) {
+		struct cmsghdr *cmsg;
+
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+	}
+	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int reply_error(struct conn *c, size_t bytes, int error, const char *text)
+{
+	struct nmd_reply *reply = start_reply(bytes);
+
+	reply->hdr.status = error;
+	snprintf(reply->text, sizeof(reply->text), "%s", text);
+	return send_reply(c, NULL, 0);
+}
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+static int on_hello(struct conn *c, size_t bytes)
+{
+	struct nmd_hello *hello = (struct nmd_hello *)start_reply(sizeof(*hello));
+
+	hello->pid = (uint32_t)getpid();
+	snprintf(hello->program, sizeof(hello->program), "netmapd %s", PTNETMAP_VERSION);
+	return send_reply(c, NULL, 0);
+}
+
+static int on_nmreq(struct conn *c, size_t bytes)
+{
+	size_t payload = bytes - sizeof(struct nmd_hdr);
+	struct nmd_nmreq_reply *reply;
+	int fds[NMD_FDS_MAX], error;
+	uint32_t nfds;
+
+	if (payload > NETMAP_REQ_MAXSIZE)
+		return reply_error(
+			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
+	if (!c->local)
+		c->local = local_new(c->daemon);
+	if (!c->local)
+		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
+	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
+	memcpy(reply + 1, in.bytes + sizeof(struct nmd_hdr), payload);
+	reply->payload = (uint32_t)payload;
+	error = local_request(
+		c->local, reply + 1, payload, &reply->attach, fds, &nfds, reply->reply.text);
+	reply->reply.hdr.status = error;
+	reply->nfds = nfds;
+	if (local_bound(c->local))
+		c->state = CONN_BOUND;
+	return send_reply(c, fds, nfds);
+}
+
+static int on_vm_create(struct conn *c, size_t bytes)
+{
+	const struct nmd_vm_create *request = (const struct nmd_vm_create *)in.bytes;
+	struct nmd_vm_create_reply *reply;
+	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
+	int error = 0;
+
+	if (c->local)
+		return reply_error(
+			c, sizeof(*reply), -EBUSY, "this connection has made requests of its own");
+	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
+	c->vm = vm_new(c->daemon, name, &error, text);
+	if (!c->vm)
+		return reply_error(c, sizeof(*reply), error, text);
+	c->state = CONN_VM;
+	reply = (struct nmd_vm_create_reply *)start_reply(sizeof(*reply));
+	reply->vm = c->vm->number;
+	return send_reply(c, NULL, 0);
+}
+
+static int on_vm_add_port(struct conn *c, size_t bytes)
+{
+	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in.bytes;
+	struct nmd_vm_add_port_reply *reply;
+	const struct vm_port *port;
+	char text[NMD_TEXT_MAX];
+	int error;
+
+	if (strnlen(request->ifname, NMD_NAME_MAX) == NMD_NAME_MAX)
+		return reply_error(c, sizeof(*reply), -EINVAL, "a port name has at most 63 bytes");
+	if (request->mac[0] & 1)
+		return reply_error(
+			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
+	error = vm_add_port(c->vm, request->ifname, request->mac, &port, text);
+	if (error)
+		return reply_error(c, sizeof(*reply), error, text);
+	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
+	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
+	memcpy(reply->mem_path, c->vm->mem_path, sizeof(reply->mem_path));
+	memcpy(reply->mac, port->mac, sizeof(reply->mac));
+	return send_reply(c, NULL, 0);
+}
+
+static int on_status(struct conn *c, size_t bytes)
+{
+	const struct nmd_status request = *(const struct nmd_status *)in.bytes;
+	struct nmd_status_reply *reply;
+	uint32_t most = NMD_MSG_MAX - sizeof(*reply), length = 0;
+
+	if (request.start == 0) {
+		free(c->status);
+		c->status = status_text(c->daemon);
+		c->status_len = c->status ? (uint32_t)strlen(c->status) : 0;
+	}
+	if (!c->status)
+		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
+	if (request.start < c->status_len)
+		length = c->status_len - request.start;
+	if (length > most)
+		length = most;
+	reply = (struct nmd_status_reply *)start_reply(sizeof(*reply) + length);
+	reply->total = c->status_len;
+	reply->length = length;
+	memcpy(reply + 1, c->status + (length ? request.start : 0), length);
+	return send_reply(c, NULL, 0);
+}
+
+/* Which message may come in which state, and how long it is. */
+static const struct {
+	size_t min, max; /* bytes */
+	size_t reply;    /* bytes of its reply when it fails */
+	bool allowed[CONN_STATES];
+	int (*run)(struct conn *c, size_t bytes);
+} messages[] = {
+	[NMD_HELLO] = {sizeof(struct nmd_hdr), sizeof(struct nmd_hdr), sizeof(struct nmd_hello),
+		{true, true, true}, on_hello},
+	[NMD_NMREQ] = {sizeof(struct nmd_hdr), NMD_MSG_MAX, sizeof(struct nmd_nmreq_reply),
+		{true, true, false}, on_nmreq},
+	[NMD_VM_CREATE] = {sizeof(struct nmd_vm_create), sizeof(struct nmd_vm_create),
+		sizeof(struct nmd_vm_create_reply), {true, false, false}, on_vm_create},
+	[NMD_VM_ADD_PORT] = {sizeof(struct nmd_vm_add_port), sizeof(struct nmd_vm_add_port),
+		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port},
+	[NMD_STATUS] = {sizeof(struct nmd_status), sizeof(struct nmd_status),
+		sizeof(struct nmd_status_reply), {true, true, true}, on_status},
+};
+
+static int dispatch(struct conn *c, size_t bytes)
+{
+	uint16_t type = in.hdr.type;
+
+	if (bytes < sizeof(struct nmd_hdr) || in.hdr.magic != NMD_MAGIC || in.hdr.size != bytes)
+		return -EPROTO; /* not ours: hang up */
+	if (in.hdr.version != NMD_VERSION)
+		return reply_error(c, sizeof(struct nmd_reply), -EPROTONOSUPPORT,
+			"client and netmapd are of different versions");
+	if (type >= sizeof(messages) / sizeof(messages[0]) || !messages[type].run)
+		return reply_error(c, sizeof(struct nmd_reply), -EOPNOTSUPP, "unknown message");
+	if (bytes < messages[type].min || bytes > messages[type].max)
+		return reply_error(c, messages[type].reply, -EINVAL, "message of a wrong size");
+	if (!messages[type].allowed[c->state])
+		return reply_error(c, messages[type].reply, -EBUSY,
+			c->state == CONN_FRESH
+				? "this connection owns no virtual machine"
+				: "this connection owns a port or a virtual machine already");
+	return messages[type].run(c, bytes);
+}
+
+/* ---- connections --------------------------------------------------------------------- */
+
+static void free_conn(struct conn *c)
+{
+	struct ctl *ctl = c->daemon->ctl;
+	struct conn **link = &ctl->conns;
+
+	while (*link != c)
+		link = &(*link)->next;
+	*link = c->next;
+	ctl->num_conns--;
+	ctl->none_since = os_time_s();
+	loop_del(c->daemon->loop, c->handle);
+	close(c->fd);
+	vm_free(c->vm);
+	local_free(c->local);
+	free(c->status);
+	os_free(c);
+}
+
+/* No message of a client carries descriptors: those that come are closed. */
+static void close_received(struct msghdr *msg)
+{
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			close(fd);
+		}
+	}
+}
+
+static ssize_t receive(struct conn *c)
+{
+	char control[CMSG_SPACE(16 * sizeof(int))];
+	struct iovec iov = {in.bytes, sizeof(in.bytes)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return -errno;
+	close_received(&msg);
+	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
+}
+
+static void conn_ready(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+	ssize_t n = receive(c);
+	int error;
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	error = n <= 0 ? -ECONNRESET : dispatch(c, (size_t)n);
+	if (error)
+		free_conn(c);
+}
+
+static void accept_ready(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+	int fd = accept4(d->ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct conn *c;
+
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			os_log(OS_LOG_WARN, "accept: %s", strerror(errno));
+		return;
+	}
+	c = os_zalloc(sizeof(*c));
+	if (!c || loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle) != 0) {
+		os_free(c);
+		close(fd);
+		return;
+	}
+	c->daemon = d;
+	c->fd = fd;
+	c->next = d->ctl->conns;
+	d->ctl->conns = c;
+	d->ctl->num_conns++;
+}
+
+uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since)
+{
+	*none_since = d->ctl->none_since;
+	return d->ctl->num_conns;
+}
+
+/* ---- the socket ---------------------------------------------------------------------- */
+
+static int fail(char *text, const char *what, const char *path)
+{
+	int error = -errno;
+
+	snprintf(text, NMD_TEXT_MAX, "%s %s: %s", what, path, strerror(-error));
+	return error;
+}
+
+/* Parents of the socket, as far as they are missing; for the user alone, or for all to pass
+ * through when root makes them. */
+static int make_parents(const char *path, char *text)
+{
+	char dir[NMD_PATH_MAX];
+
+	for (size_t i = 1; path[i]; i++) {
+		if (path[i] != '/')
+			continue;
+		snprintf(dir, sizeof(dir), "%.*s", (int)i, path);
+		if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+			return fail(text, "can't make", dir);
+	}
+	return 0;
+}
+
+static int take_lock(struct ctl *ctl, const char *path, char *text)
+{
+	char lock[NMD_PATH_MAX + 8];
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	ctl->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (ctl->lock_fd < 0)
+		return fail(text, "can't open", lock);
+	if (flock(ctl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		snprintf(text, NMD_TEXT_MAX, "another netmapd serves %s", path);
+		return -EALREADY;
+	}
+	return 0;
+}
+
+static int listen_at(struct ctl *ctl, const char *path, char *text)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ctl->fd < 0)
+		return fail(text, "no socket for", path);
+	unlink(path); /* the lock is ours, so whoever listened there is dead */
+	if (bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return fail(text, "can't bind", path);
+	if (chmod(path, 0600) < 0 || listen(ctl->fd, 64) < 0)
+		return fail(text, "can't listen at", path);
+	return 0;
+}
+
+int ctl_open(struct daemon *d, char *text)
+{
+	const char *path = d->config.socket_path;
+	struct ctl *ctl = os_zalloc(sizeof(*ctl));
+	int error;
+
+	if (!ctl) {
+		snprintf(text, NMD_TEXT_MAX, "out of memory");
+		return -ENOMEM;
+	}
+	d->ctl = ctl;
+	ctl->fd = ctl->lock_fd = -1;
+	ctl->none_since = os_time_s();
+	error = make_parents(path, text);
+	if (!error)
+		error = take_lock(ctl, path, text);
+	if (!error)
+		error = listen_at(ctl, path, text);
+	if (!error) {
+		error = loop_add(d->loop, ctl->fd, EPOLLIN, accept_ready, d, &ctl->handle);
+		if (error)
+			snprintf(text, NMD_TEXT_MAX, "%s: %s", path, strerror(-error));
+	}
+	if (error)
+		ctl_close(d);
+	return error;
+}
+
+void ctl_close(struct daemon *d)
+{
+	struct ctl *ctl = d->ctl;
+
+	if (!ctl)
+		return;
+	while (ctl->conns)
+		free_conn(ctl->conns);
+	loop_del(d->loop, ctl->handle);
+	if (ctl->fd >= 0) {
+		close(ctl->fd);
+		unlink(d->config.socket_path);
+	}
+	if (ctl->lock_fd >= 0)
+		close(ctl->lock_fd); /* the file stays: removing it would race with the next one */
+	os_free(ctl);
+	d->ctl = NULL;
+}

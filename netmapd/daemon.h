@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * daemon.h - netmapd as a whole: what its parts share.
+ *
+ *      main.c      arguments, start, stop
+ *      ctl.c       control socket: connections and their messages (proto.h)
+ *      vm.c        virtual machines: a region, ports, vfio-user devices
+ *      local.c     applications on this host: a port, its CSB, eventfds
+ *      served.c    a port served through a CSB, for a guest or an application alike
+ *      worker.c    the threads that serve rings
+ *      status.c    what netmapctl shows
+ *
+ * One control thread does everything but serving rings: it runs the loop, and
+ * all of ctl, vm, local, served and status are called from it.
+ *
+ * Thread safety: control thread only, but for core (its own locks) and the workers.
+ */
+#ifndef NETMAPD_DAEMON_H
+#define NETMAPD_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "loop.h"
+#include "port.h"
+#include "worker.h"
+
+enum { WORKERS_MAX = 64 };
+
+struct ctl;
+struct vm;
+
+struct daemon_config {
+	const char *socket_path;
+	unsigned workers;      /* 1 to WORKERS_MAX */
+	bool ring_each;        /* rings of one port go to different workers */
+	int cpus[WORKERS_MAX]; /* for each worker, or -1 */
+	uint32_t poll_us;      /* see worker.h */
+	uint32_t unused_s;     /* exit after so many seconds without a connection; 0: never */
+	struct nm_region_params vm_region; /* of each virtual machine */
+};
+
+struct daemon {
+	struct daemon_config config;
+	struct nm_core core;
+	struct loop *loop;
+	struct worker *workers[WORKERS_MAX];
+	unsigned next_worker; /* round robin */
+	struct ctl *ctl;
+	struct vm *vms;
+	uint32_t next_vm;
+	bool stop;
+	time_t started;
+};
+
+#endif

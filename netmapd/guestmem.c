@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guestmem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include <linux/magic.h>
+
+#include "os.h"
+
+/* A file behind ranges. Clients send the same file again and again: it is kept once. */
+struct gm_file {
+	dev_t dev;
+	ino_t ino;
+	int access; /* O_RDONLY, O_WRONLY or O_RDWR */
+	int fd;     /* ours; -1: free entry */
+	uint32_t refs;
+};
+
+struct gm_range {
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t offset;      /* in the file */
+	struct gm_file *file; /* NULL: not usable */
+	unsigned int prot;
+};
+
+struct guestmem {
+	const char *name;
+	uint64_t page; /* bytes of a page of this process */
+	bool complained;
+	uint32_t count, room;
+	struct gm_range *ranges; /* sorted by gpa */
+	struct guestmem_window *windows;
+	struct gm_file files[GUESTMEM_FILES_MAX];
+};
+
+struct guestmem *guestmem_new(const char *name)
+{
+	struct guestmem *gm = calloc(1, sizeof(*gm));
+	int i;
+
+	if (!gm)
+		return NULL;
+	gm->name = name;
+	gm->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	for (i = 0; i < GUESTMEM_FILES_MAX; i++)
+		gm->files[i].fd = -1;
+	return gm;
+}
+
+void guestmem_free(struct guestmem *gm)
+{
+	if (!gm)
+		return;
+	assert(!gm->windows);
+	guestmem_unmap_all(gm);
+	free(gm->ranges);
+	free(gm);
+}
+
+static void file_put(struct gm_file *file)
+{
+	if (!file || --file->refs > 0)
+		return;
+	close(file->fd);
+	file->fd = -1;
+}
+
+static struct gm_file *file_find(struct guestmem *gm, const struct stat *st, int access)
+{
+	int i;
+
+	for (i = 0; i < GUESTMEM_FILES_MAX; i++) {
+		struct gm_file *file = &gm->files[i];
+
+		if (file->fd >= 0 && file->dev == st->st_dev && file->ino == st->st_ino &&
+			file->access == access)
+			return file;
+	}
+	return NULL;
+}
+
+static struct gm_file *file_add(struct guestmem *gm, const struct stat *st, int access, int fd)
+{
+	int i;
+
+	for (i = 0; i < GUESTMEM_FILES_MAX; i++) {
+		struct gm_file *file = &gm->files[i];
+
+		if (file->fd >= 0)
+			continue;
+		file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (file->fd < 0)
+			return NULL;
+		file->dev = st->st_dev;
+		file->ino = st->st_ino;
+		file->access = access;
+		file->refs = 0;
+		return file;
+	}
+	errno = EMFILE;
+	return NULL;
+}
+
+/*
+ * A reference to the file of `fd` if [offset, offset + size) of it can be mapped and stays
+ * there; else NULL and why. The seal is looked at before the size: what is sealed then can't
+ * become smaller afterwards.
+ */
+static struct gm_file *file_get(
+	struct guestmem *gm, int fd, uint64_t offset, uint64_t size, const char **why)
+{
+	struct gm_file *file;
+	struct statfs fs;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+	int flags = fcntl(fd, F_GETFL);
+
+	*why = "is not a memfd sealed against shrinking (share=on,seal=on)";
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || flags < 0)
+		return NULL;
+	*why = "can't be examined";
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return NULL;
+	*why = "is on huge pages, which are not supported for guest memory";
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		return NULL;
+	*why = "is smaller than the range";
+	if (st.st_size < 0 || offset > (uint64_t)st.st_size || size > (uint64_t)st.st_size - offset)
+		return NULL;
+	file = file_find(gm, &st, flags & O_ACCMODE);
+	if (!file)
+		file = file_add(gm, &st, flags & O_ACCMODE, fd);
+	*why = "is one file too many";
+	if (file)
+		file->refs++;
+	return file;
+}
+
+/* Index of the first range that ends behind gpa; gm->count if there is none. */
+static uint32_t range_at(const struct guestmem *gm, uint64_t gpa)
+{
+	uint32_t low = 0, high = gm->count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		const struct gm_range *range = &gm->ranges[middle];
+
+		if (range->gpa + (range->size - 1) < gpa) /* its last byte; can't wrap */
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int range_room(struct guestmem *gm)
+{
+	struct gm_range *more;
+	uint32_t room;
+
+	if (gm->count < gm->room)
+		return 0;
+	if (gm->count >= GUESTMEM_RANGES_MAX)
+		return -ENOSPC;
+	room = gm->room ? gm->room * 2 : 16;
+	more = reallocarray(gm->ranges, room, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	gm->ranges = more;
+	gm->room = room;
+	return 0;
+}
+
+int guestmem_map(struct guestmem *gm, uint64_t gpa, uint64_t size, unsigned int prot, int fd,
+	uint64_t offset)
+{
+	const unsigned int known = GUESTMEM_READ | GUESTMEM_WRITE;
+	struct gm_range range = {.gpa = gpa, .size = size, .offset = offset, .prot = prot};
+	const char *why;
+	uint32_t at;
+	int error;
+
+	if (size == 0 || size - 1 > UINT64_MAX - gpa || size - 1 > UINT64_MAX - offset)
+		return -EINVAL;
+	if ((gpa | size | offset) % GUESTMEM_PAGE)
+		return -EINVAL;
+	if (!prot || (prot & ~known) || (fd < 0 && offset))
+		return -EINVAL;
+	at = range_at(gm, gpa);
+	if (at < gm->count && guestmem_overlap(gpa, size, gm->ranges[at].gpa, gm->ranges[at].size))
+		return -EEXIST;
+	error = range_room(gm);
+	if (error)
+		return error;
+
+	if (fd >= 0) {
+		range.file = file_get(gm, fd, offset, size, &why);
+		if (!range.file && !gm->complained) {
+			gm->complained = true;
+			os_log(OS_LOG_WARN, "%s: guest memory at 0x%llx can't be used: its file %s",
+				gm->name, (unsigned long long)gpa, why);
+		}
+	}
+	memmove(&gm->ranges[at + 1], &gm->ranges[at], (gm->count - at) * sizeof(range));
+	gm->ranges[at] = range;
+	gm->count++;
+	return 0;
+}
+
+bool guestmem_has(const struct guestmem *gm, uint64_t gpa, uint64_t size)
+{
+	uint32_t at = range_at(gm, gpa);
+
+	return at < gm->count && gm->ranges[at].gpa == gpa && gm->ranges[at].size == size;
+}
+
+int guestmem_unmap(struct guestmem *gm, uint64_t gpa, uint64_t size)
+{
+	const struct guestmem_window *window;
+	uint32_t at = range_at(gm, gpa);
+
+	if (!guestmem_has(gm, gpa, size))
+		return -ENOENT;
+	for (window = gm->windows; window; window = window->next) {
+		if (guestmem_overlap(gpa, size, window->gpa, window->len))
+			return -EBUSY;
+	}
+	file_put(gm->ranges[at].file);
+	gm->count--;
+	memmove(&gm->ranges[at], &gm->ranges[at + 1], (gm->count - at) * sizeof(*gm->ranges));
+	return 0;
+}
+
+int guestmem_unmap_all(struct guestmem *gm)
+{
+	uint32_t i;
+
+	if (gm->windows)
+		return -EBUSY;
+	for (i = 0; i < gm->count; i++)
+		file_put(gm->ranges[i].file);
+	gm->count = 0;
+	return 0;
+}
+
+uint32_t guestmem_ranges(const struct guestmem *gm)
+{
+	return gm->count;
+}
+
+int guestmem_open(struct guestmem *gm, uint64_t gpa, uint64_t len, unsigned int prot,
+	struct guestmem_window *window)
+{
+	const struct gm_range *range;
+	uint64_t offset, skip;
+	uint32_t at;
+	void *map;
+
+	memset(window, 0, sizeof(*window));
+	if (len == 0 || len - 1 > UINT64_MAX - gpa)
+		return -EINVAL;
+	at = range_at(gm, gpa);
+	if (at == gm->count)
+		return -EFAULT;
+	range = &gm->ranges[at];
+	if (gpa < range->gpa || len > range->size - (gpa - range->gpa) || !range->file)
+		return -EFAULT;
+	if (prot & ~range->prot)
+		return -EACCES;
+
+	offset = range->offset + (gpa - range->gpa);
+	skip = offset % gm->page;
+	map = mmap(NULL, len + skip,
+		(prot & GUESTMEM_READ ? PROT_READ : 0) | (prot & GUESTMEM_WRITE ? PROT_WRITE : 0),
+		MAP_SHARED, range->file->fd, (off_t)(offset - skip));
+	if (map == MAP_FAILED)
+		return -errno;
+	window->addr = (char *)map + skip;
+	window->gpa = gpa;
+	window->len = len;
+	window->map = map;
+	window->map_len = len + skip;
+	window->next = gm->windows;
+	gm->windows = window;
+	return 0;
+}
+
+void guestmem_close(struct guestmem *gm, struct guestmem_window *window)
+{
+	struct guestmem_window **link = &gm->windows;
+
+	if (!window->map)
+		return;
+	while (*link != window)
+		link = &(*link)->next;
+	*link = window->next;
+	munmap(window->map, window->map_len);
+	memset(window, 0, sizeof(*window));
+}

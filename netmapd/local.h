@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * local.h - an application on this host: control requests, and its port when it has
+ * registered one.
+ *
+ * The application maps the region and a CSB of its own, and is served exactly like
+ * a guest (served.h). Instead of a kick over a vfio-user socket it signals an
+ * eventfd per ring, and two eventfds, one for all tx and one for all rx rings, wake it.
+ *
+ * Thread safety: control thread.
+ */
+#ifndef NETMAPD_LOCAL_H
+#define NETMAPD_LOCAL_H
+
+#include <stddef.h>
+
+#include "daemon.h"
+#include "proto.h"
+
+struct local;
+
+struct local *local_new(struct daemon *d); /* NULL: no memory */
+void local_free(struct local *l);          /* releases the port; NULL is allowed */
+
+bool local_bound(const struct local *l);
+const char *local_port_name(const struct local *l); /* "" when not bound */
+
+/*
+ * Executes the flattened request in payload (`bytes` long, updated in place). Returns 0 or a
+ * negative errno, with the reason in text (NMD_TEXT_MAX bytes). After a REGISTER that
+ * succeeded *attach is filled in and fds holds *nfds descriptors, which stay local's: send
+ * them, don't close them.
+ */
+int local_request(struct local *l, void *payload, size_t bytes, struct nmd_attach *attach,
+	int fds[NMD_FDS_MAX], uint32_t *nfds, char *text);
+
+#endif

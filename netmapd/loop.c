@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
+
+struct loop_handle {
+	struct loop_handle *next, **link; /* the loop's list of live, or of dead handles */
+	int fd;
+	uint32_t events;
+	loop_fn *fn; /* NULL: dead */
+	void *arg;
+};
+
+struct loop {
+	int epoll_fd;
+	bool in_round;            /* events of a round are being handed out */
+	struct loop_handle *live; /* in epoll */
+	struct loop_handle *dead; /* deleted during this round, freed at its end */
+};
+
+static void list_insert(struct loop_handle **list, struct loop_handle *handle)
+{
+	handle->next = *list;
+	if (handle->next)
+		handle->next->link = &handle->next;
+	handle->link = list;
+	*list = handle;
+}
+
+static void list_remove(struct loop_handle *handle)
+{
+	*handle->link = handle->next;
+	if (handle->next)
+		handle->next->link = handle->link;
+}
+
+static void list_free(struct loop_handle **list)
+{
+	struct loop_handle *handle;
+
+	while ((handle = *list)) {
+		list_remove(handle);
+		free(handle);
+	}
+}
+
+int loop_new(struct loop **out)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	int error;
+
+	if (!loop)
+		return -ENOMEM;
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0) {
+		error = -errno;
+		free(loop);
+		return error;
+	}
+	*out = loop;
+	return 0;
+}
+
+void loop_free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	assert(!loop->in_round);
+	list_free(&loop->live);
+	list_free(&loop->dead);
+	close(loop->epoll_fd);
+	free(loop);
+}
+
+int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
+	struct loop_handle **out)
+{
+	struct loop_handle *handle = calloc(1, sizeof(*handle));
+	struct epoll_event event = {.events = events};
+	int error;
+
+	if (!handle)
+		return -ENOMEM;
+	event.data.ptr = handle;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+		error = -errno;
+		free(handle);
+		return error;
+	}
+	handle->fd = fd;
+	handle->events = events;
+	handle->fn = fn;
+	handle->arg = arg;
+	list_insert(&loop->live, handle);
+	*out = handle;
+	return 0;
+}
+
+int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events)
+{
+	struct epoll_event event = {.events = events};
+
+	if (events == handle->events)
+		return 0;
+	event.data.ptr = handle;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, handle->fd, &event) < 0)
+		return -errno;
+	handle->events = events;
+	return 0;
+}
+
+void loop_del(struct loop *loop, struct loop_handle *handle)
+{
+	if (!handle)
+		return;
+	/* Fails only when the caller closed fd too early; then epoll has dropped it already. */
+	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, handle->fd, NULL);
+	list_remove(handle);
+	if (!loop->in_round) {
+		free(handle);
+		return;
+	}
+	/* This round may hold an event that points to it. */
+	handle->fn = NULL;
+	list_insert(&loop->dead, handle);
+}
+
+int loop_run_once(struct loop *loop, int timeout_ms)
+{
+	struct epoll_event events[LOOP_EVENTS_MAX];
+	int ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
+	int i, called = 0;
+
+	if (ready < 0)
+		return errno == EINTR ? 0 : -errno;
+	assert(!loop->in_round);
+	loop->in_round = true;
+	for (i = 0; i < ready; i++) {
+		struct loop_handle *handle = events[i].data.ptr;
+
+		if (!handle->fn)
+			continue;
+		handle->fn(handle->arg, events[i].events);
+		called++;
+	}
+	loop->in_round = false;
+	list_free(&loop->dead);
+	return called;
+}

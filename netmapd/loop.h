@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * loop.h - the control thread's event loop: a thin layer over epoll.
+ *
+ * The control socket, the vfio-user sockets, signals and timers (signalfd,
+ * timerfd) are descriptors with a callback each. The loop calls back while a
+ * descriptor is ready (level-triggered), one callback per descriptor and round,
+ * so that what a callback leaves for later does not keep others waiting.
+ *
+ *      struct loop_handle *h;
+ *      int error = loop_add(loop, fd, EPOLLIN, on_ready, arg, &h);
+ *      ...
+ *      while (!stop)
+ *              loop_run_once(loop, -1);
+ *      loop_del(loop, h);
+ *      close(fd);
+ *
+ * The loop does not own descriptors: take a handle out with loop_del() before
+ * its descriptor is closed.
+ *
+ * Thread safety: one thread makes all calls.
+ */
+#ifndef NETMAPD_LOOP_H
+#define NETMAPD_LOOP_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+struct loop;
+struct loop_handle;
+
+/* `events`: what epoll reported, EPOLLHUP and EPOLLERR included. */
+typedef void loop_fn(void *arg, uint32_t events);
+
+/* 0 and the loop in *out, or a negative errno. */
+int loop_new(struct loop **out);
+
+/* Handles that are still in the loop go with it. NULL is allowed. Not from a callback. */
+void loop_free(struct loop *loop);
+
+/*
+ * Calls fn(arg, events) whenever `fd` is ready for `events` (EPOLLIN, EPOLLOUT; 0: errors
+ * only). The handle goes to *out and lives until loop_del(). Negative errno: -ENOMEM,
+ * -ENOSPC, -EEXIST (fd is in the loop), -EPERM (fd can't be waited for).
+ */
+int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
+	struct loop_handle **out);
+
+/* Other events for a handle. */
+int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
+
+/*
+ * Takes a handle out. Its callback is not called again, not even for an event
+ * that was reported in the same round. Allowed in any callback, for any handle;
+ * NULL is allowed. The descriptor stays open.
+ */
+void loop_del(struct loop *loop, struct loop_handle *handle);
+
+/*
+ * Waits until something is ready, at most timeout_ms milliseconds (-1: for ever,
+ * 0: not at all), and calls back. Returns the number of callbacks made; 0 after a
+ * timeout or a signal; negative errno when the loop itself is broken.
+ */
+int loop_run_once(struct loop *loop, int timeout_ms);
+
+#endif

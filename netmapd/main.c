@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* netmapd: start, the control thread's loop, and a clean stop. */
+#include "ctl.h"
+#include "options.h"
+#include "os_user.h"
+#include "proto.h"
+#include "vm.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- background ---------------------------------------------------------------------- */
+
+/*
+ * The parent waits until the child is ready (a byte through the pipe) or has failed (end of
+ * file; its message is on stderr already) and exits accordingly. The child gets the write end.
+ */
+static int fork_into_background(void)
+{
+	int fds[2], status;
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+		fprintf(stderr, "netmapd: can't go to the background: %s\n", strerror(errno));
+		exit(1);
+	}
+	if (pid == 0) {
+		close(fds[0]);
+		setsid();
+		return fds[1];
+	}
+	close(fds[1]);
+	if (read(fds[0], &byte, 1) == 1)
+		_exit(0);
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) != 0)
+		_exit(WEXITSTATUS(status));
+	_exit(1);
+}
+
+/* From now on nobody holds the terminal; messages go to the log file. */
+static int redirect(const struct options *o, bool background)
+{
+	char path[NMD_PATH_MAX + 8];
+	int null, log;
+
+	snprintf(path, sizeof(path), "%s.log", o->config.socket_path);
+	if (o->log_file || background) {
+		log = open(o->log_file ? o->log_file : path,
+			O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+		if (log < 0 || dup2(log, STDERR_FILENO) < 0)
+			return -errno;
+		close(log);
+	}
+	if (!background)
+		return 0;
+	null = open("/dev/null", O_RDWR);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		return -errno;
+	close(null);
+	return chdir("/") < 0 ? -errno : 0;
+}
+
+/* ---- parts of the daemon --------------------------------------------------------------- */
+
+/* Virtual machines bring many descriptors: the limit goes up to what is allowed. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void signal_ready(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+
+	os_log(OS_LOG_INFO, "asked to stop");
+	d->stop = true;
+}
+
+/* Before any thread exists, so that all inherit the mask. */
+static int block_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int start_workers(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->config.workers; i++) {
+		const struct worker_config config = {
+			.poll_us = d->config.poll_us,
+			.cpu = d->config.cpus[i],
+			.number = i,
+		};
+
+		d->workers[i] = worker_new(&config);
+		if (!d->workers[i])
+			return -errno;
+	}
+	return 0;
+}
+
+static void stop_workers(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->config.workers; i++)
+		worker_free(d->workers[i]);
+}
+
+static bool unused_too_long(const struct daemon *d)
+{
+	uint64_t since;
+
+	if (d->config.unused_s == 0 || ctl_connections(d, &since) > 0)
+		return false;
+	return os_time_s() - since >= d->config.unused_s;
+}
+
+static int serve(struct daemon *d)
+{
+	while (!d->stop) {
+		int n = loop_run_once(d->loop, d->config.unused_s ? 1000 : -1);
+
+		if (n < 0) {
+			os_log(OS_LOG_ERR, "event loop: %s", strerror(-n));
+			return 1;
+		}
+		if (unused_too_long(d)) {
+			os_log(OS_LOG_INFO, "nobody has been connected for %u s: done",
+				d->config.unused_s);
+			break;
+		}
+	}
+	return 0;
+}
+
+/* 0, or an exit status with a line on stderr. */
+static int start(struct daemon *d, struct loop_handle **signals)
+{
+	char text[NMD_TEXT_MAX];
+	int fd = block_signals();
+
+	nm_core_init(&d->core);
+	if (fd < 0 || loop_new(&d->loop) != 0 ||
+		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
+		start_workers(d) != 0) {
+		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
+		return 1;
+	}
+	if (ctl_open(d, text) != 0) {
+		os_log(OS_LOG_ERR, "%s", text);
+		return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {0};
+	struct loop_handle *signals;
+	struct options options;
+	int ready = -1, status;
+
+	options_parse(&options, argc, argv);
+	daemon.config = options.config;
+	daemon.started = (time_t)os_time_s();
+	os_log_setup("netmapd", options.log_level);
+	if (options.background)
+		ready = fork_into_background();
+	raise_limits();
+	status = start(&daemon, &signals);
+	if (status)
+		return status;
+	status = redirect(&options, options.background);
+	if (status) {
+		os_log(OS_LOG_ERR, "the log can't be opened: %s", strerror(-status));
+		ctl_close(&daemon);
+		return 1;
+	}
+	os_log(OS_LOG_INFO, "%s serves %s with %u worker%s", PTNETMAP_VERSION,
+		daemon.config.socket_path, daemon.config.workers,
+		daemon.config.workers == 1 ? "" : "s");
+	if (ready >= 0) {
+		if (write(ready, "", 1) != 1)
+			os_log(OS_LOG_WARN, "whoever started this is gone");
+		close(ready);
+	}
+	status = serve(&daemon);
+	ctl_close(&daemon);
+	stop_workers(&daemon);
+	nm_core_destroy(&daemon.core);
+	loop_free(daemon.loop);
+	os_log(OS_LOG_INFO, "stopped");
+	return status;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "options.h"
+#include "proto_client.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	OPT_SOCKET = 256,
+	OPT_BACKGROUND,
+	OPT_UNUSED,
+	OPT_WORKERS,
+	OPT_SPREAD,
+	OPT_CPUS,
+	OPT_POLL,
+	OPT_BUFFERS,
+	OPT_LOG,
+	OPT_LEVEL,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+static const struct {
+	struct option option;
+	const char *value, *help;
+} table[] = {
+	{{"socket", 1, 0, OPT_SOCKET}, "PATH",
+		"control socket ($NETMAPD_SOCKET, else the user's or /run/netmapd/socket)"},
+	{{"background", 0, 0, OPT_BACKGROUND}, "",
+		"return when the socket is ready, go on in the background"},
+	{{"exit-when-unused", 1, 0, OPT_UNUSED}, "SECONDS",
+		"exit after so long without a connection"},
+	{{"workers", 1, 0, OPT_WORKERS}, "N",
+		"threads that serve rings, 1 to 64 (default: CPUs - 1, at most 4)"},
+	{{"spread", 1, 0, OPT_SPREAD}, "port|ring", "what goes to one worker (default: port)"},
+	{{"cpus", 1, 0, OPT_CPUS}, "LIST", "CPU of each worker, as in 2,3,5"},
+	{{"poll-us", 1, 0, OPT_POLL}, "N",
+		"poll at most N microseconds without work (default: 50)"},
+	{{"vm-buffers", 1, 0, OPT_BUFFERS}, "N",
+		"packet buffers of each virtual machine (default: 32768)"},
+	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
+	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
+	{{"help", 0, 0, OPT_HELP}, "", "this text"},
+	{{"version", 0, 0, OPT_VERSION}, "", "the version"},
+};
+
+enum { NUM_OPTIONS = sizeof(table) / sizeof(table[0]) };
+
+static void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "netmapd: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "; try netmapd --help\n");
+	exit(2);
+}
+
+static void __attribute__((noreturn)) help(void)
+{
+	printf("usage: netmapd [OPTION…]\n"
+	       "Owns the netmap ports of this host and serves them to virtual machines\n"
+	       "(qemu-ptnet) and to applications (libnetmap). Needs no privilege.\n\n");
+	for (int i = 0; i < NUM_OPTIONS; i++) {
+		char left[40];
+
+		snprintf(left, sizeof(left), "--%s %s", table[i].option.name, table[i].value);
+		printf("  %-28s %s\n", left, table[i].help);
+	}
+	exit(0);
+}
+
+static uint32_t number(const char *name, const char *text, uint32_t min, uint32_t max)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || value < min || value > max)
+		wrong("--%s: \"%s\" is not a number from %u to %u", name, text, min, max);
+	return (uint32_t)value;
+}
+
+static unsigned parse_cpus(const char *text, int cpus[WORKERS_MAX])
+{
+	unsigned n = 0;
+	const char *p = text;
+
+	for (;;) {
+		char *end;
+		long cpu = strtol(p, &end, 10);
+
+		if (end == p || cpu < 0 || cpu >= sysconf(_SC_NPROCESSORS_CONF) ||
+			n == WORKERS_MAX || (*end != ',' && *end != '\0'))
+			wrong("--cpus: \"%s\" is not a list of CPUs from 0 to %ld, as in 0,1", text,
+				sysconf(_SC_NPROCESSORS_CONF) - 1);
+		cpus[n++] = (int)cpu;
+		if (*end == '\0')
+			return n;
+		p = end + 1;
+	}
+}
+
+static enum os_log_level parse_level(const char *text)
+{
+	static const char *const names[] = {"error", "warning", "info", "debug"};
+
+	for (int i = 0; i <= OS_LOG_DEBUG; i++)
+		if (strcmp(text, names[i]) == 0)
+			return i;
+	wrong("--log-level: \"%s\" is not error, warning, info or debug", text);
+}
+
+static unsigned default_workers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN) - 1;
+
+	return cpus < 1 ? 1 : cpus > 4 ? 4 : (unsigned)cpus;
+}
+
+static void set_defaults(struct options *o)
+{
+	struct nm_core defaults;
+
+	memset(o, 0, sizeof(*o));
+	nm_core_init(&defaults);
+	o->config.vm_region = defaults.region_params;
+	nm_core_destroy(&defaults);
+	o->config.poll_us = 50;
+	o->log_level = OS_LOG_INFO;
+	for (int i = 0; i < WORKERS_MAX; i++)
+		o->config.cpus[i] = -1;
+}
+
+static void set_socket(struct options *o, const char *path)
+{
+	static char found[NMD_PATH_MAX];
+	char err[NMD_TEXT_MAX];
+
+	if (nmd_socket_path(path, found, err) != 0)
+		wrong("%s", err);
+	/* Behind the directory come vmN/netN. */
+	if (strlen(found) > NMD_PATH_MAX - 32)
+		wrong("--socket: %s is longer than %d bytes", found, NMD_PATH_MAX - 32);
+	o->config.socket_path = found;
+}
+
+static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
+{
+	struct daemon_config *config = &o->config;
+
+	switch (c) {
+	case OPT_SOCKET:
+		*socket = optarg;
+		break;
+	case OPT_BACKGROUND:
+		o->background = true;
+		break;
+	case OPT_UNUSED:
+		config->unused_s = number("exit-when-unused", optarg, 1, 1000000);
+		break;
+	case OPT_WORKERS:
+		config->workers = number("workers", optarg, 1, WORKERS_MAX);
+		break;
+	case OPT_SPREAD:
+		if (strcmp(optarg, "port") != 0 && strcmp(optarg, "ring") != 0)
+			wrong("--spread: \"%s\" is neither port nor ring", optarg);
+		config->ring_each = strcmp(optarg, "ring") == 0;
+		break;
+	case OPT_CPUS:
+		*cpus = parse_cpus(optarg, config->cpus);
+		break;
+	case OPT_POLL:
+		config->poll_us = number("poll-us", optarg, 0, 1000000);
+		break;
+	case OPT_BUFFERS:
+		config->vm_region.count[NM_POOL_BUF] =
+			number("vm-buffers", optarg, 16, NM_BUFS_MAX);
+		break;
+	case OPT_LOG:
+		o->log_file = optarg;
+		break;
+	case OPT_LEVEL:
+		o->log_level = parse_level(optarg);
+		break;
+	case OPT_HELP:
+		help();
+	case OPT_VERSION:
+		printf("netmapd %s\n", PTNETMAP_VERSION);
+		exit(0);
+	}
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	struct option long_options[NUM_OPTIONS + 1] = {0};
+	const char *socket = NULL;
+	unsigned cpus = 0;
+	int c;
+
+	set_defaults(o);
+	for (int i = 0; i < NUM_OPTIONS; i++)
+		long_options[i] = table[i].option;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		if (c == '?')
+			wrong("%s: no such option, or not with this value", argv[optind - 1]);
+		if (c == ':')
+			wrong("%s wants a value", argv[optind - 1]);
+		take_option(o, c, &socket, &cpus);
+	}
+	if (optind < argc)
+		wrong("\"%s\": there are only options", argv[optind]);
+	if (o->config.workers == 0)
+		o->config.workers = cpus ? cpus : default_workers();
+	if (cpus && cpus != o->config.workers)
+		wrong("--cpus names %u CPUs, but there are %u workers", cpus, o->config.workers);
+	set_socket(o, socket);
+}

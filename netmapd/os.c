@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The user-space home of the core: memory, log, random numbers. See core/os.h. */
+#include "os.h"
+#include "os_user.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/types.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+struct os_mem {
+	void *addr;
+	uint64_t bytes;
+	int fd;
+};
+
+void *os_zalloc(size_t bytes)
+{
+	void *mem = NULL;
+	size_t rounded = (bytes + 63) & ~(size_t)63;
+
+	if (rounded < bytes || posix_memalign(&mem, 64, rounded ? rounded : 64) != 0)
+		return NULL;
+	memset(mem, 0, rounded);
+	return mem;
+}
+
+void os_free(void *mem)
+{
+	free(mem);
+}
+
+/* A sealed memfd: whoever gets the descriptor can neither shrink nor grow it. */
+static int sealed_memfd(uint64_t bytes)
+{
+	int fd = memfd_create("netmap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)bytes) < 0 ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct os_mem *os_mem_alloc(uint64_t bytes)
+{
+	struct os_mem *mem = calloc(1, sizeof(*mem));
+
+	if (!mem)
+		return NULL;
+	mem->bytes = bytes;
+	mem->fd = sealed_memfd(bytes);
+	if (mem->fd < 0)
+		goto fail_free;
+	mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
+	if (mem->addr == MAP_FAILED)
+		goto fail_close;
+	/* Huge pages where shared memory may have them; a hint, no harm when refused. */
+	madvise(mem->addr, bytes, MADV_HUGEPAGE);
+	return mem;
+
+fail_close:
+	close(mem->fd);
+fail_free:
+	free(mem);
+	return NULL;
+}
+
+void os_mem_free(struct os_mem *mem)
+{
+	if (!mem)
+		return;
+	munmap(mem->addr, mem->bytes);
+	close(mem->fd);
+	free(mem);
+}
+
+void *os_mem_addr(const struct os_mem *mem)
+{
+	return mem->addr;
+}
+
+int os_mem_fd(const struct os_mem *mem)
+{
+	return mem->fd;
+}
+
+void os_random(void *buf, size_t bytes)
+{
+	char *p = buf;
+
+	while (bytes > 0) {
+		ssize_t n = getrandom(p, bytes, 0);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			abort(); /* no randomness, no keyed table */
+		}
+		p += n;
+		bytes -= (size_t)n;
+	}
+}
+
+int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap)
+{
+	return vsnprintf(buf, bytes, fmt, ap);
+}
+
+static enum os_log_level log_limit = OS_LOG_INFO;
+static const char *log_name = "netmap";
+static bool log_journal; /* stderr is the journal: prefix with the priority */
+
+void os_log_setup(const char *name, enum os_log_level limit)
+{
+	log_name = name;
+	log_limit = limit;
+	log_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+/* At most LOG_BURST lines per second of each level; what is left out is counted and said. */
+enum { LOG_BURST = 20 };
+
+static bool log_allowed(enum os_log_level level, unsigned *left_out)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct {
+		uint64_t second;
+		unsigned lines, left_out;
+	} state[OS_LOG_DEBUG + 1];
+	uint64_t now = os_time_s();
+	bool allowed;
+
+	*left_out = 0;
+	pthread_mutex_lock(&lock);
+	if (state[level].second != now) {
+		*left_out = state[level].left_out;
+		state[level].second = now;
+		state[level].lines = 0;
+		state[level].left_out = 0;
+	}
+	allowed = state[level].lines < LOG_BURST;
+	if (allowed)
+		state[level].lines++;
+	else
+		state[level].left_out++;
+	pthread_mutex_unlock(&lock);
+	return allowed;
+}
+
+void os_log(enum os_log_level level, const char *fmt, ...)
+{
+	static const int priority[] = {3, 4, 6, 7}; /* of syslog, for the journal */
+	char text[512];
+	char prefix[8] = "";
+	unsigned left_out;
+	va_list ap;
+
+	if (level > log_limit || !log_allowed(level, &left_out))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (log_journal)
+		snprintf(prefix, sizeof(prefix), "<%d>", priority[level]);
+	if (left_out)
+		fprintf(stderr, "%s%s: (%u similar lines left out)\n", prefix, log_name, left_out);
+	fprintf(stderr, "%s%s: %s\n", prefix, log_name, text);
+}

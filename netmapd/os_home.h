@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * os_home.h - the user-space home of the core: see core/os.h for what each name means.
+ *
+ * Used by netmapd, libnetmap, the tools and the unit tests. Built on libc, pthreads and
+ * the compiler's atomics, so that ThreadSanitizer understands it.
+ *
+ * Thread safety: as core/os.h says.
+ */
+#ifndef NETMAPD_OS_HOME_H
+#define NETMAPD_OS_HOME_H
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#define likely(x)                  __builtin_expect(!!(x), 1)
+#define unlikely(x)                __builtin_expect(!!(x), 0)
+#define os_prefetch(addr)          __builtin_prefetch(addr)
+#define os_printf_like(fmt, first) __attribute__((format(printf, fmt, first)))
+#define OS_LOAD(p)                 __atomic_load_n((p), __ATOMIC_RELAXED)
+#define OS_STORE(p, v)             __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define OS_LOAD_ACQUIRE(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define OS_STORE_RELEASE(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define os_mb()                    __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define os_rmb()                   __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define os_wmb()                   __atomic_thread_fence(__ATOMIC_RELEASE)
+
+struct os_mutex {
+	pthread_mutex_t m;
+};
+
+static inline void os_mutex_init(struct os_mutex *m)
+{
+	pthread_mutex_init(&m->m, NULL);
+}
+
+static inline void os_mutex_destroy(struct os_mutex *m)
+{
+	pthread_mutex_destroy(&m->m);
+}
+
+static inline void os_mutex_lock(struct os_mutex *m)
+{
+	pthread_mutex_lock(&m->m);
+}
+
+static inline void os_mutex_unlock(struct os_mutex *m)
+{
+	pthread_mutex_unlock(&m->m);
+}
+
+/* Held for one batch at most; pthread's spin lock is a test-and-set with pause. */
+struct os_spin {
+	pthread_spinlock_t l;
+};
+
+static inline void os_spin_init(struct os_spin *s)
+{
+	pthread_spin_init(&s->l, PTHREAD_PROCESS_PRIVATE);
+}
+
+static inline void os_spin_lock(struct os_spin *s)
+{
+	pthread_spin_lock(&s->l);
+}
+
+static inline void os_spin_unlock(struct os_spin *s)
+{
+	pthread_spin_unlock(&s->l);
+}
+
+struct os_rwlock {
+	pthread_rwlock_t l;
+};
+
+static inline void os_rwlock_init(struct os_rwlock *l)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&l->l, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+static inline void os_rwlock_destroy(struct os_rwlock *l)
+{
+	pthread_rwlock_destroy(&l->l);
+}
+
+static inline void os_read_lock(struct os_rwlock *l)
+{
+	pthread_rwlock_rdlock(&l->l);
+}
+
+static inline void os_read_unlock(struct os_rwlock *l)
+{
+	pthread_rwlock_unlock(&l->l);
+}
+
+static inline void os_write_lock(struct os_rwlock *l)
+{
+	pthread_rwlock_wrlock(&l->l);
+}
+
+static inline void os_write_unlock(struct os_rwlock *l)
+{
+	pthread_rwlock_unlock(&l->l);
+}
+
+/*
+ * Who serves a ring sets fn and arg while no producer can signal (before the port is
+ * started, or with the pair unchanged until it is stopped); fn runs in the producer's thread.
+ */
+struct os_wakeup {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static inline void os_wakeup_init(struct os_wakeup *w)
+{
+	w->fn = NULL;
+	w->arg = NULL;
+}
+
+static inline void os_wakeup_destroy(struct os_wakeup *w)
+{
+	(void)w;
+}
+
+/* arg is stored before fn and loaded after it, so a signal that races with
+ * os_wakeup_set() sees a pair that fits. */
+static inline void os_wakeup_set(struct os_wakeup *w, void (*fn)(void *arg), void *arg)
+{
+	OS_STORE(&w->arg, arg);
+	OS_STORE_RELEASE(&w->fn, fn);
+}
+
+static inline void os_wakeup_signal(struct os_wakeup *w)
+{
+	void (*fn)(void *arg) = OS_LOAD_ACQUIRE(&w->fn);
+
+	if (fn)
+		fn(OS_LOAD(&w->arg));
+}
+
+static inline uint64_t os_time_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec;
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * os_user.h - what the user-space home offers to its own programs beside core/os.h.
+ *
+ * Thread safety: os_log_setup() once, before other threads run.
+ */
+#ifndef NETMAPD_OS_USER_H
+#define NETMAPD_OS_USER_H
+
+#include "os.h"
+
+/* Name that stands before each line of the log, and the most talkative level that is written. To
+ * stderr; in a systemd service (JOURNAL_STREAM is set) with the priority prefix of the journal. */
+void os_log_setup(const char *name, enum os_log_level limit);
+
+/* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */
+int os_mem_fd(const struct os_mem *mem);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proto.h - what netmapd and its clients say to each other on the control socket.
+ *
+ * The socket is AF_UNIX, SOCK_SEQPACKET: one message is one packet, at most
+ * NMD_MSG_MAX bytes. The client sends a request and waits for exactly one reply
+ * of the same type; there is nothing unsolicited. Numbers are in host order,
+ * for both ends are on one machine. Every message starts with struct nmd_hdr;
+ * a reply also carries a text, empty when status is 0.
+ *
+ *      client                                netmapd
+ *        NMD_HELLO                ->
+ *                                 <-   nmd_hello: version, pid
+ *        NMD_NMREQ  REGISTER      ->
+ *                                 <-   same request, filled in; nmd_attach; descriptors
+ *        ... rings are served through the CSB, no messages ...
+ *        close()                  ->   port released
+ *
+ * What a connection owns ends with the connection: a registered port, or a
+ * virtual machine with its ports and its vfio-user sockets. qemu-ptnet keeps
+ * its connection open across exec, so the ports live as long as QEMU.
+ *
+ * A connection is in one of three states:
+ *   fresh   NMD_HELLO, NMD_NMREQ (any), NMD_VM_CREATE, NMD_STATUS
+ *   bound   NMD_NMREQ (all but REGISTER), NMD_STATUS         (after REGISTER)
+ *   vm      NMD_VM_ADD_PORT, NMD_STATUS                      (after NMD_VM_CREATE)
+ * Anything else is answered with -EBUSY or -EINVAL and changes nothing.
+ *
+ * Where the socket is (nmd_connect() of proto_client.h looks in this order):
+ *   $NETMAPD_SOCKET, if set, and nothing else; else
+ *   $XDG_RUNTIME_DIR/netmapd/socket, if the variable is set and the user is not root; else
+ *   /run/netmapd/socket.
+ *
+ * Thread safety: formats only.
+ */
+#ifndef NETMAPD_PROTO_H
+#define NETMAPD_PROTO_H
+
+#include <stdint.h>
+
+enum {
+	NMD_MAGIC = 0x746e7470, /* "ptnt" */
+	NMD_VERSION = 1,
+	NMD_MSG_MAX = 16384, /* bytes of one message, either way */
+	NMD_TEXT_MAX = 256,  /* bytes of an error text, with its final 0 */
+	NMD_NAME_MAX = 64,   /* bytes of a port name, with its final 0 */
+	NMD_PATH_MAX = 108,  /* bytes of a socket path (sockaddr_un) */
+	NMD_FDS_MAX = 132,   /* descriptors of one reply: 4 + one kick per ring */
+};
+
+#define NMD_SYSTEM_SOCKET "/run/netmapd/socket"
+#define NMD_USER_SOCKET   "netmapd/socket" /* below $XDG_RUNTIME_DIR */
+
+enum nmd_type {
+	NMD_HELLO = 1,
+	NMD_NMREQ = 2,
+	NMD_VM_CREATE = 3,
+	NMD_VM_ADD_PORT = 4,
+	NMD_STATUS = 5,
+};
+
+/* First in each request. */
+struct nmd_hdr {
+	uint32_t magic;   /* NMD_MAGIC */
+	uint16_t version; /* NMD_VERSION */
+	uint16_t type;    /* enum nmd_type */
+	uint32_t size;    /* bytes of the message, this header included */
+	int32_t status;   /* 0 in requests; in replies 0 or a negative errno */
+};
+
+/* First in each reply. A reply with status < 0 holds nothing behind it, but for
+ * NMD_NMREQ, where the updated request follows all the same (option statuses). */
+struct nmd_reply {
+	struct nmd_hdr hdr;
+	char text[NMD_TEXT_MAX]; /* why status is not 0; else empty */
+};
+
+/* NMD_HELLO: the request is the bare header. */
+struct nmd_hello {
+	struct nmd_reply reply;
+	uint32_t pid; /* of netmapd */
+	uint32_t spare;
+	char program[32]; /* "netmapd 0.1.0" */
+};
+
+/*
+ * NMD_NMREQ: a control request of the netmap API, flattened. Behind the header
+ * comes the payload: struct nmreq_header, the body, the options, in any order,
+ * each on an 8-byte boundary. What are pointers in the ioctl (nr_body,
+ * nr_options, nro_next) are byte offsets from the start of the payload here;
+ * 0 is none. nr_body must lie behind the nmreq_header. The payload is at most
+ * NETMAP_REQ_MAXSIZE bytes.
+ *
+ * The reply is struct nmd_nmreq_reply, then the payload as updated. If the
+ * request was REGISTER and status is 0, then `attach` is valid and nfds
+ * descriptors come along:
+ *   [0]           the region: memfd, sealed; map attach.region_size bytes read-write
+ *   [1]           the CSB: memfd, sealed; map attach.csb_size bytes read-write: struct
+ *                 nm_csb_atok[n], then, at attach.ktoa_offset, struct nm_csb_ktoa[n],
+ *                 with n = attach.rings, in the order of the kicks
+ *   [2]           eventfd, signalled when a tx ring that asked for it (appl_need_kick)
+ *                 has new room
+ *   [3]           the same for rx rings: new packets
+ *   [4] ...       eventfd per ring, kick: tx rings first, then rx rings; only the rings
+ *                 that were registered (nr_mode, nr_flags)
+ * Ring i of the CSB is tx ring attach.first_tx + i for i < attach.tx_rings, and rx
+ * ring attach.first_rx + (i - attach.tx_rings) behind them; numbers as in the
+ * netmap_if, where host rings follow the hardware rings.
+ *
+ * Both CSB arrays are filled in before the reply: head, cur, hwcur, hwtail.
+ * head, cur and tail in the rings of the region are the application's own.
+ */
+struct nmd_attach {
+	uint64_t region_size; /* bytes */
+	uint64_t csb_size;    /* bytes */
+	uint64_t ktoa_offset; /* bytes from the start of the CSB */
+	uint32_t rings;       /* tx_rings + rx_rings */
+	uint32_t tx_rings, rx_rings;
+	uint32_t first_tx, first_rx;
+	uint32_t spare;
+};
+
+struct nmd_nmreq_reply {
+	struct nmd_reply reply;
+	struct nmd_attach attach; /* all 0 unless REGISTER succeeded */
+	uint32_t nfds;
+	uint32_t payload; /* bytes that follow */
+};
+
+/* NMD_VM_CREATE: this connection becomes the owner of a virtual machine with a
+ * memory region of its own. */
+struct nmd_vm_create {
+	struct nmd_hdr hdr;
+	char name[NMD_NAME_MAX]; /* for logs and status; may be empty */
+};
+
+struct nmd_vm_create_reply {
+	struct nmd_reply reply;
+	uint32_t vm; /* number of the machine, for logs and status */
+	uint32_t spare;
+};
+
+/*
+ * NMD_VM_ADD_PORT: registers a port for the machine and makes its two vfio-user
+ * sockets ready for QEMU to connect to. `mem_path` is the socket of the memory
+ * function of the region that the port uses; ports that share a region get the
+ * same path, and the caller adds one memory device per distinct path.
+ */
+struct nmd_vm_add_port {
+	struct nmd_hdr hdr;
+	char ifname[NMD_NAME_MAX]; /* as in the howto: vale1:10 */
+	uint8_t mac[6];            /* all 0: netmapd chooses one */
+	uint8_t spare[2];
+};
+
+struct nmd_vm_add_port_reply {
+	struct nmd_reply reply;
+	char net_path[NMD_PATH_MAX];
+	char mem_path[NMD_PATH_MAX];
+	uint8_t mac[6]; /* the address in use */
+	uint8_t spare[2];
+};
+
+/*
+ * NMD_STATUS: the request is the bare header plus a start position; the reply
+ * carries a part of a text (JSON, UTF-8) that describes ports, switches,
+ * virtual machines and every drop counter. Ask again with `start` advanced by
+ * `length` until length is 0. The text is made afresh when start is 0.
+ */
+struct nmd_status {
+	struct nmd_hdr hdr;
+	uint32_t start; /* bytes */
+	uint32_t spare;
+};
+
+struct nmd_status_reply {
+	struct nmd_reply reply;
+	uint32_t total;  /* bytes of the whole text */
+	uint32_t length; /* bytes in this message, behind this struct */
+};
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proto_client.h - the client's side of netmapd's control socket.
+ *
+ * libnetmap, qemu-ptnet and netmapctl all talk to netmapd; what they say is in
+ * proto.h, and how a message gets there and back is here: find the socket,
+ * connect, greet, send one request, wait for its one reply, take over the
+ * descriptors that come with it. A reply is checked before it is handed out, so
+ * that a broken or foreign server gives an error and not a wild read.
+ *
+ *      char err[NMD_TEXT_MAX];
+ *      int fd = nmd_connect(NULL, NULL, err);
+ *      if (fd < 0)
+ *              errx(1, "%s", err);
+ *      struct nmd_vm_create req = { 0 };
+ *      struct nmd_vm_create_reply reply;
+ *      nmd_hdr_init(&req.hdr, NMD_VM_CREATE, sizeof(req));
+ *      if (nmd_call(fd, &req, &reply, sizeof(reply), err) < 0)
+ *              errx(1, "%s", err);
+ *      ...
+ *      close(fd);              everything the connection owned is released
+ *
+ * `err` is always a buffer of NMD_TEXT_MAX bytes, which receives one line without
+ * a newline when the call fails and is left alone otherwise.
+ *
+ * Needs libc only: the file is compiled into each program and library that uses it.
+ *
+ * Thread safety: the functions keep no state of their own. One connection
+ * carries one request at a time: callers that share a descriptor lock around it.
+ */
+#ifndef NETMAPD_PROTO_CLIENT_H
+#define NETMAPD_PROTO_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto.h"
+
+/* A server that says nothing for so long is given up (-ETIMEDOUT). */
+enum { NMD_REPLY_SECONDS = 30 };
+
+/*
+ * Where the control socket is: `path` if not NULL, else the order of proto.h.
+ * Writes the path to out. -ENAMETOOLONG (text in err) when it doesn't fit.
+ */
+int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], char *err);
+
+/*
+ * Connects to netmapd at `path` (NULL: the usual place) and exchanges NMD_HELLO.
+ * The greeting goes to *hello unless that is NULL. Returns a descriptor, which is
+ * the caller's and has FD_CLOEXEC set, or a negative errno with its text in err:
+ *   -ENOENT           there is no socket: netmapd doesn't run
+ *   -ECONNREFUSED     there is one, but nobody listens: netmapd died
+ *   -EACCES           the socket or its directory is closed to this user
+ *   -EPROTONOSUPPORT  netmapd speaks another version
+ *   -EPROTO, -ETIMEDOUT, -ECONNRESET  as nmd_request()
+ */
+int nmd_connect(const char *path, struct nmd_hello *hello, char *err);
+
+/* Fills in the header of a request of `size` bytes, header included. */
+void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size);
+
+/*
+ * Sends the request that starts with `req` (hdr.size bytes of it) and receives
+ * the reply, at most reply_max bytes, into `reply`.
+ *
+ * `fds` and `nfds` take descriptors that come along: *nfds is the room on entry
+ * and the number received on return. They are the caller's to close, whatever
+ * hdr.status says, and have FD_CLOEXEC set. NULL, NULL: none are expected.
+ *
+ * Returns the bytes received: at least sizeof(struct nmd_reply), header checked,
+ * text terminated. The caller looks at hdr.status, and checks that there are as
+ * many bytes as the message needs. Otherwise a negative errno, no descriptors, and
+ * the connection is of no further use:
+ *   -EMSGSIZE    the request is larger than NMD_MSG_MAX, or the reply than reply_max
+ *   -EPROTO      the reply is not one: wrong header, wrong size, too many descriptors
+ *   -EPROTONOSUPPORT  netmapd speaks another version
+ *   -ECONNRESET  netmapd closed the connection
+ *   -ETIMEDOUT   no reply within NMD_REPLY_SECONDS
+ */
+ssize_t nmd_request(
+	int fd, const void *req, void *reply, size_t reply_max, int *fds, unsigned int *nfds);
+
+/*
+ * nmd_request() for replies of a fixed size without descriptors: 0 when the
+ * request succeeded and `reply` holds reply_size bytes; else a negative errno,
+ * from the transport or from netmapd, with the text in err.
+ */
+int nmd_call(int fd, const void *req, void *reply, size_t reply_size, char *err);
+
+#endif

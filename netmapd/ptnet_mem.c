@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ptnet_mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <net/netmap_virt.h>
+
+#include "guestmem.h"
+#include "ptnet_regs.h"
+#include "vu_pci.h"
+
+struct ptnet_mem {
+	struct ptnet_mem_info info; /* .fd is ours */
+	uint64_t bar_size;          /* bytes of BAR1 */
+	struct vu_pci pci;
+	struct guestmem *ranges; /* none has a file: they are only checked */
+	struct vu_server *server;
+	char name[PTNET_NAME_MAX];
+};
+
+static uint32_t read_register(const void *dev, uint32_t offset)
+{
+	const struct ptnet_mem *mem = dev;
+	const struct nmreq_pools_info *pools = &mem->info.pools;
+
+	switch (offset) {
+	case PTNET_MDEV_IO_MEMSIZE_LO:
+		return (uint32_t)mem->info.size;
+	case PTNET_MDEV_IO_MEMSIZE_HI:
+		return (uint32_t)(mem->info.size >> 32);
+	case PTNET_MDEV_IO_MEMID:
+		return mem->info.id;
+	case PTNET_MDEV_IO_IF_POOL_OFS:
+		return (uint32_t)pools->nr_if_pool_offset;
+	case PTNET_MDEV_IO_IF_POOL_OBJNUM:
+		return pools->nr_if_pool_objtotal;
+	case PTNET_MDEV_IO_IF_POOL_OBJSZ:
+		return pools->nr_if_pool_objsize;
+	case PTNET_MDEV_IO_RING_POOL_OFS:
+		return (uint32_t)pools->nr_ring_pool_offset;
+	case PTNET_MDEV_IO_RING_POOL_OBJNUM:
+		return pools->nr_ring_pool_objtotal;
+	case PTNET_MDEV_IO_RING_POOL_OBJSZ:
+		return pools->nr_ring_pool_objsize;
+	case PTNET_MDEV_IO_BUF_POOL_OFS:
+		return (uint32_t)pools->nr_buf_pool_offset;
+	case PTNET_MDEV_IO_BUF_POOL_OBJNUM:
+		return pools->nr_buf_pool_objtotal;
+	case PTNET_MDEV_IO_BUF_POOL_OBJSZ:
+		return pools->nr_buf_pool_objsize;
+	default:
+		return 0;
+	}
+}
+
+/* The part of [offset, offset + bytes) that the region has; BAR1 may be longer. */
+static uint32_t inside(const struct ptnet_mem *mem, uint64_t offset, uint32_t bytes)
+{
+	if (offset >= mem->info.size)
+		return 0;
+	return bytes < mem->info.size - offset ? bytes : (uint32_t)(mem->info.size - offset);
+}
+
+/*
+ * Operations of the device
+ */
+
+static void op_region(void *dev, uint32_t index, struct vu_region *region)
+{
+	const struct ptnet_mem *mem = dev;
+	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+
+	switch (index) {
+	case VFIO_PCI_CONFIG_REGION_INDEX:
+		*region = (struct vu_region){.size = VU_PCI_CONFIG_SIZE, .flags = rw, .fd = -1};
+		break;
+	case PTNETMAP_IO_PCI_BAR:
+		*region = (struct vu_region){
+			.size = PTNETMAP_MDEV_IO_BAR_SIZE, .flags = rw, .fd = -1};
+		break;
+	case PTNETMAP_MEM_PCI_BAR:
+		*region = (struct vu_region){.size = mem->bar_size,
+			.flags = rw | VFIO_REGION_INFO_FLAG_MMAP,
+			.fd = mem->info.fd};
+		break;
+	}
+}
+
+static int op_read(void *dev, uint32_t index, uint64_t offset, void *data, uint32_t bytes)
+{
+	struct ptnet_mem *mem = dev;
+
+	switch (index) {
+	case VFIO_PCI_CONFIG_REGION_INDEX:
+		vu_pci_read(&mem->pci, (uint32_t)offset, data, bytes);
+		break;
+	case PTNETMAP_IO_PCI_BAR:
+		ptnet_regs_read(mem, read_register, (uint32_t)offset, data, bytes);
+		break;
+	case PTNETMAP_MEM_PCI_BAR:
+		memset(data, 0, bytes);
+		memcpy(data, (char *)mem->info.base + offset, inside(mem, offset, bytes));
+		break;
+	}
+	return 0;
+}
+
+static int op_write(void *dev, uint32_t index, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct ptnet_mem *mem = dev;
+
+	switch (index) {
+	case VFIO_PCI_CONFIG_REGION_INDEX:
+		vu_pci_write(&mem->pci, (uint32_t)offset, data, bytes);
+		break;
+	case PTNETMAP_MEM_PCI_BAR:
+		memcpy((char *)mem->info.base + offset, data, inside(mem, offset, bytes));
+		break;
+	}
+	return 0; /* the registers of BAR0 are read only */
+}
+
+static void op_irq(void *dev, uint32_t index, struct vu_irq *irq)
+{
+	ptnet_notice_irq(index, irq);
+}
+
+static int op_irq_set(void *dev, uint32_t index, uint32_t start, uint32_t count, const int *fds)
+{
+	return 0; /* nothing is ever signalled */
+}
+
+static int op_irq_action(void *dev, uint32_t index, uint32_t start, uint32_t count,
+	enum vu_irq_action action, const uint8_t *which)
+{
+	return -EOPNOTSUPP;
+}
+
+static int op_dma_map(void *dev, const struct vu_dma_map *map, int fd)
+{
+	struct ptnet_mem *mem = dev;
+
+	return guestmem_map(mem->ranges, map->address, map->size, map->flags, -1, 0);
+}
+
+static int op_dma_unmap(void *dev, uint64_t address, uint64_t size)
+{
+	struct ptnet_mem *mem = dev;
+
+	return guestmem_unmap(mem->ranges, address, size);
+}
+
+static int op_dma_unmap_all(void *dev)
+{
+	struct ptnet_mem *mem = dev;
+
+	return guestmem_unmap_all(mem->ranges);
+}
+
+static int op_reset(void *dev)
+{
+	struct ptnet_mem *mem = dev;
+
+	vu_pci_reset(&mem->pci);
+	return 0;
+}
+
+static void ended(void *dev)
+{
+	struct ptnet_mem *mem = dev;
+
+	guestmem_unmap_all(mem->ranges);
+	vu_pci_reset(&mem->pci);
+}
+
+static const struct vu_ops ops = {
+	.region = op_region,
+	.region_read = op_read,
+	.region_write = op_write,
+	.irq = op_irq,
+	.irq_set = op_irq_set,
+	.irq_action = op_irq_action,
+	.dma_map = op_dma_map,
+	.dma_unmap = op_dma_unmap,
+	.dma_unmap_all = op_dma_unmap_all,
+	.reset = op_reset,
+};
+
+/*
+ * Life
+ */
+
+static void init_pci(struct ptnet_mem *mem)
+{
+	static const struct vu_pci_id id = {
+		.vendor = PTNETMAP_PCI_VENDOR_ID,
+		.device = PTNETMAP_PCI_DEVICE_ID,
+		.subsys_vendor = PTNETMAP_PCI_SUBSYS_VENDOR_ID,
+		.subsys = PTNETMAP_PCI_SUBSYS_ID,
+		.class_code = PTNETMAP_PCI_DEVICE_CLASS,
+	};
+
+	vu_pci_init(&mem->pci, &id);
+	vu_pci_add_bar(&mem->pci, PTNETMAP_IO_PCI_BAR, VU_BAR_IO, PTNETMAP_MDEV_IO_BAR_SIZE);
+	vu_pci_add_bar(&mem->pci, PTNETMAP_MEM_PCI_BAR, VU_BAR_MEM64_PREFETCH, mem->bar_size);
+}
+
+static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
+{
+	const struct nmreq_pools_info *pools = &info->pools;
+	struct stat st;
+	uint64_t size = GUESTMEM_PAGE;
+
+	if (info->size == 0 || info->size > 1ull << 62)
+		return -ERANGE;
+	if (pools->nr_if_pool_offset > UINT32_MAX || pools->nr_ring_pool_offset > UINT32_MAX ||
+		pools->nr_buf_pool_offset > UINT32_MAX)
+		return -ERANGE;
+	while (size < info->size)
+		size *= 2;
+	if (fstat(info->fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size < size)
+		return -EINVAL;
+	*bar_size = size;
+	return 0;
+}
+
+int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
+	const struct ptnet_mem_info *info, struct ptnet_mem **out)
+{
+	struct ptnet_mem *mem;
+	uint64_t bar_size = 0;
+	int error = check_info(info, &bar_size);
+
+	if (error)
+		return error;
+	mem = calloc(1, sizeof(*mem));
+	if (!mem)
+		return -ENOMEM;
+	snprintf(mem->name, sizeof(mem->name), "%s", name);
+	mem->info = *info;
+	mem->bar_size = bar_size;
+	init_pci(mem);
+	mem->info.fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 3);
+	if (mem->info.fd < 0) {
+		error = -errno;
+		goto fail;
+	}
+	error = -ENOMEM;
+	mem->ranges = guestmem_new(mem->name);
+	if (!mem->ranges)
+		goto fail;
+	error = vu_server_new(loop, path, &ops, mem, ended, mem->name, &mem->server);
+	if (error)
+		goto fail;
+	*out = mem;
+	return 0;
+fail:
+	ptnet_mem_free(mem);
+	return error;
+}
+
+void ptnet_mem_free(struct ptnet_mem *mem)
+{
+	if (!mem)
+		return;
+	vu_server_free(mem->server);
+	guestmem_free(mem->ranges);
+	if (mem->info.fd >= 0)
+		close(mem->info.fd);
+	free(mem);
+}
+
+struct vu_server *ptnet_mem_server(struct ptnet_mem *mem)
+{
+	return mem->server;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ptnet_mem.h - the ptnet memory function: a memory region as a PCI device.
+ *
+ *      BAR0   I/O, 128 bytes   size, id and pools of the region, read only
+ *      BAR1   memory, 64-bit   the region; the client maps the region's file
+ *
+ * One per region and virtual machine. The function has no state of its own and
+ * touches no guest memory; DMA messages are checked and forgotten. Register
+ * numbers are in net/netmap_virt.h.
+ *
+ * Thread safety: the thread that runs the loop makes all calls.
+ */
+#ifndef NETMAPD_PTNET_MEM_H
+#define NETMAPD_PTNET_MEM_H
+
+#include <stdint.h>
+#include <net/netmap.h>
+
+#include "loop.h"
+#include "vu_server.h"
+
+struct ptnet_mem;
+
+struct ptnet_mem_info {
+	int fd;        /* the region's file, at least as long as BAR1; duplicated */
+	uint64_t size; /* bytes of the region; BAR1 is the next power of two, at least 4096 */
+	void *base;    /* the region in this process, `size` bytes; must outlive the function */
+	uint16_t id;   /* region id */
+	struct nmreq_pools_info pools;
+};
+
+/*
+ * Creates the function and its socket at `path` (see vu_server_new). `name` is for the log, and
+ * is copied. 0 and *out, or a negative errno: as vu_server_new; -ERANGE: an offset or a size
+ * does not fit its register; -EINVAL: the file is shorter than BAR1.
+ */
+int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
+	const struct ptnet_mem_info *info, struct ptnet_mem **out);
+
+/* Disconnects the client and removes the socket. NULL is allowed. */
+void ptnet_mem_free(struct ptnet_mem *mem);
+
+/* For vu_server_adopt() and vu_server_stats(). */
+struct vu_server *ptnet_mem_server(struct ptnet_mem *mem);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "served.h"
+#include "daemon.h"
+#include "proto.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum served_state { SERVED_STOPPED, SERVED_RUNNING, SERVED_SUSPENDED };
+
+struct served_ring {
+	struct worker_ring ring;
+	struct worker *worker;
+};
+
+struct served {
+	struct daemon *daemon;
+	struct nm_client *client;
+	enum served_state state;
+	uint32_t count[NM_DIRS];
+	uint64_t bad_kicks;
+	struct served_ring rings[SERVED_RINGS_MAX];
+};
+
+static uint32_t all_rings(const struct served *s)
+{
+	return s->count[NM_TX] + s->count[NM_RX];
+}
+
+static struct nm_ring *core_ring(const struct served *s, uint32_t i)
+{
+	if (i < s->count[NM_TX])
+		return nm_client_ring(s->client, NM_TX, i);
+	return nm_client_ring(s->client, NM_RX, i - s->count[NM_TX]);
+}
+
+static void wake_worker(void *arg)
+{
+	worker_wake(arg);
+}
+
+/* Rings of a port go to one worker, ports in turn; or each ring to the next worker. Workers
+ * outlive all ports, so a late signal finds its worker. */
+static void assign_workers(struct served *s)
+{
+	struct daemon *d = s->daemon;
+	unsigned worker = d->next_worker++;
+
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		if (i > 0 && d->config.ring_each)
+			worker = d->next_worker++;
+		s->rings[i].worker = d->workers[worker % d->config.workers];
+		s->rings[i].ring.irq = -1;
+		s->rings[i].ring.kick = -1;
+		os_wakeup_set(&core_ring(s, i)->wakeup, wake_worker, s->rings[i].worker);
+	}
+}
+
+struct served *served_open(struct daemon *d, struct nm_client *client, int *error, char *err)
+{
+	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
+	struct served *s;
+
+	if (rings > SERVED_RINGS_MAX) {
+		snprintf(err, NMD_TEXT_MAX, "%s: %u rings; at most %d can be served for one user",
+			client->port->name, rings, SERVED_RINGS_MAX);
+		*error = -EINVAL;
+		return NULL;
+	}
+	s = os_zalloc(sizeof(*s));
+	if (!s) {
+		snprintf(err, NMD_TEXT_MAX, "%s: out of memory", client->port->name);
+		*error = -ENOMEM;
+		return NULL;
+	}
+	s->daemon = d;
+	s->client = client;
+	memcpy(s->count, client->count, sizeof(s->count));
+	assign_workers(s);
+	*error = 0;
+	return s;
+}
+
+void served_close(struct served *s)
+{
+	if (!s)
+		return;
+	served_stop(s);
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		if (s->rings[i].ring.irq >= 0)
+			close(s->rings[i].ring.irq);
+		if (s->rings[i].ring.kick >= 0)
+			close(s->rings[i].ring.kick);
+	}
+	if (s->bad_kicks)
+		os_log(OS_LOG_INFO, "%s: %llu kicks for rings that it has not",
+			s->client->port->name, (unsigned long long)s->bad_kicks);
+	os_free(s);
+}
+
+void served_geometry(const struct served *s, struct served_geometry *geo)
+{
+	const struct nm_port *port = s->client->port;
+
+	*geo = (struct served_geometry){
+		.tx_rings = s->count[NM_TX],
+		.rx_rings = s->count[NM_RX],
+		.tx_slots = port->num_slots[NM_TX],
+		.rx_slots = port->num_slots[NM_RX],
+		.nifp_offset = s->client->nifp_offset,
+		.region_id = port->region->id,
+	};
+}
+
+struct nm_region *served_region(const struct served *s)
+{
+	return s->client->port->region;
+}
+
+uint32_t served_hdr_len(const struct served *s)
+{
+	return s->client->port->hdr_len;
+}
+
+int served_set_hdr_len(struct served *s, uint32_t bytes)
+{
+	int error;
+
+	if (s->state != SERVED_STOPPED)
+		return -EBUSY;
+	os_mutex_lock(&s->daemon->core.lock);
+	error = nm_port_set_hdr_len_locked(s->client->port, bytes);
+	os_mutex_unlock(&s->daemon->core.lock);
+	return error;
+}
+
+static void remove_all(struct served *s)
+{
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		worker_remove(s->rings[i].worker, &s->rings[i].ring);
+}
+
+static int add_all(struct served *s)
+{
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		int error = worker_add(s->rings[i].worker, &s->rings[i].ring);
+
+		if (error) {
+			remove_all(s);
+			return error;
+		}
+	}
+	return 0;
+}
+
+static bool aligned(const void *p)
+{
+	return ((uintptr_t)p & (sizeof(struct nm_csb_atok) - 1)) == 0;
+}
+
+int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	int error;
+
+	if (s->state != SERVED_STOPPED)
+		return -EBUSY;
+	if (!aligned(atok) || !aligned(ktoa))
+		return -EINVAL;
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
+	error = add_all(s);
+	if (!error)
+		s->state = SERVED_RUNNING;
+	return error;
+}
+
+void served_stop(struct served *s)
+{
+	if (s->state == SERVED_RUNNING)
+		remove_all(s);
+	s->state = SERVED_STOPPED;
+}
+
+void served_suspend(struct served *s)
+{
+	if (s->state != SERVED_RUNNING)
+		return;
+	remove_all(s);
+	s->state = SERVED_SUSPENDED;
+}
+
+void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	int error;
+
+	if (s->state != SERVED_SUSPENDED || !aligned(atok) || !aligned(ktoa))
+		return;
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
+	error = add_all(s);
+	if (error)
+		os_log(OS_LOG_ERR, "%s: can't go on serving: %s", s->client->port->name,
+			strerror(-error));
+	else
+		s->state = SERVED_RUNNING;
+}
+
+void served_reset(struct served *s)
+{
+	served_stop(s);
+	nm_client_reset_rings(s->client);
+}
+
+void served_kick(struct served *s, uint32_t ring)
+{
+	if (ring >= all_rings(s))
+		__atomic_fetch_add(&s->bad_kicks, 1, __ATOMIC_RELAXED);
+	else
+		worker_wake(s->rings[ring].worker);
+}
+
+/* Anything but an eventfd could block the worker that signals it. */
+static bool is_eventfd(int fd)
+{
+	char path[64], target[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		return false;
+	return strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
+/* A duplicate of fd that never blocks, -1 for -1. */
+static int take_eventfd(int fd, int *dup)
+{
+	int flags;
+
+	*dup = -1;
+	if (fd < 0)
+		return 0;
+	if (!is_eventfd(fd))
+		return -EINVAL;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	*dup = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return *dup < 0 ? -errno : 0;
+}
+
+/* Changes one of a ring's descriptors while the worker does not look. */
+static int replace_fd(struct served *s, uint32_t ring, int *slot, int eventfd)
+{
+	struct served_ring *r = &s->rings[ring];
+	int fd, old, error;
+
+	error = take_eventfd(eventfd, &fd);
+	if (error)
+		return error;
+	if (s->state == SERVED_RUNNING)
+		worker_remove(r->worker, &r->ring);
+	old = *slot;
+	*slot = fd;
+	if (s->state == SERVED_RUNNING)
+		error = worker_add(r->worker, &r->ring);
+	if (old >= 0)
+		close(old);
+	return error;
+}
+
+int served_set_irq(struct served *s, uint32_t ring, int eventfd)
+{
+	if (ring >= all_rings(s))
+		return -EINVAL;
+	return replace_fd(s, ring, &s->rings[ring].ring.irq, eventfd);
+}
+
+int served_set_kick(struct served *s, uint32_t ring, int eventfd)
+{
+	if (ring >= all_rings(s))
+		return -EINVAL;
+	return replace_fd(s, ring, &s->rings[ring].ring.kick, eventfd);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * served.h - a port that netmapd serves for somebody through a CSB.
+ *
+ * A guest behind a ptnet device and a local application on the control socket
+ * are the same thing to the daemon: a registered port, two CSB arrays, a kick
+ * from the other side, and an eventfd (or nothing) to wake it. This module binds
+ * the port in core, spreads its rings over the workers, and starts and stops the
+ * service. It is what a device model or the control socket holds.
+ *
+ *      served_open()      port registered, rings and buffers exist    [stopped]
+ *      served_start()     workers serve the rings                     [running]
+ *      served_suspend()   CSB memory is about to go away              [suspended]
+ *      served_resume()    CSB memory is back, perhaps elsewhere       [running]
+ *      served_stop()      no thread touches the CSB any more          [stopped]
+ *      served_close()     port released, buffers returned
+ *
+ *   state      allowed                                      forbidden
+ *   stopped    start, set_hdr_len, close                    suspend, resume
+ *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len
+ *   suspended  resume, stop, kick (remembered), close       start
+ *
+ * set_irq and the readers of geometry are allowed in any state.
+ *
+ * served_suspend() and served_stop() return only when no worker holds a pointer
+ * into the CSB; that takes at most one batch of each ring. Indices, pending
+ * slots and buffers survive stop and start, and suspend and resume.
+ *
+ * Thread safety: all calls come from the control thread, except served_kick(),
+ * which any thread may call.
+ */
+#ifndef NETMAPD_SERVED_H
+#define NETMAPD_SERVED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <net/netmap.h>
+
+struct served;
+struct daemon;
+struct nm_region;
+struct nm_client;
+
+enum { SERVED_RINGS_MAX = 64 }; /* tx and rx rings together: one page of CSB entries each way */
+
+/* What a device model or an application has to know of the port. */
+struct served_geometry {
+	uint32_t tx_rings, rx_rings; /* that are served; tx_rings + rx_rings <= SERVED_RINGS_MAX */
+	uint32_t tx_slots, rx_slots;
+	uint64_t nifp_offset; /* of the netmap_if, bytes from the start of the region */
+	uint32_t region_id;
+};
+
+/*
+ * Serves the port that `client` is bound to (nm_client_bind or a REGISTER request).
+ * `client` stays the caller's and must outlive the result. Returns NULL with a text
+ * in err (NMD_TEXT_MAX bytes) and a negative errno in *error.
+ */
+struct served *served_open(struct daemon *d, struct nm_client *client, int *error, char *err);
+void served_close(struct served *s); /* NULL is allowed */
+
+void served_geometry(const struct served *s, struct served_geometry *geo);
+struct nm_region *served_region(const struct served *s);
+
+/* Virtio-net header length of the port: 0, 10 or 12 bytes. Others: -EINVAL; -EBUSY while running. */
+uint32_t served_hdr_len(const struct served *s);
+int served_set_hdr_len(struct served *s, uint32_t bytes);
+
+/*
+ * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts
+ * service. The arrays hold one entry per ring, tx first, and stay valid and mapped
+ * until served_suspend(), served_stop() or served_close() has returned. 64-byte aligned, else
+ * -EINVAL. -EBUSY when not stopped.
+ */
+int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+void served_stop(struct served *s); /* allowed in any state */
+
+/* CSB memory goes away for a while: as stop, but start's filling in is not repeated. */
+void served_suspend(struct served *s);
+void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+/*
+ * The other side wrote KICK for ring i (tx rings first). Out of range: ignored and counted.
+ * Wakes the worker of that ring if it sleeps. Any thread.
+ */
+void served_kick(struct served *s, uint32_t ring);
+
+/*
+ * Stops, and gives the rings their first state: empty, with the port's own buffers in their
+ * slots. For a device that was reset, for its guest may have died in the middle of anything.
+ */
+void served_reset(struct served *s);
+
+/*
+ * eventfd to signal when ring i wants an interrupt; -1: none. The descriptor is
+ * duplicated, so the caller may close its own, and made non-blocking. -EINVAL: ring out of
+ * range, or not an eventfd.
+ */
+int served_set_irq(struct served *s, uint32_t ring, int eventfd);
+
+/* eventfd that the other side signals instead of served_kick(); the worker waits for it itself.
+ * Otherwise as served_set_irq(). */
+int served_set_kick(struct served *s, uint32_t ring, int eventfd);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "status.h"
+#include "vale.h"
+#include "vm.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static void set_u64(json_t *object, const char *key, uint64_t value)
+{
+	json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *ring_json(const struct nm_ring *ring)
+{
+	json_t *out = json_object(), *errors = json_object();
+
+	json_object_set_new(out, "dir", json_string(ring->dir == NM_TX ? "tx" : "rx"));
+	set_u64(out, "id", ring->id);
+	set_u64(out, "slots", ring->num_slots);
+	set_u64(out, "packets", OS_LOAD(&ring->stats.packets));
+	set_u64(out, "bytes", OS_LOAD(&ring->stats.bytes));
+	if (ring->dir == NM_TX)
+		set_u64(out, "copies", OS_LOAD(&ring->stats.copies));
+	set_u64(out, "syncs", OS_LOAD(&ring->stats.syncs));
+	set_u64(out, "bad_syncs", OS_LOAD(&ring->stats.bad_syncs));
+	for (int i = 0; i < NM_DROPS; i++)
+		if (OS_LOAD(&ring->stats.drops[i]))
+			set_u64(errors, nm_drop_name(i), OS_LOAD(&ring->stats.drops[i]));
+	json_object_set_new(out, "errors", errors);
+	return out;
+}
+
+static json_t *port_json(const struct nm_port *port)
+{
+	json_t *out = json_object(), *rings = json_array();
+
+	json_object_set_new(out, "name", json_string(port->name));
+	json_object_set_new(out, "kind", json_string(port->ops->kind));
+	set_u64(out, "region", port->region ? port->region->id : 0);
+	set_u64(out, "users", port->clients);
+	set_u64(out, "hdr_len", port->hdr_len);
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
+			json_array_append_new(rings, ring_json(&port->rings[dir][i]));
+	json_object_set_new(out, "rings", rings);
+	return out;
+}
+
+static void add_switch(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+{
+	json_t *out = json_object();
+
+	json_object_set_new(out, "name", json_string(name));
+	set_u64(out, "index", index);
+	set_u64(out, "ports", ports);
+	set_u64(out, "macs", macs);
+	json_array_append_new(arg, out);
+}
+
+static json_t *region_json(const struct nm_region *region)
+{
+	json_t *out = json_object(), *left = json_object();
+
+	set_u64(out, "id", region->id);
+	set_u64(out, "size", region->size);
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		set_u64(left, nm_pool_name(pool), region->free_count[pool]);
+	json_object_set_new(out, "free", left);
+	return out;
+}
+
+static json_t *vm_port_json(const struct vm_port *port)
+{
+	static const char *const states[] = {"stopped", "running", "suspended"};
+	json_t *out = json_object();
+	struct ptnet_net_stats stats;
+	char mac[18];
+
+	ptnet_net_stats(port->net, &stats);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", port->mac[0], port->mac[1],
+		port->mac[2], port->mac[3], port->mac[4], port->mac[5]);
+	json_object_set_new(out, "name", json_string(port->client.port->name));
+	json_object_set_new(out, "mac", json_string(mac));
+	json_object_set_new(out, "state", json_string(states[stats.state]));
+	set_u64(out, "kicks", stats.kicks);
+	set_u64(out, "creates", stats.creates);
+	set_u64(out, "failed_creates", stats.failed_creates);
+	set_u64(out, "suspends", stats.suspends);
+	set_u64(out, "resets", stats.resets);
+	set_u64(out, "ignored_writes", stats.ignored_writes);
+	return out;
+}
+
+static json_t *vm_json(const struct vm *vm)
+{
+	json_t *out = json_object(), *ports = json_array();
+
+	set_u64(out, "id", vm->number);
+	json_object_set_new(out, "name", json_string(vm->name));
+	set_u64(out, "region", vm->region->id);
+	for (uint32_t i = 0; i < vm->num_ports; i++)
+		json_array_append_new(ports, vm_port_json(vm->ports[i]));
+	json_object_set_new(out, "ports", ports);
+	return out;
+}
+
+static json_t *daemon_json(struct daemon *d)
+{
+	json_t *out = json_object(), *workers = json_array();
+
+	json_object_set_new(out, "version", json_string(PTNETMAP_VERSION));
+	set_u64(out, "pid", (uint64_t)getpid());
+	set_u64(out, "uptime_s", (uint64_t)os_time_s() - (uint64_t)d->started);
+	for (unsigned i = 0; i < d->config.workers; i++) {
+		struct worker_stats stats;
+		json_t *worker = json_object();
+
+		worker_stats(d->workers[i], &stats);
+		set_u64(worker, "rings", stats.rings);
+		set_u64(worker, "rounds", stats.rounds);
+		set_u64(worker, "sleeps", stats.sleeps);
+		set_u64(worker, "wakes", stats.wakes);
+		json_array_append_new(workers, worker);
+	}
+	json_object_set_new(out, "workers", workers);
+	return out;
+}
+
+char *status_text(struct daemon *d)
+{
+	json_t *root = json_object(), *ports = json_array(), *switches = json_array();
+	json_t *regions = json_array(), *vms = json_array();
+	char *text;
+
+	os_mutex_lock(&d->core.lock);
+	for (const struct nm_port *port = d->core.ports; port; port = port->next)
+		json_array_append_new(ports, port_json(port));
+	nm_vale_each_locked(&d->core, add_switch, switches);
+	for (const struct nm_region *region = d->core.regions; region; region = region->next)
+		json_array_append_new(regions, region_json(region));
+	os_mutex_unlock(&d->core.lock);
+	for (const struct vm *vm = d->vms; vm; vm = vm->next)
+		json_array_append_new(vms, vm_json(vm));
+	json_object_set_new(root, "daemon", daemon_json(d));
+	json_object_set_new(root, "ports", ports);
+	json_object_set_new(root, "switches", switches);
+	json_object_set_new(root, "regions", regions);
+	json_object_set_new(root, "vms", vms);
+	text = json_dumps(root, JSON_INDENT(1));
+	json_decref(root);
+	return text;
+}

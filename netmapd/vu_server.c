@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vu_server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "os.h"
+
+enum { BACKLOG = 4 }; /* connections that wait to be accepted */
+
+struct vu_server {
+	struct loop *loop;
+	const struct vu_ops *ops;
+	void *dev;
+	void (*ended)(void *dev);
+	const char *name;
+
+	int listen_fd; /* -1: none */
+	int spare_fd;  /* given up for a moment when descriptors run out */
+	struct loop_handle *listen_handle;
+	struct sockaddr_un addr; /* sun_path is empty when there is nothing to remove */
+
+	struct vu_conn *conn; /* NULL: nobody is connected */
+	struct loop_handle *conn_handle;
+	struct vu_server_stats stats; /* messages and errors: of ended connections */
+};
+
+/*
+ * The connection
+ */
+
+static void end_connection(struct vu_server *server)
+{
+	struct vu_conn_stats stats;
+
+	if (!server->conn)
+		return;
+	vu_conn_stats(server->conn, &stats);
+	server->stats.messages += stats.messages;
+	server->stats.errors += stats.errors;
+	loop_del(server->loop, server->conn_handle);
+	server->conn_handle = NULL;
+	/* The device lets go of the client's memory before the client can see that it is free. */
+	server->ended(server->dev);
+	vu_conn_free(server->conn);
+	server->conn = NULL;
+}
+
+static void on_message(void *arg, uint32_t events)
+{
+	struct vu_server *server = arg;
+	int error = vu_conn_ready(server->conn, events);
+
+	if (!error)
+		error = loop_mod(server->loop, server->conn_handle, vu_conn_events(server->conn));
+	if (!error)
+		return;
+	if (error == -ECONNRESET || error == -EPIPE)
+		os_log(OS_LOG_INFO, "%s: client has disconnected", server->name);
+	else
+		os_log(OS_LOG_WARN, "%s: connection closed, errno %d", server->name, -error);
+	end_connection(server);
+}
+
+int vu_server_adopt(struct vu_server *server, int fd)
+{
+	struct vu_conn *conn;
+	int error;
+
+	if (server->conn) {
+		server->stats.refused++;
+		close(fd);
+		return -EBUSY;
+	}
+	error = vu_conn_new(fd, server->ops, server->dev, server->name, &conn);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	error = loop_add(
+		server->loop, fd, vu_conn_events(conn), on_message, server, &server->conn_handle);
+	if (error) {
+		vu_conn_free(conn);
+		return error;
+	}
+	server->conn = conn;
+	server->stats.connections++;
+	os_log(OS_LOG_INFO, "%s: client has connected", server->name);
+	return 0;
+}
+
+/*
+ * The listening socket
+ */
+
+static void on_connect(void *arg, uint32_t events)
+{
+	struct vu_server *server = arg;
+	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0) {
+		if (vu_server_adopt(server, fd) < 0)
+			os_log(OS_LOG_WARN,
+				"%s: a client was refused, for another one is connected or "
+				"memory is short",
+				server->name);
+		return;
+	}
+	if (errno != EMFILE && errno != ENFILE)
+		return;
+	/* The client would stay in the queue, and the loop would spin: turn it away. */
+	os_log(OS_LOG_ERR, "%s: a client was refused: no file descriptor is free (ulimit -n)",
+		server->name);
+	close(server->spare_fd);
+	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		close(fd);
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	server->stats.refused++;
+}
+
+static int start_listening(struct vu_server *server, const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr.sun_path, path);
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (server->spare_fd < 0 || server->listen_fd < 0)
+		return -errno;
+	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
+	if (fchmod(server->listen_fd, 0600) < 0)
+		return -errno;
+	if (bind(server->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	server->addr = addr;
+	if (listen(server->listen_fd, BACKLOG) < 0)
+		return -errno;
+	return loop_add(server->loop, server->listen_fd, EPOLLIN, on_connect, server,
+		&server->listen_handle);
+}
+
+int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops, void *dev,
+	void (*ended)(void *dev), const char *name, struct vu_server **out)
+{
+	struct vu_server *server = calloc(1, sizeof(*server));
+	int error;
+
+	if (!server)
+		return -ENOMEM;
+	server->loop = loop;
+	server->ops = ops;
+	server->dev = dev;
+	server->ended = ended;
+	server->name = name;
+	server->listen_fd = -1;
+	server->spare_fd = -1;
+	error = path ? start_listening(server, path) : 0;
+	if (error) {
+		vu_server_free(server);
+		return error;
+	}
+	*out = server;
+	return 0;
+}
+
+void vu_server_free(struct vu_server *server)
+{
+	if (!server)
+		return;
+	end_connection(server);
+	loop_del(server->loop, server->listen_handle);
+	if (server->addr.sun_path[0])
+		unlink(server->addr.sun_path);
+	if (server->listen_fd >= 0)
+		close(server->listen_fd);
+	if (server->spare_fd >= 0)
+		close(server->spare_fd);
+	free(server);
+}
+
+void vu_server_stats(const struct vu_server *server, struct vu_server_stats *stats)
+{
+	struct vu_conn_stats now = {0};
+
+	*stats = server->stats;
+	if (server->conn)
+		vu_conn_stats(server->conn, &now);
+	stats->messages += now.messages;
+	stats->errors += now.errors;
+	stats->connected = server->conn != NULL;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "worker.h"
+#include "os.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { NS_PER_US = 1000, POLL_MIN_NS = 2000 };
+
+struct worker {
+	struct worker_config config;
+	pthread_t thread;
+	pthread_mutex_t gate, rounds; /* see worker.h; lock order: gate, rounds */
+	struct worker_ring *rings;    /* under rounds */
+	uint32_t num_rings;
+	bool stop;
+	bool armed;       /* kicks were asked for before the last sleep; worker only */
+	int epoll, wake;  /* the eventfd is in the epoll set */
+	uint64_t poll_ns; /* polling time without work, adapts; worker only */
+	struct worker_stats stats;
+
+	int sleeping __attribute__((aligned(64))); /* 1: somebody must write to `wake` */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void signal_eventfd(int fd)
+{
+	uint64_t one = 1;
+
+	/* A full counter means that it is signalled already. */
+	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		os_log(OS_LOG_WARN, "eventfd %d: %s", fd, strerror(errno));
+}
+
+void worker_wake(struct worker *w)
+{
+	os_mb(); /* what the caller stored is out before `sleeping` is looked at */
+	if (!OS_LOAD(&w->sleeping))
+		return;
+	if (__atomic_exchange_n(&w->sleeping, 0, __ATOMIC_ACQ_REL)) {
+		__atomic_fetch_add(&w->stats.wakes, 1, __ATOMIC_RELAXED);
+		signal_eventfd(w->wake);
+	}
+}
+
+/* One step of each ring. True when anything moved. Under `rounds`. */
+static bool round_of_rings(struct worker *w)
+{
+	bool work = false;
+
+	for (struct worker_ring *ring = w->rings; ring; ring = ring->next) {
+		int result;
+
+		if (w->armed)
+			nm_serve_awake(&ring->serve);
+		result = nm_serve_step(&ring->serve);
+		if (result & NM_SERVE_WORK)
+			work = true;
+		if ((result & NM_SERVE_INTERRUPT) && ring->irq >= 0)
+			signal_eventfd(ring->irq);
+	}
+	w->armed = false;
+	w->stats.rounds++;
+	return work;
+}
+
+/* Asks for kicks. True when there is work after all. Under `rounds`. */
+static bool prepare_sleep(struct worker *w)
+{
+	bool work = false;
+
+	w->armed = true;
+	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
+		if (nm_serve_prepare_sleep(&ring->serve))
+			work = true;
+	return work;
+}
+
+static void begin_round(struct worker *w)
+{
+	pthread_mutex_lock(&w->gate);
+	pthread_mutex_unlock(&w->gate);
+	pthread_mutex_lock(&w->rounds);
+}
+
+static void end_round(struct worker *w)
+{
+	pthread_mutex_unlock(&w->rounds);
+}
+
+/* Polling pays when the sleep it would have saved was short. */
+static void adapt(struct worker *w, uint64_t slept_ns)
+{
+	uint64_t most = (uint64_t)w->config.poll_us * NS_PER_US;
+
+	if (slept_ns < most)
+		w->poll_ns = w->poll_ns * 2 + POLL_MIN_NS;
+	else
+		w->poll_ns /= 2;
+	if (w->poll_ns > most)
+		w->poll_ns = most;
+}
+
+static void wait_for_wake(struct worker *w)
+{
+	struct epoll_event events[8];
+	uint64_t count, start = now_ns();
+
+	w->stats.sleeps++;
+	(void)epoll_wait(w->epoll, events, 8, -1);
+	OS_STORE(&w->sleeping, 0);
+	/* Kicks are edge-triggered and not read; the worker's own eventfd is emptied. */
+	if (read(w->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		os_log(OS_LOG_WARN, "worker %u: eventfd: %s", w->config.number, strerror(errno));
+	adapt(w, now_ns() - start);
+}
+
+/* Nothing has moved for a while. */
+static void go_to_sleep(struct worker *w)
+{
+	bool work;
+
+	OS_STORE(&w->sleeping, 1);
+	begin_round(w);
+	os_mb(); /* `sleeping` is out before the rings are looked at; pairs with worker_wake() */
+	work = w->stop || prepare_sleep(w);
+	end_round(w);
+	if (!work)
+		wait_for_wake(w);
+	else
+		OS_STORE(&w->sleeping, 0);
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t idle_since = 0;
+
+	for (;;) {
+		bool stop, work;
+
+		begin_round(w);
+		stop = w->stop;
+		work = !stop && round_of_rings(w);
+		end_round(w);
+		if (stop)
+			return NULL;
+		if (work) {
+			idle_since = 0;
+			continue;
+		}
+		if (idle_since == 0)
+			idle_since = now_ns();
+		if (now_ns() - idle_since >= w->poll_ns) {
+			go_to_sleep(w);
+			idle_since = 0;
+		} else {
+			__builtin_ia32_pause();
+		}
+	}
+}
+
+static void place(struct worker *w)
+{
+	char name[16];
+	cpu_set_t set;
+
+	snprintf(name, sizeof(name), "worker-%u", w->config.number);
+	pthread_setname_np(w->thread, name);
+	if (w->config.cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)w->config.cpu, &set);
+	if (pthread_setaffinity_np(w->thread, sizeof(set), &set) != 0)
+		os_log(OS_LOG_WARN, "worker %u can't run on CPU %d", w->config.number,
+			w->config.cpu);
+}
+
+struct worker *worker_new(const struct worker_config *config)
+{
+	struct worker *w = os_zalloc(sizeof(*w));
+	struct epoll_event event = {.events = EPOLLIN};
+	int error;
+
+	if (!w)
+		return NULL;
+	w->config = *config;
+	pthread_mutex_init(&w->gate, NULL);
+	pthread_mutex_init(&w->rounds, NULL);
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	error = w->epoll < 0 || w->wake < 0 ||
+				epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) < 0
+			? errno
+			: pthread_create(&w->thread, NULL, run, w);
+	if (error) {
+		if (w->epoll >= 0)
+			close(w->epoll);
+		if (w->wake >= 0)
+			close(w->wake);
+		os_free(w);
+		errno = error;
+		return NULL;
+	}
+	place(w);
+	return w;
+}
+
+/* The control thread's turn between two rounds. */
+static void enter(struct worker *w)
+{
+	pthread_mutex_lock(&w->gate);
+	pthread_mutex_lock(&w->rounds);
+	pthread_mutex_unlock(&w->gate);
+}
+
+static void leave(struct worker *w)
+{
+	pthread_mutex_unlock(&w->rounds);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	enter(w);
+	w->stop = true;
+	leave(w);
+	worker_wake(w);
+	pthread_join(w->thread, NULL);
+	close(w->epoll);
+	close(w->wake);
+	pthread_mutex_destroy(&w->gate);
+	pthread_mutex_destroy(&w->rounds);
+	os_free(w);
+}
+
+int worker_add(struct worker *w, struct worker_ring *ring)
+{
+	if (ring->kick >= 0) {
+		struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+
+		if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, ring->kick, &event) < 0)
+			return -errno;
+	}
+	enter(w);
+	ring->next = w->rings;
+	w->rings = ring;
+	w->num_rings++;
+	leave(w);
+	worker_wake(w);
+	return 0;
+}
+
+void worker_remove(struct worker *w, struct worker_ring *ring)
+{
+	struct worker_ring **link = &w->rings;
+
+	enter(w);
+	while (*link && *link != ring)
+		link = &(*link)->next;
+	if (*link) {
+		*link = ring->next;
+		w->num_rings--;
+	}
+	leave(w);
+	if (ring->kick >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, ring->kick, NULL);
+}
+
+void worker_stats(struct worker *w, struct worker_stats *stats)
+{
+	enter(w);
+	*stats = w->stats;
+	stats->rings = w->num_rings;
+	leave(w);
+}

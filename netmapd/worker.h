@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * worker.h - the threads that serve rings.
+ *
+ * A worker goes round its rings (struct worker_ring) and steps each. As long as
+ * there is work it doesn't rest. Without work it polls for a while, which adapts: it gets longer when
+ * sleeps turn out to be short, and shorter when they are long. Then it asks the
+ * other sides for kicks and sleeps in epoll, until
+ *
+ *      worker_wake()        a producer has put packets into one of its rings, or a kick has come
+ *                           in over a vfio-user socket; cheap while the worker is awake
+ *      a kick eventfd       of a local application, which the worker waits for itself
+ *
+ * Lists of rings change only while the worker stands between two rounds:
+ *
+ *      control thread                       worker
+ *        lock(gate)                           lock(gate); unlock(gate)
+ *        lock(rounds)   <- waits at most      lock(rounds)
+ *        unlock(gate)      one round            one round over all rings
+ *        change the list                      unlock(rounds)
+ *        unlock(rounds)
+ *
+ * The gate makes sure that the control thread gets its turn. Hence after
+ * worker_remove() the worker holds no pointer into the ring's CSB any more.
+ *
+ * Thread safety: worker_new, _free, _add, _remove, _stats: control thread. worker_wake: any.
+ */
+#ifndef NETMAPD_WORKER_H
+#define NETMAPD_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "serve.h"
+
+struct worker;
+
+/* A ring while it is served. Lives in struct served. */
+struct worker_ring {
+	struct nm_serve serve;
+	int irq;  /* eventfd for NM_SERVE_INTERRUPT, or -1; changed only when not in a list */
+	int kick; /* eventfd that the other side signals, or -1; the same */
+	struct worker_ring *next;
+};
+
+struct worker_config {
+	uint32_t poll_us; /* longest polling without work, microseconds; 0: sleep at once */
+	int cpu;          /* to run on, or -1 */
+	unsigned number;  /* for the thread's name */
+};
+
+/* Starts a thread. NULL with errno. */
+struct worker *worker_new(const struct worker_config *config);
+void worker_free(struct worker *w); /* its list must be empty; NULL is allowed */
+
+/* Serves a ring from now on; removed before its memory goes away. Negative errno: the kick
+ * can't be waited for. */
+int worker_add(struct worker *w, struct worker_ring *ring);
+void worker_remove(struct worker *w, struct worker_ring *ring);
+
+void worker_wake(struct worker *w);
+
+struct worker_stats {
+	uint64_t rounds, sleeps, wakes; /* wakes: written to its eventfd by worker_wake() */
+	uint32_t rings;
+};
+
+void worker_stats(struct worker *w, struct worker_stats *stats);
+
+#endif
