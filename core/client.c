@@ -86,13 +86,13 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 			return nm_client_error(client, -EINVAL,
 				"%s: mode %u is not a way to register", port->name, bind->mode);
 		}
-		if (count == 0 || first + count > limit)
-			return nm_client_error(client, -EINVAL,
-				"%s: ring %u asked for; the port has %u rings and %u host rings",
-				port->name, bind->ringid, hw, host);
 		if ((bind->flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY)) &&
 			!(bind->flags & only[dir]))
-			count = 0;
+			first = count = 0;
+		else if (count == 0 || first + count > limit)
+			return nm_client_error(client, -EINVAL,
+				"%s: %s ring %u asked for; the port has %u rings and %u host rings there",
+				port->name, dir == NM_TX ? "tx" : "rx", bind->ringid, hw, host);
 		client->first[dir] = first;
 		client->count[dir] = count;
 	}
@@ -113,12 +113,34 @@ static int check_rings_free(struct nm_client *client, struct nm_port *port, bool
 	return 0;
 }
 
+/* The private indices of an empty ring: tx may fill all slots but one, rx has received nothing. */
+static void clear_ring(struct nm_ring *ring)
+{
+	ring->head = ring->cur = ring->hwcur = 0;
+	ring->dropping = 0;
+	ring->tail = ring->dir == NM_TX ? ring->num_slots - 1 : 0;
+	ring->produce.hwtail = ring->tail;
+	ring->produce.hwcur_seen = 0;
+}
+
+/* For the first user of a ring: on a port that others kept in use, a former user has left
+ * packets, half a packet, or any value in the shared indices. */
+static void restart_ring(struct nm_ring *ring)
+{
+	os_spin_lock(&ring->produce.lock);
+	clear_ring(ring);
+	nm_ring_reset_shared(ring);
+	os_spin_unlock(&ring->produce.lock);
+}
+
 static void count_rings(struct nm_client *client, bool exclusive, int by)
 {
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		for (uint32_t i = 0; i < client->count[dir]; i++) {
 			struct nm_ring *ring = nm_client_ring(client, dir, i);
 
+			if (ring->users == 0 && !client->port->region->foreign)
+				restart_ring(ring);
 			OS_STORE(&ring->users, ring->users + (uint32_t)by);
 			ring->exclusive = exclusive && by > 0;
 		}
@@ -174,11 +196,11 @@ static int choose_region(struct nm_client *client, struct nm_port *port, uint16_
 		region = nm_region_find(client->core, mem_id);
 		if (!region || region->foreign)
 			return nm_client_error(client, -EINVAL, "%s: there is no memory region %u",
-					       port->name, mem_id);
-		if (region->reserved && region != client->own_region)
-			return nm_client_error(
-				client, -EPERM, "%s: memory region %u belongs to a virtual machine",
 				port->name, mem_id);
+		if (region->reserved && region != client->own_region)
+			return nm_client_error(client, -EPERM,
+				"%s: memory region %u belongs to a virtual machine", port->name,
+				mem_id);
 	}
 	if (region)
 		nm_region_get(region);
@@ -210,16 +232,6 @@ static int fill_ring(struct nm_client *client, struct nm_ring *ring)
 		ring->slots[i].buf_idx = index;
 	}
 	return 0;
-}
-
-/* The private indices of an empty ring: tx may fill all slots but one, rx has received nothing. */
-static void clear_ring(struct nm_ring *ring)
-{
-	ring->head = ring->cur = ring->hwcur = 0;
-	ring->dropping = 0;
-	ring->tail = ring->dir == NM_TX ? ring->num_slots - 1 : 0;
-	ring->produce.hwtail = ring->tail;
-	ring->produce.hwcur_seen = 0;
 }
 
 static int setup_ring(struct nm_client *client, struct nm_ring *ring)
@@ -410,7 +422,7 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	error = choose_rings(client, port, bind);
 	if (!error)
 		error = check_rings_free(client, port, exclusive);
-	if (!error && started && bind->mem_id && bind->mem_id != port->region->id)
+	if (!error && port->region && bind->mem_id && bind->mem_id != port->region->id)
 		error = nm_client_error(client, -EINVAL, "%s: uses memory region %u, not %u",
 			port->name, port->region->id, bind->mem_id);
 	if (!error && !started) {

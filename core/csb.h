@@ -49,7 +49,7 @@ static inline void nm_csb_kern_load(const struct nm_csb_atok *atok, uint32_t *he
 
 static inline void nm_csb_kern_store(struct nm_csb_ktoa *ktoa, uint32_t hwcur, uint32_t hwtail)
 {
-	OS_STORE(&ktoa->hwcur, hwcur);
+	OS_STORE_RELEASE(&ktoa->hwcur, hwcur);   /* slots before it, as the CSB promises */
 	OS_STORE_RELEASE(&ktoa->hwtail, hwtail); /* B */
 }
 
@@ -105,7 +105,7 @@ static inline bool nm_csb_appl_publish(struct nm_csb_appl *a, uint32_t head, uin
 
 	a->head = head;
 	a->cur = cur;
-	OS_STORE(&a->atok->cur, cur);
+	OS_STORE_RELEASE(&a->atok->cur, cur);   /* slots before it, as the CSB promises */
 	OS_STORE_RELEASE(&a->atok->head, head); /* A */
 	if (!moved)
 		return false;

@@ -4,8 +4,11 @@
 enum {
 	ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
 	SWEEP_EPOCHS =
-		64, /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
+		64,   /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
+	FUTURE = 192, /* an age between SWEEP_EPOCHS + NM_MAC_AGE and 256, never reached */
 };
+
+static_assert(SWEEP_EPOCHS + NM_MAC_AGE < FUTURE, "a sweep comes before ages are ambiguous");
 
 static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line");
 
@@ -16,10 +19,30 @@ static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 	return mac | (epoch & 0xff) << 8 | port;
 }
 
-/* Epochs since the entry was last seen, as far as 8 bits tell. */
+/* Epochs since the entry was last seen, as far as 8 bits tell. A thread that read the clock
+ * before the learner did sees an entry of the future: it is fresh. */
 static uint32_t entry_age(uint64_t entry, uint64_t epoch)
 {
-	return (uint8_t)(epoch - (entry >> 8));
+	uint32_t age = (uint8_t)(epoch - (entry >> 8));
+
+	return age >= FUTURE ? 0 : age;
+}
+
+/* Epochs since the last sweep; 0 for a thread that read the clock before the sweeper did. */
+static uint64_t since_sweep(const struct nm_mactable *t, uint64_t epoch)
+{
+	uint64_t swept = OS_LOAD_ACQUIRE(&t->swept); /* pairs with the one in sweep() */
+
+	return epoch > swept ? epoch - swept : 0;
+}
+
+/*
+ * Learning sweeps every SWEEP_EPOCHS, so nothing was learnt later than that after the last
+ * sweep: after a longer pause all entries are too old, whatever their 8 bits say.
+ */
+static bool all_too_old(const struct nm_mactable *t, uint64_t epoch)
+{
+	return since_sweep(t, epoch) > SWEEP_EPOCHS + NM_MAC_AGE;
 }
 
 int nm_mactable_init(struct nm_mactable *t)
@@ -46,26 +69,26 @@ uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t mac, uint64_t 
 		uint64_t entry = OS_LOAD(&bucket[i]);
 
 		if ((entry & MAC_MASK) == mac && entry != 0)
-			return entry_age(entry, epoch) <= NM_MAC_AGE ? entry & 0xff : NM_MAC_NONE;
+			return entry_age(entry, epoch) <= NM_MAC_AGE && !all_too_old(t, epoch)
+				       ? entry & 0xff
+				       : NM_MAC_NONE;
 	}
 	return NM_MAC_NONE;
 }
 
-/*
- * Learning sweeps every SWEEP_EPOCHS, so nothing was learnt later than that after the last
- * sweep: after a longer pause all entries are too old, whatever their 8 bits say.
- */
 static void sweep(struct nm_mactable *t, uint64_t epoch)
 {
-	bool all = epoch - OS_LOAD(&t->swept) > SWEEP_EPOCHS + NM_MAC_AGE;
+	bool all = all_too_old(t, epoch);
 
-	OS_STORE(&t->swept, epoch);
+	if (!all)
+		OS_STORE(&t->swept, epoch); /* the others needn't sweep as well */
 	for (size_t i = 0; i < ENTRIES; i++) {
 		uint64_t entry = OS_LOAD(&t->entries[i]);
 
 		if (entry != 0 && (all || entry_age(entry, epoch) > NM_MAC_AGE))
 			OS_STORE(&t->entries[i], 0);
 	}
+	OS_STORE_RELEASE(&t->swept, epoch); /* until here nobody trusts an entry of before */
 }
 
 void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
@@ -75,7 +98,7 @@ void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint6
 	uint64_t *oldest = bucket;
 	uint32_t oldest_age = 0;
 
-	if (unlikely(epoch - OS_LOAD(&t->swept) >= SWEEP_EPOCHS))
+	if (unlikely(since_sweep(t, epoch) >= SWEEP_EPOCHS))
 		sweep(t, epoch);
 	for (int i = 0; i < NM_MAC_WAYS; i++) {
 		uint64_t entry = OS_LOAD(&bucket[i]);
@@ -109,6 +132,8 @@ uint32_t nm_mactable_count(const struct nm_mactable *t, uint64_t epoch)
 {
 	uint32_t count = 0;
 
+	if (all_too_old(t, epoch))
+		return 0;
 	for (size_t i = 0; i < ENTRIES; i++) {
 		uint64_t entry = OS_LOAD(&t->entries[i]);
 

@@ -5,6 +5,7 @@
 enum {
 	IF_SIZE_MIN = 256, /* netmap_if with the ring offsets of a small port */
 	OBJECT_SIZE_MAX = 1 << 20,
+	LINE = 64, /* objects are a multiple of it long */
 	OBJECTS_MAX = NM_BUFS_MAX,
 };
 
@@ -15,7 +16,7 @@ const char *nm_pool_name(enum nm_pool pool)
 	return pool < NM_POOLS ? names[pool] : "?";
 }
 
-static uint64_t round_up(uint64_t value, uint64_t to)
+static uint64_t align_up(uint64_t value, uint64_t to)
 {
 	return (value + to - 1) / to * to;
 }
@@ -55,8 +56,10 @@ uint64_t nm_region_layout(const struct nm_region_params *params,
 	for (int i = 0; i < NM_POOLS; i++) {
 		pool[i].offset = offset;
 		pool[i].count = params->count[i];
-		pool[i].size = (uint32_t)round_up(params->size[i], 64);
-		offset = round_up(offset + (uint64_t)pool[i].count * pool[i].size, 4096);
+		/* A ring's members are aligned for it, so each ring of the pool must be. */
+		pool[i].size = (uint32_t)align_up(
+			params->size[i], i == NM_POOL_RING ? NM_CACHE_ALIGN : LINE);
+		offset = align_up(offset + (uint64_t)pool[i].count * pool[i].size, 4096);
 	}
 	while (size < offset)
 		size *= 2;
@@ -119,7 +122,11 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 		goto fail;
 	}
 	region->id = id ? id : free_id(core);
-	if (region->id == 0 || nm_region_find(core, region->id)) {
+	if (region->id == 0) {
+		os_snprintf(err, err_size, "no region id is free");
+		goto fail;
+	}
+	if (nm_region_find(core, region->id)) {
 		os_snprintf(err, err_size, "region %u exists already", id);
 		*error = -EEXIST;
 		goto fail;
@@ -143,9 +150,11 @@ fail:
 	return NULL;
 }
 
-/* Each pool inside the region, and behind the one before it. */
+/* Each pool inside the region, and behind the one before it; objects that hold what they must. */
 static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_t size)
 {
+	static const uint32_t size_min[NM_POOLS] = {
+		sizeof(struct netmap_if), sizeof(struct netmap_ring), NM_BUF_SIZE_MIN};
 	uint64_t end = 0;
 
 	for (int i = 0; i < NM_POOLS; i++) {
@@ -153,9 +162,12 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 
 		if (pool[i].offset < end || pool[i].offset > size || bytes > size - pool[i].offset)
 			return false;
+		if (pool[i].count == 0 || pool[i].size < size_min[i] || pool[i].size % LINE != 0 ||
+			pool[i].offset % LINE != 0)
+			return false;
 		end = pool[i].offset + bytes;
 	}
-	return pool[NM_POOL_BUF].size >= NM_BUF_SIZE_MIN &&
+	return pool[NM_POOL_BUF].count > NM_BUFS_RESERVED &&
 	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
 }
 
@@ -167,16 +179,19 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	*error = -EINVAL;
 	if (!geometry_valid(pool, size)) {
 		os_snprintf(err, err_size,
-			"the pools do not lie inside the %llu bytes of the region",
+			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
 			(unsigned long long)size);
 		return NULL;
 	}
 	*error = -ENOMEM;
 	region = os_zalloc(sizeof(*region));
-	if (!region)
+	if (!region) {
+		os_snprintf(err, err_size, "no memory for a region");
 		return NULL;
+	}
 	region->id = free_id(core);
 	if (region->id == 0) {
+		os_snprintf(err, err_size, "no region id is free");
 		os_free(region);
 		return NULL;
 	}

@@ -49,10 +49,10 @@ enum {
 struct nm_pool_geometry {
 	uint64_t offset; /* bytes from the start of the region */
 	uint32_t count;  /* objects */
-	uint32_t size;   /* bytes of one object, a multiple of 64 */
+	uint32_t size;   /* bytes of one object, a multiple of 64; of a ring, of 128 */
 };
 
-/* What a region is to hold. Sizes are rounded up to 64 bytes. */
+/* What a region is to hold. Sizes are rounded up to 64 bytes, of rings to 128. */
 struct nm_region_params {
 	uint32_t count[NM_POOLS];
 	uint32_t size[NM_POOLS];

@@ -33,6 +33,11 @@ static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
 	const struct nm_ring *ring = s->ring;
 
 	s->stopped = true;
+	if (error == -ENXIO) {
+		os_log(OS_LOG_INFO, "%s ring %u stopped: its port is gone",
+			ring->dir == NM_TX ? "tx" : "rx", ring->id);
+		return NM_SERVE_STOPPED;
+	}
 	os_log(OS_LOG_WARN,
 		"%s: %s ring %u stopped (%d): head %u cur %u are not within head %u tail %u of %u slots",
 		ring->port->name, ring->dir == NM_TX ? "tx" : "rx", ring->id, error, head, cur,

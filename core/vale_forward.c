@@ -68,12 +68,14 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 	uint32_t i = *at, slots = 0, frags = batch->num_frags, len = 0;
 	enum nm_drop cause = NM_DROPS;
 	struct nm_slot_copy slot;
+	uint16_t flags = 0; /* of all its slots */
 
 	do {
 		if (unlikely(i == ring->head))
 			return false;
 		slot = nm_slot_load(&ring->slots[i]);
 		i = nm_ring_advance(i, 1, ring->num_slots);
+		flags |= slot.flags;
 		if (unlikely(++slots > NETMAP_MAX_FRAGS) && cause == NM_DROPS)
 			cause = NM_DROP_FRAGMENTS;
 		if (likely(cause == NM_DROPS))
@@ -100,7 +102,7 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 	packet->len = len;
 	packet->first = (uint16_t)batch->num_frags;
 	packet->frags = (uint8_t)(frags - batch->num_frags);
-	packet->learn = !(slot.flags & NS_NO_LEARN);
+	packet->learn = !(flags & NS_NO_LEARN);
 	batch->num_frags = frags;
 	batch->num_packets++;
 	return true;
@@ -257,16 +259,28 @@ static inline void fill_slot(const struct nm_ring *ring, uint32_t i, uint32_t le
 	OS_STORE(&ring->slots[i].flags, (uint16_t)flags);
 }
 
-/* Whole lines: buffers begin on a line and are a multiple of a line long, so a short packet
- * costs a few plain moves instead of a call. */
-static inline void copy_lines(char *dst, const char *src, uint32_t len)
+/*
+ * A packet of at least ETH_HEADER bytes. A short one costs a few plain moves instead of a call:
+ * blocks of constant size, the last of which overlaps the one before. Not a byte more than len is
+ * copied: what else lies in the sender's buffer is none of the receiver's business.
+ */
+static inline void copy_packet(char *dst, const char *src, uint32_t len)
 {
-	if (len > 512) {
+	uint32_t done;
+
+	if (unlikely(len > 512 || len < 16)) {
 		memcpy(dst, src, len);
-		return;
+	} else if (len < 32) {
+		memcpy(dst, src, 16);
+		memcpy(dst + len - 16, src + len - 16, 16);
+	} else if (len < 64) {
+		memcpy(dst, src, 32);
+		memcpy(dst + len - 32, src + len - 32, 32);
+	} else {
+		for (done = 0; done + 64 < len; done += 64)
+			memcpy(dst + done, src + done, 64);
+		memcpy(dst + len - 64, src + len - 64, 64);
 	}
-	for (uint32_t done = 0; done < len; done += 64)
-		memcpy(dst + done, src + done, 64);
 }
 
 /* One fragment and equal headers: nearly all traffic. NM_DROPS when it was delivered. */
@@ -279,7 +293,7 @@ static inline enum nm_drop deliver_plain(struct vale_rx *rx, const struct vale_f
 	dst = rx_buffer(rx->ring, rx->at);
 	if (unlikely(!dst))
 		return NM_DROP_BAD_BUFFER;
-	copy_lines(dst, frag->buf, frag->len);
+	copy_packet(dst, frag->buf, frag->len);
 	fill_slot(rx->ring, rx->at, frag->len, 1 << NS_PORT_SHIFT);
 	rx->at = nm_ring_advance(rx->at, 1, rx->ring->num_slots);
 	rx->room--;
@@ -310,6 +324,13 @@ static void copy_stream(char *dst, struct vale_cursor *from, uint32_t len)
 	}
 }
 
+/* Bytes of a packet at the receiver, header included. */
+static inline uint32_t delivered_len(
+	const struct vale_tx *tx, const struct vale_rx *rx, const struct vale_packet *packet)
+{
+	return packet->len - tx->hdr_len + rx->hdr_len;
+}
+
 static bool slots_usable(const struct vale_rx *rx, uint32_t slots)
 {
 	for (uint32_t i = 0; i < slots; i++)
@@ -328,7 +349,7 @@ static enum nm_drop deliver_stream(
 {
 	struct vale_cursor from = {&tx->batch->frags[packet->first], tx->hdr_len};
 	uint32_t size = rx->ring->region->pool[NM_POOL_BUF].size;
-	uint32_t len = packet->len - tx->hdr_len + rx->hdr_len, slots, left = len;
+	uint32_t len = delivered_len(tx, rx, packet), slots, left = len;
 	uint8_t hdr[NM_PORT_HDR_MAX] = {0};
 
 	if (from.frag->len == from.offset)
@@ -336,6 +357,8 @@ static enum nm_drop deliver_stream(
 	memcpy(hdr, tx->batch->frags[packet->first].buf, tx->hdr_len);
 	if (rx->hdr_len == 0 && ((hdr[VNET_FLAGS] & VNET_NEEDS_CSUM) || hdr[VNET_GSO_TYPE]))
 		return NM_DROP_OFFLOAD;
+	if (size > UINT16_MAX)
+		size = UINT16_MAX; /* what the len of a slot can say */
 	slots = (len + size - 1) / size;
 	if (slots > NETMAP_MAX_FRAGS)
 		return NM_DROP_FRAGMENTS;
@@ -383,7 +406,7 @@ static void deliver_packet(struct vale_tx *tx, struct vale_rx *rx, const struct 
 		return;
 	}
 	rx->ring->stats.packets++;
-	rx->ring->stats.bytes += packet->len;
+	rx->ring->stats.bytes += delivered_len(tx, rx, packet);
 }
 
 static uint8_t take_first(const struct vale_batch *batch, uint8_t *chain_at)
@@ -412,6 +435,7 @@ static void deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint
 		tx->ring->stats.copies++;
 		if (unlikely(OS_LOAD(&ring->users) == 0)) {
 			count_drop(tx->ring, NM_DROP_NO_RECEIVER);
+			count_drop(ring, NM_DROP_NO_RECEIVER);
 			continue;
 		}
 		os_prefetch(&ring->slots[nm_ring_advance(rx.at, PREFETCH_AHEAD, ring->num_slots)]);
@@ -461,6 +485,22 @@ static void forward(struct vale_tx *tx)
 
 /* ---- the two syncs ------------------------------------------------------------------- */
 
+/*
+ * One batch from slots at..head; returns the first slot that was not taken. The lock is held for
+ * a batch, not for a sync: a port that comes or goes waits for its writer's turn, and a sync of
+ * large rings to many ports can take long.
+ */
+static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
+{
+	os_read_lock(&tx->vale->lock);
+	tx->hdr_len = tx->ring->port->hdr_len;
+	at = collect(tx, at);
+	if (tx->batch->num_packets > 0)
+		forward(tx);
+	os_read_unlock(&tx->vale->lock);
+	return at;
+}
+
 int nm_vale_txsync(struct nm_ring *ring)
 {
 	struct nm_vale_port *vp = ring->port->priv;
@@ -474,20 +514,15 @@ int nm_vale_txsync(struct nm_ring *ring)
 
 	if (at == ring->head)
 		return 0;
-	os_read_lock(&tx.vale->lock);
-	tx.hdr_len = ring->port->hdr_len;
 	tx.epoch = nm_mac_epoch(os_time_s());
 	at = skip_dropped(ring, at);
 	while (at != ring->head) {
 		uint32_t from = at;
 
-		at = collect(&tx, at);
-		if (tx.batch->num_packets > 0)
-			forward(&tx);
+		at = forward_batch(&tx, at);
 		if (at == from)
 			break; /* an unfinished packet */
 	}
-	os_read_unlock(&tx.vale->lock);
 	ring->hwcur = at;
 	/* Copies are done: every slot but one is the application's again. */
 	ring->tail = at == 0 ? ring->num_slots - 1 : at - 1;
