@@ -2,7 +2,7 @@
 #include "mactable.h"
 
 enum {
-	ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
+	MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
 	SWEEP_EPOCHS =
 		64,   /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
 	FUTURE = 192, /* an age between SWEEP_EPOCHS + NM_MAC_AGE and 256, never reached */
@@ -47,7 +47,7 @@ static bool all_too_old(const struct nm_mactable *t, uint64_t epoch)
 
 int nm_mactable_init(struct nm_mactable *t)
 {
-	t->entries = os_zalloc(ENTRIES * sizeof(uint64_t));
+	t->entries = os_zalloc(MAC_ENTRIES * sizeof(uint64_t));
 	if (!t->entries)
 		return -ENOMEM;
 	os_random(t->key, sizeof(t->key));
@@ -82,7 +82,7 @@ static void sweep(struct nm_mactable *t, uint64_t epoch)
 
 	if (!all)
 		OS_STORE(&t->swept, epoch); /* the others needn't sweep as well */
-	for (size_t i = 0; i < ENTRIES; i++) {
+	for (size_t i = 0; i < MAC_ENTRIES; i++) {
 		uint64_t entry = OS_LOAD(&t->entries[i]);
 
 		if (entry != 0 && (all || entry_age(entry, epoch) > NM_MAC_AGE))
@@ -120,7 +120,7 @@ void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint6
 
 void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 {
-	for (size_t i = 0; i < ENTRIES; i++) {
+	for (size_t i = 0; i < MAC_ENTRIES; i++) {
 		uint64_t entry = OS_LOAD(&t->entries[i]);
 
 		if (entry != 0 && (entry & 0xff) == port)
@@ -134,7 +134,7 @@ uint32_t nm_mactable_count(const struct nm_mactable *t, uint64_t epoch)
 
 	if (all_too_old(t, epoch))
 		return 0;
-	for (size_t i = 0; i < ENTRIES; i++) {
+	for (size_t i = 0; i < MAC_ENTRIES; i++) {
 		uint64_t entry = OS_LOAD(&t->entries[i]);
 
 		if (entry != 0 && entry_age(entry, epoch) <= NM_MAC_AGE)

@@ -377,6 +377,8 @@ static int vector_set(struct ptnet_net *net, uint32_t i, int fd)
 	if (error) {
 		vector->fd = old;
 		old = copy;
+	} else if (old < 0 && net->state != PTNET_STOPPED) {
+		trigger(vector); /* what would have come before is not known */
 	}
 	if (old >= 0)
 		close(old);
@@ -474,7 +476,9 @@ static void reset(struct ptnet_net *net)
 {
 	uint32_t i;
 
-	service_stop(net);
+	served_reset(net->served);
+	csb_close(net);
+	net->state = PTNET_STOPPED;
 	net->features = 0;
 	net->result = 0;
 	net->gh.high = net->hg.high = 0;

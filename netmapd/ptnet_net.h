@@ -27,7 +27,10 @@
  *    widths than 32 bits give the bytes of the registers. Other writes than aligned ones
  *    of 32 bits are ignored and counted.
  *  - Reset, and the end of the connection: stopped, no addresses, no features, the header
- *    length of the start. The end also forgets eventfds and guest memory.
+ *    length and the rings of the start (served_reset). The end also forgets eventfds and
+ *    guest memory.
+ *  - An eventfd that is given, or unmasked, while the rings are served is signalled at once,
+ *    so that no interrupt is lost.
  *
  * Thread safety: the thread that runs the loop makes all calls.
  */
