@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * internal.h - what the files of libnetmap share.
+ *
+ * A port is reached through a backend: a table of a dozen functions, one for
+ * /dev/netmap (kernel.c) and one for netmapd's socket (daemon.c, daemon_sync.c).
+ * nmport.c keeps the order of things and knows nothing of either.
+ *
+ *      open -> request (any number) -> registered -> map -> attach -> sync, poll
+ *      close ends all of it, from any state
+ *
+ * Functions of backends return 0 or a negative errno; the public ones turn that
+ * into -1 and errno, after a report through the context.
+ *
+ * Thread safety: as libnetmap.h says: a port has one thread at a time.
+ */
+#ifndef LIBNETMAP_INTERNAL_H
+#define LIBNETMAP_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <libnetmap.h>
+
+enum { NMLIB_WHY = 256 }; /* bytes of an error text, as netmapd's */
+
+struct nmport_backend {
+	const char *name;
+	/* Connects: sets d->fd. */
+	int (*open)(struct nmport_d *d, char why[NMLIB_WHY]);
+	/* Executes a control request on d->fd. */
+	int (*request)(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+	/* A number that tells regions of the same id apart, once d is registered. */
+	uint64_t (*inode)(struct nmport_d *d);
+	/* Maps the region, size bytes. */
+	int (*map)(struct nmport_d *d, size_t size, void **addr);
+	/* d->nifp is valid from now on. */
+	int (*attach)(struct nmport_d *d);
+	/* d->nifp is not valid any longer. */
+	void (*detach)(struct nmport_d *d);
+	/* Gives everything back and sets d->fd to -1. Allowed in any state. */
+	void (*close)(struct nmport_d *d);
+	int (*txsync)(struct nmport_d *d);
+	int (*rxsync)(struct nmport_d *d);
+	/* Events, 0 at the timeout, or a negative errno. */
+	int (*poll)(struct nmport_d *d, short events, int timeout_ms);
+};
+
+extern const struct nmport_backend nmlib_kernel, nmlib_daemon;
+
+struct nmlib_daemon_port;
+
+struct nmport_priv {
+	const struct nmport_backend *backend; /* NULL: not chosen yet */
+	struct nmlib_daemon_port *daemon;     /* of the backend daemon */
+	struct nmreq_opt_offsets *offsets;    /* in d->hdr's list; NULL: none */
+	void *extmem_map;                     /* mapping of nmport_extmem_from_file() */
+	size_t extmem_map_size;
+};
+
+/* nmport_new() in a context. */
+struct nmport_d *nmlib_new(struct nmctx *ctx);
+
+/* The backend that the environment and the machine call for; NULL with a text. */
+const struct nmport_backend *nmlib_choose(char why[NMLIB_WHY]);
+
+/* d->fd is connected afterwards. -1 with errno, reported. */
+int nmlib_connect(struct nmport_d *d);
+
+/* Options of names: not 0 if it may be used. */
+int nmlib_option_enabled(const char *option);
+
+/* Frees the options that the library has pushed, and what belongs to them. */
+void nmlib_free_options(struct nmport_d *d);
+
+/* 1 if an interface of this name exists (for portspec.h). */
+struct nm_portspec_env;
+extern const struct nm_portspec_env nmlib_env;
+
+/* Reports "what: why", sets errno to -error, returns -1. */
+int nmlib_fail(struct nmctx *ctx, int error, const char *what, const char *why);
+
+/* What an errno of a request means to a user. */
+void nmlib_explain(const struct nmreq_header *hdr, int error, char why[NMLIB_WHY]);
+
+/* Body and option sizes by number, bytes; 0: none, or not known. */
+size_t nmlib_body_size(uint16_t reqtype);
+size_t nmlib_option_size(uint32_t reqtype);
+
+#endif
