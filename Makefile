@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The commands of this project. User space is built by Meson in build/, the
+# module by Kbuild, out of the source tree as well.
+
+# Debian's own, also when PATH has another Python first.
+MESON := /usr/bin/meson
+KERNEL ?= 6.12
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build module install clean
+
+help:
+	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
+	@echo 'make test       all tests (make test PART=unit|daemon|guest for some of them)'
+	@echo 'make bench      measure'
+	@echo 'make build      daemon, library, programs: into build/'
+	@echo 'make module     netmap.ko for guests: into build/module/ (KERNEL=6.1|6.12|newest)'
+	@echo 'make install    install all but the module (DESTDIR= and, at the first build, PREFIX=)'
+	@echo 'make clean      remove build/ and build-asan/'
+
+build/build.ninja:
+	@setup/prepare build
+	@$(MESON) setup $(if $(PREFIX),--prefix=$(PREFIX)) build
+
+build: build/build.ninja
+	@ninja --quiet -C build
+
+module:
+	@setup/prepare module $(KERNEL)
+	@setup/module $(KERNEL) build/module/$(KERNEL)
+
+demo:
+	@setup/prepare demo
+	@$(MAKE) --no-print-directory build
+	@demo/run
+
+test:
+	@setup/prepare test
+	@tests/run $(PART)
+
+bench:
+	@setup/prepare test
+	@$(MAKE) --no-print-directory build
+	@bench/run
+
+install: build
+	$(MESON) install -C build --no-rebuild
+
+clean:
+	rm -rf build build-asan
