@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * compat.h - older kernels made to look like the newest one.
+ *
+ * The module is written for the interfaces of the newest kernel it is built for; what an
+ * older one names or does differently is put right here, and only here. Oldest: 6.1.
+ *
+ * Thread safety: as the functions that are stood in for.
+ */
+#ifndef LINUX_COMPAT_H
+#define LINUX_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
+
+#endif

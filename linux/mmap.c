@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "mmap.h"
+#include "compat.h"
+#include "world.h"
+
+#include <linux/kref.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+/* Pages of a BAR that one fault brings in at most: those from the one that was touched on. */
+#define FAULT_PAGES 16
+
+struct nmk_bar {
+	struct kref kref;
+	struct list_head link;    /* under views_lock, as long as the device is there */
+	struct nm_region *region; /* to compare with; not a reference */
+	phys_addr_t address;
+	struct rw_semaphore gone_lock; /* a page is inserted, or `gone` is set, not both */
+	bool gone;
+};
+
+static DEFINE_MUTEX(views_lock);
+static LIST_HEAD(views);
+static LIST_HEAD(bars);
+
+/* ---- BARs ---------------------------------------------------------------------------- */
+
+static void bar_free(struct kref *kref)
+{
+	kfree(container_of(kref, struct nmk_bar, kref));
+}
+
+struct nmk_bar *nmk_bar_add(struct nm_region *region, phys_addr_t address)
+{
+	struct nmk_bar *bar = kzalloc(sizeof(*bar), GFP_KERNEL);
+
+	if (!bar)
+		return NULL;
+	kref_init(&bar->kref);
+	bar->region = region;
+	bar->address = address;
+	init_rwsem(&bar->gone_lock);
+	mutex_lock(&views_lock);
+	list_add(&bar->link, &bars);
+	mutex_unlock(&views_lock);
+	return bar;
+}
+
+void nmk_bar_gone(struct nmk_bar *bar)
+{
+	struct nmk_view *view;
+
+	if (!bar)
+		return;
+	down_write(&bar->gone_lock);
+	bar->gone = true; /* from here on no page comes in */
+	up_write(&bar->gone_lock);
+
+	mutex_lock(&views_lock);
+	list_del(&bar->link);
+	/* All of the inode's mappings, of other regions as well: those fault in again. */
+	list_for_each_entry(view, &views, link)
+		if (view->bar == bar)
+			unmap_mapping_range(view->file->f_mapping, 0, 0, 1);
+	mutex_unlock(&views_lock);
+	kref_put(&bar->kref, bar_free);
+}
+
+static struct nmk_bar *bar_find(const struct nm_region *region)
+{
+	struct nmk_bar *bar;
+
+	list_for_each_entry(bar, &bars, link)
+		if (bar->region == region)
+			return bar;
+	return NULL;
+}
+
+/* ---- views --------------------------------------------------------------------------- */
+
+void nmk_view_set(struct nmk_view *view, struct file *file, struct nm_region *region)
+{
+	os_mutex_lock(&nm_world.lock);
+	nm_region_get(region);
+	os_mutex_unlock(&nm_world.lock);
+
+	mutex_lock(&views_lock);
+	view->file = file;
+	view->bar = region->foreign ? bar_find(region) : NULL;
+	if (view->bar)
+		kref_get(&view->bar->kref);
+	list_add(&view->link, &views);
+	mutex_unlock(&views_lock);
+	smp_store_release(&view->region, region); /* pairs with the load in nmk_view_mmap() */
+}
+
+void nmk_view_clear(struct nmk_view *view)
+{
+	if (!view->region)
+		return;
+	mutex_lock(&views_lock);
+	list_del(&view->link);
+	mutex_unlock(&views_lock);
+	if (view->bar)
+		kref_put(&view->bar->kref, bar_free);
+	os_mutex_lock(&nm_world.lock);
+	nm_region_put(view->region);
+	os_mutex_unlock(&nm_world.lock);
+	view->region = NULL;
+}
+
+/* ---- faults -------------------------------------------------------------------------- */
+
+static vm_fault_t memory_fault(struct vm_fault *vmf)
+{
+	const struct nmk_view *view = vmf->vma->vm_private_data;
+	uint64_t offset = (uint64_t)vmf->pgoff << PAGE_SHIFT;
+	struct page *page;
+
+	if (offset >= view->region->size)
+		return VM_FAULT_SIGBUS;
+	page = vmalloc_to_page(view->region->base + offset);
+	if (!page)
+		return VM_FAULT_SIGBUS;
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct memory_ops = {
+	.fault = memory_fault,
+};
+
+/* Inserts the page that was touched, and its neighbours within the mapping as far as they are
+ * easily had. */
+static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long pfn = PHYS_PFN(bar->address) + vmf->pgoff;
+	unsigned long address = vmf->address & PAGE_MASK;
+	unsigned long last = min(address | (FAULT_PAGES * PAGE_SIZE - 1), vma->vm_end - 1);
+	vm_fault_t result = vmf_insert_pfn(vma, address, pfn);
+
+	while (result == VM_FAULT_NOPAGE && (address += PAGE_SIZE) < last)
+		if (vmf_insert_pfn(vma, address, ++pfn) != VM_FAULT_NOPAGE)
+			break;
+	return result;
+}
+
+static vm_fault_t bar_fault(struct vm_fault *vmf)
+{
+	const struct nmk_view *view = vmf->vma->vm_private_data;
+	vm_fault_t result = VM_FAULT_SIGBUS;
+
+	down_read(&view->bar->gone_lock);
+	if (!view->bar->gone)
+		result = insert_pages(vmf, view->bar);
+	up_read(&view->bar->gone_lock);
+	return result;
+}
+
+static const struct vm_operations_struct bar_ops = {
+	.fault = bar_fault,
+};
+
+int nmk_view_mmap(struct nmk_view *view, struct vm_area_struct *vma)
+{
+	const struct nm_region *region = smp_load_acquire(&view->region);
+	uint64_t pages, wanted = vma_pages(vma);
+
+	if (!region || (region->foreign && !view->bar))
+		return -ENXIO;
+	pages = PAGE_ALIGN(region->size) >> PAGE_SHIFT;
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff > pages ||
+		wanted > pages - vma->vm_pgoff)
+		return -EINVAL;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | (view->bar ? VM_PFNMAP | VM_IO : 0));
+	vma->vm_private_data = view;
+	vma->vm_ops = view->bar ? &bar_ops : &memory_ops;
+	return 0;
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The kernel home of the core: memory, log, random numbers. See core/os.h. */
+#define pr_fmt(fmt) "netmap: " fmt
+
+#include "os.h"
+
+#include <linux/kernel.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/printk.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+struct os_mem {
+	void *addr;
+};
+
+/* Users cause these allocations and choose their sizes: they are charged to them, may fail, and
+ * neither fill the log nor wake the OOM killer. */
+static const gfp_t user_driven = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
+
+/* kmalloc aligns to the size when that is a power of two. */
+void *os_zalloc(size_t bytes)
+{
+	if (bytes == 0)
+		bytes = 1;
+	if (bytes < PAGE_SIZE)
+		bytes = max_t(size_t, roundup_pow_of_two(bytes), 64);
+	if (bytes > INT_MAX)
+		return NULL;
+	return kvzalloc(bytes, user_driven);
+}
+
+void os_free(void *mem)
+{
+	kvfree(mem);
+}
+
+struct os_mem *os_mem_alloc(uint64_t bytes)
+{
+	struct os_mem *mem = kzalloc(sizeof(*mem), GFP_KERNEL);
+
+	if (!mem)
+		return NULL;
+	mem->addr = __vmalloc(PAGE_ALIGN(bytes), user_driven | __GFP_ZERO);
+	if (!mem->addr) {
+		kfree(mem);
+		return NULL;
+	}
+	return mem;
+}
+
+void os_mem_free(struct os_mem *mem)
+{
+	if (!mem)
+		return;
+	vfree(mem->addr);
+	kfree(mem);
+}
+
+void *os_mem_addr(const struct os_mem *mem)
+{
+	return mem->addr;
+}
+
+void os_random(void *buf, size_t bytes)
+{
+	get_random_bytes(buf, bytes);
+}
+
+int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap)
+{
+	return vsnprintf(buf, bytes, fmt, ap);
+}
+
+void os_log(enum os_log_level level, const char *fmt, ...)
+{
+	struct va_format vaf = {.fmt = fmt};
+	va_list ap;
+
+	va_start(ap, fmt);
+	vaf.va = &ap;
+	switch (level) {
+	case OS_LOG_ERR:
+		pr_err_ratelimited("%pV\n", &vaf);
+		break;
+	case OS_LOG_WARN:
+		pr_warn_ratelimited("%pV\n", &vaf);
+		break;
+	case OS_LOG_INFO:
+		pr_info_ratelimited("%pV\n", &vaf);
+		break;
+	case OS_LOG_DEBUG:
+		pr_debug_ratelimited("%pV\n", &vaf);
+		break;
+	}
+	va_end(ap);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * os_home.h - the kernel home of the core: see core/os.h for what each name means.
+ *
+ * What is shared with the other side of a CSB is shared with another machine: the
+ * barriers are the virt_ ones, which stay barriers in a kernel for one CPU, too.
+ *
+ * Thread safety: as core/os.h says.
+ */
+#ifndef LINUX_OS_HOME_H
+#define LINUX_OS_HOME_H
+
+#include <linux/build_bug.h>
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/limits.h>
+#include <linux/mutex.h>
+#include <linux/poll.h>
+#include <linux/prefetch.h>
+#include <linux/spinlock.h>
+#include <linux/stdarg.h>
+#include <linux/stddef.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <asm/barrier.h>
+
+/* As <stdint.h> names them; some kernels have one or the other. */
+#ifndef UINT16_MAX
+#define UINT16_MAX U16_MAX
+#endif
+#ifndef UINT32_MAX
+#define UINT32_MAX U32_MAX
+#endif
+#ifndef UINT64_MAX
+#define UINT64_MAX U64_MAX
+#endif
+
+#define os_prefetch(addr)          prefetch(addr)
+#define os_printf_like(fmt, first) __printf(fmt, first)
+#define OS_LOAD(p)                 READ_ONCE(*(p))
+#define OS_STORE(p, v)             WRITE_ONCE(*(p), v)
+#define OS_LOAD_ACQUIRE(p)         virt_load_acquire(p)
+#define OS_STORE_RELEASE(p, v)     virt_store_release(p, v)
+#define os_mb()                    virt_mb()
+#define os_rmb()                   virt_rmb()
+#define os_wmb()                   virt_wmb()
+
+struct os_mutex {
+	struct mutex m;
+};
+
+#define os_mutex_init(l) mutex_init(&(l)->m) /* a macro: each place is a lock class */
+
+static inline void os_mutex_destroy(struct os_mutex *l)
+{
+	mutex_destroy(&l->m);
+}
+
+static inline void os_mutex_lock(struct os_mutex *l)
+{
+	mutex_lock(&l->m);
+}
+
+static inline void os_mutex_unlock(struct os_mutex *l)
+{
+	mutex_unlock(&l->m);
+}
+
+struct os_spin {
+	spinlock_t l;
+};
+
+#define os_spin_init(s) spin_lock_init(&(s)->l)
+
+static inline void os_spin_lock(struct os_spin *s)
+{
+	spin_lock_bh(&s->l);
+}
+
+static inline void os_spin_unlock(struct os_spin *s)
+{
+	spin_unlock_bh(&s->l);
+}
+
+/*
+ * The kernel's rwlock lets a waiting writer go first, unless the reader is in a soft interrupt or
+ * keeps them out. So readers don't, and may nevertheless be soft interrupts; writers do.
+ */
+struct os_rwlock {
+	rwlock_t l;
+};
+
+#define os_rwlock_init(rw) rwlock_init(&(rw)->l)
+
+static inline void os_rwlock_destroy(struct os_rwlock *rw)
+{
+}
+
+static inline void os_read_lock(struct os_rwlock *rw)
+{
+	read_lock(&rw->l);
+}
+
+static inline void os_read_unlock(struct os_rwlock *rw)
+{
+	read_unlock(&rw->l);
+}
+
+static inline void os_write_lock(struct os_rwlock *rw)
+{
+	write_lock_bh(&rw->l);
+}
+
+static inline void os_write_unlock(struct os_rwlock *rw)
+{
+	write_unlock_bh(&rw->l);
+}
+
+struct nm_ring;
+
+/*
+ * What the module keeps per ring: who waits for it, and the lock that makes one thread at a
+ * time sync it (the core asks its home to see to that).
+ *
+ * about_to_sleep: set by port kinds whose packets come from another machine, before a client
+ * is bound. Called under `sync` when nobody has anything to do on the ring and somebody waits
+ * on `wq`: asks for a signal. True: something has moved meanwhile, sync again.
+ */
+struct os_wakeup {
+	wait_queue_head_t wq;
+	struct mutex sync;
+	bool (*about_to_sleep)(struct nm_ring *ring);
+};
+
+#define os_wakeup_init(w)                      \
+	do {                                   \
+		init_waitqueue_head(&(w)->wq); \
+		mutex_init(&(w)->sync);        \
+		(w)->about_to_sleep = NULL;    \
+	} while (0)
+
+static inline void os_wakeup_destroy(struct os_wakeup *w)
+{
+	mutex_destroy(&w->sync);
+}
+
+/*
+ * Also from a hard interrupt. The barrier in wq_has_sleeper() pairs with the one behind
+ * poll_wait() in chardev.c: either the waiter sees the new index or it is seen here.
+ */
+static inline void os_wakeup_signal(struct os_wakeup *w)
+{
+	if (wq_has_sleeper(&w->wq))
+		wake_up_interruptible_poll(
+			&w->wq, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM);
+}
+
+static inline uint64_t os_time_s(void)
+{
+	return (uint64_t)ktime_get_seconds();
+}
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ptnet.h - the driver of passed-through ports.
+ *
+ * A port of the host is two PCI functions here (net/netmap_virt.h): the memory
+ * function has the region in a BAR, the network function has the registers. This
+ * driver makes of them a port of the core (kind "ptnet"), for netmap applications,
+ * and a network device of the same name, for the system's stack:
+ *
+ *      ptnet_mem.c      memory function: the region, adopted by the core
+ *      ptnet_pci.c      network function: probe, remove, shutdown
+ *      ptnet_device.c   its registers, CSB, interrupts and rings
+ *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
+ *      ptnet_port.c     the port: the rings in the hands of an application
+ *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
+ *                       the hands of the stack; ptnet_ethtool.c: what it counts
+ *
+ * The rings have one user at a time:
+ *
+ *      state      host serves   rings are used by      entered by
+ *      idle       no            nobody                 probe; the last user goes
+ *      stack      yes           ptnet_tx, ptnet_rx     the interface is set up
+ *      netmap     yes           nm_ring_sync           a client is bound, up or not
+ *
+ * In state netmap the interface may be up, too: it keeps its carrier, and what the
+ * stack sends is dropped and counted. Ring positions live in struct nm_csb_appl and go
+ * from one user to the next; packets that arrived while nobody listened (idle) are
+ * dropped when the first user comes, as those at a real interface that is down.
+ *
+ * Everything in the region can be written by applications here and, as everything in
+ * the host-to-guest CSB, by the host: it is loaded once and checked.
+ *
+ * Lifetime: struct ptnet is counted: one reference for the PCI function, one for the
+ * port, which may outlive it (an application still has it open). What belongs to the
+ * device, io to netdev, is gone when `gone` is set.
+ *
+ * Thread safety: see each field; order of the locks in world.h.
+ */
+#ifndef LINUX_PTNET_H
+#define LINUX_PTNET_H
+
+#include "csb.h"
+#include "port.h"
+
+#include <linux/interrupt.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <linux/u64_stats_sync.h>
+#include <net/netmap_virt.h>
+
+#define PTNET_DRIVER_NAME "ptnetmap-guest-drivers"
+
+struct nmk_bar;
+struct ptnet;
+
+/* A memory function: probed before the network functions of its region. */
+struct ptnet_mem {
+	struct list_head link;    /* under ptnet_probe_lock */
+	struct list_head devices; /* network functions in use: ptnet.mem_link; the same lock */
+	struct pci_dev *pdev;
+	void __iomem *io;
+	void *base; /* of the region */
+	uint64_t size;
+	uint32_t id; /* HOSTMEMID of its network functions */
+	struct nm_region *region;
+	struct nmk_bar *bar;
+};
+
+/* Why the driver drops a packet. Names: ptnet_ethtool.c. */
+enum ptnet_drop {
+	PTNET_DROP_NETMAP,     /* tx: an application has the rings */
+	PTNET_DROP_TOO_LONG,   /* longer than a buffer (tx), than 64 KiB (rx) */
+	PTNET_DROP_BAD_BUFFER, /* a slot with a buffer that the region doesn't have */
+	PTNET_DROP_BAD_LENGTH, /* rx: longer than its buffer */
+	PTNET_DROP_TOO_SHORT,  /* rx: shorter than its headers */
+	PTNET_DROP_FRAGMENTS,  /* rx: too many fragments */
+	PTNET_DROP_BAD_HEADER, /* rx: a virtio-net header that makes no sense */
+	PTNET_DROP_NO_MEMORY,
+	PTNET_DROP_DOWN,       /* rx: came while the interface was down, and nobody had it open */
+	PTNET_DROPS
+};
+
+struct ptnet_stats {
+	struct u64_stats_sync sync;
+	u64_stats_t packets, bytes, drops[PTNET_DROPS];
+	u64_stats_t kicks; /* doorbells rung */
+};
+
+/* One ring. The indices are those of csb: see core/csb.h. */
+struct ptnet_queue {
+	/* Constant after probe. */
+	struct ptnet *ptn;
+	uint16_t id; /* within its direction */
+	uint8_t dir; /* enum nm_dir */
+	bool irq_requested;
+	int irq;
+	uint32_t num_slots;
+	struct netmap_ring *shared; /* in the region */
+	struct netmap_slot *slots;
+	void __iomem *kick;
+	char irq_name[IFNAMSIZ + 8];
+
+	struct nm_ring *nmring; /* state netmap: whom an interrupt wakes; else NULL. Release, acquire */
+
+	/* Whoever uses the ring: the syncing thread in state netmap; in state stack the holder of
+	 * the tx lock, or the NAPI poll. ptnet.lock is held for the change. */
+	struct nm_csb_appl csb;
+	uint32_t next; /* stack: as csb.head, but not all of it is published yet */
+	bool dropping; /* stack, rx: inside a packet of too many fragments */
+
+	struct napi_struct napi;
+	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
+	unsigned long interrupts; /* written by the handler only */
+} ____cacheline_aligned;
+
+struct ptnet {
+	struct kref kref;
+
+	/* Constant after probe, until `gone`. */
+	struct pci_dev *pdev;
+	struct ptnet_mem *mem;
+	struct list_head mem_link; /* under ptnet_probe_lock */
+	void __iomem *io;
+	void __iomem *doorbell; /* NULL: kicks go to io */
+	struct nm_csb_atok *atok; /* one page each, one entry per ring, tx rings first */
+	struct nm_csb_ktoa *ktoa;
+	dma_addr_t atok_dma, ktoa_dma;
+	struct net_device *netdev;
+	uint32_t num_rings[NM_DIRS], num_slots[NM_DIRS];
+	uint32_t buf_size; /* bytes */
+	uint64_t nifp_offset;
+	struct ptnet_queue *queues; /* tx rings, then rx rings */
+
+	struct nm_port *port; /* under core->lock; NULL before and after */
+
+	struct mutex lock; /* for the rest, and for changes of state */
+	uint32_t users;    /* of the service: interface up, netmap client bound */
+	bool up;           /* the interface */
+	bool netmap;       /* state netmap; also read by the transmit path, under its tx lock */
+	bool gone;         /* the device is no longer ours: nothing starts again */
+	uint32_t hdr_len;  /* virtio-net header, bytes */
+};
+
+/* Held while functions come and go. */
+extern struct mutex ptnet_probe_lock;
+
+static inline uint32_t ptnet_num_queues(const struct ptnet *ptn)
+{
+	return ptn->num_rings[NM_TX] + ptn->num_rings[NM_RX];
+}
+
+static inline struct ptnet_queue *ptnet_queue(const struct ptnet *ptn, enum nm_dir dir, uint32_t i)
+{
+	return &ptn->queues[dir == NM_TX ? i : ptn->num_rings[NM_TX] + i];
+}
+
+/* ---- ptnet_mem.c: all under ptnet_probe_lock ------------------------------------------- */
+
+extern struct pci_driver ptnet_mem_driver;
+struct ptnet_mem *ptnet_mem_find(uint32_t id);
+
+/* ---- ptnet_pci.c ----------------------------------------------------------------------- */
+
+extern struct pci_driver ptnet_net_driver;
+/* Lets go of the device; what applications still have open is dead. ptnet_probe_lock held. */
+void ptnet_detach(struct ptnet *ptn);
+void ptnet_put(struct ptnet *ptn);
+
+/* ---- ptnet_device.c: under ptnet_probe_lock ---------------------------------------------- */
+
+/* Everything that must be there before the interface and the port: 0 or a negative errno.
+ * In both cases ptnet_device_release() must follow at the end. */
+int ptnet_device_probe(struct ptnet *ptn);
+/* The interface is not registered (any more). */
+void ptnet_device_release(struct ptnet *ptn);
+/* The host must not touch the CSB from here on. */
+void ptnet_device_forget_csb(const struct ptnet *ptn);
+/* Writes the wanted header length to the device and takes the one it grants. ptn->lock held. */
+void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
+
+/* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
+
+/* Counted: the first one makes the host serve the rings. 0, -ENODEV when the device is gone, or
+ * what the host answered. */
+int ptnet_service_get(struct ptnet *ptn);
+void ptnet_service_put(struct ptnet *ptn);
+/* Stops it whoever uses it; nothing starts it again. */
+void ptnet_service_end(struct ptnet *ptn);
+
+/* The rings go to the stack, and away from it. The interface is up. */
+void ptnet_stack_on(struct ptnet *ptn);
+void ptnet_stack_off(struct ptnet *ptn);
+
+/* Rings the doorbell. The holder of the ring. */
+static inline void ptnet_kick(struct ptnet_queue *q)
+{
+	iowrite32(0, q->kick);
+}
+
+/* ---- ptnet_port.c: all under core->lock ------------------------------------------------- */
+
+int ptnet_port_add(struct ptnet *ptn);
+/* No sync is under way, and none will begin, when it returns. */
+void ptnet_port_remove(struct ptnet *ptn);
+
+/* ---- ptnet_netdev.c, ptnet_tx.c, ptnet_rx.c, ptnet_ethtool.c ---------------------------- */
+
+struct ptnet_netdev_priv {
+	struct ptnet *ptn;
+};
+
+/* Not registered yet; the rings' NAPIs are its. NULL: no memory. */
+struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[6]);
+int ptnet_netdev_set_mtu(struct ptnet *ptn); /* -EINVAL: buffers too small for packets */
+bool ptnet_is_ours(const struct net_device *netdev);
+int ptnet_notifier_register(void);
+void ptnet_notifier_unregister(void);
+netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev);
+int ptnet_tx_poll(struct napi_struct *napi, int budget);
+int ptnet_rx_poll(struct napi_struct *napi, int budget);
+extern const struct ethtool_ops ptnet_ethtool_ops;
+
+static inline struct ptnet *ptnet_of(const struct net_device *netdev)
+{
+	return ((const struct ptnet_netdev_priv *)netdev_priv(netdev))->ptn;
+}
+
+static inline void ptnet_count_drop(struct ptnet_queue *q, enum ptnet_drop cause)
+{
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_inc(&q->stats.drops[cause]);
+	u64_stats_update_end(&q->stats.sync);
+}
+
+/* A kick on behalf of the stack. */
+static inline void ptnet_stack_kick(struct ptnet_queue *q)
+{
+	ptnet_kick(q);
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_inc(&q->stats.kicks);
+	u64_stats_update_end(&q->stats.sync);
+}
+
+static inline void ptnet_count_packet(struct ptnet_queue *q, uint32_t bytes)
+{
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_inc(&q->stats.packets);
+	u64_stats_add(&q->stats.bytes, bytes);
+	u64_stats_update_end(&q->stats.sync);
+}
+
+#endif

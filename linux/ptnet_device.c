@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The network function as a device: its registers, in the order that the device specification
+ * gives, and the CSB, interrupts and rings that they lead to.
+ */
+#include "ptnet.h"
+
+#include <linux/dma-mapping.h>
+#include <linux/if_ether.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+
+/*
+ * Offloads are not made use of yet, so a header in front of each packet would only cost time. With
+ * it the port exchanges packets with ports that carry one without its being added and stripped.
+ */
+static bool ptnet_vnet_hdr;
+module_param(ptnet_vnet_hdr, bool, 0644);
+MODULE_PARM_DESC(ptnet_vnet_hdr,
+	"ask for a virtio-net header of 12 bytes on passed-through ports that are probed from now on (default 0)");
+
+/* ---- registers ----------------------------------------------------------------------- */
+
+static uint32_t reg_read(const struct ptnet *ptn, uint32_t reg)
+{
+	return ioread32(ptn->io + reg);
+}
+
+static void reg_write(const struct ptnet *ptn, uint32_t reg, uint32_t value)
+{
+	iowrite32(value, ptn->io + reg);
+}
+
+/* High half first: the write of the low half takes effect. */
+static void write_csb_addresses(const struct ptnet *ptn, uint64_t atok, uint64_t ktoa)
+{
+	reg_write(ptn, PTNET_IO_CSB_GH_BAH, upper_32_bits(atok));
+	reg_write(ptn, PTNET_IO_CSB_GH_BAL, lower_32_bits(atok));
+	reg_write(ptn, PTNET_IO_CSB_HG_BAH, upper_32_bits(ktoa));
+	reg_write(ptn, PTNET_IO_CSB_HG_BAL, lower_32_bits(ktoa));
+}
+
+static void read_mac(const struct ptnet *ptn, uint8_t mac[ETH_ALEN])
+{
+	uint32_t hi = reg_read(ptn, PTNET_IO_MAC_HI), lo = reg_read(ptn, PTNET_IO_MAC_LO);
+
+	mac[0] = (uint8_t)(hi >> 8);
+	mac[1] = (uint8_t)hi;
+	mac[2] = (uint8_t)(lo >> 24);
+	mac[3] = (uint8_t)(lo >> 16);
+	mac[4] = (uint8_t)(lo >> 8);
+	mac[5] = (uint8_t)lo;
+}
+
+void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes)
+{
+	uint32_t granted;
+
+	reg_write(ptn, PTNET_IO_VNET_HDR_LEN, bytes);
+	granted = reg_read(ptn, PTNET_IO_VNET_HDR_LEN);
+	if (granted <= NM_PORT_HDR_MAX)
+		ptn->hdr_len = granted;
+}
+
+/* ---- probe --------------------------------------------------------------------------- */
+
+static int map_registers(struct ptnet *ptn)
+{
+	struct pci_dev *pdev = ptn->pdev;
+
+	ptn->io = pci_iomap(pdev, PTNETMAP_IO_PCI_BAR, 0);
+	if (!ptn->io)
+		return -ENOMEM;
+	if (!(pci_resource_flags(pdev, PTNET_DOORBELL_BAR) & IORESOURCE_MEM) ||
+		pci_resource_len(pdev, PTNET_DOORBELL_BAR) < PTNET_IO_BAR_SIZE)
+		return 0;
+	ptn->doorbell = pci_iomap(pdev, PTNET_DOORBELL_BAR, PTNET_IO_BAR_SIZE);
+	return ptn->doorbell ? 0 : -ENOMEM;
+}
+
+static int make_queues(struct ptnet *ptn)
+{
+	void __iomem *kick = (ptn->doorbell ? ptn->doorbell : ptn->io) + PTNET_IO_KICK_BASE;
+	uint32_t tx = reg_read(ptn, PTNET_IO_NUM_TX_RINGS);
+	uint32_t rx = reg_read(ptn, PTNET_IO_NUM_RX_RINGS);
+
+	if (tx < 1 || rx < 1 || tx > PTNET_MAX_RINGS || rx > PTNET_MAX_RINGS - tx) {
+		pci_err(ptn->pdev, "%u tx and %u rx rings; 1 each to %u together are possible\n",
+			tx, rx, PTNET_MAX_RINGS);
+		return -EINVAL;
+	}
+	ptn->num_rings[NM_TX] = tx;
+	ptn->num_rings[NM_RX] = rx;
+	ptn->queues = kcalloc(tx + rx, sizeof(*ptn->queues), GFP_KERNEL);
+	if (!ptn->queues)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < tx + rx; i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+
+		q->ptn = ptn;
+		q->dir = i < tx ? NM_TX : NM_RX;
+		q->id = (uint16_t)(i < tx ? i : i - tx);
+		q->kick = kick + 4 * i;
+		u64_stats_init(&q->stats.sync);
+	}
+	return 0;
+}
+
+static int make_csb(struct ptnet *ptn)
+{
+	struct device *dev = &ptn->pdev->dev;
+
+	ptn->atok = dma_alloc_coherent(dev, PAGE_SIZE, &ptn->atok_dma, GFP_KERNEL);
+	ptn->ktoa = dma_alloc_coherent(dev, PAGE_SIZE, &ptn->ktoa_dma, GFP_KERNEL);
+	if (!ptn->atok || !ptn->ktoa)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		ptn->queues[i].csb.atok = &ptn->atok[i];
+		ptn->queues[i].csb.ktoa = &ptn->ktoa[i];
+	}
+	write_csb_addresses(ptn, ptn->atok_dma, ptn->ktoa_dma);
+	return 0;
+}
+
+/* May come as soon as it is requested, and when nobody uses the ring. */
+static irqreturn_t ptnet_interrupt(int irq, void *arg)
+{
+	struct ptnet_queue *q = arg;
+	struct nm_ring *nmring = smp_load_acquire(&q->nmring);
+
+	q->interrupts++;
+	/* No more of them until somebody is about to sleep again. That one may be at it on another
+	 * CPU just now: then it is woken here, and asks again. */
+	nm_csb_appl_awake(&q->csb);
+	if (nmring)
+		os_wakeup_signal(&nmring->wakeup);
+	else
+		napi_schedule_irqoff(&q->napi);
+	return IRQ_HANDLED;
+}
+
+static int request_interrupts(struct ptnet *ptn)
+{
+	uint32_t n = ptnet_num_queues(ptn);
+	int error = pci_alloc_irq_vectors(ptn->pdev, n, n, PCI_IRQ_MSIX);
+
+	if (error < 0) {
+		pci_err(ptn->pdev, "%u MSI-X vectors can't be had: error %d\n", n, error);
+		return error;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+
+		q->irq = pci_irq_vector(ptn->pdev, i);
+		snprintf(q->irq_name, sizeof(q->irq_name), "%s-%s%u", pci_name(ptn->pdev),
+			q->dir == NM_TX ? "tx" : "rx", q->id);
+		error = request_irq(q->irq, ptnet_interrupt, 0, q->irq_name, q);
+		if (error)
+			return error;
+		q->irq_requested = true;
+	}
+	return 0;
+}
+
+static int find_memory(struct ptnet *ptn)
+{
+	uint32_t id = reg_read(ptn, PTNET_IO_HOSTMEMID);
+
+	ptn->mem = ptnet_mem_find(id);
+	if (!ptn->mem)
+		return dev_err_probe(&ptn->pdev->dev, -EPROBE_DEFER,
+			"waiting for the device of memory region %u\n", id);
+	list_add(&ptn->mem_link, &ptn->mem->devices);
+	ptn->buf_size = ptn->mem->region->pool[NM_POOL_BUF].size;
+	return 0;
+}
+
+/* Object of a pool in which [offset, offset + bytes) of the region lies; NULL: in none. */
+static void *checked_object(const struct nm_region *region, enum nm_pool pool, uint64_t offset,
+	uint64_t bytes)
+{
+	const struct nm_pool_geometry *geo = &region->pool[pool];
+	uint64_t in_pool = offset - geo->offset; /* wraps when it lies before: then it is too large */
+
+	if (in_pool >= (uint64_t)geo->count * geo->size || bytes > geo->size ||
+		in_pool % geo->size > geo->size - bytes || offset % sizeof(uint64_t) != 0)
+		return NULL;
+	return region->base + offset;
+}
+
+/* Ring at entry `entry` of ring_ofs[]. What the ring says of itself is for applications, but must
+ * fit what we know. */
+static int find_ring(struct ptnet_queue *q, const struct netmap_if *nifp, uint32_t entry)
+{
+	const struct nm_region *region = q->ptn->mem->region;
+	uint64_t offset = q->ptn->nifp_offset + (uint64_t)OS_LOAD(&nifp->ring_ofs[entry]);
+	uint64_t bytes = sizeof(struct netmap_ring) +
+		(uint64_t)q->num_slots * sizeof(struct netmap_slot);
+
+	q->shared = checked_object(region, NM_POOL_RING, offset, bytes);
+	if (!q->shared || OS_LOAD(&q->shared->num_slots) != q->num_slots ||
+		OS_LOAD(&q->shared->nr_buf_size) != q->ptn->buf_size ||
+		(uint64_t)OS_LOAD(&q->shared->buf_ofs) !=
+			region->pool[NM_POOL_BUF].offset - offset) {
+		pci_err(q->ptn->pdev, "%s ring %u is not where the netmap_if says\n",
+			q->dir == NM_TX ? "tx" : "rx", q->id);
+		return -EINVAL;
+	}
+	q->slots = q->shared->slot;
+	return 0;
+}
+
+static int find_rings(struct ptnet *ptn)
+{
+	uint32_t tx = ptn->num_rings[NM_TX], rx = ptn->num_rings[NM_RX], host_tx;
+	const struct netmap_if *nifp = checked_object(ptn->mem->region, NM_POOL_IF,
+		ptn->nifp_offset, sizeof(*nifp) + (tx + rx + 2) * sizeof(int64_t));
+	int error = 0;
+
+	if (!nifp) {
+		pci_err(ptn->pdev, "no netmap_if at offset %llu of the region\n", ptn->nifp_offset);
+		return -EINVAL;
+	}
+	host_tx = OS_LOAD(&nifp->ni_host_tx_rings);
+	if (host_tx < 1 || host_tx > NM_RINGS_MAX ||
+		!checked_object(ptn->mem->region, NM_POOL_IF, ptn->nifp_offset,
+			sizeof(*nifp) + (tx + host_tx + rx) * sizeof(int64_t))) {
+		pci_err(ptn->pdev, "netmap_if with %u host tx rings\n", host_tx);
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < tx && !error; i++)
+		error = find_ring(ptnet_queue(ptn, NM_TX, i), nifp, i);
+	for (uint32_t i = 0; i < rx && !error; i++)
+		error = find_ring(ptnet_queue(ptn, NM_RX, i), nifp, tx + host_tx + i);
+	return error;
+}
+
+static int read_slots(struct ptnet *ptn)
+{
+	ptn->num_slots[NM_TX] = reg_read(ptn, PTNET_IO_NUM_TX_SLOTS);
+	ptn->num_slots[NM_RX] = reg_read(ptn, PTNET_IO_NUM_RX_SLOTS);
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		if (ptn->num_slots[dir] < NM_SLOTS_MIN || ptn->num_slots[dir] > NM_SLOTS_MAX) {
+			pci_err(ptn->pdev, "%u slots per ring; %u to %u are possible\n",
+				ptn->num_slots[dir], NM_SLOTS_MIN, NM_SLOTS_MAX);
+			return -EINVAL;
+		}
+	}
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
+		ptn->queues[i].num_slots = ptn->num_slots[ptn->queues[i].dir];
+	return 0;
+}
+
+/* The first half: up to the interrupts, whose handler needs the NAPIs of the network device. */
+static int probe_queues(struct ptnet *ptn)
+{
+	uint8_t mac[ETH_ALEN];
+	int error = make_queues(ptn);
+
+	if (!error)
+		error = make_csb(ptn);
+	if (error)
+		return error;
+	read_mac(ptn, mac);
+	ptn->netdev = ptnet_netdev_alloc(ptn, mac);
+	return ptn->netdev ? request_interrupts(ptn) : -ENOMEM;
+}
+
+/* The second: where the rings are. */
+static int probe_region(struct ptnet *ptn)
+{
+	int error;
+
+	ptn->nifp_offset = reg_read(ptn, PTNET_IO_NIFP_OFS);
+	error = read_slots(ptn);
+	if (!error)
+		error = find_memory(ptn);
+	if (!error)
+		error = find_rings(ptn);
+	if (!error)
+		error = ptnet_netdev_set_mtu(ptn);
+	return error;
+}
+
+int ptnet_device_probe(struct ptnet *ptn)
+{
+	bool want_hdr = READ_ONCE(ptnet_vnet_hdr);
+	int error = map_registers(ptn);
+
+	if (error)
+		return error;
+	reg_write(ptn, PTNET_IO_PTFEAT, want_hdr ? PTNETMAP_F_VNET_HDR : 0);
+	want_hdr = want_hdr && (reg_read(ptn, PTNET_IO_PTFEAT) & PTNETMAP_F_VNET_HDR);
+	error = probe_queues(ptn);
+	if (!error)
+		error = probe_region(ptn);
+	if (!error)
+		ptnet_negotiate_hdr_len(ptn, want_hdr ? NM_PORT_HDR_MAX : 0);
+	return error;
+}
+
+/* ---- the way back -------------------------------------------------------------------- */
+
+static void free_interrupts(struct ptnet *ptn)
+{
+	for (uint32_t i = 0; ptn->queues && i < ptnet_num_queues(ptn); i++) {
+		if (ptn->queues[i].irq_requested)
+			free_irq(ptn->queues[i].irq, &ptn->queues[i]);
+		ptn->queues[i].irq_requested = false;
+	}
+	pci_free_irq_vectors(ptn->pdev);
+}
+
+void ptnet_device_forget_csb(const struct ptnet *ptn)
+{
+	write_csb_addresses(ptn, 0, 0);
+}
+
+/*
+ * What ptnet_device_probe() did, as far as it got, backwards. The host stops serving before the
+ * memory of the CSB is given back; no interrupt comes when the network device, with its NAPIs, goes.
+ */
+void ptnet_device_release(struct ptnet *ptn)
+{
+	struct device *dev = &ptn->pdev->dev;
+	struct net_device *netdev = ptn->netdev;
+
+	mutex_lock(&ptn->lock);
+	ptnet_service_end(ptn);
+	mutex_unlock(&ptn->lock);
+	if (ptn->mem)
+		list_del(&ptn->mem_link);
+	free_interrupts(ptn);
+	if (ptn->io)
+		ptnet_device_forget_csb(ptn);
+	if (ptn->atok)
+		dma_free_coherent(dev, PAGE_SIZE, ptn->atok, ptn->atok_dma);
+	if (ptn->ktoa)
+		dma_free_coherent(dev, PAGE_SIZE, ptn->ktoa, ptn->ktoa_dma);
+	if (ptn->doorbell)
+		pci_iounmap(ptn->pdev, ptn->doorbell);
+	if (ptn->io)
+		pci_iounmap(ptn->pdev, ptn->io);
+	ptn->netdev = NULL;
+	if (netdev)
+		free_netdev(netdev);
+}

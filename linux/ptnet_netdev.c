@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The network device of a passed-through port. */
+#include "ptnet.h"
+#include "world.h"
+
+#include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
+#include <linux/netdevice.h>
+
+static int ptnet_open(struct net_device *netdev)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+	int error;
+
+	mutex_lock(&ptn->lock);
+	error = ptnet_service_get(ptn);
+	if (!error) {
+		ptn->up = true;
+		if (ptn->netmap)
+			netif_tx_wake_all_queues(netdev);
+		else
+			ptnet_stack_on(ptn);
+		netif_carrier_on(netdev);
+	}
+	mutex_unlock(&ptn->lock);
+	return error;
+}
+
+static int ptnet_stop(struct net_device *netdev)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+
+	mutex_lock(&ptn->lock);
+	netif_carrier_off(netdev);
+	if (ptn->netmap)
+		netif_tx_disable(netdev);
+	else
+		ptnet_stack_off(ptn);
+	ptn->up = false;
+	ptnet_service_put(ptn);
+	mutex_unlock(&ptn->lock);
+	return 0;
+}
+
+struct sums {
+	uint64_t packets, bytes, drops;
+};
+
+static void sum_queue(struct ptnet_queue *q, struct sums *sums)
+{
+	uint64_t packets, bytes, drops;
+	unsigned int start;
+
+	do {
+		start = u64_stats_fetch_begin(&q->stats.sync);
+		packets = u64_stats_read(&q->stats.packets);
+		bytes = u64_stats_read(&q->stats.bytes);
+		drops = 0;
+		for (int cause = 0; cause < PTNET_DROPS; cause++)
+			drops += u64_stats_read(&q->stats.drops[cause]);
+	} while (u64_stats_fetch_retry(&q->stats.sync, start));
+	sums->packets += packets;
+	sums->bytes += bytes;
+	sums->drops += drops;
+}
+
+static void ptnet_get_stats64(struct net_device *netdev, struct rtnl_link_stats64 *stats)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+	struct sums sums[NM_DIRS] = {0};
+
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
+		sum_queue(&ptn->queues[i], &sums[ptn->queues[i].dir]);
+	stats->tx_packets = sums[NM_TX].packets;
+	stats->tx_bytes = sums[NM_TX].bytes;
+	stats->tx_dropped = sums[NM_TX].drops;
+	stats->rx_packets = sums[NM_RX].packets;
+	stats->rx_bytes = sums[NM_RX].bytes;
+	stats->rx_dropped = sums[NM_RX].drops;
+}
+
+static const struct net_device_ops ptnet_netdev_ops = {
+	.ndo_open = ptnet_open,
+	.ndo_stop = ptnet_stop,
+	.ndo_start_xmit = ptnet_start_xmit,
+	.ndo_get_stats64 = ptnet_get_stats64,
+	.ndo_set_mac_address = eth_mac_addr,
+	.ndo_validate_addr = eth_validate_addr,
+};
+
+bool ptnet_is_ours(const struct net_device *netdev)
+{
+	return netdev->netdev_ops == &ptnet_netdev_ops;
+}
+
+struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_ALEN])
+{
+	struct net_device *netdev = alloc_etherdev_mqs(sizeof(struct ptnet_netdev_priv),
+		ptn->num_rings[NM_TX], ptn->num_rings[NM_RX]);
+
+	if (!netdev)
+		return NULL;
+	((struct ptnet_netdev_priv *)netdev_priv(netdev))->ptn = ptn;
+	SET_NETDEV_DEV(netdev, &ptn->pdev->dev);
+	netdev->netdev_ops = &ptnet_netdev_ops;
+	netdev->ethtool_ops = &ptnet_ethtool_ops;
+	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	if (is_valid_ether_addr(mac))
+		eth_hw_addr_set(netdev, mac);
+	else
+		eth_hw_addr_random(netdev);
+	netif_carrier_off(netdev);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+
+		if (q->dir == NM_TX)
+			netif_napi_add_tx(netdev, &q->napi, ptnet_tx_poll);
+		else
+			netif_napi_add(netdev, &q->napi, ptnet_rx_poll);
+	}
+	return netdev;
+}
+
+/* A packet of the stack goes into one buffer, behind a header of any length that may be agreed. */
+int ptnet_netdev_set_mtu(struct ptnet *ptn)
+{
+	uint32_t overhead = NM_PORT_HDR_MAX + ETH_HLEN + VLAN_HLEN;
+
+	if (ptn->buf_size < overhead + ETH_MIN_MTU) {
+		pci_err(ptn->pdev, "buffers of %u bytes hold no packet\n", ptn->buf_size);
+		return -EINVAL;
+	}
+	ptn->netdev->min_mtu = ETH_MIN_MTU;
+	ptn->netdev->max_mtu = ptn->buf_size - overhead;
+	ptn->netdev->mtu = min_t(uint32_t, ETH_DATA_LEN, ptn->netdev->max_mtu);
+	return 0;
+}
+
+/* ---- the port is called as the interface -------------------------------------------------- */
+
+static int netdev_event(struct notifier_block *nb, unsigned long event, void *info)
+{
+	struct net_device *netdev = netdev_notifier_info_to_dev(info);
+	struct ptnet *ptn;
+	int error;
+
+	if (event != NETDEV_CHANGENAME || !ptnet_is_ours(netdev))
+		return NOTIFY_DONE;
+	ptn = ptnet_of(netdev);
+	os_mutex_lock(&nm_world.lock);
+	error = ptn->port ? nm_port_rename_locked(ptn->port, netdev->name) : 0;
+	if (error)
+		netdev_warn(netdev, "its port keeps the name %s: error %d\n", ptn->port->name, -error);
+	os_mutex_unlock(&nm_world.lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block netdev_notifier = {
+	.notifier_call = netdev_event,
+};
+
+int ptnet_notifier_register(void)
+{
+	return register_netdevice_notifier(&netdev_notifier);
+}
+
+void ptnet_notifier_unregister(void)
+{
+	unregister_netdevice_notifier(&netdev_notifier);
+}

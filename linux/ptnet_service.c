@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Whether the host serves the rings, and whether the stack has them here. */
+#include "ptnet.h"
+
+#include <net/netmap_virt.h>
+
+/* ---- CREATE and DELETE --------------------------------------------------------------- */
+
+/* Result of a command: 0 or a positive errno; anything else is a device that is no more. */
+static int command(const struct ptnet *ptn, uint32_t cmd)
+{
+	uint32_t result;
+
+	iowrite32(cmd, ptn->io + PTNET_IO_PTCTL);
+	result = ioread32(ptn->io + PTNET_IO_PTCTL);
+	return result <= MAX_ERRNO ? -(int)result : -EIO;
+}
+
+/* Packets that came while nobody listened. */
+static void drop_stale(struct ptnet_queue *q)
+{
+	struct nm_csb_appl *csb = &q->csb;
+	uint32_t stale = nm_ring_distance(csb->head, csb->hwtail, q->num_slots);
+
+	if (nm_csb_appl_publish(csb, csb->hwtail, csb->hwtail))
+		ptnet_kick(q);
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_add(&q->stats.drops[PTNET_DROP_DOWN], stale);
+	u64_stats_update_end(&q->stats.sync);
+}
+
+/* The host has written the state of each ring into both arrays. */
+static int take_over(struct ptnet_queue *q)
+{
+	if (nm_csb_appl_init(&q->csb, q->csb.atok, q->csb.ktoa, q->num_slots) != 0) {
+		pci_err(q->ptn->pdev, "%s ring %u: the host's indices are out of range\n",
+			q->dir == NM_TX ? "tx" : "rx", q->id);
+		return -EIO;
+	}
+	if (q->dir == NM_RX)
+		drop_stale(q);
+	return 0;
+}
+
+static int start_service(struct ptnet *ptn)
+{
+	int error;
+
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		OS_STORE(&ptn->atok[i].appl_need_kick, ptn->queues[i].dir == NM_RX);
+		OS_STORE(&ptn->ktoa[i].kern_need_kick, 1);
+	}
+	iowrite32(ptn->hdr_len, ptn->io + PTNET_IO_VNET_HDR_LEN);
+	error = command(ptn, PTNETMAP_PTCTL_CREATE);
+	if (error) {
+		pci_err(ptn->pdev, "the host does not start the port: error %d\n", -error);
+		return error;
+	}
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn) && !error; i++)
+		error = take_over(&ptn->queues[i]);
+	if (error)
+		command(ptn, PTNETMAP_PTCTL_DELETE);
+	return error;
+}
+
+int ptnet_service_get(struct ptnet *ptn)
+{
+	int error;
+
+	lockdep_assert_held(&ptn->lock);
+	if (ptn->gone)
+		return -ENODEV;
+	if (ptn->users == 0) {
+		error = start_service(ptn);
+		if (error)
+			return error;
+	}
+	ptn->users++;
+	return 0;
+}
+
+void ptnet_service_put(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	if (--ptn->users == 0 && !ptn->gone)
+		command(ptn, PTNETMAP_PTCTL_DELETE);
+}
+
+void ptnet_service_end(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	if (!ptn->gone && ptn->users > 0)
+		command(ptn, PTNETMAP_PTCTL_DELETE);
+	ptn->gone = true;
+}
+
+/* ---- the stack ----------------------------------------------------------------------- */
+
+void ptnet_stack_on(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+
+		q->next = q->csb.head;
+		q->dropping = false;
+		if (q->dir == NM_TX)
+			nm_csb_appl_awake(&q->csb); /* until a queue stops */
+		napi_enable(&q->napi);
+	}
+	/* What is there already would cause no interrupt. */
+	local_bh_disable();
+	for (uint32_t i = 0; i < ptn->num_rings[NM_RX]; i++)
+		napi_schedule(&ptnet_queue(ptn, NM_RX, i)->napi);
+	local_bh_enable();
+	netif_tx_wake_all_queues(ptn->netdev);
+}
+
+void ptnet_stack_off(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	netif_tx_disable(ptn->netdev); /* no transmit is under way any more */
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
+		napi_disable(&ptn->queues[i].napi);
+	for (uint32_t i = 0; i < ptn->num_rings[NM_TX]; i++) {
+		struct ptnet_queue *q = ptnet_queue(ptn, NM_TX, i);
+
+		if (nm_csb_appl_publish(&q->csb, q->next, q->next))
+			ptnet_kick(q);
+	}
+}
