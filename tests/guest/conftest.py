@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Fixtures for tests in guests.
+
+    def test_something(kernel, netmap_ko, make_guest):
+        initramfs = ptnguest.build_initramfs(kernel, programs=[…], kos=[netmap_ko])
+        guest = make_guest(initramfs)
+        guest.run("modprobe netmap")
+
+A test with the fixture `kernel` runs once per line of guest kernels, or, when it
+has the mark `one_kernel`, on one of them; --kernel LINE (may be repeated)
+picks some. When a test ends, the kernel logs of its
+guests must be clean, and the guests are ended.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+
+import ptnguest  # noqa: E402
+
+LINES = ("6.1", "6.12", "newest")
+ONE_LINE = "6.12"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kernel", action="append", choices=LINES, help="only this line of guest kernels")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_kernel: what is tested does not depend on the guest's kernel")
+
+
+def pytest_generate_tests(metafunc):
+    if "kernel" in metafunc.fixturenames:
+        lines = metafunc.config.getoption("kernel") or LINES
+        if metafunc.definition.get_closest_marker("one_kernel"):
+            lines = [ONE_LINE if ONE_LINE in lines else lines[0]]
+        metafunc.parametrize("kernel", lines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def kernel(request):
+    return ptnguest.Kernel.get(request.param)
+
+
+@pytest.fixture(scope="session")
+def netmap_ko(kernel):
+    """netmap.ko of this source tree for that kernel."""
+    return next(p for p in ptnguest.build_module(kernel) if p.name == "netmap.ko")
+
+
+@pytest.fixture
+def make_guest(request, kernel):
+    """A function that boots a guest of that kernel; takes what ptnguest.Guest takes, without the kernel.
+
+    start=False gives a guest that was not launched yet.
+    """
+    guests = []
+
+    def make(initramfs, start=True, **options):
+        name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+        options.setdefault("name", f"{name}-{len(guests) + 1}")
+        guest = ptnguest.Guest(kernel, initramfs, **options)
+        guests.append(guest)
+        return guest.start() if start else guest
+
+    yield make
+    try:
+        for guest in guests:
+            guest.assert_clean_log()
+    finally:
+        for guest in guests:
+            guest.close()

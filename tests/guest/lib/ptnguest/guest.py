@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest: QEMU's process, its console log, and commands inside it."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .channel import Channel
+from .env import BUILD, accelerator_args, kvm_usable, qemu_path
+
+# Emulation is slow, and slower still when other guests run: waits are scaled.
+PATIENCE = 1 if kvm_usable() else 4
+
+_CMDLINE = ("console=ttyS0 quiet loglevel=5 panic=-1 mitigations=off tsc=reliable no_timer_check "
+            "rcupdate.rcu_expedited=1 random.trust_cpu=on")
+
+# What a healthy kernel never says.
+_COMPLAINTS = re.compile(
+    r"WARNING: |\bBUG: |kernel BUG at|\bOops\b|Call Trace:|Kernel panic|general protection fault|"
+    r"unable to handle|refcount_t|KASAN|KFENCE|UBSAN|INFO: task .* blocked|rcu.*(stall|detected)|soft lockup|"
+    r"possible (circular|recursive) locking|suspicious RCU|scheduling while atomic|sleeping function called|"
+    r"list_(add|del) corruption|Bad page state|nobody cared|memory leak|use-after-free|stack guard page|"
+    r"still has locks held|bad unlock balance|DMA-API: ")
+
+
+def find_complaints(log):
+    """The lines of a kernel log which say that something is wrong with the kernel."""
+    return [line for line in log.splitlines() if _COMPLAINTS.search(line)]
+
+
+class GuestError(Exception):
+    """The guest did not do what it was asked to; the text says what and shows its last output."""
+
+
+@dataclass(frozen=True)
+class Result:
+    rc: int
+    out: str
+
+    def check(self):
+        if self.rc != 0:
+            raise GuestError(f"exit status {self.rc}: {self.out}")
+        return self
+
+
+class Command:
+    """A command which runs in a guest; see Guest.spawn."""
+
+    def __init__(self, guest, text, ident, state):
+        self.text = text
+        self._guest, self._ident, self._state = guest, ident, state
+
+    @property
+    def output(self):
+        """What it has written until now, stdout and stderr together."""
+        return self._state.output.decode(errors="replace")
+
+    @property
+    def output_bytes(self):
+        return bytes(self._state.output)
+
+    @property
+    def running(self):
+        return self._state.exit is None
+
+    def wait(self, timeout=30):
+        """Waits for its end; at most timeout seconds (times PATIENCE under emulation)."""
+        self._guest._wait(lambda: not self.running, timeout, f"the end of `{self.text}`", self)
+        if self._state.exit == "lost":
+            raise GuestError(self._guest._explain(f"the guest went away during `{self.text}`", self))
+        return Result(self._state.exit, self.output)
+
+    def wait_output(self, pattern, timeout=30):
+        """Waits until its output has a match of a regular expression, and returns the match."""
+        regex = re.compile(pattern, re.M)
+        self._guest._wait(lambda: regex.search(self.output) or not self.running, timeout,
+                          f"/{pattern}/ in the output of `{self.text}`", self)
+        match = regex.search(self.output)
+        if not match:
+            raise GuestError(self._guest._explain(f"`{self.text}` ended without printing /{pattern}/", self))
+        return match
+
+    def kill(self, signo=signal.SIGKILL):
+        """Sends a signal to the command and its children."""
+        self._guest._channel.kill(self._ident, int(signo))
+
+
+class Guest:
+    """A virtual machine, from start() to close(); also a context manager.
+
+    kernel, initramfs   a Kernel, and what build_initramfs() returned
+    qemu                the command that takes QEMU's arguments, as a list: a QEMU (default), or qemu-ptnet
+    accelerator         "auto", or None when the command chooses one itself, as qemu-ptnet does
+    args                further arguments
+    cmdline             further words for the kernel; "guest.shell" gives a shell on the console
+    name                names its logs, log_dir/NAME.console and .stderr
+
+    The console's log grows over reboots. Calls are for one thread at a time;
+    commands started with spawn() run concurrently in the guest.
+    """
+
+    def __init__(self, kernel, initramfs, qemu=None, accelerator="auto", args=(), memory="256M", smp=2,
+                 machine="q35", cmdline="", name="guest", log_dir=None):
+        self.kernel, self.name = kernel, name
+        self._dir = Path(tempfile.mkdtemp(prefix="ptnguest-"))
+        log_dir = Path(log_dir or BUILD / "test-logs")
+        log_dir.mkdir(parents=True, exist_ok=True)
+        self.console_path = log_dir / f"{name}.console"
+        self.stderr_path = log_dir / f"{name}.stderr"
+        self.argv = [
+            *(qemu or [qemu_path()]), *(accelerator_args() if accelerator == "auto" else ()),
+            "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m", memory, "-smp", str(smp),
+            "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append", f"{_CMDLINE} {cmdline}".strip(),
+            "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
+            "-chardev", f"socket,id=agent,path={self._dir}/agent,server=on,wait=off",
+            "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,nr=1,name=agent",
+            "-qmp", f"unix:{self._dir}/qmp,server=on,wait=off", *args]
+        self.process = self._channel = self._qmp = None
+        self._boots = 0     # restarts that the user of this class knows of
+
+    # ------------------------------------------------------------ life
+
+    def start(self, timeout=30):
+        """Boots the guest, and waits until it takes commands; returns itself."""
+        self.launch()
+        return self.wait_ready(timeout)
+
+    def launch(self):
+        """Starts QEMU without waiting for the guest: for several guests that boot at the same time."""
+        with open(self.stderr_path, "wb") as err:
+            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=err, stderr=err)
+        return self
+
+    def wait_ready(self, timeout=30):
+        try:
+            self._channel = Channel(self._connect("agent", timeout))
+            self._wait(lambda: self._channel.hellos > 0, timeout, "the guest to boot")
+            self._boots = self._channel.hellos
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def reboot(self, timeout=30, hard=False):
+        """Restarts the guest, by itself (reboot -f) or by the machine's reset button, until it takes commands again."""
+        if hard:
+            self.qmp("system_reset")
+        else:
+            self._channel.run("reboot -f")
+        self.wait_restart(timeout)
+
+    def wait_restart(self, timeout=30):
+        """Waits until the guest has restarted, for whatever reason, and takes commands again."""
+        self._wait(lambda: self._channel.hellos > self._boots, timeout, "the guest to restart")
+        self._boots = self._channel.hellos
+
+    def shutdown(self, timeout=15):
+        """Switches the guest off from inside; returns QEMU's exit status."""
+        self._channel.run("sync; poweroff -f")
+        return self.wait_exit(timeout)
+
+    def wait_exit(self, timeout=15):
+        """Waits for QEMU's end; returns its exit status."""
+        try:
+            return self.process.wait(timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise GuestError(self._explain(f"QEMU still runs after {timeout * PATIENCE} s")) from None
+
+    def kill(self, signo=signal.SIGKILL):
+        """Kills QEMU, as a crash of it would."""
+        self.process.send_signal(signo)
+        self.process.wait(15 * PATIENCE)
+
+    def close(self):
+        """Ends whatever is left; may be called at any time and more than once."""
+        if self.alive:
+            self.kill()
+        if self._channel:
+            self._channel.close()
+        if self._qmp:
+            self._qmp.close()
+            self._qmp = None
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self if self.alive else self.start()
+
+    def __exit__(self, *_):
+        self.close()
+
+    # -------------------------------------------------------- commands
+
+    def spawn(self, text):
+        """Starts a shell command in the guest and returns a Command."""
+        return Command(self, text, *self._channel.run(text))
+
+    def run(self, text, timeout=30, check=True):
+        """Runs a shell command in the guest; without check=False it must succeed."""
+        result = self.spawn(text).wait(timeout)
+        if check and result.rc != 0:
+            raise GuestError(f"{self.name}: `{text}`: exit status {result.rc}\n{result.out}")
+        return result
+
+    def qmp(self, command, **arguments):
+        """Gives QEMU a command of its machine protocol; returns what it answers."""
+        if not self._qmp:
+            self._qmp = self._connect("qmp", 5).makefile("rw")
+            self._qmp.readline()
+            self._qmp_call("qmp_capabilities", {})
+        return self._qmp_call(command, arguments)
+
+    def _qmp_call(self, command, arguments):
+        self._qmp.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._qmp.flush()
+        for line in self._qmp:
+            answer = json.loads(line)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise GuestError(f"{self.name}: QEMU refuses {command}: {answer['error']['desc']}")
+        raise GuestError(self._explain(f"QEMU ended during {command}"))
+
+    # ------------------------------------------------------------ logs
+
+    def kmsg(self):
+        """The kernel's log since the last boot."""
+        return self.run("dmesg").out
+
+    def console(self):
+        """What came over the serial console since start(): warnings and worse, also of a guest that died."""
+        return self.console_path.read_text(errors="replace") if self.console_path.exists() else ""
+
+    def assert_clean_log(self):
+        """Fails when the kernel complained, now or before a reboot."""
+        log = self.console() + (self.kmsg() if self.alive else "")
+        complaints = find_complaints(log)
+        if complaints:
+            raise AssertionError(f"{self.name}: its kernel complains: {complaints[0]}\n{_tail(log, 60)}")
+
+    # -------------------------------------------------------- internal
+
+    def _connect(self, name, timeout):
+        """Connects to one of QEMU's sockets, as soon as it is there."""
+        deadline = time.monotonic() + timeout * PATIENCE
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(str(self._dir / name))
+                return sock
+            except OSError:
+                sock.close()
+            if not self.alive or time.monotonic() > deadline:
+                raise GuestError(self._explain("QEMU did not start"))
+            time.sleep(0.02)
+
+    def _wait(self, condition, timeout, what, command=None):
+        limit = timeout * PATIENCE
+        self._channel.wait_for(lambda: condition() or self._channel.closed, limit)
+        if condition():
+            return
+        if self._channel.closed:
+            raise GuestError(self._explain(f"QEMU ended while waiting for {what}", command))
+        raise GuestError(self._explain(f"waited {limit} s for {what}", command))
+
+    def _explain(self, what, command=None):
+        """An error text with all that helps to understand it."""
+        status = "never started" if self.process is None else \
+            "runs" if self.alive else f"ended with {self.process.returncode}"
+        parts = [f"{self.name}: {what} (QEMU {status}; logs: {self.console_path} {self.stderr_path})"]
+        stderr = self.stderr_path.read_text(errors="replace") if self.stderr_path.exists() else ""
+        for title, text in (("output", command.output if command else ""), ("QEMU says", stderr),
+                            ("console", self.console())):
+            if text.strip():
+                parts.append(f"--- {title}:\n{_tail(text, 40)}")
+        return "\n".join(parts)
+
+
+def _tail(text, lines):
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * nmcheck - checks of /dev/netmap itself, from inside a guest.
+ *
+ *	nmcheck CHECK [ARGUMENT...]
+ *
+ * Prints "ok" and exits with 0 when the check held; else one line that says what did not,
+ * and 1. It speaks the ioctl interface without a library, so that it can break the
+ * rules that a library keeps. Checks which wait for something else say "ready" first.
+ *
+ * Thread safety: a program; some checks start threads, joined before they end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <net/netmap_user.h>
+
+enum {
+	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
+	PAYLOAD = 60,
+};
+
+static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+#define CHECK(cond)                                                                        \
+	do {                                                                               \
+		if (!(cond))                                                               \
+			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, strerror(errno)); \
+	} while (0)
+
+/* `call` fails with `error`. */
+#define CHECK_ERRNO(call, error)                                                           \
+	do {                                                                               \
+		errno = 0;                                                                 \
+		if ((call) != -1 || errno != (error))                                      \
+			fail("line %d: %s: errno %d, not %d", __LINE__, #call, errno, error); \
+	} while (0)
+
+static void say(const char *text)
+{
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+/* ---- a registered port --------------------------------------------------------------- */
+
+struct port {
+	int fd;
+	char *mem;
+	uint64_t size;
+	struct netmap_if *nifp;
+	struct netmap_ring *tx, *rx; /* ring 0 of each */
+};
+
+static int open_dev(void)
+{
+	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static int register_fd(int fd, const char *name, uint64_t flags, struct nmreq_register *reg)
+{
+	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER};
+
+	memset(reg, 0, sizeof(*reg));
+	reg->nr_mode = NR_REG_ALL_NIC;
+	reg->nr_flags = flags;
+	hdr.nr_body = (uintptr_t)reg;
+	strncpy(hdr.nr_name, name, sizeof(hdr.nr_name) - 1);
+	return ioctl(fd, NIOCCTRL, &hdr);
+}
+
+static struct port open_port(const char *name, uint64_t flags)
+{
+	struct port p = {.fd = open_dev()};
+	struct nmreq_register reg;
+
+	if (register_fd(p.fd, name, flags, &reg) != 0)
+		fail("%s: can't be registered: %s", name, strerror(errno));
+	p.size = reg.nr_memsize;
+	p.mem = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
+	CHECK(p.mem != MAP_FAILED);
+	p.nifp = NETMAP_IF(p.mem, reg.nr_offset);
+	p.tx = NETMAP_TXRING(p.nifp, 0);
+	p.rx = NETMAP_RXRING(p.nifp, 0);
+	return p;
+}
+
+static void close_port(struct port *p)
+{
+	CHECK(munmap(p->mem, p->size) == 0);
+	CHECK(close(p->fd) == 0);
+}
+
+static int wait_for(struct port *p, short events)
+{
+	struct pollfd pfd = {.fd = p->fd, .events = events};
+
+	CHECK(poll(&pfd, 1, WAIT_MS) == 1);
+	return pfd.revents;
+}
+
+/* Puts a numbered broadcast packet into the next slot. */
+static void put_packet(struct port *p, uint32_t number)
+{
+	struct netmap_ring *ring = p->tx;
+	struct netmap_slot *slot = &ring->slot[ring->head];
+	char *buf = NETMAP_BUF(ring, slot->buf_idx);
+
+	memset(buf, 0xff, 6);
+	memset(buf + 6, 0x02, 6);
+	memset(buf + 12, (int)number, PAYLOAD - 12);
+	memcpy(buf + 14, &number, sizeof(number));
+	slot->len = PAYLOAD;
+	slot->flags = 0;
+	ring->head = ring->cur = nm_ring_next(ring, ring->head);
+}
+
+static void send_packet(struct port *p, uint32_t number)
+{
+	CHECK(wait_for(p, POLLOUT) & POLLOUT);
+	CHECK(!nm_ring_empty(p->tx));
+	put_packet(p, number);
+	CHECK(ioctl(p->fd, NIOCTXSYNC) == 0);
+}
+
+/* Takes the next packet out; it must be there. */
+static void take_packet(struct port *p, uint32_t number)
+{
+	struct netmap_ring *ring = p->rx;
+	struct netmap_slot *slot = &ring->slot[ring->head];
+	const char *buf = NETMAP_BUF(ring, slot->buf_idx);
+	uint32_t got;
+
+	CHECK(!nm_ring_empty(ring));
+	CHECK(slot->len == PAYLOAD);
+	memcpy(&got, buf + 14, sizeof(got));
+	if (got != number)
+		fail("packet %u instead of %u", got, number);
+	CHECK(buf[0] == (char)0xff && buf[PAYLOAD - 1] == (char)number);
+	ring->head = ring->cur = nm_ring_next(ring, ring->head);
+}
+
+static void receive_packet(struct port *p, uint32_t number)
+{
+	CHECK(wait_for(p, POLLIN) & POLLIN);
+	take_packet(p, number);
+}
+
+/* ---- checks -------------------------------------------------------------------------- */
+
+static void check_unbound(char **args)
+{
+	struct pollfd pfd = {.fd = open_dev(), .events = POLLIN | POLLOUT};
+	struct nmreq_header hdr = {.nr_version = NETMAP_API};
+	struct nmreq nmr = {.nr_version = NETMAP_API};
+
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCTXSYNC), ENXIO);
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCRXSYNC), ENXIO);
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCREGIF, &nmr), EOPNOTSUPP);
+	CHECK_ERRNO(ioctl(pfd.fd, TIOCGWINSZ), ENOTTY);
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, NULL), EFAULT);
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, (void *)(uintptr_t)-4096), EFAULT);
+	hdr.nr_reqtype = 99;
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, &hdr), EOPNOTSUPP);
+	hdr.nr_reqtype = NETMAP_REQ_REGISTER;
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, &hdr), EFAULT);
+	CHECK(poll(&pfd, 1, WAIT_MS) == 1 && (pfd.revents & POLLERR));
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, pfd.fd, 0) == MAP_FAILED && errno == ENXIO);
+	close(pfd.fd);
+}
+
+static void check_mmap(char **args)
+{
+	struct port p = open_port("valem:1", 0);
+	struct nmreq_register reg;
+	char *part;
+
+	CHECK_ERRNO(register_fd(p.fd, "valem:2", 0, &reg), EBUSY);
+	CHECK(mmap(NULL, p.size, PROT_READ, MAP_PRIVATE, p.fd, 0) == MAP_FAILED && errno == EINVAL);
+	CHECK(mmap(NULL, p.size + 4096, PROT_READ, MAP_SHARED, p.fd, 0) == MAP_FAILED &&
+		errno == EINVAL);
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, p.fd, (off_t)p.size) == MAP_FAILED &&
+		errno == EINVAL);
+	CHECK(mmap(NULL, 8192, PROT_READ, MAP_SHARED, p.fd, (off_t)p.size - 4096) == MAP_FAILED &&
+		errno == EINVAL);
+	CHECK(mremap(p.mem, p.size, p.size + 4096, MREMAP_MAYMOVE) == MAP_FAILED);
+	part = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, (off_t)p.size - 4096);
+	CHECK(part != MAP_FAILED);
+	part[7] = 42;
+	CHECK(p.mem[p.size - 4096 + 7] == 42);
+	for (uint64_t at = 0; at < p.size; at += 4096)
+		(void)*(volatile char *)(p.mem + at);
+	CHECK(munmap(part, 4096) == 0);
+	close_port(&p);
+}
+
+/* The ring lives as long as a descriptor or a mapping does, and no longer. */
+static void check_keep_mapping(char **args)
+{
+	struct port p = open_port("valek:1", NR_EXCLUSIVE);
+	struct nmreq_register reg;
+	int fd = open_dev();
+
+	CHECK(close(p.fd) == 0);
+	p.tx->slot[0].len = 17;
+	CHECK(p.tx->slot[0].len == 17 && p.tx->num_slots > 0);
+	CHECK_ERRNO(register_fd(fd, "valek:1", 0, &reg), EBUSY);
+	CHECK(munmap(p.mem, p.size) == 0);
+	CHECK(register_fd(fd, "valek:1", NR_EXCLUSIVE, &reg) == 0);
+	CHECK(close(fd) == 0);
+}
+
+static void check_traffic(char **args)
+{
+	struct port a = open_port("valet:a", 0), b = open_port("valet:b", 0);
+
+	for (uint32_t i = 0; i < 5000; i++) {
+		send_packet(&a, i);
+		receive_packet(&b, i);
+	}
+	/* A whole ring at once. */
+	CHECK(ioctl(b.fd, NIOCRXSYNC) == 0);
+	for (uint32_t i = 0; i < a.tx->num_slots - 1; i++)
+		put_packet(&a, i);
+	CHECK(ioctl(a.fd, NIOCTXSYNC) == 0);
+	CHECK(ioctl(b.fd, NIOCRXSYNC) == 0);
+	for (uint32_t i = 0; i < b.rx->num_slots - 1; i++)
+		take_packet(&b, i);
+	CHECK(nm_ring_empty(b.rx));
+	close_port(&a);
+	close_port(&b);
+}
+
+/* A move that is not allowed is refused, undone, refused again, and harms nobody. */
+static void check_illegal(char **args)
+{
+	struct port a = open_port("valei:a", 0), b = open_port("valei:b", 0);
+	uint32_t head;
+	static const uint32_t absurd[] = {~0u, 1u << 31, 16384, 1024};
+
+	send_packet(&a, 1);
+	head = a.tx->head;
+	for (unsigned i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++) {
+		a.tx->head = absurd[i];
+		CHECK_ERRNO(ioctl(a.fd, NIOCTXSYNC), EINVAL);
+		CHECK(a.tx->head == head && a.tx->cur == head);
+		a.tx->cur = absurd[i];
+		CHECK_ERRNO(ioctl(a.fd, NIOCTXSYNC), EINVAL);
+		CHECK(a.tx->head == head && a.tx->cur == head);
+	}
+	a.tx->head = head + 5; /* cur is behind it now */
+	CHECK_ERRNO(ioctl(a.fd, NIOCTXSYNC), EINVAL);
+	CHECK(a.tx->head == head && a.tx->cur == head);
+	b.rx->head = b.rx->cur = 5; /* more than came */
+	CHECK_ERRNO(ioctl(b.fd, NIOCRXSYNC), EINVAL);
+	CHECK(wait_for(&b, POLLIN) & POLLIN);
+	b.rx->head = 700;
+	CHECK(wait_for(&b, POLLIN) & POLLERR);
+	take_packet(&b, 1);
+	send_packet(&a, 2);
+	receive_packet(&b, 2);
+	close_port(&a);
+	close_port(&b);
+}
+
+static void *poll_in_thread(void *arg)
+{
+	struct port *p = arg;
+	struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
+
+	return (void *)(intptr_t)(poll(&pfd, 1, WAIT_MS) == 1 ? pfd.revents : -1);
+}
+
+/* One that sleeps in poll() is woken by the packet, time after time. */
+static void check_wakeup(char **args)
+{
+	struct port a = open_port("valew:a", 0), b = open_port("valew:b", 0);
+
+	for (uint32_t i = 0; i < 500; i++) {
+		pthread_t thread;
+		void *revents;
+
+		CHECK(pthread_create(&thread, NULL, poll_in_thread, &b) == 0);
+		if (i % 2)
+			usleep(i * 10); /* sometimes asleep by then, sometimes not */
+		send_packet(&a, i);
+		CHECK(pthread_join(thread, &revents) == 0);
+		CHECK((intptr_t)revents == POLLIN);
+		take_packet(&b, i);
+	}
+	close_port(&a);
+	close_port(&b);
+}
+
+static void check_epoll(char **args)
+{
+	struct port a = open_port("valee:a", 0), b = open_port("valee:b", 0);
+	struct epoll_event ev = {.events = EPOLLIN};
+	int ep = epoll_create1(0);
+
+	CHECK(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, b.fd, &ev) == 0);
+	CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
+	for (uint32_t i = 0; i < 200; i++) {
+		send_packet(&a, i);
+		CHECK(epoll_wait(ep, &ev, 1, WAIT_MS) == 1 && ev.events == EPOLLIN);
+		take_packet(&b, i);
+		CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
+	}
+	/* The file may go before the set does. */
+	close_port(&b);
+	CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
+	close_port(&a);
+	close(ep);
+}
+
+/* A child has the port as well, and keeps it when the parent lets go. */
+static void check_fork(char **args)
+{
+	struct port a = open_port("valef:a", 0), b = open_port("valef:b", 0);
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		for (uint32_t i = 0; i < 100; i++)
+			send_packet(&a, i);
+		_exit(0);
+	}
+	close_port(&a);
+	for (uint32_t i = 0; i < 100; i++)
+		receive_packet(&b, i);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	close_port(&b);
+}
+
+/* ---- hostile ------------------------------------------------------------------------- */
+
+struct attack {
+	struct port *p;
+	unsigned seed;
+	volatile bool *stop;
+};
+
+static uint32_t next_random(unsigned *seed)
+{
+	*seed = *seed * 1103515245u + 12345u;
+	return *seed >> 8;
+}
+
+static void scribble_ring(struct netmap_ring *ring, unsigned *seed)
+{
+	uint32_t i = next_random(seed) % 1024;
+	struct netmap_slot *slot = &ring->slot[i];
+	uint32_t r = next_random(seed);
+
+	switch (r % 8) {
+	case 0:
+		ring->head = next_random(seed) % 1500;
+		break;
+	case 1:
+		ring->cur = next_random(seed);
+		break;
+	case 2:
+		slot->buf_idx = next_random(seed);
+		break;
+	case 3:
+		slot->flags = (uint16_t)next_random(seed);
+		break;
+	case 4:
+		*(volatile uint32_t *)&ring->tail = next_random(seed);
+		*(volatile uint32_t *)(uintptr_t)&ring->num_slots = next_random(seed);
+		break;
+	case 5:
+		slot->ptr = next_random(seed);
+		break;
+	default:
+		slot->len = (uint16_t)next_random(seed);
+		ring->head = ring->cur = (ring->head + 1) % 1024;
+	}
+}
+
+static void *scribble(void *arg)
+{
+	struct attack *attack = arg;
+
+	while (!*attack->stop) {
+		scribble_ring(attack->p->tx, &attack->seed);
+		scribble_ring(attack->p->rx, &attack->seed);
+	}
+	return NULL;
+}
+
+static void *sync_all(void *arg)
+{
+	struct attack *attack = arg;
+
+	while (!*attack->stop) {
+		struct pollfd pfd = {.fd = attack->p->fd, .events = POLLIN | POLLOUT};
+
+		ioctl(attack->p->fd, NIOCTXSYNC);
+		ioctl(attack->p->fd, NIOCRXSYNC);
+		poll(&pfd, 1, 0);
+	}
+	return NULL;
+}
+
+/*
+ * Memory that everyone maps is rewritten while several threads, over two files of the same port,
+ * sync it. Nothing is expected of that port; its neighbours go on.
+ */
+static void check_hostile(char **args)
+{
+	struct port bad = open_port(args[0] ? args[0] : "valeh:bad", 0);
+	struct port again = open_port(args[0] ? args[0] : "valeh:bad", 0);
+	struct port a = open_port("valeg:a", 0), b = open_port("valeg:b", 0);
+	volatile bool stop = false;
+	struct attack attacks[4] = {{&bad, 1, &stop}, {&bad, 2, &stop}, {&again, 3, &stop},
+		{&bad, 4, &stop}};
+	void *(*fn[4])(void *) = {scribble, sync_all, sync_all, scribble};
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, fn[i], &attacks[i]) == 0);
+	for (uint32_t i = 0; i < 2000; i++) {
+		send_packet(&a, i);
+		receive_packet(&b, i);
+	}
+	stop = true;
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	close_port(&a);
+	close_port(&b);
+	close_port(&again);
+	close_port(&bad);
+}
+
+/* ---- in concert with the test outside -------------------------------------------------- */
+
+/* Registers and stays until it is killed. */
+static void check_hold(char **args)
+{
+	open_port(args[0], args[1] && strcmp(args[1], "exclusive") == 0 ? NR_EXCLUSIVE : 0);
+	say("ready");
+	for (;;)
+		pause();
+}
+
+/* REGISTER fails with this errno. */
+static void check_refused(char **args)
+{
+	struct nmreq_register reg;
+	int fd = open_dev();
+
+	CHECK_ERRNO(register_fd(fd, args[0], 0, &reg), atoi(args[1]));
+	close(fd);
+}
+
+static sigjmp_buf bus_jump;
+
+static void on_bus_error(int signo)
+{
+	siglongjmp(bus_jump, signo);
+}
+
+/* The device of the port goes away while it is open, mapped, and waited for. */
+static void check_removal(char **args)
+{
+	struct port p = open_port(args[0], 0), other = open_port("valer:a", 0);
+	struct pollfd pfd = {.fd = p.fd, .events = POLLIN};
+
+	signal(SIGBUS, on_bus_error);
+	for (uint64_t at = 0; at < other.size; at += 4096)
+		(void)*(volatile char *)(other.mem + at);
+	other.mem[0] = 99;
+	p.tx->slot[0].len = 1; /* it is there */
+	say("ready");
+	CHECK(poll(&pfd, 1, WAIT_MS) == 1);
+	CHECK((pfd.revents & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP));
+	CHECK_ERRNO(ioctl(p.fd, NIOCTXSYNC), ENXIO);
+	CHECK_ERRNO(ioctl(p.fd, NIOCRXSYNC), ENXIO);
+	if (sigsetjmp(bus_jump, 1) == 0) {
+		p.tx->slot[0].len = 2;
+		fail("the memory of a device that is gone can be written");
+	}
+	CHECK(other.mem[0] == 99); /* other regions are not touched by that */
+	close_port(&other);
+	close_port(&p);
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(char **args);
+	int args; /* at least */
+} checks[] = {
+	{"unbound", check_unbound, 0},
+	{"mmap", check_mmap, 0},
+	{"keep-mapping", check_keep_mapping, 0},
+	{"traffic", check_traffic, 0},
+	{"illegal", check_illegal, 0},
+	{"wakeup", check_wakeup, 0},
+	{"epoll", check_epoll, 0},
+	{"fork", check_fork, 0},
+	{"hostile", check_hostile, 0},
+	{"hold", check_hold, 1},
+	{"refused", check_refused, 2},
+	{"removal", check_removal, 1},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (strcmp(argv[1], checks[i].name) == 0 && argc - 2 >= checks[i].args) {
+			checks[i].fn(argv + 2);
+			say("ok");
+			return 0;
+		}
+	}
+	fprintf(stderr, "usage: nmcheck CHECK [ARGUMENT...]; see its source\n");
+	return 2;
+}

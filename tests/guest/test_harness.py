@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The harness itself: boots each kernel with a plain QEMU."""
+
+import signal
+import time
+
+import pytest
+
+import ptnguest
+
+
+@pytest.fixture(scope="module")
+def initramfs(kernel):
+    return ptnguest.build_initramfs(kernel, programs=["ethtool"], modules=["veth", "e1000"])
+
+
+def test_commands(kernel, initramfs, make_guest):
+    guest = make_guest(initramfs)
+    assert guest.run("uname -r").out.strip() == kernel.version
+    assert guest.run("exit 7", check=False).rc == 7
+    assert guest.run("kill -TERM $$", check=False).rc == 128 + signal.SIGTERM
+    with pytest.raises(ptnguest.GuestError, match="exit status 3"):
+        guest.run("exit 3")
+
+    # Both streams, a megabyte, any byte.
+    assert guest.run("echo out; echo err >&2").out == "out\nerr\n"
+    big = guest.spawn("head -c 1000000 /dev/zero | tr '\\0' '\\377'; printf '\\000\\001'")
+    assert big.wait().rc == 0
+    assert big.output_bytes == b"\xff" * 1000000 + b"\0\1"
+
+    # Programs of the host with their libraries, and modules with those they need.
+    assert "ethtool version" in guest.run("ethtool --version").out
+    guest.run("modprobe veth && modprobe e1000 && ip link add v0 type veth peer name v1")
+    assert "driver: veth" in guest.run("ethtool -i v0").out
+    assert guest.shutdown() == 0
+
+
+@pytest.mark.one_kernel
+def test_concurrent_commands(initramfs, make_guest):
+    guest = make_guest(initramfs)
+    server = guest.spawn("echo ready; nc -l -p 5000; echo done")
+    server.wait_output("^ready$")
+    other = guest.spawn("while :; do echo tick; sleep 0.1; done")
+    other.wait_output("tick\ntick")
+    assert server.running
+    # The server may not listen yet.
+    guest.run("for i in $(seq 50); do echo hello | nc 127.0.0.1 5000 && break; sleep 0.2; done")
+    assert server.wait().out == "ready\nhello\ndone\n"
+
+    assert other.running
+    other.kill(signal.SIGINT)
+    assert other.wait().rc == 128 + signal.SIGINT
+    before = time.monotonic()
+    for _ in range(20):
+        guest.run("true")
+    assert time.monotonic() - before < 20 * 0.5, "a command takes too long to be useful"
+
+
+@pytest.mark.one_kernel
+def test_reboot_and_death(initramfs, make_guest):
+    guest = make_guest(initramfs)
+    guest.run("touch /tmp/here")
+    sleeper = guest.spawn("sleep 1000")
+    guest.reboot()
+    with pytest.raises(ptnguest.GuestError, match="went away"):
+        sleeper.wait()
+    guest.run("test ! -e /tmp/here")
+    assert guest.qmp("query-status")["status"] == "running"
+    guest.reboot(hard=True)
+    sleeper = guest.spawn("sleep 1000")
+    guest.kill()
+    with pytest.raises(ptnguest.GuestError):
+        sleeper.wait()
+    assert not guest.alive
+    guest.close()
+
+
+@pytest.mark.one_kernel
+def test_complaints_are_found(initramfs, make_guest):
+    guest = make_guest(initramfs)
+    guest.assert_clean_log()
+    guest.run("echo 'WARNING: CPU: 0 PID: 1 at drivers/net/x.c:1' > /dev/kmsg")
+    with pytest.raises(AssertionError, match="drivers/net/x.c"):
+        guest.assert_clean_log()
+    # Also when the guest died of it. This one reboots at once.
+    guest.spawn("echo c > /proc/sysrq-trigger")
+    guest.wait_restart()
+    assert any("Kernel panic" in line for line in ptnguest.find_complaints(guest.console()))
+    guest.console_path.unlink()
+    guest.close()
+
+
+@pytest.mark.one_kernel
+def test_qemu_that_does_not_start(initramfs, make_guest):
+    guest = make_guest(initramfs, start=False, args=["-device", "no-such-device"])
+    with pytest.raises(ptnguest.GuestError, match="no-such-device"):
+        guest.start()
+    assert not guest.alive
+
+
+@pytest.mark.one_kernel
+def test_initramfs_is_built_once(kernel, initramfs, tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho 1\n")
+    program.chmod(0o755)
+    first = ptnguest.build_initramfs(kernel, programs=[program])
+    made = first.stat().st_ino
+    assert ptnguest.build_initramfs(kernel, programs=[program]) == first
+    assert first.stat().st_ino == made
+    program.write_text("#!/bin/sh\necho 22\n")
+    assert ptnguest.build_initramfs(kernel, programs=[program]) != first

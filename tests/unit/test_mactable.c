@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/mactable.h: addresses come, move, age and go. */
+#include "mactable.h"
+#include "util.h"
+
+#include <pthread.h>
+
+static struct nm_mactable table;
+static uint64_t base; /* epoch at which a test begins */
+
+static int begin(void **state)
+{
+	int error = nm_mactable_init(&table);
+
+	base = nm_mac_epoch(os_time_s());
+	return error;
+}
+
+static int end(void **state)
+{
+	nm_mactable_destroy(&table);
+	return 0;
+}
+
+static uint64_t address(uint64_t number)
+{
+	const uint8_t bytes[6] = {2, (uint8_t)(number >> 32), (uint8_t)(number >> 24),
+		(uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number};
+
+	return nm_mac_load(bytes);
+}
+
+/* `count` addresses that fall into the bucket of `like`. */
+static void find_neighbours(uint64_t like, uint64_t *macs, uint32_t count)
+{
+	uint64_t number = 1ULL << 32;
+
+	for (uint32_t found = 0; found < count; number++) {
+		uint64_t mac = address(number & ((1ULL << 40) - 1));
+
+		if (nm_mac_bucket(&table, mac) == nm_mac_bucket(&table, like) && mac != like)
+			macs[found++] = mac;
+	}
+}
+
+static void addresses(void **state)
+{
+	const uint8_t station[6] = {0x02, 0x34, 0x56, 0x78, 0x9a, 0xbc};
+	const uint8_t group[6] = {0x01, 0, 0x5e, 0, 0, 1};
+
+	assert_true(nm_mac_load(station) == 0x023456789abc0000ULL);
+	assert_false(nm_mac_is_group(nm_mac_load(station)));
+	assert_true(nm_mac_is_group(nm_mac_load(group)));
+	assert_true(nm_mac_is_group(~0ULL << 16));
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_true(nm_mac_bucket(&table, address(i)) + NM_MAC_WAYS <=
+			    (size_t)NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2);
+}
+
+static void learn_move_forget(void **state)
+{
+	uint64_t a = address(1), b = address(2);
+
+	assert_int_equal(nm_mactable_lookup(&table, a, base), NM_MAC_NONE);
+	nm_mactable_learn(&table, a, 3, base);
+	nm_mactable_learn(&table, b, 253, base);
+	assert_int_equal(nm_mactable_lookup(&table, a, base), 3);
+	assert_int_equal(nm_mactable_lookup(&table, b, base), 253);
+	assert_int_equal(nm_mactable_lookup(&table, address(3), base), NM_MAC_NONE);
+	assert_int_equal(nm_mactable_lookup(&table, 0, base), NM_MAC_NONE);
+	assert_int_equal(nm_mactable_count(&table, base), 2);
+	nm_mactable_learn(&table, a, 0, base);
+	assert_int_equal(nm_mactable_lookup(&table, a, base), 0);
+	assert_int_equal(nm_mactable_count(&table, base), 2);
+	nm_mactable_forget_port(&table, 0);
+	assert_int_equal(nm_mactable_lookup(&table, a, base), NM_MAC_NONE);
+	assert_int_equal(nm_mactable_lookup(&table, b, base), 253);
+	assert_int_equal(nm_mactable_count(&table, base), 1);
+}
+
+/* The lowest bytes of a short or a long pause, and pauses after which the 8 bits say the same. */
+static void ageing(void **state)
+{
+	static const struct {
+		uint64_t pause; /* epochs */
+		bool known;
+	} cases[] = {{0, true}, {1, true}, {74, true}, {75, true}, {76, false}, {127, false},
+		{128, false}, {140, false}, {200, false}, {255, false}, {256, false}, {257, false},
+		{300, false}, {512, false}, {65536, false}, {1ULL << 32, false}};
+
+	assert_int_equal(NM_MAC_AGE * NM_MAC_EPOCH_S, 300);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		nm_mactable_learn(&table, address(1), 7, base);
+		assert_int_equal(nm_mactable_lookup(&table, address(1), base + cases[i].pause),
+			cases[i].known ? 7 : NM_MAC_NONE);
+		assert_int_equal(nm_mactable_count(&table, base + cases[i].pause), cases[i].known);
+		base += cases[i].pause;
+		/* Another's packet comes first after the pause, and sweeps. */
+		nm_mactable_learn(&table, address(2), 8, base);
+		assert_int_equal(nm_mactable_lookup(&table, address(1), base),
+			cases[i].known ? 7 : NM_MAC_NONE);
+		assert_int_equal(nm_mactable_lookup(&table, address(2), base), 8);
+		nm_mactable_forget_port(&table, 7);
+		nm_mactable_forget_port(&table, 8);
+	}
+}
+
+/* Two threads that read the clock a moment apart, on either side of a new epoch. */
+static void an_older_clock_harms_nothing(void **state)
+{
+	for (uint64_t step = 0; step < 300; step++) {
+		uint64_t now = base + step;
+
+		nm_mactable_learn(&table, address(1), 1, now);
+		assert_int_equal(nm_mactable_lookup(&table, address(1), now - 1), 1);
+		nm_mactable_learn(&table, address(2), 2, now - 1);
+		assert_int_equal(nm_mactable_lookup(&table, address(1), now), 1);
+		assert_int_equal(nm_mactable_lookup(&table, address(2), now), 2);
+		assert_int_equal(nm_mactable_count(&table, now), 2);
+		assert_int_equal(nm_mactable_count(&table, now - 1), 2);
+	}
+}
+
+/* A full bucket gives up the oldest, and only that. */
+static void eviction(void **state)
+{
+	uint64_t macs[NM_MAC_WAYS + 2];
+	uint32_t oldest = 5;
+
+	find_neighbours(address(1), macs, NM_MAC_WAYS + 2);
+	for (uint32_t i = 0; i < NM_MAC_WAYS; i++)
+		nm_mactable_learn(&table, macs[i], i, base + 1 + (i != oldest));
+	assert_int_equal(nm_mactable_count(&table, base + 10), NM_MAC_WAYS);
+	/* A known address moves in a full bucket without pushing anybody out. */
+	nm_mactable_learn(&table, macs[2], 100, base + 10);
+	assert_int_equal(nm_mactable_count(&table, base + 10), NM_MAC_WAYS);
+	nm_mactable_learn(&table, macs[NM_MAC_WAYS], 101, base + 10);
+	for (uint32_t i = 0; i < NM_MAC_WAYS; i++)
+		assert_int_equal(nm_mactable_lookup(&table, macs[i], base + 10),
+			i == oldest ? NM_MAC_NONE
+			: i == 2    ? 100
+				    : i);
+	assert_int_equal(nm_mactable_lookup(&table, macs[NM_MAC_WAYS], base + 10), 101);
+	/* One that has gone makes room: nobody else is pushed out. */
+	nm_mactable_forget_port(&table, 0);
+	nm_mactable_learn(&table, macs[NM_MAC_WAYS + 1], 102, base + 10);
+	assert_int_equal(nm_mactable_count(&table, base + 10), NM_MAC_WAYS);
+	assert_int_equal(nm_mactable_lookup(&table, macs[1], base + 10), 1);
+}
+
+/* Any sequence, against a list. So few addresses that no bucket is ever full. */
+static void any_sequence(void **state)
+{
+	enum { MACS = 150, PORTS = 8, STEPS = 4000 };
+	struct {
+		bool known;
+		uint32_t port;
+		uint64_t epoch;
+	} model[MACS] = {0};
+	struct prng r = prng_new(1);
+	uint64_t now = base;
+
+	for (int step = 0; step < STEPS; step++) {
+		uint32_t i = prng_below(&r, MACS), port = prng_below(&r, PORTS), count = 0;
+		bool known = model[i].known && now - model[i].epoch <= NM_MAC_AGE;
+
+		switch (prng_below(&r, 100)) {
+		case 0 ... 39:
+			nm_mactable_learn(&table, address(i), port, now);
+			model[i].known = true;
+			model[i].port = port;
+			model[i].epoch = now;
+			break;
+		case 40 ... 79:
+			assert_int_equal(nm_mactable_lookup(&table, address(i), now),
+				known ? model[i].port : NM_MAC_NONE);
+			break;
+		case 80 ... 83:
+			nm_mactable_forget_port(&table, port);
+			for (i = 0; i < MACS; i++)
+				model[i].known &= model[i].port != port;
+			break;
+		case 84 ... 87:
+			for (i = 0; i < MACS; i++)
+				count += model[i].known && now - model[i].epoch <= NM_MAC_AGE;
+			assert_int_equal(nm_mactable_count(&table, now), count);
+			break;
+		case 88 ... 97:
+			now += prng_below(&r, 12);
+			break;
+		case 98:
+			now += prng_below(&r, 200);
+			break;
+		default: /* also a whole number of turns of the 8 bits */
+			now += 256 * prng_below(&r, 3) + prng_below(&r, 3);
+		}
+	}
+}
+
+static void without_memory(void **state)
+{
+	struct nm_mactable t;
+
+	fail_allocation(1);
+	assert_int_equal(nm_mactable_init(&t), -ENOMEM);
+	fail_allocation(0);
+}
+
+/* ---- many threads -------------------------------------------------------------------------- */
+
+enum { THREADS = 4, EACH = 200, ROUNDS = 100 };
+
+struct worker {
+	pthread_t thread;
+	uint32_t number, wrong;
+};
+
+/* Each has addresses of its own, and all have some in common. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		for (uint32_t i = 0; i < EACH; i++) {
+			uint64_t own = address(1000 * (w->number + 1) + i), common = address(i);
+			uint64_t now = base + round / 10;
+			uint32_t port;
+
+			nm_mactable_learn(&table, own, w->number, now);
+			nm_mactable_learn(&table, common, w->number, now);
+			w->wrong += nm_mactable_lookup(&table, own, now) != w->number;
+			port = nm_mactable_lookup(&table, common, now);
+			w->wrong += port >= THREADS;
+		}
+	}
+	return NULL;
+}
+
+static void many_threads(void **state)
+{
+	struct worker workers[THREADS];
+	uint32_t own;
+
+	for (uint32_t i = 0; i < THREADS; i++) {
+		workers[i] = (struct worker){.number = i};
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (uint32_t i = 0; i < THREADS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		assert_int_equal(workers[i].wrong, 0);
+	}
+	/* Two that learn one address at once may both find it new: a spare entry, no lost one. */
+	own = nm_mactable_count(&table, base + ROUNDS / 10);
+	assert_in_range(own, EACH * (THREADS + 1), EACH * 2 * THREADS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(addresses, begin, end),
+		cmocka_unit_test_setup_teardown(learn_move_forget, begin, end),
+		cmocka_unit_test_setup_teardown(ageing, begin, end),
+		cmocka_unit_test_setup_teardown(an_older_clock_harms_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(eviction, begin, end),
+		cmocka_unit_test_setup_teardown(any_sequence, begin, end),
+		cmocka_unit_test(without_memory),
+		cmocka_unit_test_setup_teardown(many_threads, begin, end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("mactable", tests, NULL, NULL);
+}

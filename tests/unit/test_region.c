@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/region.h: layout, pools, owners, and geometry that somebody else laid out. */
+#include "region.h"
+#include "util.h"
+
+#include <stdlib.h>
+
+static struct nm_region_params small_params(void)
+{
+	return (struct nm_region_params){.count = {2, 4, 16}, .size = {256, 512, 2048}};
+}
+
+/* ---- layout ------------------------------------------------------------------------------ */
+
+static void layout_limits(void **state)
+{
+	static const struct {
+		enum nm_pool pool;
+		uint32_t least_count, most_count, least_size, most_size;
+	} limits[] = {
+		{NM_POOL_IF, 1, 1000000, 256, 1 << 20},
+		{NM_POOL_RING, 1, 1000000, sizeof(struct netmap_ring), 1 << 20},
+		{NM_POOL_BUF, 3, 1000000, 64, 65536},
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		const struct {
+			uint32_t count, size;
+			bool good;
+		} cases[] = {
+			{limits[i].least_count, limits[i].least_size, true},
+			{limits[i].most_count, limits[i].least_size, true},
+			{limits[i].least_count, limits[i].most_size, true},
+			{limits[i].most_count, limits[i].most_size, true},
+			{limits[i].least_count - 1, limits[i].least_size, false},
+			{limits[i].most_count + 1, limits[i].least_size, false},
+			{limits[i].least_count, limits[i].least_size - 1, false},
+			{limits[i].least_count, limits[i].most_size + 1, false},
+			{0, limits[i].least_size, false},
+			{UINT32_MAX, limits[i].least_size, false},
+			{limits[i].least_count, 0, false},
+			{limits[i].least_count, UINT32_MAX, false},
+		};
+
+		for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+			struct nm_region_params params = small_params();
+			struct nm_pool_geometry pool[NM_POOLS];
+			char err[NM_ERR_TEXT] = "", number[16];
+			uint64_t size;
+
+			params.count[limits[i].pool] = cases[c].count;
+			params.size[limits[i].pool] = cases[c].size;
+			size = nm_region_layout(&params, pool, err, sizeof(err));
+			assert_int_equal(size != 0, cases[c].good);
+			if (cases[c].good)
+				continue;
+			/* The text names the pool and the number that is wrong. */
+			assert_non_null(strstr(err, nm_pool_name(limits[i].pool)));
+			os_snprintf(number, sizeof(number), " %u ",
+				cases[c].count < limits[i].least_count ||
+						cases[c].count > limits[i].most_count
+					? cases[c].count
+					: cases[c].size);
+			assert_non_null(strstr(err, number));
+		}
+	}
+	assert_string_equal(nm_pool_name(NM_POOLS), "?");
+}
+
+static void layout_properties(void **state)
+{
+	struct prng r = prng_new(1);
+
+	for (int round = 0; round < 5000; round++) {
+		struct nm_region_params params = {
+			.count = {prng_range(&r, 1, 1000000), prng_range(&r, 1, 1000000),
+				prng_range(&r, 3, 1000000)},
+			.size = {prng_range(&r, 256, 1 << 20),
+				prng_range(&r, sizeof(struct netmap_ring), 1 << 20),
+				prng_range(&r, 64, 65536)},
+		};
+		struct nm_pool_geometry pool[NM_POOLS];
+		uint64_t size, end = 0;
+		char err[NM_ERR_TEXT];
+
+		size = nm_region_layout(&params, pool, err, sizeof(err));
+		assert_true(size >= 4096 && (size & (size - 1)) == 0);
+		for (int i = 0; i < NM_POOLS; i++) {
+			uint32_t to = i == NM_POOL_RING ? 128 : 64;
+
+			assert_true(pool[i].offset >= end && pool[i].offset % 4096 == 0);
+			assert_int_equal(pool[i].count, params.count[i]);
+			assert_in_range(pool[i].size, params.size[i], params.size[i] + to - 1);
+			assert_int_equal(pool[i].size % to, 0);
+			end = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
+		}
+		assert_true(end <= size);
+		assert_true(size == 4096 || end > size / 2); /* not larger than it must be */
+	}
+}
+
+/* ---- create, find, references ------------------------------------------------------------- */
+
+static void create_and_references(void **state)
+{
+	struct nm_region_params params = small_params();
+	struct nm_region *a, *b;
+	struct nm_core core;
+	char err[NM_ERR_TEXT];
+	int error = 1;
+
+	nm_core_init(&core);
+	a = nm_region_create(&core, &params, NM_REGION_SHARED_ID, &error, err, sizeof(err));
+	assert_non_null(a);
+	assert_int_equal(error, 0);
+	assert_int_equal(a->id, NM_REGION_SHARED_ID);
+	b = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	assert_non_null(b);
+	assert_int_not_equal(b->id, 0);
+	assert_int_not_equal(b->id, a->id);
+	assert_null(nm_region_create(&core, &params, b->id, &error, err, sizeof(err)));
+	assert_int_equal(error, -EEXIST);
+	params.size[NM_POOL_BUF] = 1;
+	assert_null(nm_region_create(&core, &params, 0, &error, err, sizeof(err)));
+	assert_int_equal(error, -EINVAL);
+
+	assert_ptr_equal(nm_region_find(&core, a->id), a);
+	assert_ptr_equal(nm_region_find(&core, b->id), b);
+	assert_null(nm_region_find(&core, 0));
+	nm_region_get(a);
+	nm_region_put(a);
+	assert_ptr_equal(nm_region_find(&core, NM_REGION_SHARED_ID), a);
+	nm_region_put(a);
+	assert_null(nm_region_find(&core, NM_REGION_SHARED_ID));
+	nm_region_put(b);
+	nm_region_put(NULL);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+}
+
+static void create_without_memory(void **state)
+{
+	struct nm_region_params params = small_params();
+	uint32_t failures = 0;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	for (uint32_t nth = 1;; nth++) {
+		struct nm_region *region;
+		char err[NM_ERR_TEXT] = "";
+		int error = 0;
+
+		fail_allocation(nth);
+		region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+		if (!allocation_failed()) {
+			nm_region_put(region);
+			break;
+		}
+		failures++;
+		assert_null(region);
+		assert_int_equal(error, -ENOMEM);
+		assert_int_not_equal(err[0], '\0');
+		core_check_empty(&core);
+	}
+	fail_allocation(0);
+	assert_true(failures >= 7); /* itself, two maps per pool, the memory */
+	nm_core_destroy(&core);
+}
+
+static void info_tells_the_geometry(void **state)
+{
+	struct nm_region_params params = small_params();
+	struct nmreq_pools_info info;
+	struct nm_region *region;
+	struct nm_core core;
+	char err[NM_ERR_TEXT];
+	int error;
+
+	nm_core_init(&core);
+	region = nm_region_create(&core, &params, 7, &error, err, sizeof(err));
+	assert_non_null(region);
+	memset(&info, 0xff, sizeof(info));
+	nm_region_info(region, &info);
+	assert_int_equal(info.nr_memsize, region->size);
+	assert_int_equal(info.nr_mem_id, 7);
+	assert_int_equal(info.nr_if_pool_offset, 0);
+	assert_int_equal(info.nr_if_pool_objtotal, 2);
+	assert_int_equal(info.nr_if_pool_objsize, 256);
+	assert_int_equal(info.nr_ring_pool_offset, 4096);
+	assert_int_equal(info.nr_ring_pool_objtotal, 4);
+	assert_int_equal(info.nr_ring_pool_objsize, 512);
+	assert_int_equal(info.nr_buf_pool_offset, 8192);
+	assert_int_equal(info.nr_buf_pool_objtotal, 16);
+	assert_int_equal(info.nr_buf_pool_objsize, 2048);
+	assert_ptr_equal(nm_region_buf(region, 3), region->base + 8192 + 3 * 2048);
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
+/* ---- pools -------------------------------------------------------------------------------- */
+
+static void buffers_that_are_valid(void **state)
+{
+	static const struct {
+		uint32_t index;
+		bool valid;
+	} cases[] = {{0, false}, {1, false}, {2, true}, {15, true}, {16, false}, {17, false},
+		{UINT32_MAX, false}, {0x80000002, false}};
+	struct nm_core core;
+	struct nm_region *region;
+
+	nm_core_init(&core);
+	region = make_region(&core, 16, 2048, 16);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(nm_region_buf_valid(region, cases[i].index), cases[i].valid);
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
+enum { OWNERS = 5, BUFS = 48 };
+
+/* Any sequence of allocations and frees, right and wrong ones, against a plain table of owners. */
+static void pools_against_a_table(void **state)
+{
+	struct prng r = prng_new(2);
+	uint32_t owner_of[NM_POOLS][64] = {0};
+	struct nm_region *region;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	region = make_region(&core, BUFS, 64, 16);
+	for (int step = 0; step < 30000; step++) {
+		enum nm_pool pool = prng_below(&r, NM_POOLS);
+		uint32_t first = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0;
+		uint32_t count = region->pool[pool].count, owner = prng_range(&r, 1, OWNERS);
+		uint32_t index = prng_edge32(&r, count), taken = 0, expected = 0;
+
+		for (uint32_t i = first; i < count; i++)
+			taken += owner_of[pool][i] != 0;
+		switch (prng_below(&r, 40)) {
+		case 0: /* everything of one owner */
+			for (int p = 0; p < NM_POOLS; p++) {
+				for (uint32_t i = 0; i < region->pool[p].count; i++) {
+					expected += owner_of[p][i] == owner;
+					if (owner_of[p][i] == owner)
+						owner_of[p][i] = 0;
+				}
+			}
+			assert_int_equal(nm_region_free_owner(region, owner), expected);
+			break;
+		case 1: /* in the name of nobody */
+			assert_int_equal(
+				nm_region_free(region, pool, NM_OWNER_NONE, index), -EINVAL);
+			break;
+		case 2 ... 19: /* by anybody, of anything */
+			expected = index < count && owner_of[pool][index] == owner;
+			assert_int_equal(nm_region_free(region, pool, owner, index),
+				expected ? 0 : -EINVAL);
+			if (expected)
+				owner_of[pool][index] = 0;
+			break;
+		default:
+			if (taken == count - first) {
+				assert_int_equal(
+					nm_region_alloc(region, pool, owner, &index), -ENOMEM);
+				break;
+			}
+			assert_int_equal(nm_region_alloc(region, pool, owner, &index), 0);
+			assert_in_range(index, first, count - 1);
+			assert_int_equal(owner_of[pool][index], 0);
+			owner_of[pool][index] = owner;
+		}
+		if (step % 100 == 0)
+			region_check(region);
+	}
+	for (uint32_t owner = 1; owner <= OWNERS; owner++)
+		nm_region_free_owner(region, owner);
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		assert_int_equal(region->free_count[pool],
+			region->pool[pool].count - (pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0));
+	region_check(region);
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
+/* ---- settle ------------------------------------------------------------------------------- */
+
+static void count_owners(const struct nm_region *region, uint32_t counts[OWNERS + 1])
+{
+	memset(counts, 0, (OWNERS + 1) * sizeof(counts[0]));
+	for (uint32_t i = NM_BUFS_RESERVED; i < region->pool[NM_POOL_BUF].count; i++)
+		counts[region->owner[NM_POOL_BUF][i]]++;
+}
+
+/* Honest ports: what each shows is a permutation of what all were given. Ports end in any order;
+ * a buffer is never freed while another port still shows it. */
+static void settle_after_honest_exchange(void **state)
+{
+	enum { EACH = 8 };
+	struct prng r = prng_new(3);
+	struct nm_core core;
+
+	nm_core_init(&core);
+	for (int round = 0; round < 2000; round++) {
+		struct nm_region *region = make_region(&core, BUFS, 64, 16);
+		uint32_t shown[OWNERS * EACH], order[OWNERS];
+
+		for (uint32_t i = 0; i < OWNERS * EACH; i++)
+			nm_region_alloc(region, NM_POOL_BUF, 1 + i / EACH, &shown[i]);
+		for (uint32_t i = 0; i < prng_below(&r, 100); i++) {
+			uint32_t a = prng_below(&r, OWNERS * EACH), tmp = shown[a];
+			uint32_t b = prng_below(&r, OWNERS * EACH);
+
+			shown[a] = shown[b];
+			shown[b] = tmp;
+		}
+		for (uint32_t i = 0; i < OWNERS; i++) {
+			uint32_t j = prng_below(&r, i + 1);
+
+			order[i] = order[j];
+			order[j] = i;
+		}
+		for (uint32_t k = 0; k < OWNERS; k++) {
+			const uint32_t *mine = &shown[order[k] * EACH];
+
+			nm_region_settle(region, 1 + order[k], mine, EACH);
+			for (uint32_t i = 0; i < EACH; i++)
+				assert_int_equal(
+					region->owner[NM_POOL_BUF][mine[i]], 1 + order[k]);
+			assert_int_equal(nm_region_free_owner(region, 1 + order[k]), EACH);
+			for (uint32_t later = k + 1; later < OWNERS; later++)
+				for (uint32_t i = 0; i < EACH; i++)
+					assert_int_not_equal(region->owner[NM_POOL_BUF]
+								    [shown[order[later] * EACH + i]],
+						NM_OWNER_NONE);
+		}
+		region_check(region);
+		nm_region_put(region);
+	}
+	nm_core_destroy(&core);
+}
+
+/* Hostile ones: any list. Nobody's number of buffers changes, and no free buffer gets an owner. */
+static void settle_any_list(void **state)
+{
+	struct prng r = prng_new(4);
+	struct nm_region *region;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	region = make_region(&core, BUFS, 64, 16);
+	for (int round = 0; round < 5000; round++) {
+		uint32_t before[OWNERS + 1], after[OWNERS + 1], shown[100], index;
+		uint32_t count = prng_below(&r, 100), owner = prng_range(&r, 0, OWNERS);
+		uint8_t was_free[BUFS];
+
+		if (prng_chance(&r, 50))
+			(void)nm_region_alloc(
+				region, NM_POOL_BUF, prng_range(&r, 1, OWNERS), &index);
+		else
+			nm_region_free(region, NM_POOL_BUF, prng_range(&r, 1, OWNERS),
+				prng_below(&r, BUFS));
+		for (uint32_t i = 0; i < count; i++)
+			shown[i] = prng_edge32(&r, BUFS);
+		for (uint32_t i = 0; i < BUFS; i++)
+			was_free[i] = region->owner[NM_POOL_BUF][i] == NM_OWNER_NONE;
+		count_owners(region, before);
+		nm_region_settle(region, owner, shown, count);
+		count_owners(region, after);
+		assert_memory_equal(before, after, sizeof(before));
+		for (uint32_t i = 0; i < BUFS; i++)
+			assert_int_equal(
+				was_free[i], region->owner[NM_POOL_BUF][i] == NM_OWNER_NONE);
+		if (round % 100 == 0)
+			region_check(region);
+	}
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
+/* Without memory for the exchange the map alone decides, and stays whole. */
+static void settle_without_memory(void **state)
+{
+	uint32_t a, b, before[OWNERS + 1], after[OWNERS + 1];
+	struct nm_region *region;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	region = make_region(&core, BUFS, 64, 16);
+	nm_region_alloc(region, NM_POOL_BUF, 1, &a);
+	nm_region_alloc(region, NM_POOL_BUF, 2, &b);
+	count_owners(region, before);
+	fail_allocation(1);
+	nm_region_settle(region, 1, &b, 1);
+	assert_true(allocation_failed());
+	fail_allocation(0);
+	count_owners(region, after);
+	assert_memory_equal(before, after, sizeof(before));
+	region_check(region);
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
+/* ---- adopt -------------------------------------------------------------------------------- */
+
+/* The rule once more, in numbers that can't wrap. */
+static bool geometry_good(const struct nm_pool_geometry pool[NM_POOLS], uint64_t size)
+{
+	static const uint32_t least[NM_POOLS] = {
+		sizeof(struct netmap_if), sizeof(struct netmap_ring), 64};
+	unsigned __int128 end = 0;
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (pool[i].offset < end || pool[i].offset % 64 || pool[i].size % 64 ||
+			pool[i].count < 1 || pool[i].size < least[i])
+			return false;
+		end = (unsigned __int128)pool[i].offset +
+		      (unsigned __int128)pool[i].count * pool[i].size;
+		if (end > size)
+			return false;
+	}
+	return pool[NM_POOL_BUF].count > 2 && pool[NM_POOL_BUF].size <= 65536;
+}
+
+static const struct {
+	struct nm_pool_geometry pool[NM_POOLS];
+	uint64_t size;
+	bool good;
+} geometries[] = {
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, true},
+	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19456, true}, /* no gaps, to the end */
+	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19455, false},
+	{{{0, 4, 256}, {1023, 4, 512}, {3072, 8, 2048}}, 32768, false},  /* overlap by one */
+	{{{0, 4, 256}, {1024, 4, 512}, {3008, 8, 2048}}, 32768, false},
+	{{{8192, 4, 256}, {0, 4, 512}, {16384, 8, 256}}, 32768, false},   /* other order */
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2040}}, 32768, false},   /* not whole lines */
+	{{{0, 4, 256}, {4096, 4, 512}, {8200, 8, 2048}}, 32768, false},
+	{{{0, 0, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},   /* nothing in it */
+	{{{0, 4, 0}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 0}, {8192, 8, 2048}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 2, 2048}}, 32768, false},   /* only reserved ones */
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 0}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65600}}, 1 << 20, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65536}}, 1 << 20, true},
+	/* sums and products that are small again modulo 2^32 or 2^64 */
+	{{{0, 1u << 24, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 1u << 16, 65536}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {0xffffffffffffffc0, 8, 2048}}, 32768, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {0xffffffffffffc000, 8, 2048}}, UINT64_MAX, false},
+	{{{0xffffffffffffff00, 1, 256}, {0, 4, 512}, {8192, 8, 2048}}, UINT64_MAX, false},
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 0, false},
+};
+
+static void adopt_table(void **state)
+{
+	char *memory = os_zalloc(64);
+
+	for (size_t i = 0; i < sizeof(geometries) / sizeof(geometries[0]); i++) {
+		struct nm_region *region;
+		struct nm_core core;
+		char err[NM_ERR_TEXT] = "";
+		int error = 1;
+
+		nm_core_init(&core);
+		region = nm_region_adopt(&core, memory, geometries[i].size, geometries[i].pool,
+			&error, err, sizeof(err));
+		if (!!region != geometries[i].good)
+			fail_msg("geometry %zu was %s", i, region ? "adopted" : "refused");
+		assert_int_equal(error, region ? 0 : -EINVAL);
+		assert_int_equal(err[0] != '\0', !region);
+		nm_region_put(region);
+		core_check_empty(&core);
+		nm_core_destroy(&core);
+	}
+	os_free(memory);
+}
+
+static void adopt_any_geometry(void **state)
+{
+	struct prng r = prng_new(5);
+	uint32_t adopted = 0;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	for (int round = 0; round < 100000; round++) {
+		uint64_t size = prng_chance(&r, 70) ? 1 << 20 : prng_edge64(&r, 1 << 20), at = 0;
+		uint64_t mask = prng_chance(&r, 90) ? ~63ULL : ~0ULL;
+		struct nm_pool_geometry pool[NM_POOLS];
+		struct nm_region *region;
+		char err[NM_ERR_TEXT];
+		int error;
+
+		for (int i = 0; i < NM_POOLS; i++) {
+			pool[i].offset = (at + prng_below(&r, 3) * 64) & mask;
+			pool[i].count = 1 + prng_below(&r, 64);
+			pool[i].size = (prng_below(&r, 4096) + 256) & (uint32_t)mask;
+			if (prng_chance(&r, 4))
+				pool[i].offset = prng_edge64(&r, at) & mask;
+			if (prng_chance(&r, 4))
+				pool[i].count = prng_edge32(&r, 64);
+			if (prng_chance(&r, 4))
+				pool[i].size = prng_edge32(&r, 4096) & (uint32_t)mask;
+			at = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
+		}
+		region = nm_region_adopt(&core, NULL, size, pool, &error, err, sizeof(err));
+		assert_int_equal(!!region, geometry_good(pool, size));
+		adopted += !!region;
+		nm_region_put(region);
+	}
+	assert_in_range(adopted, 5000, 90000);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+}
+
+/* Nothing is ever allocated from a foreign region, and nothing of it is freed with it. */
+static void foreign_objects_are_foreign(void **state)
+{
+	static char memory[32768] __attribute__((aligned(64)));
+	uint32_t index = 5;
+	struct nm_region *region;
+	struct nm_core core;
+	char err[NM_ERR_TEXT];
+	int error;
+
+	nm_core_init(&core);
+	region = nm_region_adopt(
+		&core, memory, sizeof(memory), geometries[0].pool, &error, err, sizeof(err));
+	assert_non_null(region);
+	assert_true(region->foreign);
+	assert_ptr_equal(nm_region_find(&core, region->id), region);
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		assert_int_equal(nm_region_alloc(region, pool, 1, &index), -ENOMEM);
+		assert_int_equal(nm_region_free(region, pool, 1, 2), -EINVAL);
+	}
+	assert_int_equal(nm_region_free_owner(region, 1), 0);
+	nm_region_settle(region, 1, &index, 1);
+	assert_ptr_equal(nm_region_buf(region, 7), memory + 8192 + 7 * 2048);
+	nm_region_put(region);
+	core_check_empty(&core);
+
+	fail_allocation(1);
+	err[0] = '\0';
+	assert_null(nm_region_adopt(
+		&core, memory, sizeof(memory), geometries[0].pool, &error, err, sizeof(err)));
+	fail_allocation(0);
+	assert_int_equal(error, -ENOMEM);
+	assert_int_not_equal(err[0], '\0');
+	nm_core_destroy(&core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(layout_limits),
+		cmocka_unit_test(layout_properties),
+		cmocka_unit_test(create_and_references),
+		cmocka_unit_test(create_without_memory),
+		cmocka_unit_test(info_tells_the_geometry),
+		cmocka_unit_test(buffers_that_are_valid),
+		cmocka_unit_test(pools_against_a_table),
+		cmocka_unit_test(settle_after_honest_exchange),
+		cmocka_unit_test(settle_any_list),
+		cmocka_unit_test(settle_without_memory),
+		cmocka_unit_test(adopt_table),
+		cmocka_unit_test(adopt_any_geometry),
+		cmocka_unit_test(foreign_objects_are_foreign),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("region", tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon_child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "proto_client.h"
+#include "testutil.h"
+
+enum { PATIENCE_MS = 10000, STEP_MS = 5 };
+
+static void nap(void)
+{
+	const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
+
+	nanosleep(&step, NULL);
+}
+
+void daemon_start(struct daemon_child *d)
+{
+	const char *program = getenv("NETMAPD");
+	char err[NMD_TEXT_MAX];
+	pid_t parent = getpid();
+	int fd, waited;
+
+	if (!program)
+		fail_msg("$NETMAPD must name the program to be tested");
+	strcpy(d->dir, "/tmp/vfio-test-XXXXXX");
+	assert_non_null(mkdtemp(d->dir));
+	snprintf(d->socket, sizeof(d->socket), "%s/socket", d->dir);
+	d->pid = fork();
+	assert_true(d->pid >= 0);
+	if (d->pid == 0) {
+		/* It must not outlive a test that dies. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+			_exit(127);
+		execl(program, program, "--socket", d->socket, "--log-level", "warning", NULL);
+		_exit(127);
+	}
+	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		fd = nmd_connect(d->socket, NULL, err);
+		if (fd >= 0) {
+			close(fd);
+			return;
+		}
+		if (!daemon_alive(d))
+			fail_msg("%s has exited", program);
+		nap();
+	}
+	fail_msg("%s does not answer: %s", program, err);
+}
+
+bool daemon_alive(const struct daemon_child *d)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	return waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == 0;
+}
+
+void daemon_stop(struct daemon_child *d)
+{
+	int status, waited;
+	pid_t pid = 0;
+
+	assert_true(daemon_alive(d));
+	assert_int_equal(kill(d->pid, SIGTERM), 0);
+	for (waited = 0; pid == 0 && waited < PATIENCE_MS; waited += STEP_MS) {
+		pid = waitpid(d->pid, &status, WNOHANG);
+		if (pid == 0)
+			nap();
+	}
+	if (pid == 0) {
+		kill(d->pid, SIGKILL);
+		waitpid(d->pid, &status, 0);
+		fail_msg("netmapd does not end");
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(rmdir(d->dir), 0); /* so it was empty */
+}
+
+int daemon_connect(const struct daemon_child *d)
+{
+	char err[NMD_TEXT_MAX] = "";
+	int fd = nmd_connect(d->socket, NULL, err);
+
+	if (fd < 0)
+		fail_msg("%s", err);
+	return fd;
+}
+
+int daemon_vm(const struct daemon_child *d, const char *name)
+{
+	struct nmd_vm_create_reply reply;
+	struct nmd_vm_create req = {.name = ""};
+	char err[NMD_TEXT_MAX] = "";
+	int fd = daemon_connect(d);
+
+	snprintf(req.name, sizeof(req.name), "%s", name);
+	nmd_hdr_init(&req.hdr, NMD_VM_CREATE, sizeof(req));
+	if (nmd_call(fd, &req, &reply, sizeof(reply), err) < 0)
+		fail_msg("%s", err);
+	return fd;
+}
+
+void daemon_port(int vm, const char *ifname, struct nmd_vm_add_port_reply *reply)
+{
+	struct nmd_vm_add_port req = {.ifname = ""};
+	char err[NMD_TEXT_MAX] = "";
+
+	snprintf(req.ifname, sizeof(req.ifname), "%s", ifname);
+	nmd_hdr_init(&req.hdr, NMD_VM_ADD_PORT, sizeof(req));
+	if (nmd_call(vm, &req, reply, sizeof(*reply), err) < 0)
+		fail_msg("%s: %s", ifname, err);
+}
+
+static int count_entries(pid_t pid, const char *what)
+{
+	char path[64];
+	DIR *dir;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count - 2;
+}
+
+void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)
+{
+	char path[64], line[512];
+	FILE *maps;
+
+	memset(holds, 0, sizeof(*holds));
+	holds->fds = count_entries(d->pid, "fd");
+	holds->threads = count_entries(d->pid, "task");
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)d->pid);
+	maps = fopen(path, "re");
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		holds->guest_maps += strstr(line, "memfd:vg-ram") != NULL;
+		holds->region_maps += strstr(line, "memfd:netmap-region") != NULL;
+	}
+	fclose(maps);
+}
+
+void daemon_expect_holds(const struct daemon_child *d, const struct daemon_holds *before)
+{
+	struct daemon_holds now;
+	int waited;
+
+	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
+		daemon_holds(d, &now);
+		if (memcmp(&now, before, sizeof(now)) == 0)
+			return;
+		nap();
+	}
+	fail_msg("netmapd holds %d descriptors (%d before), %d maps of guest memory (%d), "
+		 "%d of regions (%d), %d threads (%d)",
+		now.fds, before->fds, now.guest_maps, before->guest_maps, now.region_maps,
+		before->region_maps, now.threads, before->threads);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fake_served.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+void fake_served_init(struct served *s, uint32_t tx_rings, uint32_t rx_rings)
+{
+	int i;
+
+	memset(s, 0, sizeof(*s));
+	s->geo = (struct served_geometry){.tx_rings = tx_rings,
+		.rx_rings = rx_rings,
+		.tx_slots = 1024,
+		.rx_slots = 512,
+		.nifp_offset = 0x1240,
+		.region_id = 77};
+	for (i = 0; i < SERVED_RINGS_MAX; i++)
+		s->irq[i] = -1;
+}
+
+void fake_served_done(struct served *s)
+{
+	uint32_t i;
+
+	for (i = 0; i < SERVED_RINGS_MAX; i++)
+		served_set_irq(s, i, -1);
+}
+
+bool fake_served_interrupt(struct served *s, uint32_t ring)
+{
+	const uint64_t one = 1;
+
+	return s->irq[ring] >= 0 && write(s->irq[ring], &one, sizeof(one)) == sizeof(one);
+}
+
+void served_geometry(const struct served *s, struct served_geometry *geo)
+{
+	*geo = s->geo;
+}
+
+uint32_t served_hdr_len(const struct served *s)
+{
+	return s->hdr_len;
+}
+
+int served_set_hdr_len(struct served *s, uint32_t bytes)
+{
+	if (s->state != FAKE_STOPPED)
+		return -EBUSY;
+	if (bytes != 0 && bytes != 10 && bytes != 12)
+		return -EINVAL;
+	s->hdr_len = bytes;
+	return 0;
+}
+
+int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	uint32_t i;
+
+	assert(s->state == FAKE_STOPPED);
+	if (s->start_error)
+		return s->start_error;
+	for (i = 0; i < s->geo.tx_rings + s->geo.rx_rings; i++) {
+		atok[i].head = 5;
+		atok[i].cur = 6;
+		ktoa[i].hwcur = FAKE_HWCUR;
+		ktoa[i].hwtail = FAKE_HWTAIL;
+	}
+	s->atok = atok;
+	s->ktoa = ktoa;
+	s->state = FAKE_RUNNING;
+	s->starts++;
+	return 0;
+}
+
+void served_stop(struct served *s)
+{
+	s->state = FAKE_STOPPED;
+	s->atok = NULL;
+	s->ktoa = NULL;
+	s->stops++;
+}
+
+void served_reset(struct served *s)
+{
+	served_stop(s);
+	s->resets++;
+}
+
+void served_suspend(struct served *s)
+{
+	assert(s->state == FAKE_RUNNING);
+	/* Still mapped here: a last write to both, as a worker might be doing. */
+	s->atok[0].head = 5;
+	s->ktoa[0].hwcur = FAKE_HWCUR;
+	s->state = FAKE_SUSPENDED;
+	s->atok = NULL;
+	s->ktoa = NULL;
+	s->suspends++;
+}
+
+void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	assert(s->state == FAKE_SUSPENDED);
+	s->atok = atok;
+	s->ktoa = ktoa;
+	s->state = FAKE_RUNNING;
+	s->resumes++;
+}
+
+void served_kick(struct served *s, uint32_t ring)
+{
+	assert(s->state != FAKE_STOPPED && ring < SERVED_RINGS_MAX);
+	s->kicks[ring]++;
+}
+
+int served_set_irq(struct served *s, uint32_t ring, int eventfd)
+{
+	if (ring >= SERVED_RINGS_MAX)
+		return -EINVAL;
+	if (s->irq[ring] >= 0)
+		close(s->irq[ring]);
+	s->irq[ring] = eventfd < 0 ? -1 : fcntl(eventfd, F_DUPFD_CLOEXEC, 3);
+	return 0;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The event loop, with callbacks that take handles out while events are being handed out. */
+#include "loop.h"
+#include "testutil.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+enum { HANDLES = 8 };
+
+static struct fixture {
+	struct loop *loop;
+	int fd[HANDLES];
+	struct loop_handle *handle[HANDLES];
+	int called[HANDLES];
+	int victim[HANDLES]; /* whom this callback takes out; -1: nobody */
+} f;
+
+static void callback(void *arg, uint32_t events)
+{
+	const int i = (int)(intptr_t)arg;
+	const int victim = f.victim[i];
+
+	assert_true(events & EPOLLIN);
+	f.called[i]++;
+	if (victim >= 0 && f.handle[victim]) {
+		loop_del(f.loop, f.handle[victim]);
+		f.handle[victim] = NULL;
+	}
+}
+
+static int setup(void **state)
+{
+	int i;
+
+	assert_int_equal(loop_new(&f.loop), 0);
+	for (i = 0; i < HANDLES; i++) {
+		f.fd[i] = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+		f.called[i] = 0;
+		f.victim[i] = -1;
+		assert_int_equal(loop_add(f.loop, f.fd[i], EPOLLIN, callback, (void *)(intptr_t)i,
+					 &f.handle[i]),
+			0);
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	int i;
+
+	loop_free(f.loop);
+	for (i = 0; i < HANDLES; i++)
+		close(f.fd[i]);
+	return 0;
+}
+
+static int all_called(void)
+{
+	int i, sum = 0;
+
+	for (i = 0; i < HANDLES; i++)
+		sum += f.called[i];
+	return sum;
+}
+
+static void test_each_once(void **state)
+{
+	int i;
+
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES);
+	for (i = 0; i < HANDLES; i++)
+		assert_int_equal(f.called[i], 1);
+}
+
+static void test_delete_self(void **state)
+{
+	int i;
+
+	for (i = 0; i < HANDLES; i++)
+		f.victim[i] = i;
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES);
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+	assert_int_equal(all_called(), HANDLES);
+}
+
+/* Each takes out its partner: whoever comes second is not called any more. */
+static void test_delete_other(void **state)
+{
+	int i;
+
+	for (i = 0; i < HANDLES; i++)
+		f.victim[i] = i ^ 1;
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES / 2);
+	for (i = 0; i < HANDLES; i += 2)
+		assert_int_equal(f.called[i] + f.called[i + 1], 1);
+	assert_int_equal(loop_run_once(f.loop, 0), HANDLES / 2);
+}
+
+static void test_modify(void **state)
+{
+	uint64_t value;
+
+	assert_int_equal(loop_mod(f.loop, f.handle[3], 0), 0);
+	assert_int_equal(loop_run_once(f.loop, 0), HANDLES - 1);
+	assert_int_equal(f.called[3], 0);
+	assert_int_equal(loop_mod(f.loop, f.handle[3], EPOLLIN), 0);
+	assert_int_equal(read(f.fd[4], &value, sizeof(value)), sizeof(value));
+	assert_int_equal(loop_run_once(f.loop, 0), HANDLES - 1);
+	assert_int_equal(f.called[3], 1);
+	assert_int_equal(f.called[4], 1);
+}
+
+static void test_add_errors(void **state)
+{
+	struct loop_handle *handle = NULL;
+	int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(loop_add(f.loop, f.fd[0], EPOLLIN, callback, NULL, &handle), -EEXIST);
+	assert_int_equal(loop_add(f.loop, file, EPOLLIN, callback, NULL, &handle), -EPERM);
+	assert_null(handle);
+	loop_del(f.loop, NULL);
+	close(file);
+}
+
+static void test_timeout(void **state)
+{
+	int i;
+
+	for (i = 0; i < HANDLES; i++)
+		loop_del(f.loop, f.handle[i]);
+	assert_int_equal(loop_run_once(f.loop, 1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_each_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_delete_self, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_delete_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_modify, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_add_errors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
+}

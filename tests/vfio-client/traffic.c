@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "traffic.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+enum { HEADER = 14, MIN_SIZE = 60, PATIENCE_S = 10, PACKET_ROOM = 2048, BATCH = 64 };
+
+void flow_init(struct flow *f, struct vg_ring *tx, struct vg_ring *rx)
+{
+	memset(f, 0, sizeof(*f));
+	f->tx = tx;
+	f->rx = rx;
+	f->window = 256;
+	f->max_size = 1514;
+}
+
+/* The packet with this number: the same at both ends. */
+static uint32_t make_packet(const struct flow *f, uint64_t number, uint8_t *packet)
+{
+	const uint32_t size = MIN_SIZE + (uint32_t)(number * 97 % (f->max_size - MIN_SIZE + 1));
+	uint32_t i;
+
+	memcpy(packet, f->rx->port->mac, 6);
+	memcpy(packet + 6, f->tx->port->mac, 6);
+	packet[12] = 0x88;
+	packet[13] = 0xb5; /* for local experiments */
+	memcpy(packet + HEADER, &number, sizeof(number));
+	for (i = HEADER + sizeof(number); i < size; i++)
+		packet[i] = (uint8_t)(number + i * 7);
+	return size;
+}
+
+static int send_some(struct flow *f, uint64_t limit)
+{
+	uint8_t packet[PACKET_ROOM];
+	int count = 0, error;
+
+	while (f->sent < limit && f->sent - f->received < f->window && vg_avail(f->tx) > 0 &&
+		count < BATCH) {
+		error = vg_put(f->tx, packet, make_packet(f, f->sent, packet));
+		if (error)
+			return error;
+		f->sent++;
+		count++;
+	}
+	error = vg_sync(f->tx);
+	return error ? error : count;
+}
+
+static int receive_some(struct flow *f)
+{
+	uint8_t packet[PACKET_ROOM], want[PACKET_ROOM];
+	int count = 0, error = vg_sync(f->rx);
+
+	if (error)
+		return error;
+	while (vg_avail(f->rx) > 0) {
+		const uint32_t size = make_packet(f, f->received, want);
+		int got = vg_take(f->rx, packet, sizeof(packet));
+
+		f->received++;
+		count++;
+		if (got != (int)size || memcmp(packet, want, size) != 0) {
+			f->bad++;
+			return -EBADMSG;
+		}
+	}
+	error = vg_sync(f->rx);
+	return error ? error : count;
+}
+
+int flow_step(struct flow *f, uint64_t limit)
+{
+	int sent = send_some(f, limit), received;
+
+	if (sent < 0)
+		return sent;
+	received = receive_some(f);
+	return received < 0 ? received : sent + received;
+}
+
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+int flow_run(struct flow *f, uint64_t more)
+{
+	const uint64_t limit = f->sent + more;
+	time_t last = now_s();
+
+	while (f->received < limit) {
+		int moved = flow_step(f, limit);
+
+		if (moved < 0)
+			return moved;
+		if (moved > 0) {
+			last = now_s();
+			continue;
+		}
+		if (now_s() - last > PATIENCE_S)
+			return -ETIMEDOUT;
+		if (f->sleepy)
+			/* Nothing to send into: the window is full, or all is sent. */
+			moved = vg_wait(f->rx, PATIENCE_S * 1000);
+		else
+			sched_yield();
+		if (moved < 0)
+			return moved;
+	}
+	return 0;
+}
+
+int flow_drain(struct flow *f)
+{
+	int error = vg_sync(f->rx);
+
+	while (!error && vg_avail(f->rx) > 0) {
+		vg_advance(f->rx, vg_avail(f->rx));
+		error = vg_sync(f->rx);
+	}
+	return error;
+}
+
+void flow_resync(struct flow *f)
+{
+	f->received = f->sent;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * traffic.h - a stream of numbered packets from one ring to another, checked on arrival.
+ *
+ * Packets carry a number and a pattern that depends on it; their length varies. The sender
+ * keeps at most `window` packets on the way, so that a switch that drops what does not fit
+ * has no reason to: whatever is lost, changed, repeated, or out of order is a fault.
+ *
+ *      flow_init(&f, tx_ring, rx_ring);
+ *      error = flow_run(&f, 10000);
+ *
+ * Thread safety: one thread per flow.
+ */
+#ifndef TESTS_TRAFFIC_H
+#define TESTS_TRAFFIC_H
+
+#include "vfio_guest.h"
+
+struct flow {
+	struct vg_ring *tx, *rx;
+	uint32_t window;   /* packets; default 256 */
+	uint32_t max_size; /* bytes; default 1514 */
+	bool sleepy;       /* wait for interrupts instead of polling */
+	uint64_t sent, received;
+	uint64_t bad; /* not what was expected next */
+};
+
+void flow_init(struct flow *f, struct vg_ring *tx, struct vg_ring *rx);
+
+/* Sends what the window allows, up to `limit` packets in all; takes what has come. Returns the
+ * number of packets moved, or a negative errno. Never waits. */
+int flow_step(struct flow *f, uint64_t limit);
+
+/*
+ * Until `more` further packets have been sent and all have arrived. 0; -ETIMEDOUT: nothing has
+ * moved for 10 s; -EBADMSG: a packet was not the one expected; or an error of a ring.
+ */
+int flow_run(struct flow *f, uint64_t more);
+
+/* Takes and forgets what lies in the rx ring. */
+int flow_drain(struct flow *f);
+
+/* After packets may have been lost on purpose (a reset): the next packet sent is the next one
+ * expected. */
+void flow_resync(struct flow *f);
+
+#endif
