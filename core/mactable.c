@@ -5,10 +5,11 @@ enum {
 	MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
 	SWEEP_EPOCHS =
 		64,   /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
-	FUTURE = 192, /* an age between SWEEP_EPOCHS + NM_MAC_AGE and 256, never reached */
+	FUTURE = 240, /* an age that no entry reaches before it is swept */
 };
 
-static_assert(SWEEP_EPOCHS + NM_MAC_AGE < FUTURE, "a sweep comes before ages are ambiguous");
+/* At a sweep nothing older stays; the next comes, or none is of use any more, this much later. */
+static_assert(NM_MAC_AGE + SWEEP_EPOCHS + NM_MAC_AGE < FUTURE, "ages are ambiguous");
 
 static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line");
 

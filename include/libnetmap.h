@@ -68,7 +68,7 @@ typedef void (*nmctx_lock_cb)(struct nmctx *ctx, int lock);
 
 /* A program that makes its own must set error, malloc and free, and clear the rest. */
 struct nmctx {
-	int verbose; /* not 0: what the library does goes to the error callback as well */
+	int verbose; /* not 0: registrations are reported, through the error callback, too */
 	nmctx_error_cb error;
 	nmctx_malloc_cb malloc;
 	nmctx_free_cb free;

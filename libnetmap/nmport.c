@@ -225,6 +225,12 @@ int nmport_register(struct nmport_d *d)
 	}
 	d->register_done = 1;
 	set_ranges(d);
+	if (d->ctx->verbose)
+		nmctx_ferror(d->ctx,
+			"%s: registered over %s: rings %u tx %u rx, slots %u tx %u rx, region %u of %llu bytes",
+			d->hdr.nr_name, d->priv->backend->name, d->reg.nr_tx_rings,
+			d->reg.nr_rx_rings, d->reg.nr_tx_slots, d->reg.nr_rx_slots,
+			d->reg.nr_mem_id, (unsigned long long)d->reg.nr_memsize);
 	return 0;
 }
 

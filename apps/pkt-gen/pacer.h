@@ -5,7 +5,7 @@
  * Packets become due evenly in time. What is due is sent at once, so that at a
  * high rate a wake-up, at least PACER_SLEEP_NS after the last, sends several; at a
  * low rate the thread sleeps from one to the next. A sender that was held up may
- * catch up on PACER_CATCH_UP_NS, not more.
+ * catch up on PACER_CATCH_UP_NS, not more: a long burst would overrun the receiver.
  *
  * The caller gives the time and does the sleeping.
  *
@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-enum { PACER_SLEEP_NS = 100000, PACER_CATCH_UP_NS = 20000000 };
+enum { PACER_SLEEP_NS = 100000, PACER_CATCH_UP_NS = 2000000 };
 
 struct pacer {
 	double ns_per_packet; /* 0: no limit */

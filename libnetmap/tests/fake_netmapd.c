@@ -206,10 +206,12 @@ static void *server(void *arg)
 	int fd;
 
 	while ((fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		__atomic_store_n(&f->connected, true, __ATOMIC_SEQ_CST);
 		f->client = fd;
 		serve_client(f);
 		f->client = -1;
 		close(fd);
+		__atomic_store_n(&f->connected, false, __ATOMIC_SEQ_CST);
 	}
 	return NULL;
 }
@@ -249,6 +251,12 @@ void fake_stop(struct fake_netmapd *f)
 void fake_hang_up(struct fake_netmapd *f)
 {
 	shutdown(f->client, SHUT_RDWR);
+}
+
+void fake_settle(struct fake_netmapd *f)
+{
+	while (__atomic_load_n(&f->connected, __ATOMIC_SEQ_CST))
+		usleep(1000);
 }
 
 uint64_t fake_kicks(struct fake_netmapd *f, unsigned int ring)

@@ -25,6 +25,7 @@ enum { FAKE_SLOTS = 8, FAKE_TX = 1, FAKE_RX = 1, FAKE_RINGS = 2, FAKE_SIZE = 131
 struct fake_netmapd {
 	char dir[64], path[96];
 	int listener, client;
+	bool connected; /* atomic */
 	pthread_t thread;
 
 	/* Knobs. */
@@ -55,6 +56,9 @@ void fake_stop(struct fake_netmapd *f);
 
 /* Closes the connection under the client. */
 void fake_hang_up(struct fake_netmapd *f);
+
+/* Waits until the server has noticed that the client is gone. */
+void fake_settle(struct fake_netmapd *f);
 
 /* Times that ring i was kicked since the last call. */
 uint64_t fake_kicks(struct fake_netmapd *f, unsigned int ring);

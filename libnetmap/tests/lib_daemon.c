@@ -117,6 +117,7 @@ static void test_no_leak(void **state)
 
 	(void)state;
 	nmport_close(must_open("vale1:a"));
+	fake_settle(&fake);
 	before = open_fds();
 	for (i = 0; i < 5; i++)
 		nmport_close(must_open("vale1:a"));
@@ -130,9 +131,7 @@ static void test_no_leak(void **state)
 	fake.bad_head = false;
 	d = must_open("vale1:a");
 	nmport_close(d);
-	/* The server closes its end of a connection a little later. */
-	for (i = 0; i < 100 && open_fds() != before; i++)
-		usleep(10000);
+	fake_settle(&fake);
 	assert_int_equal(open_fds(), before);
 	assert_null(nmctx_get()->mem_descs);
 }
@@ -436,6 +435,54 @@ static void test_poll_tx_wakes(void **state)
 	poll_wakes(0, POLLOUT);
 }
 
+enum { ROUNDS = 100000 };
+
+/* Gives packets at a pace of its own as long as there is room, and interrupts only when asked
+ * to: store hwtail, full barrier, look at appl_need_kick. */
+static void *stream(void *arg)
+{
+	uint32_t tail = 0, next;
+	uint64_t one = 1;
+
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		next = (tail + 1) % FAKE_SLOTS;
+		while (__atomic_load_n(&fake.atok[1].head, __ATOMIC_SEQ_CST) == next)
+			;
+		for (volatile uint32_t spin = 0; spin < i * 7 % 500; spin++)
+			;
+		tail = next;
+		__atomic_store_n(&fake.ktoa[1].hwtail, tail, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&fake.atok[1].appl_need_kick, __ATOMIC_SEQ_CST) &&
+			write(fake.irq[1], &one, sizeof(one)) != sizeof(one))
+			return NULL;
+	}
+	return arg;
+}
+
+static void test_poll_no_lost_wakeup(void **state)
+{
+	struct nmport_d *d = must_open("vale1:a");
+	uint32_t got = 0, n;
+	pthread_t thread;
+	double begin;
+	void *ok;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, stream, d), 0);
+	while (got < ROUNDS) {
+		begin = now();
+		assert_int_equal(nmport_poll(d, POLLIN, 2000), POLLIN);
+		assert_true(now() - begin < 1.5); /* not only at the end of the time */
+		n = nm_ring_space(rx(d));
+		assert_in_range(n, 1, FAKE_SLOTS - 1);
+		got += n;
+		rx(d)->head = rx(d)->cur = rx(d)->tail;
+	}
+	pthread_join(thread, &ok);
+	assert_non_null(ok);
+	nmport_close(d);
+}
+
 static void *hang_up(void *arg)
 {
 	while (!__atomic_load_n(&fake.atok[1].appl_need_kick, __ATOMIC_SEQ_CST))
@@ -476,6 +523,7 @@ int main(void)
 		TEST(poll_timeout),
 		TEST(poll_rx_wakes),
 		TEST(poll_tx_wakes),
+		TEST(poll_no_lost_wakeup),
 		TEST(poll_gone),
 	};
 

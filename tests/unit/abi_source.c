@@ -58,7 +58,9 @@ struct calls {
 	void (*copy)(const void *, void *, int);
 };
 
-static const struct calls calls = {
+/* Not static, or the compiler would drop what nothing here calls. */
+extern const struct calls calls;
+const struct calls calls = {
 	.new = nmport_new,
 	.of_port = {nmport_close, nmport_delete, nmport_undo_prepare, nmport_undo_open_desc,
 		nmport_undo_parse, nmport_undo_register},
