@@ -14,7 +14,8 @@ help:
 	@echo 'make test       all tests (make test PART=unit|daemon|guest for some of them)'
 	@echo 'make bench      measure'
 	@echo 'make build      daemon, library, programs: into build/'
-	@echo 'make module     netmap.ko for guests: into build/module/ (KERNEL=6.1|6.12|newest)'
+	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
+	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
 	@echo 'make install    install all but the module (DESTDIR= and, at the first build, PREFIX=)'
 	@echo 'make clean      remove build/ and build-asan/'
 
@@ -26,11 +27,15 @@ build: build/build.ninja
 	@ninja --quiet -C build
 
 module:
+ifeq ($(findstring /,$(KERNEL)),)
 	@setup/prepare module $(KERNEL)
 	@setup/module $(KERNEL) build/module/$(KERNEL)
+else
+	@setup/module $(KERNEL) build/module/installed
+endif
 
 demo:
-	@setup/prepare demo
+	@setup/prepare demo 6.12 newest
 	@$(MAKE) --no-print-directory build
 	@demo/run
 

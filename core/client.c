@@ -293,8 +293,8 @@ static void forget_ring(struct nm_ring *ring, void *arg)
 	ring->region = NULL;
 }
 
-/* Exchanged buffers change their owner, so that the map tells again whose is what. */
-static void settle_buffers(struct nm_port *port)
+/* A port that stays gets what its slots show, one for one. */
+static void settle_port(struct nm_port *port)
 {
 	struct shown shown = {0};
 
@@ -308,11 +308,23 @@ static void settle_buffers(struct nm_port *port)
 	os_free(shown.buf);
 }
 
+/*
+ * Before the buffers of a port are freed or given out anew: the other ports of its region get
+ * what they show, and the port keeps the rest. What the port itself shows is of no consequence, so
+ * it can take nothing with it, and half an exchange (one buffer in two slots) does no harm.
+ */
+static void settle_others(struct nm_port *leaving)
+{
+	for (struct nm_port *port = leaving->core->ports; port; port = port->next)
+		if (port != leaving && port->region == leaving->region)
+			settle_port(port);
+}
+
 static void release_memory(struct nm_port *port)
 {
 	if (!port->region || port->region->foreign)
 		return;
-	settle_buffers(port);
+	settle_others(port);
 	nm_region_free_owner(port->region, port->owner);
 	each_ring(port, forget_ring, NULL);
 	nm_region_put(port->region);
@@ -506,7 +518,7 @@ void nm_client_reset_rings(struct nm_client *client)
 	 * over the map ends with the last slot. */
 	os_mutex_lock(&client->core->lock);
 	if (port && port->region && !port->region->foreign) {
-		settle_buffers(port);
+		settle_others(port);
 		each_ring(port, refill_ring, &refill);
 	}
 	os_mutex_unlock(&client->core->lock);

@@ -16,8 +16,8 @@
  *
  * Buffers wander: an application forwards without copying by exchanging buffer
  * indices between slots of two ports. Before a port's objects are freed,
- * nm_region_settle() exchanges ownership accordingly, one for one, so that each
- * port still owns as many buffers as it was given and those its slots show.
+ * nm_region_settle() exchanges ownership for each port that stays, one for one, so
+ * that it still owns as many buffers as it was given, and those its slots show.
  *
  * A region is *foreign* when its objects are managed by somebody else: a guest's
  * view of the region of the host. Nothing is allocated from it.
@@ -109,10 +109,10 @@ int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, 
 uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
 
 /*
- * Settles ownership of buffers between `owner`, which is about to end, and the others:
- * `shown` lists `count` buffer indices as read from its slots (any value is safe). For each
- * valid one that belongs to another owner, that owner gets in exchange one buffer of `owner`'s
- * that is not shown. Nobody's number of buffers changes.
+ * Settles ownership of buffers between `owner` and the others: `shown` lists the `count` buffer
+ * indices that `owner` holds (any value is safe). For each valid one that belongs to another
+ * owner, that owner gets in exchange one buffer of `owner`'s that is not on the list. Nobody's
+ * number of buffers changes.
  */
 void nm_region_settle(
 	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);

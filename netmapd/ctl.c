@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { BACKLOG = 64 }; /* connections that wait to be accepted */
+
 enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
 
 struct conn {
@@ -30,6 +32,8 @@ struct conn {
 
 struct ctl {
 	int fd, lock_fd;
+	int spare_fd; /* given up for a moment when descriptors run out */
+	bool bound;   /* the path is ours to remove */
 	struct loop_handle *handle;
 	struct conn *conns;
 	uint32_t num_conns;
@@ -132,9 +136,6 @@ static int on_vm_create(struct conn *c, size_t bytes)
 	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
 	int error = 0;
 
-	if (c->local)
-		return reply_error(
-			c, sizeof(*reply), -EBUSY, "this connection has made requests of its own");
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
 	c->vm = vm_new(c->daemon, name, &error, text);
 	if (!c->vm)
@@ -180,7 +181,10 @@ static int on_status(struct conn *c, size_t bytes)
 		c->status_len = c->status ? (uint32_t)strlen(c->status) : 0;
 	}
 	if (!c->status)
-		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
+		return request.start == 0
+			       ? reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory")
+			       : reply_error(c, sizeof(*reply), -EINVAL,
+					 "a status is asked for from its beginning first");
 	if (request.start < c->status_len)
 		length = c->status_len - request.start;
 	if (length > most)
@@ -298,6 +302,26 @@ static void conn_ready(void *arg, uint32_t events)
 		free_conn(c);
 }
 
+/*
+ * A client that can't be taken would stay in the queue, and the loop would spin: it is accepted
+ * with the spare descriptor, and sees that it is hung up on.
+ */
+static void turn_away(struct ctl *ctl, int error)
+{
+	static const struct timespec pause = {.tv_nsec = 10000000};
+	int fd;
+
+	os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(error));
+	if (ctl->spare_fd >= 0)
+		close(ctl->spare_fd);
+	fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	else
+		nanosleep(&pause, NULL); /* the machine is out of something: not at full speed */
+	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void accept_ready(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;
@@ -306,7 +330,7 @@ static void accept_ready(void *arg, uint32_t events)
 
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			os_log(OS_LOG_WARN, "accept: %s", strerror(errno));
+			turn_away(d->ctl, errno);
 		return;
 	}
 	c = os_zalloc(sizeof(*c));
@@ -369,18 +393,37 @@ static int take_lock(struct ctl *ctl, const char *path, char *text)
 	return 0;
 }
 
+/* The lock is ours, so whoever listened there is dead. What is no socket is somebody's file. */
+static int remove_stale(const char *path, char *text)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		snprintf(text, NMD_TEXT_MAX, "%s exists, and is not a socket", path);
+		return -EEXIST;
+	}
+	if (unlink(path) < 0 && errno != ENOENT)
+		return fail(text, "can't replace", path);
+	return 0;
+}
+
 static int listen_at(struct ctl *ctl, const char *path, char *text)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int error = remove_stale(path, text);
 
+	if (error)
+		return error;
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (ctl->fd < 0)
+	if (ctl->fd < 0 || ctl->spare_fd < 0)
 		return fail(text, "no socket for", path);
-	unlink(path); /* the lock is ours, so whoever listened there is dead */
-	if (bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
+	if (fchmod(ctl->fd, 0600) < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return fail(text, "can't bind", path);
-	if (chmod(path, 0600) < 0 || listen(ctl->fd, 64) < 0)
+	ctl->bound = true;
+	if (listen(ctl->fd, BACKLOG) < 0)
 		return fail(text, "can't listen at", path);
 	return 0;
 }
@@ -396,7 +439,7 @@ int ctl_open(struct daemon *d, char *text)
 		return -ENOMEM;
 	}
 	d->ctl = ctl;
-	ctl->fd = ctl->lock_fd = -1;
+	ctl->fd = ctl->lock_fd = ctl->spare_fd = -1;
 	ctl->none_since = os_time_s();
 	error = make_parents(path, text);
 	if (!error)
@@ -422,10 +465,12 @@ void ctl_close(struct daemon *d)
 	while (ctl->conns)
 		free_conn(ctl->conns);
 	loop_del(d->loop, ctl->handle);
-	if (ctl->fd >= 0) {
+	if (ctl->fd >= 0)
 		close(ctl->fd);
+	if (ctl->bound)
 		unlink(d->config.socket_path);
-	}
+	if (ctl->spare_fd >= 0)
+		close(ctl->spare_fd);
 	if (ctl->lock_fd >= 0)
 		close(ctl->lock_fd); /* the file stays: removing it would race with the next one */
 	os_free(ctl);

@@ -44,27 +44,47 @@ static int fork_into_background(void)
 	_exit(1);
 }
 
-/* From now on nobody holds the terminal; messages go to the log file. */
-static int redirect(const struct options *o, bool background)
+/* Opens `path` in the place of the standard descriptors first to last. */
+static int replace(const char *path, int flags, int first, int last)
 {
-	char path[NMD_PATH_MAX + 8];
-	int null, log;
+	int fd = open(path, flags, 0600), error = 0;
 
-	snprintf(path, sizeof(path), "%s.log", o->config.socket_path);
-	if (o->log_file || background) {
-		log = open(o->log_file ? o->log_file : path,
-			O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
-		if (log < 0 || dup2(log, STDERR_FILENO) < 0)
-			return -errno;
-		close(log);
-	}
-	if (!background)
-		return 0;
-	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+	if (fd < 0)
 		return -errno;
-	close(null);
-	return chdir("/") < 0 ? -errno : 0;
+	for (int i = first; i <= last && !error; i++)
+		if (dup2(fd, i) < 0)
+			error = -errno;
+	close(fd);
+	return error;
+}
+
+/* From now on nobody holds the terminal; messages go to the log file. 0, or an exit status with
+ * a line on stderr. */
+static int redirect(const struct options *o)
+{
+	char beside[NMD_PATH_MAX + 8];
+	const char *log = o->log_file;
+	int error = 0;
+
+	snprintf(beside, sizeof(beside), "%s.log", o->config.socket_path);
+	if (!log && o->background)
+		log = beside;
+	if (log)
+		error = replace(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, STDERR_FILENO,
+			STDERR_FILENO);
+	if (error) {
+		os_log(OS_LOG_ERR, "the log %s can't be opened: %s", log, strerror(-error));
+		return EXIT_FAILURE;
+	}
+	if (!o->background)
+		return 0;
+	error = replace("/dev/null", O_RDWR, STDIN_FILENO, STDOUT_FILENO);
+	if (error || chdir("/") < 0) {
+		os_log(OS_LOG_ERR, "can't go to the background: %s",
+			strerror(error ? -error : errno));
+		return EXIT_FAILURE;
+	}
+	return 0;
 }
 
 /* ---- parts of the daemon --------------------------------------------------------------- */
@@ -151,24 +171,43 @@ static int serve(struct daemon *d)
 	return 0;
 }
 
-/* 0, or an exit status with a line on stderr. */
+/* 0, or an exit status with a line on stderr; stop() is due in any case. */
 static int start(struct daemon *d, struct loop_handle **signals)
 {
 	char text[NMD_TEXT_MAX];
-	int fd = block_signals();
+	int fd = block_signals(), error;
 
 	nm_core_init(&d->core);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
 		start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
-		return 1;
+		return EXIT_FAILURE;
 	}
-	if (ctl_open(d, text) != 0) {
+	error = ctl_open(d, text);
+	if (error) {
 		os_log(OS_LOG_ERR, "%s", text);
-		return 1;
+		return error == -EALREADY ? NMD_EXIT_ALREADY : EXIT_FAILURE;
 	}
 	return 0;
+}
+
+/* Connections and what they own, then those who served them. */
+static void stop(struct daemon *d)
+{
+	ctl_close(d);
+	stop_workers(d);
+	nm_core_destroy(&d->core);
+	loop_free(d->loop);
+}
+
+static void tell_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, "", 1) != 1)
+		os_log(OS_LOG_WARN, "whoever started this is gone");
+	close(fd);
 }
 
 int main(int argc, char **argv)
@@ -186,27 +225,18 @@ int main(int argc, char **argv)
 		ready = fork_into_background();
 	raise_limits();
 	status = start(&daemon, &signals);
-	if (status)
-		return status;
-	status = redirect(&options, options.background);
+	if (!status)
+		status = redirect(&options);
 	if (status) {
-		os_log(OS_LOG_ERR, "the log can't be opened: %s", strerror(-status));
-		ctl_close(&daemon);
-		return 1;
+		stop(&daemon);
+		return status;
 	}
 	os_log(OS_LOG_INFO, "%s serves %s with %u worker%s", PTNETMAP_VERSION,
 		daemon.config.socket_path, daemon.config.workers,
 		daemon.config.workers == 1 ? "" : "s");
-	if (ready >= 0) {
-		if (write(ready, "", 1) != 1)
-			os_log(OS_LOG_WARN, "whoever started this is gone");
-		close(ready);
-	}
+	tell_ready(ready);
 	status = serve(&daemon);
-	ctl_close(&daemon);
-	stop_workers(&daemon);
-	nm_core_destroy(&daemon.core);
-	loop_free(daemon.loop);
+	stop(&daemon);
 	os_log(OS_LOG_INFO, "stopped");
 	return status;
 }

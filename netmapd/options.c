@@ -47,17 +47,24 @@ static const struct {
 	{{"version", 0, 0, OPT_VERSION}, "", "the version"},
 };
 
-enum { NUM_OPTIONS = sizeof(table) / sizeof(table[0]) };
+enum {
+	NUM_OPTIONS = sizeof(table) / sizeof(table[0]),
+	SOCKET_MAX = NMD_PATH_MAX - 32, /* bytes: behind its directory come vmN/netN */
+};
 
+/* One line, whatever the user's text holds. */
 static void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...)
 {
+	char text[512];
 	va_list ap;
 
-	fprintf(stderr, "netmapd: ");
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "; try netmapd --help\n");
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	fprintf(stderr, "netmapd: %s; try netmapd --help\n", text);
 	exit(2);
 }
 
@@ -82,8 +89,8 @@ static uint32_t number(const char *name, const char *text, uint32_t min, uint32_
 
 	errno = 0;
 	value = strtoull(text, &end, 10);
-	if (errno || end == text || *end || text[0] == '-' || value < min || value > max)
-		wrong("--%s: \"%s\" is not a number from %u to %u", name, text, min, max);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || value < min || value > max)
+		wrong("--%s: \"%.60s\" is not a number from %u to %u", name, text, min, max);
 	return (uint32_t)value;
 }
 
@@ -96,10 +103,10 @@ static unsigned parse_cpus(const char *text, int cpus[WORKERS_MAX])
 		char *end;
 		long cpu = strtol(p, &end, 10);
 
-		if (end == p || cpu < 0 || cpu >= sysconf(_SC_NPROCESSORS_CONF) ||
+		if (*p < '0' || *p > '9' || cpu >= sysconf(_SC_NPROCESSORS_CONF) ||
 			n == WORKERS_MAX || (*end != ',' && *end != '\0'))
-			wrong("--cpus: \"%s\" is not a list of CPUs from 0 to %ld, as in 0,1", text,
-				sysconf(_SC_NPROCESSORS_CONF) - 1);
+			wrong("--cpus: \"%.60s\" is not a list of CPUs from 0 to %ld, as in 0,1",
+				text, sysconf(_SC_NPROCESSORS_CONF) - 1);
 		cpus[n++] = (int)cpu;
 		if (*end == '\0')
 			return n;
@@ -114,7 +121,7 @@ static enum os_log_level parse_level(const char *text)
 	for (int i = 0; i <= OS_LOG_DEBUG; i++)
 		if (strcmp(text, names[i]) == 0)
 			return i;
-	wrong("--log-level: \"%s\" is not error, warning, info or debug", text);
+	wrong("--log-level: \"%.60s\" is not error, warning, info or debug", text);
 }
 
 static unsigned default_workers(void)
@@ -138,17 +145,28 @@ static void set_defaults(struct options *o)
 		o->config.cpus[i] = -1;
 }
 
+/* From the root: clients get paths beside it, and in the background the directory changes. */
 static void set_socket(struct options *o, const char *path)
 {
-	static char found[NMD_PATH_MAX];
-	char err[NMD_TEXT_MAX];
+	static char full[PATH_MAX + NMD_PATH_MAX];
+	char found[NMD_PATH_MAX], err[NMD_TEXT_MAX], *cwd = NULL;
 
+	if (path && !path[0])
+		wrong("--socket wants a path");
 	if (nmd_socket_path(path, found, err) != 0)
 		wrong("%s", err);
-	/* Behind the directory come vmN/netN. */
-	if (strlen(found) > NMD_PATH_MAX - 32)
-		wrong("--socket: %s is longer than %d bytes", found, NMD_PATH_MAX - 32);
-	o->config.socket_path = found;
+	if (found[0] != '/') {
+		cwd = getcwd(NULL, 0);
+		if (!cwd)
+			wrong("--socket: %.100s: where is the current directory? %s", found,
+				strerror(errno));
+	}
+	snprintf(full, sizeof(full), "%s%s%s", cwd ? cwd : "", cwd ? "/" : "", found);
+	free(cwd);
+	if (strlen(full) > SOCKET_MAX)
+		wrong("the path of the control socket has %zu bytes, at most %d are possible: %.200s",
+			strlen(full), SOCKET_MAX, full);
+	o->config.socket_path = full;
 }
 
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
@@ -170,7 +188,7 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_SPREAD:
 		if (strcmp(optarg, "port") != 0 && strcmp(optarg, "ring") != 0)
-			wrong("--spread: \"%s\" is neither port nor ring", optarg);
+			wrong("--spread: \"%.60s\" is neither port nor ring", optarg);
 		config->ring_each = strcmp(optarg, "ring") == 0;
 		break;
 	case OPT_CPUS:
@@ -202,21 +220,21 @@ void options_parse(struct options *o, int argc, char **argv)
 	struct option long_options[NUM_OPTIONS + 1] = {0};
 	const char *socket = NULL;
 	unsigned cpus = 0;
-	int c;
+	int c, at; /* at: the word that is looked at */
 
 	set_defaults(o);
 	for (int i = 0; i < NUM_OPTIONS; i++)
 		long_options[i] = table[i].option;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+	while (at = optind, (c = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (c == '?')
-			wrong("%s: no such option, or not with this value", argv[optind - 1]);
+			wrong("\"%.60s\": no such option, or not with a value", argv[at]);
 		if (c == ':')
-			wrong("%s wants a value", argv[optind - 1]);
+			wrong("%.60s wants a value", argv[at]);
 		take_option(o, c, &socket, &cpus);
 	}
 	if (optind < argc)
-		wrong("\"%s\": there are only options", argv[optind]);
+		wrong("\"%.60s\": there are only options", argv[optind]);
 	if (o->config.workers == 0)
 		o->config.workers = cpus ? cpus : default_workers();
 	if (cpus && cpus != o->config.workers)

@@ -42,7 +42,10 @@ static int sealed_memfd(uint64_t bytes)
 		return -1;
 	if (ftruncate(fd, (off_t)bytes) < 0 ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		int error = errno;
+
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
@@ -57,17 +60,20 @@ struct os_mem *os_mem_alloc(uint64_t bytes)
 	mem->bytes = bytes;
 	mem->fd = sealed_memfd(bytes);
 	if (mem->fd < 0)
-		goto fail_free;
+		goto fail;
 	mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
 	if (mem->addr == MAP_FAILED)
-		goto fail_close;
+		goto fail;
 	/* Huge pages where shared memory may have them; a hint, no harm when refused. */
 	madvise(mem->addr, bytes, MADV_HUGEPAGE);
 	return mem;
 
-fail_close:
-	close(mem->fd);
-fail_free:
+fail:
+	/* The caller says for whom; why is known only here. */
+	os_log(OS_LOG_WARN, "%llu bytes of packet memory can't be had: %s",
+		(unsigned long long)bytes, strerror(errno));
+	if (mem->fd >= 0)
+		close(mem->fd);
 	free(mem);
 	return NULL;
 }

@@ -41,11 +41,12 @@
 enum {
 	NMD_MAGIC = 0x746e7470, /* "ptnt" */
 	NMD_VERSION = 1,
-	NMD_MSG_MAX = 16384, /* bytes of one message, either way */
-	NMD_TEXT_MAX = 256,  /* bytes of an error text, with its final 0 */
-	NMD_NAME_MAX = 64,   /* bytes of a port name, with its final 0 */
-	NMD_PATH_MAX = 108,  /* bytes of a socket path (sockaddr_un) */
-	NMD_FDS_MAX = 132,   /* descriptors of one reply: 4 + one kick per ring */
+	NMD_MSG_MAX = 16384,  /* bytes of one message, either way */
+	NMD_TEXT_MAX = 256,   /* bytes of an error text, with its final 0 */
+	NMD_NAME_MAX = 64,    /* bytes of a port name, with its final 0 */
+	NMD_PATH_MAX = 108,   /* bytes of a socket path (sockaddr_un) */
+	NMD_FDS_MAX = 132,    /* descriptors of one reply: 4 + one kick per ring */
+	NMD_EXIT_ALREADY = 3, /* exit status of a netmapd that finds another one at its socket */
 };
 
 #define NMD_SYSTEM_SOCKET "/run/netmapd/socket"
@@ -68,8 +69,12 @@ struct nmd_hdr {
 	int32_t status;   /* 0 in requests; in replies 0 or a negative errno */
 };
 
-/* First in each reply. A reply with status < 0 holds nothing behind it, but for
- * NMD_NMREQ, where the updated request follows all the same (option statuses). */
+/*
+ * First in each reply. With status < 0 what lies behind it says nothing: it is as long as in a
+ * reply without an error and 0, or it is not there, when the message as a whole was refused
+ * (unknown, or of another version). NMD_NMREQ is different: the updated request follows all the
+ * same (option statuses), unless the message was refused.
+ */
 struct nmd_reply {
 	struct nmd_hdr hdr;
 	char text[NMD_TEXT_MAX]; /* why status is not 0; else empty */

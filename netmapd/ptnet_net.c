@@ -209,10 +209,10 @@ static void command(struct ptnet_net *net, uint32_t value)
 	net->result = (uint32_t)-error;
 }
 
+/* Not while the rings are served: then served_set_hdr_len() refuses. */
 static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 {
-	if (!(net->features & PTNETMAP_F_VNET_HDR) || net->state != PTNET_STOPPED ||
-		served_set_hdr_len(net->served, bytes) < 0)
+	if (!(net->features & PTNETMAP_F_VNET_HDR) || served_set_hdr_len(net->served, bytes) < 0)
 		net->stats.ignored_writes++;
 }
 

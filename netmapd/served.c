@@ -177,10 +177,22 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 	return error;
 }
 
+/*
+ * What the other side had published before it asked for the stop counts: else its rings would go
+ * back behind that at the next start. Once round, in this thread, which has the rings for itself.
+ */
+static void last_step(struct served *s)
+{
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		nm_serve_step(&s->rings[i].ring.serve);
+}
+
 void served_stop(struct served *s)
 {
-	if (s->state == SERVED_RUNNING)
+	if (s->state == SERVED_RUNNING) {
 		remove_all(s);
+		last_step(s);
+	}
 	s->state = SERVED_STOPPED;
 }
 

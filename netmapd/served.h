@@ -73,7 +73,8 @@ int served_set_hdr_len(struct served *s, uint32_t bytes);
  * -EINVAL. -EBUSY when not stopped.
  */
 int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
-void served_stop(struct served *s); /* allowed in any state */
+/* Allowed in any state. What the other side has published before counts. */
+void served_stop(struct served *s);
 
 /* CSB memory goes away for a while: as stop, but start's filling in is not repeated. */
 void served_suspend(struct served *s);

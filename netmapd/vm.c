@@ -4,20 +4,22 @@
 #include "portspec.h"
 #include "ptnet_mem.h"
 
+#include <net/netmap_virt.h>
+
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the machine --------------------------------------------------------------------- */
 
-/* DIR of the control socket + /vmN. A directory that a killed netmapd left is used again. */
-static int make_dir(struct vm *vm, char *text)
+/* DIR of the control socket + /vmN, into vm->dir. */
+static int name_dir(struct vm *vm, char *text)
 {
 	const char *socket = vm->daemon->config.socket_path;
-	const char *slash = strrchr(socket, '/');
-	int len = slash ? (int)(slash - socket) : 1;
-	int n = snprintf(
-		vm->dir, sizeof(vm->dir), "%.*s/vm%u", len, slash ? socket : ".", vm->number);
+	int n = snprintf(vm->dir, sizeof(vm->dir), "%.*s/vm%u",
+		(int)(strrchr(socket, '/') - socket), socket, vm->number);
 
 	/* Behind it come /mem and /net31. */
 	if (n < 0 || (size_t)n + sizeof("/net31") > sizeof(vm->dir)) {
@@ -25,13 +27,85 @@ static int make_dir(struct vm *vm, char *text)
 			socket);
 		return -ENAMETOOLONG;
 	}
-	if (mkdir(vm->dir, 0700) < 0 && errno != EEXIST) {
-		int error = -errno;
-
-		snprintf(text, NMD_TEXT_MAX, "can't make %s: %s", vm->dir, strerror(-error));
-		return error;
-	}
 	return 0;
+}
+
+/* Open, and this user's alone? Others must not be able to put sockets of theirs there. */
+static int open_own_dir(struct vm *vm)
+{
+	struct stat st;
+
+	vm->dir_fd = open(vm->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (vm->dir_fd < 0)
+		return -errno;
+	if (fstat(vm->dir_fd, &st) < 0)
+		return -errno;
+	return st.st_uid == geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+}
+
+/* Locked, as long as the machine exists, and still there? Else -EWOULDBLOCK. */
+static int lock_dir(struct vm *vm)
+{
+	struct stat here, there;
+
+	if (flock(vm->dir_fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	if (fstat(vm->dir_fd, &here) < 0 || lstat(vm->dir, &there) < 0 ||
+		here.st_ino != there.st_ino || here.st_dev != there.st_dev)
+		return -EWOULDBLOCK;
+	return 0;
+}
+
+/* What a killed netmapd left there. */
+static void empty_dir(const struct vm *vm)
+{
+	char name[8];
+
+	unlinkat(vm->dir_fd, "mem", 0);
+	for (int i = 0; i < VM_PORTS_MAX; i++) {
+		snprintf(name, sizeof(name), "net%d", i);
+		unlinkat(vm->dir_fd, name, 0);
+	}
+}
+
+static int try_dir(struct vm *vm, char *text)
+{
+	int error = name_dir(vm, text);
+
+	if (error)
+		return error;
+	error = mkdir(vm->dir, 0700) < 0 && errno != EEXIST ? -errno : open_own_dir(vm);
+	if (!error)
+		error = lock_dir(vm);
+	if (!error) {
+		empty_dir(vm);
+		return 0;
+	}
+	if (error == -EPERM)
+		snprintf(text, NMD_TEXT_MAX, "%s exists and is open to other users: remove it",
+			vm->dir);
+	else
+		snprintf(text, NMD_TEXT_MAX, "can't make %s: %s", vm->dir, strerror(-error));
+	vm->dir[0] = '\0';
+	if (vm->dir_fd >= 0)
+		close(vm->dir_fd);
+	vm->dir_fd = -1;
+	return error;
+}
+
+/*
+ * A directory that a killed netmapd left is used again; one that is locked belongs to another
+ * netmapd, whose control socket lies beside ours: then the next number is tried.
+ */
+static int make_dir(struct vm *vm, char *text)
+{
+	int error;
+
+	do {
+		vm->number = ++vm->daemon->next_vm;
+		error = try_dir(vm, text);
+	} while (error == -EWOULDBLOCK);
+	return error;
 }
 
 static int open_mem(struct vm *vm, char *text)
@@ -55,6 +129,16 @@ static int open_mem(struct vm *vm, char *text)
 	return error;
 }
 
+/* For logs and for status, which is UTF-8: what is not ASCII becomes '?'. */
+static void copy_printable(char *dst, size_t size, const char *src)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < size && src[i]; i++)
+		dst[i] = (char)(src[i] < ' ' || src[i] > '~' ? '?' : src[i]);
+	dst[i] = '\0';
+}
+
 struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
 {
 	struct vm *vm = os_zalloc(sizeof(*vm));
@@ -65,8 +149,8 @@ struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
 		return NULL;
 	}
 	vm->daemon = d;
-	vm->number = ++d->next_vm;
-	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	vm->dir_fd = -1;
+	copy_printable(vm->name, sizeof(vm->name), name);
 	vm->next = d->vms;
 	d->vms = vm;
 	os_mutex_lock(&d->core.lock);
@@ -82,8 +166,8 @@ struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
 		vm_free(vm);
 		return NULL;
 	}
-	os_log(OS_LOG_INFO, "vm%u (%s) is there, with %llu MiB of packet memory", vm->number, name,
-		(unsigned long long)(vm->region->size >> 20));
+	os_log(OS_LOG_INFO, "vm%u (%s) is there, with %llu MiB of packet memory", vm->number,
+		vm->name, (unsigned long long)(vm->region->size >> 20));
 	return vm;
 }
 
@@ -101,9 +185,11 @@ static void free_port(struct vm_port *port)
 void vm_free(struct vm *vm)
 {
 	struct vm **link;
+	bool was_there;
 
 	if (!vm)
 		return;
+	was_there = vm->mem != NULL;
 	for (uint32_t i = 0; i < vm->num_ports; i++)
 		free_port(vm->ports[i]);
 	ptnet_mem_free(vm->mem);
@@ -112,10 +198,13 @@ void vm_free(struct vm *vm)
 	os_mutex_unlock(&vm->daemon->core.lock);
 	if (vm->dir[0] && rmdir(vm->dir) < 0 && errno != ENOENT)
 		os_log(OS_LOG_WARN, "can't remove %s: %s", vm->dir, strerror(errno));
+	if (vm->dir_fd >= 0)
+		close(vm->dir_fd); /* and with it the lock */
 	for (link = &vm->daemon->vms; *link != vm;)
 		link = &(*link)->next;
 	*link = vm->next;
-	os_log(OS_LOG_INFO, "vm%u (%s) is gone", vm->number, vm->name);
+	if (was_there)
+		os_log(OS_LOG_INFO, "vm%u (%s) is gone", vm->number, vm->name);
 	os_free(vm);
 }
 
@@ -176,12 +265,20 @@ static int open_device(struct vm *vm, struct vm_port *port, const char *ifname, 
 {
 	char name[2 * NMD_NAME_MAX];
 	struct ptnet_net_config config = {.name = name};
+	struct served_geometry geo;
 	int error;
 
 	memcpy(config.mac, port->mac, sizeof(config.mac));
 	port->served = served_open(vm->daemon, &port->client, &error, text);
 	if (!port->served)
 		return error;
+	served_geometry(port->served, &geo);
+	if (geo.tx_rings + geo.rx_rings > PTNET_MAX_RINGS) {
+		snprintf(text, NMD_TEXT_MAX,
+			"%s: %u rings; a port of a virtual machine has at most %d, both directions together",
+			ifname, geo.tx_rings + geo.rx_rings, PTNET_MAX_RINGS);
+		return -EINVAL;
+	}
 	snprintf(name, sizeof(name), "vm%u %s", vm->number, ifname);
 	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
 	unlink(port->path);

@@ -8,6 +8,9 @@
  *      DIR/vmN/mem      memory function of its region
  *      DIR/vmN/net0 …   one network function per port
  *
+ * The directory is locked (flock) while the machine exists: two netmapd with their control
+ * sockets in one DIR don't take each other's.
+ *
  * Thread safety: control thread.
  */
 #ifndef NETMAPD_VM_H
@@ -33,7 +36,8 @@ struct vm {
 	struct daemon *daemon;
 	uint32_t number;
 	char name[NMD_NAME_MAX];
-	char dir[NMD_PATH_MAX];
+	char dir[NMD_PATH_MAX]; /* "": none */
+	int dir_fd;             /* open and locked, so that no other netmapd uses it; -1: none */
 	char mem_path[NMD_PATH_MAX];
 	struct nm_region *region;
 	struct ptnet_mem *mem;

@@ -238,6 +238,8 @@ static int handle_one(struct vu_conn *conn, const struct vu_hdr *hdr, const uint
 		os_log(OS_LOG_DEBUG, "%s: %s (%u) refused, errno %d", conn->name,
 			vu_msg_name(hdr->command), hdr->command, -status);
 	}
+	if (conn->session.fatal)
+		os_log(OS_LOG_WARN, "%s: client speaks another version: closed", conn->name);
 	if (hdr->flags & VU_FLAG_NO_REPLY)
 		return 0;
 	return send_reply(conn, hdr, status);
@@ -282,8 +284,9 @@ static int handle_all(struct vu_conn *conn, struct fd_set_of *got)
 	return error;
 }
 
-/* Reads once. 1: there may be more to read; 0: not now; or a negative errno. */
-static int read_once(struct vu_conn *conn)
+/* Reads once. 1: there may be more to read, `to_end`: unless the socket says no; 0: not now; or a
+ * negative errno. */
+static int read_once(struct vu_conn *conn, bool to_end)
 {
 	union {
 		char room[CMSG_SPACE(sizeof(int) * VU_FDS_MAX)];
@@ -308,7 +311,7 @@ static int read_once(struct vu_conn *conn)
 	if (n == 0)
 		return -ECONNRESET;
 	fds_receive(&mh, &got);
-	more = (size_t)n == iov.iov_len || got.count || got.lost;
+	more = to_end || (size_t)n == iov.iov_len || got.count || got.lost;
 	conn->in_len += (size_t)n;
 	error = handle_all(conn, &got);
 	return error ? error : more;
@@ -363,7 +366,7 @@ int vu_conn_ready(struct vu_conn *conn, uint32_t events)
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
 		for (i = 0; i < VU_CONN_READS && more && !conn->error && !conn->session.fatal;
 			i++) {
-			more = read_once(conn);
+			more = read_once(conn, events & EPOLLHUP);
 			if (more < 0)
 				conn->error = more;
 		}

@@ -111,7 +111,8 @@ int vu_conn_fd(const struct vu_conn *conn);
 uint32_t vu_conn_events(const struct vu_conn *conn);
 
 /*
- * Call when the socket is ready for `events`. 0, or a negative errno: the connection is dead
+ * Call when the socket is ready for `events`; with EPOLLHUP it is read to its end, if that is
+ * not too far. 0, or a negative errno: the connection is dead
  * and can only be freed. -ECONNRESET: the client closed it; -EPROTO: the client violated the
  * protocol; -ENOBUFS: it does not take its replies; else an error of the socket.
  */

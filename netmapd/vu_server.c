@@ -61,10 +61,11 @@ static void on_message(void *arg, uint32_t events)
 		error = loop_mod(server->loop, server->conn_handle, vu_conn_events(server->conn));
 	if (!error)
 		return;
+	/* Violations have been logged where they were found. */
 	if (error == -ECONNRESET || error == -EPIPE)
 		os_log(OS_LOG_INFO, "%s: client has disconnected", server->name);
-	else
-		os_log(OS_LOG_WARN, "%s: connection closed, errno %d", server->name, -error);
+	else if (error != -EPROTO && error != -ENOBUFS)
+		os_log(OS_LOG_WARN, "%s: connection lost: %s", server->name, strerror(-error));
 	end_connection(server);
 }
 
@@ -99,17 +100,27 @@ int vu_server_adopt(struct vu_server *server, int fd)
  * The listening socket
  */
 
+static void take_client(struct vu_server *server, int fd)
+{
+	int error;
+
+	/* A client that comes right after the last one has gone: that one's end may not have been
+	 * seen yet. */
+	if (server->conn)
+		on_message(server, EPOLLIN | EPOLLHUP);
+	error = vu_server_adopt(server, fd);
+	if (error)
+		os_log(OS_LOG_WARN, "%s: a client was refused: %s", server->name,
+			error == -EBUSY ? "another one is connected" : strerror(-error));
+}
+
 static void on_connect(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd >= 0) {
-		if (vu_server_adopt(server, fd) < 0)
-			os_log(OS_LOG_WARN,
-				"%s: a client was refused, for another one is connected or "
-				"memory is short",
-				server->name);
+		take_client(server, fd);
 		return;
 	}
 	if (errno != EMFILE && errno != ENFILE)
@@ -176,7 +187,7 @@ void vu_server_free(struct vu_server *server)
 {
 	if (!server)
 		return;
-	end_connection(server);
+	/* First the way in, so that whoever sees the connection end can't come back. */
 	loop_del(server->loop, server->listen_handle);
 	if (server->addr.sun_path[0])
 		unlink(server->addr.sun_path);
@@ -184,6 +195,7 @@ void vu_server_free(struct vu_server *server)
 		close(server->listen_fd);
 	if (server->spare_fd >= 0)
 		close(server->spare_fd);
+	end_connection(server);
 	free(server);
 }
 

@@ -10,16 +10,17 @@
 # network. Deleting the cache, or any part of it, is always safe.
 #
 # Programs of another Debian release run where they were unpacked, without
-# chroot and without any privilege: their ELF interpreter and library path are
-# set to those of their own tree (patchelf). The path of the tree is therefore
-# part of it; cache_find takes a tree which was moved for a missing one.
+# chroot and without any privilege: each is wrapped in a script which runs it
+# with the dynamic linker and the libraries of its own tree. The path of the
+# tree stands in these scripts, and in Debian's headers; cache_find therefore
+# takes a tree which was moved for a missing one.
 
 set -Eeuo pipefail
 
 SOURCE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${PTNETMAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set; set it or PTNETMAP_CACHE}/.cache}/ptnetmap}
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
-CACHE_FORMAT=2 # to be raised when entries get other contents
+CACHE_FORMAT=3 # to be raised when entries get other contents
 NEW_DIRS=()
 KERNEL_LINES="6.1 6.12 newest"
 
@@ -108,10 +109,10 @@ debian_mirror() {
 	local suite uri
 	suite=$(host_suite)
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(RELEASE)' 'Created-By: Packages' |
-		awk -v s="$suite" '$2 == "Debian" && $3 == s { print $1; exit }')
+		awk -v s="$suite" '$2 == "Debian" && $3 == s && !n++ { print $1 }')
 	# Before the first "apt-get update" of a machine there are no targets yet.
 	[ -n "$uri" ] || uri=$(apt-get --print-uris update 2>/dev/null |
-		sed -n "s,^'\(.*/\)dists/$suite/\(In\)\?Release'.*,\1,p" | head -n 1)
+		sed -n "s,^'\(.*/\)dists/$suite/\(In\)\?Release'.*,\1,p" | sort -u | sed '2,$d')
 	[ -n "$uri" ] || die "apt of this machine names no mirror of Debian $suite: add one in /etc/apt/sources.list"
 	echo "$uri"
 }
@@ -207,17 +208,21 @@ unpack_packages() {
 	rm -rf "$debs"
 }
 
-# patch_programs ROOT FINAL: makes the programs in ROOT run from FINAL, where
+# wrap_programs ROOT FINAL: makes the programs in ROOT run from FINAL, where
 # ROOT will be moved to, with the libraries of their own tree.
-patch_programs() {
-	local root=$1 final=$2 lib=$2/usr/lib/x86_64-linux-gnu
-	command -v patchelf >/dev/null || die "patchelf is missing: run setup/packages"
+wrap_programs() {
+	local root=$1 lib=$2/usr/lib/x86_64-linux-gnu file program
 	find "$root/usr" -type f -perm /111 ! -name '*.so*' ! -name '*.ko*' ! -name '*.sh' |
 	while read -r file; do
+		# ELF files which name a dynamic linker.
 		[ "$(head -c 4 "$file" | tr -d '\0')" = $'\x7fELF' ] || continue
-		patchelf --print-interpreter "$file" >/dev/null 2>&1 || continue
-		patchelf --force-rpath --set-interpreter "$final/usr/lib64/ld-linux-x86-64.so.2" \
-			--set-rpath "$lib:$lib/systemd:$lib/pulseaudio" "$file" ||
-			die "patchelf fails on $(basename "$file")"
+		head -c 4096 "$file" | grep -a /lib64/ld-linux-x86-64.so.2 >/dev/null || continue
+		program=$2${file#"$root"}.elf
+		mv "$file" "$file.elf"
+		cat >"$file" <<-END
+			#!/bin/sh
+			exec $lib/ld-linux-x86-64.so.2 --library-path $lib --argv0 "\$0" $program "\$@"
+		END
+		chmod 755 "$file"
 	done
 }

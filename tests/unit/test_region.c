@@ -254,8 +254,8 @@ static void pools_against_a_table(void **state)
 			break;
 		case 2 ... 19: /* by anybody, of anything */
 			expected = index < count && owner_of[pool][index] == owner;
-			assert_int_equal(nm_region_free(region, pool, owner, index),
-				expected ? 0 : -EINVAL);
+			assert_int_equal(
+				nm_region_free(region, pool, owner, index), expected ? 0 : -EINVAL);
 			if (expected)
 				owner_of[pool][index] = 0;
 			break;
@@ -325,13 +325,13 @@ static void settle_after_honest_exchange(void **state)
 
 			nm_region_settle(region, 1 + order[k], mine, EACH);
 			for (uint32_t i = 0; i < EACH; i++)
-				assert_int_equal(
-					region->owner[NM_POOL_BUF][mine[i]], 1 + order[k]);
+				assert_int_equal(region->owner[NM_POOL_BUF][mine[i]], 1 + order[k]);
 			assert_int_equal(nm_region_free_owner(region, 1 + order[k]), EACH);
 			for (uint32_t later = k + 1; later < OWNERS; later++)
 				for (uint32_t i = 0; i < EACH; i++)
-					assert_int_not_equal(region->owner[NM_POOL_BUF]
-								    [shown[order[later] * EACH + i]],
+					assert_int_not_equal(
+						region->owner[NM_POOL_BUF]
+							     [shown[order[later] * EACH + i]],
 						NM_OWNER_NONE);
 		}
 		region_check(region);
@@ -430,15 +430,15 @@ static const struct {
 	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, true},
 	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19456, true}, /* no gaps, to the end */
 	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19455, false},
-	{{{0, 4, 256}, {1023, 4, 512}, {3072, 8, 2048}}, 32768, false},  /* overlap by one */
+	{{{0, 4, 256}, {1023, 4, 512}, {3072, 8, 2048}}, 32768, false}, /* overlap by one */
 	{{{0, 4, 256}, {1024, 4, 512}, {3008, 8, 2048}}, 32768, false},
-	{{{8192, 4, 256}, {0, 4, 512}, {16384, 8, 256}}, 32768, false},   /* other order */
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2040}}, 32768, false},   /* not whole lines */
+	{{{8192, 4, 256}, {0, 4, 512}, {16384, 8, 256}}, 32768, false}, /* other order */
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2040}}, 32768, false}, /* not whole lines */
 	{{{0, 4, 256}, {4096, 4, 512}, {8200, 8, 2048}}, 32768, false},
-	{{{0, 0, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},   /* nothing in it */
+	{{{0, 0, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false}, /* nothing in it */
 	{{{0, 4, 0}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},
 	{{{0, 4, 256}, {4096, 4, 0}, {8192, 8, 2048}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 2, 2048}}, 32768, false},   /* only reserved ones */
+	{{{0, 4, 256}, {4096, 4, 512}, {8192, 2, 2048}}, 32768, false}, /* only reserved ones */
 	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 0}}, 32768, false},
 	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65600}}, 1 << 20, false},
 	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65536}}, 1 << 20, true},

@@ -49,8 +49,8 @@ static void all_moves_of_small_rings(void **state)
 			for (uint32_t tail = 0; tail < n; tail++)
 				for (uint32_t head = 0; head < n + 2; head++)
 					for (uint32_t cur = 0; cur < n + 2; cur++) {
-						bool good = nm_ring_move_legal(
-							old, tail, head, cur, n);
+						bool good =
+							nm_ring_move_legal(old, tail, head, cur, n);
 
 						assert_int_equal(good,
 							walk_is_legal(old, tail, head, cur, n));

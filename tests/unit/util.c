@@ -386,8 +386,8 @@ static void put_address(uint8_t *mac, uint32_t number)
 	memcpy(mac, number == NM_TEST_BROADCAST ? broadcast : station, 6);
 }
 
-void make_frame(void *bytes, uint32_t len, uint32_t hdr_len, uint32_t dst, uint32_t src,
-	struct prng *fill)
+void make_frame(
+	void *bytes, uint32_t len, uint32_t hdr_len, uint32_t dst, uint32_t src, struct prng *fill)
 {
 	uint8_t *eth = (uint8_t *)bytes + hdr_len;
 

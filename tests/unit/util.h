@@ -43,8 +43,8 @@ uint64_t test_seed(void);
 /* A generator for one test: another `stream` gives other numbers. */
 struct prng prng_new(uint64_t stream);
 uint64_t prng_next(struct prng *r);
-uint32_t prng_below(struct prng *r, uint32_t limit);                 /* 0 to limit - 1; 0 for 0 */
-uint32_t prng_range(struct prng *r, uint32_t least, uint32_t most);  /* both included */
+uint32_t prng_below(struct prng *r, uint32_t limit);                /* 0 to limit - 1; 0 for 0 */
+uint32_t prng_range(struct prng *r, uint32_t least, uint32_t most); /* both included */
 bool prng_chance(struct prng *r, uint32_t percent);
 void prng_fill(struct prng *r, void *buf, size_t bytes);
 
@@ -123,8 +123,8 @@ void app_rxsync(struct app *app, uint32_t ring);
 /* An Ethernet frame of len bytes: addresses are numbers (NM_TEST_BROADCAST: all), the rest is
  * filled from `fill`. Behind hdr_len zero bytes of virtio-net header, which are part of len. */
 enum { NM_TEST_BROADCAST = 0xffff };
-void make_frame(void *bytes, uint32_t len, uint32_t hdr_len, uint32_t dst, uint32_t src,
-	struct prng *fill);
+void make_frame(
+	void *bytes, uint32_t len, uint32_t hdr_len, uint32_t dst, uint32_t src, struct prng *fill);
 
 /* ---- counters ---------------------------------------------------------------------------- */
 

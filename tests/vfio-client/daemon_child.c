@@ -21,6 +21,33 @@ static void nap(void)
 	nanosleep(&step, NULL);
 }
 
+static int count_entries(pid_t pid, const char *what)
+{
+	char path[64];
+	DIR *dir;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count - 2;
+}
+
+/* Closes a connection, and waits until the other end has closed it as well. */
+static void wait_until_closed(const struct daemon_child *d, int fd)
+{
+	const int open = count_entries(d->pid, "fd");
+	int waited;
+
+	close(fd);
+	for (waited = 0; waited < PATIENCE_MS && count_entries(d->pid, "fd") >= open;
+		waited += STEP_MS)
+		nap();
+}
+
 void daemon_start(struct daemon_child *d)
 {
 	const char *program = getenv("NETMAPD");
@@ -45,7 +72,7 @@ void daemon_start(struct daemon_child *d)
 	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
 		fd = nmd_connect(d->socket, NULL, err);
 		if (fd >= 0) {
-			close(fd);
+			wait_until_closed(d, fd);
 			return;
 		}
 		if (!daemon_alive(d))
@@ -65,6 +92,7 @@ bool daemon_alive(const struct daemon_child *d)
 
 void daemon_stop(struct daemon_child *d)
 {
+	char path[128];
 	int status, waited;
 	pid_t pid = 0;
 
@@ -82,7 +110,10 @@ void daemon_stop(struct daemon_child *d)
 	}
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_int_equal(rmdir(d->dir), 0); /* so it was empty */
+	/* Its lock is the one file that stays. */
+	snprintf(path, sizeof(path), "%s.lock", d->socket);
+	(void)unlink(path);
+	assert_int_equal(rmdir(d->dir), 0);
 }
 
 int daemon_connect(const struct daemon_child *d)
@@ -118,21 +149,6 @@ void daemon_port(int vm, const char *ifname, struct nmd_vm_add_port_reply *reply
 	nmd_hdr_init(&req.hdr, NMD_VM_ADD_PORT, sizeof(req));
 	if (nmd_call(vm, &req, reply, sizeof(*reply), err) < 0)
 		fail_msg("%s: %s", ifname, err);
-}
-
-static int count_entries(pid_t pid, const char *what)
-{
-	char path[64];
-	DIR *dir;
-	int count = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
-	dir = opendir(path);
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count - 2;
 }
 
 void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)

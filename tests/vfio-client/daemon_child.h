@@ -29,7 +29,7 @@ struct daemon_child {
 
 void daemon_start(struct daemon_child *d);
 
-/* Ends it with SIGTERM; it must exit with status 0 and leave no file. */
+/* Ends it with SIGTERM; it must exit with status 0 and leave no file but its lock. */
 void daemon_stop(struct daemon_child *d);
 
 /* True while the process runs. */

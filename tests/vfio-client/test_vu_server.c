@@ -121,6 +121,24 @@ static void test_one_at_a_time(void **state)
 	assert_false(stats.connected);
 }
 
+/* The loop meets the new client before the end of the last one: it is taken all the same. */
+static void test_quick_successor(void **state)
+{
+	struct vfc *c = connect_client(), *next;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(vfc_negotiate(c), 0);
+		next = connect_client();
+		assert_int_equal(vfc_send(c, "rest", 4, NULL, 0), 0);
+		vfc_close(c);
+		c = next;
+	}
+	assert_int_equal(vfc_negotiate(c), 0);
+	assert_int_equal(ended_count, 10);
+	vfc_close(c);
+}
+
 /* Nonsense ends the connection, not the server. */
 static void test_violation(void **state)
 {
@@ -180,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quick_successor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_violation, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_out_of_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_freed_while_connected, setup, teardown),

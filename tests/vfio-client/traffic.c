@@ -117,18 +117,60 @@ int flow_run(struct flow *f, uint64_t more)
 	return 0;
 }
 
-int flow_drain(struct flow *f)
+/* Waits until the host has taken all that was published. */
+static int finish_sending(struct vg_ring *tx)
 {
-	int error = vg_sync(f->rx);
+	const time_t start = now_s();
+	int error;
 
-	while (!error && vg_avail(f->rx) > 0) {
-		vg_advance(f->rx, vg_avail(f->rx));
-		error = vg_sync(f->rx);
-	}
+	do {
+		error = vg_sync(tx);
+		if (!error && now_s() - start > PATIENCE_S)
+			error = -ETIMEDOUT;
+	} while (!error && vg_avail(tx) != tx->csb.num_slots - 1);
 	return error;
 }
 
-void flow_resync(struct flow *f)
+/* Takes all that lies in the rx ring. 1: the mark was among it. */
+static int take_until(struct vg_ring *rx, const uint8_t *mark, uint32_t size)
 {
+	uint8_t packet[PACKET_ROOM];
+	int found = 0, error = vg_sync(rx);
+
+	while (!error && !found && vg_avail(rx) > 0) {
+		int got = vg_take(rx, packet, sizeof(packet));
+
+		found = mark && got == (int)size && memcmp(packet, mark, size) == 0;
+	}
+	if (!error)
+		error = vg_sync(rx);
+	return error ? error : found;
+}
+
+int flow_settle(struct flow *f)
+{
+	const uint64_t number = (1ull << 63) + f->marks++;
+	const time_t start = now_s();
+	uint8_t mark[PACKET_ROOM];
+	const uint32_t size = make_packet(f, number, mark);
+	int found = 0, error = finish_sending(f->tx);
+
+	/* Room for the mark, should the ring be full. */
+	if (!error)
+		error = take_until(f->rx, NULL, 0);
+	if (!error)
+		error = vg_put(f->tx, mark, size);
+	if (!error)
+		error = finish_sending(f->tx);
+	while (!error && !found) {
+		found = take_until(f->rx, mark, size);
+		if (found < 0)
+			error = found;
+		else if (!found && now_s() - start > 2 * PATIENCE_S)
+			error = -ETIMEDOUT;
+		else if (!found)
+			sched_yield();
+	}
 	f->received = f->sent;
+	return error;
 }

@@ -22,7 +22,8 @@ struct flow {
 	uint32_t max_size; /* bytes; default 1514 */
 	bool sleepy;       /* wait for interrupts instead of polling */
 	uint64_t sent, received;
-	uint64_t bad; /* not what was expected next */
+	uint64_t bad;   /* not what was expected next */
+	uint64_t marks; /* sent by flow_settle() */
 };
 
 void flow_init(struct flow *f, struct vg_ring *tx, struct vg_ring *rx);
@@ -37,11 +38,11 @@ int flow_step(struct flow *f, uint64_t limit);
  */
 int flow_run(struct flow *f, uint64_t more);
 
-/* Takes and forgets what lies in the rx ring. */
-int flow_drain(struct flow *f);
-
-/* After packets may have been lost on purpose (a reset): the next packet sent is the next one
- * expected. */
-void flow_resync(struct flow *f);
+/*
+ * After packets may have been lost on purpose (a reset), or copies of others may be in the rx
+ * ring: sends a mark and takes everything until it arrives. Then the next packet sent is the
+ * next one expected. 0, or as flow_run().
+ */
+int flow_settle(struct flow *f);
 
 #endif

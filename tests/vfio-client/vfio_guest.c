@@ -540,6 +540,8 @@ int vg_wait(struct vg_ring *r, int timeout_ms)
 	uint64_t count;
 	int n;
 
+	if (vg_avail(r) > 0)
+		return 0;
 	/* A signal of before is no news, and one too many does no harm. */
 	if (nm_csb_appl_sleep(&r->csb))
 		return 0;

@@ -153,8 +153,8 @@ static inline void vg_advance(struct vg_ring *r, uint32_t slots)
 int vg_sync(struct vg_ring *r);
 
 /*
- * Waits until the host has moved: asks for an interrupt and waits for it. 0: it has; -ETIMEDOUT.
- * Call when vg_avail() is 0 after vg_sync().
+ * Waits until there is something to do: asks for an interrupt and waits for it, unless
+ * vg_avail() is not 0. 0: it may have come (look); -ETIMEDOUT. Call after vg_sync().
  */
 int vg_wait(struct vg_ring *r, int timeout_ms);
 

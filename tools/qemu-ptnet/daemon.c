@@ -16,7 +16,8 @@
 enum {
 	START_SECONDS = 30, /* netmapd has to answer by then */
 	RETRY_MS = 50,
-	RETRIES = 20, /* after a start that failed because another one was faster */
+	RETRIES = 20, /* after a start that failed because of another one, until the next start */
+	STARTS = START_SECONDS * 1000 / (RETRY_MS * RETRIES),
 };
 
 /* The netmapd that belongs to this program, else the one in PATH. NULL: none. */
@@ -52,7 +53,10 @@ static const char *first_line(char *text)
 	return strncmp(text, name, strlen(name)) ? text : text + strlen(name);
 }
 
-/* Starts netmapd and waits until it accepts connections. 0 or a negative errno with a text. */
+/*
+ * Starts netmapd and waits until it accepts connections. 0 or a negative errno with a text;
+ * -EALREADY: another one holds the socket; it isn't ready yet, or about to end.
+ */
 static int start(const char *socket, const char *netmapd, char err[TEXT_ERR])
 {
 	char *unused = text_format("%d", DAEMON_UNUSED_SECONDS);
@@ -82,7 +86,8 @@ static int start(const char *socket, const char *netmapd, char err[TEXT_ERR])
 	else if (status < 0)
 		ret = text_fail(status, err, "can't start %.200s: %s", program, strerror(-status));
 	else if (status > 0)
-		ret = text_fail(-EIO, err, "%.150s did not start: %.300s", program,
+		ret = text_fail(status == NMD_EXIT_ALREADY ? -EALREADY : -EIO, err,
+			"%.150s did not start: %.300s", program,
 			text[0] ? first_line(text) : "it doesn't say why");
 	free(text);
 	free(program);
@@ -95,26 +100,36 @@ static int is_absent(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-int daemon_connect(const char *socket, const char *netmapd, char err[TEXT_ERR])
+/* Once, or a while longer: for the netmapd that someone else has just started. */
+static int connect_started(const char *socket, int retries, char text[NMD_TEXT_MAX])
 {
 	struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
-	char text[NMD_TEXT_MAX];
-	int started, fd = nmd_connect(socket, NULL, text);
+	int fd = nmd_connect(socket, NULL, text);
 
-	if (fd >= 0 || !is_absent(fd))
-		return fd >= 0 ? fd : text_fail(fd, err, "%s", text);
-
-	/* A start that fails may have lost against another one, which isn't ready yet. */
-	started = start(socket, netmapd, err);
-	for (int i = 0; i < RETRIES; i++) {
-		fd = nmd_connect(socket, NULL, text);
-		if (fd >= 0)
-			return fd;
-		if (!is_absent(fd))
-			return text_fail(fd, err, "%s", text);
+	while (is_absent(fd) && retries-- > 0) {
 		nanosleep(&pause, NULL);
+		fd = nmd_connect(socket, NULL, text);
 	}
-	return started < 0 ? started : text_fail(fd, err, "netmapd was started, but: %s", text);
+	return fd;
+}
+
+int daemon_connect(const char *socket, const char *netmapd, char err[TEXT_ERR])
+{
+	int started = -EALREADY, fd;
+	char text[NMD_TEXT_MAX];
+
+	fd = nmd_connect(socket, NULL, text);
+	for (int i = 0; is_absent(fd) && started == -EALREADY && i < STARTS; i++) {
+		started = start(socket, netmapd, err);
+		if (started < 0 && started != -EALREADY)
+			return started;
+		fd = connect_started(socket, started < 0 ? RETRIES : 0, text);
+	}
+	if (fd >= 0)
+		return fd;
+	if (started == 0)
+		return text_fail(fd, err, "netmapd was started, but: %s", text);
+	return text_fail(fd, err, "%s", text);
 }
 
 static int add_port(

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Both ptnet functions behind real connections, with a fake service: registers, the order of
+ * The ptnet network function behind a real connection, with a fake service: registers, the order of
  * CREATE and DELETE, CSB memory that comes and goes, reset, the end of the connection.
  */
 #include "fake_served.h"
-#include "ptnet_mem.h"
 #include "ptnet_net.h"
 #include "testutil.h"
 #include "vfio_client.h"
@@ -24,15 +23,10 @@ enum { MSIX = VFIO_PCI_MSIX_IRQ_INDEX };
 static struct loop *loop;
 static struct served served;
 static struct ptnet_net *net;
-static struct ptnet_mem *mem;
 static struct vfc *client;
 static int ram_fd;
 static char *ram;
-static int region_fd;
-static char *region;
 static int fds_before;
-
-enum { REGION_BYTES = 12288 }; /* no power of two: BAR1 is 16384 */
 
 static void pump(void *arg)
 {
@@ -59,30 +53,14 @@ static int setup(void **state)
 	struct ptnet_net_config config = {.name = "net",
 		.mac = {0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee},
 		.offered = PTNETMAP_F_VNET_HDR};
-	struct ptnet_mem_info info = {.size = REGION_BYTES, .id = 77};
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
 	fake_served_init(&served, TX, RX);
 	ram_fd = make_memfd(RAM_SIZE, RAM_SEALS);
 	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
-	region_fd = make_memfd(16384, RAM_SEALS);
-	region = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
-	assert_true(ram != MAP_FAILED && region != MAP_FAILED);
+	assert_true(ram != MAP_FAILED);
 
-	info.fd = region_fd;
-	info.base = region;
-	info.pools = (struct nmreq_pools_info){.nr_memsize = REGION_BYTES,
-		.nr_if_pool_offset = 0,
-		.nr_if_pool_objtotal = 2,
-		.nr_if_pool_objsize = 1024,
-		.nr_ring_pool_offset = 2048,
-		.nr_ring_pool_objtotal = 3,
-		.nr_ring_pool_objsize = 512,
-		.nr_buf_pool_offset = 4096,
-		.nr_buf_pool_objtotal = 4,
-		.nr_buf_pool_objsize = 2048};
-	assert_int_equal(ptnet_mem_new(loop, NULL, "mem", &info, &mem), 0);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &served, &net), 0);
 	client = connect_to(ptnet_net_server(net));
 	return 0;
@@ -92,13 +70,10 @@ static int teardown(void **state)
 {
 	vfc_close(client);
 	ptnet_net_free(net);
-	ptnet_mem_free(mem);
 	loop_free(loop);
 	fake_served_done(&served);
 	munmap(ram, RAM_SIZE);
-	munmap(region, 16384);
 	close(ram_fd);
-	close(region_fd);
 	assert_int_equal(count_fds(0), fds_before);
 	return 0;
 }
@@ -705,92 +680,6 @@ static void test_ring_limits(void **state)
 	ptnet_net_free(other);
 }
 
-/*
- * The memory function
- */
-
-static void test_memory_function(void **state)
-{
-	static const uint32_t want[] = {REGION_BYTES, 0, 77};
-	static const uint32_t pools[] = {0, 2, 1024, 2048, 3, 512, 4096, 4, 2048, 0};
-	struct vfc *c = connect_to(ptnet_mem_server(mem));
-	struct vu_region_info_msg info;
-	char data[64], *bar;
-	uint32_t value, i;
-	int fd;
-
-	assert_int_equal(vfc_read32(c, 7, PCI_VENDOR_ID, &value), 0);
-	assert_int_equal(value, 0x000c1b36);
-	assert_int_equal(vfc_read32(c, 7, PCI_CLASS_REVISION, &value), 0);
-	assert_int_equal(value >> 16, PTNETMAP_PCI_DEVICE_CLASS);
-	assert_int_equal(vfc_read32(c, 7, PCI_BASE_ADDRESS_1, &value), 0);
-	assert_int_equal(value, PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH);
-	for (i = 0; i < 3; i++) {
-		assert_int_equal(vfc_read32(c, 0, 4 * i, &value), 0);
-		assert_int_equal(value, want[i]);
-	}
-	for (i = 0; i < 10; i++) {
-		assert_int_equal(vfc_read32(c, 0, PTNET_MDEV_IO_IF_POOL_OFS + 4 * i, &value), 0);
-		assert_int_equal(value, pools[i]);
-	}
-	assert_int_equal(vfc_write32(c, 0, 8, 1), 0);
-	assert_int_equal(vfc_read32(c, 0, 8, &value), 0);
-	assert_int_equal(value, 77);
-
-	/* BAR1: mapped, and trapped; behind the region there is nothing. */
-	assert_int_equal(vfc_region_info(c, 1, &info, &fd), 0);
-	assert_int_equal(info.size, 16384);
-	assert_true(info.flags & VFIO_REGION_INFO_FLAG_MMAP);
-	bar = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)info.offset);
-	assert_true(bar != MAP_FAILED);
-	strcpy(bar + 5000, "through the mapping");
-	assert_int_equal(vfc_read(c, 1, 5000, data, 20), 0);
-	assert_string_equal(data, "through the mapping");
-	assert_int_equal(vfc_write(c, 1, 6000, "trapped", 8), 0);
-	assert_string_equal(bar + 6000, "trapped");
-	memset(bar + REGION_BYTES - 4, 0x77, 8);
-	assert_int_equal(vfc_write(c, 1, REGION_BYTES - 2, "abcd", 4), 0);
-	assert_int_equal(vfc_read(c, 1, REGION_BYTES - 4, data, 8), 0);
-	assert_memory_equal(data,
-		"\x77\x77"
-		"ab\0\0\0\0",
-		8);
-	assert_memory_equal(bar + REGION_BYTES, "\x77\x77\x77\x77", 4);
-	assert_int_equal(vfc_read(c, 1, 16384 - 8, data, 8), 0);
-	assert_int_equal(vfc_read(c, 1, 16384 - 7, data, 8), -EINVAL);
-	assert_int_equal(vfc_read(c, 1, 1ull << 40, data, 8), -EINVAL);
-	munmap(bar, info.size);
-	close(fd);
-
-	/* It needs no DMA, but keeps the books. */
-	assert_int_equal(vfc_dma_map(c, 0, RAM_SIZE, RW, ram_fd, 0), 0);
-	assert_int_equal(vfc_dma_map(c, PAGE, PAGE, RW, ram_fd, PAGE), -EEXIST);
-	assert_int_equal(vfc_dma_unmap(c, 0, PAGE), -ENOENT);
-	assert_int_equal(vfc_dma_unmap(c, 0, RAM_SIZE), 0);
-	assert_int_equal(vfc_reset(c), 0);
-	vfc_close(c);
-	pump(NULL);
-}
-
-static void test_memory_function_limits(void **state)
-{
-	struct ptnet_mem_info info = {.fd = region_fd, .base = region, .id = 1};
-	struct ptnet_mem *other = NULL;
-
-	info.size = 16385; /* BAR1 would be 32768, the file is 16384 */
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -EINVAL);
-	info.size = 0;
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
-	info.size = UINT64_MAX;
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
-	info.size = 16384;
-	info.pools.nr_buf_pool_offset = 1ull << 32;
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
-	info.pools.nr_buf_pool_offset = 0;
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
-	ptnet_mem_free(other);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -816,9 +705,7 @@ int main(void)
 		TEST(test_device_goes),
 		TEST(test_second_client),
 		TEST(test_ring_limits),
-		TEST(test_memory_function),
-		TEST(test_memory_function_limits),
 	};
 
-	return cmocka_run_group_tests_name("ptnet", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("ptnet_net", tests, NULL, NULL);
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * request.h - the tests' side of nm_control(): one request at a time in a small memory of its own,
+ * at addresses that the core can reach only through struct nm_uaccess.
+ *
+ *      prepare(NETMAP_REQ_VALE_LIST, "vale0:1");
+ *      list->nr_port_idx = 3;
+ *      assert_int_equal(ask(), 0);
+ *
+ * Each program that uses it has one core and one client, made and checked by request_begin() and
+ * request_end() around every test.
+ *
+ * Thread safety: main thread.
+ */
+#ifndef TESTS_UNIT_REQUEST_H
+#define TESTS_UNIT_REQUEST_H
+
+#include "control.h"
+#include "util.h"
+
+enum {
+	BASE = 0x40000000, /* address of the memory, and of the header */
+	BODY = 0x100,      /* offsets in it */
+	OPTIONS = 0x200,
+	MEMORY = 0x4000,
+};
+
+struct memory {
+	uint8_t bytes[MEMORY] __attribute__((aligned(64)));
+	uint32_t calls, fail_at; /* the fail_at-th access fails; 0: none */
+};
+
+extern struct memory memory;
+extern const struct nm_uaccess ua;
+extern struct nm_core core;
+extern struct nm_client client;
+
+/* The header, and the body as what it is. */
+extern struct nmreq_header *const hdr;
+extern struct nmreq_register *const reg;
+extern struct nmreq_port_info_get *const info;
+extern struct nmreq_vale_list *const list;
+extern struct nmreq_port_hdr *const port_hdr;
+extern struct nmreq_pools_info *const pools;
+
+int request_begin(void **state);
+int request_end(void **state); /* the core must be empty again */
+
+/* An empty request in memory: header and zeroed body. A REGISTER: of all rings, 16 slots each. */
+void prepare(uint16_t type, const char *name);
+void prepare_register(const char *name);
+
+/* nm_control(). An error must come with one line of text. */
+int ask_as(struct nm_client *who);
+int ask(void);
+
+void check_err_says(const char *text); /* client.err */
+
+#endif

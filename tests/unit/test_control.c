@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/control.h: every request but REGISTER, every field of the header, options, and memory that
+ * can't be reached. REGISTER: test_register.c. */
+#include "request.h"
+
+#include <stdio.h>
+
+/* ---- the header ---------------------------------------------------------------------------- */
+
+static void header_checks(void **state)
+{
+	static const struct {
+		uint16_t version, type;
+		uint32_t reserved;
+		int error;
+		const char *says;
+	} cases[] = {
+		{14, NETMAP_REQ_REGISTER, 0, 0, ""},
+		{15, NETMAP_REQ_REGISTER, 0, 0, ""},
+		{13, NETMAP_REQ_REGISTER, 0, -EINVAL, "13"},
+		{16, NETMAP_REQ_REGISTER, 0, -EINVAL, "16"},
+		{0, NETMAP_REQ_REGISTER, 0, -EINVAL, "version 0"},
+		{65535, NETMAP_REQ_REGISTER, 0, -EINVAL, "65535"},
+		{14, NETMAP_REQ_REGISTER, 1, -EINVAL, "nr_reserved is 1"},
+		{14, NETMAP_REQ_REGISTER, UINT32_MAX, -EINVAL, "nr_reserved"},
+		{14, 0, 0, -EOPNOTSUPP, "request 0"},
+		{14, NETMAP_REQ_VALE_ATTACH, 0, -EOPNOTSUPP, "request 3"},
+		{14, NETMAP_REQ_VALE_DELIF, 0, -EOPNOTSUPP, "request 9"},
+		{14, NETMAP_REQ_SYNC_KLOOP_START, 0, -EOPNOTSUPP, "request 13"},
+		{14, NETMAP_REQ_CSB_ENABLE, 0, -EOPNOTSUPP, "request 15"},
+		{14, NETMAP_REQ_CSB_ENABLE + 1, 0, -EOPNOTSUPP, "request 16"},
+		{14, 65535, 0, -EOPNOTSUPP, "request 65535"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		prepare_register("vale0:1");
+		hdr->nr_version = cases[i].version;
+		hdr->nr_reqtype = cases[i].type;
+		hdr->nr_reserved = cases[i].reserved;
+		assert_int_equal(ask(), cases[i].error);
+		check_err_says(cases[i].says);
+		assert_int_equal(hdr->nr_version, NETMAP_API); /* the reply's */
+		assert_int_equal(!!client.port, cases[i].error == 0);
+		nm_client_unbind(&client);
+	}
+	prepare_register("vale0:1"); /* a name of 64 bytes has no end */
+	memset(hdr->nr_name, 'a', sizeof(hdr->nr_name));
+	assert_int_equal(ask(), -EINVAL);
+	check_err_says("63");
+	prepare_register("no/name");
+	assert_int_equal(ask(), -EINVAL);
+	prepare_register("");
+	assert_int_equal(ask(), -EINVAL);
+	prepare_register("eth0");
+	assert_int_equal(ask(), -ENXIO);
+	check_err_says("eth0");
+	prepare_register("vale0:1{3");
+	assert_int_equal(ask(), -EOPNOTSUPP);
+	assert_int_equal(nm_control(&client, &ua, 0), -EFAULT);
+	assert_int_equal(nm_control(&client, &ua, UINT64_MAX), -EFAULT);
+	assert_int_equal(nm_control(&client, &ua, BASE + MEMORY - 1), -EFAULT);
+}
+
+/* ---- memory that can't be reached, at each point ---------------------------------------------- */
+
+static void addresses_out_of_reach(void **state)
+{
+	static const uint64_t bad[] = {0, 1, BASE - 1, BASE + MEMORY - 4, BASE + MEMORY, UINT64_MAX,
+		UINT64_MAX - sizeof(struct nmreq_register)};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		for (uint16_t type = 1; type <= NETMAP_REQ_POOLS_INFO_GET; type++) {
+			prepare(type, "vale0:1");
+			hdr->nr_body = bad[i];
+			assert_true(ask() == -EFAULT || ask() == -EOPNOTSUPP);
+			core_check_empty(&core);
+			if (bad[i] == 0)
+				continue; /* no option is no error */
+			prepare_register("vale0:1");
+			hdr->nr_options = bad[i];
+			assert_int_equal(ask(), -EFAULT);
+			core_check_empty(&core);
+		}
+	}
+}
+
+/* The k-th access fails, for every k and every request: -EFAULT, and nothing is left behind. */
+static void every_access_fails_once(void **state)
+{
+	static const uint16_t types[] = {NETMAP_REQ_REGISTER, NETMAP_REQ_PORT_INFO_GET,
+		NETMAP_REQ_VALE_LIST, NETMAP_REQ_PORT_HDR_GET, NETMAP_REQ_PORT_HDR_SET,
+		NETMAP_REQ_POOLS_INFO_GET};
+	struct app other;
+
+	app_open(&core, &other, &(struct app_config){"vale0:other", 2048});
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		bool registers = types[i] == NETMAP_REQ_REGISTER;
+		uint32_t failures = 0;
+
+		for (uint32_t k = 1;; k++) {
+			int error;
+
+			prepare(types[i], registers ? "vale0:1" : "vale0:other");
+			reg->nr_mode = registers ? NR_REG_ALL_NIC : 0;
+			memory.fail_at = k;
+			error = ask();
+			if (memory.calls < k) {
+				assert_int_equal(error, 0);
+				break;
+			}
+			failures++;
+			assert_int_equal(error, -EFAULT);
+			assert_null(client.port);
+			assert_int_equal(core_count_ports(&core), 1);
+			assert_int_equal(core_count_regions(&core), 1);
+		}
+		assert_int_equal(failures, 4); /* header and body, in and out */
+		assert_int_equal(!!client.port, registers);
+		nm_client_unbind(&client);
+	}
+	app_close(&other);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static struct nmreq_option *option(uint32_t i)
+{
+	return (void *)(memory.bytes + OPTIONS + i * sizeof(struct nmreq_option));
+}
+
+static uint64_t option_addr(uint32_t i)
+{
+	return BASE + OPTIONS + i * sizeof(struct nmreq_option);
+}
+
+/* A chain of `count` options of these types, on a REGISTER. */
+static void prepare_options(const uint32_t *types, uint32_t count)
+{
+	prepare_register("vale0:1");
+	hdr->nr_options = count ? option_addr(0) : 0;
+	for (uint32_t i = 0; i < count; i++)
+		*option(i) = (struct nmreq_option){
+			.nro_next = i + 1 < count ? option_addr(i + 1) : 0,
+			.nro_reqtype = types[i],
+			.nro_status = 0x55,
+		};
+}
+
+static void option_chains(void **state)
+{
+	static const struct {
+		uint32_t count, types[4], status[4];
+		int error;
+	} cases[] = {
+		{0, {0}, {0}, 0},
+		{1, {NETMAP_REQ_OPT_CSB}, {EOPNOTSUPP}, -EOPNOTSUPP},
+		{1, {0}, {EOPNOTSUPP}, -EOPNOTSUPP},
+		{1, {NETMAP_REQ_OPT_MAX}, {EOPNOTSUPP}, -EOPNOTSUPP},
+		{1, {UINT32_MAX}, {EOPNOTSUPP}, -EOPNOTSUPP},
+		{2, {1, 2}, {EOPNOTSUPP, EOPNOTSUPP}, -EOPNOTSUPP},
+		{2, {3, 3}, {EOPNOTSUPP, EINVAL}, -EINVAL},
+		{3, {3, 4, 3}, {EOPNOTSUPP, EOPNOTSUPP, EINVAL}, -EINVAL},
+		{4, {3, 3, 5, 99}, {EOPNOTSUPP, EINVAL, EOPNOTSUPP, EOPNOTSUPP}, -EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		prepare_options(cases[i].types, cases[i].count);
+		assert_int_equal(ask(), cases[i].error);
+		for (uint32_t k = 0; k < cases[i].count; k++)
+			assert_int_equal(option(k)->nro_status, cases[i].status[k]);
+		assert_int_equal(!!client.port, cases[i].error == 0);
+		nm_client_unbind(&client);
+	}
+}
+
+static void option_chains_that_do_not_end(void **state)
+{
+	static const uint32_t types[] = {1, 2, 3};
+
+	for (uint32_t back = 0; back < 3; back++) {
+		prepare_options(types, 3);
+		option(2)->nro_next = option_addr(back);
+		assert_int_equal(ask(), -EINVAL);
+		check_err_says("4096");
+		assert_true(memory.calls < 1000);
+	}
+	/* Too many for a request, without a loop. */
+	prepare_options(types, 3);
+	for (uint32_t i = 0; i < 300; i++)
+		*option(i) = (struct nmreq_option){
+			.nro_next = option_addr(i + 1), .nro_reqtype = 1000 + i};
+	option(300)->nro_next = 0;
+	assert_int_equal(ask(), -EINVAL);
+	/* An option in the header's place, and one that is not aligned. */
+	prepare_options(types, 1);
+	hdr->nr_options = BASE;
+	assert_true(ask() < 0);
+	prepare_options(types, 1);
+	hdr->nr_options = BASE + OPTIONS + 1;
+	assert_true(ask() < 0);
+}
+
+static void option_sizes(void **state)
+{
+	static const struct {
+		uint64_t size;
+		int error;
+	} cases[] = {
+		{0, -EOPNOTSUPP},
+		{1000, -EOPNOTSUPP},
+		{4096 - sizeof(struct nmreq_header) - sizeof(struct nmreq_register) -
+				sizeof(struct nmreq_option),
+			-EOPNOTSUPP}, /* all of it */
+		{4097 - sizeof(struct nmreq_header) - sizeof(struct nmreq_register) -
+				sizeof(struct nmreq_option),
+			-EINVAL},
+		{4096, -EINVAL},
+		{1ULL << 32, -EINVAL},
+		{UINT64_MAX, -EINVAL},
+		{UINT64_MAX - 100, -EINVAL},
+		{1ULL << 63, -EINVAL},
+	};
+	static const uint32_t type = 2;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		prepare_options(&type, 1);
+		option(0)->nro_size = cases[i].size;
+		assert_int_equal(ask(), cases[i].error);
+	}
+	prepare_options(&type, 1);
+	memory.fail_at = 3; /* read */
+	assert_int_equal(ask(), -EFAULT);
+	prepare_options(&type, 1);
+	memory.fail_at = 4; /* written */
+	assert_int_equal(ask(), -EFAULT);
+}
+
+/* ---- the others -------------------------------------------------------------------------------- */
+
+static void port_info(void **state)
+{
+	struct app app;
+
+	app_open(&core, &app, &(struct app_config){"vale0:app", 2048, 32, 2});
+	prepare(NETMAP_REQ_PORT_INFO_GET, "vale0:app");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(info->nr_memsize, app.region->size);
+	assert_int_equal(info->nr_mem_id, app.region->id);
+	assert_int_equal(info->nr_tx_slots, 32);
+	assert_int_equal(info->nr_rx_slots, 32);
+	assert_int_equal(info->nr_tx_rings, 2);
+	assert_int_equal(info->nr_rx_rings, 2);
+	assert_null(client.port);
+	/* Also of a port that somebody has for himself. */
+	app_close(&app);
+	app_open(&core, &app, &(struct app_config){"vale0:app", 2048, .flags = NR_EXCLUSIVE});
+	prepare(NETMAP_REQ_PORT_INFO_GET, "vale0:app");
+	assert_int_equal(ask(), 0);
+	app_close(&app);
+
+	/* Nobody has it: it is made for the question, and nothing stays. */
+	prepare(NETMAP_REQ_PORT_INFO_GET, "vale0:none");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(info->nr_tx_slots, NM_SLOTS_DEFAULT);
+	assert_int_equal(info->nr_tx_rings, 1);
+	assert_null(client.port);
+	core_check_empty(&core);
+	prepare(NETMAP_REQ_PORT_INFO_GET, "eth0");
+	assert_int_equal(ask(), -ENXIO);
+	prepare(NETMAP_REQ_PORT_INFO_GET, "");
+	assert_int_equal(ask(), -ENXIO); /* none registered */
+	prepare_register("vale0:1");
+	assert_int_equal(ask(), 0);
+	prepare(NETMAP_REQ_PORT_INFO_GET, "");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(info->nr_tx_slots, 16);
+}
+
+static void pools_info(void **state)
+{
+	struct nm_region *region = make_region(&core, 100, 128, 16);
+
+	prepare(NETMAP_REQ_POOLS_INFO_GET, "");
+	pools->nr_mem_id = region->id;
+	assert_int_equal(ask(), 0);
+	assert_int_equal(pools->nr_mem_id, region->id);
+	assert_int_equal(pools->nr_memsize, region->size);
+	assert_int_equal(pools->nr_buf_pool_objtotal, 100);
+	assert_int_equal(pools->nr_buf_pool_objsize, 128);
+	prepare(NETMAP_REQ_POOLS_INFO_GET, "");
+	pools->nr_mem_id = 999;
+	assert_int_equal(ask(), -ENOENT);
+	check_err_says("999");
+	prepare(NETMAP_REQ_POOLS_INFO_GET, "vale0:none");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(core_count_regions(&core), 1);
+	client.own_region = region;
+	prepare_register("vale0:1");
+	assert_int_equal(ask(), 0);
+	prepare(NETMAP_REQ_POOLS_INFO_GET, "");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(pools->nr_mem_id, region->id);
+	nm_client_unbind(&client);
+	client.own_region = NULL;
+	nm_region_put(region);
+}
+
+static void vale_list_by_name(void **state)
+{
+	struct app app[3];
+
+	app_open(&core, &app[0], &(struct app_config){"vale0:a", 2048});
+	app_open(&core, &app[1], &(struct app_config){"vale0:b", 2048});
+	app_open(&core, &app[2], &(struct app_config){"valeX:b", 2048});
+	prepare(NETMAP_REQ_VALE_LIST, "vale0:b");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(list->nr_bridge_idx, 0);
+	assert_int_equal(list->nr_port_idx, 1);
+	prepare(NETMAP_REQ_VALE_LIST, "valeX:b");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(list->nr_bridge_idx, 1);
+	assert_int_equal(list->nr_port_idx, 0);
+	prepare(NETMAP_REQ_VALE_LIST, "vale0:c");
+	assert_int_equal(ask(), -ENOENT);
+	prepare(NETMAP_REQ_VALE_LIST, "eth0");
+	assert_int_equal(ask(), -ENOENT);
+	assert_int_equal(core_count_ports(&core), 3); /* asking makes no port */
+	for (int i = 0; i < 3; i++)
+		app_close(&app[i]);
+}
+
+/* Ports of several switches, some gone again: stepping finds each that is there exactly once. */
+static void vale_list_steps(void **state)
+{
+	enum { MOST = 40 };
+	static struct nm_client clients[MOST];
+	struct nm_region_params params = {.count = {MOST, 2 * MOST, 500}, .size = {256, 512, 64}};
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_slots = {4, 4}};
+	struct nm_region *region;
+	struct prng r = prng_new(1);
+	char err[NM_ERR_TEXT];
+	int error;
+
+	region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	assert_non_null(region);
+	for (uint32_t i = 0; i < MOST; i++) {
+		nm_client_init(&clients[i], &core);
+		clients[i].own_region = region;
+	}
+	for (int round = 0; round < 50; round++) {
+		uint32_t seen = 0, there = 0;
+		uint64_t last = 0;
+
+		for (uint32_t i = 0; i < MOST; i++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "vale%u:p%u", i % 7, i);
+			if (!clients[i].port && prng_chance(&r, 30))
+				assert_int_equal(nm_client_bind(&clients[i], name, &bind), 0);
+			else if (clients[i].port && prng_chance(&r, 30))
+				nm_client_unbind(&clients[i]);
+			there += clients[i].port != NULL;
+		}
+		prepare(NETMAP_REQ_VALE_LIST, "");
+		while (ask() == 0) {
+			uint64_t place = (uint64_t)list->nr_bridge_idx << 32 | list->nr_port_idx;
+			uint32_t i;
+
+			assert_true(seen == 0 || place > last);
+			last = place;
+			assert_int_equal(sscanf(hdr->nr_name, "vale%*u:p%u", &i), 1);
+			assert_true(i < MOST && clients[i].port);
+			seen++;
+			memset(hdr->nr_name, 0, sizeof(hdr->nr_name));
+			list->nr_port_idx++;
+		}
+		assert_int_equal(seen, there);
+	}
+	prepare(NETMAP_REQ_VALE_LIST, "");
+	list->nr_bridge_idx = 65535;
+	list->nr_port_idx = UINT32_MAX;
+	assert_int_equal(ask(), -ENOENT);
+	for (uint32_t i = 0; i < MOST; i++)
+		nm_client_unbind(&clients[i]);
+	nm_region_put(region);
+}
+
+static void header_length(void **state)
+{
+	static const struct {
+		uint32_t bytes;
+		int error;
+	} cases[] = {{12, 0}, {12, 0}, {10, 0}, {0, 0}, {1, -EINVAL}, {11, -EINVAL}, {13, -EINVAL},
+		{UINT32_MAX, -EINVAL}};
+	struct app app;
+
+	app_open(&core, &app, &(struct app_config){"vale0:app", 2048});
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint32_t before = app.client.port->hdr_len;
+
+		prepare(NETMAP_REQ_PORT_HDR_SET, "vale0:app");
+		port_hdr->nr_hdr_len = cases[i].bytes;
+		assert_int_equal(ask(), cases[i].error);
+		prepare(NETMAP_REQ_PORT_HDR_GET, "vale0:app");
+		port_hdr->nr_hdr_len = 77;
+		assert_int_equal(ask(), 0);
+		assert_int_equal(port_hdr->nr_hdr_len, cases[i].error ? before : cases[i].bytes);
+	}
+	prepare(NETMAP_REQ_PORT_HDR_GET, "vale0:none");
+	assert_int_equal(ask(), -ENXIO);
+	prepare(NETMAP_REQ_PORT_HDR_GET, "");
+	assert_int_equal(ask(), -ENXIO);
+	app_close(&app);
+	assert_int_equal(core_count_ports(&core), 0);
+}
+
+/* A port whose packets carry the header is only for those who say that they know. */
+static void header_must_be_accepted(void **state)
+{
+	struct app app;
+
+	app_open(&core, &app, &(struct app_config){"vale0:app", 2048, .hdr_len = 12});
+	prepare_register("vale0:app");
+	assert_int_equal(ask(), -EIO);
+	check_err_says("12");
+	prepare_register("vale0:app");
+	reg->nr_flags = NR_ACCEPT_VNET_HDR;
+	assert_int_equal(ask(), 0);
+	nm_client_unbind(&client);
+	app_close(&app);
+}
+
+/* ---- any request -------------------------------------------------------------------------------- */
+
+/* Requests with a few wrong fields, three clients, memory that fails. Whatever is answered, nobody is
+ * harmed, and all is gone in the end. */
+static void any_request(void **state)
+{
+	static const char *const names[] = {
+		"vale0:a", "vale0:b", "vale1:a", "", "eth0", "vale0:", "vale0:a{1", "vale"};
+	struct nm_region *region = make_region(&core, 300, 64, 64);
+	static const uint16_t types[] = {1, 2, 5, 6, 7, 12};
+	uint32_t results[2] = {0, 0};
+	struct prng r = prng_new(2);
+	struct app keep[2]; /* the switches need not be made anew for each request */
+	struct nm_client who[3];
+
+	app_open(&core, &keep[0], &(struct app_config){"vale0:keep", 64, 4});
+	app_open(&core, &keep[1], &(struct app_config){"vale1:keep", 64, 4});
+
+	for (int i = 0; i < 3; i++) {
+		nm_client_init(&who[i], &core);
+		who[i].own_region = i == 2 ? NULL : region;
+	}
+	for (int round = 0; round < 8000; round++) {
+		struct nm_client *c = &who[prng_below(&r, 3)];
+
+		prepare(prng_chance(&r, 90) ? types[prng_below(&r, 6)]
+					    : (uint16_t)prng_edge32(&r, 17),
+			names[prng_below(&r, prng_chance(&r, 80) ? 4 : 8)]);
+		reg->nr_mode = prng_chance(&r, 70) ? NR_REG_ALL_NIC : prng_below(&r, 10);
+		reg->nr_flags = prng_chance(&r, 70) ? 0 : prng_next(&r) & 0x3ff00;
+		reg->nr_tx_slots = prng_chance(&r, 70) ? 16 : prng_edge32(&r, 100);
+		reg->nr_rx_slots = prng_chance(&r, 70) ? 16 : prng_edge32(&r, 100);
+		reg->nr_tx_rings = (uint16_t)prng_below(&r, prng_chance(&r, 80) ? 3 : 70);
+		reg->nr_mem_id = prng_chance(&r, 80) ? 0 : (uint16_t)prng_below(&r, 5);
+		if (prng_chance(&r, 10))
+			memory.bytes[prng_below(&r, OPTIONS)] = (uint8_t)prng_next(&r);
+		if (prng_chance(&r, 5))
+			memory.fail_at = prng_range(&r, 1, 5);
+		if (prng_chance(&r, 5))
+			fail_allocation(prng_range(&r, 1, 20));
+		results[ask_as(c) == 0]++;
+		fail_allocation(0);
+		if (prng_chance(&r, 20))
+			nm_client_unbind(&who[prng_below(&r, 3)]);
+		if (round % 200 == 0)
+			region_check(region);
+	}
+	assert_true(results[0] > 500 && results[1] > 500);
+	for (int i = 0; i < 3; i++)
+		nm_client_unbind(&who[i]);
+	assert_int_equal(core_count_ports(&core), 2);
+	assert_int_equal(core_count_regions(&core), 3);
+	app_close(&keep[0]);
+	app_close(&keep[1]);
+	assert_int_equal(region->free_count[NM_POOL_BUF], 298);
+	region_check(region);
+	nm_region_put(region);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(header_checks, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(addresses_out_of_reach, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(
+			every_access_fails_once, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(option_chains, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(
+			option_chains_that_do_not_end, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(option_sizes, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(port_info, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(pools_info, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(vale_list_by_name, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(vale_list_steps, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(header_length, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(
+			header_must_be_accepted, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(any_request, request_begin, request_end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("control", tests, NULL, NULL);
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/port.h: the registry, and what a port kind is called for and when. */
+#include "util.h"
+#include "vale.h"
+
+#include <stdio.h>
+
+static struct nm_core core;
+
+static int begin(void **state)
+{
+	return nm_core_init(&core);
+}
+
+static int end(void **state)
+{
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+	return 0;
+}
+
+/* ---- a kind that writes down what happens to it ----------------------------------------------------- */
+
+static struct {
+	uint32_t starts, stops, destroys;
+	int start_error;
+	struct nm_region *foreign; /* its rings lie there */
+} kind;
+
+static void place_ring(struct nm_ring *ring, uint32_t object)
+{
+	ring->region = kind.foreign;
+	ring->shared = nm_region_object(kind.foreign, NM_POOL_RING, object);
+	ring->slots = ring->shared->slot;
+	ring->head = ring->cur = ring->tail = ring->hwcur = 3; /* as the host says */
+}
+
+static int start(struct nm_port *port, char *err, size_t err_size)
+{
+	kind.starts++;
+	if (kind.start_error)
+		os_snprintf(err, err_size, "%s does not start", port->name);
+	else if (kind.foreign) {
+		place_ring(&port->rings[NM_TX][0], 0);
+		place_ring(&port->rings[NM_RX][0], 1);
+		port->nifp_offset = 0;
+	}
+	return kind.start_error;
+}
+
+static void stop(struct nm_port *port)
+{
+	kind.stops++;
+}
+
+static void destroy(struct nm_port *port)
+{
+	kind.destroys++;
+}
+
+static int sync_nothing(struct nm_ring *ring)
+{
+	return 0;
+}
+
+static const struct nm_port_ops ops = {.kind = "test",
+	.start = start,
+	.stop = stop,
+	.destroy = destroy,
+	.txsync = sync_nothing,
+	.rxsync = sync_nothing};
+
+static const uint32_t one[NM_DIRS] = {1, 1}, sixteen[NM_DIRS] = {16, 16};
+static const struct nm_bind all = {.mode = NR_REG_ALL_NIC};
+
+static struct nm_port *add(const char *name, int *error)
+{
+	struct nm_port *port;
+
+	os_mutex_lock(&core.lock);
+	port = nm_port_add_locked(&core, name, &ops, one, sixteen, error);
+	os_mutex_unlock(&core.lock);
+	return port;
+}
+
+static void remove_port(struct nm_port *port)
+{
+	os_mutex_lock(&core.lock);
+	nm_port_remove_locked(port);
+	os_mutex_unlock(&core.lock);
+}
+
+static int begin_kind(void **state)
+{
+	memset(&kind, 0, sizeof(kind));
+	return begin(state);
+}
+
+/* ---- registry ------------------------------------------------------------------------------------------ */
+
+static void names_in_the_registry(void **state)
+{
+	struct nm_port *a, *b;
+	char long_name[100];
+	int error = 1;
+
+	a = add("a", &error);
+	assert_non_null(a);
+	assert_int_equal(error, 0);
+	assert_null(add("a", &error));
+	assert_int_equal(error, -EEXIST);
+	assert_null(add("", &error));
+	assert_int_equal(error, -EINVAL);
+	memset(long_name, 'x', sizeof(long_name));
+	assert_null(add(long_name, &error));
+	assert_int_equal(error, -EINVAL);
+	long_name[NETMAP_REQ_IFNAMSIZ - 1] = '\0';
+	b = add(long_name, &error);
+	assert_non_null(b);
+	assert_int_not_equal(a->owner, b->owner);
+	assert_int_not_equal(a->owner, NM_OWNER_NONE);
+	os_mutex_lock(&core.lock);
+	assert_ptr_equal(nm_port_find_locked(&core, "a"), a);
+	assert_ptr_equal(nm_port_find_locked(&core, long_name), b);
+	assert_null(nm_port_find_locked(&core, "c"));
+	assert_int_equal(nm_port_rename_locked(b, "a"), -EEXIST);
+	assert_int_equal(nm_port_rename_locked(b, "b"), 0);
+	assert_int_equal(nm_port_rename_locked(b, "b"), 0); /* its own */
+	assert_int_equal(nm_port_rename_locked(b, ""), -EINVAL);
+	assert_ptr_equal(nm_port_find_locked(&core, "b"), b);
+	assert_null(nm_port_find_locked(&core, long_name));
+	assert_int_equal(nm_port_set_hdr_len_locked(b, 0), 0);
+	assert_int_equal(nm_port_set_hdr_len_locked(b, 12), -EOPNOTSUPP);
+	assert_int_equal(nm_port_set_hdr_len_locked(b, 11), -EINVAL);
+	os_mutex_unlock(&core.lock);
+	remove_port(a);
+	assert_int_equal(kind.destroys, 1);
+	nm_core_destroy(&core); /* takes the other one with it */
+	assert_int_equal(kind.destroys, 2);
+	core_check_empty(&core);
+	nm_core_init(&core);
+}
+
+static void shapes(void **state)
+{
+	static const struct {
+		uint32_t rings[NM_DIRS], slots[NM_DIRS];
+		bool good;
+	} cases[] = {
+		{{1, 1}, {2, 2}, true},
+		{{64, 64}, {16384, 16384}, true},
+		{{0, 1}, {16, 16}, false},
+		{{1, 0}, {16, 16}, false},
+		{{65, 1}, {16, 16}, false},
+		{{1, 65}, {16, 16}, false},
+		{{1, 1}, {1, 16}, false},
+		{{1, 1}, {16, 1}, false},
+		{{1, 1}, {16385, 16}, false},
+		{{1, 1}, {16, UINT32_MAX}, false},
+		{{UINT32_MAX, 1}, {16, 16}, false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct nm_port *port;
+		int error;
+
+		os_mutex_lock(&core.lock);
+		port = nm_port_add_locked(&core, "p", &ops, cases[i].rings, cases[i].slots, &error);
+		assert_int_equal(!!port, cases[i].good);
+		assert_int_equal(error, cases[i].good ? 0 : -EINVAL);
+		if (port)
+			nm_port_remove_locked(port);
+		os_mutex_unlock(&core.lock);
+	}
+}
+
+static void add_without_memory(void **state)
+{
+	struct nm_port *port = NULL;
+	uint32_t failures = 0;
+	int error;
+
+	for (uint32_t nth = 1; !port; nth++) {
+		fail_allocation(nth);
+		port = add("p", &error);
+		assert_int_equal(error, port ? 0 : -ENOMEM);
+		assert_int_equal(core_count_ports(&core), port ? 1 : 0);
+		failures += !port;
+	}
+	fail_allocation(0);
+	assert_int_equal(failures, 3);
+	remove_port(port);
+}
+
+/* The home's own ports: asked for when a name is unknown, and only then. */
+static uint32_t lookups;
+
+static struct nm_port *lookup(struct nm_core *c, const char *name)
+{
+	int error;
+
+	lookups++;
+	return strcmp(name, "nic") == 0 ? nm_port_add_locked(c, name, &ops, one, sixteen, &error)
+					: NULL;
+}
+
+static void the_home_is_asked(void **state)
+{
+	struct nm_client client;
+
+	core.lookup = lookup;
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "other", &all), -ENXIO);
+	assert_int_equal(lookups, 1);
+	assert_int_equal(nm_client_bind(&client, "nic", &all), 0);
+	assert_int_equal(lookups, 2);
+	nm_client_unbind(&client);
+	assert_int_equal(core_count_ports(&core), 1); /* it stays: not made on demand */
+	assert_int_equal(nm_client_bind(&client, "nic", &all), 0);
+	assert_int_equal(lookups, 2);
+	nm_client_unbind(&client);
+	remove_port(core.ports);
+}
+
+/* ---- start and stop ------------------------------------------------------------------------------------ */
+
+static void first_and_last_client(void **state)
+{
+	struct nm_client clients[3];
+	struct nm_port *port;
+	int error;
+
+	port = add("p", &error);
+	for (int round = 1; round <= 3; round++) {
+		for (int i = 0; i < 3; i++) {
+			nm_client_init(&clients[i], &core);
+			assert_int_equal(nm_client_bind(&clients[i], "p", &all), 0);
+			assert_int_equal(kind.starts, round);
+		}
+		assert_int_equal(port->clients, 3);
+		assert_ptr_equal(clients[0].port->region, clients[2].port->region);
+		assert_true(clients[0].nifp_offset != clients[2].nifp_offset);
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(kind.stops, round - 1);
+			nm_client_unbind(&clients[i]);
+		}
+		assert_int_equal(kind.stops, round);
+		assert_null(port->region);
+		assert_null(core.regions);
+	}
+	assert_int_equal(kind.destroys, 0);
+	remove_port(port);
+	assert_int_equal(kind.destroys, 1);
+}
+
+static void a_start_that_fails(void **state)
+{
+	struct nm_client client;
+	struct nm_port *port;
+	int error;
+
+	port = add("p", &error);
+	kind.start_error = -EIO;
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "p", &all), -EIO);
+	assert_string_equal(client.err, "p does not start");
+	assert_null(client.port);
+	assert_int_equal(kind.stops, 0);
+	assert_null(core.regions);
+	assert_int_equal(port->clients, 0);
+	kind.start_error = 0;
+	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
+	nm_client_unbind(&client);
+	remove_port(port);
+}
+
+/* A started port whose first client can't have a netmap_if is stopped again. */
+static void no_netmap_if_after_start(void **state)
+{
+	struct nm_region *region = make_region(&core, 100, 64, 16);
+	struct nm_client client;
+	struct nm_port *port;
+	uint32_t index;
+	int error;
+
+	port = add("p", &error);
+	while (nm_region_alloc(region, NM_POOL_IF, UINT32_MAX, &index) == 0)
+		;
+	nm_client_init(&client, &core);
+	client.own_region = region;
+	assert_int_equal(nm_client_bind(&client, "p", &all), -ENOMEM);
+	assert_int_equal(kind.starts, 1);
+	assert_int_equal(kind.stops, 1);
+	assert_null(port->region);
+	nm_region_free_owner(region, UINT32_MAX);
+	region_check(region);
+	assert_int_equal(region->free_count[NM_POOL_BUF], 98);
+	remove_port(port);
+	nm_region_put(region);
+}
+
+/* ---- a port in memory that another machine manages -------------------------------------------------------- */
+
+static void a_foreign_region(void **state)
+{
+	static char memory[65536] __attribute__((aligned(128)));
+	const struct nm_pool_geometry pool[NM_POOLS] = {
+		{0, 4, 256}, {4096, 4, 512}, {8192, 20, 64}};
+	struct netmap_ring *rings = (void *)(memory + 4096);
+	struct nm_client a, b;
+	struct nm_port *port;
+	char err[NM_ERR_TEXT];
+	int error;
+
+	kind.foreign =
+		nm_region_adopt(&core, memory, sizeof(memory), pool, &error, err, sizeof(err));
+	assert_non_null(kind.foreign);
+	port = add("ptnet0", &error);
+	port->region = kind.foreign; /* the reference goes to the port */
+	memset(memory, 0x77, sizeof(memory));
+	nm_client_init(&a, &core);
+	nm_client_init(&b, &core);
+	{
+		struct nm_bind wrong = all;
+
+		wrong.mem_id = kind.foreign->id + 1;
+		assert_int_equal(nm_client_bind(&a, "ptnet0", &wrong), -EINVAL);
+	}
+	assert_int_equal(nm_client_bind(&a, "ptnet0", &all), 0);
+	assert_int_equal(nm_client_bind(&b, "ptnet0", &all), 0);
+	assert_int_equal(kind.starts, 1);
+	assert_int_equal(a.nifp_index, UINT32_MAX); /* the one of the region */
+	assert_int_equal(a.nifp_offset, 0);
+	assert_ptr_equal(nm_client_ring(&a, NM_TX, 0)->shared, rings);
+	/* Where the host is is not for a client to restart, nor are the buffers. */
+	assert_int_equal(nm_client_ring(&a, NM_TX, 0)->head, 3);
+	nm_client_reset_rings(&a);
+	assert_int_equal(nm_client_ring(&a, NM_TX, 0)->head, 3);
+	nm_client_unbind(&a);
+	nm_client_unbind(&b);
+	assert_int_equal(kind.stops, 1);
+	for (size_t i = 0; i < sizeof(memory); i++)
+		assert_int_equal(memory[i], 0x77); /* nothing was written */
+	assert_ptr_equal(core.regions, kind.foreign);
+	remove_port(port);
+	assert_null(core.regions);
+}
+
+/* A region of others is not one to be asked for by its number. */
+static void foreign_memory_is_not_shared(void **state)
+{
+	static char memory[65536] __attribute__((aligned(128)));
+	const struct nm_pool_geometry pool[NM_POOLS] = {
+		{0, 4, 256}, {4096, 4, 512}, {8192, 20, 64}};
+	struct nm_bind bind = all;
+	struct nm_region *region;
+	struct nm_client client;
+	char err[NM_ERR_TEXT];
+	int error;
+
+	region = nm_region_adopt(&core, memory, sizeof(memory), pool, &error, err, sizeof(err));
+	assert_non_null(region);
+	bind.mem_id = region->id;
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "vale0:1", &bind), -EINVAL);
+	assert_null(core.ports);
+	nm_region_put(region);
+}
+
+/* ---- removed while in use ------------------------------------------------------------------------------------ */
+
+static void removed_with_clients(void **state)
+{
+	struct nm_client a, b;
+	struct nm_port *port, *again;
+	int error;
+
+	port = add("p", &error);
+	nm_client_init(&a, &core);
+	nm_client_init(&b, &core);
+	assert_int_equal(nm_client_bind(&a, "p", &all), 0);
+	assert_int_equal(nm_client_bind(&b, "p", &all), 0);
+	remove_port(port);
+	assert_int_equal(kind.stops + kind.destroys, 0);
+	assert_int_equal(nm_ring_sync(nm_client_ring(&a, NM_TX, 0), 0, 0), -ENXIO);
+	again = add("p", &error); /* the name is free, the old port is nobody's to find */
+	assert_non_null(again);
+	nm_client_unbind(&a);
+	assert_int_equal(kind.destroys, 0);
+	nm_client_unbind(&b);
+	assert_int_equal(kind.stops, 1);
+	assert_int_equal(kind.destroys, 1);
+	assert_ptr_equal(core.ports, again);
+	remove_port(again);
+}
+
+/* ---- status --------------------------------------------------------------------------------------------------- */
+
+struct seen {
+	char text[256];
+};
+
+static void see(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+{
+	struct seen *seen = arg;
+	size_t len = strlen(seen->text);
+
+	snprintf(seen->text + len, sizeof(seen->text) - len, "%s#%u:%u,%u ", name, index, ports,
+		macs);
+}
+
+static void status_of_switches(void **state)
+{
+	struct seen seen = {""};
+	struct app a, b, c;
+	uint8_t frame[60];
+	struct prng r = prng_new(1);
+
+	app_open(&core, &a, &(struct app_config){"vale0:a", 2048});
+	app_open(&core, &b, &(struct app_config){"vale1:b", 2048});
+	app_open(&core, &c, &(struct app_config){"vale1:c", 2048});
+	for (uint32_t src = 1; src <= 5; src++) {
+		make_frame(frame, 60, 0, NM_TEST_BROADCAST, src, &r);
+		assert_true(app_put(&b, 0, frame, 60, 0));
+	}
+	app_txsync(&b, 0);
+	os_mutex_lock(&core.lock);
+	nm_vale_each_locked(&core, see, &seen);
+	os_mutex_unlock(&core.lock);
+	assert_string_equal(seen.text, "vale1#1:2,5 vale0#0:1,0 ");
+	app_close(&a);
+	app_close(&b);
+	app_close(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(names_in_the_registry, begin_kind, end),
+		cmocka_unit_test_setup_teardown(shapes, begin_kind, end),
+		cmocka_unit_test_setup_teardown(add_without_memory, begin_kind, end),
+		cmocka_unit_test_setup_teardown(the_home_is_asked, begin_kind, end),
+		cmocka_unit_test_setup_teardown(first_and_last_client, begin_kind, end),
+		cmocka_unit_test_setup_teardown(a_start_that_fails, begin_kind, end),
+		cmocka_unit_test_setup_teardown(no_netmap_if_after_start, begin_kind, end),
+		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, end),
+		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, end),
+		cmocka_unit_test_setup_teardown(removed_with_clients, begin_kind, end),
+		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("port", tests, NULL, NULL);
+}

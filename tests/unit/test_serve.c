@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* core/csb.h and core/serve.h: both sides of a CSB, one step at a time. Both at once:
+ * test_serve_threads.c. */
+#include "serve.h"
+#include "util.h"
+
+enum { SLOTS = 16 };
+
+/* One ring served: the kernel side, and the application side of the same two entries. */
+struct served {
+	struct nm_csb_atok atok;
+	struct nm_csb_ktoa ktoa;
+	struct nm_serve kern;
+	struct nm_csb_appl appl;
+};
+
+static struct nm_core core;
+static struct prng r;
+static struct app a, b;
+static struct served tx, rx; /* tx ring of a, rx ring of b */
+static uint8_t frame[60];
+
+static void serve(struct served *s, struct nm_ring *ring)
+{
+	memset(s, 0x5a, sizeof(*s)); /* nothing is relied on */
+	s->kern = (struct nm_serve){0};
+	nm_serve_start(&s->kern, ring, &s->atok, &s->ktoa);
+	assert_int_equal(nm_csb_appl_init(&s->appl, &s->atok, &s->ktoa, SLOTS), 0);
+	nm_csb_appl_awake(&s->appl);
+}
+
+static int begin(void **state)
+{
+	nm_core_init(&core);
+	r = prng_new(1);
+	app_open(&core, &a, &(struct app_config){"vale0:a", 64, SLOTS});
+	app_open(&core, &b, &(struct app_config){"vale0:b", 64, SLOTS});
+	serve(&tx, app_private(&a, NM_TX, 0));
+	serve(&rx, app_private(&b, NM_RX, 0));
+	return 0;
+}
+
+static int end(void **state)
+{
+	app_close(&a);
+	app_close(&b);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+	return 0;
+}
+
+/* a's application fills `count` slots and publishes them. True: a kick is wanted. */
+static bool put(uint32_t count)
+{
+	struct netmap_ring *ring = app_ring(&a, NM_TX, 0);
+	uint32_t head = tx.appl.head;
+
+	for (; count > 0; count--) {
+		make_frame(frame, sizeof(frame), 0, NM_TEST_BROADCAST, 1, &r);
+		memcpy(app_buf(ring, ring->slot[head].buf_idx), frame, sizeof(frame));
+		ring->slot[head].len = sizeof(frame);
+		ring->slot[head].flags = 0;
+		head = nm_ring_advance(head, 1, SLOTS);
+	}
+	return nm_csb_appl_publish(&tx.appl, head, head);
+}
+
+/* b's application gives `count` slots back. True: a kick is wanted. */
+static bool give_back(uint32_t count)
+{
+	uint32_t head = nm_ring_advance(rx.appl.head, count, SLOTS);
+
+	return nm_csb_appl_publish(&rx.appl, head, head);
+}
+
+static uint32_t received(void)
+{
+	assert_true(nm_csb_appl_load(&rx.appl));
+	return nm_ring_distance(rx.appl.head, rx.appl.hwtail, SLOTS);
+}
+
+/* ---- start ------------------------------------------------------------------------------------ */
+
+static void start_tells_where_the_ring_is(void **state)
+{
+	const struct nm_ring *ring = app_private(&a, NM_TX, 0);
+
+	put(5);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	for (int round = 0; round < 3; round++) { /* stop and start continue from there */
+		serve(&tx, app_private(&a, NM_TX, 0));
+		assert_int_equal(tx.atok.head, 5);
+		assert_int_equal(tx.atok.cur, 5);
+		assert_int_equal(tx.ktoa.hwcur, 5);
+		assert_int_equal(tx.ktoa.hwtail, 4);
+		assert_int_equal(tx.ktoa.kern_need_kick, 0);
+		assert_int_equal(ring->stats.packets, 5);
+	}
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(ring->stats.packets, 6);
+}
+
+static void application_checks_what_it_loads(void **state)
+{
+	static const struct {
+		uint32_t head, cur, hwcur, hwtail;
+		int error;
+	} cases[] = {
+		{0, 0, 0, 0, 0},
+		{15, 15, 15, 15, 0},
+		{16, 0, 0, 0, -EINVAL},
+		{0, 16, 0, 0, -EINVAL},
+		{0, 0, 16, 0, -EINVAL},
+		{0, 0, 0, 16, -EINVAL},
+		{0, 0, 0, UINT32_MAX, -EINVAL},
+		{0x80000000, 0, 0, 0, -EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct nm_csb_atok atok = {.head = cases[i].head, .cur = cases[i].cur};
+		struct nm_csb_ktoa ktoa = {.hwcur = cases[i].hwcur, .hwtail = cases[i].hwtail};
+		struct nm_csb_appl appl;
+
+		assert_int_equal(nm_csb_appl_init(&appl, &atok, &ktoa, SLOTS), cases[i].error);
+	}
+	for (int field = 0; field < 2; field++) { /* later, too; nothing of it is taken over */
+		struct nm_csb_appl before = tx.appl;
+
+		(field ? &tx.ktoa.hwcur : &tx.ktoa.hwtail)[0] = SLOTS;
+		assert_false(nm_csb_appl_load(&tx.appl));
+		assert_memory_equal(&before, &tx.appl, sizeof(before));
+		serve(&tx, app_private(&a, NM_TX, 0));
+	}
+}
+
+/* ---- steps ------------------------------------------------------------------------------------ */
+
+static void steps_move_packets(void **state)
+{
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	for (int round = 0; round < 100; round++) {
+		uint32_t count = prng_range(&r, 1, SLOTS - 1);
+
+		put(count);
+		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
+		assert_true(nm_csb_appl_load(&tx.appl));
+		assert_int_equal(tx.appl.hwcur, tx.appl.head);
+		assert_int_equal(nm_ring_distance(tx.appl.head, tx.appl.hwtail, SLOTS), SLOTS - 1);
+		assert_int_equal(received(), 0);
+		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+		assert_int_equal(received(), count);
+		give_back(count);
+		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+		assert_int_equal(rx.ktoa.hwcur, rx.appl.head);
+	}
+	assert_int_equal(tx.kern.interrupts + rx.kern.interrupts, 0); /* none was asked for */
+	assert_int_equal(tx.kern.work_steps, 100);
+	assert_int_equal(rx.kern.work_steps, 200);
+	assert_int_equal(tx.kern.steps, 201);
+}
+
+/* An interrupt for a new hwtail, when one is wanted; not for slots that came back. */
+static void interrupts(void **state)
+{
+	tx.atok.appl_need_kick = 1;
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	put(1);
+	nm_serve_step(&tx.kern);
+	rx.atok.appl_need_kick = 1;
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_int_equal(received(), 2);
+	give_back(2);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_int_equal(rx.kern.interrupts, 1);
+	assert_int_equal(tx.kern.interrupts, 2);
+}
+
+/* The first half of a packet is taken note of, and no more. */
+static void an_unfinished_packet(void **state)
+{
+	struct netmap_ring *ring = app_ring(&a, NM_TX, 0);
+
+	put(1);
+	ring->slot[0].flags = NS_MOREFRAG;
+	nm_serve_step(&tx.kern);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
+	assert_false(nm_serve_prepare_sleep(&tx.kern)); /* no reason to stay awake */
+	assert_int_equal(tx.ktoa.kern_need_kick, 1);
+	nm_serve_awake(&tx.kern);
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(tx.ktoa.hwcur, 2);
+}
+
+/* ---- illegal positions ------------------------------------------------------------------------- */
+
+static void illegal_positions_stop_the_ring(void **state)
+{
+	static const struct {
+		uint32_t head, cur;
+	} cases[] = {{4, 5}, {5, 4}, {0, 0}, {5, 3}, {SLOTS, 5}, {5, SLOTS},
+		{UINT32_MAX, UINT32_MAX}, {0x80000005, 5}, {7, 6}, {4, 4}};
+	struct nm_ring *ring = app_private(&a, NM_TX, 0);
+	uint64_t bad = 0;
+
+	put(5);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	/* Legal from here: head in 5..15,0..4 with 4 the tail, cur behind it. */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct nm_csb_ktoa before = tx.ktoa;
+		bool legal = cases[i].head < SLOTS && cases[i].cur < SLOTS &&
+			     nm_ring_move_legal(5, 4, cases[i].head, cases[i].cur, SLOTS);
+
+		if (legal)
+			continue;
+		tx.atok.head = cases[i].head;
+		tx.atok.cur = cases[i].cur;
+		for (int again = 0; again < 3; again++)
+			assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+		assert_int_equal(ring->stats.bad_syncs, ++bad);
+		tx.atok.head = tx.atok.cur = 6; /* repaired, but too late */
+		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+		assert_false(nm_serve_prepare_sleep(&tx.kern));
+		nm_serve_awake(&tx.kern);
+		assert_memory_equal(&before, &tx.ktoa, sizeof(before)); /* it is told nothing */
+		nm_serve_resume(&tx.kern, &tx.atok, &tx.ktoa); /* memory is back: still stopped */
+		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+		/* The other ring is served as before. */
+		nm_serve_step(&rx.kern);
+		assert_int_equal(received(), 5);
+		serve(&tx, ring);
+		assert_int_equal(tx.atok.head, 5);
+		assert_int_equal(tx.atok.cur, 5);
+		assert_int_equal(ring->stats.packets, 5);
+	}
+	assert_true(bad >= 6);
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+}
+
+/* Any values in the entry, step after step: it stops at the first illegal one, and only then. */
+static void any_positions(void **state)
+{
+	struct nm_ring *ring = app_private(&a, NM_TX, 0);
+	uint32_t stops = 0, moves = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		uint32_t head = ring->head, tail = ring->tail, cur = ring->cur;
+		uint32_t to_head = prng_edge32(&r, SLOTS), to_cur = prng_edge32(&r, SLOTS);
+		bool legal = nm_ring_move_legal(head, tail, to_head, to_cur, SLOTS);
+		int result;
+
+		tx.atok.head = to_head;
+		tx.atok.cur = to_cur;
+		result = nm_serve_step(&tx.kern);
+		assert_int_equal(!!(result & NM_SERVE_STOPPED), !legal);
+		assert_int_equal(ring->head, legal ? to_head : head);
+		assert_int_equal(ring->cur, legal ? to_cur : cur);
+		if (legal) {
+			moves++;
+			continue;
+		}
+		stops++;
+		serve(&tx, ring);
+	}
+	assert_true(stops > 1000 && moves > 1000);
+	assert_int_equal(ring->stats.bad_syncs, stops);
+}
+
+static void a_dead_port_stops(void **state)
+{
+	os_mutex_lock(&core.lock);
+	nm_port_remove_locked(a.client.port);
+	os_mutex_unlock(&core.lock);
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+}
+
+/* ---- sleep -------------------------------------------------------------------------------------- */
+
+static void the_kernel_side_sleeps(void **state)
+{
+	/* tx: a kick for every move of head. */
+	assert_false(put(0));
+	assert_false(nm_serve_prepare_sleep(&tx.kern));
+	assert_int_equal(tx.ktoa.kern_need_kick, 1);
+	assert_false(put(0)); /* head has not moved */
+	assert_true(put(1));
+	assert_true(nm_serve_prepare_sleep(&tx.kern)); /* it has: no time to sleep */
+	nm_serve_awake(&tx.kern);
+	assert_int_equal(tx.ktoa.kern_need_kick, 0);
+	assert_false(put(1));
+	nm_serve_step(&tx.kern);
+
+	/* rx: two packets wait to be told. */
+	assert_true(nm_serve_prepare_sleep(&rx.kern));
+	nm_serve_awake(&rx.kern);
+	nm_serve_step(&rx.kern);
+	/* Told, and much room: what the application gives back can wait for the next packet. */
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(rx.ktoa.kern_need_kick, 0);
+	assert_int_equal(received(), 2);
+	assert_false(give_back(1));
+	/* Room runs short: every slot counts. */
+	put(12);
+	nm_serve_step(&tx.kern);
+	nm_serve_step(&rx.kern);
+	assert_int_equal(received(), 13);
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(rx.ktoa.kern_need_kick, 1);
+	assert_true(give_back(1));
+	assert_true(nm_serve_prepare_sleep(&rx.kern));
+	nm_serve_awake(&rx.kern);
+	assert_int_equal(rx.ktoa.kern_need_kick, 0);
+	nm_serve_step(&rx.kern);
+	assert_int_equal(rx.ktoa.hwcur, 2);
+}
+
+static void the_application_sleeps(void **state)
+{
+	assert_false(nm_csb_appl_sleep(&rx.appl));
+	assert_int_equal(rx.atok.appl_need_kick, 1);
+	put(1);
+	nm_serve_step(&tx.kern);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_true(nm_csb_appl_sleep(&rx.appl)); /* it has come meanwhile */
+	assert_int_equal(rx.atok.appl_need_kick, 0);
+	assert_false(nm_csb_appl_sleep(&rx.appl));
+	nm_csb_appl_awake(&rx.appl);
+	assert_int_equal(rx.atok.appl_need_kick, 0);
+	rx.ktoa.hwtail = UINT32_MAX; /* nonsense is no news */
+	assert_false(nm_csb_appl_sleep(&rx.appl));
+}
+
+/* ---- memory that goes away and comes back --------------------------------------------------------- */
+
+static void resume_keeps_the_position(void **state)
+{
+	for (int round = 0; round < 100; round++) {
+		struct nm_csb_atok *atok = os_zalloc(sizeof(*atok));
+		struct nm_csb_ktoa *ktoa = os_zalloc(sizeof(*ktoa));
+		uint32_t before = prng_below(&r, 6), after = prng_below(&r, 6);
+
+		put(before);
+		*atok = tx.atok; /* the guest's memory, at another address of ours */
+		*ktoa = tx.ktoa;
+		nm_serve_resume(&tx.kern, atok, ktoa);
+		memset(&tx.atok, 0xff, sizeof(tx.atok)); /* nobody looks here any more */
+		memset(&tx.ktoa, 0xff, sizeof(tx.ktoa));
+		tx.appl.atok = atok;
+		tx.appl.ktoa = ktoa;
+		assert_int_equal(ktoa->kern_need_kick, 0);
+		put(after);
+		assert_int_equal(
+			nm_serve_step(&tx.kern), before + after ? NM_SERVE_WORK : NM_SERVE_IDLE);
+		assert_true(nm_csb_appl_load(&tx.appl));
+		assert_int_equal(tx.appl.hwcur, tx.appl.head);
+		nm_serve_step(&rx.kern);
+		assert_int_equal(received(), before + after);
+		give_back(before + after);
+		nm_serve_step(&rx.kern);
+		tx.atok = *atok;
+		tx.ktoa = *ktoa;
+		tx.appl.atok = &tx.atok;
+		tx.appl.ktoa = &tx.ktoa;
+		nm_serve_resume(&tx.kern, &tx.atok, &tx.ktoa);
+		os_free(atok);
+		os_free(ktoa);
+	}
+	assert_int_equal(app_private(&b, NM_RX, 0)->stats.drops[NM_DROP_RX_FULL], 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(start_tells_where_the_ring_is, begin, end),
+		cmocka_unit_test_setup_teardown(application_checks_what_it_loads, begin, end),
+		cmocka_unit_test_setup_teardown(steps_move_packets, begin, end),
+		cmocka_unit_test_setup_teardown(interrupts, begin, end),
+		cmocka_unit_test_setup_teardown(an_unfinished_packet, begin, end),
+		cmocka_unit_test_setup_teardown(illegal_positions_stop_the_ring, begin, end),
+		cmocka_unit_test_setup_teardown(any_positions, begin, end),
+		cmocka_unit_test_setup_teardown(a_dead_port_stops, begin, end),
+		cmocka_unit_test_setup_teardown(the_kernel_side_sleeps, begin, end),
+		cmocka_unit_test_setup_teardown(the_application_sleeps, begin, end),
+		cmocka_unit_test_setup_teardown(resume_keeps_the_position, begin, end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("serve", tests, NULL, NULL);
+}
