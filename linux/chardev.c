@@ -123,7 +123,7 @@ static int poll_ring(struct nm_ring *ring, bool wait)
 			break;
 		ready = nm_ring_avail(ring) > 0;
 	} while (!ready && wait && ring->wakeup.about_to_sleep &&
-		ring->wakeup.about_to_sleep(ring) && --tries > 0);
+		 ring->wakeup.about_to_sleep(ring) && --tries > 0);
 	mutex_unlock(&ring->wakeup.sync);
 	if (error)
 		return error;

@@ -14,17 +14,18 @@ static int __init nmk_init(void)
 
 	if (error)
 		return error;
-	error = nmk_chardev_register();
-	if (error)
-		goto fail_core;
 	error = ptnet_register();
 	if (error)
-		goto fail_chardev;
+		goto fail_core;
+	/* Last: from here on somebody may have it open, and the module can't fail to load. */
+	error = nmk_chardev_register();
+	if (error)
+		goto fail_ptnet;
 	pr_info("loaded, API version %d\n", NETMAP_API);
 	return 0;
 
-fail_chardev:
-	nmk_chardev_unregister();
+fail_ptnet:
+	ptnet_unregister();
 fail_core:
 	nm_core_destroy(&nm_world);
 	return error;
@@ -33,8 +34,8 @@ fail_core:
 /* An open /dev/netmap, and a mapping of it, holds a reference to the module: no client is left. */
 static void __exit nmk_exit(void)
 {
-	ptnet_unregister();
 	nmk_chardev_unregister();
+	ptnet_unregister();
 	nm_core_destroy(&nm_world);
 	pr_info("unloaded\n");
 }

@@ -62,7 +62,7 @@ void nmk_bar_gone(struct nmk_bar *bar)
 	mutex_lock(&views_lock);
 	list_del(&bar->link);
 	/* All of the inode's mappings, of other regions as well: those fault in again. */
-	list_for_each_entry(view, &views, link)
+	list_for_each_entry (view, &views, link)
 		if (view->bar == bar)
 			unmap_mapping_range(view->file->f_mapping, 0, 0, 1);
 	mutex_unlock(&views_lock);
@@ -73,7 +73,7 @@ static struct nmk_bar *bar_find(const struct nm_region *region)
 {
 	struct nmk_bar *bar;
 
-	list_for_each_entry(bar, &bars, link)
+	list_for_each_entry (bar, &bars, link)
 		if (bar->region == region)
 			return bar;
 	return NULL;
@@ -174,8 +174,7 @@ int nmk_view_mmap(struct nmk_view *view, struct vm_area_struct *vma)
 	if (!region || (region->foreign && !view->bar))
 		return -ENXIO;
 	pages = PAGE_ALIGN(region->size) >> PAGE_SHIFT;
-	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff > pages ||
-		wanted > pages - vma->vm_pgoff)
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff > pages || wanted > pages - vma->vm_pgoff)
 		return -EINVAL;
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | (view->bar ? VM_PFNMAP | VM_IO : 0));
 	vma->vm_private_data = view;

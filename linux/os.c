@@ -69,7 +69,7 @@ void os_random(void *buf, size_t bytes)
 	get_random_bytes(buf, bytes);
 }
 
-int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap)
+int __printf(3, 0) os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap)
 {
 	return vsnprintf(buf, bytes, fmt, ap);
 }

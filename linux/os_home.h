@@ -153,8 +153,7 @@ static inline void os_wakeup_destroy(struct os_wakeup *w)
 static inline void os_wakeup_signal(struct os_wakeup *w)
 {
 	if (wq_has_sleeper(&w->wq))
-		wake_up_interruptible_poll(
-			&w->wq, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM);
+		wake_up_interruptible_poll(&w->wq, EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM);
 }
 
 static inline uint64_t os_time_s(void)

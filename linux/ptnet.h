@@ -9,7 +9,8 @@
  *
  *      ptnet_mem.c      memory function: the region, adopted by the core
  *      ptnet_pci.c      network function: probe, remove, shutdown
- *      ptnet_device.c   its registers, CSB, interrupts and rings
+ *      ptnet_device.c   its registers, CSB and interrupts
+ *      ptnet_rings.c    its rings in the region
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
  *      ptnet_port.c     the port: the rings in the hands of an application
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
@@ -79,7 +80,7 @@ enum ptnet_drop {
 	PTNET_DROP_FRAGMENTS,  /* rx: too many fragments */
 	PTNET_DROP_BAD_HEADER, /* rx: a virtio-net header that makes no sense */
 	PTNET_DROP_NO_MEMORY,
-	PTNET_DROP_DOWN,       /* rx: came while the interface was down, and nobody had it open */
+	PTNET_DROP_DOWN, /* rx: came while the interface was down, and nobody had it open */
 	PTNET_DROPS
 };
 
@@ -103,13 +104,15 @@ struct ptnet_queue {
 	void __iomem *kick;
 	char irq_name[IFNAMSIZ + 8];
 
-	struct nm_ring *nmring; /* state netmap: whom an interrupt wakes; else NULL. Release, acquire */
+	/* State netmap: whom an interrupt wakes; else NULL. Release, acquire. */
+	struct nm_ring *nmring;
 
 	/* Whoever uses the ring: the syncing thread in state netmap; in state stack the holder of
 	 * the tx lock, or the NAPI poll. ptnet.lock is held for the change. */
 	struct nm_csb_appl csb;
-	uint32_t next; /* stack: as csb.head, but not all of it is published yet */
-	bool dropping; /* stack, rx: inside a packet of too many fragments */
+	uint32_t next;        /* stack: as csb.head, but not all of it is published yet */
+	uint32_t *remembered; /* buffers of the slots when the rings last changed hands */
+	bool dropping;        /* stack, rx: inside a packet of too many fragments */
 
 	struct napi_struct napi;
 	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
@@ -124,7 +127,7 @@ struct ptnet {
 	struct ptnet_mem *mem;
 	struct list_head mem_link; /* under ptnet_probe_lock */
 	void __iomem *io;
-	void __iomem *doorbell; /* NULL: kicks go to io */
+	void __iomem *doorbell;   /* NULL: kicks go to io */
 	struct nm_csb_atok *atok; /* one page each, one entry per ring, tx rings first */
 	struct nm_csb_ktoa *ktoa;
 	dma_addr_t atok_dma, ktoa_dma;
@@ -132,6 +135,8 @@ struct ptnet {
 	uint32_t num_rings[NM_DIRS], num_slots[NM_DIRS];
 	uint32_t buf_size; /* bytes */
 	uint64_t nifp_offset;
+	struct netmap_if *nifp;     /* there, in the region */
+	uint32_t nifp_host_tx;      /* entries for host tx rings in its ring_ofs[] */
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
 
 	struct nm_port *port; /* under core->lock; NULL before and after */
@@ -180,6 +185,16 @@ void ptnet_device_release(struct ptnet *ptn);
 void ptnet_device_forget_csb(const struct ptnet *ptn);
 /* Writes the wanted header length to the device and takes the one it grants. ptn->lock held. */
 void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
+
+/* ---- ptnet_rings.c ----------------------------------------------------------------------- */
+
+/* Probe: follows the netmap_if. -EINVAL: what it says does not lie in the region. */
+int ptnet_rings_find(struct ptnet *ptn);
+/* The two that follow: core->lock and ptn->lock held, and nobody uses the rings here. */
+/* Writes all that is constant in netmap_if and rings, for an application. */
+void ptnet_rings_describe(struct ptnet *ptn, const char *name);
+/* Slots without a buffer of their own get one of those that the port had before. */
+void ptnet_rings_repair(struct ptnet *ptn);
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 

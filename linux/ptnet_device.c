@@ -175,66 +175,6 @@ static int find_memory(struct ptnet *ptn)
 	return 0;
 }
 
-/* Object of a pool in which [offset, offset + bytes) of the region lies; NULL: in none. */
-static void *checked_object(const struct nm_region *region, enum nm_pool pool, uint64_t offset,
-	uint64_t bytes)
-{
-	const struct nm_pool_geometry *geo = &region->pool[pool];
-	uint64_t in_pool = offset - geo->offset; /* wraps when it lies before: then it is too large */
-
-	if (in_pool >= (uint64_t)geo->count * geo->size || bytes > geo->size ||
-		in_pool % geo->size > geo->size - bytes || offset % sizeof(uint64_t) != 0)
-		return NULL;
-	return region->base + offset;
-}
-
-/* Ring at entry `entry` of ring_ofs[]. What the ring says of itself is for applications, but must
- * fit what we know. */
-static int find_ring(struct ptnet_queue *q, const struct netmap_if *nifp, uint32_t entry)
-{
-	const struct nm_region *region = q->ptn->mem->region;
-	uint64_t offset = q->ptn->nifp_offset + (uint64_t)OS_LOAD(&nifp->ring_ofs[entry]);
-	uint64_t bytes = sizeof(struct netmap_ring) +
-		(uint64_t)q->num_slots * sizeof(struct netmap_slot);
-
-	q->shared = checked_object(region, NM_POOL_RING, offset, bytes);
-	if (!q->shared || OS_LOAD(&q->shared->num_slots) != q->num_slots ||
-		OS_LOAD(&q->shared->nr_buf_size) != q->ptn->buf_size ||
-		(uint64_t)OS_LOAD(&q->shared->buf_ofs) !=
-			region->pool[NM_POOL_BUF].offset - offset) {
-		pci_err(q->ptn->pdev, "%s ring %u is not where the netmap_if says\n",
-			q->dir == NM_TX ? "tx" : "rx", q->id);
-		return -EINVAL;
-	}
-	q->slots = q->shared->slot;
-	return 0;
-}
-
-static int find_rings(struct ptnet *ptn)
-{
-	uint32_t tx = ptn->num_rings[NM_TX], rx = ptn->num_rings[NM_RX], host_tx;
-	const struct netmap_if *nifp = checked_object(ptn->mem->region, NM_POOL_IF,
-		ptn->nifp_offset, sizeof(*nifp) + (tx + rx + 2) * sizeof(int64_t));
-	int error = 0;
-
-	if (!nifp) {
-		pci_err(ptn->pdev, "no netmap_if at offset %llu of the region\n", ptn->nifp_offset);
-		return -EINVAL;
-	}
-	host_tx = OS_LOAD(&nifp->ni_host_tx_rings);
-	if (host_tx < 1 || host_tx > NM_RINGS_MAX ||
-		!checked_object(ptn->mem->region, NM_POOL_IF, ptn->nifp_offset,
-			sizeof(*nifp) + (tx + host_tx + rx) * sizeof(int64_t))) {
-		pci_err(ptn->pdev, "netmap_if with %u host tx rings\n", host_tx);
-		return -EINVAL;
-	}
-	for (uint32_t i = 0; i < tx && !error; i++)
-		error = find_ring(ptnet_queue(ptn, NM_TX, i), nifp, i);
-	for (uint32_t i = 0; i < rx && !error; i++)
-		error = find_ring(ptnet_queue(ptn, NM_RX, i), nifp, tx + host_tx + i);
-	return error;
-}
-
 static int read_slots(struct ptnet *ptn)
 {
 	ptn->num_slots[NM_TX] = reg_read(ptn, PTNET_IO_NUM_TX_SLOTS);
@@ -246,8 +186,14 @@ static int read_slots(struct ptnet *ptn)
 			return -EINVAL;
 		}
 	}
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		ptn->queues[i].num_slots = ptn->num_slots[ptn->queues[i].dir];
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+
+		q->num_slots = ptn->num_slots[q->dir];
+		q->remembered = kvcalloc(q->num_slots, sizeof(*q->remembered), GFP_KERNEL);
+		if (!q->remembered)
+			return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -276,7 +222,7 @@ static int probe_region(struct ptnet *ptn)
 	if (!error)
 		error = find_memory(ptn);
 	if (!error)
-		error = find_rings(ptn);
+		error = ptnet_rings_find(ptn);
 	if (!error)
 		error = ptnet_netdev_set_mtu(ptn);
 	return error;

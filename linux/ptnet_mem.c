@@ -13,7 +13,7 @@ struct ptnet_mem *ptnet_mem_find(uint32_t id)
 {
 	struct ptnet_mem *mem;
 
-	list_for_each_entry(mem, &memories, link)
+	list_for_each_entry (mem, &memories, link)
 		if (mem->id == id)
 			return mem;
 	return NULL;
@@ -26,9 +26,9 @@ struct ptnet_mem *ptnet_mem_find(uint32_t id)
 static bool is_memory_function(struct pci_dev *pdev)
 {
 	return (pci_resource_flags(pdev, PTNETMAP_IO_PCI_BAR) & IORESOURCE_IO) &&
-		pci_resource_len(pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_END &&
-		(pci_resource_flags(pdev, PTNETMAP_MEM_PCI_BAR) & IORESOURCE_MEM) &&
-		pci_resource_len(pdev, PTNETMAP_MEM_PCI_BAR) > 0;
+	       pci_resource_len(pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_END &&
+	       (pci_resource_flags(pdev, PTNETMAP_MEM_PCI_BAR) & IORESOURCE_MEM) &&
+	       pci_resource_len(pdev, PTNETMAP_MEM_PCI_BAR) > 0;
 }
 
 static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_POOLS])
@@ -62,8 +62,8 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	int error;
 
 	os_mutex_lock(&nm_world.lock);
-	mem->region = nm_region_adopt(
-		&nm_world, mem->base, mem->size, pool, &error, err, sizeof(err));
+	mem->region =
+		nm_region_adopt(&nm_world, mem->base, mem->size, pool, &error, err, sizeof(err));
 	os_mutex_unlock(&nm_world.lock);
 	if (!mem->region) {
 		pci_err(mem->pdev, "memory region %u can't be used: %s\n", mem->id, err);

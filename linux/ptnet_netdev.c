@@ -12,17 +12,21 @@ static int ptnet_open(struct net_device *netdev)
 	struct ptnet *ptn = ptnet_of(netdev);
 	int error;
 
+	os_mutex_lock(&nm_world.lock);
 	mutex_lock(&ptn->lock);
 	error = ptnet_service_get(ptn);
 	if (!error) {
 		ptn->up = true;
-		if (ptn->netmap)
+		if (ptn->netmap) {
 			netif_tx_wake_all_queues(netdev);
-		else
+		} else {
+			ptnet_rings_repair(ptn);
 			ptnet_stack_on(ptn);
+		}
 		netif_carrier_on(netdev);
 	}
 	mutex_unlock(&ptn->lock);
+	os_mutex_unlock(&nm_world.lock);
 	return error;
 }
 
@@ -95,8 +99,8 @@ bool ptnet_is_ours(const struct net_device *netdev)
 
 struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_ALEN])
 {
-	struct net_device *netdev = alloc_etherdev_mqs(sizeof(struct ptnet_netdev_priv),
-		ptn->num_rings[NM_TX], ptn->num_rings[NM_RX]);
+	struct net_device *netdev = alloc_etherdev_mqs(
+		sizeof(struct ptnet_netdev_priv), ptn->num_rings[NM_TX], ptn->num_rings[NM_RX]);
 
 	if (!netdev)
 		return NULL;
@@ -150,7 +154,8 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 	os_mutex_lock(&nm_world.lock);
 	error = ptn->port ? nm_port_rename_locked(ptn->port, netdev->name) : 0;
 	if (error)
-		netdev_warn(netdev, "its port keeps the name %s: error %d\n", ptn->port->name, -error);
+		netdev_warn(
+			netdev, "its port keeps the name %s: error %d\n", ptn->port->name, -error);
 	os_mutex_unlock(&nm_world.lock);
 	return NOTIFY_DONE;
 }

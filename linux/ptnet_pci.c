@@ -16,8 +16,8 @@ DEFINE_MUTEX(ptnet_probe_lock);
 static bool is_network_function(struct pci_dev *pdev)
 {
 	return (pci_resource_flags(pdev, PTNETMAP_IO_PCI_BAR) & IORESOURCE_IO) &&
-		pci_resource_len(pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_IO_KICK_BASE &&
-		(pci_resource_flags(pdev, PTNETMAP_MSIX_PCI_BAR) & IORESOURCE_MEM);
+	       pci_resource_len(pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_IO_KICK_BASE &&
+	       (pci_resource_flags(pdev, PTNETMAP_MSIX_PCI_BAR) & IORESOURCE_MEM);
 }
 
 /* The interface and the port get their common name at the same time: nothing can rename one of
@@ -47,6 +47,8 @@ static void free_ptnet(struct kref *kref)
 {
 	struct ptnet *ptn = container_of(kref, struct ptnet, kref);
 
+	for (uint32_t i = 0; ptn->queues && i < ptnet_num_queues(ptn); i++)
+		kvfree(ptn->queues[i].remembered);
 	kfree(ptn->queues);
 	kfree(ptn);
 }

@@ -69,6 +69,8 @@ static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
 	if (ptn->up)
 		ptnet_stack_off(ptn);
 	WRITE_ONCE(ptn->netmap, true);
+	ptnet_rings_repair(ptn);
+	ptnet_rings_describe(ptn, port->name);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		give_to_netmap(port, &ptn->queues[i]);
 	if (ptn->up)
@@ -94,6 +96,7 @@ static void ptnet_port_stop(struct nm_port *port)
 	}
 	if (ptn->up)
 		netif_tx_disable(ptn->netdev);
+	ptnet_rings_repair(ptn);
 	WRITE_ONCE(ptn->netmap, false);
 	if (ptn->up)
 		ptnet_stack_on(ptn);

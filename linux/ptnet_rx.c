@@ -91,7 +91,8 @@ static struct sk_buff *alloc_skb_for(struct ptnet_queue *q, uint32_t bytes)
 }
 
 /* Copies all but the virtio-net header. skb has just the length. */
-static void copy_fragments(const struct ptnet_queue *q, const struct fragments *f, struct sk_buff *skb)
+static void copy_fragments(
+	const struct ptnet_queue *q, const struct fragments *f, struct sk_buff *skb)
 {
 	const struct nm_region *region = q->ptn->mem->region;
 	uint32_t skip = q->ptn->hdr_len;
@@ -108,7 +109,8 @@ static void copy_fragments(const struct ptnet_queue *q, const struct fragments *
 }
 
 /* What the sender has left for the receiver to do. The header is copied first: it can change. */
-static bool apply_header(const struct ptnet_queue *q, const struct fragments *f, struct sk_buff *skb)
+static bool apply_header(
+	const struct ptnet_queue *q, const struct fragments *f, struct sk_buff *skb)
 {
 	struct virtio_net_hdr hdr;
 

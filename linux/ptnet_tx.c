@@ -53,7 +53,7 @@ static void fill_slot(struct ptnet_queue *q, struct sk_buff *skb)
 		good = skb_copy_bits(skb, 0, buf + hdr_len, (int)skb->len) == 0;
 	}
 	OS_STORE(&slot->len, good ? (uint16_t)(hdr_len + skb->len) : 0);
-	OS_STORE(&slot->flags, old.flags & NS_BUF_CHANGED); /* of an application that was here before */
+	OS_STORE(&slot->flags, old.flags & NS_BUF_CHANGED); /* an application may have been here */
 	q->next = nm_ring_advance(q->next, 1, q->num_slots);
 	if (likely(good))
 		ptnet_count_packet(q, skb->len);
@@ -80,8 +80,8 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 		return drop(q, skb, PTNET_DROP_NETMAP);
 	if (unlikely(room(q) == 0) && !find_room(q, txq))
 		return NETDEV_TX_BUSY;
-	if (unlikely(skb->len > ptn->buf_size - ptn->hdr_len ||
-		     skb->len > U16_MAX - ptn->hdr_len)) {
+	if (unlikely(
+		    skb->len > ptn->buf_size - ptn->hdr_len || skb->len > U16_MAX - ptn->hdr_len)) {
 		drop(q, skb, PTNET_DROP_TOO_LONG);
 	} else {
 		skb_tx_timestamp(skb);

@@ -45,17 +45,18 @@ static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt
 	_exit(1);
 }
 
-#define CHECK(cond)                                                                        \
-	do {                                                                               \
-		if (!(cond))                                                               \
-			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, strerror(errno)); \
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond))                                                       \
+			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
+				strerror(errno));                                  \
 	} while (0)
 
 /* `call` fails with `error`. */
-#define CHECK_ERRNO(call, error)                                                           \
-	do {                                                                               \
-		errno = 0;                                                                 \
-		if ((call) != -1 || errno != (error))                                      \
+#define CHECK_ERRNO(call, error)                                                              \
+	do {                                                                                  \
+		errno = 0;                                                                    \
+		if ((call) != -1 || errno != (error))                                         \
 			fail("line %d: %s: errno %d, not %d", __LINE__, #call, errno, error); \
 	} while (0)
 
@@ -83,16 +84,21 @@ static int open_dev(void)
 	return fd;
 }
 
-static int register_fd(int fd, const char *name, uint64_t flags, struct nmreq_register *reg)
+static int register_reg(int fd, const char *name, struct nmreq_register *reg)
 {
 	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER};
 
-	memset(reg, 0, sizeof(*reg));
-	reg->nr_mode = NR_REG_ALL_NIC;
-	reg->nr_flags = flags;
 	hdr.nr_body = (uintptr_t)reg;
 	strncpy(hdr.nr_name, name, sizeof(hdr.nr_name) - 1);
 	return ioctl(fd, NIOCCTRL, &hdr);
+}
+
+static int register_fd(int fd, const char *name, uint64_t flags, struct nmreq_register *reg)
+{
+	memset(reg, 0, sizeof(*reg));
+	reg->nr_mode = NR_REG_ALL_NIC;
+	reg->nr_flags = flags;
+	return register_reg(fd, name, reg);
 }
 
 static struct port open_port(const char *name, uint64_t flags)
@@ -359,6 +365,70 @@ static void check_fork(char **args)
 	close_port(&b);
 }
 
+/* poll() syncs tx rings always, unless told not to; rx rings only when asked to. */
+static void check_poll_flags(char **args)
+{
+	struct port a = open_port("valep:a", 0), b = open_port("valep:b", 0);
+	struct port quiet = open_port("valep:q", NR_NO_TX_POLL),
+		    eager = open_port("valep:e", NR_DO_RX_POLL);
+	struct pollfd pfd = {.fd = a.fd, .events = POLLIN};
+
+	put_packet(&a, 1); /* goes out with a poll for something else */
+	CHECK(poll(&pfd, 1, 0) == 0);
+	receive_packet(&b, 1);
+	pfd.fd = quiet.fd;
+	put_packet(&quiet, 2);
+	CHECK(poll(&pfd, 1, 0) == 1 && pfd.revents == POLLIN); /* packet 1 */
+	pfd.fd = b.fd;
+	CHECK(poll(&pfd, 1, 0) == 0); /* packet 2 is not out yet */
+	pfd = (struct pollfd){.fd = quiet.fd, .events = POLLOUT};
+	CHECK(poll(&pfd, 1, 0) == 1 && pfd.revents == POLLOUT);
+	receive_packet(&b, 2);
+	pfd.fd = eager.fd;
+	CHECK(nm_ring_empty(eager.rx));
+	CHECK(poll(&pfd, 1, 0) == 1 && pfd.revents == POLLOUT);
+	CHECK(nm_ring_space(eager.rx) == 2);
+	pfd.fd = b.fd;
+	send_packet(&a, 3);
+	CHECK(poll(&pfd, 1, 0) == 1 && nm_ring_empty(b.rx));
+	close_port(&a);
+	close_port(&b);
+	close_port(&quiet);
+	close_port(&eager);
+}
+
+/* All memory that there is, and then some: refused, and nothing else happens. */
+static void check_greedy(char **args)
+{
+	enum { FILES = 64 };
+	struct nmreq_register reg;
+	int fds[FILES], n = 0, result = 0;
+	char name[32];
+
+	while (n < FILES && result == 0) {
+		fds[n] = open_dev();
+		reg = (struct nmreq_register){.nr_mode = NR_REG_ALL_NIC,
+			.nr_tx_rings = 2,
+			.nr_rx_rings = 2,
+			.nr_tx_slots = 8000,
+			.nr_rx_slots = 8000};
+		snprintf(name, sizeof(name), "valeg:%d", n);
+		result = register_reg(fds[n++], name, &reg);
+	}
+	CHECK(n < FILES && errno == ENOMEM);
+	reg = (struct nmreq_register){.nr_mode = NR_REG_ALL_NIC,
+		.nr_tx_rings = 64,
+		.nr_rx_rings = 64,
+		.nr_tx_slots = 8000,
+		.nr_rx_slots = 16384};
+	CHECK_ERRNO(register_reg(fds[n - 1], "valeg:z", &reg), ENOMEM);
+	reg.nr_tx_rings = 65535;
+	CHECK_ERRNO(register_reg(fds[n - 1], "valeg:z", &reg), EINVAL);
+	while (n-- > 0)
+		CHECK(close(fds[n]) == 0);
+	check_traffic(NULL);
+}
+
 /* ---- hostile ------------------------------------------------------------------------- */
 
 struct attack {
@@ -440,8 +510,8 @@ static void check_hostile(char **args)
 	struct port again = open_port(args[0] ? args[0] : "valeh:bad", 0);
 	struct port a = open_port("valeg:a", 0), b = open_port("valeg:b", 0);
 	volatile bool stop = false;
-	struct attack attacks[4] = {{&bad, 1, &stop}, {&bad, 2, &stop}, {&again, 3, &stop},
-		{&bad, 4, &stop}};
+	struct attack attacks[4] = {
+		{&bad, 1, &stop}, {&bad, 2, &stop}, {&again, 3, &stop}, {&bad, 4, &stop}};
 	void *(*fn[4])(void *) = {scribble, sync_all, sync_all, scribble};
 	pthread_t threads[4];
 
@@ -458,6 +528,29 @@ static void check_hostile(char **args)
 	close_port(&b);
 	close_port(&again);
 	close_port(&bad);
+}
+
+/* Rewrites all rings of the region of a port, those of other ports included, until it is killed. */
+static void check_scribble(char **args)
+{
+	struct port p = open_port(args[0], 0);
+	struct nmreq_pools_info info = {0};
+	struct nmreq_header hdr = {
+		.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_POOLS_INFO_GET};
+	unsigned seed = 1;
+
+	hdr.nr_body = (uintptr_t)&info;
+	CHECK(ioctl(p.fd, NIOCCTRL, &hdr) == 0);
+	CHECK(info.nr_memsize == p.size && info.nr_ring_pool_objtotal > 1);
+	say("ready");
+	for (;;) {
+		uint32_t ring = next_random(&seed) % info.nr_ring_pool_objtotal;
+		uint64_t at = info.nr_ring_pool_offset +
+			      (uint64_t)ring * info.nr_ring_pool_objsize +
+			      next_random(&seed) % (sizeof(struct netmap_ring) + 1024 * 16) / 4 * 4;
+
+		*(volatile uint32_t *)(p.mem + at) = next_random(&seed) % 65536;
+	}
 }
 
 /* ---- in concert with the test outside -------------------------------------------------- */
@@ -488,7 +581,8 @@ static void on_bus_error(int signo)
 	siglongjmp(bus_jump, signo);
 }
 
-/* The device of the port goes away while it is open, mapped, and waited for. */
+/* The device of the port goes away while it is open, mapped, and waited for; "region": that of its
+ * memory, too. */
 static void check_removal(char **args)
 {
 	struct port p = open_port(args[0], 0), other = open_port("valer:a", 0);
@@ -504,8 +598,10 @@ static void check_removal(char **args)
 	CHECK((pfd.revents & (POLLERR | POLLHUP)) == (POLLERR | POLLHUP));
 	CHECK_ERRNO(ioctl(p.fd, NIOCTXSYNC), ENXIO);
 	CHECK_ERRNO(ioctl(p.fd, NIOCRXSYNC), ENXIO);
-	if (sigsetjmp(bus_jump, 1) == 0) {
-		p.tx->slot[0].len = 2;
+	if (strcmp(args[1], "region") == 0 && sigsetjmp(bus_jump, 1) == 0) {
+		/* It is taken away after we are told that the port is dead. */
+		for (int ms = 0; ms < WAIT_MS; ms++, usleep(1000))
+			p.tx->slot[0].len = 2;
 		fail("the memory of a device that is gone can be written");
 	}
 	CHECK(other.mem[0] == 99); /* other regions are not touched by that */
@@ -526,10 +622,13 @@ static const struct {
 	{"wakeup", check_wakeup, 0},
 	{"epoll", check_epoll, 0},
 	{"fork", check_fork, 0},
+	{"poll-flags", check_poll_flags, 0},
+	{"greedy", check_greedy, 0},
 	{"hostile", check_hostile, 0},
+	{"scribble", check_scribble, 1},
 	{"hold", check_hold, 1},
 	{"refused", check_refused, 2},
-	{"removal", check_removal, 1},
+	{"removal", check_removal, 2},
 };
 
 int main(int argc, char **argv)

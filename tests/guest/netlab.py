@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests with netmap.ko, alone or on a switch of a netmapd of their own."""
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import ptnguest
+
+NMCHECK_SOURCE = Path(__file__).resolve().parent / "nmcheck.c"
+NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
+QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
+PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
+
+CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
+
+
+def build_nmcheck():
+    """Compiles nmcheck, statically, unless that was done."""
+    headers = sorted((ptnguest.ROOT / "include" / "net").glob("netmap*.h"))
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (NMCHECK_SOURCE, *headers))).hexdigest()[:12]
+    out = ptnguest.BUILD / "guest" / f"nmcheck-{digest}"
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = out.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
+                        "-Werror", "-static", "-pthread", f"-I{ptnguest.ROOT}/include", "-o", str(new),
+                        str(NMCHECK_SOURCE)], check=True)
+        os.replace(new, out)
+    return out
+
+
+def build_initramfs(kernel, netmap_ko):
+    return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"), PKT_GEN, "ethtool"],
+                                    kos=[netmap_ko])
+
+
+def nmcheck(guest, *words, timeout=60):
+    """Runs a check of nmcheck.c, which must hold."""
+    result = guest.run("nmcheck " + " ".join(words), timeout, check=False)
+    assert result.rc == 0 and result.out.endswith("ok\n"), f"nmcheck {' '.join(words)}: {result.out}"
+
+
+def checked(command):
+    """What a `pkt-gen -f rx -k` has counted: received, lost, reordered, duplicate, corrupt."""
+    match = CHECKED.search(command.wait(60).out)
+    assert match, f"`{command.text}` says nothing of a check:\n{command.output}"
+    return tuple(int(n) for n in match.groups())
+
+
+def send_checked(sender, source, receiver, sink, count=20000, rate=10000):
+    """Numbered packets from a port to another one: all must arrive, intact and in order.
+
+    They are paced: a switch drops what a receiver has no room for.
+    """
+    rx = receiver.spawn(f"pkt-gen -i {sink} -f rx -w 0 -k -n {count} -q 20")
+    rx.wait_output(r"^rx on ")
+    sender.run(f"pkt-gen -i {source} -f tx -w 0 -k -n {count} -R {rate}", 60)
+    assert checked(rx) == (count, 0, 0, 0, 0), rx.output
+
+
+class Daemon:
+    """A netmapd; a context manager."""
+
+    def __init__(self, log):
+        self._dir = tempfile.TemporaryDirectory(prefix="netlab-")
+        self.socket = f"{self._dir.name}/socket"
+        self.log = Path(log)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        with open(self.log, "wb") as out:
+            self._process = subprocess.Popen([str(NETMAPD), "--socket", self.socket], stdin=subprocess.DEVNULL,
+                                             stdout=out, stderr=out)
+        deadline = time.monotonic() + 20
+        while not os.path.exists(self.socket):
+            assert self.alive and time.monotonic() < deadline, f"netmapd does not start: {self.log.read_text()}"
+            time.sleep(0.02)
+        return self
+
+    @property
+    def alive(self):
+        return self._process.poll() is None
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._dir.cleanup()
+
+
+class Node(ptnguest.Guest):
+    """A guest with passed-through ports: `data` with the address 10.0.0.NUMBER on switch vale1, and maybe `more` on vale2.
+
+    conf: how the first one is to be made, e.g. "rings=2,slots=512".
+    """
+
+    def __init__(self, kernel, initramfs, daemon, number, name, conf="", second=False):
+        suffix = "@conf:" + conf.replace(",", ",,") if conf else ""
+        more = ["-netdev", f"netmap,ifname=vale2:{number},id=more,passthrough=on", "-device", "ptnet-pci,netdev=more"]
+        super().__init__(
+            kernel, initramfs, qemu=[str(QEMU_PTNET), "--quiet", "--socket", daemon.socket, "--qemu", ptnguest.qemu_path()],
+            accelerator=None, name=name,
+            args=["-netdev", f"netmap,ifname=vale1:{number}{suffix},id=data,passthrough=on",
+                  "-device", f"ptnet-pci,netdev=data,mac=00:aa:bb:cc:00:{number:02x}", *(more if second else ())])
+        self.number = number
+        self.address = f"10.0.0.{number}"
+
+    @property
+    def mac(self):
+        return f"00:aa:bb:cc:00:{self.number:02x}"
+
+    def load(self):
+        """Loads the module, names the interfaces and sets `data` up, unless that was done."""
+        self.run("modprobe netmap; for i in $(cd /sys/class/net; ls -d eth*); do "
+                 f"grep -q {self.mac} /sys/class/net/$i/address && ip link set $i name data || ip link set $i name more; done; "
+                 f"ip link set data up; ip addr replace {self.address}/24 dev data")
+        return self
+
+    def ping(self, other):
+        """Some packets there and back through both stacks."""
+        out = self.run(f"ping -c 5 -i 0.1 -w 20 {other.address}", 60).out
+        assert " 0% packet loss" in out, out
+
+    def counters(self):
+        """ethtool -S."""
+        return {name: int(value) for name, value in
+                re.findall(r"^ +(\w+): (\d+)$", self.run("ethtool -S data").out, re.M)}
+
+    def memory_function(self):
+        """Path in sysfs."""
+        return self.run("ls -d /sys/bus/pci/drivers/ptnet-mem/0*").out.strip()
+
+    def network_function(self):
+        """Path in sysfs, of data."""
+        return self.run("readlink -f /sys/class/net/data/device").out.strip()
