@@ -158,9 +158,25 @@ static int do_vale_list(struct nm_client *client, struct request *rq)
 	return 0;
 }
 
+/* The header changes what every packet of the port means: only for a port that the caller has
+ * for itself, or nobody has. */
+static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t bytes)
+{
+	int error;
+
+	if (bytes != port->hdr_len && port->clients > (client->port == port ? 1 : 0))
+		return nm_client_error(client, -EBUSY,
+			"%s: the virtio-net header can't be changed while others use the port",
+			port->name);
+	error = nm_port_set_hdr_len_locked(port, bytes);
+	return error ? nm_client_error(client, error,
+			       "%s: virtio-net header of %u bytes refused; 0, 10 and 12 are possible where the port kind has one",
+			       port->name, bytes)
+		     : 0;
+}
+
 static int do_port_hdr(struct nm_client *client, struct request *rq)
 {
-	bool set = rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET;
 	struct nm_port *port;
 	int error = 0;
 
@@ -169,12 +185,8 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 				  : client->port;
 	if (!port)
 		error = nm_client_error(client, -ENXIO, "%s: no such port", rq->hdr.nr_name);
-	else if (set)
-		error = nm_port_set_hdr_len_locked(port, rq->body.hdr.nr_hdr_len);
-	if (port && error)
-		nm_client_error(client, error,
-			"%s: virtio-net header of %u bytes refused; 0, 10 and 12 are possible where the port kind has one",
-			port->name, rq->body.hdr.nr_hdr_len);
+	else if (rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET)
+		error = set_port_hdr(client, port, rq->body.hdr.nr_hdr_len);
 	if (!error)
 		rq->body.hdr.nr_hdr_len = port->hdr_len;
 	os_mutex_unlock(&client->core->lock);

@@ -392,11 +392,10 @@ static void header_length(void **state)
 		int error;
 	} cases[] = {{12, 0}, {12, 0}, {10, 0}, {0, 0}, {1, -EINVAL}, {11, -EINVAL}, {13, -EINVAL},
 		{UINT32_MAX, -EINVAL}};
-	struct app app;
-
-	app_open(&core, &app, &(struct app_config){"vale0:app", 2048});
+	prepare_register("vale0:app");
+	assert_int_equal(ask(), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint32_t before = app.client.port->hdr_len;
+		uint32_t before = client.port->hdr_len;
 
 		prepare(NETMAP_REQ_PORT_HDR_SET, "vale0:app");
 		port_hdr->nr_hdr_len = cases[i].bytes;
@@ -408,10 +407,33 @@ static void header_length(void **state)
 	}
 	prepare(NETMAP_REQ_PORT_HDR_GET, "vale0:none");
 	assert_int_equal(ask(), -ENXIO);
+	nm_client_unbind(&client);
 	prepare(NETMAP_REQ_PORT_HDR_GET, "");
 	assert_int_equal(ask(), -ENXIO);
-	app_close(&app);
 	assert_int_equal(core_count_ports(&core), 0);
+}
+
+/* Nobody changes the header under another one who uses the port. */
+static void header_of_others(void **state)
+{
+	struct app app;
+
+	app_open(&core, &app, &(struct app_config){"vale0:app", 2048});
+	prepare(NETMAP_REQ_PORT_HDR_SET, "vale0:app");
+	port_hdr->nr_hdr_len = 12;
+	assert_int_equal(ask(), -EBUSY);
+	check_err_says("others");
+	assert_int_equal(app.client.port->hdr_len, 0);
+	prepare(NETMAP_REQ_PORT_HDR_SET, "vale0:app");
+	port_hdr->nr_hdr_len = 0; /* no change */
+	assert_int_equal(ask(), 0);
+	prepare_register("vale0:app"); /* now both have it */
+	assert_int_equal(ask(), 0);
+	prepare(NETMAP_REQ_PORT_HDR_SET, "");
+	port_hdr->nr_hdr_len = 12;
+	assert_int_equal(ask(), -EBUSY);
+	nm_client_unbind(&client);
+	app_close(&app);
 }
 
 /* A port whose packets carry the header is only for those who say that they know. */
@@ -505,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(vale_list_by_name, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(vale_list_steps, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(header_length, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(header_of_others, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(
 			header_must_be_accepted, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(any_request, request_begin, request_end),
