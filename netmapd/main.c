@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* netmapd: start, the control thread's loop, and a clean stop. */
 #include "ctl.h"
+#include "notify.h"
 #include "options.h"
 #include "os_user.h"
 #include "proto.h"
@@ -175,8 +176,12 @@ static int serve(struct daemon *d)
 static int start(struct daemon *d, struct loop_handle **signals)
 {
 	char text[NMD_TEXT_MAX];
-	int fd = block_signals(), error;
+	int fd = block_signals(), error = notify_init();
 
+	if (error)
+		os_log(OS_LOG_WARN,
+			"without asynchronous requests (%s) a client can block workers by the flags of its eventfds",
+			strerror(-error));
 	nm_core_init(&d->core);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
@@ -199,6 +204,7 @@ static void stop(struct daemon *d)
 	stop_workers(d);
 	nm_core_destroy(&d->core);
 	loop_free(d->loop);
+	notify_exit();
 }
 
 static void tell_ready(int fd)

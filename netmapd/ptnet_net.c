@@ -11,6 +11,7 @@
 #include <net/netmap_virt.h>
 
 #include "guestmem.h"
+#include "notify.h"
 #include "os.h"
 #include "ptnet_regs.h"
 #include "vu_pci.h"
@@ -347,11 +348,8 @@ static void op_irq(void *dev, uint32_t index, struct vu_irq *irq)
 
 static void trigger(const struct vector *vector)
 {
-	const uint64_t one = 1;
-
-	/* Non-blocking; when the counter is full, the other side has been told. */
-	if (vector->fd >= 0 && write(vector->fd, &one, sizeof(one)) < 0)
-		return;
+	if (vector->fd >= 0)
+		notify_eventfd(vector->fd);
 }
 
 static int vector_apply(struct ptnet_net *net, uint32_t i)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "worker.h"
+#include "notify.h"
 #include "os.h"
 
 #include <pthread.h>
@@ -35,13 +36,13 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static void signal_eventfd(int fd)
+/* Its own eventfd, which nobody else has. */
+static void wake_up(struct worker *w)
 {
 	uint64_t one = 1;
 
-	/* A full counter means that it is signalled already. */
-	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		os_log(OS_LOG_WARN, "eventfd %d: %s", fd, strerror(errno));
+	if (write(w->wake, &one, sizeof(one)) < 0)
+		os_log(OS_LOG_WARN, "worker %u: eventfd: %s", w->config.number, strerror(errno));
 }
 
 void worker_wake(struct worker *w)
@@ -51,7 +52,7 @@ void worker_wake(struct worker *w)
 		return;
 	if (__atomic_exchange_n(&w->sleeping, 0, __ATOMIC_ACQ_REL)) {
 		__atomic_fetch_add(&w->stats.wakes, 1, __ATOMIC_RELAXED);
-		signal_eventfd(w->wake);
+		wake_up(w);
 	}
 }
 
@@ -69,7 +70,7 @@ static bool round_of_rings(struct worker *w)
 		if (result & NM_SERVE_WORK)
 			work = true;
 		if ((result & NM_SERVE_INTERRUPT) && ring->irq >= 0)
-			signal_eventfd(ring->irq);
+			notify_eventfd(ring->irq);
 	}
 	w->armed = false;
 	w->stats.rounds++;

@@ -49,9 +49,11 @@ def environment(path=None, **more):
 def wait_until(condition, what, seconds=PATIENCE):
     """Returns the first true value of condition()."""
     end = time.monotonic() + seconds
+    pause = 0.0001
     while not (value := condition()):
         assert time.monotonic() < end, f"{seconds} s have passed, but not: {what}"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
     return value
 
 
@@ -385,15 +387,15 @@ class Ring:
     def __init__(self, port, offset, number, kick):
         self.port, self.offset, self.kick_fd = port, offset, kick
         self.buf_ofs, self.slots, self.buf_size, self.id, self.dir, *_ = RING_HEADER.unpack_from(port.region, offset)
-        self.atok = CSB_ENTRY * number
-        self.ktoa = port.ktoa_offset + CSB_ENTRY * number
-        self.head, self.cur = struct.unpack_from("=II", port.csb, self.atok)
+        self.atok = CSB_ENTRY * number // 4
+        self.ktoa = (port.ktoa_offset + CSB_ENTRY * number) // 4
+        self.head, self.cur = port.csb[self.atok], port.csb[self.atok + 1]
 
     def publish(self, head, cur=None):
         """Stores any head and cur, and kicks."""
         self.head, self.cur = head, head if cur is None else cur
-        struct.pack_into("=I", self.port.csb, self.atok + 4, self.cur)
-        struct.pack_into("=I", self.port.csb, self.atok, self.head)
+        self.port.csb[self.atok + 1] = self.cur
+        self.port.csb[self.atok] = self.head
         self.kick()
 
     def kick(self):
@@ -401,7 +403,8 @@ class Ring:
 
     def hw(self):
         """(hwcur, hwtail)"""
-        return struct.unpack_from("=II", self.port.csb, self.ktoa)
+        hwtail = self.port.csb[self.ktoa + 1]
+        return self.port.csb[self.ktoa], hwtail
 
     def space(self):
         return (self.hw()[1] - self.head) % self.slots
@@ -421,7 +424,7 @@ class Ring:
         return self.offset + self.buf_ofs + self.buf_size * index
 
     def want_interrupt(self, wanted):
-        struct.pack_into("=I", self.port.csb, self.atok + 8, wanted)
+        self.port.csb[self.atok + 2] = wanted
 
 
 class Port:
@@ -440,7 +443,9 @@ class Port:
         region_size, csb_size, self.ktoa_offset, rings, tx, rx, first_tx, first_rx, _ = self.attach
         assert rings == tx + rx == len(self.fds) - 4
         self.region = mmap.mmap(self.fds[0], region_size)
-        self.csb = mmap.mmap(self.fds[1], csb_size)
+        self.csb_map = mmap.mmap(self.fds[1], csb_size)
+        # As words, which are loaded and stored at once; pack_into() would store 0 first, then byte by byte.
+        self.csb = memoryview(self.csb_map).cast("I")
         self.irq = {"tx": self.fds[2], "rx": self.fds[3]}
         self.tx = [self._ring(first_tx + i, 0, i) for i in range(tx)]
         self.rx = [self._ring(first_rx + i, 1, tx + i) for i in range(rx)]
@@ -462,7 +467,8 @@ class Port:
     def close(self):
         """Lets go of all of it; the connection last, so that netmapd ends the registration then."""
         self.region.close()
-        self.csb.close()
+        self.csb.release()
+        self.csb_map.close()
         for fd in self.fds:
             os.close(fd)
         self.fds = []
@@ -511,13 +517,14 @@ class Port:
         return packets
 
     def receive(self, count, ring=0, seconds=PATIENCE):
-        """Exactly `count` packets."""
+        """Exactly `count` packets; netmapd has their slots back then."""
         packets = []
         end = time.monotonic() + seconds
         while len(packets) < count:
             packets += self.received(ring)
             assert time.monotonic() < end, f"{len(packets)} of {count} packets came to {self.name}"
         assert len(packets) == count
+        wait_until(lambda: self.rx[ring].hw()[0] == self.rx[ring].head, f"{self.name}'s slots are given back")
         return packets
 
     def interrupted(self, direction, seconds=PATIENCE):
