@@ -16,23 +16,32 @@ static int load_ring(struct nm_ring *ring, struct ptnet_queue *q)
 	return 0;
 }
 
-/* tx: slots up to head are to be sent; rx: slots up to head are free again. */
+/*
+ * tx: slots up to head are to be sent; rx: slots up to head are free again. Somebody else may sleep
+ * on the ring: the interrupt that was asked for is theirs. (They were on the queue before they
+ * asked, under the lock that is held here.)
+ */
 static int ptnet_sync(struct nm_ring *ring)
 {
 	struct ptnet_queue *q = ring->priv;
 
-	nm_csb_appl_awake(&q->csb);
+	if (!waitqueue_active(&ring->wakeup.wq))
+		nm_csb_appl_awake(&q->csb);
 	if (nm_csb_appl_publish(&q->csb, ring->head, ring->cur))
 		ptnet_kick(q);
 	return load_ring(ring, q);
 }
 
-/* See struct os_wakeup. */
+/* See struct os_wakeup. When something has moved there may be no interrupt for it: others who
+ * sleep on the ring are woken here, and ask again. */
 static bool ptnet_about_to_sleep(struct nm_ring *ring)
 {
 	struct ptnet_queue *q = ring->priv;
 
-	return nm_csb_appl_sleep(&q->csb);
+	if (!nm_csb_appl_sleep(&q->csb))
+		return false;
+	os_wakeup_signal(&ring->wakeup);
+	return true;
 }
 
 /* ---- taking the rings over, and giving them back ---------------------------------------- */

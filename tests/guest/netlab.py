@@ -52,15 +52,26 @@ def checked(command):
     return tuple(int(n) for n in match.groups())
 
 
-def send_checked(sender, source, receiver, sink, count=20000, rate=10000):
-    """Numbered packets from a port to another one: all must arrive, intact and in order.
+def stream(sender, source, receiver, sink, count=10000):
+    """Numbered packets from a port to another one: all must arrive, intact and in order, however long it takes."""
+    rx = receiver.spawn(f"nmcheck stream-receive {sink} {count}")
+    rx.wait_output("^ready$")
+    nmcheck(sender, "stream-send", source, str(count))
+    assert rx.wait(60).out == "ready\nok\n", rx.output
 
-    They are paced: a switch drops what a receiver has no room for.
+
+def pkt_gen(sender, source, receiver, sink, count=10000, rate=5000):
+    """Numbered packets of pkt-gen: those that arrive are intact and in order.
+
+    They are paced, but a switch drops what a receiver has no room for: on a machine that is slow just now,
+    some may be lost.
     """
-    rx = receiver.spawn(f"pkt-gen -i {sink} -f rx -w 0 -k -n {count} -q 20")
+    rx = receiver.spawn(f"pkt-gen -i {sink} -f rx -w 0 -k -n {count} -q 10")
     rx.wait_output(r"^rx on ")
-    sender.run(f"pkt-gen -i {source} -f tx -w 0 -k -n {count} -R {rate}", 60)
-    assert checked(rx) == (count, 0, 0, 0, 0), rx.output
+    sent = sender.run(f"pkt-gen -i {source} -f tx -w 0 -k -n {count} -R {rate}", 60).out
+    assert f"Sent {count} packets" in sent
+    received, lost, *bad = checked(rx)
+    assert bad == [0, 0, 0] and received > 0 and received + lost <= count, rx.output
 
 
 class Daemon:
