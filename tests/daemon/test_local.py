@@ -389,7 +389,7 @@ def test_no_wakeup_is_lost(start_netmapd, poll_us):
     finish(spawn(NMAPP, "ping", "vale1:p", 20000, path=daemon.path))
     finish(echo)
     if poll_us == 0:
-        assert sum(w["sleeps"] for w in daemon.status()["daemon"]["workers"]) > 10000
+        assert sum(w["sleeps"] for w in daemon.status()["daemon"]["workers"]) > 2000
 
 
 def test_ping_pong_with_pkt_gen(daemon):
@@ -475,7 +475,7 @@ def test_conservation(app, daemon):
 @pytest.mark.parametrize("victim", ["tx", "rx"])
 def test_killed(app, daemon, checked_traffic, victim):
     """SIGKILL in full traffic, again and again: the other side goes on, the port is free at once, nothing is lost elsewhere."""
-    other = checked_traffic("vale1")
+    other = checked_traffic("vale2")  # the same workers; on vale1 it would have all packets of the others as well
     survivor = app(PKT_GEN, "-i", "vale1:survivor", "-f", "rx" if victim == "tx" else "tx")
     wait_until(lambda: "vale1:survivor" in daemon.ports(), "the survivor is there")
     daemon.status()

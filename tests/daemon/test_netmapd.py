@@ -456,7 +456,8 @@ def test_registration_without_descriptors(start_netmapd):
             fillers.append(Connection(daemon.path))
             fillers[-1].hello()
     except (ConnectionResetError, BrokenPipeError):
-        pass  # not one descriptor is left
+        pass
+    wait_until(lambda: len(daemon.descriptors()) == limit, "not one is left")
     refused = []
     for c in candidates:
         before = daemon.descriptors()

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -413,6 +414,10 @@ def real(room):
     pid = netmapd_pid(room / "socket")
     if pid:
         os.kill(pid, signal.SIGTERM)
+        # It removes its files itself; the room must not go while it does.
+        end = time.monotonic() + 30
+        while (room / "socket").exists() and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 # Shows the directory $1 to everybody, although $2 above it is closed, to this
