@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """netmapd as a program: arguments, start, stop, sockets, users, limits."""
 
+import fcntl
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ptnet_fakes import DEVICE_A, FAKE_QEMU, PORT_A, QEMU_PTNET, program
 from ptnet_real import (
     NETMAPCTL, NETMAPD, PATIENCE, PKT_GEN, SANITIZED, Connection, Port, Refused, environment, expect_line, register, run,
     wait_until,
@@ -278,6 +280,25 @@ def test_exit_when_unused(start_netmapd):
         assert daemon.process.poll() is None
     assert daemon.process.wait(PATIENCE) == 0
     assert "nobody has been connected for 1 s" in daemon.log()
+
+
+def test_one_that_is_about_to_end(place):
+    """qemu-ptnet finds no socket, but its netmapd finds the lock taken: it tries again until that is free."""
+    path = place / "socket"
+    qemu = program(place / "qemu", FAKE_QEMU)
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = subprocess.Popen(
+            [QEMU_PTNET, "--quiet", "--netmapd", NETMAPD, *PORT_A, *DEVICE_A],
+            env=environment(path, QEMU_PTNET_QEMU=str(qemu)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        time.sleep(1)
+        assert child.poll() is None and not path.exists()
+    output, errors = child.communicate(timeout=PATIENCE)
+    assert (child.returncode, errors) == (0, "") and f"{place}/vm1/net0" in output
+    with Connection(path) as c:
+        pid = c.hello()
+    end_background(pid, path)
 
 
 # ------------------------------------------------------------ background and log
