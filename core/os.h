@@ -25,7 +25,7 @@
  *                      or a read lock, and is cheap when nobody sleeps.
  *   memory order       OS_LOAD(p), OS_STORE(p, v): one access, never torn or repeated
  *                      OS_LOAD_ACQUIRE(p), OS_STORE_RELEASE(p, v)
- *                      os_mb(): full barrier; os_rmb(), os_wmb()
+ *                      os_mb(): full barrier
  *   os_time_s()        seconds of a monotonic clock, cheap and coarse
  *
  * Thread safety: as said for each.

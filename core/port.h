@@ -40,7 +40,6 @@ struct nm_core {
 	struct nm_region *regions;
 	struct nm_vale *switches;
 	uint32_t next_owner; /* numbers of ports; never reused within 2^32 ports */
-	uint32_t next_vale_index;
 
 	/* Defaults for ports that say nothing, and for regions made for them. */
 	struct nm_region_params region_params;

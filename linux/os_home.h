@@ -44,8 +44,6 @@
 #define OS_LOAD_ACQUIRE(p)         virt_load_acquire(p)
 #define OS_STORE_RELEASE(p, v)     virt_store_release(p, v)
 #define os_mb()                    virt_mb()
-#define os_rmb()                   virt_rmb()
-#define os_wmb()                   virt_wmb()
 
 struct os_mutex {
 	struct mutex m;

@@ -2,10 +2,12 @@
 #include "notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -74,13 +76,35 @@ static bool submit(int fd)
 	return syscall(SYS_io_submit, notify.aio, 1, list) == 1 || errno != EAGAIN;
 }
 
+bool notify_usable(int fd)
+{
+	static const char want[] = "anon_inode:[eventfd]";
+	char path[32], is[sizeof(want)];
+	ssize_t len;
+	int flags;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = readlink(path, is, sizeof(is));
+	if (len != (ssize_t)strlen(want) || memcmp(is, want, strlen(want)) != 0)
+		return false;
+	flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR &&
+	       fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+/* A full counter is signalled already. */
+static void signal_directly(int fd)
+{
+	const uint64_t one = 1;
+
+	if (write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
 void notify_eventfd(int fd)
 {
-	uint64_t one = 1;
-
 	if (!notify.aio) {
-		if (write(fd, &one, sizeof(one)) < 0)
-			return; /* full: it is signalled already */
+		signal_directly(fd);
 		return;
 	}
 	if (__atomic_add_fetch(&notify.signals, 1, __ATOMIC_RELAXED) % REAP_EVERY == 0)
@@ -90,7 +114,6 @@ void notify_eventfd(int fd)
 			return;
 		reap();
 	}
-	/* The kernel has no memory for a request. A signal must not get lost. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
+	signal_directly(
+		fd); /* the kernel has no memory for a request, but no signal may get lost */
 }

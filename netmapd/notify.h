@@ -12,15 +12,23 @@
  * a poll of a descriptor that is always ready. It costs about as much as three system calls
  * more than a write(); interrupts are asked for only by who is about to sleep.
  *
- * Thread safety: notify_init() before there are threads; notify_eventfd(): any thread.
+ * Thread safety: notify_init() before there are threads; the others: any thread.
  */
 #ifndef NETMAPD_NOTIFY_H
 #define NETMAPD_NOTIFY_H
+
+#include <stdbool.h>
 
 /* 0 or a negative errno: the kernel has no asynchronous requests for us, and notify_eventfd() will
  * use write(). */
 int notify_init(void);
 void notify_exit(void); /* no other thread is left */
+
+/*
+ * May a descriptor that came from somebody else be signalled? True: it is an eventfd that can be
+ * written, and O_NONBLOCK is set on it now, for where write() has to do.
+ */
+bool notify_usable(int fd);
 
 /* Adds 1 to the counter. A full counter, or what is no eventfd, is left alone. */
 void notify_eventfd(int fd);

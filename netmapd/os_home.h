@@ -29,8 +29,6 @@
 #define OS_LOAD_ACQUIRE(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define OS_STORE_RELEASE(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define os_mb()                    __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define os_rmb()                   __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define os_wmb()                   __atomic_thread_fence(__ATOMIC_RELEASE)
 
 struct os_mutex {
 	pthread_mutex_t m;

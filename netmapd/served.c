@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "served.h"
 #include "daemon.h"
+#include "notify.h"
 #include "proto.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum served_state { SERVED_STOPPED, SERVED_RUNNING, SERVED_SUSPENDED };
@@ -234,30 +233,14 @@ void served_kick(struct served *s, uint32_t ring)
 		worker_wake(s->rings[ring].worker);
 }
 
-/* Anything but an eventfd could block the worker that signals it. */
-static bool is_eventfd(int fd)
-{
-	char path[64], target[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (readlink(path, target, sizeof(target) - 1) < 0)
-		return false;
-	return strcmp(target, "anon_inode:[eventfd]") == 0;
-}
-
 /* A duplicate of fd that never blocks, -1 for -1. */
 static int take_eventfd(int fd, int *dup)
 {
-	int flags;
-
 	*dup = -1;
 	if (fd < 0)
 		return 0;
-	if (!is_eventfd(fd))
+	if (!notify_usable(fd))
 		return -EINVAL;
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
 	*dup = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	return *dup < 0 ? -errno : 0;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vu_msg.h"
+#include "notify.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
@@ -240,26 +239,6 @@ static int handle_get_irq_info(
 	return 0;
 }
 
-/*
- * Threads of ours will write to the descriptor, so it has to be an eventfd, and one that does
- * not make them wait.
- */
-static bool make_eventfd_safe(int fd)
-{
-	static const char want[] = "anon_inode:[eventfd]";
-	char path[32], is[sizeof(want)];
-	ssize_t len;
-	int flags;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	len = readlink(path, is, sizeof(is));
-	if (len != (ssize_t)strlen(want) || memcmp(is, want, strlen(want)) != 0)
-		return false;
-	flags = fcntl(fd, F_GETFL);
-	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR &&
-	       fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
-}
-
 static int set_irq_eventfds(
 	struct vu_session *session, const struct vu_irq_set *set, const struct vu_msg *msg)
 {
@@ -270,7 +249,7 @@ static int set_irq_eventfds(
 	if (msg->nfds != 0 && msg->nfds != set->count)
 		return -EINVAL;
 	for (i = 0; i < msg->nfds; i++) {
-		if (!make_eventfd_safe(msg->fds[i]))
+		if (!notify_usable(msg->fds[i]))
 			return -EINVAL;
 	}
 	return session->ops->irq_set(
