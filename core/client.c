@@ -408,7 +408,7 @@ static void release_port(struct nm_port *port, bool started)
 	if (started && port->ops->stop)
 		port->ops->stop(port);
 	release_memory(port);
-	if (port->ephemeral)
+	if (port->ephemeral && port->holds == 0)
 		nm_port_remove_locked(port);
 }
 

@@ -34,11 +34,21 @@ void nm_core_destroy(struct nm_core *core)
 	os_mutex_destroy(&core->lock);
 }
 
+/* Numbers wrap within those that are not fixed; one of 2^31 ports ago is gone. */
+uint32_t nm_core_new_owner(struct nm_core *core)
+{
+	uint32_t owner = core->next_owner++;
+
+	if (core->next_owner & NM_OWNER_FIXED)
+		core->next_owner = NM_OWNER_NONE + 1;
+	return owner;
+}
+
 static struct nm_port *registered(struct nm_core *core, const char *name)
 {
 	struct nm_port *port = core->ports;
 
-	while (port && strcmp(port->name, name) != 0)
+	while (port && (port->unnamed || strcmp(port->name, name) != 0))
 		port = port->next;
 	return port;
 }
@@ -47,17 +57,22 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 {
 	struct nm_port *port = registered(core, name);
 
-	if (!port && core->lookup)
-		port = core->lookup(core, name);
+	if (!port && core->home_ops && core->home_ops->lookup)
+		port = core->home_ops->lookup(core, name);
 	return port;
 }
 
-static bool shape_valid(const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS])
+static bool shape_valid(const struct nm_shape *shape)
 {
-	for (int dir = 0; dir < NM_DIRS; dir++)
-		if (num_rings[dir] < 1 || num_rings[dir] > NM_RINGS_MAX ||
-			num_slots[dir] < NM_SLOTS_MIN || num_slots[dir] > NM_SLOTS_MAX)
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		uint32_t rings = shape->rings[dir], host = shape->host_rings[dir];
+
+		if (rings > NM_RINGS_MAX || host > NM_RINGS_MAX)
 			return false;
+		if (rings + host > 0 &&
+			(shape->slots[dir] < NM_SLOTS_MIN || shape->slots[dir] > NM_SLOTS_MAX))
+			return false;
+	}
 	return true;
 }
 
@@ -94,14 +109,13 @@ static void free_port(struct nm_port *port)
 }
 
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const uint32_t num_rings[NM_DIRS],
-	const uint32_t num_slots[NM_DIRS], int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
 {
 	struct nm_port *port;
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
 	*error = -EINVAL;
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || !shape_valid(num_rings, num_slots))
+	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || !shape_valid(shape))
 		return NULL;
 	*error = -EEXIST;
 	if (registered(core, name))
@@ -113,26 +127,36 @@ struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	memcpy(port->name, name, len + 1);
 	port->core = core;
 	port->ops = ops;
-	memcpy(port->num_rings, num_rings, sizeof(port->num_rings));
-	memcpy(port->num_slots, num_slots, sizeof(port->num_slots));
+	memcpy(port->num_rings, shape->rings, sizeof(port->num_rings));
+	memcpy(port->num_host_rings, shape->host_rings, sizeof(port->num_host_rings));
+	memcpy(port->num_slots, shape->slots, sizeof(port->num_slots));
 	if (make_rings(port, NM_TX) != 0 || make_rings(port, NM_RX) != 0) {
 		free_port(port);
 		return NULL;
 	}
-	port->owner = core->next_owner++;
-	if (core->next_owner == NM_OWNER_NONE)
-		core->next_owner++;
+	port->owner = nm_core_new_owner(core);
 	port->next = core->ports;
 	core->ports = port;
 	*error = 0;
 	return port;
 }
 
+void nm_port_hold_locked(struct nm_port *port)
+{
+	port->holds++;
+}
+
+void nm_port_release_locked(struct nm_port *port)
+{
+	if (--port->holds == 0 && port->clients == 0 && port->ephemeral)
+		nm_port_remove_locked(port);
+}
+
 void nm_port_remove_locked(struct nm_port *port)
 {
 	struct nm_port **link = &port->core->ports;
 
-	if (port->clients > 0) {
+	if (port->clients > 0 || port->holds > 0) {
 		OS_STORE(&port->dead, true);
 		port->name[0] = '\0'; /* registered() finds it no more: names aren't empty */
 		port->ephemeral = true;

@@ -33,6 +33,37 @@ enum { NM_ERR_TEXT = 256, NM_PORT_HDR_MAX = 12 };
 struct nm_port;
 struct nm_client;
 struct nm_vale;
+struct nm_splice;
+
+/* Rings and slots of a port that is to be made. */
+struct nm_shape {
+	uint32_t rings[NM_DIRS];      /* hardware rings */
+	uint32_t host_rings[NM_DIRS]; /* to and from the system's stack; 0: the port has none */
+	uint32_t slots[NM_DIRS];      /* of each ring */
+};
+
+/*
+ * What a home does for the core, beyond os.h. Any may be NULL: then requests that need it fail
+ * with -EOPNOTSUPP (lookup: there are no such ports). All are called with core->lock held.
+ */
+struct nm_home_ops {
+	/* The home's own ports (network devices): asked when a name is not registered; may register a
+	 * port (nm_port_add_locked) and return it. NULL: no such port. */
+	struct nm_port *(*lookup)(struct nm_core *core, const char *name);
+	/* VALE_NEWIF: makes a network device of the system and registers it as a port. VALE_DELIF.
+	 * Negative errno with a text. */
+	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
+		uint16_t mem_id, char *err, size_t err_size);
+	int (*delif)(struct nm_core *core, const char *name, char *err, size_t err_size);
+	/* A device is on a switch (splice.h): run nm_splice_step() for it from now on, until
+	 * splice_stop has returned. */
+	int (*splice_start)(struct nm_splice *splice, char *err, size_t err_size);
+	void (*splice_stop)(struct nm_splice *splice);
+	/* Threads of its own that poll, on CPUs first to first + count - 1; count 0: back to
+	 * waiting for work. */
+	int (*splice_poll)(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err,
+		size_t err_size);
+};
 
 struct nm_core {
 	struct os_mutex lock;
@@ -41,15 +72,18 @@ struct nm_core {
 	struct nm_vale *switches;
 	uint32_t next_owner; /* numbers of ports; never reused within 2^32 ports */
 
-	/* Defaults for ports that say nothing, and for regions made for them. */
-	struct nm_region_params region_params;
-
 	/*
-	 * The home's own ports: called with the lock held when a name is not registered;
-	 * may register a port (nm_port_add_locked) and return it. NULL: no such port. Optional.
+	 * Regions made by the core. region_params: sizes of objects in the region of one port; how many
+	 * there are follows from the port's rings, and spare_bufs more buffers, for its pipes and
+	 * monitors. shared_params: regions that are made when they are first named by their id, the
+	 * one of NICs and pipes (NM_REGION_SHARED_ID) among them.
 	 */
-	struct nm_port *(*lookup)(struct nm_core *core, const char *name);
-	void *home; /* the home's */
+	struct nm_region_params region_params, shared_params;
+	uint32_t spare_bufs;
+
+	const struct nm_home_ops *home_ops; /* may be NULL */
+	void *home;                         /* the home's */
+	struct nm_splice *splices;
 };
 
 /* What a port kind does. All are called with core->lock held, but for the syncs. */
@@ -65,6 +99,9 @@ struct nm_port_ops {
 	void (*destroy)(struct nm_port *port);
 	/* New virtio-net header length (0, 10, 12). Optional: without it only 0 is accepted. */
 	int (*set_hdr_len)(struct nm_port *port, uint32_t bytes);
+	/* Clients came or went while the port is started: users and exclusive of its rings have
+	 * changed. Optional. */
+	void (*users_changed)(struct nm_port *port);
 
 	/*
 	 * Move packets. ring->head and ring->cur are new and legal. txsync: send slots hwcur..head,
@@ -73,6 +110,17 @@ struct nm_port_ops {
 	 */
 	int (*txsync)(struct nm_ring *ring);
 	int (*rxsync)(struct nm_ring *ring);
+	/* A tx ring with hwcur != head: could a sync move hwcur now? A full barrier precedes the call,
+	 * and whoever makes room afterwards signals the ring's wakeup. Any thread that may sync the
+	 * ring. Optional: without it a sync always takes all that can be taken until the
+	 * application moves head. */
+	bool (*can_send)(struct nm_ring *ring);
+
+	/* In the region of the home by default (NM_REGION_SHARED_ID), not in one of the port's or the
+	 * client's own: NICs, pipes. */
+	bool shares_region;
+	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
+	bool receives_only;
 };
 
 struct nm_port {
@@ -83,14 +131,23 @@ struct nm_port {
 	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t owner;           /* its number, for the ownership map */
 	struct nm_region *region; /* a reference; NULL while no client is bound, unless foreign */
+	struct nm_port *parent;   /* of a pipe end or a monitor; it holds the parent */
 	uint32_t num_rings[NM_DIRS];      /* hardware rings */
 	uint32_t num_host_rings[NM_DIRS]; /* host rings, 0 where there are none */
 	uint32_t num_slots[NM_DIRS];
 	struct nm_ring *rings[NM_DIRS]; /* hardware rings, then host rings */
-	uint64_t nifp_offset; /* only with a foreign region: the one netmap_if of all clients */
+	uint64_t nifp_offset; /* only with a foreign region: the netmap_if that came with it */
 	uint32_t hdr_len;     /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients;
-	bool ephemeral; /* freed with its last client */
+	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
+	struct nm_client *client_list;
+	struct {
+		uint64_t max, initial; /* bytes; granted to the first client that asked */
+		uint64_t mask;         /* of slot.ptr; 0: no offsets */
+		uint64_t align, gap;   /* of tx data; free bytes behind rx data */
+	} offsets;
+	bool ephemeral; /* freed with its last client and hold */
+	bool unnamed;   /* not found by name (null ports, monitors): name is for texts only */
 	bool dead;      /* syncs return -ENXIO (a device that was pulled) */
 };
 
@@ -99,9 +156,22 @@ struct nm_bind {
 	uint32_t mode;  /* NR_REG_* */
 	uint64_t flags; /* NR_* */
 	uint16_t ringid;
-	uint16_t mem_id;             /* 0: the client's own region, or what suits the port */
+	uint16_t mem_id; /* 0: what suits the port. A region that is not there is made */
 	uint32_t num_rings[NM_DIRS]; /* 0: the default; only for ports made by the bind */
+	uint32_t num_host_rings[NM_DIRS];
 	uint32_t num_slots[NM_DIRS];
+	uint32_t extra_bufs;   /* wanted */
+	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
+	struct nm_region_params extmem_params; /* wishes; 0: the default */
+	const struct nm_offsets *offsets;      /* NULL: none wanted */
+};
+
+/* Option OFFSETS: wishes, and what was granted. */
+struct nm_offsets {
+	uint64_t max, initial; /* bytes */
+	uint32_t bits;         /* of slot.ptr; 0: all 64 */
+	uint32_t tx_align;     /* bytes, a power of two, or 0 */
+	uint64_t min_gap;      /* bytes */
 };
 
 struct nm_client {
@@ -112,13 +182,18 @@ struct nm_client {
 	uint32_t first[NM_DIRS],
 		count[NM_DIRS]; /* rings it is bound to; numbers as in port->rings */
 	uint64_t flags;         /* NR_* of the registration */
+	struct nm_client *next; /* of port->client_list */
 	uint64_t nifp_offset;   /* of its netmap_if in port->region */
 	uint32_t nifp_index;    /* in the pool, or UINT32_MAX: none of its own */
+	uint32_t owner;         /* of its extra buffers; NM_OWNER_NONE: it has none */
+	uint32_t extra_bufs;    /* how many it was given */
 	bool exclusive_only;    /* the home can serve it only when it shares no ring (CSB) */
 	char err[NM_ERR_TEXT];  /* why the last call failed: one line */
 };
 
 int nm_core_init(struct nm_core *core);
+/* A number for the ownership map of regions, not used by anyone else. core->lock held. */
+uint32_t nm_core_new_owner(struct nm_core *core);
 /* All clients must be unbound. */
 void nm_core_destroy(struct nm_core *core);
 
@@ -150,12 +225,16 @@ static inline struct nm_ring *nm_client_ring(
 int nm_client_error(struct nm_client *client, int error, const char *fmt, ...) os_printf_like(3, 4);
 
 /*
- * For the home and for port kinds: makes a port and registers it. num_rings, num_slots are
- * checked. NULL with *error: -EEXIST, -ENOMEM, -EINVAL.
+ * For the home and for port kinds: makes a port and registers it. The shape is checked; 0 rings
+ * are allowed where the kind can do without (null). NULL with *error: -EEXIST, -ENOMEM, -EINVAL.
  */
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const uint32_t num_rings[NM_DIRS],
-	const uint32_t num_slots[NM_DIRS], int *error);
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error);
+
+/* Keeps a port in existence, as a client does, without using it; and lets go of it: a port made
+ * on demand ends with the last hold and client. */
+void nm_port_hold_locked(struct nm_port *port);
+void nm_port_release_locked(struct nm_port *port);
 
 /* Takes a port without clients off the registry and frees it. A port that still has clients is
  * marked dead (every sync fails with -ENXIO), loses its name, and goes with its last client. */

@@ -171,13 +171,47 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
 }
 
+/* The maps of a foreign region know only what was set aside; without that there are none. */
+static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
+{
+	uint32_t count = region->pool[pool].count;
+
+	if (ours.count == 0)
+		return 0;
+	region->owner[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
+	region->free[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
+	if (!region->owner[pool] || !region->free[pool])
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		if (i < ours.first || i - ours.first >= ours.count)
+			region->owner[pool][i] = NM_OWNER_FOREIGN;
+	for (uint32_t i = ours.first + ours.count; i-- > ours.first;)
+		region->free[pool][region->free_count[pool]++] = i;
+	return 0;
+}
+
+static bool ours_valid(
+	const struct nm_run ours[NM_POOLS], const struct nm_pool_geometry pool[NM_POOLS])
+{
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (ours[i].count == 0)
+			continue;
+		if (ours[i].first > pool[i].count || ours[i].count > pool[i].count - ours[i].first)
+			return false;
+		if (i == NM_POOL_BUF && ours[i].first < NM_BUFS_RESERVED)
+			return false;
+	}
+	return true;
+}
+
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
-	const struct nm_pool_geometry pool[NM_POOLS], int *error, char *err, size_t err_size)
+	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
+	int *error, char *err, size_t err_size)
 {
 	struct nm_region *region;
 
 	*error = -EINVAL;
-	if (!geometry_valid(pool, size)) {
+	if (!geometry_valid(pool, size) || !ours_valid(ours, pool)) {
 		os_snprintf(err, err_size,
 			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
 			(unsigned long long)size);
@@ -199,6 +233,14 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	region->base = base;
 	region->size = size;
 	memcpy(region->pool, pool, sizeof(region->pool));
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (init_ours(region, i, ours[i]) == 0)
+			continue;
+		os_snprintf(err, err_size, "no memory for the maps of a region");
+		*error = -ENOMEM;
+		free_region(region);
+		return NULL;
+	}
 	link_region(core, region);
 	*error = 0;
 	return region;
@@ -232,7 +274,7 @@ void nm_region_put(struct nm_region *region)
 
 int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
 {
-	if (region->foreign || region->free_count[pool] == 0)
+	if (region->free_count[pool] == 0)
 		return -ENOMEM;
 	*index = region->free[pool][--region->free_count[pool]];
 	region->owner[pool][*index] = owner;
@@ -241,8 +283,8 @@ int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner,
 
 int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
 {
-	if (region->foreign || owner == NM_OWNER_NONE || index >= region->pool[pool].count ||
-		region->owner[pool][index] != owner)
+	if (!region->owner[pool] || owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN ||
+		index >= region->pool[pool].count || region->owner[pool][index] != owner)
 		return -EINVAL;
 	region->owner[pool][index] = NM_OWNER_NONE;
 	region->free[pool][region->free_count[pool]++] = index;
@@ -253,8 +295,6 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner)
 {
 	uint32_t freed = 0;
 
-	if (region->foreign)
-		return 0;
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		for (uint32_t i = 0; i < region->pool[pool].count; i++)
 			if (nm_region_free(region, pool, owner, i) == 0)
@@ -270,7 +310,7 @@ void nm_region_settle(
 	uint32_t abroad = NM_BUFS_RESERVED;
 	uint8_t *is_shown;
 
-	if (region->foreign || owner == NM_OWNER_NONE)
+	if (!map || owner == NM_OWNER_NONE)
 		return;
 	is_shown = os_zalloc(total);
 	if (!is_shown)
@@ -279,7 +319,8 @@ void nm_region_settle(
 		if (nm_region_buf_valid(region, shown[i]))
 			is_shown[shown[i]] = 1;
 	for (uint32_t i = NM_BUFS_RESERVED; i < total; i++) {
-		if (!is_shown[i] || map[i] == owner || map[i] == NM_OWNER_NONE)
+		if (!is_shown[i] || map[i] == owner || map[i] == NM_OWNER_NONE ||
+			(map[i] & NM_OWNER_FIXED))
 			continue;
 		while (abroad < total && (map[abroad] != owner || is_shown[abroad]))
 			abroad++;

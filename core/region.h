@@ -20,7 +20,14 @@
  * that it still owns as many buffers as it was given, and those its slots show.
  *
  * A region is *foreign* when its objects are managed by somebody else: a guest's
- * view of the region of the host. Nothing is allocated from it.
+ * view of the region of the host. Only the objects that the other side has set aside
+ * for this one can be allocated. The other side, in turn, keeps such objects out of
+ * its own hands: they belong to a *fixed* owner (NM_OWNER_FIXED), whose objects never
+ * change owner.
+ *
+ *      host                                      guest
+ *        nm_region_alloc_run(… fixed owner)        nm_region_adopt(… ours[])
+ *            -> registers of the memory device ->      -> nm_region_alloc()
  *
  * Thread safety: allocation, freeing and reference counts are serialised by the
  * core lock (port.h). Geometry is constant while a reference is held and may be
@@ -46,10 +53,18 @@ enum {
 	NM_OWNER_NONE = 0, /* free */
 };
 
+#define NM_OWNER_FIXED   0x80000000u /* bit of owner numbers whose objects stay what they are */
+#define NM_OWNER_FOREIGN 0xffffffffu /* objects of a foreign region that are not ours */
+
 struct nm_pool_geometry {
 	uint64_t offset; /* bytes from the start of the region */
 	uint32_t count;  /* objects */
 	uint32_t size;   /* bytes of one object, a multiple of 64; of a ring, of 128 */
+};
+
+/* Objects first .. first + count - 1 of a pool. */
+struct nm_run {
+	uint32_t first, count;
 };
 
 /* What a region is to hold. Sizes are rounded up to 64 bytes, of rings to 128. */
@@ -87,12 +102,28 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 	uint16_t id, int *error, char *err, size_t err_size);
 
 /*
- * A foreign region: memory at base that somebody else has laid out as `pool` says. Checked:
- * pools lie inside, do not overlap, objects are of a usable size. The memory stays the
+ * As nm_region_create(), on memory that is there already (EXTMEM): as many objects as fit are
+ * made, after the wishes in params (a count or size of 0: what suits). The region owns mem on success.
+ */
+struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
+	const struct nm_region_params *params, int *error, char *err, size_t err_size);
+
+/*
+ * The region with this id (not 0), made from core->shared_params if there is none; the caller
+ * gets a reference. NULL with *error and a text.
+ */
+struct nm_region *nm_region_by_id(
+	struct nm_core *core, uint16_t id, int *error, char *err, size_t err_size);
+
+/*
+ * A foreign region: memory at base that somebody else has laid out as `pool` says, with the
+ * objects `ours` set aside for this side (counts 0: none). Checked: pools lie inside, do not
+ * overlap, objects are of a usable size; runs lie in their pools. The memory stays the
  * caller's and must outlive the last reference.
  */
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
-	const struct nm_pool_geometry pool[NM_POOLS], int *error, char *err, size_t err_size);
+	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
+	int *error, char *err, size_t err_size);
 
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id); /* NULL; takes no reference */
 void nm_region_get(struct nm_region *region);
@@ -101,6 +132,10 @@ void nm_region_put(
 
 /* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
 int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index);
+
+/* As many objects in a row, for an owner: *first, or -ENOMEM and none. */
+int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
+	uint32_t *first);
 
 /* Frees one object if `owner` owns it; else -EINVAL and nothing happens. */
 int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index);
@@ -111,8 +146,8 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
 /*
  * Settles ownership of buffers between `owner` and the others: `shown` lists the `count` buffer
  * indices that `owner` holds (any value is safe). For each valid one that belongs to another
- * owner, that owner gets in exchange one buffer of `owner`'s that is not on the list. Nobody's
- * number of buffers changes.
+ * owner that is not fixed, that owner gets in exchange one buffer of `owner`'s that is not on the
+ * list. Nobody's number of buffers changes.
  */
 void nm_region_settle(
 	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);

@@ -17,6 +17,14 @@ const char *nm_drop_name(enum nm_drop cause)
 		[NM_DROP_INDIRECT] = "indirect",
 		[NM_DROP_FRAGMENTS] = "too_many_fragments",
 		[NM_DROP_OFFLOAD] = "offload",
+		[NM_DROP_BAD_HEADER] = "bad_header",
+		[NM_DROP_BAD_OFFSET] = "bad_offset",
+		[NM_DROP_TOO_LONG] = "too_long",
+		[NM_DROP_RECEIVES_ONLY] = "receives_only",
+		[NM_DROP_MISSED] = "missed",
+		[NM_DROP_LINK_DOWN] = "link_down",
+		[NM_DROP_NO_MEMORY] = "no_memory",
+		[NM_DROP_REFUSED] = "refused",
 	};
 
 	return cause < NM_DROPS ? names[cause] : NULL;

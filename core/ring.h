@@ -30,6 +30,7 @@
 
 struct nm_port;
 struct nm_region;
+struct nm_monitor;
 
 enum nm_dir { NM_TX, NM_RX, NM_DIRS };
 
@@ -50,7 +51,15 @@ enum nm_drop {
 	NM_DROP_TOO_SHORT,   /* no room for headers */
 	NM_DROP_INDIRECT,    /* NS_INDIRECT is not served on this port */
 	NM_DROP_FRAGMENTS,   /* more than NETMAP_MAX_FRAGS slots */
-	NM_DROP_OFFLOAD,     /* asks for an offload that the receiver does not take */
+	NM_DROP_OFFLOAD,     /* asks for an offload that can't be completed for this receiver */
+	NM_DROP_BAD_HEADER,  /* a virtio-net header, or packet headers, that make no sense */
+	NM_DROP_BAD_OFFSET,  /* offset and length reach beyond the buffer */
+	NM_DROP_TOO_LONG,    /* longer than the receiver can take */
+	NM_DROP_RECEIVES_ONLY, /* sent on a port that only receives */
+	NM_DROP_MISSED,        /* monitor: no room for what it should have seen */
+	NM_DROP_LINK_DOWN,     /* the device or its link is down */
+	NM_DROP_NO_MEMORY,     /* of the home, for a packet on its way */
+	NM_DROP_REFUSED,       /* by the device or the system behind it */
 	NM_DROPS
 };
 
@@ -77,7 +86,10 @@ struct nm_ring {
 	uint32_t users;          /* clients bound to it */
 	bool exclusive;          /* the one client wants no other */
 	void *priv;              /* of the port kind */
+	uint64_t offset_mask;    /* of slot.ptr; 0: packets begin where their buffer begins */
 	struct os_wakeup wakeup; /* signalled on new tx room or new rx packets */
+	struct nm_monitor
+		*monitors; /* who watches it; changes under port.h's rules, see monitor.h */
 
 	/* The application's side: written only by the thread that syncs. */
 	struct {
@@ -110,6 +122,15 @@ static inline struct nm_slot_copy nm_slot_load(const struct netmap_slot *slot)
 
 	memcpy(&copy, &word, sizeof(copy));
 	return copy;
+}
+
+/*
+ * Where the packet begins in its buffer, bytes: any value, to be checked against the size of the
+ * buffer. One load; without offsets none.
+ */
+static inline uint64_t nm_slot_offset(const struct nm_ring *ring, const struct netmap_slot *slot)
+{
+	return likely(ring->offset_mask == 0) ? 0 : OS_LOAD(&slot->ptr) & ring->offset_mask;
 }
 
 /* Slots from a (inclusive) to b (exclusive), both < num_slots. */

@@ -152,17 +152,17 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS], int *error)
 {
 	struct nm_vale_port *vp = os_zalloc(sizeof(*vp));
-	uint32_t rings[NM_DIRS], slots[NM_DIRS];
+	struct nm_shape shape = {0};
 	struct nm_port *port;
 
 	*error = -ENOMEM;
 	if (!vp)
 		return NULL;
 	for (int dir = 0; dir < NM_DIRS; dir++) {
-		rings[dir] = num_rings[dir] ? num_rings[dir] : 1;
-		slots[dir] = num_slots[dir] ? num_slots[dir] : NM_SLOTS_DEFAULT;
+		shape.rings[dir] = num_rings[dir] ? num_rings[dir] : 1;
+		shape.slots[dir] = num_slots[dir] ? num_slots[dir] : NM_SLOTS_DEFAULT;
 	}
-	port = nm_port_add_locked(vale->core, name, &vale_ops, rings, slots, error);
+	port = nm_port_add_locked(vale->core, name, &vale_ops, &shape, error);
 	if (!port) {
 		os_free(vp);
 		return NULL;

@@ -44,6 +44,24 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 int nm_vale_list_locked(
 	struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *vale, uint32_t *port);
 
+/* One address that a switch knows. */
+struct nm_vale_mac {
+	uint8_t mac[6];
+	uint32_t port;  /* its number on the switch */
+	uint32_t age_s; /* since it was last seen as a source */
+};
+
+/* The addresses of a switch, from position *pos of its table on (0: the beginning); at most `max`
+ * go to out. Returns their number; *pos is moved on. 0: the end. -ENOENT: no such switch. */
+int nm_vale_macs_locked(struct nm_core *core, const char *vale, uint64_t *pos,
+	struct nm_vale_mac *out, uint32_t max);
+
+/* Forgets all addresses of a switch. -ENOENT. */
+int nm_vale_flush_locked(struct nm_core *core, const char *vale);
+
+/* Name of the port with this number; NULL: none. */
+const char *nm_vale_port_name_locked(struct nm_core *core, const char *vale, uint32_t number);
+
 /* For status: calls fn for each switch with its number of ports and of known addresses. */
 void nm_vale_each_locked(struct nm_core *core,
 	void (*fn)(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs),

@@ -58,12 +58,13 @@ static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_
 
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
 {
+	static const struct nm_run ours[NM_POOLS];
 	char err[NM_ERR_TEXT] = "";
 	int error;
 
 	os_mutex_lock(&nm_world.lock);
-	mem->region =
-		nm_region_adopt(&nm_world, mem->base, mem->size, pool, &error, err, sizeof(err));
+	mem->region = nm_region_adopt(
+		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
 	os_mutex_unlock(&nm_world.lock);
 	if (!mem->region) {
 		pci_err(mem->pdev, "memory region %u can't be used: %s\n", mem->id, err);

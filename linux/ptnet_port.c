@@ -153,9 +153,13 @@ static const struct nm_port_ops ptnet_port_ops = {
 
 int ptnet_port_add(struct ptnet *ptn)
 {
+	struct nm_shape shape = {
+		.rings = {ptn->num_rings[NM_TX], ptn->num_rings[NM_RX]},
+		.slots = {ptn->num_slots[NM_TX], ptn->num_slots[NM_RX]},
+	};
 	int error;
-	struct nm_port *port = nm_port_add_locked(&nm_world, ptn->netdev->name, &ptnet_port_ops,
-		ptn->num_rings, ptn->num_slots, &error);
+	struct nm_port *port =
+		nm_port_add_locked(&nm_world, ptn->netdev->name, &ptnet_port_ops, &shape, &error);
 
 	if (!port) {
 		pci_err(ptn->pdev, "port %s can't be added: error %d\n", ptn->netdev->name, -error);

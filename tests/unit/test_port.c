@@ -70,7 +70,8 @@ static const struct nm_port_ops ops = {.kind = "test",
 	.txsync = sync_nothing,
 	.rxsync = sync_nothing};
 
-static const uint32_t one[NM_DIRS] = {1, 1}, sixteen[NM_DIRS] = {16, 16};
+static const struct nm_shape one_pair = {.rings = {1, 1}, .slots = {16, 16}};
+static const struct nm_run none[NM_POOLS];
 static const struct nm_bind all = {.mode = NR_REG_ALL_NIC};
 
 static struct nm_port *add(const char *name, int *error)
@@ -78,7 +79,7 @@ static struct nm_port *add(const char *name, int *error)
 	struct nm_port *port;
 
 	os_mutex_lock(&core.lock);
-	port = nm_port_add_locked(&core, name, &ops, one, sixteen, error);
+	port = nm_port_add_locked(&core, name, &ops, &one_pair, error);
 	os_mutex_unlock(&core.lock);
 	return port;
 }
@@ -144,20 +145,20 @@ static void names_in_the_registry(void **state)
 static void shapes(void **state)
 {
 	static const struct {
-		uint32_t rings[NM_DIRS], slots[NM_DIRS];
+		struct nm_shape shape;
 		bool good;
 	} cases[] = {
-		{{1, 1}, {2, 2}, true},
-		{{64, 64}, {16384, 16384}, true},
-		{{0, 1}, {16, 16}, false},
-		{{1, 0}, {16, 16}, false},
-		{{65, 1}, {16, 16}, false},
-		{{1, 65}, {16, 16}, false},
-		{{1, 1}, {1, 16}, false},
-		{{1, 1}, {16, 1}, false},
-		{{1, 1}, {16385, 16}, false},
-		{{1, 1}, {16, UINT32_MAX}, false},
-		{{UINT32_MAX, 1}, {16, 16}, false},
+		{{.rings = {1, 1}, .slots = {2, 2}}, true},
+		{{.rings = {64, 64}, .slots = {16384, 16384}}, true},
+		{{.rings = {0, 1}, .slots = {16, 16}}, true},
+		{{.rings = {1, 0}, .slots = {16, 16}}, true},
+		{{.rings = {65, 1}, .slots = {16, 16}}, false},
+		{{.rings = {1, 65}, .slots = {16, 16}}, false},
+		{{.rings = {1, 1}, .slots = {1, 16}}, false},
+		{{.rings = {1, 1}, .slots = {16, 1}}, false},
+		{{.rings = {1, 1}, .slots = {16385, 16}}, false},
+		{{.rings = {1, 1}, .slots = {16, UINT32_MAX}}, false},
+		{{.rings = {UINT32_MAX, 1}, .slots = {16, 16}}, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -165,7 +166,7 @@ static void shapes(void **state)
 		int error;
 
 		os_mutex_lock(&core.lock);
-		port = nm_port_add_locked(&core, "p", &ops, cases[i].rings, cases[i].slots, &error);
+		port = nm_port_add_locked(&core, "p", &ops, &cases[i].shape, &error);
 		assert_int_equal(!!port, cases[i].good);
 		assert_int_equal(error, cases[i].good ? 0 : -EINVAL);
 		if (port)
@@ -200,15 +201,17 @@ static struct nm_port *lookup(struct nm_core *c, const char *name)
 	int error;
 
 	lookups++;
-	return strcmp(name, "nic") == 0 ? nm_port_add_locked(c, name, &ops, one, sixteen, &error)
+	return strcmp(name, "nic") == 0 ? nm_port_add_locked(c, name, &ops, &one_pair, &error)
 					: NULL;
 }
+
+static const struct nm_home_ops home = {.lookup = lookup};
 
 static void the_home_is_asked(void **state)
 {
 	struct nm_client client;
 
-	core.lookup = lookup;
+	core.home_ops = &home;
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "other", &all), -ENXIO);
 	assert_int_equal(lookups, 1);
@@ -312,8 +315,8 @@ static void a_foreign_region(void **state)
 	char err[NM_ERR_TEXT];
 	int error;
 
-	kind.foreign =
-		nm_region_adopt(&core, memory, sizeof(memory), pool, &error, err, sizeof(err));
+	kind.foreign = nm_region_adopt(
+		&core, memory, sizeof(memory), pool, none, &error, err, sizeof(err));
 	assert_non_null(kind.foreign);
 	port = add("ptnet0", &error);
 	port->region = kind.foreign; /* the reference goes to the port */
@@ -358,7 +361,8 @@ static void foreign_memory_is_not_shared(void **state)
 	char err[NM_ERR_TEXT];
 	int error;
 
-	region = nm_region_adopt(&core, memory, sizeof(memory), pool, &error, err, sizeof(err));
+	region = nm_region_adopt(
+		&core, memory, sizeof(memory), pool, none, &error, err, sizeof(err));
 	assert_non_null(region);
 	bind.mem_id = region->id;
 	nm_client_init(&client, &core);

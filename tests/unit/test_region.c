@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+static const struct nm_run none[NM_POOLS];
+
 static struct nm_region_params small_params(void)
 {
 	return (struct nm_region_params){.count = {2, 4, 16}, .size = {256, 512, 2048}};
@@ -463,7 +465,7 @@ static void adopt_table(void **state)
 
 		nm_core_init(&core);
 		region = nm_region_adopt(&core, memory, geometries[i].size, geometries[i].pool,
-			&error, err, sizeof(err));
+			none, &error, err, sizeof(err));
 		if (!!region != geometries[i].good)
 			fail_msg("geometry %zu was %s", i, region ? "adopted" : "refused");
 		assert_int_equal(error, region ? 0 : -EINVAL);
@@ -502,7 +504,7 @@ static void adopt_any_geometry(void **state)
 				pool[i].size = prng_edge32(&r, 4096) & (uint32_t)mask;
 			at = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
 		}
-		region = nm_region_adopt(&core, NULL, size, pool, &error, err, sizeof(err));
+		region = nm_region_adopt(&core, NULL, size, pool, none, &error, err, sizeof(err));
 		assert_int_equal(!!region, geometry_good(pool, size));
 		adopted += !!region;
 		nm_region_put(region);
@@ -524,7 +526,7 @@ static void foreign_objects_are_foreign(void **state)
 
 	nm_core_init(&core);
 	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, &error, err, sizeof(err));
+		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err));
 	assert_non_null(region);
 	assert_true(region->foreign);
 	assert_ptr_equal(nm_region_find(&core, region->id), region);
@@ -541,7 +543,7 @@ static void foreign_objects_are_foreign(void **state)
 	fail_allocation(1);
 	err[0] = '\0';
 	assert_null(nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, &error, err, sizeof(err)));
+		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err)));
 	fail_allocation(0);
 	assert_int_equal(error, -ENOMEM);
 	assert_int_not_equal(err[0], '\0');

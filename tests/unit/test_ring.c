@@ -139,8 +139,8 @@ static void play_begin(struct play *play, uint32_t slots)
 	nm_core_init(&play->core);
 	memset(&kind, 0, sizeof(kind));
 	os_mutex_lock(&play->core.lock);
-	play->port = nm_port_add_locked(&play->core, "play", &play_ops, (uint32_t[]){1, 1},
-		(uint32_t[]){slots, slots}, &error);
+	play->port = nm_port_add_locked(&play->core, "play", &play_ops,
+		&(struct nm_shape){.rings = {1, 1}, .slots = {slots, slots}}, &error);
 	os_mutex_unlock(&play->core.lock);
 	assert_non_null(play->port);
 	app_open(&play->core, &play->app,

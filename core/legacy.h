@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * legacy.h - the older requests, NIOCREGIF and NIOCGINFO (struct nmreq), as control requests.
+ *
+ * They are translated: a struct nmreq becomes a header with a body, that is executed as
+ * any other, and its result goes back into the struct nmreq.
+ *
+ *      struct nm_legacy l;
+ *      error = nm_legacy_request(&nmr, true, &l, err, sizeof(err));
+ *      … execute l.hdr with l.body (no options; l.hdr.nr_body is for the caller to set) …
+ *      nm_legacy_result(&l, error == 0, &nmr);
+ *
+ * Thread safety: pure functions.
+ */
+#ifndef CORE_LEGACY_H
+#define CORE_LEGACY_H
+
+#include "os.h"
+#include <net/netmap.h>
+
+struct nm_legacy {
+	struct nmreq_header hdr;
+	uint32_t
+		body_size; /* bytes of the member of body that belongs to hdr.nr_reqtype; may be 0 */
+	union {
+		struct nmreq_register reg;
+		struct nmreq_port_info_get info;
+		struct nmreq_vale_attach attach;
+		struct nmreq_vale_detach detach;
+		struct nmreq_vale_list list;
+		struct nmreq_port_hdr hdr;
+		struct nmreq_vale_newif newif;
+		struct nmreq_vale_polling polling;
+	} body;
+	bool regif; /* it was NIOCREGIF */
+};
+
+/* 0, or a negative errno with a text: -EINVAL version or field, -EOPNOTSUPP nr_cmd. */
+int nm_legacy_request(
+	const struct nmreq *nmr, bool regif, struct nm_legacy *out, char *err, size_t err_size);
+
+/* After success: the output fields. After a failure only nr_version is set. */
+void nm_legacy_result(const struct nm_legacy *l, bool success, struct nmreq *nmr);
+
+#endif

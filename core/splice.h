@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * splice.h - two ports joined back to back: how a device sits on a switch.
+ *
+ * VALE_ATTACH puts a device (a NIC, a persistent port) on a switch. The engine does
+ * what an application that bridges would do: it is the client of the device's rings and of a
+ * switch port "valeID:NAME", both in one region, and moves packets between them without
+ * a copy, by exchanging buffer indices:
+ *
+ *      device rx ring i  ->  switch port's tx ring i      (received: into the switch)
+ *      device tx ring i  <-  switch port's rx ring i      (sent: out of the switch)
+ *
+ * With NR_REG_NIC_SW the device's host rings are spliced as well, to a second switch
+ * port "valeID:NAME^": the system's stack is on the switch then.
+ *
+ * Nothing here starts a thread: the home runs nm_splice_step() for as long as there is
+ * work, then sleeps as with a ring served by a CSB:
+ *
+ *      if (nm_splice_prepare_sleep(s)) -> there is work after all
+ *      wait for the wakeup of one of the rings of nm_splice_ring()
+ *
+ * A packet that the other side has no room for waits in the device's ring (tx to the
+ * switch never waits; the device's tx ring may be full: then the switch port's
+ * rx ring fills up, and the switch counts the drops).
+ *
+ * Thread safety: nm_splice_*_locked: core->lock. nm_splice_step() for one ring pair: one
+ * thread at a time, between splice_start and splice_stop of the home; different pairs at
+ * a time. It takes no core->lock.
+ */
+#ifndef CORE_SPLICE_H
+#define CORE_SPLICE_H
+
+#include "os.h"
+#include "port.h"
+
+struct nm_splice {
+	struct nm_splice *next; /* core->splices */
+	struct nm_core *core;
+	char name[NETMAP_REQ_IFNAMSIZ]; /* "valeID:NAME", of the switch port */
+	struct nm_client device, vale;
+	struct nm_client host, vale_host; /* bound only when the host rings are attached */
+	uint32_t pairs;                   /* of rings, the host rings' included */
+	bool polling;                     /* VALE_POLLING_ENABLE is in force */
+	void *home;                       /* the home's: thread, worker */
+};
+
+/*
+ * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME". Attach takes a struct nm_bind for the
+ * mode (ALL_NIC or NIC_SW) and mem_id. 0 with *port_index, the number on the switch, or a
+ * negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such device.
+ */
+int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
+	uint32_t *port_index, char *err, size_t err_size);
+int nm_splice_detach(
+	struct nm_core *core, const char *name, uint32_t *port_index, char *err, size_t err_size);
+struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name);
+
+/* Moves what can be moved on one pair of rings, both ways; true if something moved. */
+bool nm_splice_step(struct nm_splice *splice, uint32_t pair);
+
+/* True: a packet is there that could be moved. Else the next one signals a wakeup. */
+bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair);
+
+/* The four rings of a pair, for the home to hang its wakeup on: device tx, device rx, switch tx,
+ * switch rx. NULL where the pair has none. */
+struct nm_ring *nm_splice_ring(const struct nm_splice *splice, uint32_t pair, uint32_t which);
+
+#endif
