@@ -12,7 +12,7 @@ KERNEL ?= 6.12
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
 	@echo 'make test       all tests (make test PART=unit|daemon|guest for some of them)'
-	@echo 'make bench      measure'
+	@echo 'make bench      measure: table, build/bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
@@ -44,9 +44,9 @@ test:
 	@tests/run $(PART)
 
 bench:
-	@setup/prepare test
+	@setup/prepare bench
 	@$(MAKE) --no-print-directory build
-	@bench/run
+	@bench/run $(if $(SHORT),--short)
 
 install: build
 	$(MESON) install -C build --no-rebuild

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Pipes: from one machine to another, and through a chain of bridging machines. */
+#include "measure.h"
+
+#include <errno.h>
+
+enum { ROUNDS = 32, PIPES = 3 };
+
+static void sync_or_die(struct vg_ring *ring)
+{
+	if (vg_sync(ring) != 0)
+		die("ring", EPROTO);
+}
+
+/* What a middlebox does: exchanges buffers between what it received and what it sends. */
+static void bridge(struct vg_ring *rx, struct vg_ring *tx)
+{
+	uint32_t n = vg_avail(rx);
+
+	if (n > vg_avail(tx))
+		n = vg_avail(tx);
+	for (uint32_t i = 0; i < n; i++) {
+		struct netmap_slot *from = vg_slot(rx, i), *to = vg_slot(tx, i);
+		uint32_t index = to->buf_idx;
+
+		to->buf_idx = from->buf_idx;
+		to->len = from->len;
+		to->flags = NS_BUF_CHANGED;
+		from->buf_idx = index;
+		from->flags = NS_BUF_CHANGED;
+	}
+	vg_advance(rx, n);
+	vg_advance(tx, n);
+	sync_or_die(tx);
+	sync_or_die(rx);
+}
+
+struct chain {
+	struct vg_ring *tx, *rx;                /* ends */
+	struct vg_ring *in[PIPES], *out[PIPES]; /* of the bridging machines */
+	int bridges;
+};
+
+static void run_chain_of(struct chain *c, const struct options *o, struct result *r)
+{
+	static const uint8_t to[6] = {2, 0, 0, 0, 0, 2};
+	double start = now_s(), warm = start + o->seconds / 4, end = warm + o->seconds;
+	bool counting = false;
+
+	for (double now = start; now < end; now = now_s()) {
+		if (!counting && now >= warm) {
+			counting = true;
+			start = now;
+			r->count = 0;
+		}
+		for (int round = 0; round < ROUNDS; round++) {
+			send_batch(c->tx, o, frame_to(to));
+			sync_or_die(c->tx);
+			for (int i = 0; i < c->bridges; i++)
+				bridge(c->in[i], c->out[i]);
+			sync_or_die(c->rx);
+			r->count += take_all(c->rx);
+			sync_or_die(c->rx);
+		}
+	}
+	r->seconds = now_s() - start;
+}
+
+static void run_pair(struct world *w, const struct options *o, struct result *r)
+{
+	struct vg_port *a = world_port(w, world_machine(w), "netmap:p{1", o->hdr_len);
+	struct vg_port *b = world_port(w, world_machine(w), "netmap:p}1", o->hdr_len);
+	struct chain c = {.tx = tx_of(a), .rx = rx_of(b)};
+
+	prepare_ring(c.tx, a->mac, o->len, o->hdr_len);
+	run_chain_of(&c, o, r);
+}
+
+static void run_chain(struct world *w, const struct options *o, struct result *r)
+{
+	static const char *const master[PIPES] = {"netmap:p{1", "netmap:p{2", "netmap:p{3"};
+	static const char *const slave[PIPES] = {"netmap:p}1", "netmap:p}2", "netmap:p}3"};
+	struct chain c = {.bridges = PIPES - 1};
+	int m = world_machine(w);
+	struct vg_port *a = world_port(w, m, master[0], 0);
+
+	c.tx = tx_of(a);
+	prepare_ring(c.tx, a->mac, o->len, 0);
+	for (int i = 0; i + 1 < PIPES; i++) {
+		m = world_machine(w);
+		c.in[i] = rx_of(world_port(w, m, slave[i], 0));
+		c.out[i] = tx_of(world_port(w, m, master[i + 1], 0));
+	}
+	c.rx = rx_of(world_port(w, world_machine(w), slave[PIPES - 1], 0));
+	run_chain_of(&c, o, r);
+}
+
+const struct scenario pipe_pair = {"pipe", "one pipe, zero copy", run_pair};
+const struct scenario pipe_chain = {
+	"chain", "three pipes through two bridging machines, zero copy", run_chain};

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One switch: pairs, all to all, broadcast, many addresses. */
+#include "measure.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PORTS_MAX = WORLD_MACHINES, ROUNDS = 32 };
+
+struct net {
+	const struct options *o;
+	struct vg_port *port[PORTS_MAX];
+	uint32_t ports;
+	frame_start to[PORTS_MAX]; /* where packets to a port begin */
+};
+
+/* Each port belongs to a machine of its own: packets are copied between regions. */
+static void make_net(struct world *w, const struct options *o, struct net *n, uint32_t ports)
+{
+	char ifname[32];
+
+	if (ports < 2 || ports > PORTS_MAX)
+		die("number of ports", EINVAL);
+	n->o = o;
+	n->ports = ports;
+	for (uint32_t i = 0; i < ports; i++) {
+		snprintf(ifname, sizeof(ifname), "vale1:%u", i + 1);
+		n->port[i] = world_port(w, world_machine(w), ifname, o->hdr_len);
+		prepare_ring(tx_of(n->port[i]), n->port[i]->mac, o->len, o->hdr_len);
+		n->to[i] = frame_to(n->port[i]->mac);
+	}
+	for (uint32_t i = 0; i < ports; i++)
+		announce(n->port[i]);
+	for (uint32_t i = 0; i < ports; i++)
+		take_all(rx_of(n->port[i]));
+}
+
+static void sync_or_die(struct vg_ring *ring)
+{
+	if (vg_sync(ring) != 0)
+		die("ring", EPROTO);
+}
+
+static uint64_t receive_all(struct net *n)
+{
+	uint64_t packets = 0;
+
+	for (uint32_t i = 0; i < n->ports; i++) {
+		struct vg_ring *rx = rx_of(n->port[i]);
+
+		sync_or_die(rx);
+		packets += take_all(rx);
+		sync_or_die(rx);
+	}
+	return packets;
+}
+
+/* Runs `turn` for the time that is asked for, and counts what arrives. */
+static void run_net(struct net *n, void (*turn)(struct net *n, uint32_t number), struct result *r)
+{
+	double start = now_s(), warm = start + n->o->seconds / 4, end = warm + n->o->seconds;
+	uint32_t number = 0;
+	bool counting = false;
+
+	for (double now = start; now < end; now = now_s()) {
+		if (!counting && now >= warm) {
+			counting = true;
+			start = now;
+			r->count = 0;
+		}
+		for (int round = 0; round < ROUNDS; round++) {
+			turn(n, number++);
+			r->count += receive_all(n);
+		}
+	}
+	r->seconds = now_s() - start;
+}
+
+static void send_to(struct net *n, uint32_t from, frame_start to)
+{
+	struct vg_ring *tx = tx_of(n->port[from]);
+
+	send_batch(tx, n->o, to);
+	sync_or_die(tx);
+}
+
+/* 0 to 1, 2 to 3, …; back as well when `both` is set. */
+static void pairs_turn(struct net *n, uint32_t number)
+{
+	for (uint32_t i = 0; i + 1 < n->ports; i += 2) {
+		send_to(n, i, n->to[i + 1]);
+		if (n->o->both)
+			send_to(n, i + 1, n->to[i]);
+	}
+}
+
+static void run_pairs(struct world *w, const struct options *o, struct result *r)
+{
+	struct net n = {0};
+
+	make_net(w, o, &n, o->ports);
+	run_net(&n, pairs_turn, r);
+}
+
+static void all_turn(struct net *n, uint32_t number)
+{
+	for (uint32_t i = 0; i < n->ports; i++)
+		send_to(n, i, n->to[(i + 1 + number % (n->ports - 1)) % n->ports]);
+}
+
+static void run_all(struct world *w, const struct options *o, struct result *r)
+{
+	struct net n = {0};
+
+	make_net(w, o, &n, o->ports);
+	run_net(&n, all_turn, r);
+}
+
+static void broadcast_turn(struct net *n, uint32_t number)
+{
+	send_to(n, 0, 0xffffffffffffULL);
+}
+
+/* Counts deliveries: one per receiver. */
+static void run_broadcast(struct world *w, const struct options *o, struct result *r)
+{
+	struct net n = {0};
+
+	make_net(w, o, &n, o->ports);
+	run_net(&n, broadcast_turn, r);
+}
+
+/* ---- many addresses ------------------------------------------------------------------ */
+
+static struct {
+	frame_start *to; /* in an order that no prefetcher guesses */
+	uint32_t count, next;
+} macs;
+
+static void make_macs(uint32_t count)
+{
+	macs.to = malloc(count * sizeof(*macs.to));
+	if (!macs.to)
+		die("addresses", ENOMEM);
+	macs.count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t mac[6] = {0x02, 0xad, (uint8_t)(i >> 24), (uint8_t)(i >> 16),
+			(uint8_t)(i >> 8), (uint8_t)i};
+		uint32_t j = (uint32_t)random() % (i + 1);
+
+		macs.to[i] = macs.to[j];
+		macs.to[j] = frame_to(mac);
+	}
+}
+
+/* Port 1 shows each of its addresses as a source, in frames to port 0. */
+static void announce_macs(struct net *n)
+{
+	struct vg_ring *tx = tx_of(n->port[1]), *rx = rx_of(n->port[0]);
+	uint8_t frame[60] = {0};
+	uint32_t done = 0;
+
+	memcpy(frame, n->port[0]->mac, 6);
+	while (done < macs.count) {
+		memcpy(frame + 6, &macs.to[done], 6);
+		if (vg_put(tx, frame, sizeof(frame)) == 0)
+			done++;
+		sync_or_die(tx);
+		take_all(rx);
+		sync_or_die(rx);
+	}
+	while (vg_avail(tx) + 1 < tx->csb.num_slots)
+		sync_or_die(tx);
+}
+
+static void macs_turn(struct net *n, uint32_t number)
+{
+	struct vg_ring *tx = tx_of(n->port[0]);
+
+	if (vg_avail(tx) >= n->o->batch) {
+		for (uint32_t i = 0; i < n->o->batch; i++) {
+			struct netmap_slot *slot = vg_slot(tx, i);
+
+			send_slot(slot, vg_buf(tx, slot), n->o->len, 0, macs.to[macs.next]);
+			macs.next = macs.next + 1 == macs.count ? 0 : macs.next + 1;
+		}
+		vg_advance(tx, n->o->batch);
+	}
+	sync_or_die(tx);
+}
+
+/* Between two ports of three: what is not known goes to the third as well, and is counted
+ * apart (extra 0). */
+static void run_macs(struct world *w, const struct options *o, struct result *r)
+{
+	struct net n = {0};
+	struct vg_port *third;
+
+	make_net(w, o, &n, 3);
+	third = n.port[2];
+	make_macs(o->macs);
+	announce_macs(&n);
+	sync_or_die(rx_of(third));
+	take_all(rx_of(third));
+	sync_or_die(rx_of(third));
+	n.ports = 2;
+	run_net(&n, macs_turn, r);
+	sync_or_die(rx_of(third));
+	r->extra[0] = vg_avail(rx_of(third));
+	free(macs.to);
+}
+
+const struct scenario vale_pairs = {"vale", "pairs of ports on one switch", run_pairs};
+const struct scenario vale_all = {"all", "each port of a switch to all others in turn", run_all};
+const struct scenario vale_broadcast = {
+	"broadcast", "one port to all others; deliveries are counted", run_broadcast};
+const struct scenario vale_macs = {"macs", "to one port with many addresses", run_macs};
