@@ -11,13 +11,18 @@
  * All parts are copied in once, checked, worked on, and copied out; the total is at
  * most NETMAP_REQ_MAXSIZE bytes and the chain of options is bounded. Results:
  *
- *      -EINVAL      a field out of range, an option twice, a chain that loops or is too long
- *      -EOPNOTSUPP  unknown request or option (nro_status says which)
+ *      -EINVAL      a field out of range, an option twice
+ *      -EMSGSIZE    options of too many bytes, or in a loop
+ *      -EOPNOTSUPP  unknown request, an option that is unknown or not for it, or not served here
  *      -EFAULT      an address can't be reached
  *      others       of the request
- * with one line of text in client->err.
+ * with one line of text in client->err. nro_status of each option says what is wrong with it,
+ * as a positive errno: EINVAL for each copy of one that stands twice; 0 for those that are not
+ * the reason. REGISTER with a monitor flag answers with nr_mode ALL_NIC and nr_ringid 0: the
+ * rings of the monitor, not of what it watches. A REGISTER whose answer can't be written is undone; other requests then have
+ * had their effect.
  *
- * Thread safety: any thread; one call at a time per client.
+ * Thread safety: any thread; one call at a time per client, but see kloop_start.
  */
 #ifndef CORE_CONTROL_H
 #define CORE_CONTROL_H
@@ -45,12 +50,19 @@ struct nm_uaccess {
 	struct os_mem *(*extmem)(
 		void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size);
 	/* CSB: maps two arrays of the caller's, `entries` entries each, for the client's rings (tx
-	 * first), and fills them in. Undone by the home when the client is unbound. */
+	 * first), and fills them in. The client is exclusive, and the addresses aligned to an
+	 * entry. Undone by the home when nm_control() returns with the client unbound, and when it
+	 * is unbound later. -EBUSY: it has a CSB already. */
 	int (*csb_enable)(void *arg, struct nm_client *client, uint64_t atok, uint64_t ktoa,
 		uint32_t entries);
-	/* Returns when the loop was stopped, or with an error. Called without core->lock. */
+	/* Returns 0 when the loop was stopped, or an error: -EINVAL no CSB, -EBUSY a loop is
+	 * running, -EBADF one of the descriptors is no eventfd. A text in client->err, or none.
+	 * Called without core->lock. While the loop runs the home may let other requests of the
+	 * client in: KLOOP_STOP, and those that don't unbind it. */
 	int (*kloop_start)(
 		void *arg, struct nm_client *client, const struct nm_kloop_request *request);
+	/* Returns when no loop runs. When none did, the next one to be started ends at once: the
+	 * request that was meant may be on its way. */
 	int (*kloop_stop)(void *arg, struct nm_client *client);
 };
 

@@ -35,11 +35,18 @@ struct nm_legacy {
 	bool regif; /* it was NIOCREGIF */
 };
 
-/* 0, or a negative errno with a text: -EINVAL version or field, -EOPNOTSUPP nr_cmd. */
+/*
+ * 0, or a negative errno with a text: -EINVAL version, -EOPNOTSUPP nr_cmd. Versions from 11 on are
+ * served, also those that will come: this structure doesn't change any more. NIOCREGIF: by
+ * nr_cmd. NIOCGINFO: NETMAP_BDG_LIST steps through switches, anything else asks about a port.
+ * Whether names and numbers make sense is for the request to say.
+ */
 int nm_legacy_request(
 	const struct nmreq *nmr, bool regif, struct nm_legacy *out, char *err, size_t err_size);
 
-/* After success: the output fields. After a failure only nr_version is set. */
+/* After success: the output fields; nr_ringid and nr_flags stay as they are, but for a monitor, whose
+ * rings are all its own: then they say so. nr_offset and
+ * nr_memsize have 32 bits here: the low ones. After a failure only nr_version is set. */
 void nm_legacy_result(const struct nm_legacy *l, bool success, struct nmreq *nmr);
 
 #endif

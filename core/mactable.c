@@ -2,14 +2,13 @@
 #include "mactable.h"
 
 enum {
-	MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2,
-	SWEEP_EPOCHS =
-		64,   /* with NM_MAC_AGE well below the 256 that the epoch of an entry counts */
+	SLICE = NM_MAC_ENTRIES / NM_MAC_SLICES,
 	FUTURE = 240, /* an age that no entry reaches before it is swept */
 };
 
-/* At a sweep nothing older stays; the next comes, or none is of use any more, this much later. */
-static_assert(NM_MAC_AGE + SWEEP_EPOCHS + NM_MAC_AGE < FUTURE, "ages are ambiguous");
+/* An entry is NM_MAC_AGE epochs old when a sweep lets it stay, the next comes NM_MAC_SLICES later, and
+ * this much after the last of all sweeps none is of use any more. */
+static_assert(NM_MAC_AGE + NM_MAC_SLICES + NM_MAC_AGE < FUTURE, "ages are ambiguous");
 
 static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line");
 
@@ -18,6 +17,11 @@ static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line"
 static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 {
 	return mac | (epoch & 0xff) << 8 | port;
+}
+
+static uint32_t entry_port(uint64_t entry)
+{
+	return entry & 0xff;
 }
 
 /* Epochs since the entry was last seen, as far as 8 bits tell. A thread that read the clock
@@ -29,29 +33,26 @@ static uint32_t entry_age(uint64_t entry, uint64_t epoch)
 	return age >= FUTURE ? 0 : age;
 }
 
-/* Epochs since the last sweep; 0 for a thread that read the clock before the sweeper did. */
-static uint64_t since_sweep(const struct nm_mactable *t, uint64_t epoch)
-{
-	uint64_t swept = OS_LOAD_ACQUIRE(&t->swept); /* pairs with the one in sweep() */
-
-	return epoch > swept ? epoch - swept : 0;
-}
-
 /*
- * Learning sweeps every SWEEP_EPOCHS, so nothing was learnt later than that after the last
- * sweep: after a longer pause all entries are too old, whatever their 8 bits say.
+ * Learning sweeps before it learns, so nothing was learnt later than the last sweep: after a
+ * pause all entries are too old, whatever their 8 bits say. Never for a thread that read the clock
+ * before the sweeper did.
  */
 static bool all_too_old(const struct nm_mactable *t, uint64_t epoch)
 {
-	return since_sweep(t, epoch) > SWEEP_EPOCHS + NM_MAC_AGE;
+	uint64_t swept = OS_LOAD_ACQUIRE(&t->swept); /* pairs with the one in sweep() */
+
+	return epoch > swept && epoch - swept > NM_MAC_AGE;
 }
 
 int nm_mactable_init(struct nm_mactable *t)
 {
-	t->entries = os_zalloc(MAC_ENTRIES * sizeof(uint64_t));
+	memset(t, 0, sizeof(*t));
+	t->entries = os_zalloc(NM_MAC_ENTRIES * sizeof(uint64_t));
 	if (!t->entries)
 		return -ENOMEM;
 	os_random(t->key, sizeof(t->key));
+	os_spin_init(&t->lock);
 	t->swept = nm_mac_epoch(os_time_s());
 	return 0;
 }
@@ -71,75 +72,188 @@ uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t mac, uint64_t 
 
 		if ((entry & MAC_MASK) == mac && entry != 0)
 			return entry_age(entry, epoch) <= NM_MAC_AGE && !all_too_old(t, epoch)
-				       ? entry & 0xff
+				       ? entry_port(entry)
 				       : NM_MAC_NONE;
 	}
 	return NM_MAC_NONE;
 }
 
+/* ---- changes, under t->lock ------------------------------------------------------------- */
+
+static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
+{
+	uint64_t old = *place;
+
+	if (old != 0)
+		t->counts[entry_port(old)]--;
+	if (entry != 0)
+		t->counts[entry_port(entry)]++;
+	OS_STORE(place, entry);
+}
+
+/* One slice for each epoch since the last time. After a long pause that is the whole table. */
 static void sweep(struct nm_mactable *t, uint64_t epoch)
 {
+	uint64_t from = t->swept;
 	bool all = all_too_old(t, epoch);
 
-	if (!all)
-		OS_STORE(&t->swept, epoch); /* the others needn't sweep as well */
-	for (size_t i = 0; i < MAC_ENTRIES; i++) {
-		uint64_t entry = OS_LOAD(&t->entries[i]);
+	if (epoch - from > NM_MAC_SLICES)
+		from = epoch - NM_MAC_SLICES;
+	while (from < epoch) {
+		uint64_t *slice = &t->entries[++from % NM_MAC_SLICES * SLICE];
 
-		if (entry != 0 && (all || entry_age(entry, epoch) > NM_MAC_AGE))
-			OS_STORE(&t->entries[i], 0);
+		for (uint32_t i = 0; i < SLICE; i++)
+			if (slice[i] != 0 && (all || entry_age(slice[i], epoch) > NM_MAC_AGE))
+				set_entry(t, &slice[i], 0);
 	}
 	OS_STORE_RELEASE(&t->swept, epoch); /* until here nobody trusts an entry of before */
 }
 
-void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
+/* Which ports have a bucket. */
+struct shares {
+	uint32_t own, most;   /* entries of the newcomer's port, and of the one that has most */
+	uint32_t largest;     /* that port */
+	uint64_t *oldest_own; /* NULL: none */
+	uint64_t *oldest_of_largest;
+};
+
+static uint64_t *oldest_of(uint64_t *bucket, uint32_t port, uint64_t epoch)
 {
-	uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
-	uint64_t new_entry = make_entry(mac, port, epoch);
-	uint64_t *oldest = bucket;
-	uint32_t oldest_age = 0;
+	uint64_t *oldest = NULL;
 
-	if (unlikely(since_sweep(t, epoch) >= SWEEP_EPOCHS))
-		sweep(t, epoch);
-	for (int i = 0; i < NM_MAC_WAYS; i++) {
-		uint64_t entry = OS_LOAD(&bucket[i]);
-		uint32_t age = entry == 0 ? 256 : entry_age(entry, epoch);
-
-		if ((entry & MAC_MASK) == mac && entry != 0) {
-			if (entry !=
-				new_entry) /* no write for an address that is known and fresh */
-				OS_STORE(&bucket[i], new_entry);
-			return;
-		}
-		if (age > oldest_age) {
-			oldest_age = age;
+	for (int i = 0; i < NM_MAC_WAYS; i++)
+		if (bucket[i] != 0 && entry_port(bucket[i]) == port &&
+			(!oldest || entry_age(bucket[i], epoch) > entry_age(*oldest, epoch)))
 			oldest = &bucket[i];
-		}
-	}
-	OS_STORE(oldest, new_entry);
+	return oldest;
 }
 
+static struct shares look_at_shares(uint64_t *bucket, uint32_t port, uint64_t epoch)
+{
+	struct shares s = {0};
+
+	for (int i = 0; i < NM_MAC_WAYS; i++) {
+		uint32_t other = entry_port(bucket[i]), count = 0;
+
+		if (bucket[i] == 0)
+			continue;
+		for (int k = 0; k < NM_MAC_WAYS; k++)
+			count += bucket[k] != 0 && entry_port(bucket[k]) == other;
+		if (other == port)
+			s.own = count;
+		if (count > s.most) {
+			s.most = count;
+			s.largest = other;
+		}
+	}
+	s.oldest_own = oldest_of(bucket, port, epoch);
+	s.oldest_of_largest = oldest_of(bucket, s.largest, epoch);
+	return s;
+}
+
+/* Place for an address that the bucket doesn't have, or NULL: it can't be learnt. */
+static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t port, uint64_t epoch)
+{
+	uint64_t *empty = NULL;
+	struct shares s;
+
+	for (int i = 0; i < NM_MAC_WAYS; i++) {
+		if (bucket[i] != 0 && entry_age(bucket[i], epoch) > NM_MAC_AGE)
+			set_entry(t, &bucket[i], 0);
+		if (bucket[i] == 0 && !empty)
+			empty = &bucket[i];
+	}
+	if (t->counts[port] >= NM_MAC_PORT_MAX)
+		return oldest_of(bucket, port, epoch);
+	if (empty)
+		return empty;
+	s = look_at_shares(bucket, port, epoch);
+	return s.most >= s.own + 2 ? s.oldest_of_largest : s.oldest_own;
+}
+
+static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
+{
+	uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)], *place = NULL;
+
+	if (t->swept < epoch)
+		sweep(t, epoch);
+	for (int i = 0; i < NM_MAC_WAYS && !place; i++)
+		if (bucket[i] != 0 && (bucket[i] & MAC_MASK) == mac)
+			place = &bucket[i];
+	if (place && entry_port(*place) != port && t->counts[port] >= NM_MAC_PORT_MAX)
+		return; /* it may move here only if the port may have it */
+	if (!place)
+		place = find_place(t, bucket, port, epoch);
+	if (place)
+		set_entry(t, place, make_entry(mac, port, epoch));
+}
+
+void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
+{
+	const uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
+	uint64_t entry = make_entry(mac, port, epoch);
+
+	if (likely(OS_LOAD(&t->swept) >= epoch))
+		for (int i = 0; i < NM_MAC_WAYS; i++)
+			if (OS_LOAD(&bucket[i]) == entry)
+				return; /* known and fresh */
+	os_spin_lock(&t->lock);
+	learn_locked(t, mac, port, epoch);
+	os_spin_unlock(&t->lock);
+}
+
+/* A slice at a time, so that nobody who learns waits long. */
 void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 {
-	for (size_t i = 0; i < MAC_ENTRIES; i++) {
-		uint64_t entry = OS_LOAD(&t->entries[i]);
+	for (uint32_t from = 0; from < NM_MAC_ENTRIES; from += SLICE) {
+		bool more;
 
-		if (entry != 0 && (entry & 0xff) == port)
-			OS_STORE(&t->entries[i], 0);
+		os_spin_lock(&t->lock);
+		more = t->counts[port] > 0;
+		for (uint32_t i = from; more && i < from + SLICE; i++)
+			if (t->entries[i] != 0 && entry_port(t->entries[i]) == port)
+				set_entry(t, &t->entries[i], 0);
+		os_spin_unlock(&t->lock);
+		if (!more)
+			break;
 	}
+}
+
+void nm_mactable_flush(struct nm_mactable *t)
+{
+	for (uint32_t from = 0; from < NM_MAC_ENTRIES; from += SLICE) {
+		os_spin_lock(&t->lock);
+		for (uint32_t i = from; i < from + SLICE; i++)
+			if (t->entries[i] != 0)
+				set_entry(t, &t->entries[i], 0);
+		os_spin_unlock(&t->lock);
+	}
+}
+
+bool nm_mactable_next(const struct nm_mactable *t, uint64_t epoch, uint64_t *pos, uint64_t *mac,
+	uint32_t *port, uint32_t *age)
+{
+	if (all_too_old(t, epoch))
+		return false;
+	while (*pos < NM_MAC_ENTRIES) {
+		uint64_t entry = OS_LOAD(&t->entries[(*pos)++]);
+
+		if (entry == 0 || entry_age(entry, epoch) > NM_MAC_AGE)
+			continue;
+		*mac = entry & MAC_MASK;
+		*port = entry_port(entry);
+		*age = entry_age(entry, epoch);
+		return true;
+	}
+	return false;
 }
 
 uint32_t nm_mactable_count(const struct nm_mactable *t, uint64_t epoch)
 {
-	uint32_t count = 0;
+	uint32_t count = 0, port, age;
+	uint64_t pos = 0, mac;
 
-	if (all_too_old(t, epoch))
-		return 0;
-	for (size_t i = 0; i < MAC_ENTRIES; i++) {
-		uint64_t entry = OS_LOAD(&t->entries[i]);
-
-		if (entry != 0 && entry_age(entry, epoch) <= NM_MAC_AGE)
-			count++;
-	}
+	while (nm_mactable_next(t, epoch, &pos, &mac, &port, &age))
+		count++;
 	return count;
 }

@@ -11,15 +11,23 @@
  *      +-----------------------------+-----------+-----------+
  *
  * The epoch counts units of NM_MAC_EPOCH_S seconds, modulo 256; an entry is of use
- * for NM_MAC_AGE epochs after it was last seen as a source. A sweep, which learning
- * does at most once per epoch, removes what is older before the epoch wraps.
+ * for NM_MAC_AGE epochs after it was last seen as a source. Learning removes old entries before
+ * the epoch wraps: in each epoch it looks at one of NM_MAC_SLICES slices of the table.
  *
- * The hash is keyed at random, so that a guest can't aim at one bucket. A full
- * bucket gives up its oldest entry.
+ * The hash is keyed at random, so that a guest can't aim at one bucket.
  *
- * Thread safety: lookup and learn from any number of threads at a time; two that learn
- * into one entry at once: one wins, which is as if the other's packet had come first.
- * forget_port: any thread, no concurrent learning for that port.
+ * No port pushes out the others, however many addresses it shows:
+ *
+ *      a port has at most NM_MAC_PORT_MAX addresses; with more, a new one takes the place of
+ *              another one of its own, or is not learnt
+ *      in a full bucket the place comes from the port that has most of it, as long as that
+ *              has at least two more than the newcomer; else from the newcomer's own, if
+ *              it has some; else the address is not learnt, and its packets go to all ports
+ *
+ * Thread safety: lookup, count and list from any number of threads at a time, without a lock.
+ * learn: any number of threads; without a lock where the address is known and fresh, else under
+ * t->lock, which serialises all changes. forget_port: any thread, while nobody learns for that port;
+ * lookups may find its addresses until it returns. flush: any thread.
  */
 #ifndef CORE_MACTABLE_H
 #define CORE_MACTABLE_H
@@ -31,23 +39,46 @@ enum {
 	NM_MAC_AGE = 75,    /* epochs: 300 s */
 	NM_MAC_WAYS = 8,    /* entries per bucket */
 	NM_MAC_BUCKETS_LOG2 = 15,
+	NM_MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2, /* 262144: 2 MiB */
+	NM_MAC_PORT_MAX = NM_MAC_ENTRIES / 2,
+	NM_MAC_SLICES = 64,
 	NM_MAC_NONE = 0xff, /* no such address; ports are 0 to 253 */
 };
 
 struct nm_mactable {
-	uint64_t *entries; /* NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2, cache line aligned */
+	uint64_t *entries; /* NM_MAC_ENTRIES, cache line aligned */
 	uint64_t key[2];
-	uint64_t swept; /* epoch of the last sweep, not modulo 256 */
+	uint64_t swept; /* epoch up to which slices were swept, not modulo 256: nothing was learnt
+			   later */
+	struct os_spin lock;
+	uint32_t counts[NM_MAC_NONE + 1]; /* entries per port, also those that are too old */
 };
 
 int nm_mactable_init(struct nm_mactable *t); /* -ENOMEM */
 void nm_mactable_destroy(struct nm_mactable *t);
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define NM_MAC_BE64(x) __builtin_bswap64(x)
+#else
+#define NM_MAC_BE64(x) (x)
+#endif
 
 /* An address as in the table: its 6 bytes in the upper 48 bits of a word. */
 static inline uint64_t nm_mac_load(const uint8_t *mac)
 {
 	return (uint64_t)mac[0] << 56 | (uint64_t)mac[1] << 48 | (uint64_t)mac[2] << 40 |
 	       (uint64_t)mac[3] << 32 | (uint64_t)mac[4] << 24 | (uint64_t)mac[5] << 16;
+}
+
+/* The two addresses at the beginning of an Ethernet header, each loaded once: 12 bytes. */
+static inline void nm_mac_load_both(const void *eth, uint64_t *dst, uint64_t *src)
+{
+	uint64_t first, second;
+
+	memcpy(&first, eth, 8);
+	memcpy(&second, (const char *)eth + 4, 8);
+	*dst = NM_MAC_BE64(first) & ~0xffffULL;
+	*src = NM_MAC_BE64(second) << 16;
 }
 
 static inline bool nm_mac_is_group(uint64_t mac)
@@ -86,7 +117,14 @@ void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint6
 /* Removes all addresses of a port that leaves. */
 void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port);
 
+/* Removes all addresses. */
+void nm_mactable_flush(struct nm_mactable *t);
+
 /* Addresses that are of use now. Walks the whole table. */
 uint32_t nm_mactable_count(const struct nm_mactable *t, uint64_t epoch);
+
+/* The next address that is of use now, from entry *pos on; *pos is moved behind it. False: none. */
+bool nm_mactable_next(const struct nm_mactable *t, uint64_t epoch, uint64_t *pos, uint64_t *mac,
+	uint32_t *port, uint32_t *age);
 
 #endif

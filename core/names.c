@@ -43,6 +43,8 @@ static int parse_vale(const char *base, struct nm_name *out, char *err, size_t e
 	if (base[id] != ':')
 		return 0; /* an interface that happens to be called vale… */
 	port = span(base + id + 1, len - id - 1, is_port_char);
+	if (port > 0 && base[id + 1 + port] == '^')
+		port++; /* host rings of a device on the switch */
 	if (port == 0 || id + 1 + port != len) {
 		os_snprintf(err, err_size,
 			"\"%s\": a switch port is valeID:PORT with PORT of letters, digits, _ . -",

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "port.h"
-#include "vale.h"
+#include "monitor.h"
 
 enum {
 	DEFAULT_IFS = 128,
 	DEFAULT_RINGS = 128,
 	DEFAULT_BUFS = 32768,
 	DEFAULT_RING_SLOTS = 4096, /* that fit a ring object of a region made by default */
-	NIFP_SIZE = sizeof(struct netmap_if) + 2 * (NM_RINGS_MAX + 1) * sizeof(int64_t),
+	/* Rings, and as many host rings, both ways. */
+	NIFP_SIZE = sizeof(struct netmap_if) + 4 * NM_RINGS_MAX * sizeof(int64_t),
+	/* A region that is made when it is first named: within 64 MiB, for a home commits all of it. */
+	SHARED_IFS = 256,
+	SHARED_RINGS = 320,
+	SHARED_RING_SLOTS = 2048,
+	SHARED_BUFS = 26000,
 };
 
 int nm_core_init(struct nm_core *core)
@@ -22,14 +28,32 @@ int nm_core_init(struct nm_core *core)
 				DEFAULT_RING_SLOTS * sizeof(struct netmap_slot),
 			NM_BUF_SIZE_DEFAULT},
 	};
+	core->shared_params = (struct nm_region_params){
+		.count = {SHARED_IFS, SHARED_RINGS, SHARED_BUFS},
+		.size = {NIFP_SIZE,
+			sizeof(struct netmap_ring) + SHARED_RING_SLOTS * sizeof(struct netmap_slot),
+			NM_BUF_SIZE_DEFAULT},
+	};
 	return 0;
+}
+
+/* A port that nobody holds; what holds others (pipes, monitors) goes first. */
+static struct nm_port *unheld(struct nm_core *core)
+{
+	struct nm_port *port = core->ports;
+
+	while (port && port->holds > 0)
+		port = port->next;
+	return port;
 }
 
 void nm_core_destroy(struct nm_core *core)
 {
+	struct nm_port *port;
+
 	os_mutex_lock(&core->lock);
-	while (core->ports)
-		nm_port_remove_locked(core->ports);
+	while ((port = unheld(core)) != NULL)
+		nm_port_remove_locked(port);
 	os_mutex_unlock(&core->lock);
 	os_mutex_destroy(&core->lock);
 }
@@ -48,7 +72,7 @@ static struct nm_port *registered(struct nm_core *core, const char *name)
 {
 	struct nm_port *port = core->ports;
 
-	while (port && (port->unnamed || strcmp(port->name, name) != 0))
+	while (port && (port->unnamed || port->dead || strcmp(port->name, name) != 0))
 		port = port->next;
 	return port;
 }
@@ -91,6 +115,7 @@ static int make_rings(struct nm_port *port, enum nm_dir dir)
 		rings[i].num_slots = port->num_slots[dir];
 		os_wakeup_init(&rings[i].wakeup);
 		os_spin_init(&rings[i].produce.lock);
+		os_spin_init(&rings[i].monitor_lock);
 	}
 	port->rings[dir] = rings;
 	return 0;
@@ -108,7 +133,7 @@ static void free_port(struct nm_port *port)
 	os_free(port);
 }
 
-struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
+static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
 {
 	struct nm_port *port;
@@ -118,13 +143,14 @@ struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || !shape_valid(shape))
 		return NULL;
 	*error = -EEXIST;
-	if (registered(core, name))
+	if (!unnamed && registered(core, name))
 		return NULL;
 	*error = -ENOMEM;
 	port = os_zalloc(sizeof(*port));
 	if (!port)
 		return NULL;
 	memcpy(port->name, name, len + 1);
+	port->unnamed = unnamed;
 	port->core = core;
 	port->ops = ops;
 	memcpy(port->num_rings, shape->rings, sizeof(port->num_rings));
@@ -141,33 +167,87 @@ struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	return port;
 }
 
+struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+{
+	return add(core, name, false, ops, shape, error);
+}
+
+struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+{
+	return add(core, name, true, ops, shape, error);
+}
+
 void nm_port_hold_locked(struct nm_port *port)
 {
 	port->holds++;
 }
 
+static bool in_use(const struct nm_port *port)
+{
+	return port->clients > 0 || port->holds > 0;
+}
+
+void nm_port_unused_locked(struct nm_port *port)
+{
+	struct nm_port *peer = port->peer;
+
+	if (!port->ephemeral || in_use(port) || (peer && in_use(peer)))
+		return;
+	nm_port_remove_locked(port);
+	if (peer)
+		nm_port_remove_locked(peer);
+}
+
 void nm_port_release_locked(struct nm_port *port)
 {
-	if (--port->holds == 0 && port->clients == 0 && port->ephemeral)
-		nm_port_remove_locked(port);
+	port->holds--;
+	nm_port_unused_locked(port);
+}
+
+/* Those who wait see that it is over. */
+static void signal_all(struct nm_port *port)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
+			os_wakeup_signal(&port->rings[dir][i].wakeup);
+}
+
+/* The memory of others goes with the port that brought it: no port that lies in it can go on. */
+static void mark_dead(struct nm_port *port)
+{
+	if (port->dead)
+		return;
+	OS_STORE(&port->dead, true);
+	port->name[0] = '\0'; /* free for another */
+	port->ephemeral = true;
+	signal_all(port);
+	nm_monitor_ended_locked(port);
+	for (struct nm_port *child = port->core->ports; child; child = child->next)
+		if (child->parent == port && port->region && port->region->foreign &&
+			child->region == port->region)
+			mark_dead(child);
+}
+
+static void unlink_port(struct nm_port *port)
+{
+	struct nm_port **link = &port->core->ports;
+
+	while (*link != port)
+		link = &(*link)->next;
+	*link = port->next;
 }
 
 void nm_port_remove_locked(struct nm_port *port)
 {
-	struct nm_port **link = &port->core->ports;
-
-	if (port->clients > 0 || port->holds > 0) {
-		OS_STORE(&port->dead, true);
-		port->name[0] = '\0'; /* registered() finds it no more: names aren't empty */
-		port->ephemeral = true;
-		for (int dir = 0; dir < NM_DIRS; dir++)
-			for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
-				os_wakeup_signal(&port->rings[dir][i].wakeup);
+	if (in_use(port)) {
+		mark_dead(port);
 		return;
 	}
-	while (*link != port)
-		link = &(*link)->next;
-	*link = port->next;
+	unlink_port(port);
+	if (port->peer)
+		port->peer->peer = NULL;
 	if (port->ops->destroy)
 		port->ops->destroy(port);
 	nm_region_put(port->region);
@@ -180,6 +260,8 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 
 	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ)
 		return -EINVAL;
+	if (port->dead)
+		return -ENXIO;
 	if (registered(port->core, name) && registered(port->core, name) != port)
 		return -EEXIST;
 	memcpy(port->name, name, len + 1);
@@ -188,11 +270,15 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)
 {
+	int error;
+
 	if (bytes != 0 && bytes != 10 && bytes != NM_PORT_HDR_MAX)
 		return -EINVAL;
 	if (bytes == port->hdr_len)
 		return 0;
 	if (!port->ops->set_hdr_len)
 		return -EOPNOTSUPP;
-	return port->ops->set_hdr_len(port, bytes);
+	error = port->ops->set_hdr_len(port, bytes);
+	nm_monitor_hdr_changed_locked(port);
+	return error;
 }

@@ -13,7 +13,23 @@
  *
  * The first client that is bound gives a port its rings, buffers and netmap_if
  * (port kinds with a foreign region bring their own); the last takes them away.
- * VALE ports are made by the bind that names them and end with their last client.
+ * VALE ports, pipes, monitors and null ports are made by the bind that names them and
+ * end with their last client. A port is found in this order: mode NR_REG_NULL makes
+ * one; "BASE{id" is a pipe (pipe.h); "valeID:PORT" a switch port; any other name is
+ * looked up in the registry, then by the home. With monitor flags the client gets a
+ * monitor of what was found.
+ *
+ * Where a port's memory lies is decided by the first client: on its external memory; in
+ * the region it names; where the port's family lies (parent, pipes and zero-copy monitors
+ * of one parent); in region 1 (NICs, pipes); in the client's own region; in one made for
+ * the port. A reserved region is for its owner's clients alone (-EPERM).
+ *
+ * Offsets are granted by the first client that binds to a port or its pipe peer: later
+ * ones must ask for no more, with the same mask and initial offset (-EINVAL), and one that
+ * asks for none is refused (-EBUSY), since it would look for packets at the wrong place.
+ *
+ * A ring keeps its buffers while the port is in use: when its last user leaves, slots that
+ * don't show a buffer of the port, or show one twice, get one that nobody shows.
  *
  * Thread safety: core->lock serialises everything here but nm_ring_sync(), which
  * takes no lock and relies on the client being bound. Functions with the suffix
@@ -110,11 +126,22 @@ struct nm_port_ops {
 	 */
 	int (*txsync)(struct nm_ring *ring);
 	int (*rxsync)(struct nm_ring *ring);
-	/* A tx ring with hwcur != head: could a sync move hwcur now? A full barrier precedes the call,
-	 * and whoever makes room afterwards signals the ring's wakeup. Any thread that may sync the
-	 * ring. Optional: without it a sync always takes all that can be taken until the
-	 * application moves head. */
+	/* A tx ring on which not all is done (hwcur != head, or slots that are not free again): would a
+	 * sync change hwcur or tail now? A full barrier precedes the call, and whoever makes the
+	 * change possible afterwards signals the ring's wakeup. Any thread that may sync the ring.
+	 * Optional: without it a ring that is served through a CSB is synced all the time as long as it
+	 * has something to do. */
 	bool (*can_send)(struct nm_ring *ring);
+	/* An rx ring: does a packet wait for slots that the application gives back? Barrier and wakeup
+	 * as with can_send. Optional: without it only the next packet is of interest. */
+	bool (*wants_room)(struct nm_ring *ring);
+
+	/* Pipes: packets move from ring to ring in whichever thread syncs. While a port is paused
+	 * none does; syncs succeed. Optional. */
+	void (*pause)(struct nm_port *port, bool on);
+	/* The indices of a ring were put back to their first state (under the ring's lock, or before
+	 * anybody can sync it). Optional. */
+	void (*ring_reset)(struct nm_ring *ring);
 
 	/* In the region of the home by default (NM_REGION_SHARED_ID), not in one of the port's or the
 	 * client's own: NICs, pipes. */
@@ -132,12 +159,18 @@ struct nm_port {
 	uint32_t owner;           /* its number, for the ownership map */
 	struct nm_region *region; /* a reference; NULL while no client is bound, unless foreign */
 	struct nm_port *parent;   /* of a pipe end or a monitor; it holds the parent */
+	struct nm_port *peer; /* other end of a pipe. Both get their memory when the first client of
+			       * either comes, keep what is in their rings when clients change, and
+			       * lose all with the last client of both */
 	uint32_t num_rings[NM_DIRS];      /* hardware rings */
 	uint32_t num_host_rings[NM_DIRS]; /* host rings, 0 where there are none */
 	uint32_t num_slots[NM_DIRS];
 	struct nm_ring *rings[NM_DIRS]; /* hardware rings, then host rings */
 	uint64_t nifp_offset; /* only with a foreign region: the netmap_if that came with it */
-	uint32_t hdr_len;     /* virtio-net header: 0, 10 or 12 bytes */
+	uint32_t
+		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
+			       * objects are the kind's to free and mend. 0: not tracked */
+	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients;
 	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
 	struct nm_client *client_list;
@@ -146,9 +179,11 @@ struct nm_port {
 		uint64_t mask;         /* of slot.ptr; 0: no offsets */
 		uint64_t align, gap;   /* of tx data; free bytes behind rx data */
 	} offsets;
-	bool ephemeral; /* freed with its last client and hold */
-	bool unnamed;   /* not found by name (null ports, monitors): name is for texts only */
-	bool dead;      /* syncs return -ENXIO (a device that was pulled) */
+	bool ephemeral;   /* freed with its last client and hold */
+	bool same_region; /* it must lie in the region of its parent (zero-copy monitors) */
+	bool own_memory;  /* region, rings and buffers are those that the core gave it */
+	bool unnamed;     /* not found by name (null ports, monitors): name is for texts only */
+	bool dead;        /* syncs return -ENXIO (a device that was pulled) */
 };
 
 /* What a client wants of a port: the input fields of nmreq_register that matter here. */
@@ -162,6 +197,7 @@ struct nm_bind {
 	uint32_t num_slots[NM_DIRS];
 	uint32_t extra_bufs;   /* wanted */
 	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
+	uint64_t extmem_bytes;
 	struct nm_region_params extmem_params; /* wishes; 0: the default */
 	const struct nm_offsets *offsets;      /* NULL: none wanted */
 };
@@ -197,6 +233,7 @@ uint32_t nm_core_new_owner(struct nm_core *core);
 /* All clients must be unbound. */
 void nm_core_destroy(struct nm_core *core);
 
+/* While it is bound a client is in the port's list: the struct must stay where it is. */
 void nm_client_init(struct nm_client *client, struct nm_core *core);
 
 /*
@@ -231,14 +268,31 @@ int nm_client_error(struct nm_client *client, int error, const char *fmt, ...) o
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error);
 
+/* The same for a port that is not found by name; the name is for texts and needn't be unique. */
+struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error);
+
 /* Keeps a port in existence, as a client does, without using it; and lets go of it: a port made
  * on demand ends with the last hold and client. */
 void nm_port_hold_locked(struct nm_port *port);
 void nm_port_release_locked(struct nm_port *port);
 
-/* Takes a port without clients off the registry and frees it. A port that still has clients is
- * marked dead (every sync fails with -ENXIO), loses its name, and goes with its last client. */
+/* Takes a port without clients off the registry and frees it. A port that still has clients, or is
+ * held, is marked dead (every sync fails with -ENXIO), loses its name, and goes with the last of
+ * them; so are its pipes and monitors when they lie in the foreign region that goes with it. The
+ * memory of a dead port's rings is not touched any more. */
 void nm_port_remove_locked(struct nm_port *port);
+
+/* Frees a port made on demand (a pipe: both ends) if nobody uses or holds it; else nothing. */
+void nm_port_unused_locked(struct nm_port *port);
+
+/*
+ * Who owns which buffer, after buffers have wandered between the ports of a region: each port and
+ * each client's extra list gets what it shows, one for one (nm_region_settle). The first leaves out
+ * the rings of a port that is about to give up its own, and of its peer.
+ */
+void nm_port_settle_others_locked(struct nm_port *leaving);
+void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region);
 
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes);

@@ -7,6 +7,10 @@ enum {
 	OBJECT_SIZE_MAX = 1 << 20,
 	LINE = 64, /* objects are a multiple of it long */
 	OBJECTS_MAX = NM_BUFS_MAX,
+	/* On memory of a given size, without wishes: at most so many, in at most this part of it. */
+	SUIT_IFS = 128,
+	SUIT_RINGS = 128,
+	SUIT_PART = 8,
 };
 
 const char *nm_pool_name(enum nm_pool pool)
@@ -46,22 +50,39 @@ static bool params_valid(const struct nm_region_params *params, char *err, size_
 	return true;
 }
 
-uint64_t nm_region_layout(const struct nm_region_params *params,
-	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size)
+/* Size of an object as it is laid out. A ring's members are aligned for 128 bytes, so each ring
+ * of the pool must be. */
+static uint32_t object_size(enum nm_pool pool, uint32_t wanted)
 {
-	uint64_t offset = 0, size = 4096;
+	return (uint32_t)align_up(wanted, pool == NM_POOL_RING ? NM_CACHE_ALIGN : LINE);
+}
 
-	if (!params_valid(params, err, err_size))
-		return 0;
+/* Bytes up to the end of the last pool. */
+static uint64_t lay_out(
+	const struct nm_region_params *params, struct nm_pool_geometry pool[NM_POOLS])
+{
+	uint64_t offset = 0;
+
 	for (int i = 0; i < NM_POOLS; i++) {
 		pool[i].offset = offset;
 		pool[i].count = params->count[i];
-		/* A ring's members are aligned for it, so each ring of the pool must be. */
-		pool[i].size = (uint32_t)align_up(
-			params->size[i], i == NM_POOL_RING ? NM_CACHE_ALIGN : LINE);
-		offset = align_up(offset + (uint64_t)pool[i].count * pool[i].size, 4096);
+		pool[i].size = object_size(i, params->size[i]);
+		offset += (uint64_t)pool[i].count * pool[i].size;
+		if (i != NM_POOL_BUF)
+			offset = align_up(offset, 4096);
 	}
-	while (size < offset)
+	return offset;
+}
+
+uint64_t nm_region_layout(const struct nm_region_params *params,
+	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size)
+{
+	uint64_t bytes, size = 4096;
+
+	if (!params_valid(params, err, err_size))
+		return 0;
+	bytes = lay_out(params, pool);
+	while (size < bytes)
 		size *= 2;
 	return size;
 }
@@ -107,48 +128,163 @@ static void link_region(struct nm_core *core, struct nm_region *region)
 	core->regions = region;
 }
 
-struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, char *err, size_t err_size)
+/* An id and the private maps. *error and a text on failure; the caller frees the region. */
+static int init_region(
+	struct nm_core *core, struct nm_region *region, uint16_t id, char *err, size_t err_size)
 {
-	struct nm_region *region = os_zalloc(sizeof(*region));
-
-	*error = -ENOMEM;
-	os_snprintf(err, err_size, "no memory for a region");
-	if (!region)
-		return NULL;
-	region->size = nm_region_layout(params, region->pool, err, err_size);
-	if (region->size == 0) {
-		*error = -EINVAL;
-		goto fail;
-	}
 	region->id = id ? id : free_id(core);
 	if (region->id == 0) {
 		os_snprintf(err, err_size, "no region id is free");
-		goto fail;
+		return -ENOMEM;
 	}
 	if (nm_region_find(core, region->id)) {
 		os_snprintf(err, err_size, "region %u exists already", id);
-		*error = -EEXIST;
-		goto fail;
+		return -EEXIST;
 	}
-	for (int i = 0; i < NM_POOLS; i++)
-		if (init_pool(region, i) != 0)
-			goto fail;
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (init_pool(region, i) == 0)
+			continue;
+		os_snprintf(err, err_size, "no memory for the maps of a region");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct nm_region *new_region(int *error, char *err, size_t err_size)
+{
+	struct nm_region *region = os_zalloc(sizeof(*region));
+
+	if (region)
+		return region;
+	*error = -ENOMEM;
+	os_snprintf(err, err_size, "no memory for a region");
+	return NULL;
+}
+
+struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
+	uint16_t id, int *error, char *err, size_t err_size)
+{
+	struct nm_region *region = new_region(error, err, err_size);
+
+	if (!region)
+		return NULL;
+	region->size = nm_region_layout(params, region->pool, err, err_size);
+	*error = region->size ? init_region(core, region, id, err, err_size) : -EINVAL;
+	if (*error)
+		goto fail;
 	region->mem = os_mem_alloc(region->size);
 	if (!region->mem) {
 		os_snprintf(err, err_size, "no memory for a region of %llu bytes",
 			(unsigned long long)region->size);
+		*error = -ENOMEM;
 		goto fail;
 	}
 	region->base = os_mem_addr(region->mem);
 	link_region(core, region);
-	*error = 0;
 	return region;
 
 fail:
 	free_region(region);
 	return NULL;
 }
+
+/* ---- on memory that is there already --------------------------------------------------- */
+
+static uint32_t smaller(uint64_t a, uint32_t b)
+{
+	return a < b ? (uint32_t)a : b;
+}
+
+/* What is not wished for, and how many buffers fit behind the other pools. */
+static void suit(struct nm_region_params *params, uint64_t bytes)
+{
+	static const uint32_t sizes[NM_POOLS] = {1024,
+		sizeof(struct netmap_ring) + NM_SLOTS_DEFAULT * sizeof(struct netmap_slot),
+		NM_BUF_SIZE_DEFAULT};
+	static const uint32_t most[NM_POOLS] = {SUIT_IFS, SUIT_RINGS, OBJECTS_MAX};
+	struct nm_pool_geometry pool[NM_POOLS];
+	uint64_t fit;
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (params->size[i] == 0)
+			params->size[i] = sizes[i];
+		if (params->count[i] > 0 || i == NM_POOL_BUF)
+			continue;
+		params->count[i] =
+			smaller(bytes / SUIT_PART / object_size(i, params->size[i]), most[i]);
+		if (params->count[i] == 0)
+			params->count[i] = 1;
+	}
+	lay_out(params, pool);
+	fit = pool[NM_POOL_BUF].offset < bytes
+		      ? (bytes - pool[NM_POOL_BUF].offset) / pool[NM_POOL_BUF].size
+		      : 0;
+	if (params->count[NM_POOL_BUF] == 0 || params->count[NM_POOL_BUF] > fit)
+		params->count[NM_POOL_BUF] = smaller(fit, OBJECTS_MAX);
+}
+
+/* The wishes themselves: 0, or what nm_region_layout() would take. */
+static bool wishes_valid(const struct nm_region_params *wishes, char *err, size_t err_size)
+{
+	struct nm_region_params params = *wishes;
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		if (params.count[i] == 0)
+			params.count[i] = NM_BUFS_RESERVED + 1;
+		if (params.size[i] == 0)
+			params.size[i] = NM_BUF_SIZE_DEFAULT;
+	}
+	return params_valid(&params, err, err_size);
+}
+
+struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
+	const struct nm_region_params *wishes, int *error, char *err, size_t err_size)
+{
+	struct nm_region_params params = *wishes;
+	struct nm_region *region;
+
+	*error = -EINVAL;
+	if (!wishes_valid(wishes, err, err_size))
+		return NULL;
+	suit(&params, bytes);
+	if (params.count[NM_POOL_BUF] <= NM_BUFS_RESERVED) {
+		os_snprintf(err, err_size,
+			"%llu bytes of memory have no room for %u netmap_if, %u rings of %u bytes and a buffer of %u",
+			(unsigned long long)bytes, params.count[NM_POOL_IF],
+			params.count[NM_POOL_RING], params.size[NM_POOL_RING],
+			params.size[NM_POOL_BUF]);
+		*error = -ENOMEM;
+		return NULL;
+	}
+	region = new_region(error, err, err_size);
+	if (!region)
+		return NULL;
+	lay_out(&params, region->pool);
+	region->size = bytes;
+	*error = init_region(core, region, 0, err, err_size);
+	if (*error) {
+		free_region(region);
+		return NULL;
+	}
+	region->mem = mem;
+	region->base = os_mem_addr(mem);
+	link_region(core, region);
+	return region;
+}
+
+struct nm_region *nm_region_by_id(
+	struct nm_core *core, uint16_t id, int *error, char *err, size_t err_size)
+{
+	struct nm_region *region = nm_region_find(core, id);
+
+	*error = 0;
+	if (!region)
+		return nm_region_create(core, &core->shared_params, id, error, err, err_size);
+	nm_region_get(region);
+	return region;
+}
+
+/* ---- foreign regions ------------------------------------------------------------------- */
 
 /* Each pool inside the region, and behind the one before it; objects that hold what they must. */
 static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_t size)
@@ -281,6 +417,40 @@ int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner,
 	return 0;
 }
 
+/* The first run of free objects: *first, or false. */
+static bool find_run(
+	const struct nm_region *region, enum nm_pool pool, uint32_t count, uint32_t *first)
+{
+	const uint32_t *owner = region->owner[pool];
+	uint32_t length = 0;
+
+	for (uint32_t i = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0; i < region->pool[pool].count;
+		i++) {
+		length = owner[i] == NM_OWNER_NONE ? length + 1 : 0;
+		if (length == count) {
+			*first = i + 1 - count;
+			return true;
+		}
+	}
+	return false;
+}
+
+int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
+	uint32_t *first)
+{
+	uint32_t *stack = region->free[pool], kept = 0;
+
+	if (count == 0 || count > region->free_count[pool] || !find_run(region, pool, count, first))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		region->owner[pool][*first + i] = owner;
+	for (uint32_t i = 0; i < region->free_count[pool]; i++)
+		if (stack[i] < *first || stack[i] - *first >= count)
+			stack[kept++] = stack[i];
+	region->free_count[pool] = kept;
+	return 0;
+}
+
 int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
 {
 	if (!region->owner[pool] || owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN ||
@@ -302,6 +472,17 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner)
 	return freed;
 }
 
+/* Nothing but its own, as nearly always: then there is nothing to exchange. */
+static bool shows_own(
+	const struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (nm_region_buf_valid(region, shown[i]) &&
+			region->owner[NM_POOL_BUF][shown[i]] != owner)
+			return false;
+	return true;
+}
+
 void nm_region_settle(
 	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count)
 {
@@ -310,7 +491,7 @@ void nm_region_settle(
 	uint32_t abroad = NM_BUFS_RESERVED;
 	uint8_t *is_shown;
 
-	if (!map || owner == NM_OWNER_NONE)
+	if (!map || owner == NM_OWNER_NONE || shows_own(region, owner, shown, count))
 		return;
 	is_shown = os_zalloc(total);
 	if (!is_shown)

@@ -77,7 +77,7 @@ struct nm_region {
 	struct nm_region *next; /* list of the core */
 	struct nm_core *core;
 	char *base;    /* address in this home */
-	uint64_t size; /* bytes; a power of two, as a PCI BAR must be */
+	uint64_t size; /* bytes; a power of two, as a PCI BAR must be, but on external memory */
 	struct nm_pool_geometry pool[NM_POOLS];
 	uint16_t id; /* nr_mem_id; unique, never 0 */
 	bool foreign;
@@ -102,8 +102,9 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 	uint16_t id, int *error, char *err, size_t err_size);
 
 /*
- * As nm_region_create(), on memory that is there already (EXTMEM): as many objects as fit are
- * made, after the wishes in params (a count or size of 0: what suits). The region owns mem on success.
+ * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
+ * after the wishes in params (a count or size of 0: what suits), and as many of the wished buffers
+ * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
 	const struct nm_region_params *params, int *error, char *err, size_t err_size);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ring.h"
+#include "monitor.h"
 #include "port.h"
 
 static_assert(
@@ -30,20 +31,44 @@ const char *nm_drop_name(enum nm_drop cause)
 	return cause < NM_DROPS ? names[cause] : NULL;
 }
 
+/* A port that only receives: what is sent there is counted and gone. */
+static void drop_sent(struct nm_ring *ring)
+{
+	for (uint32_t i = ring->hwcur; i != ring->head;) {
+		ring->dropping = !!(nm_slot_load(&ring->slots[i]).flags & NS_MOREFRAG);
+		i = nm_ring_advance(i, 1, ring->num_slots);
+		if (ring->dropping)
+			continue;
+		ring->stats.packets++;
+		ring->stats.drops[NM_DROP_RECEIVES_ONLY]++;
+	}
+	ring->hwcur = ring->head;
+	ring->tail = ring->hwcur == 0 ? ring->num_slots - 1 : ring->hwcur - 1;
+	ring->produce.hwtail = ring->tail;
+}
+
 int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
 {
 	const struct nm_port *port = ring->port;
+	uint32_t old_head = ring->head, old_tail = ring->tail;
 
 	if (unlikely(OS_LOAD(&port->dead)))
 		return -ENXIO;
-	if (unlikely(!nm_ring_move_legal(ring->head, ring->tail, head, cur, ring->num_slots))) {
+	if (unlikely(!nm_ring_move_legal(old_head, old_tail, head, cur, ring->num_slots))) {
 		ring->stats.bad_syncs++;
 		return -EINVAL;
 	}
 	ring->head = head;
 	ring->cur = cur;
 	ring->stats.syncs++;
-	return ring->dir == NM_TX ? port->ops->txsync(ring) : port->ops->rxsync(ring);
+	if (unlikely(OS_LOAD(&ring->monitors)))
+		return nm_monitor_sync(ring, old_head, old_tail);
+	if (ring->dir == NM_RX)
+		return port->ops->rxsync(ring);
+	if (likely(!port->ops->receives_only))
+		return port->ops->txsync(ring);
+	drop_sent(ring);
+	return 0;
 }
 
 void nm_ring_reset_shared(struct nm_ring *ring)

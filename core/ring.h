@@ -88,8 +88,8 @@ struct nm_ring {
 	void *priv;              /* of the port kind */
 	uint64_t offset_mask;    /* of slot.ptr; 0: packets begin where their buffer begins */
 	struct os_wakeup wakeup; /* signalled on new tx room or new rx packets */
-	struct nm_monitor
-		*monitors; /* who watches it; changes under port.h's rules, see monitor.h */
+	struct nm_monitor *monitors; /* who watches it; see monitor.h */
+	struct os_spin monitor_lock; /* of monitors, for monitor.c alone */
 
 	/* The application's side: written only by the thread that syncs. */
 	struct {

@@ -45,6 +45,14 @@ static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
 	return NM_SERVE_STOPPED;
 }
 
+/* With nothing new from the application: can a sync of this tx ring change anything? */
+static bool tx_done(const struct nm_ring *ring)
+{
+	uint32_t all = ring->head == 0 ? ring->num_slots - 1 : ring->head - 1;
+
+	return ring->hwcur == ring->head && ring->tail == all;
+}
+
 int nm_serve_step(struct nm_serve *s)
 {
 	struct nm_ring *ring = s->ring;
@@ -55,8 +63,10 @@ int nm_serve_step(struct nm_serve *s)
 		return NM_SERVE_STOPPED;
 	nm_csb_kern_load(s->atok, &head, &cur);
 	s->steps++;
-	/* An idle tx ring costs one load: with nothing new to send its state can't change. */
-	if (head == old_head && cur == ring->cur && ring->dir == NM_TX && ring->hwcur == head)
+	/* An idle tx ring costs two loads: with nothing new to send its state can't change. */
+	if (head == old_head && cur == ring->cur && ring->dir == NM_TX &&
+		!OS_LOAD(&ring->port->dead) &&
+		(tx_done(ring) || (ring->port->ops->can_send && !ring->port->ops->can_send(ring))))
 		return NM_SERVE_IDLE;
 	error = nm_ring_sync(ring, head, cur);
 	if (unlikely(error))
@@ -79,12 +89,14 @@ int nm_serve_step(struct nm_serve *s)
 
 bool nm_serve_prepare_sleep(struct nm_serve *s)
 {
-	const struct nm_ring *ring = s->ring;
+	struct nm_ring *ring = s->ring;
+	const struct nm_port_ops *ops = ring->port->ops;
 	uint32_t used;
 
 	if (s->stopped)
 		return false;
-	if (ring->dir == NM_RX) {
+	if (ring->dir == NM_RX && !(ops->wants_room && ops->wants_room(ring)) &&
+		!OS_LOAD(&ring->monitors)) { /* who may want to see what is given back */
 		/* Slots that the receiver gives back are of interest only when room runs short; as
 		 * long as half the ring is free, the next packet wakes us and that is enough. */
 		used = nm_ring_distance(
@@ -94,8 +106,11 @@ bool nm_serve_prepare_sleep(struct nm_serve *s)
 	}
 	OS_STORE(&s->ktoa->kern_need_kick, 1);
 	os_mb(); /* C */
-	return OS_LOAD(&s->atok->head) != ring->head ||
-	       (ring->dir == NM_RX && OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail);
+	if (OS_LOAD(&s->atok->head) != ring->head)
+		return true;
+	if (ring->dir == NM_RX)
+		return OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
+	return !tx_done(ring) && ops->can_send && ops->can_send(ring);
 }
 
 void nm_serve_awake(struct nm_serve *s)

@@ -10,8 +10,10 @@
  *      for each ring   nm_serve_awake(r)
  *
  * Everything the other side can write is loaded once per step and checked by
- * nm_ring_sync(). An illegal move stops the ring (NM_SERVE_STOPPED), once and for
- * all until nm_serve_start(), and is counted and logged; nothing else stops.
+ * nm_ring_sync(). A tx ring whose packets wait for room (a pipe that is full) is stepped
+ * like any other; who makes room signals its wakeup. An illegal move stops the ring
+ * (NM_SERVE_STOPPED), once and for all until nm_serve_start(), and is counted and logged.
+ * Nothing else stops but the rings of a port that is gone, with their next step.
  *
  * Thread safety: one thread at a time per ring.
  */
@@ -39,7 +41,8 @@ enum nm_serve_result {
 };
 
 /* Binds to the arrays and writes the ring's state into both (head, cur; hwcur, hwtail), as
- * CREATE promises. Asks for no kick: the caller is about to step. */
+ * CREATE promises. Asks for no kick, and nm_serve_resume() doesn't either: the caller steps at
+ * once. */
 void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok *atok,
 	struct nm_csb_ktoa *ktoa);
 

@@ -10,22 +10,31 @@
  *      device rx ring i  ->  switch port's tx ring i      (received: into the switch)
  *      device tx ring i  <-  switch port's rx ring i      (sent: out of the switch)
  *
+ * That region is the one that the request names; else one that is made for the attachment, so
+ * that nobody else has its packets before his eyes, unless the device has its memory already.
+ *
  * With NR_REG_NIC_SW the device's host rings are spliced as well, to a second switch
  * port "valeID:NAME^": the system's stack is on the switch then.
  *
  * Nothing here starts a thread: the home runs nm_splice_step() for as long as there is
  * work, then sleeps as with a ring served by a CSB:
  *
+ *      say "asleep" to the wakeups     (their functions must not miss a signal from here on)
  *      if (nm_splice_prepare_sleep(s)) -> there is work after all
  *      wait for the wakeup of one of the rings of nm_splice_ring()
  *
  * A packet that the other side has no room for waits in the device's ring (tx to the
  * switch never waits; the device's tx ring may be full: then the switch port's
- * rx ring fills up, and the switch counts the drops).
+ * rx ring fills up, and the switch counts the drops). Whole packets only. A packet that can't be
+ * handed over at all (a slot without a valid buffer, more than NETMAP_MAX_FRAGS slots) is
+ * dropped, and counted at the ring that it should have been sent on: packets and drops.
  *
- * Thread safety: nm_splice_*_locked: core->lock. nm_splice_step() for one ring pair: one
- * thread at a time, between splice_start and splice_stop of the home; different pairs at
- * a time. It takes no core->lock.
+ * The rings are bound exclusively, and their indices are those of the private state alone: the
+ * splice doesn't look at head and cur in the shared rings, which others in the region can write.
+ *
+ * Thread safety: nm_splice_*_locked: core->lock; attach and detach take it. nm_splice_step() and
+ * _prepare_sleep() for one ring pair: one thread at a time, between splice_start and splice_stop of
+ * the home; different pairs at a time. They take no core->lock.
  */
 #ifndef CORE_SPLICE_H
 #define CORE_SPLICE_H
@@ -34,20 +43,23 @@
 #include "port.h"
 
 struct nm_splice {
-	struct nm_splice *next; /* core->splices */
+	struct nm_splice *next; /* core->splices; only those that are attached */
 	struct nm_core *core;
 	char name[NETMAP_REQ_IFNAMSIZ]; /* "valeID:NAME", of the switch port */
 	struct nm_client device, vale;
 	struct nm_client host, vale_host; /* bound only when the host rings are attached */
+	struct nm_region *region;         /* made for this; a reference; may be NULL */
 	uint32_t pairs;                   /* of rings, the host rings' included */
+	uint32_t device_pairs;            /* the first of them: the device's own */
 	bool polling;                     /* VALE_POLLING_ENABLE is in force */
 	void *home;                       /* the home's: thread, worker */
 };
 
 /*
  * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME". Attach takes a struct nm_bind for the
- * mode (ALL_NIC or NIC_SW) and mem_id. 0 with *port_index, the number on the switch, or a
- * negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such device.
+ * mode (ALL_NIC, or 0 for the same, or NIC_SW) and mem_id. 0 with *port_index, the number on the
+ * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
+ * device, or (detach) none attached by this name; -EOPNOTSUPP the home can't run it.
  */
 int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, char *err, size_t err_size);
@@ -55,14 +67,26 @@ int nm_splice_detach(
 	struct nm_core *core, const char *name, uint32_t *port_index, char *err, size_t err_size);
 struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name);
 
-/* Moves what can be moved on one pair of rings, both ways; true if something moved. */
+/* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good
+ * when one of the ports is dead (a device that was pulled): detach is what is left to do. */
 bool nm_splice_step(struct nm_splice *splice, uint32_t pair);
 
-/* True: a packet is there that could be moved. Else the next one signals a wakeup. */
+/*
+ * True: something could be moved, and some of it has been: step again. Else whatever makes the next
+ * move possible (a packet, or room for one) signals the wakeup of one of the pair's rings. It
+ * syncs the rings, as a step does.
+ */
 bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair);
 
-/* The four rings of a pair, for the home to hang its wakeup on: device tx, device rx, switch tx,
- * switch rx. NULL where the pair has none. */
+/* The rings of a pair (enum nm_splice_which), for the home to hang its wakeup on. NULL where the pair
+ * has none: a device can have more rings in one direction. */
+enum nm_splice_which {
+	NM_SPLICE_DEVICE_TX,
+	NM_SPLICE_DEVICE_RX,
+	NM_SPLICE_SWITCH_TX,
+	NM_SPLICE_SWITCH_RX,
+	NM_SPLICE_RINGS
+};
 struct nm_ring *nm_splice_ring(const struct nm_splice *splice, uint32_t pair, uint32_t which);
 
 #endif

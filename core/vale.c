@@ -80,6 +80,7 @@ static int vale_start(struct nm_port *port, char *err, size_t err_size)
 	}
 	os_write_lock(&vale->lock);
 	vale->active[vale->num_active++] = vp->number;
+	vale->live[vp->number] = port;
 	vp->started = true;
 	os_write_unlock(&vale->lock);
 	return 0;
@@ -96,9 +97,12 @@ static void vale_stop(struct nm_port *port)
 		i++;
 	if (i < vale->num_active)
 		vale->active[i] = vale->active[--vale->num_active];
-	nm_mactable_forget_port(&vale->macs, vp->number);
+	vale->live[vp->number] = NULL;
 	vp->started = false;
 	os_write_unlock(&vale->lock);
+	/* Nobody forwards to it or learns for it any more. Its number is given to no other port before
+	 * core->lock is free again, and until then its addresses are unknown to those who find them. */
+	nm_mactable_forget_port(&vale->macs, vp->number);
 	for (i = 0; i < port->num_rings[NM_TX]; i++) {
 		os_free(port->rings[NM_TX][i].priv);
 		port->rings[NM_TX][i].priv = NULL;
@@ -254,6 +258,44 @@ int nm_vale_list_locked(
 	*index = vp->vale->index;
 	*number = vp->number;
 	return 0;
+}
+
+int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
+	struct nm_vale_mac *out, uint32_t max)
+{
+	const struct nm_vale *vale = find_vale(core, name);
+	uint64_t epoch = nm_mac_epoch(os_time_s()), mac;
+	uint32_t n = 0, port, age;
+
+	if (!vale)
+		return -ENOENT;
+	while (n < max && nm_mactable_next(&vale->macs, epoch, pos, &mac, &port, &age)) {
+		for (int i = 0; i < 6; i++)
+			out[n].mac[i] = (uint8_t)(mac >> (56 - 8 * i));
+		out[n].port = port;
+		out[n].age_s = age * NM_MAC_EPOCH_S;
+		n++;
+	}
+	return (int)n;
+}
+
+int nm_vale_flush_locked(struct nm_core *core, const char *name)
+{
+	struct nm_vale *vale = find_vale(core, name);
+
+	if (!vale)
+		return -ENOENT;
+	nm_mactable_flush(&vale->macs);
+	return 0;
+}
+
+const char *nm_vale_port_name_locked(struct nm_core *core, const char *name, uint32_t number)
+{
+	const struct nm_vale *vale = find_vale(core, name);
+
+	if (!vale || number >= NM_VALE_PORTS_MAX || !vale->ports[number])
+		return NULL;
+	return vale->ports[number]->name;
 }
 
 void nm_vale_each_locked(struct nm_core *core,

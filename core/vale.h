@@ -18,6 +18,16 @@
  * Ports come and go under the write lock of the switch, so that a port that has left is
  * in nobody's hands.
  *
+ * What a tx slot can say besides: NS_NO_LEARN (in any slot of a packet), and in the high byte of
+ * the flags of its first slot the number of the port that the packet goes to, whatever its address
+ * (0: none; so port 0 can't be named). A number that no port has: dropped, no_receiver.
+ *
+ * Packets between ports with unequal virtio-net headers get a header of zeros, or lose theirs;
+ * what it asked for is done then (offload.h). A packet that becomes many is one packet of the
+ * sender, and as many copies as the receiver counts packets.
+ *
+ *      copies (tx, all rings) = packets (rx, all rings) + drops counted at both sides
+ *
  * Thread safety: vale_* functions with the suffix _locked want core->lock. The forwarding
  * path takes the switch's read lock and, per destination and batch, one ring lock.
  */
@@ -51,8 +61,11 @@ struct nm_vale_mac {
 	uint32_t age_s; /* since it was last seen as a source */
 };
 
-/* The addresses of a switch, from position *pos of its table on (0: the beginning); at most `max`
- * go to out. Returns their number; *pos is moved on. 0: the end. -ENOENT: no such switch. */
+/*
+ * The addresses of a switch, from position *pos of its table on (0: the beginning); at most `max`
+ * go to out. Returns their number; *pos is moved on. 0: the end. -ENOENT: no such switch. The table
+ * changes meanwhile: an address may be seen twice or not at all between two calls.
+ */
 int nm_vale_macs_locked(struct nm_core *core, const char *vale, uint64_t *pos,
 	struct nm_vale_mac *out, uint32_t max);
 

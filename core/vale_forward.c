@@ -4,60 +4,80 @@
  *
  *      collect    slots are loaded once, checked, and their buffers prefetched
  *      classify   source learnt, destination looked up, packets chained by destination
- *      deliver    per destination: lock its ring, copy, publish, unlock, signal
+ *      deliver    per destination: lock its ring, copy, publish, unlock, signal (vale_deliver.c)
  *
  * Packet content is hostile and can change at any moment; what a decision rests on
  * (addresses, virtio-net header) is copied once and decided on the copy.
  */
 #include "vale_internal.h"
 
-enum {
-	ETH_HEADER = 14,
-	VNET_FLAGS = 0,      /* byte of the virtio-net header: flags … */
-	VNET_GSO_TYPE = 1,   /* … and kind of segmentation that the packet needs */
-	VNET_NEEDS_CSUM = 1, /* in flags */
-	PREFETCH_AHEAD = 4,  /* slots of the receiver */
-};
-
-/* What one sync of a tx ring works with. */
-struct vale_tx {
-	struct nm_ring *ring;
-	struct nm_vale *vale;
-	struct vale_batch *batch;
-	uint32_t hdr_len;
-	uint8_t number; /* of the sending port */
-	uint64_t epoch;
-	uint64_t last_src; /* learnt in this sync */
-};
-
 void nm_vale_batch_init(struct vale_batch *batch)
 {
 	memset(batch, 0, sizeof(*batch));
+	os_random(&batch->ident, sizeof(batch->ident));
 	for (int i = 0; i < 256; i++)
 		batch->chains[i].first = VALE_END;
 }
 
-static void count_drop(struct nm_ring *ring, enum nm_drop cause)
-{
-	ring->stats.drops[cause]++;
-}
-
 /* ---- collect ------------------------------------------------------------------------- */
 
+static inline bool buf_valid(const struct vale_tx *tx, uint32_t index)
+{
+	return index - NM_BUFS_RESERVED < tx->buf_count - NM_BUFS_RESERVED; /* mod 2^32 */
+}
+
+static inline const char *buf_at(const struct vale_tx *tx, uint32_t index)
+{
+	return tx->bufs + (uint64_t)index * tx->buf_size;
+}
+
 /* NM_DROPS when the slot is good. */
-static inline enum nm_drop check_slot(const struct nm_ring *ring, struct nm_slot_copy slot)
+static inline enum nm_drop check_slot(
+	const struct vale_tx *tx, struct nm_slot_copy slot, uint64_t offset)
 {
 	if (unlikely(slot.flags & NS_INDIRECT))
 		return NM_DROP_INDIRECT;
-	if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
+	if (unlikely(!buf_valid(tx, slot.buf_idx)))
 		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > ring->region->pool[NM_POOL_BUF].size))
+	if (unlikely(slot.len > tx->buf_size))
 		return NM_DROP_BAD_LENGTH;
+	if (unlikely(offset > tx->buf_size - slot.len))
+		return NM_DROP_BAD_OFFSET;
 	return NM_DROPS;
 }
 
+/* What is to be known of a packet while its slots are walked. */
+struct collected {
+	uint32_t slots, frags, len;
+	uint16_t first_flags, all_flags;
+	enum nm_drop cause;
+};
+
+static void collect_slot(struct vale_tx *tx, struct collected *c, uint32_t i)
+{
+	const struct netmap_slot *shared = &tx->ring->slots[i];
+	struct nm_slot_copy slot = nm_slot_load(shared);
+	uint64_t offset = nm_slot_offset(tx->ring, shared);
+	struct nm_frag *frag;
+
+	if (c->slots++ == 0)
+		c->first_flags = slot.flags;
+	c->all_flags = (uint16_t)((c->all_flags & ~NS_MOREFRAG) | slot.flags);
+	if (unlikely(c->slots > NETMAP_MAX_FRAGS) && c->cause == NM_DROPS)
+		c->cause = NM_DROP_FRAGMENTS;
+	if (likely(c->cause == NM_DROPS))
+		c->cause = check_slot(tx, slot, offset);
+	if (unlikely(c->cause != NM_DROPS))
+		return;
+	frag = &tx->batch->frags[c->frags++];
+	frag->buf = buf_at(tx, slot.buf_idx) + offset;
+	frag->len = slot.len;
+	c->len += slot.len;
+	os_prefetch(frag->buf);
+}
+
 /*
- * Takes one packet, beginning at slot *at, into the batch. False: its end has not been
+ * Takes one packet of any shape, beginning at slot *at, into the batch. False: its end has not been
  * written yet, and *at has not moved.
  */
 static bool collect_packet(struct vale_tx *tx, uint32_t *at)
@@ -65,45 +85,54 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 	struct nm_ring *ring = tx->ring;
 	struct vale_batch *batch = tx->batch;
 	struct vale_packet *packet = &batch->packets[batch->num_packets];
-	uint32_t i = *at, slots = 0, frags = batch->num_frags, len = 0;
-	enum nm_drop cause = NM_DROPS;
-	struct nm_slot_copy slot;
-	uint16_t flags = 0; /* of all its slots */
+	struct collected c = {.frags = batch->num_frags, .cause = NM_DROPS};
+	uint32_t i = *at;
 
 	do {
 		if (unlikely(i == ring->head))
 			return false;
-		slot = nm_slot_load(&ring->slots[i]);
+		collect_slot(tx, &c, i);
 		i = nm_ring_advance(i, 1, ring->num_slots);
-		flags |= slot.flags;
-		if (unlikely(++slots > NETMAP_MAX_FRAGS) && cause == NM_DROPS)
-			cause = NM_DROP_FRAGMENTS;
-		if (likely(cause == NM_DROPS))
-			cause = check_slot(ring, slot);
-		if (likely(cause == NM_DROPS)) {
-			struct vale_frag *frag = &batch->frags[frags++];
-
-			frag->buf = nm_region_buf(ring->region, slot.buf_idx);
-			frag->len = slot.len;
-			len += slot.len;
-			os_prefetch(frag->buf);
-		}
-	} while (slot.flags & NS_MOREFRAG);
+	} while (c.all_flags & NS_MOREFRAG); /* of the last slot */
 	*at = i;
 	ring->stats.packets++;
-	if (likely(cause == NM_DROPS) &&
-		unlikely(batch->frags[batch->num_frags].len < tx->hdr_len + ETH_HEADER))
-		cause = NM_DROP_TOO_SHORT;
-	if (unlikely(cause != NM_DROPS)) {
-		count_drop(ring, cause);
+	if (likely(c.cause == NM_DROPS) && unlikely(c.len < tx->least))
+		c.cause = NM_DROP_TOO_SHORT;
+	if (unlikely(c.cause != NM_DROPS)) {
+		nm_vale_count_drop(ring, c.cause);
 		return true;
 	}
-	ring->stats.bytes += len;
-	packet->len = len;
+	ring->stats.bytes += c.len;
+	packet->len = c.len;
 	packet->first = (uint16_t)batch->num_frags;
-	packet->frags = (uint8_t)(frags - batch->num_frags);
-	packet->learn = !(flags & NS_NO_LEARN);
-	batch->num_frags = frags;
+	packet->frags = (uint8_t)c.slots;
+	packet->explicitly = (uint8_t)(c.first_flags >> NS_PORT_SHIFT);
+	packet->learn = !(c.all_flags & NS_NO_LEARN);
+	batch->num_frags = c.frags;
+	batch->num_packets++;
+	return true;
+}
+
+/* The same for nearly all packets: one good slot. False: it is not like that, nothing was done; who
+ * looks at it again believes only what is there then. */
+static inline bool collect_plain(struct vale_tx *tx, uint32_t at)
+{
+	struct vale_batch *batch = tx->batch;
+	struct vale_packet *packet = &batch->packets[batch->num_packets];
+	struct nm_slot_copy slot = nm_slot_load(&tx->ring->slots[at]);
+	struct nm_frag *frag = &batch->frags[batch->num_frags];
+
+	if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) || !buf_valid(tx, slot.buf_idx) ||
+		unlikely(slot.len - tx->least >= tx->lengths)) /* mod 2^32 */
+		return false;
+	frag->buf = buf_at(tx, slot.buf_idx);
+	frag->len = slot.len;
+	os_prefetch(frag->buf);
+	packet->len = slot.len;
+	packet->first = (uint16_t)batch->num_frags++;
+	packet->frags = 1;
+	packet->explicitly = (uint8_t)(slot.flags >> NS_PORT_SHIFT);
+	packet->learn = !(slot.flags & NS_NO_LEARN);
 	batch->num_packets++;
 	return true;
 }
@@ -129,7 +158,7 @@ static uint32_t drop_endless(struct nm_ring *ring, uint32_t at)
 	if (slots <= NETMAP_MAX_FRAGS && slots < ring->num_slots - 1)
 		return at;
 	ring->stats.packets++;
-	count_drop(ring, NM_DROP_FRAGMENTS);
+	nm_vale_count_drop(ring, NM_DROP_FRAGMENTS);
 	ring->dropping = 1;
 	return ring->head;
 }
@@ -137,31 +166,48 @@ static uint32_t drop_endless(struct nm_ring *ring, uint32_t at)
 /* Fills the batch from slots at..head; returns the first slot that was not taken. */
 static uint32_t collect(struct vale_tx *tx, uint32_t at)
 {
+	struct nm_ring *ring = tx->ring;
 	struct vale_batch *batch = tx->batch;
+	uint64_t plain = 0, bytes = 0;
 
 	batch->num_packets = 0;
 	batch->num_frags = 0;
-	while (at != tx->ring->head && batch->num_packets < NM_VALE_BATCH &&
+	while (at != ring->head && batch->num_packets < NM_VALE_BATCH &&
 		batch->num_frags <= NM_VALE_BATCH) {
-		if (!collect_packet(tx, &at))
-			return drop_endless(tx->ring, at);
+		if (likely(collect_plain(tx, at))) {
+			plain++;
+			bytes += batch->packets[batch->num_packets - 1].len;
+			at = nm_ring_advance(at, 1, ring->num_slots);
+		} else if (!collect_packet(tx, &at)) {
+			at = drop_endless(ring, at);
+			break;
+		}
 	}
+	ring->stats.packets += plain;
+	ring->stats.bytes += bytes;
 	return at;
 }
 
 /* ---- classify ------------------------------------------------------------------------ */
 
-static void load_addresses(struct vale_tx *tx)
+static inline void load_addresses(struct vale_tx *tx)
 {
 	struct vale_batch *batch = tx->batch;
 
 	for (uint32_t i = 0; i < batch->num_packets; i++) {
 		struct vale_packet *packet = &batch->packets[i];
+		const struct nm_frag *frag = &batch->frags[packet->first];
 		uint8_t eth[12];
 
-		memcpy(eth, batch->frags[packet->first].buf + tx->hdr_len, sizeof(eth));
-		packet->dst = nm_mac_load(eth);
-		packet->src = nm_mac_load(eth + 6);
+		if (likely(frag->len >= tx->hdr_len + sizeof(eth))) {
+			nm_mac_load_both(frag->buf + tx->hdr_len, &packet->dst, &packet->src);
+		} else { /* the header alone in the first slot, or smaller pieces */
+			struct nm_cursor from = {frag, 0};
+
+			nm_cursor_skip(&from, tx->hdr_len);
+			nm_cursor_copy(&from, eth, sizeof(eth));
+			nm_mac_load_both(eth, &packet->dst, &packet->src);
+		}
 		nm_mactable_prefetch(&tx->vale->macs, packet->dst);
 	}
 }
@@ -190,26 +236,41 @@ static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
 	c->last = packet;
 }
 
+/* Number of the port that an address lives at. An address of a port that is leaving may still be
+ * found: it is as unknown as one that is not in the table. */
+static inline uint32_t look_up(const struct vale_tx *tx, uint64_t dst)
+{
+	uint32_t to;
+
+	if (nm_mac_is_group(dst))
+		return VALE_TO_ALL;
+	to = nm_mactable_lookup(&tx->vale->macs, dst, tx->epoch);
+	return likely(tx->vale->live[to]) ? to : VALE_TO_ALL;
+}
+
 static void classify(struct vale_tx *tx)
 {
 	struct vale_batch *batch = tx->batch;
 	uint64_t last_dst = 0;
-	uint32_t to = VALE_TO_ALL; /* of last_dst */
+	uint32_t last_to = VALE_TO_ALL; /* of last_dst; 0 lives nowhere */
 
 	batch->num_touched = 0;
 	load_addresses(tx);
 	for (uint32_t i = 0; i < batch->num_packets; i++) {
 		struct vale_packet *packet = &batch->packets[i];
+		uint32_t to;
 
 		learn(tx, packet);
 		if (packet->dst != last_dst) {
 			last_dst = packet->dst;
-			to = nm_mac_is_group(last_dst)
-				     ? VALE_TO_ALL
-				     : nm_mactable_lookup(&tx->vale->macs, last_dst, tx->epoch);
+			last_to = look_up(tx, last_dst);
 		}
+		to = last_to;
+		if (unlikely(packet->explicitly))
+			to = tx->vale->live[packet->explicitly] ? packet->explicitly : tx->number;
 		if (unlikely(to == tx->number)) {
-			count_drop(tx->ring, NM_DROP_NO_RECEIVER); /* lives where it comes from */
+			/* Lives where it comes from, or is to go where nobody is. */
+			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
 			continue;
 		}
 		chain(batch, (uint8_t)i, to);
@@ -218,234 +279,7 @@ static void classify(struct vale_tx *tx)
 
 static_assert(NM_MAC_NONE == (int)VALE_TO_ALL, "an unknown address goes to all ports");
 
-/* ---- deliver ------------------------------------------------------------------------- */
-
-/* One receiving ring while its lock is held. */
-struct vale_rx {
-	struct nm_ring *ring;
-	uint32_t hdr_len;
-	uint32_t at;   /* next slot to fill */
-	uint32_t room; /* free slots */
-};
-
-static void refresh_room(struct vale_rx *rx)
-{
-	struct nm_ring *ring = rx->ring;
-
-	ring->produce.hwcur_seen = OS_LOAD_ACQUIRE(&ring->hwcur);
-	rx->room = ring->num_slots - 1 -
-		   nm_ring_distance(ring->produce.hwcur_seen, rx->at, ring->num_slots);
-}
-
-static inline bool have_room(struct vale_rx *rx, uint32_t slots)
-{
-	if (unlikely(rx->room < slots))
-		refresh_room(rx);
-	return rx->room >= slots;
-}
-
-/* Buffer of the receiver's slot i, or NULL when the receiver wrote nonsense there. */
-static inline char *rx_buffer(const struct nm_ring *ring, uint32_t i)
-{
-	uint32_t index = OS_LOAD(&ring->slots[i].buf_idx);
-
-	return likely(nm_region_buf_valid(ring->region, index)) ? nm_region_buf(ring->region, index)
-								: NULL;
-}
-
-static inline void fill_slot(const struct nm_ring *ring, uint32_t i, uint32_t len, uint32_t flags)
-{
-	OS_STORE(&ring->slots[i].len, (uint16_t)len);
-	OS_STORE(&ring->slots[i].flags, (uint16_t)flags);
-}
-
-/*
- * A packet of at least ETH_HEADER bytes. A short one costs a few plain moves instead of a call:
- * blocks of constant size, the last of which overlaps the one before. Not a byte more than len is
- * copied: what else lies in the sender's buffer is none of the receiver's business.
- */
-static inline void copy_packet(char *dst, const char *src, uint32_t len)
-{
-	uint32_t done;
-
-	if (unlikely(len > 512 || len < 16)) {
-		memcpy(dst, src, len);
-	} else if (len < 32) {
-		memcpy(dst, src, 16);
-		memcpy(dst + len - 16, src + len - 16, 16);
-	} else if (len < 64) {
-		memcpy(dst, src, 32);
-		memcpy(dst + len - 32, src + len - 32, 32);
-	} else {
-		for (done = 0; done + 64 < len; done += 64)
-			memcpy(dst + done, src + done, 64);
-		memcpy(dst + len - 64, src + len - 64, 64);
-	}
-}
-
-/* One fragment and equal headers: nearly all traffic. NM_DROPS when it was delivered. */
-static inline enum nm_drop deliver_plain(struct vale_rx *rx, const struct vale_frag *frag)
-{
-	char *dst;
-
-	if (unlikely(!have_room(rx, 1)))
-		return NM_DROP_RX_FULL;
-	dst = rx_buffer(rx->ring, rx->at);
-	if (unlikely(!dst))
-		return NM_DROP_BAD_BUFFER;
-	copy_packet(dst, frag->buf, frag->len);
-	fill_slot(rx->ring, rx->at, frag->len, 1 << NS_PORT_SHIFT);
-	rx->at = nm_ring_advance(rx->at, 1, rx->ring->num_slots);
-	rx->room--;
-	return NM_DROPS;
-}
-
-/* Position in the fragments of a packet. */
-struct vale_cursor {
-	const struct vale_frag *frag;
-	uint32_t offset;
-};
-
-static void copy_stream(char *dst, struct vale_cursor *from, uint32_t len)
-{
-	while (len > 0) {
-		uint32_t n = from->frag->len - from->offset;
-
-		if (n > len)
-			n = len;
-		memcpy(dst, from->frag->buf + from->offset, n);
-		dst += n;
-		len -= n;
-		from->offset += n;
-		if (from->offset == from->frag->len) {
-			from->frag++;
-			from->offset = 0;
-		}
-	}
-}
-
-/* Bytes of a packet at the receiver, header included. */
-static inline uint32_t delivered_len(
-	const struct vale_tx *tx, const struct vale_rx *rx, const struct vale_packet *packet)
-{
-	return packet->len - tx->hdr_len + rx->hdr_len;
-}
-
-static bool slots_usable(const struct vale_rx *rx, uint32_t slots)
-{
-	for (uint32_t i = 0; i < slots; i++)
-		if (!rx_buffer(rx->ring, nm_ring_advance(rx->at, i, rx->ring->num_slots)))
-			return false;
-	return true;
-}
-
-/*
- * Any other packet: many fragments, other buffer sizes, unequal headers. It is laid out anew
- * in the receiver's buffers, behind a header of the receiver's length. All is checked before
- * the first slot is written.
- */
-static enum nm_drop deliver_stream(
-	struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
-{
-	struct vale_cursor from = {&tx->batch->frags[packet->first], tx->hdr_len};
-	uint32_t size = rx->ring->region->pool[NM_POOL_BUF].size;
-	uint32_t len = delivered_len(tx, rx, packet), slots, left = len;
-	uint8_t hdr[NM_PORT_HDR_MAX] = {0};
-
-	if (from.frag->len == from.offset)
-		from = (struct vale_cursor){from.frag + 1, 0};
-	memcpy(hdr, tx->batch->frags[packet->first].buf, tx->hdr_len);
-	if (rx->hdr_len == 0 && ((hdr[VNET_FLAGS] & VNET_NEEDS_CSUM) || hdr[VNET_GSO_TYPE]))
-		return NM_DROP_OFFLOAD;
-	if (size > UINT16_MAX)
-		size = UINT16_MAX; /* what the len of a slot can say */
-	slots = (len + size - 1) / size;
-	if (slots > NETMAP_MAX_FRAGS)
-		return NM_DROP_FRAGMENTS;
-	if (!have_room(rx, slots))
-		return NM_DROP_RX_FULL;
-	if (!slots_usable(rx, slots))
-		return NM_DROP_BAD_BUFFER;
-	for (uint32_t i = 0; i < slots; i++) {
-		uint32_t skip = i == 0 ? rx->hdr_len : 0;
-		uint32_t n = left < size ? left : size;
-		char *dst = rx_buffer(rx->ring, rx->at);
-
-		if (!dst) /* changed by the receiver in this very moment: its packet is torn */
-			return NM_DROP_BAD_BUFFER;
-		memcpy(dst, hdr, skip);
-		copy_stream(dst + skip, &from, n - skip);
-		fill_slot(rx->ring, rx->at, n,
-			slots << NS_PORT_SHIFT | (i + 1 < slots ? NS_MOREFRAG : 0));
-		rx->at = nm_ring_advance(rx->at, 1, rx->ring->num_slots);
-		rx->room--;
-		left -= n;
-	}
-	return NM_DROPS;
-}
-
-static void deliver_packet(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
-{
-	const struct vale_frag *frag = &tx->batch->frags[packet->first];
-	uint32_t at = rx->at, room = rx->room;
-	enum nm_drop cause;
-
-	if (likely(packet->frags == 1 && rx->hdr_len == tx->hdr_len &&
-		    frag->len <= rx->ring->region->pool[NM_POOL_BUF].size)) {
-		cause = deliver_plain(rx, frag);
-	} else {
-		cause = deliver_stream(tx, rx, packet);
-		if (cause == NM_DROP_BAD_BUFFER) {
-			rx->at = at; /* nothing of it is published */
-			rx->room = room;
-		}
-	}
-	if (unlikely(cause != NM_DROPS)) {
-		count_drop(tx->ring, cause);
-		count_drop(rx->ring, cause);
-		return;
-	}
-	rx->ring->stats.packets++;
-	rx->ring->stats.bytes += delivered_len(tx, rx, packet);
-}
-
-static uint8_t take_first(const struct vale_batch *batch, uint8_t *chain_at)
-{
-	uint8_t packet = *chain_at;
-
-	*chain_at = batch->packets[packet].next;
-	return packet;
-}
-
-/* Delivers two chains (for this port, for all ports) in the order of their packets. */
-static void deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
-{
-	struct nm_ring *ring = &port->rings[NM_RX][tx->ring->id % port->num_rings[NM_RX]];
-	struct vale_rx rx = {.ring = ring, .hdr_len = port->hdr_len};
-	uint32_t start;
-
-	os_spin_lock(&ring->produce.lock);
-	start = rx.at = ring->produce.hwtail;
-	rx.room = ring->num_slots - 1 -
-		  nm_ring_distance(ring->produce.hwcur_seen, rx.at, ring->num_slots);
-	while (mine != VALE_END || all != VALE_END) {
-		/* VALE_END is larger than any number: the other chain goes on. */
-		uint8_t packet = take_first(tx->batch, mine < all ? &mine : &all);
-
-		tx->ring->stats.copies++;
-		if (unlikely(OS_LOAD(&ring->users) == 0)) {
-			count_drop(tx->ring, NM_DROP_NO_RECEIVER);
-			count_drop(ring, NM_DROP_NO_RECEIVER);
-			continue;
-		}
-		os_prefetch(&ring->slots[nm_ring_advance(rx.at, PREFETCH_AHEAD, ring->num_slots)]);
-		deliver_packet(tx, &rx, &tx->batch->packets[packet]);
-	}
-	OS_STORE_RELEASE(&ring->produce.hwtail, rx.at);
-	os_spin_unlock(&ring->produce.lock);
-	if (rx.at != start)
-		os_wakeup_signal(&ring->wakeup);
-}
+/* ---- deliver -------------------------------------------------------------------------- */
 
 static void deliver_to_all(struct vale_tx *tx)
 {
@@ -455,13 +289,13 @@ static void deliver_to_all(struct vale_tx *tx)
 
 	if (vale->num_active < 2)
 		for (uint8_t i = all; i != VALE_END; i = batch->packets[i].next)
-			count_drop(tx->ring, NM_DROP_NO_RECEIVER);
+			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
 	for (uint32_t i = 0; i < vale->num_active; i++) {
 		uint8_t to = vale->active[i];
 
 		if (to == tx->number)
 			continue;
-		deliver(tx, vale->ports[to], batch->chains[to].first, all);
+		nm_vale_deliver(tx, vale->live[to], batch->chains[to].first, all);
 		batch->chains[to].first = VALE_END;
 	}
 	batch->chains[VALE_TO_ALL].first = VALE_END;
@@ -478,7 +312,7 @@ static void forward(struct vale_tx *tx)
 		struct vale_chain *c = &batch->chains[batch->touched[i]];
 
 		if (c->first != VALE_END)
-			deliver(tx, tx->vale->ports[batch->touched[i]], c->first, VALE_END);
+			nm_vale_deliver(tx, tx->vale->live[batch->touched[i]], c->first, VALE_END);
 		c->first = VALE_END;
 	}
 }
@@ -494,11 +328,26 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 {
 	os_read_lock(&tx->vale->lock);
 	tx->hdr_len = tx->ring->port->hdr_len;
+	tx->least = tx->hdr_len + VALE_ETH_HEADER;
+	/* With offsets, every slot is looked at closely. */
+	tx->lengths = tx->ring->offset_mask == 0 ? tx->buf_size - tx->least + 1 : 0;
 	at = collect(tx, at);
 	if (tx->batch->num_packets > 0)
 		forward(tx);
 	os_read_unlock(&tx->vale->lock);
 	return at;
+}
+
+/* The shortest packet is never longer than the longest: buffers have at least 64 bytes. */
+static_assert(NM_PORT_HDR_MAX + VALE_ETH_HEADER <= NM_BUF_SIZE_MIN, "a header fits a buffer");
+
+static void begin(struct vale_tx *tx)
+{
+	const struct nm_region *region = tx->ring->region;
+
+	tx->bufs = region->base + region->pool[NM_POOL_BUF].offset;
+	tx->buf_size = region->pool[NM_POOL_BUF].size;
+	tx->buf_count = region->pool[NM_POOL_BUF].count;
 }
 
 int nm_vale_txsync(struct nm_ring *ring)
@@ -514,6 +363,7 @@ int nm_vale_txsync(struct nm_ring *ring)
 
 	if (at == ring->head)
 		return 0;
+	begin(&tx);
 	tx.epoch = nm_mac_epoch(os_time_s());
 	at = skip_dropped(ring, at);
 	while (at != ring->head) {

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vale_internal.h - what vale.c (ports come and go) and vale_forward.c (packets) share.
+ * vale_internal.h - what the files of the switch share.
  *
- * Thread safety: `ports`, `active` and the hdr_len of a port on the switch change under the
- * write lock; forwarding reads them under the read lock. The rest is under core->lock.
+ *      vale.c           switches and their ports come and go
+ *      vale_forward.c   the two syncs: packets are collected and classified
+ *      vale_deliver.c   packets go into the receivers' rings
+ *
+ * Thread safety: `ports`, `live`, `active` and the hdr_len of a port on the switch change under the
+ * write lock; forwarding reads them under the read lock. The rest is under core->lock. A
+ * struct vale_batch and a struct vale_tx belong to the thread that syncs the tx ring.
  */
 #ifndef CORE_VALE_INTERNAL_H
 #define CORE_VALE_INTERNAL_H
 
 #include "mactable.h"
+#include "offload.h"
 #include "vale.h"
 
 struct nm_vale {
@@ -21,7 +27,8 @@ struct nm_vale {
 	struct os_rwlock lock;
 	struct nm_mactable macs;
 	struct nm_port *ports[NM_VALE_PORTS_MAX]; /* by port number; NULL: free */
-	uint8_t active[NM_VALE_PORTS_MAX];        /* numbers of ports that take part */
+	struct nm_port *live[256];                /* those that take part, by number; else NULL */
+	uint8_t active[NM_VALE_PORTS_MAX];        /* their numbers in a row */
 	uint32_t num_active;
 };
 
@@ -32,6 +39,7 @@ struct nm_vale_port {
 };
 
 enum {
+	VALE_ETH_HEADER = 14,
 	VALE_FRAGS = NM_VALE_BATCH + NETMAP_MAX_FRAGS, /* slots of a batch: a packet always fits */
 	VALE_TO_ALL = 0xff,                            /* destination: broadcast, or unknown */
 	VALE_END = 0xff,                               /* end of a chain of packets */
@@ -40,17 +48,13 @@ enum {
 static_assert(NM_VALE_BATCH < (int)VALE_END, "packet numbers are 8 bits");
 static_assert(NM_VALE_PORTS_MAX <= (int)VALE_TO_ALL, "port numbers are 8 bits");
 
-struct vale_frag {
-	const char *buf;
-	uint32_t len;
-};
-
 struct vale_packet {
-	uint64_t dst, src; /* addresses as in mactable.h */
-	uint32_t len;      /* bytes, all fragments */
-	uint16_t first;    /* fragment */
-	uint8_t frags;
-	uint8_t next; /* packet for the same destination */
+	uint64_t dst, src;  /* addresses as in mactable.h */
+	uint32_t len;       /* bytes, all fragments */
+	uint16_t first;     /* fragment */
+	uint8_t frags;      /* slots */
+	uint8_t next;       /* packet for the same destination */
+	uint8_t explicitly; /* number of the port that the sender wants it to go to; 0: none */
 	bool learn;
 };
 
@@ -62,15 +66,46 @@ struct vale_chain {
  * per tx ring (ring->priv), so that a sync allocates nothing. */
 struct vale_batch {
 	struct vale_packet packets[NM_VALE_BATCH];
-	struct vale_frag frags[VALE_FRAGS];
+	struct nm_frag frags[VALE_FRAGS];
 	uint32_t num_packets, num_frags;
 	struct vale_chain chains[256];  /* by destination number; VALE_TO_ALL is the last */
 	uint8_t touched[NM_VALE_BATCH]; /* destinations with a chain, VALE_TO_ALL not among them */
 	uint32_t num_touched;
+
+	/* For packets that are laid out anew. */
+	struct nm_piece pieces[NETMAP_MAX_FRAGS];
+	struct nm_offload offload;
+	uint32_t ident; /* of IPv6 fragments */
+};
+
+/* What one sync of a tx ring works with. */
+struct vale_tx {
+	struct nm_ring *ring;
+	struct nm_vale *vale;
+	struct vale_batch *batch;
+	char *bufs; /* of the sender's region: buffer 0 */
+	uint32_t buf_size, buf_count;
+	uint32_t hdr_len;
+	uint32_t least;   /* length of a packet */
+	uint32_t lengths; /* how many, from least on, fit a slot that needs no closer look */
+	uint8_t number;   /* of the sending port */
+	uint64_t epoch;
+	uint64_t last_src; /* learnt in this sync */
 };
 
 void nm_vale_batch_init(struct vale_batch *batch);
 int nm_vale_txsync(struct nm_ring *ring);
 int nm_vale_rxsync(struct nm_ring *ring);
+
+/*
+ * Delivers two chains of the batch (packets for this port, and for all ports), in the order of
+ * their packets, to the ring of `port` that belongs to the sender's. Read lock of the switch.
+ */
+void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all);
+
+static inline void nm_vale_count_drop(struct nm_ring *ring, enum nm_drop cause)
+{
+	ring->stats.drops[cause]++;
+}
 
 #endif

@@ -31,7 +31,9 @@
  *	the context's error callback (by default: to stderr).
  *
  * Thread safety: a nmport_d belongs to one thread at a time; several threads
- *	use several descriptors (one per pair of rings: nmport_clone()). The list of
+ *	use several descriptors (one per pair of rings: nmport_clone()). Only the request
+ *	SYNC_KLOOP_STOP comes from another thread (or a signal handler) than the START
+ *	that it ends. After fork() parent and child may both use a port, in turn. The list of
  *	mappings that descriptors of one context share is protected when the context
  *	has a lock, which nmctx_set_threadsafe() gives it; call that before the second
  *	thread starts. nmctx_set_default(), nmport_enable_option() and
@@ -171,6 +173,9 @@ int nmport_inject(struct nmport_d *d, const void *buf, size_t size);
  * stay the caller's, or on a file, which is mapped. Where the pools are is seen
  * in nmport_extmem_getinfo(), which is NULL without one of the two calls; wishes
  * can be written there before the registration.
+ * With netmapd, base and size must be whole pages (EINVAL), and a registration replaces the
+ * memory, in place, by shared memory with the same contents (no other thread may write
+ * to it meanwhile); a file is only read then, and doesn't change.
  */
 int nmport_extmem(struct nmport_d *d, void *base, size_t size);
 int nmport_extmem_from_file(struct nmport_d *d, const char *path);
@@ -222,7 +227,8 @@ const char *nmport_backend(struct nmport_d *d);
 /*
  * Executes any request over the connection of d (which is made if there is none):
  * ioctl(NIOCCTRL) for both backends. 0, or -1 with errno, reported. EOPNOTSUPP for
- * requests and options that the backend doesn't serve.
+ * requests and options that the backend doesn't serve. SYNC_KLOOP_START returns when
+ * the loop has ended.
  */
 int nmport_request(struct nmport_d *d, struct nmreq_header *hdr);
 

@@ -97,7 +97,11 @@ struct netmap_slot {
 #define NS_MOREFRAG    0x0020 /* both ways: the packet goes on in the next slot */
 #define NS_TXMON       0x0040 /* monitor, rx: this packet was seen on a tx ring */
 
-/* High byte of the flags. tx: explicit destination port on a switch; rx: number of fragments. */
+/*
+ * High byte of the flags. rx: number of fragments. tx to a switch, in the first slot of a packet: 0, or
+ * the number of the port (as VALE_LIST tells it) that the packet goes to whatever its address; where
+ * no port has the number, it is dropped. Port 0 can't be named.
+ */
 #define NS_PORT_SHIFT 8
 #define NS_PORT_MASK  (0xff << NS_PORT_SHIFT)
 #define NS_RFRAGS(s)  ((uint8_t)((s)->flags >> NS_PORT_SHIFT))

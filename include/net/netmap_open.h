@@ -124,6 +124,12 @@ typedef void (*nm_cb_t)(unsigned char *arg, const struct nm_pkthdr *hdr, const u
 
 #define NM_UNUSED_ __attribute__((__unused__))
 
+#ifdef O_CLOEXEC
+#define NM_OPEN_MODE_ (O_RDWR | O_CLOEXEC)
+#else /* a compiler that is told to know ISO C only */
+#define NM_OPEN_MODE_ O_RDWR
+#endif
+
 static int nm_close(struct nm_desc *d);
 
 /* Number at *p (digits only), at most max; -1 if there is none or it is too large. */
@@ -197,7 +203,8 @@ static const char *nm_parse_suffix_(const char *p, struct nmreq *req)
 			if (num < 0)
 				return "the ring number is not in 0..4095";
 			req->nr_ringid = (uint16_t)num;
-			mode = mode == NR_REG_SW ? NR_REG_ONE_SW : mode;
+			if (mode == NR_REG_SW)
+				mode = NR_REG_ONE_SW;
 		}
 	}
 	if (*p == '/') {
@@ -281,6 +288,7 @@ static void nm_req_to_reg_(const struct nmreq *req, struct nmreq_register *reg)
 /* REGISTER's answer to the older request and to the ranges of rings. */
 static void nm_reg_to_desc_(const struct nmreq_register *reg, struct nm_desc *d)
 {
+	uint64_t only = reg->nr_flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
 	uint16_t tx = reg->nr_tx_rings, rx = reg->nr_rx_rings, ring = reg->nr_ringid;
 
 	d->memsize = reg->nr_memsize;
@@ -316,11 +324,11 @@ static void nm_reg_to_desc_(const struct nmreq_register *reg, struct nm_desc *d)
 	default:
 		break;
 	}
-	if (reg->nr_flags & NR_RX_RINGS_ONLY || !tx) {
+	if (only == NR_RX_RINGS_ONLY || !tx) {
 		d->first_tx_ring = 1;
 		d->last_tx_ring = 0;
 	}
-	if (reg->nr_flags & NR_TX_RINGS_ONLY || !rx) {
+	if (only == NR_TX_RINGS_ONLY || !rx) {
 		d->first_rx_ring = 1;
 		d->last_rx_ring = 0;
 	}
@@ -391,7 +399,7 @@ static int nm_register_(struct nm_desc *d)
 	struct nmreq_header hdr;
 	struct nmreq_register reg;
 
-	d->fd = open(NETMAP_DEVICE_NAME, O_RDWR | O_CLOEXEC);
+	d->fd = open(NETMAP_DEVICE_NAME, NM_OPEN_MODE_);
 	if (d->fd < 0) {
 		int e = errno;
 

@@ -75,6 +75,21 @@
 #define PTNET_MDEV_IO_END              100
 
 /*
+ * The guest's part of each pool: our extension. Objects FIRST to FIRST + NUM - 1 are the guest's
+ * to use as it likes (rings and buffers of pipes, monitors and host rings, extra buffers);
+ * the device never touches one unless the guest shows it a buffer in a slot. NUM 0, as the registers
+ * of a device without this extension read: no part. When the driver goes, or its machine is reset,
+ * all of it is free again.
+ */
+#define PTNET_MDEV_IO_GUEST_IF_FIRST   100
+#define PTNET_MDEV_IO_GUEST_IF_NUM     104
+#define PTNET_MDEV_IO_GUEST_RING_FIRST 108
+#define PTNET_MDEV_IO_GUEST_RING_NUM   112
+#define PTNET_MDEV_IO_GUEST_BUF_FIRST  116
+#define PTNET_MDEV_IO_GUEST_BUF_NUM    120
+#define PTNET_MDEV_IO_GUEST_END        124
+
+/*
  * Network device, BAR0
  * --------------------
  * 256 bytes of I/O space. The order of use:

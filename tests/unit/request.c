@@ -28,19 +28,78 @@ static int write_memory(void *arg, uint64_t addr, const void *src, size_t bytes)
 	return 0;
 }
 
-const struct nm_uaccess ua = {.read = read_memory, .write = write_memory};
+/* ---- the home --------------------------------------------------------------------------- */
+
+struct home home;
+
+static struct os_mem *give_extmem(
+	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size)
+{
+	struct os_mem *mem;
+
+	home.extmems++;
+	home.extmem_addr = addr;
+	home.extmem_bytes = bytes;
+	mem = home.extmem_error ? NULL : os_mem_alloc(bytes);
+	*error = home.extmem_error ? home.extmem_error : -ENOMEM;
+	if (!mem)
+		os_snprintf(err, err_size, "no external memory for a test");
+	return mem;
+}
+
+static int enable_csb(
+	void *arg, struct nm_client *who, uint64_t atok, uint64_t ktoa, uint32_t entries)
+{
+	assert_non_null(who->port);
+	home.csbs++;
+	home.atok = atok;
+	home.ktoa = ktoa;
+	home.entries = entries;
+	return home.csb_error;
+}
+
+static int start_kloop(void *arg, struct nm_client *who, const struct nm_kloop_request *request)
+{
+	assert_non_null(who->port);
+	home.starts++;
+	home.kloop = *request;
+	return home.start_error;
+}
+
+static int stop_kloop(void *arg, struct nm_client *who)
+{
+	assert_non_null(who->port);
+	home.stops++;
+	return home.stop_error;
+}
+
+const struct nm_uaccess ua = {
+	.read = read_memory,
+	.write = write_memory,
+	.extmem = give_extmem,
+	.csb_enable = enable_csb,
+	.kloop_start = start_kloop,
+	.kloop_stop = stop_kloop,
+};
+const struct nm_uaccess bare_ua = {.read = read_memory, .write = write_memory};
 struct nmreq_header *const hdr = (void *)memory.bytes;
 struct nmreq_register *const reg = (void *)(memory.bytes + BODY);
 struct nmreq_port_info_get *const info = (void *)(memory.bytes + BODY);
 struct nmreq_vale_list *const list = (void *)(memory.bytes + BODY);
 struct nmreq_port_hdr *const port_hdr = (void *)(memory.bytes + BODY);
 struct nmreq_pools_info *const pools = (void *)(memory.bytes + BODY);
+struct nmreq_vale_attach *const attach = (void *)(memory.bytes + BODY);
+struct nmreq_vale_detach *const detach = (void *)(memory.bytes + BODY);
+struct nmreq_vale_newif *const newif = (void *)(memory.bytes + BODY);
+struct nmreq_vale_polling *const polling = (void *)(memory.bytes + BODY);
+struct nmreq_sync_kloop_start *const kloop = (void *)(memory.bytes + BODY);
 
 struct nm_core core;
 struct nm_client client;
 
 int request_begin(void **state)
 {
+	memset(&home, 0, sizeof(home));
 	nm_core_init(&core);
 	nm_client_init(&client, &core);
 	return 0;
@@ -89,4 +148,14 @@ void check_err_says(const char *text)
 {
 	if (!strstr(client.err, text))
 		fail_msg("\"%s\" does not say \"%s\"", client.err, text);
+}
+
+void *push_option(uint32_t at, uint32_t type)
+{
+	struct nmreq_option *option = (void *)(memory.bytes + at);
+
+	*option = (struct nmreq_option){
+		.nro_next = hdr->nr_options, .nro_reqtype = type, .nro_status = 0x55};
+	hdr->nr_options = BASE + at;
+	return option;
 }

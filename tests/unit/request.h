@@ -30,8 +30,20 @@ struct memory {
 	uint32_t calls, fail_at; /* the fail_at-th access fails; 0: none */
 };
 
+/* What the home was asked, and what it answers: each call fails with its error if that is not 0. */
+struct home {
+	int extmem_error, csb_error, start_error, stop_error;
+	uint32_t extmems, csbs, starts, stops; /* calls */
+	uint64_t extmem_addr, extmem_bytes;
+	uint64_t atok, ktoa;
+	uint32_t entries;
+	struct nm_kloop_request kloop;
+};
+
 extern struct memory memory;
-extern const struct nm_uaccess ua;
+extern struct home home;
+extern const struct nm_uaccess ua;      /* of a home that serves all */
+extern const struct nm_uaccess bare_ua; /* of one that only copies */
 extern struct nm_core core;
 extern struct nm_client client;
 
@@ -42,6 +54,11 @@ extern struct nmreq_port_info_get *const info;
 extern struct nmreq_vale_list *const list;
 extern struct nmreq_port_hdr *const port_hdr;
 extern struct nmreq_pools_info *const pools;
+extern struct nmreq_vale_attach *const attach;
+extern struct nmreq_vale_detach *const detach;
+extern struct nmreq_vale_newif *const newif;
+extern struct nmreq_vale_polling *const polling;
+extern struct nmreq_sync_kloop_start *const kloop;
 
 int request_begin(void **state);
 int request_end(void **state); /* the core must be empty again */
@@ -55,5 +72,11 @@ int ask_as(struct nm_client *who);
 int ask(void);
 
 void check_err_says(const char *text); /* client.err */
+
+/*
+ * Puts an option in front of the chain of the prepared request: at offset `at` of the memory, with
+ * `bytes` of room, all 0 but its type. Returns its place.
+ */
+void *push_option(uint32_t at, uint32_t type);
 
 #endif

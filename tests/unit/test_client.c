@@ -270,7 +270,7 @@ static void exchange_and_close(void **state)
 	for (int round = 0; round < 300; round++) {
 		struct netmap_slot *slots[SWAP_PORTS * 2 * SWAP_SLOTS];
 		uint32_t n = 0, closed = prng_below(&r, SWAP_PORTS);
-		struct app app[SWAP_PORTS], another;
+		struct app app[SWAP_PORTS];
 		uint8_t shown[NM_BUFS_RESERVED + 2 * SWAP_SLOTS * SWAP_PORTS] = {0};
 
 		for (int i = 0; i < SWAP_PORTS; i++) {
@@ -289,8 +289,7 @@ static void exchange_and_close(void **state)
 		}
 		nm_client_unbind(&app[closed].client);
 		region_check(region);
-		open_in_region(&another, region, "vale0:another");
-		app[closed] = another;
+		open_in_region(&app[closed], region, "vale0:another");
 		for (int i = 0; i < SWAP_PORTS; i++) {
 			check_shows_own(&app[i], region);
 			list_slots(&app[i], slots);

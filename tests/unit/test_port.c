@@ -398,6 +398,88 @@ static void removed_with_clients(void **state)
 	remove_port(again);
 }
 
+/* ---- held ----------------------------------------------------------------------------------------------------- */
+
+/* A port that is held stays, used or not; one made on demand goes with the last hold. */
+static void held(void **state)
+{
+	struct nm_client client;
+	struct nm_port *port;
+	int error;
+
+	port = add("p", &error);
+	port->ephemeral = true;
+	os_mutex_lock(&core.lock);
+	nm_port_hold_locked(port);
+	nm_port_hold_locked(port);
+	os_mutex_unlock(&core.lock);
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
+	nm_client_unbind(&client);
+	assert_int_equal(kind.stops, 1);
+	assert_int_equal(kind.destroys, 0);
+	os_mutex_lock(&core.lock);
+	nm_port_release_locked(port);
+	assert_int_equal(kind.destroys, 0);
+	nm_port_release_locked(port);
+	os_mutex_unlock(&core.lock);
+	assert_int_equal(kind.destroys, 1);
+	/* One that is not made on demand stays, and one that is pulled while it is held is dead. */
+	port = add("p", &error);
+	os_mutex_lock(&core.lock);
+	nm_port_hold_locked(port);
+	nm_port_release_locked(port);
+	assert_ptr_equal(nm_port_find_locked(&core, "p"), port);
+	nm_port_hold_locked(port);
+	nm_port_remove_locked(port);
+	assert_true(port->dead);
+	assert_null(nm_port_find_locked(&core, "p"));
+	assert_null(nm_port_find_locked(&core, ""));
+	assert_int_equal(nm_port_rename_locked(port, "q"), -ENXIO);
+	nm_port_release_locked(port);
+	os_mutex_unlock(&core.lock);
+	assert_int_equal(kind.destroys, 2);
+}
+
+/* Names of ports that aren't found by name are free, and found is the other one. */
+static void unnamed(void **state)
+{
+	struct nm_port *a, *b, *c;
+	int error;
+
+	os_mutex_lock(&core.lock);
+	a = nm_port_add_unnamed_locked(&core, "x", &ops, &one_pair, &error);
+	b = nm_port_add_unnamed_locked(&core, "x", &ops, &one_pair, &error);
+	c = nm_port_add_locked(&core, "x", &ops, &one_pair, &error);
+	assert_true(a && b && c);
+	assert_ptr_equal(nm_port_find_locked(&core, "x"), c);
+	nm_port_remove_locked(c);
+	assert_null(nm_port_find_locked(&core, "x"));
+	nm_port_remove_locked(a);
+	nm_port_remove_locked(b);
+	assert_null(nm_port_add_unnamed_locked(&core, "", &ops, &one_pair, &error));
+	assert_int_equal(error, -EINVAL);
+	os_mutex_unlock(&core.lock);
+}
+
+/* A core goes with pipes that nobody uses any more, and their parents. */
+static void a_core_with_holds(void **state)
+{
+	struct nm_client client;
+
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "x{1", &all), 0);
+	os_mutex_lock(&core.lock);
+	nm_port_hold_locked(client.port); /* a monitor, say */
+	os_mutex_unlock(&core.lock);
+	nm_client_unbind(&client);
+	assert_int_equal(core_count_ports(&core), 3);
+	os_mutex_lock(&core.lock);
+	nm_port_release_locked(core.ports->holds ? core.ports : core.ports->next);
+	os_mutex_unlock(&core.lock);
+	core_check_empty(&core);
+}
+
 /* ---- status --------------------------------------------------------------------------------------------------- */
 
 struct seen {
@@ -450,6 +532,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, end),
 		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, end),
 		cmocka_unit_test_setup_teardown(removed_with_clients, begin_kind, end),
+		cmocka_unit_test_setup_teardown(held, begin_kind, end),
+		cmocka_unit_test_setup_teardown(unnamed, begin_kind, end),
+		cmocka_unit_test_setup_teardown(a_core_with_holds, begin_kind, end),
 		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, end),
 	};
 

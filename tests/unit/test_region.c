@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-static const struct nm_run none[NM_POOLS];
-
 static struct nm_region_params small_params(void)
 {
 	return (struct nm_region_params){.count = {2, 4, 16}, .size = {256, 512, 2048}};
@@ -403,147 +401,104 @@ static void settle_without_memory(void **state)
 	nm_core_destroy(&core);
 }
 
-/* ---- adopt -------------------------------------------------------------------------------- */
+/* ---- runs ---------------------------------------------------------------------------------- */
 
-/* The rule once more, in numbers that can't wrap. */
-static bool geometry_good(const struct nm_pool_geometry pool[NM_POOLS], uint64_t size)
+/* Against a table: a run is free objects in a row, the first there are, or there are none. */
+static void runs_against_a_table(void **state)
 {
-	static const uint32_t least[NM_POOLS] = {
-		sizeof(struct netmap_if), sizeof(struct netmap_ring), 64};
-	unsigned __int128 end = 0;
-
-	for (int i = 0; i < NM_POOLS; i++) {
-		if (pool[i].offset < end || pool[i].offset % 64 || pool[i].size % 64 ||
-			pool[i].count < 1 || pool[i].size < least[i])
-			return false;
-		end = (unsigned __int128)pool[i].offset +
-		      (unsigned __int128)pool[i].count * pool[i].size;
-		if (end > size)
-			return false;
-	}
-	return pool[NM_POOL_BUF].count > 2 && pool[NM_POOL_BUF].size <= 65536;
-}
-
-static const struct {
-	struct nm_pool_geometry pool[NM_POOLS];
-	uint64_t size;
-	bool good;
-} geometries[] = {
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, true},
-	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19456, true}, /* no gaps, to the end */
-	{{{0, 4, 256}, {1024, 4, 512}, {3072, 8, 2048}}, 19455, false},
-	{{{0, 4, 256}, {1023, 4, 512}, {3072, 8, 2048}}, 32768, false}, /* overlap by one */
-	{{{0, 4, 256}, {1024, 4, 512}, {3008, 8, 2048}}, 32768, false},
-	{{{8192, 4, 256}, {0, 4, 512}, {16384, 8, 256}}, 32768, false}, /* other order */
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2040}}, 32768, false}, /* not whole lines */
-	{{{0, 4, 256}, {4096, 4, 512}, {8200, 8, 2048}}, 32768, false},
-	{{{0, 0, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false}, /* nothing in it */
-	{{{0, 4, 0}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 0}, {8192, 8, 2048}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 2, 2048}}, 32768, false}, /* only reserved ones */
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 0}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65600}}, 1 << 20, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 3, 65536}}, 1 << 20, true},
-	/* sums and products that are small again modulo 2^32 or 2^64 */
-	{{{0, 1u << 24, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 1u << 16, 65536}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {0xffffffffffffffc0, 8, 2048}}, 32768, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {0xffffffffffffc000, 8, 2048}}, UINT64_MAX, false},
-	{{{0xffffffffffffff00, 1, 256}, {0, 4, 512}, {8192, 8, 2048}}, UINT64_MAX, false},
-	{{{0, 4, 256}, {4096, 4, 512}, {8192, 8, 2048}}, 0, false},
-};
-
-static void adopt_table(void **state)
-{
-	char *memory = os_zalloc(64);
-
-	for (size_t i = 0; i < sizeof(geometries) / sizeof(geometries[0]); i++) {
-		struct nm_region *region;
-		struct nm_core core;
-		char err[NM_ERR_TEXT] = "";
-		int error = 1;
-
-		nm_core_init(&core);
-		region = nm_region_adopt(&core, memory, geometries[i].size, geometries[i].pool,
-			none, &error, err, sizeof(err));
-		if (!!region != geometries[i].good)
-			fail_msg("geometry %zu was %s", i, region ? "adopted" : "refused");
-		assert_int_equal(error, region ? 0 : -EINVAL);
-		assert_int_equal(err[0] != '\0', !region);
-		nm_region_put(region);
-		core_check_empty(&core);
-		nm_core_destroy(&core);
-	}
-	os_free(memory);
-}
-
-static void adopt_any_geometry(void **state)
-{
-	struct prng r = prng_new(5);
-	uint32_t adopted = 0;
+	struct prng r = prng_new(30);
+	struct nm_region *region;
 	struct nm_core core;
+	uint8_t used[BUFS] = {1, 1};
 
 	nm_core_init(&core);
-	for (int round = 0; round < 100000; round++) {
-		uint64_t size = prng_chance(&r, 70) ? 1 << 20 : prng_edge64(&r, 1 << 20), at = 0;
-		uint64_t mask = prng_chance(&r, 90) ? ~63ULL : ~0ULL;
-		struct nm_pool_geometry pool[NM_POOLS];
-		struct nm_region *region;
-		char err[NM_ERR_TEXT];
+	region = make_region(&core, BUFS, 64, 16);
+	for (int round = 0; round < 20000; round++) {
+		uint32_t want = prng_chance(&r, 95) ? prng_below(&r, 12) : prng_edge32(&r, BUFS);
+		uint32_t first = 12345, best = UINT32_MAX, length = 0, index;
 		int error;
 
-		for (int i = 0; i < NM_POOLS; i++) {
-			pool[i].offset = (at + prng_below(&r, 3) * 64) & mask;
-			pool[i].count = 1 + prng_below(&r, 64);
-			pool[i].size = (prng_below(&r, 4096) + 256) & (uint32_t)mask;
-			if (prng_chance(&r, 4))
-				pool[i].offset = prng_edge64(&r, at) & mask;
-			if (prng_chance(&r, 4))
-				pool[i].count = prng_edge32(&r, 64);
-			if (prng_chance(&r, 4))
-				pool[i].size = prng_edge32(&r, 4096) & (uint32_t)mask;
-			at = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
+		for (uint32_t i = NM_BUFS_RESERVED; i < BUFS && best == UINT32_MAX; i++) {
+			length = used[i] ? 0 : length + 1;
+			if (length == want)
+				best = i + 1 - want;
 		}
-		region = nm_region_adopt(&core, NULL, size, pool, none, &error, err, sizeof(err));
-		assert_int_equal(!!region, geometry_good(pool, size));
-		adopted += !!region;
-		nm_region_put(region);
+		error = nm_region_alloc_run(region, NM_POOL_BUF, NM_OWNER_FIXED | 1, want, &first);
+		assert_int_equal(error, want > 0 && best != UINT32_MAX ? 0 : -ENOMEM);
+		if (!error) {
+			assert_int_equal(first, best);
+			memset(used + first, 1, want);
+		}
+		while (prng_chance(&r, 70)) {
+			index = prng_below(&r, BUFS);
+			error = nm_region_free(region, NM_POOL_BUF, NM_OWNER_FIXED | 1, index);
+			assert_int_equal(
+				error, index >= NM_BUFS_RESERVED && used[index] == 1 ? 0 : -EINVAL);
+			if (!error)
+				used[index] = 0;
+		}
+		if (prng_chance(&r, 20) && nm_region_alloc(region, NM_POOL_BUF, 2, &index) == 0) {
+			assert_int_equal(used[index], 0);
+			used[index] = 2;
+		}
+		if (prng_chance(&r, 5)) {
+			nm_region_free_owner(region, 2);
+			for (uint32_t i = 0; i < BUFS; i++)
+				if (used[i] == 2)
+					used[i] = 0;
+		}
+		if (round % 100 == 0)
+			region_check(region);
 	}
-	assert_in_range(adopted, 5000, 90000);
-	core_check_empty(&core);
+	nm_region_put(region);
 	nm_core_destroy(&core);
 }
 
-/* Nothing is ever allocated from a foreign region, and nothing of it is freed with it. */
-static void foreign_objects_are_foreign(void **state)
+/* What belongs to a fixed owner stays with it, whoever shows it. */
+static void fixed_owners(void **state)
 {
-	static char memory[32768] __attribute__((aligned(64)));
-	uint32_t index = 5;
+	uint32_t fixed, mine, shown[2];
 	struct nm_region *region;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
-	int error;
 
 	nm_core_init(&core);
-	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err));
-	assert_non_null(region);
-	assert_true(region->foreign);
-	assert_ptr_equal(nm_region_find(&core, region->id), region);
-	for (int pool = 0; pool < NM_POOLS; pool++) {
-		assert_int_equal(nm_region_alloc(region, pool, 1, &index), -ENOMEM);
-		assert_int_equal(nm_region_free(region, pool, 1, 2), -EINVAL);
-	}
-	assert_int_equal(nm_region_free_owner(region, 1), 0);
-	nm_region_settle(region, 1, &index, 1);
-	assert_ptr_equal(nm_region_buf(region, 7), memory + 8192 + 7 * 2048);
+	region = make_region(&core, BUFS, 64, 16);
+	assert_int_equal(
+		nm_region_alloc_run(region, NM_POOL_BUF, NM_OWNER_FIXED | 9, 3, &fixed), 0);
+	assert_int_equal(nm_region_alloc(region, NM_POOL_BUF, 1, &mine), 0);
+	shown[0] = fixed + 1;
+	shown[1] = fixed + 2;
+	nm_region_settle(region, 1, shown, 2);
+	assert_int_equal(region->owner[NM_POOL_BUF][fixed + 1], NM_OWNER_FIXED | 9);
+	assert_int_equal(region->owner[NM_POOL_BUF][mine], 1);
 	nm_region_put(region);
-	core_check_empty(&core);
+	nm_core_destroy(&core);
+}
 
+/* ---- regions by their number --------------------------------------------------------------- */
+
+static void by_number(void **state)
+{
+	struct nm_region *a, *b;
+	struct nm_core core;
+	char err[NM_ERR_TEXT] = "";
+	int error = 1;
+
+	nm_core_init(&core);
+	core.shared_params = small_params();
+	a = nm_region_by_id(&core, 7, &error, err, sizeof(err));
+	assert_non_null(a);
+	assert_int_equal(error, 0);
+	assert_int_equal(a->id, 7);
+	assert_int_equal(a->pool[NM_POOL_BUF].count, small_params().count[NM_POOL_BUF]);
+	b = nm_region_by_id(&core, 7, &error, err, sizeof(err));
+	assert_ptr_equal(a, b);
+	nm_region_put(a);
+	assert_ptr_equal(nm_region_find(&core, 7), b);
+	nm_region_put(b);
+	core_check_empty(&core);
 	fail_allocation(1);
-	err[0] = '\0';
-	assert_null(nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err)));
+	assert_null(nm_region_by_id(&core, 7, &error, err, sizeof(err)));
 	fail_allocation(0);
 	assert_int_equal(error, -ENOMEM);
 	assert_int_not_equal(err[0], '\0');
@@ -563,9 +518,9 @@ int main(void)
 		cmocka_unit_test(settle_after_honest_exchange),
 		cmocka_unit_test(settle_any_list),
 		cmocka_unit_test(settle_without_memory),
-		cmocka_unit_test(adopt_table),
-		cmocka_unit_test(adopt_any_geometry),
-		cmocka_unit_test(foreign_objects_are_foreign),
+		cmocka_unit_test(runs_against_a_table),
+		cmocka_unit_test(fixed_owners),
+		cmocka_unit_test(by_number),
 	};
 
 	test_seed();

@@ -19,7 +19,7 @@ static void register_answers(void **state)
 	assert_int_equal(reg->nr_tx_slots, 32);
 	assert_int_equal(reg->nr_rx_slots, 64);
 	assert_int_equal(reg->nr_host_tx_rings, 0);
-	assert_int_equal(reg->nr_extra_bufs, 0); /* given */
+	assert_int_equal(reg->nr_extra_bufs, 5); /* given */
 	assert_int_equal(reg->nr_mem_id, port->region->id);
 	assert_int_equal(reg->nr_memsize, port->region->size);
 	assert_int_equal(reg->nr_offset, client.nifp_offset);
@@ -58,10 +58,12 @@ static const struct {
 	{NR_REG_ONE_SW, 65535, 0, -EINVAL, {0, 0}, {0, 0}},
 	{9, 0, 0, -EINVAL, {0, 0}, {0, 0}},
 	{UINT32_MAX, 0, 0, -EINVAL, {0, 0}, {0, 0}},
-	{NR_REG_PIPE_MASTER, 0, 0, -EOPNOTSUPP, {0, 0}, {0, 0}},
-	{NR_REG_PIPE_SLAVE, 0, 0, -EOPNOTSUPP, {0, 0}, {0, 0}},
-	{NR_REG_ALL_NIC, 0, NR_MONITOR_TX, -EOPNOTSUPP, {0, 0}, {0, 0}},
-	{NR_REG_ALL_NIC, 0, NR_MONITOR_RX | NR_ZCOPY_MON, -EOPNOTSUPP, {0, 0}, {0, 0}},
+	{NR_REG_PIPE_MASTER, 0, 0, 0, {0, 0}, {3, 2}},
+	{NR_REG_PIPE_SLAVE, 65535, 0, 0, {0, 0}, {3, 2}},
+	{NR_REG_NULL, 0, 0, 0, {0, 0}, {3, 2}},
+	{NR_REG_ALL_NIC, 0, NR_MONITOR_TX, 0, {0, 0}, {1, 3}},
+	{NR_REG_ONE_NIC, 1, NR_MONITOR_TX, 0, {0, 0}, {1, 1}},
+	{NR_REG_ONE_NIC, 3, NR_MONITOR_TX, -EINVAL, {0, 0}, {0, 0}},
 };
 
 static void modes_and_flags(void **state)
@@ -232,7 +234,7 @@ static void small_netmap_if_pool(void **state)
 	nm_region_put(region);
 }
 
-/* nr_mem_id: a region that there is, one that there isn't, one that is another's alone. */
+/* nr_mem_id: a region that there is, one that is made, one that is another's alone. */
 static void memory_ids(void **state)
 {
 	struct nm_region *region = make_region(&core, 200, 2048, 64);
@@ -244,10 +246,12 @@ static void memory_ids(void **state)
 	assert_int_equal(reg->nr_mem_id, region->id);
 	assert_ptr_equal(client.port->region, region);
 	nm_client_unbind(&client);
-	prepare_register("vale0:1");
+	prepare_register("vale0:1"); /* one that is made when it is named */
 	reg->nr_mem_id = 999;
-	assert_int_equal(ask(), -EINVAL);
-	check_err_says("999");
+	assert_int_equal(ask(), 0);
+	assert_int_equal(client.port->region->id, 999);
+	nm_client_unbind(&client);
+	assert_int_equal(core_count_regions(&core), 2);
 
 	other->reserved = true;
 	prepare_register("vale0:1");

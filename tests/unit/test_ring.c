@@ -304,9 +304,47 @@ static void a_dead_port(void **state)
 	nm_core_destroy(&play.core);
 }
 
+/* ---- a port that only receives ------------------------------------------------------------------ */
+
+static const struct nm_port_ops receiver_ops = {
+	.kind = "receiver", .txsync = play_txsync, .rxsync = play_rxsync, .receives_only = true};
+
+/* What is sent is gone, packet by packet, and counted; the kind doesn't hear of it. */
+static void receives_only(void **state)
+{
+	struct prng r = prng_new(20);
+	uint64_t packets = 0;
+	struct play play;
+	struct nm_ring *tx;
+
+	play_begin(&play, 16);
+	play.port->ops = &receiver_ops;
+	tx = app_private(&play.app, NM_TX, 0);
+	for (int round = 0; round < 2000; round++) {
+		uint32_t n = prng_below(&r, 16);
+
+		for (uint32_t i = 0; i < n; i++) {
+			bool more = prng_chance(&r, 30);
+
+			app_put_slot(&play.app, 0, prng_edge32(&r, 20), 9,
+				more ? NS_MOREFRAG : NS_INDIRECT);
+			packets += !more;
+		}
+		app_txsync(&play.app, 0);
+		assert_int_equal(tx->hwcur, tx->head);
+		assert_int_equal(app_avail(app_ring(&play.app, NM_TX, 0)), 15);
+		assert_int_equal(tx->stats.packets, packets);
+		assert_int_equal(tx->stats.drops[NM_DROP_RECEIVES_ONLY], packets);
+	}
+	assert_int_equal(kind.txsyncs, 0);
+	play.port->ops = &play_ops;
+	play_end(&play);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(receives_only),
 		cmocka_unit_test(distance_and_advance),
 		cmocka_unit_test(all_moves_of_small_rings),
 		cmocka_unit_test(moves_far_out_of_range),

@@ -279,7 +279,7 @@ static void a_dead_port_stops(void **state)
 	os_mutex_lock(&core.lock);
 	nm_port_remove_locked(a.client.port);
 	os_mutex_unlock(&core.lock);
-	put(1);
+	/* An idle one, too. */
 	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
 }
 
@@ -306,6 +306,12 @@ static void the_kernel_side_sleeps(void **state)
 	/* Told, and much room: what the application gives back can wait for the next packet. */
 	assert_false(nm_serve_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 0);
+	/* But a monitor wants to see it now. */
+	rx.kern.ring->monitors = (void *)&rx;
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(rx.ktoa.kern_need_kick, 1);
+	rx.kern.ring->monitors = NULL;
+	nm_serve_awake(&rx.kern);
 	assert_int_equal(received(), 2);
 	assert_false(give_back(1));
 	/* Room runs short: every slot counts. */

@@ -224,6 +224,113 @@ static void silent_addresses_age(void **state)
 	app_close(&c);
 }
 
+/* ---- the list of addresses ------------------------------------------------------------------ */
+
+static int list(const char *vale, struct nm_vale_mac *macs, uint32_t most)
+{
+	uint64_t pos = 0;
+	int n = 0, got_now;
+
+	os_mutex_lock(&core.lock);
+	while ((got_now = nm_vale_macs_locked(&core, vale, &pos, macs + n, most)) > 0)
+		n += got_now;
+	os_mutex_unlock(&core.lock);
+	return got_now < 0 ? got_now : n;
+}
+
+static void list_of_addresses(void **state)
+{
+	struct nm_vale_mac macs[50];
+	uint32_t seen = 0;
+	struct app a, b;
+
+	assert_int_equal(list("vale0", macs, 1), -ENOENT);
+	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), -ENOENT);
+	open_port(&a, "vale0:a");
+	open_port(&b, "vale0:b");
+	assert_int_equal(list("vale0", macs, 1), 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		send(i % 2 ? &a : &b, NM_TEST_BROADCAST, i);
+		advance_clock(4);
+	}
+	for (uint32_t step = 1; step < 30; step += 7) {
+		seen = 0;
+		assert_int_equal(list("vale0", macs, step), 20);
+		for (uint32_t i = 0; i < 20; i++) {
+			uint32_t station = macs[i].mac[5];
+
+			assert_in_range(station, 0, 19);
+			seen |= 1u << station;
+			assert_int_equal(macs[i].mac[0], 2);
+			assert_int_equal(macs[i].port, station % 2 ? 0 : 1);
+			assert_in_range(
+				macs[i].age_s, 4 * (20 - station) - 4, 4 * (20 - station) + 4);
+		}
+		assert_int_equal(seen, (1u << 20) - 1);
+	}
+	os_mutex_lock(&core.lock);
+	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 0), "vale0:a");
+	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 1), "vale0:b");
+	assert_null(nm_vale_port_name_locked(&core, "vale0", 2));
+	assert_null(nm_vale_port_name_locked(&core, "vale0", 254));
+	assert_null(nm_vale_port_name_locked(&core, "vale0", UINT32_MAX));
+	assert_null(nm_vale_port_name_locked(&core, "vale1", 0));
+	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), 0);
+	os_mutex_unlock(&core.lock);
+	assert_int_equal(list("vale0", macs, 7), 0);
+	send(&a, NM_TEST_BROADCAST, 1);
+	send(&b, NM_TEST_BROADCAST, 2);
+	assert_int_equal(list("vale0", macs, 7), 2);
+	app_close(&a);
+	assert_int_equal(list("vale0", macs, 7), 1); /* what was behind it is forgotten */
+	assert_int_equal(macs[0].mac[5], 2);
+	app_close(&b);
+	assert_int_equal(list("vale0", macs, 7), -ENOENT);
+}
+
+/* A guest that shows a new address in each packet: it is heard, and costs nobody his place. */
+static void one_port_floods(void **state)
+{
+	struct app a, b, c;
+
+	open_port(&a, "vale0:a");
+	open_port(&b, "vale0:b");
+	open_port(&c, "vale0:c");
+	send(&a, NM_TEST_BROADCAST, A);
+	send(&b, NM_TEST_BROADCAST, B);
+	for (uint32_t i = 0; i < 400000; i++) {
+		struct netmap_ring *ring = app_ring(&c, NM_TX, 0);
+		char *buf = app_buf(ring, ring->slot[ring->head].buf_idx);
+
+		make_frame(frame, 60, 0, C, C, &fill);
+		memcpy(frame + 7, &i, 4);
+		memcpy(buf, frame, 60);
+		assert_true(app_put_slot(&c, 0, ring->slot[ring->head].buf_idx, 60, 0));
+		if (app_avail(ring) == 0)
+			app_txsync(&c, 0);
+	}
+	app_txsync(&c, 0);
+	for (struct app *app = &a;; app = &b) {
+		app_rxsync(app, 0);
+		while (app_take(app, 0, got, sizeof(got)) >= 0)
+			;
+		app_rxsync(app, 0);
+		if (app == &b)
+			break;
+	}
+	app_rxsync(&c, 0);
+	while (app_take(&c, 0, got, sizeof(got)) >= 0)
+		;
+	send(&a, B, A);
+	assert_true(has_it(&b) && !has_it(&c));
+	send(&b, A, B);
+	assert_true(has_it(&a) && !has_it(&c));
+	app_close(&c); /* and all of it is forgotten */
+	assert_int_equal(list("vale0", (struct nm_vale_mac[4]){0}, 4), 2);
+	app_close(&a);
+	app_close(&b);
+}
+
 /* ---- ports come and go ---------------------------------------------------------------------- */
 
 /* The number of a port that has left, and its addresses, are not those of the next. */
@@ -497,6 +604,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(switches_are_separate, begin, end),
 		cmocka_unit_test_setup_teardown(alone_on_a_switch, begin, end),
 		cmocka_unit_test_setup_teardown(silent_addresses_age, begin, end),
+		cmocka_unit_test_setup_teardown(list_of_addresses, begin, end),
+		cmocka_unit_test_setup_teardown(one_port_floods, begin, end),
 		cmocka_unit_test_setup_teardown(a_port_leaves_and_another_comes, begin, end),
 		cmocka_unit_test_setup_teardown(most_ports, begin, end),
 		cmocka_unit_test_setup_teardown(wrong_shapes, begin, end),

@@ -3,10 +3,13 @@
  * Random traffic among up to eight ports of two switches, against a model switch that handles one
  * packet at a time. Ports differ in buffer size, ring size, number of rings and header length;
  * they come and go. After every step each counter of each ring is what the model says, and every
- * packet that is received is the next one the model has for that ring, byte for byte.
+ * packet that is received is the next one the model has for that ring, byte for byte. What
+ * offload.h makes of a packet is taken from there (test_offload checks it); that it arrives as a whole
+ * or not at all, and is counted, is checked here.
  *
  * One thread: concurrency is in test_vale_threads.c.
  */
+#include "offload.h"
 #include "util.h"
 #include "vale.h"
 
@@ -50,6 +53,7 @@ struct rx {
 
 struct port {
 	bool open, deaf; /* deaf: only its tx rings are registered */
+	uint32_t number; /* on its switch */
 	uint32_t vale;
 	struct app app;
 	struct tx tx[RINGS];
@@ -60,7 +64,7 @@ static struct nm_core core;
 static struct prng r;
 static struct port ports[PORTS];
 static struct port *where[SWITCHES][STATIONS]; /* as learnt */
-static uint64_t delivered, dropped;
+static uint64_t delivered, dropped, cut;
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
@@ -72,7 +76,7 @@ static uint32_t station(const uint8_t *mac)
 /* A packet of `count` slots, put together. */
 struct joined {
 	uint8_t bytes[64 * 65535];
-	uint32_t len;
+	uint32_t len, explicitly;
 	bool learn;
 };
 
@@ -84,30 +88,17 @@ static void refuse(struct tx *tx, struct rx *rx, enum nm_drop cause)
 	dropped++;
 }
 
-static void model_deliver(struct port *from, uint32_t ring, struct port *to, const struct joined *j)
+static void enqueue(
+	struct rx *rx, const struct nm_frame *frame, struct nm_cursor from, uint32_t slots)
 {
-	uint32_t size = to->app.buf_size > 65535 ? 65535 : to->app.buf_size;
-	uint32_t from_hdr = from->app.hdr_len, to_hdr = to->app.hdr_len;
-	uint32_t len = j->len - from_hdr + to_hdr, slots = (len + size - 1) / size;
-	struct rx *rx = &to->rx[ring % to->app.rings];
-	struct tx *tx = &from->tx[ring];
-	struct packet *packet;
+	uint32_t len = frame->head_len + frame->len;
+	struct packet *packet = calloc(1, sizeof(*packet) + len);
+	struct nm_piece piece = {(char *)packet->bytes, len};
 
-	tx->copies++;
-	if (to->deaf)
-		return refuse(tx, rx, NM_DROP_NO_RECEIVER);
-	if (from_hdr != 0 && to_hdr == 0 && ((j->bytes[0] & 1) || j->bytes[1]))
-		return refuse(tx, rx, NM_DROP_OFFLOAD);
-	if (slots > NETMAP_MAX_FRAGS)
-		return refuse(tx, rx, NM_DROP_FRAGMENTS);
-	if (slots > to->app.slots - 1 - rx->used)
-		return refuse(tx, rx, NM_DROP_RX_FULL);
-	packet = calloc(1, sizeof(*packet) + len);
 	assert_non_null(packet);
+	nm_frame_write(frame, from, &piece);
 	packet->len = len;
 	packet->slots = slots;
-	memcpy(packet->bytes, j->bytes, from_hdr < to_hdr ? from_hdr : to_hdr);
-	memcpy(packet->bytes + to_hdr, j->bytes + from_hdr, j->len - from_hdr);
 	*rx->last = packet;
 	rx->last = &packet->next;
 	rx->used += slots;
@@ -116,14 +107,69 @@ static void model_deliver(struct port *from, uint32_t ring, struct port *to, con
 	delivered++;
 }
 
+static enum nm_drop check_room(
+	const struct port *to, const struct rx *rx, uint32_t slots, uint32_t each)
+{
+	if (each > NETMAP_MAX_FRAGS)
+		return NM_DROP_FRAGMENTS;
+	if (slots > to->app.slots - 1)
+		return NM_DROP_TOO_LONG;
+	return slots > to->app.slots - 1 - rx->used ? NM_DROP_RX_FULL : NM_DROPS;
+}
+
+static void model_deliver(struct port *from, uint32_t ring, struct port *to, const struct joined *j)
+{
+	static struct nm_offload o;
+	uint32_t size = to->app.buf_size > 65535 ? 65535 : to->app.buf_size;
+	uint32_t from_hdr = from->app.hdr_len, to_hdr = to->app.hdr_len, each, last;
+	struct nm_frag all = {(const char *)j->bytes + from_hdr, j->len - from_hdr};
+	struct rx *rx = &to->rx[ring % to->app.rings];
+	struct tx *tx = &from->tx[ring];
+	uint8_t hdr[12] = {0};
+	struct nm_frame frame = {hdr, to_hdr, 0, all.len, false, 0, 0, 0};
+	struct nm_vnet_hdr vnet;
+	enum nm_drop cause = NM_DROPS;
+	bool finish = from_hdr != 0 && to_hdr == 0 && ((j->bytes[0] & 1) || j->bytes[1]);
+
+	tx->copies++;
+	if (to->deaf)
+		return refuse(tx, rx, NM_DROP_NO_RECEIVER);
+	memcpy(hdr, j->bytes, from_hdr < to_hdr ? from_hdr : to_hdr);
+	memcpy(&vnet, j->bytes, sizeof(vnet));
+	o.segments = 1;
+	if (finish)
+		cause = nm_offload_plan(&o, &vnet, (struct nm_cursor){&all, 0}, all.len, 0);
+	if (cause != NM_DROPS)
+		return refuse(tx, rx, cause);
+	each = ((finish ? nm_offload_longest(&o) : to_hdr + all.len) + size - 1) / size;
+	last = finish ? (nm_offload_last(&o) + size - 1) / size : each;
+	cause = check_room(to, rx, (o.segments - 1) * each + last, each);
+	if (cause != NM_DROPS)
+		return refuse(tx, rx, cause);
+	for (uint32_t i = 0; i < o.segments; i++) {
+		if (finish)
+			nm_offload_segment(&o, i, &frame);
+		enqueue(rx, &frame, (struct nm_cursor){&all, 0}, i + 1 < o.segments ? each : last);
+	}
+	tx->copies += o.segments - 1;
+	cut += o.segments > 1;
+}
+
 static void model_forward(struct port *from, uint32_t ring, const struct joined *j)
 {
 	const uint8_t *eth = j->bytes + from->app.hdr_len;
 	uint32_t dst = station(eth), src = station(eth + 6), others = 0;
-	struct port *to;
+	struct port *to = NULL;
 
 	if (src != NM_TEST_BROADCAST && j->learn)
 		where[from->vale][src] = from;
+	if (j->explicitly) {
+		for (struct port *p = ports; p < ports + PORTS; p++)
+			if (p->open && p->vale == from->vale && p->number == j->explicitly)
+				to = p;
+		return to && to != from ? model_deliver(from, ring, to, j)
+					: refuse(&from->tx[ring], NULL, NM_DROP_NO_RECEIVER);
+	}
 	to = dst == NM_TEST_BROADCAST ? NULL : where[from->vale][dst];
 	if (to && to != from)
 		return model_deliver(from, ring, to, j);
@@ -146,6 +192,7 @@ static void model_packet(struct port *from, uint32_t ring, const struct slot *sl
 	tx->packets++;
 	j.len = 0;
 	j.learn = true;
+	j.explicitly = slots[0].flags >> NS_PORT_SHIFT;
 	for (uint32_t i = 0; i < count && cause == NM_DROPS; i++) {
 		cause = i == NETMAP_MAX_FRAGS ? NM_DROP_FRAGMENTS : slots[i].cause;
 		if (cause != NM_DROPS)
@@ -155,7 +202,7 @@ static void model_packet(struct port *from, uint32_t ring, const struct slot *sl
 		if (slots[i].flags & NS_NO_LEARN)
 			j.learn = false;
 	}
-	if (cause == NM_DROPS && slots[0].len < from->app.hdr_len + 14)
+	if (cause == NM_DROPS && j.len < from->app.hdr_len + 14)
 		cause = NM_DROP_TOO_SHORT;
 	if (cause != NM_DROPS)
 		refuse(tx, NULL, cause);
@@ -218,7 +265,8 @@ static void open_port(struct port *p)
 	static const uint32_t sizes[] = {64, 128, 2048, 2048, 9216, 65536};
 	static const uint32_t headers[] = {0, 0, 10, 12};
 	static const uint32_t slots[] = {4, 16, 64, MOST_SLOTS};
-	char name[32];
+	char name[NETMAP_REQ_IFNAMSIZ];
+	uint32_t index;
 
 	*p = (struct port){.open = true, .vale = prng_below(&r, SWITCHES)};
 	p->deaf = prng_chance(&r, 10);
@@ -232,6 +280,9 @@ static void open_port(struct port *p)
 			.flags = p->deaf ? NR_TX_RINGS_ONLY : 0});
 	for (uint32_t i = 0; i < RINGS; i++)
 		p->rx[i].last = &p->rx[i].first;
+	os_mutex_lock(&core.lock);
+	assert_int_equal(nm_vale_list_locked(&core, name, &index, &p->number), 0);
+	os_mutex_unlock(&core.lock);
 }
 
 static void close_port(struct port *p)
@@ -293,6 +344,29 @@ static void put_slot(struct port *p, uint32_t i, const uint8_t *bytes, uint16_t 
 	assert_true(app_put_slot(&p->app, i, index, len, slot->flags));
 }
 
+/* A frame that asks for TSO, and may have it. */
+static void make_tso(uint8_t *hdr, uint32_t hdr_len, uint32_t len)
+{
+	const struct nm_vnet_hdr vnet = {
+		.flags = NM_VNET_NEEDS_CSUM,
+		.gso_type = NM_VNET_GSO_TCPV4,
+		.gso_size = (uint16_t)prng_range(&r, 40, prng_chance(&r, 70) ? 150 : 1500),
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	uint8_t *eth = hdr + hdr_len;
+
+	memcpy(hdr, &vnet, sizeof(vnet));
+	eth[12] = 8;
+	eth[13] = 0;
+	eth[14] = 0x45;
+	eth[16] = (uint8_t)((len - hdr_len - 14) >> 8);
+	eth[17] = (uint8_t)(len - hdr_len - 14);
+	eth[20] = eth[21] = 0;
+	eth[23] = 6;
+	eth[46] = 0x50;
+}
+
 /* One packet in any number of slots; now and then without its end. */
 static void put_packet(struct port *p, uint32_t ring)
 {
@@ -317,6 +391,8 @@ static void put_packet(struct port *p, uint32_t ring)
 		prng_fill(&r, frame + 2, p->app.hdr_len - 2);
 	if (p->app.hdr_len && prng_chance(&r, 10))
 		frame[prng_below(&r, 2)] = (uint8_t)prng_below(&r, 4);
+	if (p->app.hdr_len && len >= p->app.hdr_len + 54 && prng_chance(&r, 30))
+		make_tso(frame, p->app.hdr_len, len);
 	for (; frags > 0; frags--) {
 		uint32_t left = len - at, n = (left + frags - 1) / frags;
 
@@ -328,8 +404,9 @@ static void put_packet(struct port *p, uint32_t ring)
 				n = left - most * (frags - 1);
 		}
 		put_slot(p, ring, frame + at, (uint16_t)n,
-			(frags > 1 || unfinished ? NS_MOREFRAG : 0) |
-				(prng_chance(&r, 3) ? NS_NO_LEARN : 0));
+			(uint16_t)((frags > 1 || unfinished ? NS_MOREFRAG : 0) |
+				   (prng_chance(&r, 3) ? NS_NO_LEARN : 0) |
+				   (prng_chance(&r, 3) ? prng_below(&r, 6) << NS_PORT_SHIFT : 0)));
 		at += n;
 	}
 }
@@ -399,9 +476,9 @@ static void random_traffic(void **state)
 			close_port(p);
 	core_check_empty(&core);
 	nm_core_destroy(&core);
-	assert_true(delivered > 2000 && dropped > 1000);
-	fprintf(stderr, "# %llu delivered, %llu dropped\n", (unsigned long long)delivered,
-		(unsigned long long)dropped);
+	assert_true(delivered > 2000 && dropped > 1000 && cut > 30);
+	fprintf(stderr, "# %llu delivered, %llu dropped, %llu cut\n", (unsigned long long)delivered,
+		(unsigned long long)dropped, (unsigned long long)cut);
 }
 
 int main(void)

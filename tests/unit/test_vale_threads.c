@@ -232,6 +232,35 @@ static uint16_t any_flags(const struct vandal *v, struct prng *r)
 	return (uint16_t)(prng_chance(r, 80) ? NS_MOREFRAG : prng_next(r));
 }
 
+/* A TSO, USO or UFO packet as it may pass, behind a virtio-net header of 12 bytes: 8 bytes at a
+ * time, so that what is there can be half of one and half of another. */
+static void ask_for_offload(struct prng *r, char *buf)
+{
+	static const uint8_t types[] = {1, 3, 4, 5, 0x81};
+	uint8_t bytes[80] = {1, types[prng_below(r, 5)], 0, 0, (uint8_t)prng_range(r, 1, 200), 0,
+		34, 0, 16, 0, 0, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45};
+	bool udp = bytes[1] == 3 || bytes[1] == 5, v6 = bytes[1] == 4;
+
+	if (v6) {
+		bytes[6] = 54;
+		bytes[24] = 0x86;
+		bytes[25] = 0xdd;
+		bytes[26] = 0x60;
+		bytes[32] = 6;
+		bytes[78] = 0x50;
+	} else {
+		bytes[8] = udp ? 6 : 16;
+		bytes[35] = udp ? 17 : 6;
+		bytes[58] = 0x50;
+	}
+	for (uint32_t i = 0; i < sizeof(bytes); i += 8) {
+		uint64_t word;
+
+		memcpy(&word, bytes + i, 8);
+		OS_STORE((uint64_t *)(void *)(buf + i), word);
+	}
+}
+
 /* Mostly what may pass, so that packets get far before they turn bad. */
 static void vandalise(struct vandal *v, struct prng *r, struct netmap_ring *ring, uint32_t slots,
 	uint32_t bufs, char *base, uint32_t size)
@@ -250,11 +279,13 @@ static void vandalise(struct vandal *v, struct prng *r, struct netmap_ring *ring
 	case 2:
 		OS_STORE(&slot->flags, any_flags(v, r));
 		break;
-	case 3: /* the first bytes of a packet: virtio-net header, addresses */
-		OS_STORE(
-			(uint64_t *)(void *)(base + (uint64_t)(2 + prng_below(r, bufs - 2)) * size +
-					     8 * prng_below(r, 4)),
-			prng_chance(r, 50) ? 0 : prng_next(r));
+	case 3: /* the first bytes of a packet: virtio-net header, addresses, other headers */
+		base += (uint64_t)(2 + prng_below(r, bufs - 2)) * size;
+		if (prng_chance(r, 30))
+			ask_for_offload(r, base);
+		else
+			OS_STORE((uint64_t *)(void *)(base + 8 * (prng_below(r, 10) % (size / 8))),
+				prng_chance(r, 50) ? 0 : prng_next(r));
 		break;
 	default: /* what is for the application to read */
 		switch (prng_below(r, 5)) {
@@ -400,11 +431,14 @@ static void hostile_neighbours(void **state)
 	totals_add(&totals, &witness.app);
 	totals_check(&totals, false);
 	assert_true(totals.rx_packets > 1000);
-	fprintf(stderr, "# %llu delivered; bad buffer %llu, bad length %llu, fragments %llu\n",
-		(unsigned long long)totals.rx_packets,
+	fprintf(stderr,
+		"# %llu delivered of %llu; bad buffer %llu, bad length %llu, fragments %llu, offload %llu, bad header %llu\n",
+		(unsigned long long)totals.rx_packets, (unsigned long long)totals.tx_packets,
 		(unsigned long long)totals.tx_drops[NM_DROP_BAD_BUFFER],
 		(unsigned long long)totals.tx_drops[NM_DROP_BAD_LENGTH],
-		(unsigned long long)totals.tx_drops[NM_DROP_FRAGMENTS]);
+		(unsigned long long)totals.tx_drops[NM_DROP_FRAGMENTS],
+		(unsigned long long)totals.tx_drops[NM_DROP_OFFLOAD],
+		(unsigned long long)totals.tx_drops[NM_DROP_BAD_HEADER]);
 	region_check(tx.region);
 	region_check(rx.region);
 	app_close(&tx);

@@ -263,7 +263,7 @@ void app_open(struct nm_core *core, struct app *app, const struct app_config *co
 	if (error)
 		fail_msg("%s: %s", config->name, app->client.err);
 	app->nifp = (void *)(app->client.port->region->base + app->client.nifp_offset);
-	app->buf_size = app_ring(app, NM_TX, 0)->nr_buf_size;
+	app->buf_size = app->client.port->region->pool[NM_POOL_BUF].size;
 	os_mutex_lock(&core->lock);
 	error = nm_port_set_hdr_len_locked(app->client.port, config->hdr_len);
 	os_mutex_unlock(&core->lock);

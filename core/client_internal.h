@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client_internal.h - what the parts of binding share.
+ *
+ *      client.c          which port, which rings; bind and unbind
+ *      client_region.c   in which region a port lies
+ *      client_memory.c   rings and buffers of a port; who owns which buffer
+ *      client_nifp.c     what one client gets: its netmap_if, its extra buffers
+ *
+ * Thread safety: all of it under core->lock. Slots of rings that others use can change at any
+ * moment; of pipes, between other threads: they are paused while owners are settled.
+ */
+#ifndef CORE_CLIENT_INTERNAL_H
+#define CORE_CLIENT_INTERNAL_H
+
+#include "port.h"
+
+/* ---- client_region.c ------------------------------------------------------------------- */
+
+/* A reference to the region of a port that has none yet, as port.h says; NULL with *error. */
+struct nm_region *nm_region_choose(
+	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind, int *error);
+
+/* Bytes of a ring object with so many slots. */
+uint32_t nm_ring_bytes(uint32_t slots);
+
+/* ---- client_memory.c ------------------------------------------------------------------- */
+
+/* Region, rings and buffers for a port, and its pipe peer, that has none. */
+int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind);
+
+/* Gives them back; nobody is bound to the port, or its peer, any more. */
+void nm_memory_release(struct nm_port *port);
+
+/* Host rings that the client has chosen, of a port whose kind brings its own hardware rings. */
+int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port);
+
+/*
+ * Before a client's buffers are freed: each port and client of the region gets what it shows, one
+ * for one. What the slots of `leaving` (may be NULL) and its peer show is of no consequence: so
+ * they can take nothing with them, and half an exchange (one buffer in two slots) does no harm.
+ */
+void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving);
+
+/* Rings of a port in use that have lost their last user: each slot shows a buffer of the port's
+ * that no other slot of it shows, and nothing that a reader would stumble over. */
+void nm_memory_repair(struct nm_port *port);
+
+/* First state of a ring's indices. */
+void nm_ring_restart(struct nm_ring *ring);
+
+/* What protects the indices of a ring: of a pipe's tx ring, the lock of the ring it leads to. */
+struct os_spin *nm_ring_lock(struct nm_ring *ring);
+
+int nm_pool_error(
+	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted);
+
+/* ---- client_nifp.c --------------------------------------------------------------------- */
+
+/* netmap_if and extra buffers; client->first and count are set. */
+int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs);
+/* The region is settled already. */
+void nm_nifp_free(struct nm_client *client, struct nm_port *port);
+
+/* The extra buffers that a client shows, as far as its list makes sense: at most
+ * client->extra_bufs; any value. Returns how many. */
+uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown);
+
+#endif

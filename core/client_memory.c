@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Memory for the rings and buffers of a port, whose buffer is which, and the way back. */
+#include "client_internal.h"
+
+int nm_pool_error(
+	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted)
+{
+	const struct nm_region *region = port->region;
+
+	return nm_client_error(client, -ENOMEM,
+		"%s: %s pool of region %u is too small: %llu wanted, %u of %u free; use fewer rings or slots, or a larger region",
+		port->name, nm_pool_name(pool), region->id, (unsigned long long)wanted,
+		region->free_count[pool], region->pool[pool].count);
+}
+
+/* ---- rings --------------------------------------------------------------------------- */
+
+struct os_spin *nm_ring_lock(struct nm_ring *ring)
+{
+	struct nm_port *peer = ring->port->peer;
+
+	if (ring->dir == NM_TX && peer)
+		return &peer->rings[NM_RX][ring->id].produce.lock;
+	return &ring->produce.lock;
+}
+
+/* An empty ring: tx may fill all slots but one, rx has received nothing. */
+static void clear_ring(struct nm_ring *ring)
+{
+	const struct nm_port_ops *ops = ring->port->ops;
+
+	ring->head = ring->cur = ring->hwcur = 0;
+	ring->dropping = 0;
+	ring->tail = ring->dir == NM_TX ? ring->num_slots - 1 : 0;
+	ring->produce.hwtail = ring->tail;
+	ring->produce.hwcur_seen = 0;
+	if (ops->ring_reset)
+		ops->ring_reset(ring);
+	nm_ring_reset_shared(ring);
+}
+
+void nm_ring_restart(struct nm_ring *ring)
+{
+	os_spin_lock(nm_ring_lock(ring));
+	clear_ring(ring);
+	os_spin_unlock(nm_ring_lock(ring));
+}
+
+static void init_slot(const struct nm_ring *ring, struct netmap_slot *slot, uint32_t index)
+{
+	memset(slot, 0, sizeof(*slot));
+	slot->buf_idx = index;
+	slot->ptr = ring->port->offsets.initial;
+}
+
+/* Fills the shared side of a ring: geometry, slots with buffers. */
+static int fill_ring(struct nm_client *client, struct nm_ring *ring)
+{
+	struct nm_region *region = ring->region;
+	struct netmap_ring *shared = ring->shared;
+	uint64_t offset = (uint64_t)((char *)shared - region->base);
+
+	memset(shared, 0, region->pool[NM_POOL_RING].size);
+	*(int64_t *)(uintptr_t)&shared->buf_ofs =
+		(int64_t)(region->pool[NM_POOL_BUF].offset - offset);
+	*(uint32_t *)(uintptr_t)&shared->num_slots = ring->num_slots;
+	*(uint32_t *)(uintptr_t)&shared->nr_buf_size = region->pool[NM_POOL_BUF].size;
+	*(uint16_t *)(uintptr_t)&shared->ringid = ring->id;
+	*(uint16_t *)(uintptr_t)&shared->dir = ring->dir;
+	shared->offset_mask = ring->offset_mask;
+	shared->buf_align = ring->port->offsets.align;
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		uint32_t index;
+
+		if (nm_region_alloc(region, NM_POOL_BUF, ring->port->owner, &index) != 0)
+			return nm_pool_error(client, ring->port, NM_POOL_BUF, ring->num_slots - i);
+		init_slot(ring, &ring->slots[i], index);
+	}
+	return 0;
+}
+
+static int setup_ring(struct nm_client *client, struct nm_ring *ring)
+{
+	struct nm_port *port = ring->port;
+	struct nm_region *region = port->region;
+	uint32_t index;
+	int error;
+
+	if (nm_ring_bytes(ring->num_slots) > region->pool[NM_POOL_RING].size)
+		return nm_client_error(client, -ENOMEM,
+			"%s: %u slots per ring wanted; a ring object of region %u has room for %llu",
+			port->name, ring->num_slots, region->id,
+			(unsigned long long)((region->pool[NM_POOL_RING].size -
+						     sizeof(struct netmap_ring)) /
+					     sizeof(struct netmap_slot)));
+	if (nm_region_alloc(region, NM_POOL_RING, port->owner, &index) != 0)
+		return nm_pool_error(client, port, NM_POOL_RING, 1);
+	ring->region = region;
+	ring->shared = nm_region_object(region, NM_POOL_RING, index);
+	ring->slots = ring->shared->slot;
+	ring->offset_mask = port->offsets.mask;
+	error = fill_ring(client, ring);
+	if (error)
+		return error;
+	memset(&ring->stats, 0, sizeof(ring->stats));
+	nm_ring_restart(ring);
+	return 0;
+}
+
+/* Rings whose memory the core gave: all of a port of ours, host rings of one that brings the rest. */
+static bool is_ours(const struct nm_ring *ring)
+{
+	return ring->shared && (ring->port->own_memory || ring->host);
+}
+
+static void each_ring(struct nm_port *port, void (*fn)(struct nm_ring *ring, void *arg), void *arg)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
+			fn(&port->rings[dir][i], arg);
+}
+
+/* ---- owners -------------------------------------------------------------------------- */
+
+struct shown {
+	uint32_t *buf;
+	uint32_t count, room;
+	bool ours; /* of rings whose memory the core gave; else of those that came with the port */
+};
+
+static void collect_shown(struct nm_ring *ring, void *arg)
+{
+	struct shown *shown = arg;
+
+	if (!ring->slots || is_ours(ring) != shown->ours)
+		return;
+	for (uint32_t i = 0; i < ring->num_slots && shown->count < shown->room; i++)
+		shown->buf[shown->count++] = nm_slot_load(&ring->slots[i]).buf_idx;
+}
+
+static uint32_t slots_of(const struct nm_port *port)
+{
+	uint32_t slots = 0;
+
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		slots += nm_port_all_rings(port, dir) * port->num_slots[dir];
+	return slots;
+}
+
+static uint32_t most_extra(const struct nm_port *port)
+{
+	uint32_t most = 0;
+
+	for (const struct nm_client *c = port->client_list; c; c = c->next)
+		if (c->extra_bufs > most)
+			most = c->extra_bufs;
+	return most;
+}
+
+static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *shown, bool ours)
+{
+	shown->ours = ours;
+	shown->count = 0;
+	each_ring(port, collect_shown, shown);
+	if (shown->count > 0)
+		nm_region_settle(port->region, owner, shown->buf, shown->count);
+}
+
+/* A port that stays gets what its slots show, and its clients what their lists show. Without memory
+ * for that the map alone decides: safe, but exchanged buffers stay exchanged. */
+static void settle_port(struct nm_port *port, bool stays)
+{
+	uint32_t slots = stays ? slots_of(port) : 0, extra = most_extra(port);
+	struct shown shown = {.room = slots};
+
+	if (slots + extra == 0)
+		return;
+	shown.buf = os_zalloc((size_t)(slots > extra ? slots : extra) * sizeof(uint32_t));
+	if (!shown.buf)
+		return;
+	if (stays) {
+		settle_rings(port, port->wire_owner, &shown, false);
+		settle_rings(port, port->owner, &shown, true);
+	}
+	for (const struct nm_client *c = port->client_list; c; c = c->next)
+		if (c->extra_bufs > 0)
+			nm_region_settle(port->region, c->owner, shown.buf,
+				nm_nifp_list_extra(c, shown.buf));
+	os_free(shown.buf);
+}
+
+/* A port that is not started moves nothing, and stays as it is. */
+static void pause_region(struct nm_core *core, const struct nm_region *region, bool on)
+{
+	for (struct nm_port *port = core->ports; port; port = port->next)
+		if (port->region == region && port->ops->pause && !port->dead &&
+			(port->clients > 0 || (port->peer && port->peer->clients > 0)))
+			port->ops->pause(port, on);
+}
+
+/* The region's pipes are paused. */
+static void settle_paused(
+	struct nm_region *region, const struct nm_port *leaving, const struct nm_port *too)
+{
+	for (struct nm_port *port = region->core->ports; port; port = port->next)
+		if (port->region == region && !port->dead)
+			settle_port(port, port != leaving && port != too);
+}
+
+void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving)
+{
+	pause_region(region->core, region, true);
+	settle_paused(region, leaving, leaving ? leaving->peer : NULL);
+	pause_region(region->core, region, false);
+}
+
+void nm_port_settle_others_locked(struct nm_port *leaving)
+{
+	if (leaving->region)
+		nm_memory_settle(leaving->region, leaving);
+}
+
+void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region)
+{
+	nm_memory_settle(region, NULL);
+}
+
+/*
+ * A port that brought its rings shows a buffer that was set aside, and whose owner goes: nothing
+ * of its own can be given in exchange, the host's buffers being the host's. It becomes the
+ * port's, until the port gives its rings back.
+ */
+static void keep_shown(struct nm_ring *ring, void *arg)
+{
+	const struct nm_port *leaving = arg;
+	struct nm_region *region = leaving->region;
+	uint32_t *owner = region->owner[NM_POOL_BUF];
+
+	if (!ring->slots)
+		return;
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		uint32_t index = nm_slot_load(&ring->slots[i]).buf_idx;
+
+		if (nm_region_buf_valid(region, index) && owner[index] == leaving->owner)
+			owner[index] = ring->port->owner;
+	}
+}
+
+static void free_objects(struct nm_port *leaving)
+{
+	struct nm_region *region = leaving->region;
+
+	for (struct nm_port *p = leaving->core->ports; p; p = p->next)
+		if (region->foreign && region->owner[NM_POOL_BUF] && p->region == region &&
+			!p->own_memory && !p->wire_owner && p != leaving && !p->dead &&
+			p->clients > 0)
+			each_ring(p, keep_shown, leaving);
+	nm_region_free_owner(region, leaving->owner);
+}
+
+/* ---- giving and taking ------------------------------------------------------------------ */
+
+static void forget_ring(struct nm_ring *ring, void *arg)
+{
+	if (!is_ours(ring))
+		return;
+	ring->shared = NULL;
+	ring->slots = NULL;
+	ring->region = NULL;
+	ring->offset_mask = 0;
+}
+
+static void release_one(struct nm_port *port)
+{
+	free_objects(port);
+	each_ring(port, forget_ring, NULL);
+	memset(&port->offsets, 0, sizeof(port->offsets));
+	if (!port->own_memory)
+		return; /* the rest came with the port */
+	nm_region_put(port->region);
+	port->region = NULL;
+	port->own_memory = false;
+}
+
+void nm_memory_release(struct nm_port *port)
+{
+	struct nm_port *peer = port->peer;
+	struct nm_region *region = port->region;
+	struct nm_core *core = port->core;
+
+	if (region) {
+		nm_region_get(region);
+		pause_region(core, region, true);
+		settle_paused(region, port, peer);
+		release_one(port);
+		if (peer && peer->region)
+			release_one(peer);
+		pause_region(core, region, false);
+		nm_region_put(region);
+	}
+	memset(&port->offsets, 0, sizeof(port->offsets));
+	if (peer)
+		memset(&peer->offsets, 0, sizeof(peer->offsets));
+}
+
+static int setup_rings(struct nm_client *client, struct nm_port *port)
+{
+	int error = 0;
+
+	for (int dir = 0; dir < NM_DIRS && !error; dir++)
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir) && !error; i++)
+			error = setup_ring(client, &port->rings[dir][i]);
+	return error;
+}
+
+int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+{
+	struct nm_port *peer = port->peer;
+	int error = 0;
+
+	if (port->region)
+		return 0; /* the kind brings its rings, or the peer has its memory already */
+	port->region = nm_region_choose(client, port, bind, &error);
+	if (!port->region)
+		return error;
+	port->own_memory = true;
+	if (peer) {
+		nm_region_get(port->region);
+		peer->region = port->region;
+		peer->own_memory = true;
+	}
+	error = setup_rings(client, port);
+	if (!error && peer)
+		error = setup_rings(client, peer);
+	if (!error)
+		return 0;
+	if (bind->extmem) /* stays the caller's after a failure */
+		port->region->mem = NULL;
+	nm_memory_release(port);
+	return error;
+}
+
+int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		for (uint32_t i = 0; i < client->count[dir]; i++) {
+			struct nm_ring *ring = &port->rings[dir][client->first[dir] + i];
+			int error;
+
+			if (!ring->host || ring->shared)
+				continue;
+			error = setup_ring(client, ring);
+			if (error) {
+				ring->shared = NULL;
+				ring->slots = NULL;
+				return error;
+			}
+		}
+	}
+	return 0;
+}
+
+/* ---- repair -------------------------------------------------------------------------- */
+
+struct repair {
+	struct nm_port *port;
+	uint8_t *seen; /* per buffer; NULL: none */
+	uint32_t next; /* buffers below have been looked at */
+};
+
+static bool wants_repair(const struct nm_ring *ring)
+{
+	return is_ours(ring) && ring->users == 0;
+}
+
+/* Rings in use first: what they show is theirs. */
+static void see_used(struct nm_ring *ring, void *arg)
+{
+	struct repair *r = arg;
+
+	if (!ring->slots || wants_repair(ring))
+		return;
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		uint32_t index = nm_slot_load(&ring->slots[i]).buf_idx;
+
+		if (nm_region_buf_valid(r->port->region, index))
+			r->seen[index] = 1;
+	}
+}
+
+/* Then the good slots of the others; the bad ones are marked by buffer 0. */
+static void see_unused(struct nm_ring *ring, void *arg)
+{
+	struct repair *r = arg;
+	const uint32_t *owner = r->port->region->owner[NM_POOL_BUF];
+
+	if (!wants_repair(ring))
+		return;
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		uint32_t index = nm_slot_load(&ring->slots[i]).buf_idx;
+
+		if (nm_region_buf_valid(r->port->region, index) && owner[index] == r->port->owner &&
+			!r->seen[index])
+			r->seen[index] = 1;
+		else
+			OS_STORE(&ring->slots[i].buf_idx, 0);
+	}
+}
+
+/* A port owns one buffer per slot of its own, and each slot that is seen takes one at most: so there
+ * is one for each bad slot. */
+static uint32_t next_unseen(struct repair *r)
+{
+	const struct nm_region *region = r->port->region;
+
+	for (; r->next < region->pool[NM_POOL_BUF].count; r->next++)
+		if (region->owner[NM_POOL_BUF][r->next] == r->port->owner &&
+			!(r->seen && r->seen[r->next]))
+			return r->next++;
+	return 0;
+}
+
+static void mend_slots(struct nm_ring *ring, void *arg)
+{
+	struct repair *r = arg;
+	uint32_t size = r->port->region->pool[NM_POOL_BUF].size;
+
+	if (!wants_repair(ring))
+		return;
+	os_spin_lock(nm_ring_lock(ring));
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		struct netmap_slot *slot = &ring->slots[i];
+		struct nm_slot_copy copy = nm_slot_load(slot);
+		uint64_t offset = nm_slot_offset(ring, slot);
+
+		if (copy.buf_idx == 0)
+			OS_STORE(&slot->buf_idx, next_unseen(r));
+		if (copy.buf_idx == 0 || copy.len > size || offset > size - copy.len) {
+			OS_STORE(&slot->len, 0);
+			OS_STORE(&slot->ptr, r->port->offsets.initial);
+		}
+	}
+	os_spin_unlock(nm_ring_lock(ring));
+}
+
+void nm_memory_repair(struct nm_port *port)
+{
+	struct nm_region *region = port->region;
+	struct repair r = {.port = port, .next = NM_BUFS_RESERVED};
+
+	if (!region || !region->owner[NM_POOL_BUF] || port->dead)
+		return;
+	r.seen = os_zalloc(region->pool[NM_POOL_BUF].count);
+	if (!r.seen)
+		return; /* packets in bad slots are dropped and counted */
+	pause_region(port->core, region, true);
+	settle_paused(region, NULL, NULL);
+	each_ring(port, see_used, &r);
+	each_ring(port, see_unused, &r);
+	each_ring(port, mend_slots, &r);
+	pause_region(port->core, region, false);
+	os_free(r.seen);
+}
+
+/* ---- reset --------------------------------------------------------------------------- */
+
+static void refill_ring(struct nm_ring *ring, void *arg)
+{
+	struct repair *r = arg;
+
+	os_spin_lock(nm_ring_lock(ring));
+	for (uint32_t i = 0; i < ring->num_slots; i++)
+		init_slot(ring, &ring->slots[i], next_unseen(r));
+	clear_ring(ring);
+	os_spin_unlock(nm_ring_lock(ring));
+}
+
+void nm_client_reset_rings(struct nm_client *client)
+{
+	struct nm_port *port = client->port;
+	struct repair r = {.port = port, .next = NM_BUFS_RESERVED};
+	struct nm_region *region;
+
+	os_mutex_lock(&client->core->lock);
+	region = port ? port->region : NULL;
+	if (region && port->own_memory && !port->dead) {
+		pause_region(port->core, region, true);
+		settle_paused(region, port, NULL);
+		each_ring(port, refill_ring, &r);
+		pause_region(port->core, region, false);
+	}
+	os_mutex_unlock(&client->core->lock);
+}

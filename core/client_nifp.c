@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What one client finds in the region: its netmap_if, and its list of extra buffers. */
+#include "client_internal.h"
+
+/* Entry of ring_ofs[] for host rings: at least one, also where there are none. */
+static uint32_t host_entries(const struct nm_port *port, enum nm_dir dir)
+{
+	return port->num_host_rings[dir] ? port->num_host_rings[dir] : 1;
+}
+
+static bool includes(const struct nm_client *client, enum nm_dir dir, uint32_t i)
+{
+	return i >= client->first[dir] && i - client->first[dir] < client->count[dir];
+}
+
+/* ring_ofs[]: tx rings, host tx rings, rx rings, host rx rings. */
+static void fill_offsets(
+	const struct nm_client *client, const struct nm_port *port, struct netmap_if *nifp)
+{
+	uint32_t entry = 0;
+
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		uint32_t entries = port->num_rings[dir] + host_entries(port, dir);
+
+		for (uint32_t i = 0; i < entries; i++, entry++)
+			if (includes(client, dir, i))
+				*(int64_t *)(uintptr_t)&nifp->ring_ofs[entry] =
+					(char *)port->rings[dir][i].shared - (char *)nifp;
+	}
+}
+
+static bool in_region_of_its_own(const struct nm_client *client, const struct nm_port *port)
+{
+	return port->own_memory && !client->own_region && !port->region->foreign &&
+	       port->region->id != NM_REGION_SHARED_ID;
+}
+
+static void fill(const struct nm_client *client, const struct nm_port *port, struct netmap_if *nifp)
+{
+	size_t len = strnlen(port->name, sizeof(nifp->ni_name) - 1);
+
+	memset(nifp, 0, port->region->pool[NM_POOL_IF].size);
+	memcpy(nifp->ni_name, port->name, len);
+	*(uint32_t *)(uintptr_t)&nifp->ni_version = NETMAP_API;
+	*(uint32_t *)(uintptr_t)&nifp->ni_flags =
+		in_region_of_its_own(client, port) ? NI_PRIV_MEM : 0;
+	*(uint32_t *)(uintptr_t)&nifp->ni_tx_rings = port->num_rings[NM_TX];
+	*(uint32_t *)(uintptr_t)&nifp->ni_rx_rings = port->num_rings[NM_RX];
+	*(uint32_t *)(uintptr_t)&nifp->ni_host_tx_rings = host_entries(port, NM_TX);
+	*(uint32_t *)(uintptr_t)&nifp->ni_host_rx_rings = host_entries(port, NM_RX);
+	fill_offsets(client, port, nifp);
+}
+
+/* ---- extra buffers ------------------------------------------------------------------- */
+
+static struct netmap_if *nifp_of(const struct nm_client *client, const struct nm_port *port)
+{
+	return (void *)(port->region->base + client->nifp_offset);
+}
+
+/* As many as there are, up to `wanted`: a list through the first word of each. */
+static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
+{
+	struct nm_region *region = port->region;
+	uint32_t head = 0, index;
+
+	client->extra_bufs = 0;
+	client->owner = NM_OWNER_NONE;
+	if (wanted == 0)
+		return;
+	client->owner = nm_core_new_owner(client->core);
+	while (client->extra_bufs < wanted &&
+		nm_region_alloc(region, NM_POOL_BUF, client->owner, &index) == 0) {
+		OS_STORE((uint32_t *)nm_region_buf(region, index), head);
+		head = index;
+		client->extra_bufs++;
+	}
+	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = head;
+}
+
+uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
+{
+	const struct nm_region *region = client->port->region;
+	uint32_t index = OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head), count = 0;
+
+	while (count < client->extra_bufs && nm_region_buf_valid(region, index)) {
+		shown[count++] = index;
+		index = OS_LOAD((const uint32_t *)nm_region_buf(region, index));
+	}
+	return count;
+}
+
+/* ---- netmap_if ----------------------------------------------------------------------- */
+
+/* Of a port in a foreign region, when nothing is left of what was set aside: the one that came
+ * with the port, which describes all of its rings. */
+static bool use_brought_nifp(struct nm_client *client, const struct nm_port *port)
+{
+	if (port->own_memory || port->region->free_count[NM_POOL_IF] > 0)
+		return false;
+	client->nifp_offset = port->nifp_offset;
+	return true;
+}
+
+int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs)
+{
+	uint64_t entries = (uint64_t)port->num_rings[NM_TX] + host_entries(port, NM_TX) +
+			   port->num_rings[NM_RX] + host_entries(port, NM_RX);
+	uint64_t bytes = sizeof(struct netmap_if) + entries * sizeof(int64_t);
+
+	client->nifp_index = UINT32_MAX;
+	client->extra_bufs = 0;
+	client->owner = NM_OWNER_NONE;
+	if (use_brought_nifp(client, port))
+		return 0;
+	if (bytes > port->region->pool[NM_POOL_IF].size)
+		return nm_client_error(client, -ENOMEM,
+			"%s: its netmap_if has %llu bytes, an object of region %u only %u",
+			port->name, (unsigned long long)bytes, port->region->id,
+			port->region->pool[NM_POOL_IF].size);
+	if (nm_region_alloc(port->region, NM_POOL_IF, port->owner, &client->nifp_index) != 0)
+		return nm_pool_error(client, port, NM_POOL_IF, 1);
+	client->nifp_offset =
+		(uint64_t)((char *)nm_region_object(port->region, NM_POOL_IF, client->nifp_index) -
+			   port->region->base);
+	fill(client, port, nifp_of(client, port));
+	give_extra(client, port, extra_bufs);
+	return 0;
+}
+
+void nm_nifp_free(struct nm_client *client, struct nm_port *port)
+{
+	if (client->owner != NM_OWNER_NONE)
+		nm_region_free_owner(port->region, client->owner);
+	if (client->nifp_index != UINT32_MAX)
+		nm_region_free(port->region, NM_POOL_IF, port->owner, client->nifp_index);
+	client->owner = NM_OWNER_NONE;
+	client->extra_bufs = 0;
+	client->nifp_index = UINT32_MAX;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* In which region a port that is started has its rings and buffers. */
+#include "client_internal.h"
+
+enum {
+	SPARE_RINGS_MIN = 8, /* of a private region with spare buffers */
+	BUFS_PER_SPARE_RING = 64,
+	EXTRA_BUFS_MOST = 131072, /* that a private region is made for */
+};
+
+/* What a port and its peer need. */
+struct need {
+	uint32_t rings, most_slots;
+	uint64_t bufs;
+};
+
+static void add_need(const struct nm_port *port, struct need *need)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		uint32_t rings = nm_port_all_rings(port, dir);
+
+		need->rings += rings;
+		need->bufs += (uint64_t)rings * port->num_slots[dir];
+		if (rings > 0 && port->num_slots[dir] > need->most_slots)
+			need->most_slots = port->num_slots[dir];
+	}
+}
+
+static struct need need_of(const struct nm_port *port)
+{
+	struct need need = {0, NM_SLOTS_MIN, 0};
+
+	add_need(port, &need);
+	if (port->peer)
+		add_need(port->peer, &need);
+	return need;
+}
+
+uint32_t nm_ring_bytes(uint32_t slots)
+{
+	return (uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));
+}
+
+/* A region for this port alone: its rings, some extra buffers, and what is spare for its pipes and
+ * monitors. */
+static struct nm_region *private_region(
+	struct nm_client *client, const struct nm_port *port, uint32_t extra, int *error)
+{
+	struct nm_core *core = client->core;
+	struct nm_region_params params = core->region_params;
+	struct need need = need_of(port);
+	uint64_t most = NM_BUFS_MAX - NM_BUFS_RESERVED;
+
+	if (need.bufs > most) {
+		*error = nm_client_error(client, -ENOMEM,
+			"%s: %llu buffers wanted; a region holds at most %llu", port->name,
+			(unsigned long long)need.bufs, (unsigned long long)most);
+		return NULL;
+	}
+	if (core->spare_bufs > 0) {
+		need.rings += SPARE_RINGS_MIN + core->spare_bufs / BUFS_PER_SPARE_RING;
+		if (need.most_slots < NM_SLOTS_DEFAULT)
+			need.most_slots = NM_SLOTS_DEFAULT;
+	}
+	need.bufs += (uint64_t)extra + core->spare_bufs;
+	if (need.bufs == 0)
+		need.bufs = 1;
+	if (need.bufs > most)
+		need.bufs = most;
+	params.count[NM_POOL_IF] = 2 * NM_RINGS_MAX; /* clients that can share the port */
+	params.count[NM_POOL_RING] = need.rings ? need.rings : 1;
+	params.size[NM_POOL_RING] = nm_ring_bytes(need.most_slots);
+	params.count[NM_POOL_BUF] = (uint32_t)need.bufs + NM_BUFS_RESERVED;
+	return nm_region_create(core, &params, 0, error, client->err, sizeof(client->err));
+}
+
+/* Extra buffers are given as far as there are: rather none than no port. */
+static struct nm_region *make_private_region(
+	struct nm_client *client, const struct nm_port *port, uint32_t extra, int *error)
+{
+	struct nm_region *region;
+
+	if (extra > EXTRA_BUFS_MOST)
+		extra = EXTRA_BUFS_MOST;
+	region = private_region(client, port, extra, error);
+	if (!region && extra > 0)
+		region = private_region(client, port, 0, error);
+	return region;
+}
+
+static struct nm_region *external_region(struct nm_client *client, const struct nm_port *port,
+	const struct nm_bind *bind, int *error)
+{
+	struct nm_region_params params = bind->extmem_params;
+	struct need need = need_of(port);
+	struct nm_region *region;
+
+	if (params.size[NM_POOL_RING] == 0)
+		params.size[NM_POOL_RING] = nm_ring_bytes(
+			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
+	if (params.size[NM_POOL_IF] == 0)
+		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
+	region = nm_region_create_on(client->core, bind->extmem, bind->extmem_bytes, &params, error,
+		client->err, sizeof(client->err));
+	return region;
+}
+
+/* May this client's port lie there? */
+static int check_region(
+	struct nm_client *client, const struct nm_port *port, const struct nm_region *region)
+{
+	if (region->reserved && region != client->own_region)
+		return nm_client_error(client, -EPERM,
+			"%s: memory region %u belongs to a virtual machine", port->name,
+			region->id);
+	if (region->foreign && !region->owner[NM_POOL_BUF])
+		return nm_client_error(client, -EINVAL,
+			"%s: nothing of memory region %u is set aside for this system", port->name,
+			region->id);
+	return 0;
+}
+
+static struct nm_region *named_region(
+	struct nm_client *client, const struct nm_port *port, uint16_t id, int *error)
+{
+	struct nm_region *region =
+		nm_region_by_id(client->core, id, error, client->err, sizeof(client->err));
+
+	if (!region)
+		return NULL;
+	*error = check_region(client, port, region);
+	if (!*error)
+		return region;
+	nm_region_put(region);
+	return NULL;
+}
+
+static bool shares_with_parent(const struct nm_port *port)
+{
+	return port->parent && (port->same_region || port->ops->shares_region);
+}
+
+static const struct nm_port *family_root(const struct nm_port *port)
+{
+	while (shares_with_parent(port))
+		port = port->parent;
+	return port;
+}
+
+/* The region where a relative lies: parent, pipe or zero-copy monitor of one parent. */
+static struct nm_region *family_region(const struct nm_port *port)
+{
+	const struct nm_port *root = family_root(port);
+
+	if (port->same_region && port->parent->region)
+		return port->parent->region;
+	for (const struct nm_port *p = port->core->ports; p; p = p->next)
+		if (p != port && p->region && !p->dead && family_root(p) == root)
+			return p->region;
+	return NULL;
+}
+
+/* A virtual machine's port is not drawn out of the machine's region by pipes that others made. */
+static bool stays_at_home(const struct nm_client *client, const struct nm_port *port)
+{
+	return client->own_region && client->own_region->reserved && !shares_with_parent(port);
+}
+
+static bool has_room(const struct nm_region *region, const struct nm_port *port)
+{
+	struct need need = need_of(port);
+
+	return need.rings <= region->free_count[NM_POOL_RING] &&
+	       need.bufs <= region->free_count[NM_POOL_BUF] && region->free_count[NM_POOL_IF] > 0 &&
+	       nm_ring_bytes(need.most_slots) <= region->pool[NM_POOL_RING].size;
+}
+
+/* With its family where that is possible; a zero-copy monitor there or nowhere. *must: it is. */
+static struct nm_region *prefer_region(
+	const struct nm_client *client, const struct nm_port *port, bool *must)
+{
+	struct nm_region *region = family_region(port);
+
+	*must = port->same_region && region;
+	if (*must || !region)
+		return region;
+	if (stays_at_home(client, port) || (region->reserved && region != client->own_region) ||
+		!has_room(region, port))
+		return NULL;
+	return region;
+}
+
+struct nm_region *nm_region_choose(
+	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind, int *error)
+{
+	bool must;
+	struct nm_region *region = prefer_region(client, port, &must);
+
+	*error = 0;
+	if (must && (bind->extmem || (bind->mem_id && bind->mem_id != region->id))) {
+		*error = nm_client_error(client, -EINVAL, "%s: it must lie in memory region %u",
+			port->name, region->id);
+		return NULL;
+	}
+	if (bind->extmem)
+		return external_region(client, port, bind, error);
+	if (bind->mem_id)
+		return named_region(client, port, bind->mem_id, error);
+	if (region)
+		*error = check_region(client, port, region);
+	else if (port->ops->shares_region)
+		return named_region(client, port, NM_REGION_SHARED_ID, error);
+	else
+		region = client->own_region;
+	if (*error)
+		return NULL;
+	if (!region)
+		return make_private_region(client, port, bind->extra_bufs, error);
+	nm_region_get(region);
+	return region;
+}

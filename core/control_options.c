@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "control_internal.h"
+
+/* Bytes that an option takes out of the size of the request. 32-bit programs leave out the padding
+ * at the end of the mode: what is read of each is what all have. */
+static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
+{
+	switch (type) {
+	case NETMAP_REQ_OPT_EXTMEM:
+		return sizeof(struct nmreq_opt_extmem);
+	case NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS:
+		return nro_size > sizeof(struct nmreq_option) ? nro_size
+							      : sizeof(struct nmreq_option);
+	case NETMAP_REQ_OPT_CSB:
+		return sizeof(struct nmreq_opt_csb);
+	case NETMAP_REQ_OPT_SYNC_KLOOP_MODE:
+		return offsetof(struct nmreq_opt_sync_kloop_mode, mode) + sizeof(uint32_t);
+	case NETMAP_REQ_OPT_OFFSETS:
+		return sizeof(struct nmreq_opt_offsets);
+	default:
+		return sizeof(struct nmreq_option) + nro_size;
+	}
+}
+
+/* ---- in ------------------------------------------------------------------------------ */
+
+/* Bounded: each step costs at least the size of an option, so a loop ends, too. */
+static int read_chain(struct nm_client *client, struct request *rq, size_t used)
+{
+	uint64_t addr = rq->hdr.nr_options;
+
+	while (addr != 0) {
+		struct nmreq_option opt;
+		int error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
+
+		if (error)
+			return nm_client_error(client, error, "an option can't be read");
+		if (opt.nro_size > NETMAP_REQ_MAXSIZE ||
+			used + option_bytes(opt.nro_reqtype, opt.nro_size) > NETMAP_REQ_MAXSIZE ||
+			rq->num_options == NM_OPTIONS_MAX)
+			return nm_client_error(client, -EMSGSIZE,
+				"a request with its options has at most %d bytes; these have more, or are in a loop",
+				NETMAP_REQ_MAXSIZE);
+		used += option_bytes(opt.nro_reqtype, opt.nro_size);
+		rq->options[rq->num_options++] = (struct option){
+			.addr = addr, .size = opt.nro_size, .type = opt.nro_reqtype};
+		addr = opt.nro_next;
+	}
+	return 0;
+}
+
+static int judge(struct nm_client *client, struct request *rq, uint32_t allowed)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < rq->num_options; i++) {
+		struct option *opt = &rq->options[i];
+
+		if (opt->type >= NETMAP_REQ_OPT_MAX || !(allowed & (1u << opt->type))) {
+			opt->status = EOPNOTSUPP;
+			if (result == 0)
+				result = nm_client_error(client, -EOPNOTSUPP,
+					"option %u does not exist, or not for request %u",
+					opt->type, rq->hdr.nr_reqtype);
+		} else if (rq->given[opt->type]) {
+			rq->given[opt->type]->status = opt->status = EINVAL;
+			result = nm_client_error(
+				client, -EINVAL, "option %u stands twice", opt->type);
+		} else {
+			rq->given[opt->type] = opt;
+		}
+	}
+	return result;
+}
+
+/* The contents, from the header of the option on: `bytes` of them. */
+static int read_content(
+	struct nm_client *client, struct request *rq, uint32_t type, void *to, size_t bytes)
+{
+	const struct option *opt = rq->given[type];
+	int error;
+
+	if (!opt)
+		return 0;
+	error = rq->ua->read(rq->ua->arg, opt->addr, to, bytes);
+	if (!error)
+		return 0;
+	return nm_option_failed(rq, type,
+		nm_client_error(client, error, "the contents of option %u can't be read", type));
+}
+
+static int read_eventfds(struct nm_client *client, struct request *rq)
+{
+	const size_t head = sizeof(struct nmreq_opt_sync_kloop_eventfds);
+	const uint32_t type = NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS;
+	const struct option *opt = rq->given[type];
+	uint64_t bytes;
+	int error;
+
+	static_assert(sizeof(rq->kloop.eventfds[0]) == 2 * sizeof(int32_t), "read as they are");
+	if (!opt)
+		return 0;
+	bytes = opt->size > head ? opt->size - head : 0;
+	if (bytes == 0 || bytes % sizeof(rq->kloop.eventfds[0]) != 0 ||
+		bytes > sizeof(rq->kloop.eventfds))
+		return nm_option_failed(rq, type,
+			nm_client_error(client, -EINVAL,
+				"eventfds: nro_size is %llu; it must be the size of the option with one entry per ring",
+				(unsigned long long)opt->size));
+	error = rq->ua->read(rq->ua->arg, opt->addr + head, rq->kloop.eventfds, (size_t)bytes);
+	if (error)
+		return nm_option_failed(
+			rq, type, nm_client_error(client, error, "the eventfds can't be read"));
+	rq->kloop.rings = (uint32_t)(bytes / sizeof(rq->kloop.eventfds[0]));
+	return 0;
+}
+
+int nm_options_read(struct nm_client *client, struct request *rq, size_t used, uint32_t allowed)
+{
+	int error = read_chain(client, rq, used);
+
+	if (error) {
+		rq->num_options = 0; /* no chain to be written to */
+		return error;
+	}
+	error = judge(client, rq, allowed);
+	if (!error)
+		error = read_content(client, rq, NETMAP_REQ_OPT_EXTMEM, &rq->extmem,
+			option_bytes(NETMAP_REQ_OPT_EXTMEM, 0));
+	if (!error)
+		error = read_content(client, rq, NETMAP_REQ_OPT_CSB, &rq->csb,
+			option_bytes(NETMAP_REQ_OPT_CSB, 0));
+	if (!error)
+		error = read_content(client, rq, NETMAP_REQ_OPT_SYNC_KLOOP_MODE, &rq->mode,
+			option_bytes(NETMAP_REQ_OPT_SYNC_KLOOP_MODE, 0));
+	if (!error)
+		error = read_content(client, rq, NETMAP_REQ_OPT_OFFSETS, &rq->offsets,
+			option_bytes(NETMAP_REQ_OPT_OFFSETS, 0));
+	return error ? error : read_eventfds(client, rq);
+}
+
+int nm_option_failed(struct request *rq, uint32_t type, int error)
+{
+	if (rq->given[type])
+		rq->given[type]->status = (uint32_t)-error;
+	return error;
+}
+
+/* ---- out ----------------------------------------------------------------------------- */
+
+static int write_content(const struct request *rq, uint32_t type, const void *option, size_t bytes)
+{
+	const size_t head = sizeof(struct nmreq_option);
+	const struct option *opt = rq->given[type];
+
+	if (!opt)
+		return 0;
+	return rq->ua->write(
+		rq->ua->arg, opt->addr + head, (const char *)option + head, bytes - head);
+}
+
+int nm_options_write(const struct request *rq, bool success)
+{
+	int error, result = 0;
+
+	for (uint32_t i = 0; i < rq->num_options; i++) {
+		const struct option *opt = &rq->options[i];
+
+		error = rq->ua->write(rq->ua->arg,
+			opt->addr + offsetof(struct nmreq_option, nro_status), &opt->status,
+			sizeof(opt->status));
+		result = result ? result : error;
+	}
+	if (!success || result)
+		return result;
+	error = write_content(rq, NETMAP_REQ_OPT_EXTMEM, &rq->extmem, sizeof(rq->extmem));
+	return error ? error
+		     : write_content(rq, NETMAP_REQ_OPT_OFFSETS, &rq->offsets, sizeof(rq->offsets));
+}

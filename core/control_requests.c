@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What each control request does; its input has been copied and its options judged. */
+#include "control_internal.h"
+#include "names.h"
+#include "splice.h"
+#include "vale.h"
+
+enum {
+	SLEEP_US_MAX = 1000000,
+	IFNAME_MAX = NETMAP_IFNAMSIZ - 1, /* bytes of the name of a network device */
+};
+
+/* ---- asking about a port -------------------------------------------------------------- */
+
+/* What a caller asks about: a port that exists already, or one made for the question. */
+struct probe {
+	struct nm_client tmp;
+	const struct nm_port *port;
+	struct nm_region *region; /* with a reference; under core->lock, as the port */
+};
+
+/* Its region is known before anybody is bound. Pipes have that of their family. */
+static bool is_device(const struct nm_port *port)
+{
+	return port->ops->shares_region && !port->parent;
+}
+
+static int probe_region(struct nm_client *client, struct probe *probe, struct nm_region *region)
+{
+	int error = 0;
+
+	if (region)
+		nm_region_get(region);
+	else
+		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &error, client->err,
+			sizeof(client->err));
+	probe->region = region;
+	return error;
+}
+
+/*
+ * Finds the port that a request names, or the one the client is bound to when it names none. One
+ * that is made on demand is bound for the time of the question, so that it has its memory; a
+ * device is not, for that would take it from the system: its region is known.
+ * After success core->lock is held, and probe_end() must follow.
+ */
+static int probe_begin(struct nm_client *client, const char *name, struct probe *probe)
+{
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR};
+	int error;
+
+	nm_client_init(&probe->tmp, client->core);
+	probe->tmp.own_region = client->own_region;
+	if (name[0] == '\0' && !client->port)
+		return nm_client_error(client, -ENXIO, "no port named, and none registered");
+	os_mutex_lock(&client->core->lock);
+	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
+	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
+		os_mutex_unlock(&client->core->lock);
+		error = nm_client_bind(&probe->tmp, name, &bind);
+		if (error)
+			return nm_client_error(client, error, "%s", probe->tmp.err);
+		os_mutex_lock(&client->core->lock);
+		probe->port = probe->tmp.port;
+	}
+	error = probe_region(client, probe, probe->port->region);
+	if (error) {
+		os_mutex_unlock(&client->core->lock);
+		nm_client_unbind(&probe->tmp);
+	}
+	return error;
+}
+
+static void probe_end(struct nm_client *client, struct probe *probe)
+{
+	nm_region_put(probe->region);
+	os_mutex_unlock(&client->core->lock);
+	nm_client_unbind(&probe->tmp);
+}
+
+static int do_port_info(struct nm_client *client, struct request *rq)
+{
+	struct nmreq_port_info_get *info = &rq->body.info;
+	struct probe probe;
+	int error = probe_begin(client, rq->hdr.nr_name, &probe);
+
+	if (error)
+		return error;
+	memset(info, 0, sizeof(*info));
+	info->nr_memsize = probe.region->size;
+	info->nr_tx_slots = probe.port->num_slots[NM_TX];
+	info->nr_rx_slots = probe.port->num_slots[NM_RX];
+	info->nr_tx_rings = (uint16_t)probe.port->num_rings[NM_TX];
+	info->nr_rx_rings = (uint16_t)probe.port->num_rings[NM_RX];
+	info->nr_host_tx_rings = (uint16_t)probe.port->num_host_rings[NM_TX];
+	info->nr_host_rx_rings = (uint16_t)probe.port->num_host_rings[NM_RX];
+	info->nr_mem_id = probe.region->id;
+	probe_end(client, &probe);
+	return 0;
+}
+
+static int do_pools_info(struct nm_client *client, struct request *rq)
+{
+	struct nmreq_pools_info *pools = &rq->body.pools;
+	struct nm_region *region;
+	struct probe probe;
+	int error = 0;
+
+	if (rq->hdr.nr_name[0] != '\0' || client->port) {
+		error = probe_begin(client, rq->hdr.nr_name, &probe);
+		if (error)
+			return error;
+		nm_region_info(probe.region, pools);
+		probe_end(client, &probe);
+		return 0;
+	}
+	os_mutex_lock(&client->core->lock);
+	region = nm_region_find(client->core, pools->nr_mem_id);
+	if (region)
+		nm_region_info(region, pools);
+	else
+		error = nm_client_error(
+			client, -ENOENT, "there is no memory region %u", pools->nr_mem_id);
+	os_mutex_unlock(&client->core->lock);
+	return error;
+}
+
+/* ---- REGISTER and CSB_ENABLE ---------------------------------------------------------- */
+
+/* The arrays must be where entries can be, and the rings the caller's alone. */
+static int check_csb(struct nm_client *client, struct request *rq, uint64_t flags)
+{
+	const struct nmreq_opt_csb *csb = &rq->csb;
+	int error = 0;
+
+	if (!rq->ua->csb_enable)
+		error = nm_client_error(client, -EOPNOTSUPP, "the option CSB is not served here");
+	else if (!(flags & NR_EXCLUSIVE))
+		error = nm_client_error(client, -EINVAL,
+			"a CSB is only for rings that nobody else uses: register with NR_EXCLUSIVE");
+	else if (csb->csb_atok == 0 || csb->csb_ktoa == 0 ||
+		 csb->csb_atok % sizeof(struct nm_csb_atok) != 0 ||
+		 csb->csb_ktoa % sizeof(struct nm_csb_ktoa) != 0)
+		error = nm_client_error(client, -EINVAL,
+			"the CSB arrays must be aligned to %zu bytes, the size of an entry",
+			sizeof(struct nm_csb_atok));
+	return error ? nm_option_failed(rq, NETMAP_REQ_OPT_CSB, error) : 0;
+}
+
+static int enable_csb(struct nm_client *client, struct request *rq)
+{
+	uint32_t entries = client->count[NM_TX] + client->count[NM_RX];
+	int error;
+
+	client->err[0] = '\0';
+	error = rq->ua->csb_enable(
+		rq->ua->arg, client, rq->csb.csb_atok, rq->csb.csb_ktoa, entries);
+	if (error && client->err[0] == '\0')
+		nm_client_error(client, error,
+			"the CSB arrays, %u entries each, can't be used: error %d", entries,
+			-error);
+	return error ? nm_option_failed(rq, NETMAP_REQ_OPT_CSB, error) : 0;
+}
+
+static int do_csb_enable(struct nm_client *client, struct request *rq)
+{
+	int error;
+
+	if (!client->port)
+		return nm_client_error(client, -ENXIO, "CSB_ENABLE: no port is registered");
+	if (!rq->given[NETMAP_REQ_OPT_CSB])
+		return nm_client_error(client, -EINVAL, "CSB_ENABLE needs the option CSB");
+	error = check_csb(client, rq, client->flags);
+	return error ? error : enable_csb(client, rq);
+}
+
+static int wanted_offsets(struct nm_client *client, struct request *rq, struct nm_offsets *offsets)
+{
+	const struct nmreq_opt_offsets *opt = &rq->offsets;
+
+	*offsets = (struct nm_offsets){
+		.max = opt->nro_max_offset,
+		.initial = opt->nro_initial_offset,
+		.bits = opt->nro_offset_bits,
+		.tx_align = opt->nro_tx_align,
+		.min_gap = opt->nro_min_gap,
+	};
+	if (offsets->bits > 64)
+		return nm_client_error(
+			client, -EINVAL, "offsets: %u bits; slot.ptr has 64", offsets->bits);
+	if (offsets->tx_align & (offsets->tx_align - 1))
+		return nm_client_error(client, -EINVAL, "offsets: alignment %u is no power of two",
+			offsets->tx_align);
+	if (offsets->initial > offsets->max)
+		return nm_client_error(client, -EINVAL,
+			"offsets: initial %llu is more than the maximum, %llu",
+			(unsigned long long)offsets->initial, (unsigned long long)offsets->max);
+	return 0;
+}
+
+/* What was wished for in numbers must have room; the core may need a little for alignment. */
+static bool wishes_fit(const struct nm_region_params *wishes, uint64_t bytes)
+{
+	uint64_t room = bytes;
+
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		uint64_t wanted = (uint64_t)wishes->count[pool] * wishes->size[pool];
+
+		if (wanted > room)
+			return false;
+		room -= wanted;
+	}
+	return true;
+}
+
+/* Takes hold of the caller's memory; bind->extmem is the core's to free then. */
+static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm_bind *bind)
+{
+	const struct nmreq_pools_info *info = &rq->extmem.nro_info;
+	int error = -EOPNOTSUPP;
+
+	if (!rq->ua->extmem)
+		return nm_client_error(client, -EOPNOTSUPP, "the option EXTMEM is not served here");
+	if (bind->mem_id != 0)
+		return nm_client_error(client, -EINVAL,
+			"EXTMEM makes a region, and nr_mem_id %u names another one", bind->mem_id);
+	if (info->nr_memsize == 0)
+		return nm_client_error(
+			client, -EINVAL, "EXTMEM: nr_memsize, the size of the memory, is 0");
+	bind->extmem_params = (struct nm_region_params){
+		.count = {info->nr_if_pool_objtotal, info->nr_ring_pool_objtotal,
+			info->nr_buf_pool_objtotal},
+		.size = {info->nr_if_pool_objsize, info->nr_ring_pool_objsize,
+			info->nr_buf_pool_objsize},
+	};
+	if (!wishes_fit(&bind->extmem_params, info->nr_memsize))
+		return nm_client_error(client, -EINVAL,
+			"EXTMEM: %u netmap_if of %u bytes, %u rings of %u and %u buffers of %u don't fit into %llu bytes",
+			info->nr_if_pool_objtotal, info->nr_if_pool_objsize,
+			info->nr_ring_pool_objtotal, info->nr_ring_pool_objsize,
+			info->nr_buf_pool_objtotal, info->nr_buf_pool_objsize,
+			(unsigned long long)info->nr_memsize);
+	bind->extmem_bytes = info->nr_memsize;
+	bind->extmem = rq->ua->extmem(rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &error,
+		client->err, sizeof(client->err));
+	return bind->extmem ? 0 : error;
+}
+
+static int prepare_bind(struct nm_client *client, struct request *rq, struct nm_bind *bind,
+	struct nm_offsets *offsets)
+{
+	int error = 0;
+
+	if (rq->given[NETMAP_REQ_OPT_CSB])
+		error = check_csb(client, rq, bind->flags);
+	if (!error && rq->given[NETMAP_REQ_OPT_OFFSETS]) {
+		error = nm_option_failed(
+			rq, NETMAP_REQ_OPT_OFFSETS, wanted_offsets(client, rq, offsets));
+		bind->offsets = offsets;
+	}
+	if (!error && rq->given[NETMAP_REQ_OPT_EXTMEM])
+		error = nm_option_failed(
+			rq, NETMAP_REQ_OPT_EXTMEM, wanted_extmem(client, rq, bind));
+	return error;
+}
+
+static void fill_register(const struct nm_client *client, struct request *rq)
+{
+	const struct nm_port *port = client->port;
+	struct nmreq_register *reg = &rq->body.reg;
+
+	reg->nr_offset = client->nifp_offset;
+	reg->nr_memsize = port->region->size;
+	reg->nr_tx_slots = port->num_slots[NM_TX];
+	reg->nr_rx_slots = port->num_slots[NM_RX];
+	reg->nr_tx_rings = (uint16_t)port->num_rings[NM_TX];
+	reg->nr_rx_rings = (uint16_t)port->num_rings[NM_RX];
+	reg->nr_host_tx_rings = (uint16_t)port->num_host_rings[NM_TX];
+	reg->nr_host_rx_rings = (uint16_t)port->num_host_rings[NM_RX];
+	reg->nr_mem_id = port->region->id;
+	reg->nr_extra_bufs = client->extra_bufs;
+	if (reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX)) {
+		/* The rings are the monitor's own, all of them, whichever it watches. */
+		reg->nr_mode = NR_REG_ALL_NIC;
+		reg->nr_ringid = 0;
+	}
+	nm_region_info(port->region, &rq->extmem.nro_info);
+	rq->offsets.nro_max_offset = port->offsets.max;
+	rq->offsets.nro_initial_offset = port->offsets.initial;
+	rq->offsets.nro_tx_align = (uint32_t)port->offsets.align;
+	rq->offsets.nro_min_gap = port->offsets.gap;
+}
+
+static int do_register(struct nm_client *client, struct request *rq)
+{
+	const struct nmreq_register *reg = &rq->body.reg;
+	struct nm_offsets offsets;
+	struct nm_bind bind = {
+		.mode = reg->nr_mode,
+		.flags = reg->nr_flags,
+		.ringid = reg->nr_ringid,
+		.mem_id = reg->nr_mem_id,
+		.num_rings = {reg->nr_tx_rings, reg->nr_rx_rings},
+		.num_host_rings = {reg->nr_host_tx_rings, reg->nr_host_rx_rings},
+		.num_slots = {reg->nr_tx_slots, reg->nr_rx_slots},
+		.extra_bufs = reg->nr_extra_bufs,
+	};
+	int error = prepare_bind(client, rq, &bind, &offsets);
+
+	if (error)
+		return error;
+	error = nm_client_bind(client, rq->hdr.nr_name, &bind);
+	if (error) {
+		os_mem_free(bind.extmem);
+		return error;
+	}
+	if (rq->given[NETMAP_REQ_OPT_CSB])
+		error = enable_csb(client, rq);
+	if (error)
+		nm_client_unbind(client);
+	else
+		fill_register(client, rq);
+	return error;
+}
+
+/* ---- switches ------------------------------------------------------------------------- */
+
+/* Of a port on a switch, without a pipe. */
+static int check_switch_name(struct nm_client *client, const struct request *rq)
+{
+	struct nm_name name;
+	int error = nm_name_parse(rq->hdr.nr_name, &name, client->err, sizeof(client->err));
+
+	if (!error && (name.kind != NM_NAME_VALE || name.pipe != NM_PIPE_NONE))
+		error = nm_client_error(client, -EINVAL,
+			"%s: the name of a device on a switch is valeID:DEVICE", rq->hdr.nr_name);
+	return error;
+}
+
+static int do_vale_attach(struct nm_client *client, struct request *rq)
+{
+	struct nmreq_register *reg = &rq->body.attach.reg;
+	const struct nm_bind bind = {
+		.mode = reg->nr_mode, .flags = reg->nr_flags, .mem_id = reg->nr_mem_id};
+	const struct nm_splice *splice;
+	int error = check_switch_name(client, rq);
+
+	if (!error && reg->nr_mode != NR_REG_DEFAULT && reg->nr_mode != NR_REG_ALL_NIC &&
+		reg->nr_mode != NR_REG_NIC_SW)
+		error = nm_client_error(client, -EINVAL,
+			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
+			rq->hdr.nr_name, reg->nr_mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
+	if (!error)
+		error = nm_splice_attach(client->core, rq->hdr.nr_name, &bind,
+			&rq->body.attach.port_index, client->err, sizeof(client->err));
+	if (error)
+		return error;
+	os_mutex_lock(&client->core->lock);
+	splice = nm_splice_find_locked(client->core, rq->hdr.nr_name);
+	if (splice && splice->vale.port && splice->vale.port->region)
+		reg->nr_mem_id = splice->vale.port->region->id;
+	os_mutex_unlock(&client->core->lock);
+	return 0;
+}
+
+static int do_vale_detach(struct nm_client *client, struct request *rq)
+{
+	int error = check_switch_name(client, rq);
+
+	return error ? error
+		     : nm_splice_detach(client->core, rq->hdr.nr_name, &rq->body.detach.port_index,
+			       client->err, sizeof(client->err));
+}
+
+static int do_vale_list(struct nm_client *client, struct request *rq)
+{
+	uint32_t vale = rq->body.list.nr_bridge_idx, port = rq->body.list.nr_port_idx;
+	int error;
+
+	os_mutex_lock(&client->core->lock);
+	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &vale, &port);
+	os_mutex_unlock(&client->core->lock);
+	if (error)
+		return nm_client_error(client, error, "%s: no such port on a switch",
+			rq->hdr.nr_name[0] ? rq->hdr.nr_name : "end of the list");
+	rq->body.list.nr_bridge_idx = (uint16_t)vale;
+	rq->body.list.nr_port_idx = port;
+	return 0;
+}
+
+/* The CPUs that a request for polling means: one for all rings, or one for each. */
+static int polling_cpus(struct nm_client *client, const struct request *rq, uint32_t *count)
+{
+	const struct nmreq_vale_polling *polling = &rq->body.polling;
+
+	*count = polling->nr_num_polling_cpus;
+	if (polling->nr_mode == NETMAP_POLLING_MODE_SINGLE_CPU && *count <= 1)
+		*count = 1;
+	else if (polling->nr_mode != NETMAP_POLLING_MODE_MULTI_CPU || *count == 0)
+		return nm_client_error(client, -EINVAL,
+			"%s: polling mode %u with %u CPUs; mode %d has one, mode %d one or more",
+			rq->hdr.nr_name, polling->nr_mode, *count, NETMAP_POLLING_MODE_SINGLE_CPU,
+			NETMAP_POLLING_MODE_MULTI_CPU);
+	if (*count > UINT32_MAX - polling->nr_first_cpu_id)
+		return nm_client_error(client, -EINVAL, "%s: there is no CPU %u and %u more",
+			rq->hdr.nr_name, polling->nr_first_cpu_id, *count);
+	return 0;
+}
+
+static int set_polling(struct nm_client *client, const struct request *rq, uint32_t count)
+{
+	struct nm_core *core = client->core;
+	struct nm_splice *splice = nm_splice_find_locked(core, rq->hdr.nr_name);
+	int error;
+
+	if (!splice)
+		return nm_client_error(client, -ENXIO,
+			"%s: no device is attached to a switch by this name", rq->hdr.nr_name);
+	if (splice->polling == (count > 0))
+		return nm_client_error(client, count ? -EBUSY : -EINVAL, "%s: %s", rq->hdr.nr_name,
+			count ? "is being polled already" : "is not being polled");
+	if (!core->home_ops || !core->home_ops->splice_poll)
+		return nm_client_error(client, -EOPNOTSUPP, "%s: there are no polling threads here",
+			rq->hdr.nr_name);
+	error = core->home_ops->splice_poll(splice, count ? rq->body.polling.nr_first_cpu_id : 0,
+		count, client->err, sizeof(client->err));
+	if (!error)
+		splice->polling = count > 0;
+	return error;
+}
+
+static int do_vale_polling(struct nm_client *client, struct request *rq)
+{
+	uint32_t count = 0;
+	int error = check_switch_name(client, rq);
+
+	if (!error && rq->hdr.nr_reqtype == NETMAP_REQ_VALE_POLLING_ENABLE)
+		error = polling_cpus(client, rq, &count);
+	if (error)
+		return error;
+	os_mutex_lock(&client->core->lock);
+	error = set_polling(client, rq, count);
+	os_mutex_unlock(&client->core->lock);
+	return error;
+}
+
+/* ---- persistent ports ----------------------------------------------------------------- */
+
+static int check_interface_name(struct nm_client *client, const struct request *rq)
+{
+	const char *text = rq->hdr.nr_name;
+	struct nm_name name;
+	int error = nm_name_parse(text, &name, client->err, sizeof(client->err));
+
+	if (error)
+		return error;
+	if (name.kind != NM_NAME_PLAIN || name.pipe != NM_PIPE_NONE ||
+		strncmp(text, "vale", 4) == 0 || strlen(text) > IFNAME_MAX)
+		return nm_client_error(client, -EINVAL,
+			"%s: a persistent port is named as a network device: 1 to %d bytes, not beginning with \"vale\"",
+			text, IFNAME_MAX);
+	return 0;
+}
+
+static int newif_shape(
+	struct nm_client *client, const struct nmreq_vale_newif *newif, struct nm_shape *shape)
+{
+	*shape = (struct nm_shape){
+		.rings = {newif->nr_tx_rings, newif->nr_rx_rings},
+		.slots = {newif->nr_tx_slots, newif->nr_rx_slots},
+	};
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		if (shape->rings[dir] == 0)
+			shape->rings[dir] = 1;
+		if (shape->slots[dir] == 0)
+			shape->slots[dir] = NM_SLOTS_DEFAULT;
+		if (shape->rings[dir] > NM_RINGS_MAX || shape->slots[dir] < NM_SLOTS_MIN ||
+			shape->slots[dir] > NM_SLOTS_MAX)
+			return nm_client_error(client, -EINVAL,
+				"%u %s rings of %u slots; 1 to %d rings of %d to %d slots are possible",
+				shape->rings[dir], dir == NM_TX ? "tx" : "rx", shape->slots[dir],
+				NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
+	}
+	return 0;
+}
+
+static int do_vale_newif(struct nm_client *client, struct request *rq)
+{
+	const struct nm_home_ops *home = client->core->home_ops;
+	struct nmreq_vale_newif *newif = &rq->body.newif;
+	struct nm_shape shape;
+	int error = check_interface_name(client, rq);
+
+	if (!error)
+		error = newif_shape(client, newif, &shape);
+	if (error)
+		return error;
+	if (!home || !home->newif)
+		return nm_client_error(client, -EOPNOTSUPP,
+			"%s: persistent ports can't be made here", rq->hdr.nr_name);
+	os_mutex_lock(&client->core->lock);
+	error = home->newif(client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, client->err,
+		sizeof(client->err));
+	os_mutex_unlock(&client->core->lock);
+	if (error)
+		return error;
+	newif->nr_tx_rings = (uint16_t)shape.rings[NM_TX];
+	newif->nr_rx_rings = (uint16_t)shape.rings[NM_RX];
+	newif->nr_tx_slots = shape.slots[NM_TX];
+	newif->nr_rx_slots = shape.slots[NM_RX];
+	return 0;
+}
+
+static int do_vale_delif(struct nm_client *client, struct request *rq)
+{
+	const struct nm_home_ops *home = client->core->home_ops;
+	int error = check_interface_name(client, rq);
+
+	if (error)
+		return error;
+	if (!home || !home->delif)
+		return nm_client_error(client, -EOPNOTSUPP,
+			"%s: there are no persistent ports here", rq->hdr.nr_name);
+	os_mutex_lock(&client->core->lock);
+	error = home->delif(client->core, rq->hdr.nr_name, client->err, sizeof(client->err));
+	os_mutex_unlock(&client->core->lock);
+	return error;
+}
+
+/* ---- virtio-net header ---------------------------------------------------------------- */
+
+/* The header changes what every packet of the port means: only for a port that the caller has
+ * for itself, or nobody has. */
+static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t bytes)
+{
+	int error;
+
+	if (bytes != port->hdr_len && port->clients > (client->port == port ? 1 : 0))
+		return nm_client_error(client, -EBUSY,
+			"%s: the virtio-net header can't be changed while others use the port",
+			port->name);
+	error = nm_port_set_hdr_len_locked(port, bytes);
+	return error ? nm_client_error(client, error,
+			       "%s: virtio-net header of %u bytes refused; 0, 10 and 12 are possible where the port kind has one",
+			       port->name, bytes)
+		     : 0;
+}
+
+static int do_port_hdr(struct nm_client *client, struct request *rq)
+{
+	struct nm_port *port;
+	int error = 0;
+
+	os_mutex_lock(&client->core->lock);
+	port = rq->hdr.nr_name[0] ? nm_port_find_locked(client->core, rq->hdr.nr_name)
+				  : client->port;
+	if (!port)
+		error = nm_client_error(client, -ENXIO, "%s: no such port", rq->hdr.nr_name);
+	else if (rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET)
+		error = set_port_hdr(client, port, rq->body.hdr.nr_hdr_len);
+	if (!error)
+		rq->body.hdr.nr_hdr_len = port->hdr_len;
+	os_mutex_unlock(&client->core->lock);
+	return error;
+}
+
+/* ---- the sync loop -------------------------------------------------------------------- */
+
+static int check_eventfds(struct nm_client *client, struct request *rq)
+{
+	const uint32_t direct = NM_OPT_SYNC_KLOOP_DIRECT_TX | NM_OPT_SYNC_KLOOP_DIRECT_RX;
+	uint32_t rings = client->count[NM_TX] + client->count[NM_RX], sleeping = 0;
+
+	if (rq->given[NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS] && rq->kloop.rings != rings)
+		return nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS,
+			nm_client_error(client, -EINVAL,
+				"eventfds for %u rings; the registration has %u", rq->kloop.rings,
+				rings));
+	if (!rq->given[NETMAP_REQ_OPT_SYNC_KLOOP_MODE])
+		return 0;
+	for (uint32_t i = 0; i < rq->kloop.rings; i++)
+		sleeping += rq->kloop.eventfds[i].ioeventfd < 0;
+	if ((rq->mode.mode & ~direct) || (rq->mode.mode && (rq->kloop.rings == 0 || sleeping)))
+		return nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_MODE,
+			nm_client_error(client, -EINVAL,
+				"loop mode %#x; DIRECT_TX (1) and DIRECT_RX (2) are possible, with an ioeventfd for each ring",
+				rq->mode.mode));
+	rq->kloop.mode = rq->mode.mode;
+	return 0;
+}
+
+static int do_kloop_start(struct nm_client *client, struct request *rq)
+{
+	int error;
+
+	if (!rq->ua->kloop_start)
+		return nm_client_error(client, -EOPNOTSUPP, "the sync loop is not served here");
+	if (!client->port)
+		return nm_client_error(client, -ENXIO, "SYNC_KLOOP_START: no port is registered");
+	if (rq->body.kloop.sleep_us > SLEEP_US_MAX)
+		return nm_client_error(client, -EINVAL,
+			"sleep_us is %u; 0 to %d microseconds are possible",
+			rq->body.kloop.sleep_us, SLEEP_US_MAX);
+	error = check_eventfds(client, rq);
+	if (error)
+		return error;
+	rq->kloop.start = rq->body.kloop;
+	client->err[0] = '\0';
+	error = rq->ua->kloop_start(rq->ua->arg, client, &rq->kloop);
+	if (error == -EBADF)
+		nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, error);
+	if (error && client->err[0] == '\0')
+		nm_client_error(client, error, "the sync loop ended with error %d", -error);
+	return error;
+}
+
+static int do_kloop_stop(struct nm_client *client, struct request *rq)
+{
+	int error;
+
+	if (!rq->ua->kloop_stop)
+		return nm_client_error(client, -EOPNOTSUPP, "the sync loop is not served here");
+	if (!client->port)
+		return nm_client_error(client, -ENXIO, "SYNC_KLOOP_STOP: no port is registered");
+	client->err[0] = '\0';
+	error = rq->ua->kloop_stop(rq->ua->arg, client);
+	if (error && client->err[0] == '\0')
+		nm_client_error(client, error, "the sync loop can't be stopped: error %d", -error);
+	return error;
+}
+
+/* ---- the table ------------------------------------------------------------------------ */
+
+#define OPT(name) (1u << NETMAP_REQ_OPT_##name)
+
+const struct request_type *nm_request_type(uint16_t reqtype)
+{
+	static const struct request_type types[] = {
+		[NETMAP_REQ_REGISTER] = {sizeof(struct nmreq_register),
+			OPT(EXTMEM) | OPT(CSB) | OPT(OFFSETS), do_register},
+		[NETMAP_REQ_PORT_INFO_GET] = {sizeof(struct nmreq_port_info_get), 0, do_port_info},
+		[NETMAP_REQ_VALE_ATTACH] = {sizeof(struct nmreq_vale_attach), 0, do_vale_attach},
+		[NETMAP_REQ_VALE_DETACH] = {sizeof(struct nmreq_vale_detach), 0, do_vale_detach},
+		[NETMAP_REQ_VALE_LIST] = {sizeof(struct nmreq_vale_list), 0, do_vale_list},
+		[NETMAP_REQ_PORT_HDR_SET] = {sizeof(struct nmreq_port_hdr), 0, do_port_hdr},
+		[NETMAP_REQ_PORT_HDR_GET] = {sizeof(struct nmreq_port_hdr), 0, do_port_hdr},
+		[NETMAP_REQ_VALE_NEWIF] = {sizeof(struct nmreq_vale_newif), 0, do_vale_newif},
+		[NETMAP_REQ_VALE_DELIF] = {0, 0, do_vale_delif},
+		[NETMAP_REQ_VALE_POLLING_ENABLE] = {sizeof(struct nmreq_vale_polling), 0,
+			do_vale_polling},
+		[NETMAP_REQ_VALE_POLLING_DISABLE] = {sizeof(struct nmreq_vale_polling), 0,
+			do_vale_polling},
+		[NETMAP_REQ_POOLS_INFO_GET] = {sizeof(struct nmreq_pools_info), 0, do_pools_info},
+		[NETMAP_REQ_SYNC_KLOOP_START] = {sizeof(struct nmreq_sync_kloop_start),
+			OPT(SYNC_KLOOP_EVENTFDS) | OPT(SYNC_KLOOP_MODE), do_kloop_start},
+		[NETMAP_REQ_SYNC_KLOOP_STOP] = {0, 0, do_kloop_stop},
+		[NETMAP_REQ_CSB_ENABLE] = {0, OPT(CSB), do_csb_enable},
+	};
+
+	if (reqtype >= sizeof(types) / sizeof(types[0]) || !types[reqtype].run)
+		return NULL;
+	return &types[reqtype];
+}

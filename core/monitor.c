@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The port kind "monitor": how one is made, hung on the rings it watches, and taken off. */
+#include "monitor_internal.h"
+
+enum {
+	TX_SLOTS = 16, /* of the tx ring, which leads nowhere */
+};
+
+/* priv of a monitor port. */
+struct monitor_port {
+	struct nm_port *watched, *peer; /* held; peer: of a pipe end, or NULL */
+	struct nm_monitor *links;
+	uint32_t num_links;
+};
+
+static void hook(struct nm_monitor *m)
+{
+	os_spin_lock(&m->watched->monitor_lock);
+	m->fresh = true;
+	m->next = m->watched->monitors;
+	OS_STORE(&m->watched->monitors, m);
+	os_spin_unlock(&m->watched->monitor_lock);
+}
+
+static void unhook(struct nm_monitor *m)
+{
+	struct nm_monitor *next, *before = NULL;
+
+	os_spin_lock(&m->watched->monitor_lock);
+	for (next = m->watched->monitors; next && next != m; next = next->next)
+		before = next;
+	if (next && before)
+		before->next = m->next;
+	else if (next)
+		OS_STORE(&m->watched->monitors, m->next);
+	os_spin_unlock(&m->watched->monitor_lock);
+}
+
+static int monitor_start(struct nm_port *port, char *err, size_t err_size)
+{
+	struct monitor_port *mp = port->priv;
+
+	for (uint32_t i = 0; i < mp->num_links; i++)
+		hook(&mp->links[i]);
+	return 0;
+}
+
+/* Nobody is in nm_monitor_sync() with one of the links when its lock has been had. */
+static void monitor_stop(struct nm_port *port)
+{
+	struct monitor_port *mp = port->priv;
+
+	for (uint32_t i = 0; i < mp->num_links; i++)
+		unhook(&mp->links[i]);
+}
+
+/* While it is found out which buffer is whose. The lock is had, so no exchange is under way. */
+static void monitor_pause(struct nm_port *port, bool on)
+{
+	struct monitor_port *mp = port->priv;
+
+	for (uint32_t i = 0; i < mp->num_links; i++) {
+		struct nm_monitor *m = &mp->links[i];
+
+		os_spin_lock(&m->watched->monitor_lock);
+		m->paused = on && is_zcopy(m);
+		os_spin_unlock(&m->watched->monitor_lock);
+	}
+}
+
+static void monitor_destroy(struct nm_port *port)
+{
+	struct monitor_port *mp = port->priv;
+
+	if (mp->peer)
+		nm_port_release_locked(mp->peer);
+	nm_port_release_locked(mp->watched);
+	os_free(mp->links);
+	os_free(mp);
+}
+
+static int monitor_rxsync(struct nm_ring *ring)
+{
+	const struct monitor_port *mp = ring->port->priv;
+
+	OS_STORE_RELEASE(&ring->hwcur, ring->head);
+	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+	return unlikely(ring->tail == ring->head && OS_LOAD(&mp->watched->dead)) ? -ENXIO : 0;
+}
+
+static const struct nm_port_ops monitor_ops = {
+	.kind = "monitor",
+	.start = monitor_start,
+	.stop = monitor_stop,
+	.destroy = monitor_destroy,
+	.pause = monitor_pause,
+	.rxsync = monitor_rxsync,
+	.receives_only = true, /* so there is no txsync */
+};
+
+/* ---- making one ------------------------------------------------------------------------- */
+
+/* The rings of the watched port, per direction; count 0: that direction is not watched. */
+struct choice {
+	uint32_t first[NM_DIRS], count[NM_DIRS], most;
+	bool zcopy;
+};
+
+static int choose_dir(const struct nm_port *watched, const struct nm_bind *bind, enum nm_dir dir,
+	struct choice *c)
+{
+	uint32_t hw = watched->num_rings[dir], all = nm_port_all_rings(watched, dir);
+	uint32_t first = 0, end = all;
+
+	switch (bind->mode) {
+	case NR_REG_ALL_NIC:
+	case NR_REG_PIPE_MASTER:
+	case NR_REG_PIPE_SLAVE:
+		end = hw;
+		break;
+	case NR_REG_NIC_SW:
+		break;
+	case NR_REG_SW:
+		first = hw;
+		break;
+	case NR_REG_ONE_NIC:
+		first = bind->ringid;
+		end = first < hw ? first + 1 : 0;
+		break;
+	case NR_REG_ONE_SW:
+		first = hw + bind->ringid;
+		end = first < all ? first + 1 : 0;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (first >= end)
+		return -EINVAL;
+	c->first[dir] = first;
+	c->count[dir] = end - first;
+	if (c->count[dir] > c->most)
+		c->most = c->count[dir];
+	return 0;
+}
+
+static int choose(const struct nm_port *watched, const struct nm_bind *bind, struct choice *c)
+{
+	static const uint64_t flag[NM_DIRS] = {NR_MONITOR_TX, NR_MONITOR_RX};
+	bool both = !(bind->flags & (NR_MONITOR_TX | NR_MONITOR_RX));
+	int error = 0;
+
+	*c = (struct choice){.zcopy = (bind->flags & NR_ZCOPY_MON) != 0};
+	for (int dir = 0; dir < NM_DIRS && !error; dir++)
+		if (both || (bind->flags & flag[dir]))
+			error = choose_dir(watched, bind, dir, c);
+	return !error && c->most > NM_RINGS_MAX ? -EINVAL : error;
+}
+
+static bool has_zcopy(struct nm_ring *ring)
+{
+	const struct nm_monitor *m;
+
+	os_spin_lock(&ring->monitor_lock);
+	for (m = ring->monitors; m && !is_zcopy(m); m = m->next)
+		;
+	os_spin_unlock(&ring->monitor_lock);
+	return m != NULL;
+}
+
+/* A link for ring i of those that are watched in a direction. */
+static struct nm_monitor make_link(
+	struct nm_port *watched, const struct choice *c, enum nm_dir dir, uint32_t i)
+{
+	struct nm_monitor m = {
+		.watched = &watched->rings[dir][c->first[dir] + i],
+		.how = dir == NM_TX ? WATCH_TX_COPY : WATCH_RX_COPY,
+		.flags = dir == NM_TX ? NS_TXMON : 0,
+	};
+
+	if (!c->zcopy)
+		return m;
+	m.how = dir == NM_TX ? WATCH_TX_ZCOPY : WATCH_RX_ZCOPY;
+	if (dir == NM_TX && watched->peer) {
+		m.how = WATCH_RX_ZCOPY;
+		m.watched = &watched->peer->rings[NM_RX][c->first[dir] + i];
+	}
+	return m;
+}
+
+static int make_links(struct monitor_port *mp, const struct choice *c)
+{
+	mp->links = os_zalloc((c->count[NM_TX] + c->count[NM_RX]) * sizeof(*mp->links));
+	if (!mp->links)
+		return -ENOMEM;
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		for (uint32_t i = 0; i < c->count[dir]; i++) {
+			struct nm_monitor *m = &mp->links[mp->num_links++];
+
+			*m = make_link(mp->watched, c, dir, i);
+			if (c->zcopy && has_zcopy(m->watched))
+				return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+static uint32_t choose_slots(
+	const struct nm_port *watched, const struct nm_bind *bind, const struct choice *c)
+{
+	uint32_t slots = bind->num_slots[NM_RX];
+
+	for (int dir = 0; dir < NM_DIRS && !bind->num_slots[NM_RX]; dir++)
+		if (c->count[dir] && watched->num_slots[dir] > slots)
+			slots = watched->num_slots[dir];
+	return slots;
+}
+
+static struct nm_port *add_port(
+	struct monitor_port *mp, const struct nm_bind *bind, const struct choice *c, int *error)
+{
+	struct nm_port *watched = mp->watched;
+	struct nm_shape shape = {
+		.rings = {1, c->most},
+		.slots = {bind->num_slots[NM_TX] ? bind->num_slots[NM_TX] : TX_SLOTS,
+			choose_slots(watched, bind, c)},
+	};
+	char name[NETMAP_REQ_IFNAMSIZ];
+	struct nm_port *port;
+
+	os_snprintf(name, sizeof(name), "%.58s/%s%s%s", watched->name, c->zcopy ? "z" : "",
+		c->count[NM_TX] ? "t" : "", c->count[NM_RX] ? "r" : "");
+	port = nm_port_add_unnamed_locked(watched->core, name, &monitor_ops, &shape, error);
+	if (!port)
+		return NULL;
+	port->ephemeral = true;
+	port->hdr_len = watched->hdr_len;
+	port->priv = mp;
+	if (c->zcopy) {
+		port->parent = watched;
+		port->same_region = true;
+		port->offsets = watched->offsets;
+	}
+	for (uint32_t i = 0; i < mp->num_links; i++) {
+		struct nm_monitor *m = &mp->links[i];
+		uint32_t nth = i < c->count[NM_TX] ? i : i - c->count[NM_TX];
+
+		m->to = &port->rings[NM_RX][nth];
+	}
+	return port;
+}
+
+struct nm_port *nm_monitor_make_locked(
+	struct nm_port *watched, const struct nm_bind *bind, int *error, char *err, size_t err_size)
+{
+	struct monitor_port *mp = NULL;
+	struct nm_port *port = NULL;
+	struct choice c;
+
+	*error = -EINVAL;
+	if (watched->ops == &monitor_ops) {
+		os_snprintf(err, err_size, "%s: a monitor can't be watched", watched->name);
+		return NULL;
+	}
+	if (choose(watched, bind, &c) != 0) {
+		os_snprintf(err, err_size,
+			"%s: no such rings to watch: mode %u, ring %u; the port has %u tx and %u rx rings, %u and %u host rings",
+			watched->name, bind->mode, bind->ringid, watched->num_rings[NM_TX],
+			watched->num_rings[NM_RX], watched->num_host_rings[NM_TX],
+			watched->num_host_rings[NM_RX]);
+		return NULL;
+	}
+	*error = -ENOMEM;
+	mp = os_zalloc(sizeof(*mp));
+	if (mp) {
+		mp->watched = watched;
+		mp->peer = watched->peer;
+		*error = make_links(mp, &c);
+	}
+	if (!*error)
+		port = add_port(mp, bind, &c, error);
+	if (port) {
+		nm_port_hold_locked(watched);
+		if (mp->peer)
+			nm_port_hold_locked(mp->peer);
+		return port;
+	}
+	if (*error == -EBUSY)
+		os_snprintf(err, err_size,
+			"%s: another zero-copy monitor watches one of these rings; copy monitors can be several",
+			watched->name);
+	else
+		os_snprintf(err, err_size, "%s: no monitor of %u rings can be made: error %d",
+			watched->name, c.most, -*error);
+	if (mp)
+		os_free(mp->links);
+	os_free(mp);
+	return NULL;
+}
+
+/* ---- what happens to the watched port ----------------------------------------------------- */
+
+void nm_monitor_ended_locked(struct nm_port *watched)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		for (uint32_t i = 0; i < nm_port_all_rings(watched, dir); i++) {
+			struct nm_ring *ring = &watched->rings[dir][i];
+
+			os_spin_lock(&ring->monitor_lock);
+			for (struct nm_monitor *m = ring->monitors; m; m = m->next)
+				os_wakeup_signal(&m->to->wakeup);
+			os_spin_unlock(&ring->monitor_lock);
+		}
+	}
+}
+
+void nm_monitor_hdr_changed_locked(const struct nm_port *watched)
+{
+	for (struct nm_port *port = watched->core->ports; port; port = port->next) {
+		const struct monitor_port *mp = port->priv;
+
+		if (port->ops == &monitor_ops && mp->watched == watched)
+			port->hdr_len = watched->hdr_len;
+	}
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * null.h - null ports: rings and buffers without traffic.
+ *
+ * What is released for sending stays where it is, and nothing is ever received: a program
+ * gets memory with the layout of a port, and can exchange buffers with ports of its region. A
+ * placeholder is a null port without rings, for pipes whose parent is not there.
+ *
+ * Thread safety: core->lock.
+ */
+#ifndef CORE_NULL_H
+#define CORE_NULL_H
+
+#include "os.h"
+#include "port.h"
+
+/* Makes a null port, unnamed and ephemeral, with exactly the rings that bind asks for (slots: the
+ * default where 0). NULL with *error and a text. */
+struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
+	const struct nm_bind *bind, int *error, char *err, size_t err_size);
+
+/* The placeholder `name`, made when it is not there. The caller holds it. NULL with *error. */
+struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error);
+
+#endif

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pipe.h"
+#include "monitor.h"
+#include "null.h"
+#include "vale.h"
+
+enum { PREFETCH_AHEAD = 8 }; /* slots */
+
+/* One direction of a pair of rings. priv of both rings. */
+struct lane {
+	struct nm_ring *tx, *rx;
+
+	/* Under rx->produce.lock. */
+	uint32_t head;  /* of tx, as its thread released it */
+	uint32_t moved; /* slots below are done: tx's hwcur. Its thread reads it without the lock */
+	bool paused;
+
+	uint32_t blocked __attribute__((aligned(NM_CACHE_LINE))); /* a packet waits for room */
+};
+
+/* A pipe; priv of both ends. */
+struct pipe {
+	struct nm_port *parent; /* held */
+	uint32_t ends;          /* that exist */
+	uint32_t lanes;
+	struct lane lane[];
+};
+
+/* ---- moving packets ------------------------------------------------------------------- */
+
+/* A lane while its lock is held. */
+struct move {
+	struct lane *lane;
+	struct nm_ring *tx, *rx;
+	uint32_t from, end;                     /* tx slots that are not done */
+	uint32_t to, room;                      /* next rx slot to fill, and how many are free */
+	uint64_t size;                          /* bytes of a buffer */
+	uint64_t gap;                           /* bytes that stay free behind the data */
+	uint64_t packets, bytes, taken, copies; /* delivered; taken from tx */
+	bool waiting;                           /* the next packet needs more room than there is */
+};
+
+static void count_both(struct move *m, enum nm_drop cause)
+{
+	m->tx->stats.drops[cause]++;
+	m->rx->stats.drops[cause]++;
+}
+
+static void look_for_room(struct move *m)
+{
+	m->rx->produce.hwcur_seen = OS_LOAD_ACQUIRE(&m->rx->hwcur);
+	m->room = m->rx->num_slots - 1 -
+		  nm_ring_distance(m->rx->produce.hwcur_seen, m->to, m->rx->num_slots);
+}
+
+/* Is there room for `slots`? If not, `blocked` is set, and whoever makes room will see it. */
+static bool have_room(struct move *m, uint32_t slots)
+{
+	if (likely(m->room >= slots))
+		return true;
+	look_for_room(m);
+	if (m->room >= slots)
+		return true;
+	OS_STORE(&m->lane->blocked, 1);
+	os_mb(); /* pairs with the one in pipe_rxsync() */
+	look_for_room(m);
+	m->waiting = m->room < slots;
+	return !m->waiting;
+}
+
+static inline enum nm_drop check_slot(
+	const struct move *m, struct nm_slot_copy slot, uint64_t offset)
+{
+	if (unlikely(slot.flags & NS_INDIRECT))
+		return NM_DROP_INDIRECT;
+	if (unlikely(!nm_region_buf_valid(m->tx->region, slot.buf_idx)))
+		return NM_DROP_BAD_BUFFER;
+	if (unlikely(slot.len > m->size))
+		return NM_DROP_BAD_LENGTH;
+	if (unlikely(offset > m->size - slot.len))
+		return NM_DROP_BAD_OFFSET;
+	if (unlikely(m->gap > m->size - slot.len - offset))
+		return NM_DROP_TOO_LONG;
+	return NM_DROPS;
+}
+
+static inline void store_slot(
+	struct netmap_slot *slot, uint32_t buf_idx, uint16_t len, uint32_t flags)
+{
+	const struct nm_slot_copy copy = {buf_idx, len, (uint16_t)flags};
+	uint64_t word;
+
+	memcpy(&word, &copy, sizeof(word));
+	OS_STORE((uint64_t *)(void *)slot, word);
+}
+
+/* One slot with its buffer to the receiver, the receiver's buffer back. */
+static inline void exchange(struct move *m, uint32_t from, uint32_t to, struct nm_slot_copy slot,
+	uint64_t offset, uint32_t theirs, uint32_t flags)
+{
+	if (unlikely(m->rx->offset_mask))
+		OS_STORE(&m->rx->slots[to].ptr, offset);
+	store_slot(&m->rx->slots[to], slot.buf_idx, slot.len, flags | NS_BUF_CHANGED);
+	store_slot(&m->tx->slots[from], theirs, slot.len, NS_BUF_CHANGED);
+}
+
+/* Buffer of the receiver's slot; 0 when the receiver wrote nonsense there. */
+static inline uint32_t their_buffer(const struct move *m, uint32_t to)
+{
+	uint32_t index = OS_LOAD(&m->rx->slots[to].buf_idx);
+
+	return likely(nm_region_buf_valid(m->rx->region, index)) ? index : 0;
+}
+
+/* A packet of one slot. False: it has to wait. */
+static inline bool move_single(struct move *m, struct nm_slot_copy slot)
+{
+	uint64_t offset = nm_slot_offset(m->tx, &m->tx->slots[m->from]);
+	enum nm_drop cause = check_slot(m, slot, offset);
+	uint32_t theirs;
+
+	if (unlikely(cause != NM_DROPS)) {
+		m->tx->stats.drops[cause]++;
+	} else {
+		if (unlikely(!have_room(m, 1)))
+			return false;
+		m->copies++;
+		theirs = their_buffer(m, m->to);
+		if (likely(theirs)) {
+			exchange(m, m->from, m->to, slot, offset, theirs, 1 << NS_PORT_SHIFT);
+			m->to = nm_ring_advance(m->to, 1, m->rx->num_slots);
+			m->room--;
+			m->packets++;
+			m->bytes += slot.len;
+		} else {
+			count_both(m, NM_DROP_BAD_BUFFER);
+		}
+	}
+	m->from = nm_ring_advance(m->from, 1, m->tx->num_slots);
+	m->taken++;
+	return true;
+}
+
+/* The slots of one packet, loaded once. */
+struct packet {
+	struct nm_slot_copy slot[NETMAP_MAX_FRAGS];
+	uint64_t offset[NETMAP_MAX_FRAGS];
+	uint32_t theirs[NETMAP_MAX_FRAGS];
+	uint32_t slots, len, next; /* next: tx slot behind it */
+	enum nm_drop cause;        /* NM_DROPS: it is good */
+};
+
+/* False: its end has not been released yet. */
+static bool gather(const struct move *m, struct packet *p)
+{
+	struct nm_slot_copy slot;
+
+	p->slots = p->len = 0;
+	p->next = m->from;
+	p->cause = NM_DROPS;
+	do {
+		uint64_t offset;
+
+		if (p->next == m->end)
+			return false;
+		slot = nm_slot_load(&m->tx->slots[p->next]);
+		offset = nm_slot_offset(m->tx, &m->tx->slots[p->next]);
+		p->next = nm_ring_advance(p->next, 1, m->tx->num_slots);
+		if (unlikely(p->slots >= NETMAP_MAX_FRAGS)) {
+			p->cause = NM_DROP_FRAGMENTS;
+			continue;
+		}
+		if (p->cause == NM_DROPS)
+			p->cause = check_slot(m, slot, offset);
+		p->slot[p->slots] = slot;
+		p->offset[p->slots++] = offset;
+		p->len += slot.len;
+	} while (slot.flags & NS_MOREFRAG);
+	return true;
+}
+
+/* An unfinished packet waits for its end; but one that is too long already, or fills the ring, is
+ * dropped as far as it is there. True: it was. */
+static bool drop_endless(struct move *m)
+{
+	uint32_t slots = nm_ring_distance(m->from, m->end, m->tx->num_slots);
+
+	if (slots <= NETMAP_MAX_FRAGS && slots < m->tx->num_slots - 1)
+		return false;
+	m->taken++;
+	m->tx->stats.drops[NM_DROP_FRAGMENTS]++;
+	m->tx->dropping = 1;
+	m->from = m->end;
+	return true;
+}
+
+static void exchange_all(struct move *m, const struct packet *p)
+{
+	uint32_t from = m->from;
+
+	for (uint32_t i = 0; i < p->slots; i++) {
+		uint32_t flags = p->slots << NS_PORT_SHIFT | (i + 1 < p->slots ? NS_MOREFRAG : 0);
+
+		exchange(m, from, m->to, p->slot[i], p->offset[i], p->theirs[i], flags);
+		from = nm_ring_advance(from, 1, m->tx->num_slots);
+		m->to = nm_ring_advance(m->to, 1, m->rx->num_slots);
+	}
+	m->room -= p->slots;
+	m->packets++;
+	m->bytes += p->len;
+}
+
+static bool find_theirs(const struct move *m, struct packet *p)
+{
+	for (uint32_t i = 0; i < p->slots; i++) {
+		p->theirs[i] = their_buffer(m, nm_ring_advance(m->to, i, m->rx->num_slots));
+		if (!p->theirs[i])
+			return false;
+	}
+	return true;
+}
+
+/* A packet of several slots. False: it has to wait, for room or for its end. */
+static bool move_chain(struct move *m)
+{
+	struct packet p;
+
+	if (!gather(m, &p))
+		return drop_endless(m);
+	if (p.cause != NM_DROPS) {
+		m->tx->stats.drops[p.cause]++;
+	} else {
+		if (!have_room(m, p.slots))
+			return false;
+		m->copies++;
+		if (find_theirs(m, &p))
+			exchange_all(m, &p);
+		else
+			count_both(m, NM_DROP_BAD_BUFFER);
+	}
+	m->from = p.next;
+	m->taken++;
+	return true;
+}
+
+/* Skips the rest of a packet whose beginning was dropped. */
+static void skip_dropped(struct move *m)
+{
+	while (m->tx->dropping && m->from != m->end) {
+		m->tx->dropping = !!(nm_slot_load(&m->tx->slots[m->from]).flags & NS_MOREFRAG);
+		m->from = nm_ring_advance(m->from, 1, m->tx->num_slots);
+	}
+}
+
+static void move_all(struct move *m)
+{
+	bool more = true;
+
+	skip_dropped(m);
+	while (more && m->from != m->end) {
+		struct nm_slot_copy slot = nm_slot_load(&m->tx->slots[m->from]);
+
+		os_prefetch(
+			&m->tx->slots[nm_ring_advance(m->from, PREFETCH_AHEAD, m->tx->num_slots)]);
+		os_prefetch(
+			&m->rx->slots[nm_ring_advance(m->to, PREFETCH_AHEAD, m->rx->num_slots)]);
+		more = likely(!(slot.flags & NS_MOREFRAG)) ? move_single(m, slot) : move_chain(m);
+	}
+}
+
+enum moved { MOVED_NOTHING = 0, MOVED_TX = 1, MOVED_RX = 2, MOVED_BLOCKED = 4 };
+
+/* Moves what can be moved; the lock is held. A set of enum moved: who has news. */
+static int lane_move(struct lane *lane)
+{
+	struct nm_ring *tx = lane->tx, *rx = lane->rx;
+	uint32_t was_blocked = OS_LOAD(&lane->blocked);
+	int result = MOVED_NOTHING;
+	struct move m = {
+		.lane = lane,
+		.tx = tx,
+		.rx = rx,
+		.from = lane->moved,
+		.end = lane->head,
+		.to = rx->produce.hwtail,
+	};
+
+	if (m.from == m.end || lane->paused)
+		return MOVED_NOTHING;
+	m.size = tx->region->pool[NM_POOL_BUF].size;
+	m.gap = rx->port->offsets.gap;
+	m.room = rx->num_slots - 1 - nm_ring_distance(rx->produce.hwcur_seen, m.to, rx->num_slots);
+	OS_STORE(&lane->blocked, 0);
+	move_all(&m);
+	tx->stats.packets += m.taken;
+	tx->stats.copies += m.copies;
+	tx->stats.bytes += m.bytes;
+	rx->stats.packets += m.packets;
+	rx->stats.bytes += m.bytes;
+	if (m.to != rx->produce.hwtail) {
+		OS_STORE_RELEASE(&rx->produce.hwtail, m.to);
+		result |= MOVED_RX;
+	}
+	if (m.from != lane->moved) {
+		OS_STORE_RELEASE(&lane->moved, m.from);
+		result |= MOVED_TX;
+	}
+	if (!m.waiting)
+		OS_STORE(&lane->blocked, 0);
+	else if (!was_blocked)
+		result |= MOVED_BLOCKED;
+	return result;
+}
+
+static struct os_spin *lane_lock(struct lane *lane)
+{
+	return &lane->rx->produce.lock;
+}
+
+/* ---- syncs ---------------------------------------------------------------------------- */
+
+static int pipe_txsync(struct nm_ring *ring)
+{
+	struct lane *lane = ring->priv;
+
+	if (ring->head != lane->head) { /* which only this thread changes */
+		int moved;
+
+		os_spin_lock(lane_lock(lane));
+		lane->head = ring->head;
+		moved = lane_move(lane);
+		os_spin_unlock(lane_lock(lane));
+		/* Also when it is full: whoever serves it must hear of slots that are given back. */
+		if (moved & (MOVED_RX | MOVED_BLOCKED))
+			os_wakeup_signal(&lane->rx->wakeup);
+	}
+	ring->hwcur = OS_LOAD_ACQUIRE(&lane->moved);
+	ring->tail = ring->hwcur == 0 ? ring->num_slots - 1 : ring->hwcur - 1;
+	ring->produce.hwtail = ring->tail;
+	return 0;
+}
+
+static int pipe_rxsync(struct nm_ring *ring)
+{
+	struct lane *lane = ring->priv;
+
+	if (ring->hwcur != ring->head) {
+		OS_STORE_RELEASE(&ring->hwcur, ring->head);
+		os_mb(); /* pairs with the one in have_room() */
+		if (unlikely(OS_LOAD(&lane->blocked))) {
+			int moved;
+
+			os_spin_lock(lane_lock(lane));
+			moved = lane_move(lane);
+			os_spin_unlock(lane_lock(lane));
+			if (moved & MOVED_TX)
+				os_wakeup_signal(&lane->tx->wakeup);
+		}
+	}
+	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+	return 0;
+}
+
+static bool pipe_can_send(struct nm_ring *ring)
+{
+	const struct lane *lane = ring->priv;
+
+	return OS_LOAD(&lane->moved) != ring->hwcur;
+}
+
+static bool pipe_wants_room(struct nm_ring *ring)
+{
+	const struct lane *lane = ring->priv;
+
+	return OS_LOAD(&lane->blocked) != 0;
+}
+
+/* ---- the other operations --------------------------------------------------------------- */
+
+static void each_lane(struct nm_port *port, void (*fn)(struct lane *lane))
+{
+	struct pipe *pipe = port->priv;
+
+	for (uint32_t i = 0; i < pipe->lanes; i++)
+		fn(&pipe->lane[i]);
+}
+
+static void lane_pause(struct lane *lane)
+{
+	os_spin_lock(lane_lock(lane));
+	lane->paused = true;
+	os_spin_unlock(lane_lock(lane));
+}
+
+/* What came up meanwhile is done now. */
+static void lane_resume(struct lane *lane)
+{
+	int moved;
+
+	os_spin_lock(lane_lock(lane));
+	lane->paused = false;
+	moved = lane_move(lane);
+	os_spin_unlock(lane_lock(lane));
+	if (moved & (MOVED_RX | MOVED_BLOCKED))
+		os_wakeup_signal(&lane->rx->wakeup);
+	if (moved & MOVED_TX)
+		os_wakeup_signal(&lane->tx->wakeup);
+}
+
+static void pipe_pause(struct nm_port *port, bool on)
+{
+	each_lane(port, on ? lane_pause : lane_resume);
+}
+
+/* The lock is held, or nobody is bound. */
+static void pipe_ring_reset(struct nm_ring *ring)
+{
+	struct lane *lane = ring->priv;
+
+	if (ring->dir != NM_TX)
+		return;
+	lane->head = 0;
+	OS_STORE(&lane->moved, 0);
+	OS_STORE(&lane->blocked, 0);
+}
+
+/* The sender is gone, and with it the end of a packet that it began. */
+static void lane_drop_half(struct lane *lane)
+{
+	struct nm_ring *tx = lane->tx;
+	uint32_t start, i;
+
+	if (OS_LOAD(&tx->users) > 0 || tx->port->dead)
+		return;
+	os_spin_lock(lane_lock(lane));
+	start = i = lane->moved;
+	while (i != lane->head) {
+		bool more = nm_slot_load(&tx->slots[i]).flags & NS_MOREFRAG;
+
+		i = nm_ring_advance(i, 1, tx->num_slots);
+		if (!more)
+			start = i;
+	}
+	if (start != lane->head && !tx->dropping) {
+		tx->stats.packets++;
+		tx->stats.drops[NM_DROP_FRAGMENTS]++;
+	}
+	tx->dropping = 0;
+	lane->head = tx->head = tx->cur = start;
+	os_spin_unlock(lane_lock(lane));
+}
+
+static void pipe_users_changed(struct nm_port *port)
+{
+	each_lane(port, lane_drop_half);
+}
+
+/* One length for both ends; not under somebody else's feet. */
+static int pipe_set_hdr_len(struct nm_port *port, uint32_t bytes)
+{
+	if (!port->peer || port->peer->clients > 0)
+		return -EBUSY;
+	port->hdr_len = bytes;
+	port->peer->hdr_len = bytes;
+	nm_monitor_hdr_changed_locked(port->peer);
+	return 0;
+}
+
+static void pipe_destroy(struct nm_port *port)
+{
+	struct pipe *pipe = port->priv;
+
+	if (!pipe || --pipe->ends > 0)
+		return;
+	nm_port_release_locked(pipe->parent);
+	os_free(pipe);
+}
+
+static const struct nm_port_ops pipe_ops = {
+	.kind = "pipe",
+	.destroy = pipe_destroy,
+	.set_hdr_len = pipe_set_hdr_len,
+	.users_changed = pipe_users_changed,
+	.txsync = pipe_txsync,
+	.rxsync = pipe_rxsync,
+	.can_send = pipe_can_send,
+	.wants_room = pipe_wants_room,
+	.pause = pipe_pause,
+	.ring_reset = pipe_ring_reset,
+	.shares_region = true,
+};
+
+/* ---- making one ------------------------------------------------------------------------- */
+
+/* The parent, made if need be. The caller holds it. */
+static struct nm_port *find_parent(
+	struct nm_core *core, const struct nm_name *name, int *error, char *err, size_t err_size)
+{
+	static const uint32_t any[NM_DIRS];
+	struct nm_port *parent;
+
+	if (name->kind == NM_NAME_VALE)
+		return nm_vale_port_get_locked(
+			core, name->base, name->vale, any, any, error, err, err_size);
+	parent = nm_port_find_locked(core, name->base);
+	if (!parent)
+		parent = nm_null_placeholder_locked(core, name->base, error);
+	if (!parent)
+		os_snprintf(err, err_size, "%s: no memory for a port", name->base);
+	return parent;
+}
+
+/* Rings and slots of the end that is opened; those of the other are the same the other way. */
+static void shape_of(const struct nm_bind *bind, const struct nm_port *parent,
+	struct nm_shape *mine, struct nm_shape *theirs)
+{
+	*mine = *theirs = (struct nm_shape){0};
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		mine->rings[dir] = bind->num_rings[dir] ? bind->num_rings[dir] : 1;
+		mine->slots[dir] = bind->num_slots[dir];
+		if (mine->slots[dir] == 0)
+			mine->slots[dir] = parent->num_slots[dir];
+		if (mine->slots[dir] == 0)
+			mine->slots[dir] = NM_SLOTS_DEFAULT;
+		theirs->rings[!dir] = mine->rings[dir];
+		theirs->slots[!dir] = mine->slots[dir];
+	}
+}
+
+static struct lane *join(struct lane *lane, struct nm_port *from, struct nm_port *to)
+{
+	for (uint32_t i = 0; i < from->num_rings[NM_TX]; i++, lane++) {
+		lane->tx = &from->rings[NM_TX][i];
+		lane->rx = &to->rings[NM_RX][i];
+		lane->tx->priv = lane->rx->priv = lane;
+	}
+	return lane;
+}
+
+static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
+{
+	struct nm_port *ends[] = {a, b};
+
+	pipe->ends = 2;
+	pipe->lanes = a->num_rings[NM_TX] + b->num_rings[NM_TX];
+	join(join(pipe->lane, a, b), b, a);
+	for (int i = 0; i < 2; i++) {
+		ends[i]->priv = pipe;
+		ends[i]->peer = ends[!i];
+		ends[i]->parent = pipe->parent;
+		ends[i]->ephemeral = true;
+	}
+	nm_port_hold_locked(pipe->parent);
+}
+
+/* Both ends; what was made is freed again on failure. */
+static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
+	const struct nm_bind *bind, struct nm_port *parent, int *error)
+{
+	struct nm_shape mine, theirs;
+	struct nm_port *a, *b = NULL;
+	struct pipe *pipe;
+
+	shape_of(bind, parent, &mine, &theirs);
+	a = nm_port_add_locked(core, names[0], &pipe_ops, &mine, error);
+	if (a)
+		b = nm_port_add_locked(core, names[1], &pipe_ops, &theirs, error);
+	pipe = b ? os_zalloc(sizeof(*pipe) +
+			     (mine.rings[NM_TX] + mine.rings[NM_RX]) * sizeof(struct lane))
+		 : NULL;
+	if (pipe) {
+		pipe->parent = parent;
+		join_ends(pipe, a, b);
+		return a;
+	}
+	if (b) {
+		*error = -ENOMEM;
+		nm_port_remove_locked(b);
+	}
+	if (a)
+		nm_port_remove_locked(a);
+	return NULL;
+}
+
+struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
+	const struct nm_bind *bind, int *error, char *err, size_t err_size)
+{
+	char text[2][NETMAP_REQ_IFNAMSIZ];
+	const char *names[2] = {text[0], text[1]};
+	bool master = name->pipe == NM_PIPE_MASTER;
+	struct nm_port *parent, *port;
+
+	os_snprintf(
+		text[0], sizeof(text[0]), "%s%c%s", name->base, master ? '{' : '}', name->pipe_id);
+	os_snprintf(
+		text[1], sizeof(text[1]), "%s%c%s", name->base, master ? '}' : '{', name->pipe_id);
+	*error = 0;
+	for (port = core->ports; port; port = port->next)
+		if (port->ops == &pipe_ops && strcmp(port->name, names[0]) == 0)
+			return port;
+	parent = find_parent(core, name, error, err, err_size);
+	if (!parent)
+		return NULL;
+	port = make_ends(core, names, bind, parent, error);
+	if (!port) {
+		os_snprintf(err, err_size,
+			*error == -ENOMEM
+				? "%s: no memory for a pipe"
+				: "%s: at most %u rings with %u to %u slots are possible, and the name must be free",
+			names[0], NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
+		nm_port_unused_locked(parent);
+	}
+	return port;
+}

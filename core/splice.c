@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "splice.h"
+#include "names.h"
+#include "vale.h"
+
+/* ---- moving packets -------------------------------------------------------------------- */
+
+struct nm_ring *nm_splice_ring(const struct nm_splice *splice, uint32_t pair, uint32_t which)
+{
+	bool host = pair >= splice->device_pairs;
+	const struct nm_client *device = host ? &splice->host : &splice->device;
+	const struct nm_client *vale = host ? &splice->vale_host : &splice->vale;
+	const struct nm_client *client = which < NM_SPLICE_SWITCH_TX ? device : vale;
+	enum nm_dir dir =
+		which == NM_SPLICE_DEVICE_TX || which == NM_SPLICE_SWITCH_TX ? NM_TX : NM_RX;
+	uint32_t i = host ? pair - splice->device_pairs : pair;
+
+	if (pair >= splice->pairs || which >= NM_SPLICE_RINGS || i >= client->count[dir])
+		return NULL;
+	return nm_client_ring(client, dir, i);
+}
+
+static uint32_t available(const struct nm_ring *ring)
+{
+	return nm_ring_distance(ring->head, ring->tail, ring->num_slots);
+}
+
+/* Slots of the packet at `at`, of which `limit` slots are there. The end of what is there ends the
+ * packet: nothing waits for the rest of one that somebody has tampered with. */
+static uint32_t packet_slots(const struct nm_ring *ring, uint32_t at, uint32_t limit)
+{
+	uint32_t n = 0;
+
+	while (n < limit) {
+		bool more = nm_slot_load(&ring->slots[at]).flags & NS_MOREFRAG;
+
+		n++;
+		if (!more)
+			break;
+		at = nm_ring_advance(at, 1, ring->num_slots);
+	}
+	return n;
+}
+
+/*
+ * Exchanges the buffers of `count` slots from src->at and dst->at on. The slots lie in memory that
+ * others can write: each is loaded once, checked, and what was checked is stored. False when one has
+ * no valid buffer: what was exchanged until then stays so, which takes nothing from anybody.
+ */
+static bool exchange(
+	struct nm_ring *src, uint32_t src_at, struct nm_ring *dst, uint32_t dst_at, uint32_t count)
+{
+	while (count-- > 0) {
+		struct netmap_slot *from = &src->slots[src_at], *to = &dst->slots[dst_at];
+		struct nm_slot_copy packet = nm_slot_load(from);
+		uint32_t spare = OS_LOAD(&to->buf_idx);
+
+		if (!nm_region_buf_valid(src->region, packet.buf_idx) ||
+			!nm_region_buf_valid(dst->region, spare))
+			return false;
+		OS_STORE(&to->buf_idx, packet.buf_idx);
+		OS_STORE(&to->len, packet.len);
+		OS_STORE(&to->flags, (uint16_t)(NS_BUF_CHANGED | (count > 0 ? NS_MOREFRAG : 0)));
+		OS_STORE(&from->buf_idx, spare);
+		OS_STORE(&from->flags, NS_BUF_CHANGED);
+		src_at = nm_ring_advance(src_at, 1, src->num_slots);
+		dst_at = nm_ring_advance(dst_at, 1, dst->num_slots);
+	}
+	return true;
+}
+
+static void drop(struct nm_ring *dst, enum nm_drop cause)
+{
+	dst->stats.packets++;
+	dst->stats.drops[cause]++;
+}
+
+/* Packets into free slots: how far the two rings have come. */
+struct positions {
+	uint32_t src, dst;
+};
+
+static struct positions move_packets(struct nm_ring *src, struct nm_ring *dst)
+{
+	struct positions at = {src->head, dst->head};
+	uint32_t packets = available(src), room = available(dst);
+
+	while (packets > 0 && room > 0) {
+		uint32_t slots = packet_slots(src, at.src, packets);
+
+		if (unlikely(dst->port->ops->receives_only)) {
+			drop(dst, NM_DROP_RECEIVES_ONLY);
+		} else if (unlikely(slots > NETMAP_MAX_FRAGS || slots > dst->num_slots - 1)) {
+			drop(dst, NM_DROP_FRAGMENTS);
+		} else if (slots > room) {
+			break;
+		} else if (likely(exchange(src, at.src, dst, at.dst, slots))) {
+			at.dst = nm_ring_advance(at.dst, slots, dst->num_slots);
+			room -= slots;
+		} else {
+			drop(dst, NM_DROP_BAD_BUFFER);
+		}
+		at.src = nm_ring_advance(at.src, slots, src->num_slots);
+		packets -= slots;
+	}
+	return at;
+}
+
+/*
+ * From the rx ring of one port to the tx ring of the other. Both are synced first: what has come,
+ * and where there is room again; a tx ring whose packets its port couldn't take last time
+ * (hwcur != head) tries again by that.
+ */
+static bool step_one_way(struct nm_ring *src, struct nm_ring *dst)
+{
+	uint32_t hwcur = dst->hwcur;
+	struct positions at;
+	bool moved;
+
+	if (nm_ring_sync(src, src->head, src->head) != 0)
+		return false;
+	if (dst->hwcur != dst->head || available(dst) < available(src))
+		if (nm_ring_sync(dst, dst->head, dst->head) != 0)
+			return false;
+	at = move_packets(src, dst);
+	moved = at.src != src->head;
+	if (at.dst != dst->head)
+		(void)nm_ring_sync(dst, at.dst, at.dst); /* -ENXIO: dead, as the next step says */
+	if (moved)
+		(void)nm_ring_sync(src, at.src, at.src);
+	return moved || dst->hwcur != hwcur;
+}
+
+bool nm_splice_step(struct nm_splice *splice, uint32_t pair)
+{
+	struct nm_ring *ring[NM_SPLICE_RINGS];
+	bool moved = false;
+
+	for (uint32_t i = 0; i < NM_SPLICE_RINGS; i++)
+		ring[i] = nm_splice_ring(splice, pair, i);
+	if (ring[NM_SPLICE_DEVICE_RX] && ring[NM_SPLICE_SWITCH_TX])
+		moved = step_one_way(ring[NM_SPLICE_DEVICE_RX], ring[NM_SPLICE_SWITCH_TX]);
+	if (ring[NM_SPLICE_SWITCH_RX] && ring[NM_SPLICE_DEVICE_TX])
+		moved |= step_one_way(ring[NM_SPLICE_SWITCH_RX], ring[NM_SPLICE_DEVICE_TX]);
+	return moved;
+}
+
+/* Something waits for room in dst, or in what is behind it: would a sync make some now? */
+static bool can_send(const struct nm_ring *src, struct nm_ring *dst)
+{
+	if (!src || !dst || !dst->port->ops->can_send || OS_LOAD(&dst->port->dead))
+		return false;
+	return (dst->hwcur != dst->head || available(src) > 0) && dst->port->ops->can_send(dst);
+}
+
+bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair)
+{
+	os_mb(); /* "asleep" is out before the rings are looked at; who makes work does it the
+		    other way round */
+	if (nm_splice_step(splice, pair))
+		return true;
+	os_mb(); /* as can_send() wants it: behind the sync that found no room */
+	return can_send(nm_splice_ring(splice, pair, NM_SPLICE_SWITCH_RX),
+		       nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_TX)) ||
+	       can_send(nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_RX),
+		       nm_splice_ring(splice, pair, NM_SPLICE_SWITCH_TX));
+}
+
+/* ---- on and off a switch ---------------------------------------------------------------- */
+
+struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name)
+{
+	struct nm_splice *splice = core->splices;
+
+	while (splice && strcmp(splice->name, name) != 0)
+		splice = splice->next;
+	return splice;
+}
+
+/* A client's error and text become those of the request. */
+static int passed_on(const struct nm_client *client, int error, char *err, size_t err_size)
+{
+	os_snprintf(err, err_size, "%s", client->err);
+	return error;
+}
+
+/* A switch port like `device`, seen from the other side of the wire, in the same region. */
+static int bind_vale(
+	const struct nm_client *device, struct nm_client *vale, const char *name, uint32_t hdr_len)
+{
+	const struct nm_port *port = device->port;
+	struct nm_bind bind = {
+		.mode = NR_REG_ALL_NIC,
+		.flags = NR_EXCLUSIVE | NR_ACCEPT_VNET_HDR,
+		.num_rings = {device->count[NM_RX], device->count[NM_TX]},
+		.num_slots = {port->num_slots[NM_RX], port->num_slots[NM_TX]},
+	};
+	struct nm_core *core = device->core;
+	int error;
+
+	vale->own_region = port->region;
+	error = nm_client_bind(vale, name, &bind);
+	if (error)
+		return error;
+	if (vale->port->region != port->region || vale->port->clients > 1)
+		return nm_client_error(vale, -EBUSY, "%s: is in use already", name);
+	os_mutex_lock(&core->lock);
+	error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
+	os_mutex_unlock(&core->lock);
+	return error ? nm_client_error(
+			       vale, error, "%s: no virtio-net header of %u bytes", name, hdr_len)
+		     : 0;
+}
+
+static void add_rings(const struct nm_port *port, struct nm_region_params *params, uint32_t *slots)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		uint32_t rings = nm_port_all_rings(port, dir);
+
+		/* The device's, and those of the switch's port that mirror them. */
+		params->count[NM_POOL_RING] += 2 * rings;
+		params->count[NM_POOL_BUF] += 2 * rings * port->num_slots[dir];
+		if (rings > 0 && port->num_slots[dir] > *slots)
+			*slots = port->num_slots[dir];
+	}
+}
+
+/* A region for a device that has none yet, and its port on the switch. A device that isn't there is
+ * no error here: the bind will say so. */
+static int make_region(struct nm_splice *splice, const char *device, char *err, size_t err_size)
+{
+	struct nm_core *core = splice->core;
+	struct nm_region_params params = core->region_params;
+	uint32_t spare = core->spare_bufs, slots = NM_SLOTS_DEFAULT;
+	const struct nm_port *port;
+	int error = 0;
+
+	os_mutex_lock(&core->lock);
+	port = nm_port_find_locked(core, device);
+	if (port && !port->region) {
+		params.count[NM_POOL_IF] = 2 * NM_RINGS_MAX;
+		params.count[NM_POOL_RING] = spare > 0 ? NM_RINGS_MAX : 0; /* of its monitors */
+		params.count[NM_POOL_BUF] = NM_BUFS_RESERVED + spare;
+		add_rings(port, &params, &slots);
+		params.size[NM_POOL_RING] =
+			(uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));
+		if (core->shared_params.size[NM_POOL_BUF] > params.size[NM_POOL_BUF])
+			params.size[NM_POOL_BUF] = core->shared_params.size[NM_POOL_BUF];
+		splice->region = nm_region_create(core, &params, 0, &error, err, err_size);
+	}
+	os_mutex_unlock(&core->lock);
+	return error;
+}
+
+/* One half of a splice: the device's own rings, or its host rings. */
+static int bind_half(struct nm_client *device, struct nm_client *vale, const char *device_name,
+	const char *vale_name, const struct nm_bind *bind, char *err, size_t err_size)
+{
+	int error = nm_client_bind(device, device_name, bind);
+
+	if (error)
+		return passed_on(device, error, err, err_size);
+	error = bind_vale(device, vale, vale_name, device->port->hdr_len);
+	return error ? passed_on(vale, error, err, err_size) : 0;
+}
+
+static uint32_t most_rings(const struct nm_client *client)
+{
+	return client->count[NM_TX] > client->count[NM_RX] ? client->count[NM_TX]
+							   : client->count[NM_RX];
+}
+
+static int bind_all(struct nm_splice *splice, const char *device, const struct nm_bind *wanted,
+	char *err, size_t err_size)
+{
+	struct nm_bind bind = {
+		.mode = NR_REG_ALL_NIC,
+		.flags = NR_EXCLUSIVE | NR_ACCEPT_VNET_HDR,
+		.mem_id = wanted->mem_id,
+	};
+	char host_name[NETMAP_REQ_IFNAMSIZ];
+	int error = wanted->mem_id ? 0 : make_region(splice, device, err, err_size);
+
+	if (error)
+		return error;
+	if (splice->region)
+		bind.mem_id = splice->region->id;
+	error = bind_half(
+		&splice->device, &splice->vale, device, splice->name, &bind, err, err_size);
+	if (error)
+		return error;
+	splice->device_pairs = splice->pairs = most_rings(&splice->device);
+	if (wanted->mode != NR_REG_NIC_SW)
+		return 0;
+	if (os_snprintf(host_name, sizeof(host_name), "%s^", splice->name) >=
+		(int)sizeof(host_name)) {
+		os_snprintf(err, err_size,
+			"%s: the name of the port for its host rings has one character more, and that is too long",
+			splice->name);
+		return -EINVAL;
+	}
+	bind.mode = NR_REG_SW;
+	bind.mem_id = 0;
+	error = bind_half(
+		&splice->host, &splice->vale_host, device, host_name, &bind, err, err_size);
+	if (!error)
+		splice->pairs += most_rings(&splice->host);
+	return error;
+}
+
+/* NULL is allowed; nobody runs it any more. The switch's ports go first: from then on nothing is
+ * sent to the device, and what they have exchanged is settled while the device is there. */
+static void free_splice(struct nm_splice *splice)
+{
+	if (!splice)
+		return;
+	nm_client_unbind(&splice->vale_host);
+	nm_client_unbind(&splice->vale);
+	nm_client_unbind(&splice->host);
+	nm_client_unbind(&splice->device);
+	os_mutex_lock(&splice->core->lock);
+	nm_region_put(splice->region);
+	os_mutex_unlock(&splice->core->lock);
+	os_free(splice);
+}
+
+static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size_t err_size)
+{
+	struct nm_core *core = splice->core;
+	char name[NETMAP_REQ_IFNAMSIZ];
+	uint32_t vale;
+	int error;
+
+	memcpy(name, splice->name, sizeof(name));
+	os_mutex_lock(&core->lock);
+	error = nm_vale_list_locked(core, name, &vale, port_index);
+	if (!error)
+		error = core->home_ops->splice_start(splice, err, err_size);
+	if (!error) {
+		splice->next = core->splices;
+		core->splices = splice;
+	}
+	os_mutex_unlock(&core->lock);
+	return error;
+}
+
+static int check_request(const struct nm_core *core, const char *name, const struct nm_bind *bind,
+	struct nm_name *parsed, char *err, size_t err_size)
+{
+	int error = nm_name_parse(name, parsed, err, err_size);
+
+	if (error)
+		return error;
+	if (parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE) {
+		os_snprintf(err, err_size, "%s: a port on a switch is valeID:NAME", name);
+		return -EINVAL;
+	}
+	if (bind->mode != NR_REG_DEFAULT && bind->mode != NR_REG_ALL_NIC &&
+		bind->mode != NR_REG_NIC_SW) {
+		os_snprintf(err, err_size,
+			"%s: mode %u; a device is attached with all its rings, and with its host rings or without",
+			name, bind->mode);
+		return -EINVAL;
+	}
+	if (!core->home_ops || !core->home_ops->splice_start || !core->home_ops->splice_stop) {
+		os_snprintf(err, err_size, "%s: devices can't be attached to a switch here", name);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
+	uint32_t *port_index, char *err, size_t err_size)
+{
+	struct nm_splice *splice;
+	struct nm_name parsed;
+	int error = check_request(core, name, bind, &parsed, err, err_size);
+
+	if (error)
+		return error;
+	splice = os_zalloc(sizeof(*splice));
+	if (!splice) {
+		os_snprintf(err, err_size, "%s: no memory", name);
+		return -ENOMEM;
+	}
+	splice->core = core;
+	memcpy(splice->name, name, strlen(name) + 1);
+	nm_client_init(&splice->device, core);
+	nm_client_init(&splice->vale, core);
+	nm_client_init(&splice->host, core);
+	nm_client_init(&splice->vale_host, core);
+	error = bind_all(splice, parsed.port, bind, err, err_size);
+	if (!error)
+		error = start(splice, port_index, err, err_size);
+	if (error)
+		free_splice(splice);
+	return error;
+}
+
+/* Out of the list, so that nobody else detaches it, and stopped. NULL: not attached. */
+static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *port_index)
+{
+	char copy[NETMAP_REQ_IFNAMSIZ] = "";
+	struct nm_splice **link = &core->splices, *splice;
+	uint32_t vale;
+
+	os_mutex_lock(&core->lock);
+	while (*link && strcmp((*link)->name, name) != 0)
+		link = &(*link)->next;
+	splice = *link;
+	if (splice) {
+		*link = splice->next;
+		memcpy(copy, splice->name, sizeof(copy));
+		if (nm_vale_list_locked(core, copy, &vale, port_index) != 0)
+			*port_index = 0;
+		core->home_ops->splice_stop(splice);
+	}
+	os_mutex_unlock(&core->lock);
+	return splice;
+}
+
+int nm_splice_detach(
+	struct nm_core *core, const char *name, uint32_t *port_index, char *err, size_t err_size)
+{
+	struct nm_splice *splice = take(core, name, port_index);
+
+	if (!splice) {
+		os_snprintf(err, err_size, "%s: no such device is attached to a switch", name);
+		return -ENXIO;
+	}
+	free_splice(splice);
+	return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * core/splice.h, run by a home with a thread that sleeps when there is nothing to do. The test plays
+ * the device (wire.h). Also for ThreadSanitizer.
+ *
+ *      wire_receive() -> device rx ring -> splice -> vale0:dev ~ switch ~ vale0:app -> app_take()
+ *      wire_sent()    <- device tx ring <- splice <- vale0:dev ~ switch ~ vale0:app <- app_put()
+ */
+#include "splice.h"
+#include "util.h"
+#include "vale.h"
+#include "wire.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <time.h>
+
+enum { DEV = 1, APP = 2 }; /* stations */
+
+static struct nm_core core;
+static struct prng r;
+static uint8_t frame[WIRE_PACKET_MOST], got[70000];
+
+/* ---- the home --------------------------------------------------------------------------- */
+
+/* A home with one thread per splice, which sleeps when there is nothing to do. */
+static struct {
+	pthread_t thread;
+	sem_t wake;
+	bool stop; /* atomic */
+	struct nm_splice *splice;
+	uint64_t sleeps;
+} worker;
+
+static void wake_worker(void *arg)
+{
+	sem_post(&worker.wake);
+}
+
+static void *work(void *arg)
+{
+	struct nm_splice *s = worker.splice;
+
+	while (!OS_LOAD_ACQUIRE(&worker.stop)) {
+		bool more = false;
+
+		for (uint32_t pair = 0; pair < s->pairs; pair++)
+			more |= nm_splice_step(s, pair);
+		for (uint32_t pair = 0; !more && pair < s->pairs; pair++)
+			more |= nm_splice_prepare_sleep(s, pair);
+		if (more)
+			continue;
+		worker.sleeps++;
+		sem_wait(&worker.wake);
+	}
+	return NULL;
+}
+
+static void set_wakeups(struct nm_splice *splice, void (*fn)(void *arg))
+{
+	for (uint32_t pair = 0; pair < splice->pairs; pair++) {
+		for (uint32_t i = 0; i < NM_SPLICE_RINGS; i++) {
+			struct nm_ring *ring = nm_splice_ring(splice, pair, i);
+
+			if (ring)
+				os_wakeup_set(&ring->wakeup, fn, NULL);
+		}
+	}
+}
+
+static int threaded_start(struct nm_splice *splice, char *err, size_t err_size)
+{
+	sem_init(&worker.wake, 0, 0);
+	OS_STORE(&worker.stop, false);
+	worker.splice = splice;
+	set_wakeups(splice, wake_worker);
+	return -pthread_create(&worker.thread, NULL, work, NULL);
+}
+
+static void threaded_stop(struct nm_splice *splice)
+{
+	OS_STORE_RELEASE(&worker.stop, true);
+	sem_post(&worker.wake);
+	pthread_join(worker.thread, NULL);
+	set_wakeups(splice, NULL);
+}
+
+static const struct nm_home_ops home = {
+	.splice_start = threaded_start, .splice_stop = threaded_stop};
+
+/* ---- before and after --------------------------------------------------------------------- */
+
+static int begin(void **state)
+{
+	r = prng_new(1);
+	nm_core_init(&core);
+	core.home_ops = &home;
+	core.region_params.count[NM_POOL_BUF] = 4096;
+	core.shared_params = core.region_params;
+	wire_begin();
+	return 0;
+}
+
+static int end(void **state)
+{
+	wire_remove(&core);
+	wire_end();
+	assert_null(core.splices);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+	return 0;
+}
+
+static const struct nm_shape one_ring = {.rings = {1, 1}, .slots = {64, 64}};
+
+static int attach(const char *name, uint32_t mode)
+{
+	const struct nm_bind bind = {.mode = mode};
+	char err[NM_ERR_TEXT] = "";
+	uint32_t index;
+	int error = nm_splice_attach(&core, name, &bind, &index, err, sizeof(err));
+
+	if (error)
+		assert_int_not_equal(err[0], '\0');
+	return error;
+}
+
+static int detach(const char *name)
+{
+	char err[NM_ERR_TEXT] = "";
+	uint32_t index;
+
+	return nm_splice_detach(&core, name, &index, err, sizeof(err));
+}
+
+static void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)
+{
+	app_open(&core, app,
+		&(struct app_config){"vale0:app", 2048, slots, rings, .hdr_len = hdr_len});
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+/* A packet with its number behind the addresses; its length. */
+static uint32_t make_numbered(uint32_t dst, uint32_t src, uint32_t number)
+{
+	uint32_t len = prng_range(&r, 40, 1500);
+
+	make_frame(frame, len, 0, dst, src, &r);
+	memcpy(frame + 16, &number, 4);
+	return len;
+}
+
+static uint32_t number_in(const void *bytes)
+{
+	uint32_t number;
+
+	memcpy(&number, (const char *)bytes + 16, 4);
+	return number;
+}
+
+/* One packet at a time each way, with a device that has to be asked: a lost wakeup stops it. */
+static void sleeping_and_waking(void **state)
+{
+	for (int kind = 0; kind < 2; kind++) {
+		struct app app;
+
+		wire_add(&core, kind ? &wire_pipe_ops : &wire_nic_ops, &one_ring);
+		open_app(&app, 64, 1, 0);
+		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+		for (uint32_t i = 0; i < 3000; i++) {
+			time_t deadline = time(NULL) + 20;
+			const struct wire_packet *packet = NULL;
+
+			make_frame(frame, 60, 0, APP, DEV, &r);
+			memcpy(frame + 16, &i, 4);
+			assert_true(wire_receive(0, frame, 60, 1));
+			do {
+				app_rxsync(&app, 0);
+				sched_yield();
+			} while (app_avail(app_ring(&app, NM_RX, 0)) == 0 && time(NULL) < deadline);
+			assert_int_equal(app_take(&app, 0, got, sizeof(got)), 60);
+			assert_int_equal(number_in(got), i);
+			make_frame(frame, 60, 0, DEV, APP, &r);
+			memcpy(frame + 16, &i, 4);
+			assert_true(app_put(&app, 0, frame, 60, 0));
+			app_txsync(&app, 0);
+			if (prng_chance(&r, 50))
+				sched_yield();
+			wire_grant(0, 1);
+			while (!packet && time(NULL) < deadline) {
+				packet = wire_sent(0);
+				sched_yield();
+			}
+			assert_non_null(packet);
+			assert_int_equal(number_in(packet->bytes), i);
+		}
+		assert_int_equal(detach("vale0:dev"), 0);
+		assert_true(worker.sleeps > 0);
+		app_close(&app);
+		wire_remove(&core);
+	}
+}
+
+/* The switch goes on, and the device comes back, as often as one likes. */
+static void detached_under_load(void **state)
+{
+	uint32_t number = 0;
+	struct app app;
+
+	wire_add(&core, &wire_nic_ops, &one_ring);
+	open_app(&app, 64, 1, 0);
+	for (int round = 0; round < 100; round++) {
+		uint32_t next = number;
+
+		app_rxsync(&app, 0); /* what came before the device went */
+		while (app_take(&app, 0, got, sizeof(got)) >= 0)
+			;
+		wires[0].credit = 0;
+		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+		for (uint32_t n = prng_range(&r, 1, 300); n > 0; n--) {
+			uint32_t len = make_numbered(APP, DEV, number);
+
+			number += wire_receive(0, frame, len, prng_range(&r, 1, 3));
+			make_numbered(DEV, APP, n);
+			(void)app_put(&app, 0, frame, 60, 0);
+			app_txsync(&app, 0);
+			wire_grant(0, 1);
+			app_rxsync(&app, 0);
+			while (app_take(&app, 0, got, sizeof(got)) >= 0) {
+				assert_true(number_in(got) >= next);
+				next = number_in(got) + 1;
+			}
+			while (wire_sent(0))
+				;
+		}
+		assert_int_equal(detach("vale0:dev"), 0);
+		assert_int_equal(core_count_ports(&core), 2);
+		assert_int_equal(core_count_regions(&core), 1); /* the application's */
+	}
+	app_close(&app);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(sleeping_and_waking, begin, end),
+		cmocka_unit_test_setup_teardown(detached_under_load, begin, end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("splice_threads", tests, NULL, NULL);
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The VALE switch and what senders ask for: headers in slots of their own, TSO for a receiver
+ * without a virtio-net header, offsets, an explicit destination. What TSO makes of a packet is
+ * checked in test_offload.c, here that it arrives as a whole and is counted.
+ */
+#include "offload.h"
+#include "util.h"
+#include "vale.h"
+
+static struct nm_core core;
+static struct prng r;
+static struct app a, b;
+static uint8_t frame[200000], got[200000];
+
+static int begin(void **state)
+{
+	r = prng_new(1);
+	return nm_core_init(&core);
+}
+
+static int end(void **state)
+{
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+	return 0;
+}
+
+/* Ports a and b of one switch, alone there: what a sends goes to b. */
+static void open_pair(uint32_t size_a, uint32_t slots_a, uint32_t size_b, uint32_t slots_b)
+{
+	app_open(&core, &a, &(struct app_config){"vale0:a", size_a, slots_a});
+	app_open(&core, &b, &(struct app_config){"vale0:b", size_b, slots_b});
+}
+
+/* Everything that was sent must be accounted for. */
+static void close_pair(void)
+{
+	struct totals totals = {0};
+
+	totals_add(&totals, &a);
+	totals_add(&totals, &b);
+	totals_check(&totals, true);
+	app_close(&a);
+	app_close(&b);
+}
+
+static void set_hdr_len(struct app *app, uint32_t bytes)
+{
+	os_mutex_lock(&core.lock);
+	assert_int_equal(nm_port_set_hdr_len_locked(app->client.port, bytes), 0);
+	os_mutex_unlock(&core.lock);
+	app->hdr_len = bytes;
+}
+
+static const struct nm_ring_stats *tx(void)
+{
+	return &app_private(&a, NM_TX, 0)->stats;
+}
+
+static const struct nm_ring_stats *rx(void)
+{
+	return &app_private(&b, NM_RX, 0)->stats;
+}
+
+static void check_nothing_came(void)
+{
+	app_rxsync(&b, 0);
+	assert_int_equal(app_avail(app_ring(&b, NM_RX, 0)), 0);
+}
+
+/* ---- the header in a slot of its own, as a driver with scattered buffers sends it ------------- */
+
+static void header_alone(void **state)
+{
+	static const uint32_t headers[] = {10, 12};
+
+	for (size_t i = 0; i < 2; i++) {
+		for (uint32_t to = 0; to < 3; to++) {
+			struct netmap_ring *ring;
+
+			open_pair(2048, 64, 2048, 64);
+			set_hdr_len(&a, headers[i]);
+			set_hdr_len(&b, to == 2 ? 0 : headers[to]);
+			ring = app_ring(&a, NM_TX, 0);
+			/* header | nothing | half of the addresses | the rest */
+			for (uint32_t len = 14; len < 300; len += 13) {
+				uint32_t h = headers[i], cuts[] = {0, h, h, h + 9, h + len};
+
+				make_frame(frame, h + len, h, 2, 1, &r);
+				for (uint32_t k = 0; k < 4; k++) {
+					uint32_t n = cuts[k + 1] - cuts[k];
+					uint32_t index = ring->slot[ring->head].buf_idx;
+
+					memcpy(app_buf(ring, index), frame + cuts[k], n);
+					assert_true(app_put_slot(&a, 0, index, (uint16_t)n,
+						k < 3 ? NS_MOREFRAG : 0));
+				}
+				app_txsync(&a, 0);
+				app_rxsync(&b, 0);
+				assert_int_equal(
+					app_take(&b, 0, got, sizeof(got)), b.hdr_len + len);
+				assert_memory_equal(got + b.hdr_len, frame + h, len);
+			}
+			assert_int_equal(rx()->packets, tx()->packets);
+			close_pair();
+		}
+	}
+}
+
+/* ---- TSO to a receiver that has no header ------------------------------------------------------ */
+
+/* A TCP packet over IPv4 with `data` bytes behind 54 of headers, to be cut at `size`. */
+static uint32_t make_tso(uint32_t data, uint16_t size)
+{
+	const struct nm_vnet_hdr vnet = {
+		.flags = NM_VNET_NEEDS_CSUM,
+		.gso_type = NM_VNET_GSO_TCPV4,
+		.gso_size = size,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	uint8_t *eth = frame + a.hdr_len;
+
+	make_frame(frame, a.hdr_len + 54 + data, a.hdr_len, 2, 1, &r);
+	memcpy(frame, &vnet, sizeof(vnet));
+	eth[12] = 8;
+	eth[13] = 0;
+	eth[14] = 0x45;
+	eth[16] = (uint8_t)((40 + data) >> 8);
+	eth[17] = (uint8_t)(40 + data);
+	eth[20] = eth[21] = 0;
+	eth[23] = 6;
+	eth[46] = 0x50;
+	return a.hdr_len + 54 + data;
+}
+
+static void tso_is_cut(void **state)
+{
+	open_pair(2048, 64, 2048, 128);
+	set_hdr_len(&a, 12);
+	for (uint32_t round = 0; round < 50; round++) {
+		uint32_t len = make_tso(60000, 1448), done = 0;
+
+		assert_true(app_put(&a, 0, frame, len, 0));
+		app_txsync(&a, 0);
+		app_rxsync(&b, 0);
+		for (uint32_t i = 0; i < 42; i++) {
+			uint32_t n = i < 41 ? 1448 : 60000 - 41 * 1448;
+
+			assert_int_equal(app_take(&b, 0, got, sizeof(got)), 54 + n);
+			assert_memory_equal(got + 54, frame + 12 + 54 + done, n);
+			done += n;
+		}
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), -1);
+		assert_int_equal(tx()->packets, round + 1);
+		assert_int_equal(tx()->copies, 42 * (round + 1));
+		assert_int_equal(rx()->packets, 42 * (round + 1));
+		assert_int_equal(rx()->bytes, (42 * 54 + 60000) * (round + 1));
+	}
+	app_close(&a);
+	app_close(&b);
+}
+
+/* All segments or none: with room for all but one, with a bad slot for the last, and with a ring that
+ * is too small for all. */
+static void tso_as_a_whole(void **state)
+{
+	struct netmap_ring *ring;
+	uint32_t len, good;
+
+	open_pair(2048, 64, 2048, 64);
+	set_hdr_len(&a, 12);
+	ring = app_ring(&b, NM_RX, 0);
+	len = make_tso(10000, 1000);
+	for (uint32_t used = 0; used < 54; used++) { /* from a port that has no say in it */
+		make_frame(got, 72, 12, 2, 1, &r);
+		assert_true(app_put(&a, 0, got, 72, 0));
+	}
+	app_txsync(&a, 0);
+	assert_true(app_put(&a, 0, frame, len, 0));
+	app_txsync(&a, 0);
+	assert_int_equal(rx()->drops[NM_DROP_RX_FULL], 1);
+	assert_int_equal(rx()->packets, 54);
+	app_rxsync(&b, 0);
+	assert_int_equal(app_take(&b, 0, got, sizeof(got)), 60);
+	app_rxsync(&b, 0); /* one slot more */
+	good = ring->slot[63].buf_idx;
+	ring->slot[63].buf_idx = 1;
+	assert_true(app_put(&a, 0, frame, len, 0));
+	app_txsync(&a, 0);
+	assert_int_equal(rx()->drops[NM_DROP_BAD_BUFFER], 1);
+	assert_int_equal(rx()->packets, 54);
+	ring->slot[63].buf_idx = good;
+	assert_true(app_put(&a, 0, frame, len, 0));
+	app_txsync(&a, 0);
+	assert_int_equal(rx()->packets, 64);
+	app_rxsync(&b, 0);
+	for (uint32_t i = 0; i < 63; i++)
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), i < 53 ? 60 : 1054);
+	app_rxsync(&b, 0);
+	len = make_tso(60000, 500); /* 120 segments */
+	assert_true(app_put(&a, 0, frame, len, 0));
+	app_txsync(&a, 0);
+	assert_int_equal(rx()->drops[NM_DROP_TOO_LONG], 1);
+	assert_int_equal(tx()->drops[NM_DROP_TOO_LONG], 1);
+	check_nothing_came();
+	app_close(&a);
+	app_close(&b);
+}
+
+/* ---- offsets ---------------------------------------------------------------------------------- */
+
+/* As the core sets up rings of a port with offsets. */
+static void set_offsets(struct app *app, uint64_t mask, uint64_t gap)
+{
+	app->client.port->offsets.gap = gap;
+	app_private(app, NM_TX, 0)->offset_mask = mask;
+	app_private(app, NM_RX, 0)->offset_mask = mask;
+}
+
+static void offsets_of_the_sender(void **state)
+{
+	struct netmap_ring *ring;
+
+	open_pair(2048, 64, 2048, 64);
+	set_offsets(&a, 0xffff, 0);
+	ring = app_ring(&a, NM_TX, 0);
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct netmap_slot *slot = &ring->slot[ring->head];
+		uint32_t len = prng_range(&r, 14, 1000);
+		uint64_t offset = prng_edge32(&r, 2048 - len) & 0xffff;
+		bool good = offset <= 2048 - len;
+		uint64_t before = tx()->drops[NM_DROP_BAD_OFFSET];
+
+		make_frame(frame, len, 0, 2, 1, &r);
+		if (good)
+			memcpy(app_buf(ring, slot->buf_idx) + offset, frame, len);
+		slot->ptr = offset | 0xabcd0000; /* bits that are not of the offset */
+		assert_true(app_put_slot(&a, 0, slot->buf_idx, (uint16_t)len, 0));
+		app_txsync(&a, 0);
+		app_rxsync(&b, 0);
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), good ? (int)len : -1);
+		assert_int_equal(tx()->drops[NM_DROP_BAD_OFFSET], before + !good);
+		if (good)
+			assert_memory_equal(got, frame, len);
+	}
+	assert_true(tx()->drops[NM_DROP_BAD_OFFSET] > 100 && rx()->packets > 100);
+	close_pair();
+}
+
+/* The receiver's offset takes room from its buffer, and so does the gap. A packet that doesn't fit
+ * goes on in the next slot. */
+static void offsets_of_the_receiver(void **state)
+{
+	struct netmap_ring *ring;
+
+	for (uint64_t gap = 0; gap <= 128; gap += 64) {
+		open_pair(2048, 64, 256, 64);
+		set_offsets(&b, 0xfff, gap);
+		ring = app_ring(&b, NM_RX, 0);
+		for (uint32_t i = 0; i < 64; i++)
+			ring->slot[i].ptr = prng_below(&r, 256 - (uint32_t)gap);
+		for (uint32_t i = 0; i < 1000; i++) {
+			uint32_t len = prng_range(&r, 14, 200), done = 0;
+			bool more = true;
+
+			make_frame(frame, len, 0, 2, 1, &r);
+			assert_true(app_put(&a, 0, frame, len, 0));
+			app_txsync(&a, 0);
+			app_rxsync(&b, 0);
+			while (app_avail(ring) > 0 && more) {
+				const struct netmap_slot *slot = &ring->slot[ring->head];
+
+				assert_true(slot->ptr + slot->len <= 256 - gap);
+				memcpy(got + done, app_buf(ring, slot->buf_idx) + slot->ptr,
+					slot->len);
+				done += slot->len;
+				more = slot->flags & NS_MOREFRAG;
+				ring->head = ring->cur = (ring->head + 1) % 64;
+			}
+			if (done > 0) {
+				assert_int_equal(done, len);
+				assert_memory_equal(got, frame, len);
+			}
+		}
+		assert_int_equal(rx()->packets + rx()->drops[NM_DROP_RX_FULL] +
+					 rx()->drops[NM_DROP_FRAGMENTS],
+			1000);
+		/* An offset beyond what a buffer has. */
+		ring->slot[ring->head].ptr = 256 - gap;
+		assert_true(app_put(&a, 0, frame, 60, 0));
+		app_txsync(&a, 0);
+		assert_int_equal(rx()->drops[NM_DROP_BAD_OFFSET], 1);
+		close_pair();
+	}
+}
+
+/* ---- explicit destination --------------------------------------------------------------------- */
+
+static void explicit_destination(void **state)
+{
+	struct app c;
+
+	open_pair(2048, 64, 2048, 64); /* numbers 0 and 1 */
+	app_open(&core, &c, &(struct app_config){"vale0:c", 2048, 64});
+	for (uint32_t to = 1; to < 256; to++) {
+		struct netmap_ring *ring = app_ring(&a, NM_TX, 0);
+		uint32_t slot = ring->head;
+
+		make_frame(frame, 60, 0, prng_chance(&r, 50) ? NM_TEST_BROADCAST : 2, 1, &r);
+		assert_true(app_put(&a, 0, frame, 60, 2));
+		ring->slot[slot].flags |= (uint16_t)(to << NS_PORT_SHIFT);
+		app_txsync(&a, 0);
+		app_rxsync(&b, 0);
+		app_rxsync(&c, 0);
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), to == 1 ? 60 : -1);
+		assert_int_equal(app_take(&c, 0, got, sizeof(got)), to == 2 ? 60 : -1);
+	}
+	assert_int_equal(tx()->drops[NM_DROP_NO_RECEIVER], 253);
+	assert_int_equal(tx()->copies, 2);
+	/* To itself; and what the second slot says is of no consequence. */
+	make_frame(frame, 60, 0, NM_TEST_BROADCAST, 3, &r);
+	assert_true(app_put(&b, 0, frame, 60, 2));
+	app_ring(&b, NM_TX, 0)->slot[0].flags |= 1 << NS_PORT_SHIFT;
+	assert_true(app_put(&b, 0, frame, 60, 2));
+	app_ring(&b, NM_TX, 0)->slot[3].flags |= 1 << NS_PORT_SHIFT;
+	app_txsync(&b, 0);
+	assert_int_equal(app_private(&b, NM_TX, 0)->stats.drops[NM_DROP_NO_RECEIVER], 1);
+	app_rxsync(&a, 0);
+	app_rxsync(&c, 0);
+	assert_int_equal(app_take(&a, 0, got, sizeof(got)), 60);
+	assert_int_equal(app_take(&c, 0, got, sizeof(got)), 60);
+	/* A port that has left. */
+	app_close(&c);
+	make_frame(frame, 60, 0, 2, 1, &r);
+	assert_true(app_put(&a, 0, frame, 60, 1));
+	app_ring(&a, NM_TX, 0)->slot[(app_ring(&a, NM_TX, 0)->head + 63) % 64].flags |=
+		2 << NS_PORT_SHIFT;
+	app_txsync(&a, 0);
+	assert_int_equal(tx()->drops[NM_DROP_NO_RECEIVER], 254);
+	app_close(&a);
+	app_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(header_alone, begin, end),
+		cmocka_unit_test_setup_teardown(tso_is_cut, begin, end),
+		cmocka_unit_test_setup_teardown(tso_as_a_whole, begin, end),
+		cmocka_unit_test_setup_teardown(offsets_of_the_sender, begin, end),
+		cmocka_unit_test_setup_teardown(offsets_of_the_receiver, begin, end),
+		cmocka_unit_test_setup_teardown(explicit_destination, begin, end),
+	};
+
+	test_seed();
+	return cmocka_run_group_tests_name("vale_offload", tests, NULL, NULL);
+}
