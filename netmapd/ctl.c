@@ -3,6 +3,7 @@
 #include "local.h"
 #include "proto.h"
 #include "status.h"
+#include "vale.h"
 #include "vm.h"
 
 #include <fcntl.h>
@@ -14,7 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 }; /* connections that wait to be accepted */
+enum {
+	BACKLOG = 64, /* connections that wait to be accepted */
+	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
+};
 
 enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
 
@@ -26,6 +30,7 @@ struct conn {
 	enum conn_state state;
 	struct local *local; /* from the first NMREQ on */
 	struct vm *vm;
+	int came;     /* a descriptor that came with the message being handled, or -1 */
 	char *status; /* text of the last NMD_STATUS */
 	uint32_t status_len;
 };
@@ -120,8 +125,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
 	memcpy(reply + 1, in.bytes + sizeof(struct nmd_hdr), payload);
 	reply->payload = (uint32_t)payload;
-	error = local_request(
-		c->local, reply + 1, payload, &reply->attach, fds, &nfds, reply->reply.text);
+	error = local_request(c->local, reply + 1, payload, c->came, &reply->attach, fds, &nfds,
+		reply->reply.text);
 	reply->reply.hdr.status = error;
 	reply->nfds = nfds;
 	if (local_bound(c->local))
@@ -154,8 +159,9 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	char text[NMD_TEXT_MAX];
 	int error;
 
-	if (strnlen(request->ifname, NMD_NAME_MAX) == NMD_NAME_MAX)
-		return reply_error(c, sizeof(*reply), -EINVAL, "a port name has at most 63 bytes");
+	if (strnlen(request->ifname, NMD_SPEC_MAX) == NMD_SPEC_MAX)
+		return reply_error(
+			c, sizeof(*reply), -EINVAL, "a port has at most 255 bytes of text");
 	if (request->mac[0] & 1)
 		return reply_error(
 			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
@@ -164,7 +170,7 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 		return reply_error(c, sizeof(*reply), error, text);
 	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
 	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
-	memcpy(reply->mem_path, c->vm->mem_path, sizeof(reply->mem_path));
+	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
 	memcpy(reply->mac, port->mac, sizeof(reply->mac));
 	return send_reply(c, NULL, 0);
 }
@@ -196,6 +202,83 @@ static int on_status(struct conn *c, size_t bytes)
 	return send_reply(c, NULL, 0);
 }
 
+/* One switch's name out of a message. */
+static int switch_name(const char in_message[NMD_NAME_MAX], char name[NMD_NAME_MAX], char *text)
+{
+	snprintf(name, NMD_NAME_MAX, "%.*s", NMD_NAME_MAX - 1, in_message);
+	if (strnlen(in_message, NMD_NAME_MAX) < NMD_NAME_MAX)
+		return 0;
+	snprintf(text, NMD_TEXT_MAX, "the name of a switch has at most 63 bytes");
+	return -EINVAL;
+}
+
+static int no_switch(const char *name, int error, char *text)
+{
+	if (error == -ENOENT)
+		snprintf(text, NMD_TEXT_MAX, "%s: no such switch", name);
+	else
+		snprintf(text, NMD_TEXT_MAX, "%s: %s", name, strerror(-error));
+	return error;
+}
+
+/* Entries as they are in the table; the names of their ports. */
+static int list_macs(struct nm_core *core, const char *vale, uint64_t *pos, struct nmd_mac *list)
+{
+	static struct nm_vale_mac macs[MACS_MAX];
+	int n;
+
+	os_mutex_lock(&core->lock);
+	n = nm_vale_macs_locked(core, vale, pos, macs, MACS_MAX);
+	for (int i = 0; i < n; i++) {
+		const char *port = nm_vale_port_name_locked(core, vale, macs[i].port);
+
+		memset(&list[i], 0, sizeof(list[i]));
+		memcpy(list[i].mac, macs[i].mac, sizeof(list[i].mac));
+		list[i].port = macs[i].port;
+		list[i].age_s = macs[i].age_s;
+		snprintf(list[i].name, sizeof(list[i].name), "%s", port ? port : "");
+	}
+	os_mutex_unlock(&core->lock);
+	return n;
+}
+
+static int on_vale_macs(struct conn *c, size_t bytes)
+{
+	const struct nmd_vale_macs *request = (const struct nmd_vale_macs *)in.bytes;
+	struct nmd_vale_macs_reply *reply =
+		(struct nmd_vale_macs_reply *)start_reply(sizeof(*reply));
+	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
+	uint64_t pos = request->pos;
+	int n, error = switch_name(request->vale, name, text);
+
+	if (error)
+		return reply_error(c, sizeof(*reply), error, text);
+	n = list_macs(&c->daemon->core, name, &pos, (struct nmd_mac *)(reply + 1));
+	if (n < 0)
+		return reply_error(c, sizeof(*reply), no_switch(name, n, text), text);
+	reply->pos = pos;
+	reply->count = (uint32_t)n;
+	reply->reply.hdr.size += (uint32_t)n * sizeof(struct nmd_mac);
+	return send_reply(c, NULL, 0);
+}
+
+static int on_vale_flush(struct conn *c, size_t bytes)
+{
+	const struct nmd_vale_flush *request = (const struct nmd_vale_flush *)in.bytes;
+	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
+	int error = switch_name(request->vale, name, text);
+
+	if (error)
+		return reply_error(c, sizeof(struct nmd_reply), error, text);
+	os_mutex_lock(&c->daemon->core.lock);
+	error = nm_vale_flush_locked(&c->daemon->core, name);
+	os_mutex_unlock(&c->daemon->core.lock);
+	if (error)
+		return reply_error(c, sizeof(struct nmd_reply), no_switch(name, error, text), text);
+	start_reply(sizeof(struct nmd_reply));
+	return send_reply(c, NULL, 0);
+}
+
 /* Which message may come in which state, and how long it is. */
 static const struct {
 	size_t min, max; /* bytes */
@@ -213,6 +296,10 @@ static const struct {
 		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port},
 	[NMD_STATUS] = {sizeof(struct nmd_status), sizeof(struct nmd_status),
 		sizeof(struct nmd_status_reply), {true, true, true}, on_status},
+	[NMD_VALE_MACS] = {sizeof(struct nmd_vale_macs), sizeof(struct nmd_vale_macs),
+		sizeof(struct nmd_vale_macs_reply), {true, true, true}, on_vale_macs},
+	[NMD_VALE_FLUSH] = {sizeof(struct nmd_vale_flush), sizeof(struct nmd_vale_flush),
+		sizeof(struct nmd_reply), {true, true, true}, on_vale_flush},
 };
 
 static int dispatch(struct conn *c, size_t bytes)
@@ -256,9 +343,11 @@ static void free_conn(struct conn *c)
 	os_free(c);
 }
 
-/* No message of a client carries descriptors: those that come are closed. */
-static void close_received(struct msghdr *msg)
+/* The first descriptor of a message is kept; at most one makes sense, the others are closed. */
+static int take_received(struct msghdr *msg)
 {
+	int kept = -1;
+
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
@@ -268,9 +357,13 @@ static void close_received(struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-			close(fd);
+			if (kept < 0)
+				kept = fd;
+			else
+				close(fd);
 		}
 	}
+	return kept;
 }
 
 static ssize_t receive(struct conn *c)
@@ -285,19 +378,23 @@ static ssize_t receive(struct conn *c)
 
 	if (n < 0)
 		return -errno;
-	close_received(&msg);
+	c->came = take_received(&msg);
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
 static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
-	ssize_t n = receive(c);
+	ssize_t n;
 	int error;
 
+	c->came = -1;
+	n = receive(c);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
 	error = n <= 0 ? -ECONNRESET : dispatch(c, (size_t)n);
+	if (c->came >= 0)
+		close(c->came);
 	if (error)
 		free_conn(c);
 }
@@ -350,6 +447,20 @@ uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since)
 {
 	*none_since = d->ctl->none_since;
 	return d->ctl->num_conns;
+}
+
+void ctl_each_local(
+	const struct daemon *d, void (*fn)(void *arg, const struct local *l, pid_t pid), void *arg)
+{
+	for (const struct conn *c = d->ctl->conns; c; c = c->next) {
+		struct ucred peer = {0};
+		socklen_t size = sizeof(peer);
+
+		if (c->state != CONN_BOUND)
+			continue;
+		getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+		fn(arg, c->local, peer.pid);
+	}
 }
 
 /* ---- the socket ---------------------------------------------------------------------- */

@@ -7,6 +7,8 @@
 #ifndef NETMAPD_CTL_H
 #define NETMAPD_CTL_H
 
+#include <sys/types.h>
+
 #include "daemon.h"
 
 /*
@@ -19,5 +21,11 @@ void ctl_close(struct daemon *d); /* ends all connections and what they own */
 
 /* Connections now; and seconds (os_time_s) since when there is none. */
 uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since);
+
+struct local;
+
+/* Calls fn for each application that is bound to a port; pid: of who connected. */
+void ctl_each_local(
+	const struct daemon *d, void (*fn)(void *arg, const struct local *l, pid_t pid), void *arg);
 
 #endif

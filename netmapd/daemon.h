@@ -4,14 +4,16 @@
  *
  *      main.c      arguments, start, stop
  *      ctl.c       control socket: connections and their messages (proto.h)
- *      vm.c        virtual machines: a region, ports, vfio-user devices
+ *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      served.c    a port served through a CSB, for a guest or an application alike
  *      worker.c    the threads that serve rings
+ *      splices.c   devices on switches: which worker moves their packets
+ *      tap.c       persistent ports: network devices of this host
  *      status.c    what netmapctl shows
  *
  * One control thread does everything but serving rings: it runs the loop, and
- * all of ctl, vm, local, served and status are called from it.
+ * all of ctl, vm, local, served, splices, tap and status are called from it.
  *
  * Thread safety: control thread only, but for core (its own locks) and the workers.
  */
@@ -29,6 +31,7 @@
 enum { WORKERS_MAX = 64 };
 
 struct ctl;
+struct taps;
 struct vm;
 
 struct daemon_config {
@@ -38,7 +41,10 @@ struct daemon_config {
 	int cpus[WORKERS_MAX]; /* for each worker, or -1 */
 	uint32_t poll_us;      /* see worker.h */
 	uint32_t unused_s;     /* exit after so many seconds without a connection; 0: never */
-	struct nm_region_params vm_region; /* of each virtual machine */
+	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */
+	struct nm_region_params shared;    /* regions that are named by their id */
+	uint32_t spare_bufs;               /* in the region of a port that has its own */
+	uint32_t guest[NM_POOLS]; /* objects set aside for the guest in each of its regions */
 };
 
 struct daemon {
@@ -46,8 +52,10 @@ struct daemon {
 	struct nm_core core;
 	struct loop *loop;
 	struct worker *workers[WORKERS_MAX];
-	unsigned next_worker; /* round robin */
+	unsigned next_worker;                /* round robin */
+	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
 	struct ctl *ctl;
+	struct taps *taps;
 	struct vm *vms;
 	uint32_t next_vm;
 	bool stop;

@@ -8,11 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
-#include <linux/magic.h>
 
 #include "os.h"
+#include "sealed.h"
 
 /* A file behind ranges. Clients send the same file again and again: it is kept once. */
 struct gm_file {
@@ -109,31 +108,17 @@ static struct gm_file *file_add(struct guestmem *gm, const struct stat *st, int 
 	return NULL;
 }
 
-/*
- * A reference to the file of `fd` if [offset, offset + size) of it can be mapped and stays
- * there; else NULL and why. The seal is looked at before the size: what is sealed then can't
- * become smaller afterwards.
- */
+/* A reference to the file of `fd` if [offset, offset + size) of it can be mapped and stays there; else
+ * NULL and why. */
 static struct gm_file *file_get(
 	struct guestmem *gm, int fd, uint64_t offset, uint64_t size, const char **why)
 {
 	struct gm_file *file;
-	struct statfs fs;
 	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
 	int flags = fcntl(fd, F_GETFL);
 
-	*why = "is not a memfd sealed against shrinking (share=on,seal=on)";
-	if (seals < 0 || !(seals & F_SEAL_SHRINK) || flags < 0)
-		return NULL;
-	*why = "can't be examined";
-	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
-		return NULL;
-	*why = "is on huge pages, which are not supported for guest memory";
-	if (fs.f_type == HUGETLBFS_MAGIC)
-		return NULL;
-	*why = "is smaller than the range";
-	if (st.st_size < 0 || offset > (uint64_t)st.st_size || size > (uint64_t)st.st_size - offset)
+	*why = flags < 0 ? "can't be examined" : sealed_check(fd, offset, size, &st);
+	if (*why)
 		return NULL;
 	file = file_find(gm, &st, flags & O_ACCMODE);
 	if (!file)

@@ -2,6 +2,7 @@
 #include "local.h"
 #include "control.h"
 #include "os_user.h"
+#include "sealed.h"
 #include "served.h"
 
 #include <fcntl.h>
@@ -10,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CSB_BYTES = 2 * SERVED_RINGS_MAX * sizeof(struct nm_csb_atok) };
+enum { CSB_BYTES = 2 * SERVED_RINGS_MAX * sizeof(struct nm_csb_atok), EXTMEM_PAGE = 4096 };
 
 struct local {
 	struct daemon *daemon;
@@ -78,15 +79,25 @@ const char *local_port_name(const struct local *l)
 	return l->client.port ? l->client.port->name : "";
 }
 
+const struct served *local_served(const struct local *l)
+{
+	return l->served;
+}
+
 /* ---- control requests ---------------------------------------------------------------- */
 
 struct message {
 	char *payload;
 	size_t bytes;
+	int extmem; /* descriptor, or -1 */
 };
 
+/* The header is at 0, and nothing else reaches into it: an address of 0 is none. */
 static bool in_message(const struct message *m, uint64_t addr, size_t bytes)
 {
+	if (addr < sizeof(struct nmreq_header) &&
+		(addr != 0 || bytes != sizeof(struct nmreq_header)))
+		return false;
 	return addr <= m->bytes && bytes <= m->bytes - addr;
 }
 
@@ -108,6 +119,33 @@ static int write_message(void *arg, uint64_t addr, const void *src, size_t bytes
 		return -EFAULT;
 	memcpy(m->payload + addr, src, bytes);
 	return 0;
+}
+
+/* `addr` is one of the application's, and of no use here: the memory came as a file. */
+static struct os_mem *extmem(
+	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size)
+{
+	const struct message *m = arg;
+	const char *why = "did not come with the request";
+	struct os_mem *mem;
+	struct stat st;
+
+	*error = -EINVAL;
+	if (m->extmem >= 0)
+		why = bytes && bytes % EXTMEM_PAGE == 0 && bytes <= INT64_MAX
+			      ? sealed_check(m->extmem, 0, bytes, &st)
+			      : "would have to be of whole pages";
+	if (why) {
+		snprintf(err, err_size, "external memory of %llu bytes: its file %s",
+			(unsigned long long)bytes, why);
+		return NULL;
+	}
+	mem = os_mem_on_file(m->extmem, bytes);
+	*error = mem ? 0 : -errno;
+	if (!mem)
+		snprintf(err, err_size, "external memory of %llu bytes can't be mapped: %s",
+			(unsigned long long)bytes, strerror(errno));
+	return mem;
 }
 
 /* ---- attaching ----------------------------------------------------------------------- */
@@ -202,11 +240,12 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, char *text)
 	return 0;
 }
 
-int local_request(struct local *l, void *payload, size_t bytes, struct nmd_attach *attach,
-	int fds[NMD_FDS_MAX], uint32_t *nfds, char *text)
+int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
+	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, char *text)
 {
-	struct message m = {payload, bytes};
-	const struct nm_uaccess ua = {read_message, write_message, &m};
+	struct message m = {payload, bytes, extmem_fd};
+	const struct nm_uaccess ua = {
+		.read = read_message, .write = write_message, .arg = &m, .extmem = extmem};
 	bool was_bound = local_bound(l);
 	struct nmreq_header hdr;
 	int error;
@@ -218,7 +257,8 @@ int local_request(struct local *l, void *payload, size_t bytes, struct nmd_attac
 		return -EINVAL;
 	}
 	memcpy(&hdr, payload, sizeof(hdr));
-	if (hdr.nr_body < sizeof(hdr) || (hdr.nr_options && hdr.nr_options < sizeof(hdr))) {
+	if ((hdr.nr_body && hdr.nr_body < sizeof(hdr)) ||
+		(hdr.nr_options && hdr.nr_options < sizeof(hdr))) {
 		snprintf(text, NMD_TEXT_MAX, "the request's body or options lie in its header");
 		return -EINVAL;
 	}

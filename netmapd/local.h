@@ -16,6 +16,7 @@
 
 #include "daemon.h"
 #include "proto.h"
+#include "served.h"
 
 struct local;
 
@@ -23,15 +24,16 @@ struct local *local_new(struct daemon *d); /* NULL: no memory */
 void local_free(struct local *l);          /* releases the port; NULL is allowed */
 
 bool local_bound(const struct local *l);
-const char *local_port_name(const struct local *l); /* "" when not bound */
+const char *local_port_name(const struct local *l);       /* "" when not bound */
+const struct served *local_served(const struct local *l); /* NULL when not bound */
 
 /*
- * Executes the flattened request in payload (`bytes` long, updated in place). Returns 0 or a
- * negative errno, with the reason in text (NMD_TEXT_MAX bytes). After a REGISTER that
+ * Executes the flattened request in payload (`bytes` long, updated in place). `extmem_fd` came with it:
+ * memory for option EXTMEM, or -1; it stays the caller's. Returns 0 or a negative errno, with the reason in text (NMD_TEXT_MAX bytes). After a REGISTER that
  * succeeded *attach is filled in and fds holds *nfds descriptors, which stay local's: send
  * them, don't close them.
  */
-int local_request(struct local *l, void *payload, size_t bytes, struct nmd_attach *attach,
-	int fds[NMD_FDS_MAX], uint32_t *nfds, char *text);
+int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
+	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, char *text);
 
 #endif

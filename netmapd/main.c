@@ -5,6 +5,8 @@
 #include "options.h"
 #include "os_user.h"
 #include "proto.h"
+#include "splices.h"
+#include "tap.h"
 #include "vm.h"
 
 #include <fcntl.h>
@@ -143,6 +145,8 @@ static void stop_workers(struct daemon *d)
 {
 	for (unsigned i = 0; i < d->config.workers; i++)
 		worker_free(d->workers[i]);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		worker_free(d->pollers[i]);
 }
 
 static bool unused_too_long(const struct daemon *d)
@@ -150,6 +154,9 @@ static bool unused_too_long(const struct daemon *d)
 	uint64_t since;
 
 	if (d->config.unused_s == 0 || ctl_connections(d, &since) > 0)
+		return false;
+	/* What outlives the connection that made it is in use. */
+	if (d->core.splices || taps_count(d) > 0)
 		return false;
 	return os_time_s() - since >= d->config.unused_s;
 }
@@ -172,6 +179,23 @@ static int serve(struct daemon *d)
 	return 0;
 }
 
+static void start_core(struct daemon *d)
+{
+	static const struct nm_home_ops ops = {
+		.newif = taps_newif,
+		.delif = taps_delif,
+		.splice_start = splices_start,
+		.splice_stop = splices_stop,
+		.splice_poll = splices_poll,
+	};
+
+	nm_core_init(&d->core);
+	d->core.shared_params = d->config.shared;
+	d->core.spare_bufs = d->config.spare_bufs;
+	d->core.home_ops = &ops;
+	d->core.home = d;
+}
+
 /* 0, or an exit status with a line on stderr; stop() is due in any case. */
 static int start(struct daemon *d, struct loop_handle **signals)
 {
@@ -182,10 +206,10 @@ static int start(struct daemon *d, struct loop_handle **signals)
 		os_log(OS_LOG_WARN,
 			"without asynchronous requests (%s) a client can block workers by the flags of its eventfds",
 			strerror(-error));
-	nm_core_init(&d->core);
+	start_core(d);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
-		start_workers(d) != 0) {
+		taps_init(d) != 0 || start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
@@ -194,6 +218,7 @@ static int start(struct daemon *d, struct loop_handle **signals)
 		os_log(OS_LOG_ERR, "%s", text);
 		return error == -EALREADY ? NMD_EXIT_ALREADY : EXIT_FAILURE;
 	}
+	vm_dir_clean(d);
 	return 0;
 }
 
@@ -201,8 +226,10 @@ static int start(struct daemon *d, struct loop_handle **signals)
 static void stop(struct daemon *d)
 {
 	ctl_close(d);
+	splices_end(d);
 	stop_workers(d);
 	nm_core_destroy(&d->core);
+	taps_exit(d);
 	loop_free(d->loop);
 	notify_exit();
 }

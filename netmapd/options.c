@@ -17,6 +17,13 @@ enum {
 	OPT_CPUS,
 	OPT_POLL,
 	OPT_BUFFERS,
+	OPT_GUEST_BUFFERS,
+	OPT_GUEST_RINGS,
+	OPT_GUEST_IFS,
+	OPT_SPARE_BUFFERS,
+	OPT_SHARED_BUFFERS,
+	OPT_SHARED_RINGS,
+	OPT_SHARED_IFS,
 	OPT_LOG,
 	OPT_LEVEL,
 	OPT_HELP,
@@ -40,7 +47,19 @@ static const struct {
 	{{"poll-us", 1, 0, OPT_POLL}, "N",
 		"poll at most N microseconds without work (default: 50)"},
 	{{"vm-buffers", 1, 0, OPT_BUFFERS}, "N",
-		"packet buffers of each virtual machine (default: 32768)"},
+		"packet buffers of each virtual machine's ports (default: 32768)"},
+	{{"guest-buffers", 1, 0, OPT_GUEST_BUFFERS}, "N",
+		"further ones for what the guest itself makes (default: a quarter of that)"},
+	{{"guest-rings", 1, 0, OPT_GUEST_RINGS}, "N",
+		"the same of rings: pipes, monitors, host rings (default: 128)"},
+	{{"guest-ifs", 1, 0, OPT_GUEST_IFS}, "N",
+		"the same of interfaces: registrations in the guest (default: 64)"},
+	{{"spare-buffers", 1, 0, OPT_SPARE_BUFFERS}, "N",
+		"buffers in an application's port region for its monitors (default: 4096)"},
+	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
+		"packet buffers of the region of pipes and devices (default: 393216)"},
+	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
+	{{"shared-ifs", 1, 0, OPT_SHARED_IFS}, "N", "registrations in that region (default: 512)"},
 	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
 	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
 	{{"help", 0, 0, OPT_HELP}, "", "this text"},
@@ -50,6 +69,14 @@ static const struct {
 enum {
 	NUM_OPTIONS = sizeof(table) / sizeof(table[0]),
 	SOCKET_MAX = NMD_PATH_MAX - 32, /* bytes: behind its directory come vmN/netN */
+	GUEST_RINGS = 128,
+	GUEST_IFS = 64,
+	SPARE_BUFFERS = 4096,
+	SHARED_BUFFERS = 393216, /* 96 pipes of 1024 slots; taken from the system when used */
+	SHARED_RINGS = 1024,
+	SHARED_IFS = 512,
+	RINGS_MAX = 65536, /* of a region; also registrations */
+	GUEST_UNSET = UINT32_MAX,
 };
 
 /* One line, whatever the user's text holds. */
@@ -138,7 +165,15 @@ static void set_defaults(struct options *o)
 	memset(o, 0, sizeof(*o));
 	nm_core_init(&defaults);
 	o->config.vm_region = defaults.region_params;
+	o->config.shared = defaults.region_params;
 	nm_core_destroy(&defaults);
+	o->config.shared.count[NM_POOL_BUF] = SHARED_BUFFERS;
+	o->config.shared.count[NM_POOL_RING] = SHARED_RINGS;
+	o->config.shared.count[NM_POOL_IF] = SHARED_IFS;
+	o->config.spare_bufs = SPARE_BUFFERS;
+	o->config.guest[NM_POOL_BUF] = GUEST_UNSET;
+	o->config.guest[NM_POOL_RING] = GUEST_RINGS;
+	o->config.guest[NM_POOL_IF] = GUEST_IFS;
 	o->config.poll_us = 50;
 	o->log_level = OS_LOG_INFO;
 	for (int i = 0; i < WORKERS_MAX; i++)
@@ -201,6 +236,28 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		config->vm_region.count[NM_POOL_BUF] =
 			number("vm-buffers", optarg, 16, NM_BUFS_MAX);
 		break;
+	case OPT_GUEST_BUFFERS:
+		config->guest[NM_POOL_BUF] = number("guest-buffers", optarg, 0, NM_BUFS_MAX);
+		break;
+	case OPT_GUEST_RINGS:
+		config->guest[NM_POOL_RING] = number("guest-rings", optarg, 0, RINGS_MAX);
+		break;
+	case OPT_GUEST_IFS:
+		config->guest[NM_POOL_IF] = number("guest-ifs", optarg, 0, RINGS_MAX);
+		break;
+	case OPT_SPARE_BUFFERS:
+		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
+		break;
+	case OPT_SHARED_BUFFERS:
+		config->shared.count[NM_POOL_BUF] =
+			number("shared-buffers", optarg, 16, NM_BUFS_MAX);
+		break;
+	case OPT_SHARED_RINGS:
+		config->shared.count[NM_POOL_RING] = number("shared-rings", optarg, 4, RINGS_MAX);
+		break;
+	case OPT_SHARED_IFS:
+		config->shared.count[NM_POOL_IF] = number("shared-ifs", optarg, 2, RINGS_MAX);
+		break;
 	case OPT_LOG:
 		o->log_file = optarg;
 		break;
@@ -213,6 +270,29 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		printf("netmapd %s\n", PTNETMAP_VERSION);
 		exit(0);
 	}
+}
+
+/* The guest's part comes on top of what the machine's ports have. */
+static void add_guest_part(struct daemon_config *config)
+{
+	uint32_t *count = config->vm_region.count;
+	struct nm_pool_geometry pool[NM_POOLS];
+	char err[NMD_TEXT_MAX];
+
+	if (config->guest[NM_POOL_BUF] == GUEST_UNSET) {
+		uint32_t left = NM_BUFS_MAX - count[NM_POOL_BUF], part = count[NM_POOL_BUF] / 4;
+
+		config->guest[NM_POOL_BUF] = part < left ? part : left;
+	}
+	for (int i = 0; i < NM_POOLS; i++)
+		count[i] += config->guest[i];
+	if (count[NM_POOL_BUF] > NM_BUFS_MAX)
+		wrong("--vm-buffers and --guest-buffers are %u together, more than %d",
+			count[NM_POOL_BUF], NM_BUFS_MAX);
+	if (nm_region_layout(&config->vm_region, pool, err, sizeof(err)) == 0)
+		wrong("the memory region of a virtual machine: %s", err);
+	if (nm_region_layout(&config->shared, pool, err, sizeof(err)) == 0)
+		wrong("the shared memory region: %s", err);
 }
 
 void options_parse(struct options *o, int argc, char **argv)
@@ -239,5 +319,6 @@ void options_parse(struct options *o, int argc, char **argv)
 		o->config.workers = cpus ? cpus : default_workers();
 	if (cpus && cpus != o->config.workers)
 		wrong("--cpus names %u CPUs, but there are %u workers", cpus, o->config.workers);
+	add_guest_part(&o->config);
 	set_socket(o, socket);
 }

@@ -78,6 +78,28 @@ fail:
 	return NULL;
 }
 
+struct os_mem *os_mem_on_file(int fd, uint64_t bytes)
+{
+	struct os_mem *mem = calloc(1, sizeof(*mem));
+	int error;
+
+	if (!mem)
+		return NULL;
+	mem->bytes = bytes;
+	mem->addr = MAP_FAILED;
+	mem->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (mem->fd >= 0)
+		mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
+	if (mem->addr != MAP_FAILED)
+		return mem;
+	error = errno;
+	if (mem->fd >= 0)
+		close(mem->fd);
+	free(mem);
+	errno = error;
+	return NULL;
+}
+
 void os_mem_free(struct os_mem *mem)
 {
 	if (!mem)

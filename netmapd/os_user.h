@@ -13,6 +13,12 @@
  * stderr; in a systemd service (JOURNAL_STREAM is set) with the priority prefix of the journal. */
 void os_log_setup(const char *name, enum os_log_level limit);
 
+/*
+ * Region memory on the first `bytes` (a multiple of the page size) of somebody else's memfd, which
+ * has passed sealed_check() (sealed.h). The descriptor is duplicated. NULL with errno.
+ */
+struct os_mem *os_mem_on_file(int fd, uint64_t bytes);
+
 /* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */
 int os_mem_fd(const struct os_mem *mem);
 

@@ -21,10 +21,14 @@
  * its connection open across exec, so the ports live as long as QEMU.
  *
  * A connection is in one of three states:
- *   fresh   NMD_HELLO, NMD_NMREQ (any), NMD_VM_CREATE, NMD_STATUS
- *   bound   NMD_NMREQ (all but REGISTER), NMD_STATUS         (after REGISTER)
- *   vm      NMD_VM_ADD_PORT, NMD_STATUS                      (after NMD_VM_CREATE)
+ *   fresh   NMD_NMREQ (any), NMD_VM_CREATE
+ *   bound   NMD_NMREQ (all but REGISTER)                     (after REGISTER)
+ *   vm      NMD_VM_ADD_PORT                                  (after NMD_VM_CREATE)
+ * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS and NMD_VALE_FLUSH are possible.
  * Anything else is answered with -EBUSY or -EINVAL and changes nothing.
+ *
+ * Persistent ports (VALE_NEWIF) and devices on switches (VALE_ATTACH) belong to nobody: they stay
+ * until VALE_DELIF and VALE_DETACH, or netmapd's end.
  *
  * Where the socket is (nmd_connect() of proto_client.h looks in this order):
  *   $NETMAPD_SOCKET, if set, and nothing else; else
@@ -44,6 +48,7 @@ enum {
 	NMD_MSG_MAX = 16384,  /* bytes of one message, either way */
 	NMD_TEXT_MAX = 256,   /* bytes of an error text, with its final 0 */
 	NMD_NAME_MAX = 64,    /* bytes of a port name, with its final 0 */
+	NMD_SPEC_MAX = 256,   /* bytes of a port as users write it, suffixes and options included */
 	NMD_PATH_MAX = 108,   /* bytes of a socket path (sockaddr_un) */
 	NMD_FDS_MAX = 132,    /* descriptors of one reply: 4 + one kick per ring */
 	NMD_EXIT_ALREADY = 3, /* exit status of a netmapd that finds another one at its socket */
@@ -58,6 +63,8 @@ enum nmd_type {
 	NMD_VM_CREATE = 3,
 	NMD_VM_ADD_PORT = 4,
 	NMD_STATUS = 5,
+	NMD_VALE_MACS = 6,
+	NMD_VALE_FLUSH = 7,
 };
 
 /* First in each request. */
@@ -93,8 +100,13 @@ struct nmd_hello {
  * comes the payload: struct nmreq_header, the body, the options, in any order,
  * each on an 8-byte boundary. What are pointers in the ioctl (nr_body,
  * nr_options, nro_next) are byte offsets from the start of the payload here;
- * 0 is none. nr_body must lie behind the nmreq_header. The payload is at most
+ * 0 is none. nr_body, if the request has one, must lie behind the nmreq_header. The payload is at most
  * NETMAP_REQ_MAXSIZE bytes.
+ *
+ * A REGISTER with option EXTMEM comes with one descriptor, the memory that its region is made on: a
+ * memfd, open for reading and writing and sealed against shrinking (F_SEAL_SHRINK), whose first
+ * nro_info.nr_memsize bytes, a multiple of 4096, become the region. nro_usrptr says nothing here.
+ * Descriptors that come with anything else are closed.
  *
  * The reply is struct nmd_nmreq_reply, then the payload as updated. If the
  * request was REGISTER and status is 0, then `attach` is valid and nfds
@@ -153,8 +165,9 @@ struct nmd_vm_create_reply {
  */
 struct nmd_vm_add_port {
 	struct nmd_hdr hdr;
-	char ifname[NMD_NAME_MAX]; /* as in the howto: vale1:10 */
-	uint8_t mac[6];            /* all 0: netmapd chooses one */
+	char ifname
+		[NMD_SPEC_MAX]; /* as in the howto: vale1:10, vale1:10{1, vale1:10/r@conf:slots=64 */
+	uint8_t mac[6];         /* all 0: netmapd chooses one */
 	uint8_t spare[2];
 };
 
@@ -182,6 +195,38 @@ struct nmd_status_reply {
 	struct nmd_reply reply;
 	uint32_t total;  /* bytes of the whole text */
 	uint32_t length; /* bytes in this message, behind this struct */
+};
+
+/*
+ * NMD_VALE_MACS: the addresses that a switch knows. `pos` is 0 at first, then what the last reply
+ * said. The reply carries `count` entries behind it; 0 is the end. Addresses that are learned
+ * or forgotten meanwhile may be there or not. -ENOENT: no such switch.
+ */
+struct nmd_vale_macs {
+	struct nmd_hdr hdr;
+	uint64_t pos;
+	char vale[NMD_NAME_MAX]; /* "vale1" */
+};
+
+struct nmd_mac {
+	uint8_t mac[6];
+	uint8_t spare[2];
+	uint32_t port;           /* its number on the switch */
+	uint32_t age_s;          /* seconds since it was last seen as a source */
+	char name[NMD_NAME_MAX]; /* of the port; empty: it has just left */
+};
+
+struct nmd_vale_macs_reply {
+	struct nmd_reply reply;
+	uint64_t pos;
+	uint32_t count;
+	uint32_t spare;
+};
+
+/* NMD_VALE_FLUSH: a switch forgets all addresses. The reply is struct nmd_reply. -ENOENT. */
+struct nmd_vale_flush {
+	struct nmd_hdr hdr;
+	char vale[NMD_NAME_MAX];
 };
 
 #endif

@@ -128,12 +128,27 @@ void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size)
 	hdr->status = 0;
 }
 
-static int send_all(int fd, const void *msg, size_t size)
+/* One message, with a descriptor unless send_fd is -1. */
+static int send_all(int fd, const void *data, size_t size, int send_fd)
 {
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.buf = {0}};
+	struct iovec iov = {.iov_base = (void *)data, .iov_len = size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
+	if (send_fd >= 0) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &send_fd, sizeof(int));
+	}
 	do {
-		n = send(fd, msg, size, MSG_NOSIGNAL);
+		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return (size_t)n == size ? 0 : -EMSGSIZE;
@@ -215,6 +230,12 @@ static int check_reply(const struct nmd_reply *reply, size_t size, uint16_t type
 ssize_t nmd_request(
 	int fd, const void *req, void *reply, size_t reply_max, int *fds, unsigned int *nfds)
 {
+	return nmd_request_fd(fd, req, -1, reply, reply_max, fds, nfds);
+}
+
+ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t reply_max,
+	int *fds, unsigned int *nfds)
+{
 	const struct nmd_hdr *hdr = req;
 	unsigned int room = nfds ? *nfds : 0;
 	struct fd_list list = {.count = 0};
@@ -226,7 +247,7 @@ ssize_t nmd_request(
 		*nfds = 0;
 	if (hdr->size > NMD_MSG_MAX || reply_max < sizeof(*r))
 		return -EMSGSIZE;
-	ret = send_all(fd, req, hdr->size);
+	ret = send_all(fd, req, hdr->size, send_fd);
 	if (ret < 0)
 		return ret;
 

@@ -82,6 +82,10 @@ void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size);
 ssize_t nmd_request(
 	int fd, const void *req, void *reply, size_t reply_max, int *fds, unsigned int *nfds);
 
+/* As nmd_request(), and the descriptor send_fd (-1: none) goes along. It stays the caller's. */
+ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t reply_max,
+	int *fds, unsigned int *nfds);
+
 /*
  * nmd_request() for replies of a fixed size without descriptors: 0 when the
  * request succeeded and `reply` holds reply_size bytes; else a negative errno,

@@ -53,6 +53,18 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 		return pools->nr_buf_pool_objtotal;
 	case PTNET_MDEV_IO_BUF_POOL_OBJSZ:
 		return pools->nr_buf_pool_objsize;
+	case PTNET_MDEV_IO_GUEST_IF_FIRST:
+		return mem->info.guest[NM_POOL_IF].first;
+	case PTNET_MDEV_IO_GUEST_IF_NUM:
+		return mem->info.guest[NM_POOL_IF].count;
+	case PTNET_MDEV_IO_GUEST_RING_FIRST:
+		return mem->info.guest[NM_POOL_RING].first;
+	case PTNET_MDEV_IO_GUEST_RING_NUM:
+		return mem->info.guest[NM_POOL_RING].count;
+	case PTNET_MDEV_IO_GUEST_BUF_FIRST:
+		return mem->info.guest[NM_POOL_BUF].first;
+	case PTNET_MDEV_IO_GUEST_BUF_NUM:
+		return mem->info.guest[NM_POOL_BUF].count;
 	default:
 		return 0;
 	}
@@ -210,6 +222,20 @@ static void init_pci(struct ptnet_mem *mem)
 	vu_pci_add_bar(&mem->pci, PTNETMAP_MEM_PCI_BAR, VU_BAR_MEM64_PREFETCH, mem->bar_size);
 }
 
+static bool guest_part_valid(const struct ptnet_mem_info *info)
+{
+	const uint32_t objects[NM_POOLS] = {info->pools.nr_if_pool_objtotal,
+		info->pools.nr_ring_pool_objtotal, info->pools.nr_buf_pool_objtotal};
+
+	for (int i = 0; i < NM_POOLS; i++) {
+		const struct nm_run *run = &info->guest[i];
+
+		if (run->first > objects[i] || run->count > objects[i] - run->first)
+			return false;
+	}
+	return true;
+}
+
 static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
 {
 	const struct nmreq_pools_info *pools = &info->pools;
@@ -220,6 +246,8 @@ static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
 		return -ERANGE;
 	if (pools->nr_if_pool_offset > UINT32_MAX || pools->nr_ring_pool_offset > UINT32_MAX ||
 		pools->nr_buf_pool_offset > UINT32_MAX)
+		return -ERANGE;
+	if (!guest_part_valid(info))
 		return -ERANGE;
 	while (size < info->size)
 		size *= 2;

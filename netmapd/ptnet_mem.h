@@ -18,6 +18,7 @@
 #include <net/netmap.h>
 
 #include "loop.h"
+#include "region.h"
 #include "vu_server.h"
 
 struct ptnet_mem;
@@ -28,12 +29,13 @@ struct ptnet_mem_info {
 	void *base;    /* the region in this process, `size` bytes; must outlive the function */
 	uint16_t id;   /* region id */
 	struct nmreq_pools_info pools;
+	struct nm_run guest[NM_POOLS]; /* set aside for the guest's own use; counts 0: nothing */
 };
 
 /*
  * Creates the function and its socket at `path` (see vu_server_new). `name` is for the log, and
  * is copied. 0 and *out, or a negative errno: as vu_server_new; -ERANGE: an offset or a size
- * does not fit its register; -EINVAL: the file is shorter than BAR1.
+ * does not fit its register, or the guest's part its pool; -EINVAL: the file is shorter than BAR1.
  */
 int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	const struct ptnet_mem_info *info, struct ptnet_mem **out);

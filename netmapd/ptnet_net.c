@@ -55,6 +55,8 @@ struct ptnet_net {
 	uint32_t result;   /* of the last command in PTCTL */
 	struct csb_array gh, hg;
 	struct vector vectors[PTNET_MAX_RINGS];
+	struct vector request; /* REQ: please unplug */
+	bool gone;             /* that was asked for */
 	struct ptnet_net_stats stats;
 	char name[PTNET_NAME_MAX];
 };
@@ -210,6 +212,14 @@ static void command(struct ptnet_net *net, uint32_t value)
 	net->result = (uint32_t)-error;
 }
 
+/* A driver that doesn't ask for headers must not find those of the one before it. */
+static void write_features(struct ptnet_net *net, uint32_t wanted)
+{
+	net->features = wanted & net->config.offered;
+	if (!(net->features & PTNETMAP_F_VNET_HDR))
+		(void)served_set_hdr_len(net->served, net->first_hdr_len); /* -EBUSY: running */
+}
+
 /* Not while the rings are served: then served_set_hdr_len() refuses. */
 static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 {
@@ -245,7 +255,7 @@ static void write_register(struct ptnet_net *net, uint32_t offset, uint32_t valu
 {
 	switch (offset) {
 	case PTNET_IO_PTFEAT:
-		net->features = value & net->config.offered;
+		write_features(net, value);
 		break;
 	case PTNET_IO_PTCTL:
 		command(net, value);
@@ -352,6 +362,24 @@ static void trigger(const struct vector *vector)
 		notify_eventfd(vector->fd);
 }
 
+/* Duplicates the eventfd that the client gives for REQ; -1: none. */
+static int request_set(struct ptnet_net *net, int fd)
+{
+	int copy = -1;
+
+	if (fd >= 0) {
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (copy < 0)
+			return -errno;
+	}
+	if (net->request.fd >= 0)
+		close(net->request.fd);
+	net->request.fd = copy;
+	if (net->gone)
+		trigger(&net->request);
+	return 0;
+}
+
 static int vector_apply(struct ptnet_net *net, uint32_t i)
 {
 	const struct vector *vector = &net->vectors[i];
@@ -389,6 +417,8 @@ static int op_irq_set(void *dev, uint32_t index, uint32_t start, uint32_t count,
 	uint32_t i;
 	int error = 0;
 
+	if (index == VFIO_PCI_REQ_IRQ_INDEX)
+		return count ? request_set(net, fds ? fds[0] : -1) : 0;
 	if (index != VFIO_PCI_MSIX_IRQ_INDEX)
 		return 0; /* nothing is ever signalled */
 	for (i = 0; i < count && !error; i++)
@@ -508,6 +538,7 @@ static void ended(void *dev)
 		net->vectors[i].masked = false;
 		(void)vector_set(net, i, -1); /* to take one away can't fail */
 	}
+	(void)request_set(net, -1);
 	reset(net);
 	guestmem_unmap_all(net->mem);
 }
@@ -573,6 +604,7 @@ int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_co
 	net->first_hdr_len = served_hdr_len(served);
 	for (i = 0; i < PTNET_MAX_RINGS; i++)
 		net->vectors[i].fd = -1;
+	net->request.fd = -1;
 	init_pci(net);
 	error = -ENOMEM;
 	net->mem = guestmem_new(net->name);
@@ -595,6 +627,16 @@ void ptnet_net_free(struct ptnet_net *net)
 	vu_server_free(net->server);
 	guestmem_free(net->mem);
 	free(net);
+}
+
+void ptnet_net_request_unplug(struct ptnet_net *net)
+{
+	if (net->gone)
+		return;
+	net->gone = true;
+	os_log(OS_LOG_INFO, "%s: the port is gone; the hypervisor is asked to unplug its device",
+		net->name);
+	trigger(&net->request);
 }
 
 struct vu_server *ptnet_net_server(struct ptnet_net *net)

@@ -22,13 +22,16 @@
  *  - A write to any of the four CSB registers stops the service. Addresses are kept when
  *    it stops: DELETE, CREATE continues with the same arrays.
  *  - VNET_HDR_LEN is taken while stopped, if PTNETMAP_F_VNET_HDR was granted; other
- *    lengths than 0, 10, 12 are ignored. Reading gives the length in use.
+ *    lengths than 0, 10, 12 are ignored. Reading gives the length in use. A write of PTFEAT
+ *    without that bit, while stopped, brings back the length of the start.
  *  - Registers that are not readable, and bytes between registers, read 0. Reads of other
  *    widths than 32 bits give the bytes of the registers. Other writes than aligned ones
  *    of 32 bits are ignored and counted.
  *  - Reset, and the end of the connection: stopped, no addresses, no features, the header
  *    length and the rings of the start (served_reset). The end also forgets eventfds and
  *    guest memory.
+ *  - The REQ interrupt means: the port is gone (its device was removed), the function will never do
+ *    anything again, please unplug it. It is signalled at once when it is given later.
  *  - An eventfd that is given, or unmasked, while the rings are served is signalled at once,
  *    so that no interrupt is lost.
  *
@@ -62,6 +65,9 @@ int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_co
 
 /* Stops the service, disconnects the client, removes the socket. NULL is allowed. */
 void ptnet_net_free(struct ptnet_net *net);
+
+/* The port is gone for good: the client is asked (REQ interrupt) to unplug the device. */
+void ptnet_net_request_unplug(struct ptnet_net *net);
 
 /* For vu_server_adopt() and vu_server_stats(). */
 struct vu_server *ptnet_net_server(struct ptnet_net *net);

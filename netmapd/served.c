@@ -119,6 +119,26 @@ struct nm_region *served_region(const struct served *s)
 	return s->client->port->region;
 }
 
+void served_stats(const struct served *s, struct served_stats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		const struct nm_serve *serve = &s->rings[i].ring.serve;
+
+		stats->steps += OS_LOAD(&serve->steps);
+		stats->work_steps += OS_LOAD(&serve->work_steps);
+		stats->interrupts += OS_LOAD(&serve->interrupts);
+		stats->stopped += OS_LOAD(&serve->stopped);
+	}
+}
+
+bool served_has_hdr(const struct served *s)
+{
+	const struct nm_port *port = s->client->port;
+
+	return port->ops->set_hdr_len && !port->peer;
+}
+
 uint32_t served_hdr_len(const struct served *s)
 {
 	return s->client->port->hdr_len;

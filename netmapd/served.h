@@ -41,7 +41,7 @@ struct daemon;
 struct nm_region;
 struct nm_client;
 
-enum { SERVED_RINGS_MAX = 64 }; /* tx and rx rings together: one page of CSB entries each way */
+enum { SERVED_RINGS_MAX = 128 }; /* tx and rx rings together: two pages of CSB entries each way */
 
 /* What a device model or an application has to know of the port. */
 struct served_geometry {
@@ -62,9 +62,20 @@ void served_close(struct served *s); /* NULL is allowed */
 void served_geometry(const struct served *s, struct served_geometry *geo);
 struct nm_region *served_region(const struct served *s);
 
+/* Sums over the rings since served_open(). */
+struct served_stats {
+	uint64_t steps, work_steps; /* looked at; found something to do */
+	uint64_t interrupts;        /* wanted by the other side */
+	uint32_t stopped;           /* rings whose user stored nonsense */
+};
+
+void served_stats(const struct served *s, struct served_stats *stats);
+
 /* Virtio-net header length of the port: 0, 10 or 12 bytes. Others: -EINVAL; -EBUSY while running. */
 uint32_t served_hdr_len(const struct served *s);
 int served_set_hdr_len(struct served *s, uint32_t bytes);
+/* May the user choose it? Not on a pipe, whose ends must agree. */
+bool served_has_hdr(const struct served *s);
 
 /*
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts

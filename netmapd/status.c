@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "status.h"
+#include "ctl.h"
+#include "local.h"
+#include "served.h"
+#include "splice.h"
 #include "vale.h"
 #include "vm.h"
 
@@ -18,6 +22,8 @@ static json_t *ring_json(const struct nm_ring *ring)
 
 	json_object_set_new(out, "dir", json_string(ring->dir == NM_TX ? "tx" : "rx"));
 	set_u64(out, "id", ring->id);
+	if (ring->host)
+		json_object_set_new(out, "host", json_true());
 	set_u64(out, "slots", ring->num_slots);
 	set_u64(out, "packets", OS_LOAD(&ring->stats.packets));
 	set_u64(out, "bytes", OS_LOAD(&ring->stats.bytes));
@@ -38,8 +44,14 @@ static json_t *port_json(const struct nm_port *port)
 
 	json_object_set_new(out, "name", json_string(port->name));
 	json_object_set_new(out, "kind", json_string(port->ops->kind));
+	if (port->parent)
+		json_object_set_new(out, "parent", json_string(port->parent->name));
 	set_u64(out, "region", port->region ? port->region->id : 0);
 	set_u64(out, "users", port->clients);
+	if (port->holds)
+		set_u64(out, "holds", port->holds);
+	if (port->dead)
+		json_object_set_new(out, "dead", json_true());
 	set_u64(out, "hdr_len", port->hdr_len);
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
@@ -71,6 +83,41 @@ static json_t *region_json(const struct nm_region *region)
 	return out;
 }
 
+static json_t *splice_json(const struct nm_splice *splice)
+{
+	json_t *out = json_object();
+
+	json_object_set_new(out, "name", json_string(splice->name));
+	json_object_set_new(
+		out, "device", json_string(splice->device.port ? splice->device.port->name : ""));
+	set_u64(out, "pairs", splice->pairs);
+	json_object_set_new(out, "host_rings", json_boolean(splice->host.port));
+	json_object_set_new(out, "polling", json_boolean(splice->polling));
+	return out;
+}
+
+/* How much its rings were looked at. */
+static void set_served(json_t *out, const struct served *served)
+{
+	struct served_stats stats;
+
+	served_stats(served, &stats);
+	set_u64(out, "steps", stats.steps);
+	set_u64(out, "work_steps", stats.work_steps);
+	set_u64(out, "interrupts", stats.interrupts);
+	set_u64(out, "stopped_rings", stats.stopped);
+}
+
+static void add_application(void *arg, const struct local *local, pid_t pid)
+{
+	json_t *out = json_object();
+
+	json_object_set_new(out, "name", json_string(local_port_name(local)));
+	set_u64(out, "pid", (uint64_t)pid);
+	set_served(out, local_served(local));
+	json_array_append_new(arg, out);
+}
+
 static json_t *vm_port_json(const struct vm_port *port)
 {
 	static const char *const states[] = {"stopped", "running", "suspended"};
@@ -90,48 +137,73 @@ static json_t *vm_port_json(const struct vm_port *port)
 	set_u64(out, "suspends", stats.suspends);
 	set_u64(out, "resets", stats.resets);
 	set_u64(out, "ignored_writes", stats.ignored_writes);
+	set_u64(out, "features", stats.features);
+	set_served(out, port->served);
+	return out;
+}
+
+static json_t *vm_memory_json(const struct vm_region *r)
+{
+	json_t *out = json_object(), *guest = json_object();
+
+	set_u64(out, "region", r->region->id);
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		set_u64(guest, nm_pool_name(pool), r->guest[pool].count);
+	json_object_set_new(out, "guest", guest);
 	return out;
 }
 
 static json_t *vm_json(const struct vm *vm)
 {
-	json_t *out = json_object(), *ports = json_array();
+	json_t *out = json_object(), *ports = json_array(), *memory = json_array();
 
 	set_u64(out, "id", vm->number);
 	json_object_set_new(out, "name", json_string(vm->name));
-	set_u64(out, "region", vm->region->id);
+	set_u64(out, "region", vm->regions[0].region->id);
+	for (uint32_t i = 0; i < vm->num_regions; i++)
+		json_array_append_new(memory, vm_memory_json(&vm->regions[i]));
+	json_object_set_new(out, "memory", memory);
 	for (uint32_t i = 0; i < vm->num_ports; i++)
 		json_array_append_new(ports, vm_port_json(vm->ports[i]));
 	json_object_set_new(out, "ports", ports);
 	return out;
 }
 
+static json_t *worker_json(struct worker *w)
+{
+	json_t *worker = json_object();
+	struct worker_stats stats;
+
+	worker_stats(w, &stats);
+	set_u64(worker, "rings", stats.rings);
+	set_u64(worker, "rounds", stats.rounds);
+	set_u64(worker, "sleeps", stats.sleeps);
+	set_u64(worker, "wakes", stats.wakes);
+	return worker;
+}
+
 static json_t *daemon_json(struct daemon *d)
 {
-	json_t *out = json_object(), *workers = json_array();
+	json_t *out = json_object(), *workers = json_array(), *pollers = json_array();
 
 	json_object_set_new(out, "version", json_string(PTNETMAP_VERSION));
 	set_u64(out, "pid", (uint64_t)getpid());
 	set_u64(out, "uptime_s", (uint64_t)os_time_s() - (uint64_t)d->started);
-	for (unsigned i = 0; i < d->config.workers; i++) {
-		struct worker_stats stats;
-		json_t *worker = json_object();
-
-		worker_stats(d->workers[i], &stats);
-		set_u64(worker, "rings", stats.rings);
-		set_u64(worker, "rounds", stats.rounds);
-		set_u64(worker, "sleeps", stats.sleeps);
-		set_u64(worker, "wakes", stats.wakes);
-		json_array_append_new(workers, worker);
-	}
+	for (unsigned i = 0; i < d->config.workers; i++)
+		json_array_append_new(workers, worker_json(d->workers[i]));
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (d->pollers[i])
+			json_array_append_new(pollers, worker_json(d->pollers[i]));
 	json_object_set_new(out, "workers", workers);
+	json_object_set_new(out, "pollers", pollers);
 	return out;
 }
 
 char *status_text(struct daemon *d)
 {
 	json_t *root = json_object(), *ports = json_array(), *switches = json_array();
-	json_t *regions = json_array(), *vms = json_array();
+	json_t *regions = json_array(), *vms = json_array(), *attached = json_array();
+	json_t *applications = json_array();
 	char *text;
 
 	os_mutex_lock(&d->core.lock);
@@ -140,13 +212,18 @@ char *status_text(struct daemon *d)
 	nm_vale_each_locked(&d->core, add_switch, switches);
 	for (const struct nm_region *region = d->core.regions; region; region = region->next)
 		json_array_append_new(regions, region_json(region));
+	for (const struct nm_splice *splice = d->core.splices; splice; splice = splice->next)
+		json_array_append_new(attached, splice_json(splice));
 	os_mutex_unlock(&d->core.lock);
+	ctl_each_local(d, add_application, applications);
 	for (const struct vm *vm = d->vms; vm; vm = vm->next)
 		json_array_append_new(vms, vm_json(vm));
 	json_object_set_new(root, "daemon", daemon_json(d));
 	json_object_set_new(root, "ports", ports);
 	json_object_set_new(root, "switches", switches);
+	json_object_set_new(root, "attached", attached);
 	json_object_set_new(root, "regions", regions);
+	json_object_set_new(root, "applications", applications);
 	json_object_set_new(root, "vms", vms);
 	text = json_dumps(root, JSON_INDENT(1));
 	json_decref(root);

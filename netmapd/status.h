@@ -2,13 +2,20 @@
 /*
  * status.h - the daemon's state as JSON text, for netmapctl and whoever asks.
  *
- *      { "daemon":   {"version", "pid", "uptime_s", "workers": [{"rounds", "sleeps", …}]},
- *        "ports":    [{"name", "kind", "region", "users", "hdr_len",
- *                      "rings": [{"dir", "id", "slots", "packets", "bytes", "copies", "syncs",
+ *      { "daemon":   {"version", "pid", "uptime_s", "workers": [{"rounds", "sleeps", …}],
+ *                     "pollers": the same of workers made for devices that are polled},
+ *        "ports":    [{"name", "kind", "parent", "region", "users", "holds", "hdr_len", "dead",
+ *                      "rings": [{"dir", "id", "host", "slots", "packets", "bytes", "copies", "syncs",
  *                                 "bad_syncs", "errors": {cause: count}}]}],
  *        "switches": [{"name", "index", "ports", "macs"}],
+ *        "attached": [{"name", "device", "pairs", "host_rings", "polling"}],
  *        "regions":  [{"id", "size", "free": {pool: count}}],
- *        "vms":      [{"id", "name", "ports": [{"name", "mac", "state", …}]}] }
+ *        "applications": [{"name" (of the port), "pid", "steps", "work_steps", "interrupts"}],
+ *        "vms":      [{"id", "name", "region",
+ *                      "memory": [{"region", "guest": {pool: count}}],
+ *                      "ports": [{"name", "mac", "state", "steps", …}]}] }
+ *
+ * Members that are 0 or don't apply may be left out where they are rare (parent, holds, host, dead).
  *
  * Counts are of packets unless they say otherwise; "errors" has the causes that occurred.
  *

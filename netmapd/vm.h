@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vm.h - virtual machines: each with a memory region, ports, and their PCI functions.
+ * vm.h - virtual machines: their memory regions, ports, and the PCI functions of both.
  *
- * A machine exists as long as the control connection that made it. Its sockets
- * lie in a directory of its own beside the control socket:
+ *      vm.c         the machine as a whole
+ *      vm_dir.c     its directory, where the sockets lie
+ *      vm_region.c  a region as the machine sees it: memory function, the guest's part
+ *      vm_port.c    a port: from the user's text to a network function
  *
- *      DIR/vmN/mem      memory function of its region
- *      DIR/vmN/net0 …   one network function per port
+ * A machine exists as long as the control connection that made it. It has a region of its own,
+ * where nobody else gets in, for all ports that can lie anywhere. Ports whose nature is to
+ * share (pipe ends, zero-copy monitors, devices), and those for which the user names a
+ * region, lie in others; for each of them the machine gets one more memory function.
+ *
+ * Its sockets lie in a directory of its own beside the control socket:
+ *
+ *      DIR/vmN/mem          memory function of its own region
+ *      DIR/vmN/mem1 …       those of other regions, in the order in which they came
+ *      DIR/vmN/net0 …       one network function per port
  *
  * The directory is locked (flock) while the machine exists: two netmapd with their control
  * sockets in one DIR don't take each other's.
+ *
+ * In each region some objects are set aside for the guest (region.h: a fixed owner), so that it
+ * can make pipes, monitors and host rings on its ports by itself. The memory function says which.
  *
  * Thread safety: control thread.
  */
@@ -21,12 +34,21 @@
 #include "ptnet_net.h"
 
 /* PCI slots of one machine; also the number of its regions' netmap_if objects is larger. */
-enum { VM_PORTS_MAX = 32 };
+enum { VM_PORTS_MAX = 32, VM_REGIONS_MAX = 1 + VM_PORTS_MAX };
+
+struct vm_region {
+	struct nm_region *region; /* a reference */
+	struct nm_run guest[NM_POOLS];
+	uint32_t owner;        /* of the guest's part */
+	struct ptnet_mem *mem; /* NULL until the first port lies in it */
+	char mem_path[NMD_PATH_MAX];
+};
 
 struct vm_port {
 	struct nm_client client;
 	struct served *served;
 	struct ptnet_net *net;
+	const struct vm_region *region;
 	uint8_t mac[6];
 	char path[NMD_PATH_MAX];
 };
@@ -38,9 +60,8 @@ struct vm {
 	char name[NMD_NAME_MAX];
 	char dir[NMD_PATH_MAX]; /* "": none */
 	int dir_fd;             /* open and locked, so that no other netmapd uses it; -1: none */
-	char mem_path[NMD_PATH_MAX];
-	struct nm_region *region;
-	struct ptnet_mem *mem;
+	struct vm_region regions[VM_REGIONS_MAX]; /* [0]: its own */
+	uint32_t num_regions;
 	struct vm_port *ports[VM_PORTS_MAX];
 	uint32_t num_ports;
 };
@@ -50,8 +71,32 @@ struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
 /* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is
- * chosen. */
+ * chosen. The port is in vm->ports then. */
 int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6],
 	const struct vm_port **port, char *text);
+
+/* Ports may have died (devices that were removed): their hypervisors are told. */
+void vm_ports_check(struct daemon *d);
+
+/* ---- parts of it, for vm*.c ------------------------------------------------------------ */
+
+/* vm_dir.c: a directory that nobody else has, with its lock; vm->number goes with it. */
+int vm_dir_make(struct vm *vm, char *text);
+void vm_dir_remove(struct vm *vm);
+/* Removes what killed netmapd have left beside the control socket. At the start. */
+void vm_dir_clean(const struct daemon *d);
+
+/* vm_region.c: the machine's view of a region, made when there is none yet. Takes a reference of its
+ * own. NULL with *error and a text. */
+struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *error, char *text);
+/* Its memory function, opened when there is none yet. */
+int vm_region_open(struct vm *vm, struct vm_region *region, char *text);
+/* No port of the machine lies in it any more. */
+void vm_region_put(struct vm *vm, struct vm_region *region);
+
+/* vm_port.c */
+struct vm_port *vm_port_new(
+	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, char *text);
+void vm_port_free(struct vm_port *port);
 
 #endif

@@ -18,8 +18,11 @@ struct worker {
 	pthread_t thread;
 	pthread_mutex_t gate, rounds; /* see worker.h; lock order: gate, rounds */
 	struct worker_ring *rings;    /* under rounds */
-	uint32_t num_rings;
+	struct worker_splice *splices;
+	uint32_t num_rings, num_splices;
 	bool stop;
+	bool dedicated;   /* never sleeps */
+	cpu_set_t first;  /* CPUs that it was made for */
 	bool armed;       /* kicks were asked for before the last sleep; worker only */
 	int epoll, wake;  /* the eventfd is in the epoll set */
 	uint64_t poll_ns; /* polling time without work, adapts; worker only */
@@ -72,6 +75,9 @@ static bool round_of_rings(struct worker *w)
 		if ((result & NM_SERVE_INTERRUPT) && ring->irq >= 0)
 			notify_eventfd(ring->irq);
 	}
+	for (struct worker_splice *s = w->splices; s; s = s->next)
+		if (nm_splice_step(s->splice, s->pair))
+			work = true;
 	w->armed = false;
 	w->stats.rounds++;
 	return work;
@@ -86,7 +92,10 @@ static bool prepare_sleep(struct worker *w)
 	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
 		if (nm_serve_prepare_sleep(&ring->serve))
 			work = true;
-	return work;
+	for (struct worker_splice *s = w->splices; s; s = s->next)
+		if (nm_splice_prepare_sleep(s->splice, s->pair))
+			work = true;
+	return work || w->config.never_sleeps;
 }
 
 static void begin_round(struct worker *w)
@@ -119,7 +128,7 @@ static void wait_for_wake(struct worker *w)
 	struct epoll_event events[8];
 	uint64_t count, start = now_ns();
 
-	w->stats.sleeps++;
+	OS_STORE(&w->stats.sleeps, w->stats.sleeps + 1); /* not under `rounds` */
 	(void)epoll_wait(w->epoll, events, 8, -1);
 	OS_STORE(&w->sleeping, 0);
 	/* Kicks are edge-triggered and not read; the worker's own eventfd is emptied. */
@@ -284,7 +293,39 @@ void worker_remove(struct worker *w, struct worker_ring *ring)
 void worker_stats(struct worker *w, struct worker_stats *stats)
 {
 	enter(w);
-	*stats = w->stats;
-	stats->rings = w->num_rings;
+	stats->rounds = w->stats.rounds;
+	stats->sleeps = OS_LOAD(&w->stats.sleeps);
+	stats->wakes = OS_LOAD(&w->stats.wakes);
+	stats->rings = w->num_rings + w->num_splices;
+	leave(w);
+}
+
+void worker_add_splice(struct worker *w, struct worker_splice *s)
+{
+	enter(w);
+	s->next = w->splices;
+	w->splices = s;
+	w->num_splices++;
+	leave(w);
+	worker_wake(w);
+}
+
+void worker_remove_splice(struct worker *w, struct worker_splice *s)
+{
+	struct worker_splice **link = &w->splices;
+
+	enter(w);
+	while (*link && *link != s)
+		link = &(*link)->next;
+	if (*link) {
+		*link = s->next;
+		w->num_splices--;
+	}
+	leave(w);
+}
+
+void worker_pass(struct worker *w)
+{
+	enter(w);
 	leave(w);
 }

@@ -2,7 +2,8 @@
 /*
  * worker.h - the threads that serve rings.
  *
- * A worker goes round its rings (struct worker_ring) and steps each. As long as
+ * A worker goes round its rings (struct worker_ring), and ring pairs of devices on switches
+ * (struct worker_splice), and steps each. As long as
  * there is work it doesn't rest. Without work it polls for a while, which adapts: it gets longer when
  * sleeps turn out to be short, and shorter when they are long. Then it asks the
  * other sides for kicks and sleeps in epoll, until
@@ -23,7 +24,7 @@
  * The gate makes sure that the control thread gets its turn. Hence after
  * worker_remove() the worker holds no pointer into the ring's CSB any more.
  *
- * Thread safety: worker_new, _free, _add, _remove, _stats: control thread. worker_wake: any.
+ * Thread safety: control thread; worker_wake: any.
  */
 #ifndef NETMAPD_WORKER_H
 #define NETMAPD_WORKER_H
@@ -32,8 +33,16 @@
 #include <stdint.h>
 
 #include "serve.h"
+#include "splice.h"
 
 struct worker;
+
+/* A pair of rings of a device on a switch. Lives in splices.c. */
+struct worker_splice {
+	struct nm_splice *splice;
+	uint32_t pair;
+	struct worker_splice *next;
+};
 
 /* A ring while it is served. Lives in struct served. */
 struct worker_ring {
@@ -44,9 +53,10 @@ struct worker_ring {
 };
 
 struct worker_config {
-	uint32_t poll_us; /* longest polling without work, microseconds; 0: sleep at once */
-	int cpu;          /* to run on, or -1 */
-	unsigned number;  /* for the thread's name */
+	uint32_t poll_us;  /* longest polling without work, microseconds; 0: sleep at once */
+	int cpu;           /* to run on, or -1 */
+	bool never_sleeps; /* polls for ever */
+	unsigned number;   /* for the thread's name */
 };
 
 /* Starts a thread. NULL with errno. */
@@ -58,11 +68,17 @@ void worker_free(struct worker *w); /* its list must be empty; NULL is allowed *
 int worker_add(struct worker *w, struct worker_ring *ring);
 void worker_remove(struct worker *w, struct worker_ring *ring);
 
+void worker_add_splice(struct worker *w, struct worker_splice *s);
+void worker_remove_splice(struct worker *w, struct worker_splice *s); /* may be in no list */
+
 void worker_wake(struct worker *w);
+
+/* On return the worker has left the round it was in. */
+void worker_pass(struct worker *w);
 
 struct worker_stats {
 	uint64_t rounds, sleeps, wakes; /* wakes: written to its eventfd by worker_wake() */
-	uint32_t rings;
+	uint32_t rings;                 /* and pairs of rings */
 };
 
 void worker_stats(struct worker *w, struct worker_stats *stats);

@@ -90,11 +90,11 @@ class FakeNetmapd:
         if kind == VM_CREATE:
             return reply_bytes(kind, 0, "", struct.pack("=II", 7, 0))
         if kind == VM_ADD_PORT:
-            name = body[:64].split(b"\0")[0].decode()
+            name = body[:256].split(b"\0")[0].decode()
             if name in self.busy:
                 return reply_bytes(kind, -16, f"port {name} is busy")
             paths = [f"/r/net-{name}".encode(), b"/r/mem"]
-            body = b"".join(p.ljust(PATHLEN, b"\0") for p in paths) + body[64:70] + b"\0\0"
+            body = b"".join(p.ljust(PATHLEN, b"\0") for p in paths) + body[256:262] + b"\0\0"
             return reply_bytes(kind, 0, "", body)
         start, _ = struct.unpack_from("=II", body)
         part = self.report[start : start + 100]  # small parts, so that there are many

@@ -224,15 +224,16 @@ class CheckedTraffic:
 # ------------------------------------------------------------ the protocol
 
 MAGIC, VERSION, TEXT, MSG_MAX, REQ_MAX = 0x746E7470, 1, 256, 16384, 4096
-HELLO, NMREQ, VM_CREATE, VM_ADD_PORT, STATUS = range(1, 6)
+HELLO, NMREQ, VM_CREATE, VM_ADD_PORT, STATUS, VALE_MACS, VALE_FLUSH = range(1, 8)
 HDR = struct.Struct("=IHHIi")
 REPLY = HDR.size + TEXT
 ATTACH = struct.Struct("=QQQIIIIII")
 NMREQ_REPLY = REPLY + ATTACH.size + 8
 
-REGISTER, PORT_INFO_GET, VALE_LIST, PORT_HDR_SET, PORT_HDR_GET, POOLS_INFO_GET = 1, 2, 5, 6, 7, 12
+REGISTER, PORT_INFO_GET, VALE_ATTACH, VALE_DETACH, VALE_LIST = 1, 2, 3, 4, 5
+PORT_HDR_SET, PORT_HDR_GET, VALE_NEWIF, VALE_DELIF, POLLING_ENABLE, POLLING_DISABLE, POOLS_INFO_GET = 6, 7, 8, 9, 10, 11, 12
 ALL_NIC, SW, NIC_SW, ONE_NIC, PIPE_MASTER, PIPE_SLAVE, NULL_REG, ONE_SW = range(1, 9)
-MONITOR_TX, EXCLUSIVE, RX_ONLY, TX_ONLY, ACCEPT_VNET_HDR = 0x100, 0x800, 0x2000, 0x4000, 0x8000
+MONITOR_TX, MONITOR_RX, ZCOPY_MON, EXCLUSIVE, RX_ONLY, TX_ONLY, ACCEPT_VNET_HDR = 0x100, 0x200, 0x400, 0x800, 0x2000, 0x4000, 0x8000
 NMREQ_HEADER = struct.Struct("=HHI64sQQ")
 NMREQ_REGISTER = struct.Struct("=QQIIHHHHHHII4xQ")
 REGISTER_FIELDS = (
@@ -261,11 +262,17 @@ def nmreq(kind, name="", body=b"", body_at=NMREQ_HEADER.size, options=b"", optio
     return NMREQ_HEADER.pack(version, kind, reserved, name, options_at, body_at) + body + options
 
 
-def register(name, **fields):
+def extmem_option(bytes_, ifs=0, rings=0, bufs=0):
+    """struct nmreq_opt_extmem: counts of objects, 0: what suits."""
+    info = struct.pack("=QH6xQIIQIIQII", bytes_, 0, 0, ifs, 0, 0, rings, 0, 0, bufs, 0)
+    return OPTION.pack(0, 1, 0, 0) + struct.pack("=Q", 0x10000) + info
+
+
+def register(name, options=b"", **fields):
     """The payload of a REGISTER."""
     values = {"mode": ALL_NIC, **fields}
     assert set(values) <= set(REGISTER_FIELDS)
-    return nmreq(REGISTER, name, NMREQ_REGISTER.pack(*(values.get(f, 0) for f in REGISTER_FIELDS)))
+    return nmreq(REGISTER, name, NMREQ_REGISTER.pack(*(values.get(f, 0) for f in REGISTER_FIELDS)), options=options)
 
 
 class Connection:
@@ -314,9 +321,9 @@ class Connection:
         assert data == b"" and fds == [], data
         return True
 
-    def ask(self, kind, body=b""):
+    def ask(self, kind, body=b"", fds=()):
         """Sends a request; returns what follows the common part of the reply, and descriptors."""
-        self.send(message(kind, body))
+        self.send(message(kind, body), fds)
         data, fds = self.receive()
         if not data:
             raise ConnectionResetError
@@ -347,9 +354,9 @@ class Connection:
                 return json.loads(text)
             text += part[8:]
 
-    def nmreq(self, payload):
+    def nmreq(self, payload, fds=()):
         """Returns (attach, payload, descriptors); attach: the numbers of struct nmd_attach."""
-        body, fds = self.ask(NMREQ, payload)
+        body, fds = self.ask(NMREQ, payload, fds)
         attach = ATTACH.unpack_from(body)
         nfds, length = struct.unpack_from("=II", body, ATTACH.size)
         assert nfds == len(fds) and length == len(payload) == len(body) - ATTACH.size - 8
@@ -362,12 +369,27 @@ class Connection:
         assert fds == []
         return struct.unpack_from(layout, payload, NMREQ_HEADER.size)
 
+    def macs(self, switch):
+        """(address, number of the port, age in seconds, name of the port) of all addresses of a switch."""
+        found, pos = [], 0
+        while True:
+            body, _ = self.ask(VALE_MACS, struct.pack("=Q64s", pos, switch.encode()))
+            pos, count, _ = struct.unpack_from("=QII", body)
+            if count == 0:
+                return found
+            for i in range(count):
+                address, port, age, name = struct.unpack_from("=6s2xII64s", body, 16 + 80 * i)
+                found.append((address, port, age, name.split(b"\0")[0].decode()))
+
+    def flush(self, switch):
+        assert self.ask(VALE_FLUSH, switch.encode().ljust(64, b"\0")) == (b"", [])
+
     def vm_create(self, name=b""):
         return struct.unpack("=II", self.ask(VM_CREATE, name.ljust(64, b"\0"))[0])[0]
 
     def vm_add_port(self, name, mac=bytes(6)):
         """(path of the network function, path of the memory function, MAC address)"""
-        body, _ = self.ask(VM_ADD_PORT, name.encode().ljust(64, b"\0") + mac + b"\0\0")
+        body, _ = self.ask(VM_ADD_PORT, name.encode().ljust(256, b"\0") + mac + b"\0\0")
         net, mem, mac = struct.unpack("=108s108s6s2x", body)
         return net.split(b"\0")[0].decode(), mem.split(b"\0")[0].decode(), mac
 
@@ -430,12 +452,14 @@ class Ring:
 class Port:
     """A registration, mapped."""
 
-    def __init__(self, path, name, **fields):
+    def __init__(self, path, name, options=b"", send=(), **fields):
+        """options: behind the body; send: descriptors that go along."""
         self.connection = Connection(path)
         self.fds = []
         try:
             self.name = name
-            self.attach, payload, self.fds = self.connection.nmreq(register(name, **fields))
+            request = register(name, options=options, **fields)
+            self.attach, payload, self.fds = self.connection.nmreq(request, send)
         except BaseException:
             self.connection.close()
             raise
@@ -526,6 +550,22 @@ class Port:
         assert len(packets) == count
         wait_until(lambda: self.rx[ring].hw()[0] == self.rx[ring].head, f"{self.name}'s slots are given back")
         return packets
+
+    def buffers(self, direction, ring=0):
+        """The buffer indices of all slots of a ring."""
+        r = (self.tx if direction == "tx" else self.rx)[ring]
+        return [r.slot(i)[0] for i in range(r.slots)]
+
+    def extra_buffers(self):
+        """The list that begins in the netmap_if."""
+        nifp = self.reg["offset"]
+        (at,) = struct.unpack_from("=I", self.region, nifp + 32)
+        found, ring = [], (self.tx + self.rx)[0]
+        while at:
+            found.append(at)
+            (at,) = struct.unpack_from("=I", self.region, ring.buffer(at))
+            assert len(found) <= self.reg["extra_bufs"]
+        return found
 
     def interrupted(self, direction, seconds=PATIENCE):
         """Waits for the eventfd of a direction and empties it."""

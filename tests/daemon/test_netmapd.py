@@ -194,6 +194,34 @@ def test_after_a_kill(start_netmapd, place):
     wait_until(lambda: not (place / "vm1").exists(), "the machine's directory is removed")
 
 
+def test_what_killed_ones_left_is_removed(start_netmapd, place):
+    """Directories of machines that are gone, at the next start; not those in use, nor what is not ours."""
+    killed, alive = start_netmapd(path=place / "a"), start_netmapd(path=place / "b")
+    with Connection(alive.path) as ca:
+        connections = [Connection(killed.path) for _ in range(3)]
+        for c in connections:
+            c.vm_create()
+            c.vm_add_port("vale1:p@conf:slots=16" if c is connections[0] else f"vale2:p{id(c)}@conf:slots=16")
+        ca.vm_create()
+        ours = Path(ca.vm_add_port("vale1:1")[0]).parent
+        killed.stop(signal.SIGKILL)
+        for c in connections:
+            c.close()
+        (place / "vm77").mkdir(mode=0o700)
+        (place / "vm77/file").touch()
+        (place / "vm78").mkdir(mode=0o700)
+        (place / "vmx").mkdir(mode=0o700)
+        (place / "vm79").symlink_to(place / "vmx")
+        assert len(list(place.glob("vm[1-9]"))) == 4
+        start_netmapd(path=place / "a")
+        assert list(place.glob("vm[1-9]")) == [ours] and (ours / "net0").exists()
+        assert (place / "vm77/file").exists() and (place / "vmx").exists() and not (place / "vm78").exists()
+        for name in "vm77/file", "vm79":
+            (place / name).unlink()
+        for name in "vm77", "vmx":
+            (place / name).rmdir()
+
+
 def test_two_in_one_directory(start_netmapd, place):
     """Neither takes the other's machine sockets."""
     a, b = (start_netmapd(path=place / name) for name in "ab")
@@ -406,7 +434,7 @@ def test_buffers_of_machines(start_netmapd):
     daemon = start_netmapd("--vm-buffers", "1000")
     with Connection(daemon.path) as c:
         c.vm_create()
-        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: .* wanted, .* of 1000 free"):
+        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: .* wanted, .* of 1250 free"):
             c.vm_add_port("vale1:1")
         c.vm_add_port("vale1:2@conf:slots=256")
         with pytest.raises(Refused, match="buffer pool"):

@@ -49,7 +49,7 @@ BAD = [
     (["-netdev", "netmap,id=a,passthrough=on"] + DEVICE_A, "ifname"),
     (["-netdev", "netmap,ifname=vale1:10,passthrough=on"] + DEVICE_A, "id="),
     (["-netdev", "netmap,ifname=vale1:10,id=1\n2,passthrough=on"] + DEVICE_A, "1?2"),
-    (["-netdev", "netmap,ifname=" + "v" * 64 + ",id=a,passthrough=on"] + DEVICE_A, "64 bytes"),
+    (["-netdev", "netmap,ifname=" + "v" * 256 + ",id=a,passthrough=on"] + DEVICE_A, "256 bytes"),
     (["-netdev", PORT_A[1] + ",queues=4"] + DEVICE_A, "'queues'"),
     (["-netdev", PORT_A[1] + "," + "k" * 5000 + "=1"] + DEVICE_A, "kkk"),
     (PORT_A + ["-device", "ptnet-pci,netdev=a,speed=10"], "'speed'"),
@@ -119,8 +119,8 @@ def test_ports(qemu, netmapd):
     assert [kind for _, kind, _ in netmapd.requests] == [HELLO, VM_CREATE, VM_ADD_PORT, VM_ADD_PORT]
     assert {number for number, _, _ in netmapd.requests} == {0}
     assert netmapd.requests[1][2].rstrip(b"\0") == b"vm one"
-    assert netmapd.requests[2][2] == b"vale1:11".ljust(64, b"\0") + bytes(8)
-    assert netmapd.requests[3][2] == b"vale1:10".ljust(64, b"\0") + b"\0\xaa\xbb\xcc\x0a\x0a\0\0"
+    assert netmapd.requests[2][2] == b"vale1:11".ljust(256, b"\0") + bytes(8)
+    assert netmapd.requests[3][2] == b"vale1:10".ljust(256, b"\0") + b"\0\xaa\xbb\xcc\x0a\x0a\0\0"
 
 
 def test_the_connection_lives_as_long_as_qemu(qemu, netmapd):

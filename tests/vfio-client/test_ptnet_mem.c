@@ -49,6 +49,9 @@ static int setup(void **state)
 		.nr_buf_pool_offset = 4096,
 		.nr_buf_pool_objtotal = 4,
 		.nr_buf_pool_objsize = 2048};
+	info.guest[NM_POOL_IF] = (struct nm_run){1, 1};
+	info.guest[NM_POOL_RING] = (struct nm_run){3, 0};
+	info.guest[NM_POOL_BUF] = (struct nm_run){2, 2};
 	assert_int_equal(ptnet_mem_new(loop, NULL, "mem", &info, &mem), 0);
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
@@ -94,8 +97,23 @@ static void test_identity(void **state)
 
 static void test_registers(void **state)
 {
-	static const uint32_t want[PTNETMAP_MDEV_IO_BAR_SIZE / 4] = {
-		[0] = REGION_BYTES, [2] = 77, [16] = 0, 2, 1024, 2048, 3, 512, 4096, 4, 2048};
+	static const uint32_t want[PTNETMAP_MDEV_IO_BAR_SIZE / 4] = {[0] = REGION_BYTES,
+		[2] = 77,
+		[16] = 0,
+		2,
+		1024,
+		2048,
+		3,
+		512,
+		4096,
+		4,
+		2048,
+		/* the guest's part: first, number */ 1,
+		1,
+		3,
+		0,
+		2,
+		2};
 	uint32_t i;
 
 	for (i = 0; i < PTNETMAP_MDEV_IO_BAR_SIZE / 4; i++) {
@@ -179,6 +197,35 @@ static void test_limits(void **state)
 	ptnet_mem_free(other);
 }
 
+/* The guest's part lies in its pool, and its end doesn't wrap. */
+static void test_guest_part_limits(void **state)
+{
+	static const struct nm_run good[] = {{0, 0}, {8, 0}, {0, 8}, {7, 1}};
+	static const struct nm_run bad[] = {
+		{9, 0}, {0, 9}, {8, 1}, {7, 2}, {1, UINT32_MAX}, {UINT32_MAX, 1}, {UINT32_MAX, 0}};
+	struct ptnet_mem *other = NULL;
+
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		struct ptnet_mem_info info = {.fd = region_fd,
+			.base = region,
+			.size = BAR_BYTES,
+			.id = 1,
+			.pools = {.nr_if_pool_objtotal = 8,
+				.nr_ring_pool_objtotal = 8,
+				.nr_buf_pool_objtotal = 8}};
+
+		for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+			info.guest[pool] = good[i];
+			assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
+			ptnet_mem_free(other);
+		}
+		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+			info.guest[pool] = bad[i];
+			assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
+		}
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -189,6 +236,7 @@ int main(void)
 		TEST(test_bar_trapped),
 		TEST(test_dma),
 		TEST(test_limits),
+		TEST(test_guest_part_limits),
 	};
 
 	return cmocka_run_group_tests_name("ptnet_mem", tests, NULL, NULL);

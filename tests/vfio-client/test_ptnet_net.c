@@ -487,6 +487,44 @@ static void test_late_interrupt(void **state)
 	close(fd);
 }
 
+/* A driver that knows nothing of headers comes after one that did. */
+static void test_features_withdrawn(void **state)
+{
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+	set(PTNET_IO_VNET_HDR_LEN, 12);
+	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 12);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 12);
+	set(PTNET_IO_PTFEAT, 0);
+	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 0);
+	/* Not while the rings are served. */
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+	set(PTNET_IO_VNET_HDR_LEN, 10);
+	create();
+	set(PTNET_IO_PTFEAT, 0);
+	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 10);
+}
+
+/* The port is gone: the client is asked to unplug, whether it gave its eventfd before or after. */
+static void test_request_unplug(void **state)
+{
+	const uint32_t index = VFIO_PCI_REQ_IRQ_INDEX;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_int_equal(vfc_irq_eventfds(client, index, 0, 1, &fd), 0);
+	assert_int_equal(vfc_reset(client), 0);
+	assert_false(signalled(fd));
+	ptnet_net_request_unplug(net);
+	assert_true(signalled(fd));
+	ptnet_net_request_unplug(net);
+	assert_false(signalled(fd));
+	assert_int_equal(vfc_irq_eventfds(client, index, 0, 1, NULL), 0);
+	assert_false(signalled(fd));
+	assert_int_equal(vfc_irq_eventfds(client, index, 0, 1, &fd), 0);
+	assert_true(signalled(fd));
+	close(fd);
+}
+
 /*
  * Memory that goes away and comes back
  */
@@ -697,6 +735,8 @@ int main(void)
 		TEST(test_interrupts),
 		TEST(test_masks),
 		TEST(test_late_interrupt),
+		TEST(test_request_unplug),
+		TEST(test_features_withdrawn),
 		TEST(test_remap),
 		TEST(test_remap_apart),
 		TEST(test_end_while_suspended),

@@ -12,14 +12,18 @@ static const struct {
 } subcommands[] = {
 	{"status", ctl_status},
 	{"list", ctl_list},
+	{"macs", ctl_macs},
+	{"flush", ctl_flush},
 };
 
 static const char usage[] =
-	"Usage: netmapctl [--socket PATH] status [--json] | list\n"
+	"Usage: netmapctl [--socket PATH] status [--json] | list | macs [SWITCH] | flush SWITCH\n"
 	"\n"
-	"  status         ports with their packets and drops, switches, machines\n"
+	"  status         ports with their packets and drops, switches, applications, machines\n"
 	"  status --json  the same as netmapd reports it\n"
 	"  list           names of the ports, one per line\n"
+	"  macs [SWITCH]  addresses that the switch, or each switch, has learned, and where\n"
+	"  flush SWITCH   makes the switch forget them\n"
 	"\n"
 	"  --socket PATH  the control socket of netmapd\n"
 	"  --help         this text\n"
@@ -35,11 +39,13 @@ static int finish(int status)
 static int run_subcommand(int argc, char **argv, const char *socket)
 {
 	if (argc < 1)
-		return ctl_fail(CTL_USAGE, "which subcommand? status or list; see --help");
+		return ctl_fail(
+			CTL_USAGE, "which subcommand? status, list, macs or flush; see --help");
 	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
 		if (!strcmp(subcommands[i].name, argv[0]))
 			return finish(subcommands[i].run(argc, argv, socket));
-	return ctl_fail(CTL_USAGE, "there is no subcommand '%s', only status and list", argv[0]);
+	return ctl_fail(CTL_USAGE, "there is no subcommand '%s', only status, list, macs and flush",
+		argv[0]);
 }
 
 int main(int argc, char **argv)

@@ -19,6 +19,8 @@ enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 /* argv[0] is the name of the subcommand. socket: NULL for the usual place. */
 int ctl_status(int argc, char **argv, const char *socket);
 int ctl_list(int argc, char **argv, const char *socket);
+int ctl_macs(int argc, char **argv, const char *socket);
+int ctl_flush(int argc, char **argv, const char *socket);
 
 /* Prints "netmapctl: text" as one line on stderr and returns `status`. */
 int ctl_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -23,11 +23,15 @@ static const char *const ring_members[] = {"dir", "id", "packets", "bytes", "err
 static const struct {
 	const char *list, *element;
 } singular[] = {
+	{"applications", "application"},
+	{"attached", "attached device"},
 	{"switches", "switch"},
 	{"vms", "machine"},
+	{"memory", "memory"},
 	{"regions", "region"},
 	{"ports", "port"},
 	{"workers", "worker"},
+	{"pollers", "poller"},
 };
 
 static bool is_known(const char *const known[], const char *key)
@@ -46,7 +50,7 @@ static bool is_object_list(const json_t *value)
 /* A count of nothing says nothing, nor does an empty list or object. */
 static bool is_nothing(const json_t *value)
 {
-	return (json_is_integer(value) && json_integer_value(value) == 0) ||
+	return (json_is_integer(value) && json_integer_value(value) == 0) || json_is_false(value) ||
 	       (json_is_array(value) && json_array_size(value) == 0) ||
 	       (json_is_object(value) && json_object_size(value) == 0);
 }

@@ -69,10 +69,10 @@ static int check_ifname(const struct port *port, char err[TEXT_ERR])
 		return text_fail(-EINVAL, err,
 			"-netdev netmap,id=%.100s needs ifname=PORT, for example ifname=vale1:10",
 			port->id);
-	if (strlen(port->ifname) >= NMD_NAME_MAX)
+	if (strlen(port->ifname) >= NMD_SPEC_MAX)
 		return text_fail(-EINVAL, err,
-			"-netdev netmap,id=%.100s: the port name has %zu bytes, at most %d are possible",
-			port->id, strlen(port->ifname), NMD_NAME_MAX - 1);
+			"-netdev netmap,id=%.100s: the port has %zu bytes of text, at most %d are possible",
+			port->id, strlen(port->ifname), NMD_SPEC_MAX - 1);
 	if (nm_portspec_parse(port->ifname, NULL, &spec, why, sizeof(why)) < 0)
 		return text_fail(-EINVAL, err, "-netdev netmap,id=%.100s: %s", port->id, why);
 	return 0;

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sealed.h - may memory of somebody else's file be touched?
+ *
+ * Who maps a file that its owner can shrink dies of SIGBUS when that happens. So files of guests and
+ * applications are used only if they are memfds sealed against shrinking, large enough, and not of
+ * huge pages (a hole punched there can fault as well).
+ *
+ * Thread safety: a pure function of the descriptor.
+ */
+#ifndef NETMAPD_SEALED_H
+#define NETMAPD_SEALED_H
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+/*
+ * NULL if [offset, offset + bytes) of the file is there and stays there; *st describes it then. Else
+ * why not, to be read behind "its file". The seal is looked at before the size: what is sealed
+ * then can't become smaller afterwards.
+ */
+const char *sealed_check(int fd, uint64_t offset, uint64_t bytes, struct stat *st);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "splices.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct pair {
+	struct worker_splice entry;
+	struct worker *worker;
+};
+
+/* nm_splice.home */
+struct home {
+	uint32_t own[WORKERS_MAX]; /* places in daemon.pollers, while it polls */
+	uint32_t num_own;
+	uint32_t num_pairs;
+	struct pair pairs[];
+};
+
+static void wake_worker(void *arg)
+{
+	worker_wake(arg);
+}
+
+static void set_wakeups(const struct nm_splice *splice, uint32_t pair, struct worker *w)
+{
+	for (uint32_t which = 0; which < NM_SPLICE_RINGS; which++) {
+		struct nm_ring *ring = nm_splice_ring(splice, pair, which);
+
+		if (ring)
+			os_wakeup_set(&ring->wakeup, wake_worker, w);
+	}
+}
+
+static void remove_pairs(struct home *home)
+{
+	for (uint32_t i = 0; i < home->num_pairs; i++)
+		worker_remove_splice(home->pairs[i].worker, &home->pairs[i].entry);
+}
+
+/* A producer that signals the former worker while this goes on does no harm: the new one looks at
+ * its rings when it gets them. */
+static void add_pairs(struct nm_splice *splice, struct home *home)
+{
+	for (uint32_t i = 0; i < home->num_pairs; i++) {
+		set_wakeups(splice, i, home->pairs[i].worker);
+		worker_add_splice(home->pairs[i].worker, &home->pairs[i].entry);
+	}
+}
+
+static void assign_shared(struct daemon *d, struct home *home)
+{
+	unsigned worker = d->next_worker++;
+
+	for (uint32_t i = 0; i < home->num_pairs; i++) {
+		if (i > 0 && d->config.ring_each)
+			worker = d->next_worker++;
+		home->pairs[i].worker = d->workers[worker % d->config.workers];
+	}
+}
+
+int splices_start(struct nm_splice *splice, char *err, size_t err_size)
+{
+	struct home *home =
+		os_zalloc(sizeof(*home) + (size_t)splice->pairs * sizeof(home->pairs[0]));
+
+	if (!home) {
+		os_snprintf(err, err_size, "%s: out of memory", splice->name);
+		return -ENOMEM;
+	}
+	home->num_pairs = splice->pairs;
+	for (uint32_t i = 0; i < home->num_pairs; i++)
+		home->pairs[i].entry = (struct worker_splice){.splice = splice, .pair = i};
+	splice->home = home;
+	assign_shared(splice->core->home, home);
+	add_pairs(splice, home);
+	return 0;
+}
+
+/*
+ * The pairs, which no worker has now, get shared workers again, and those that polled end. Who
+ * signals a ring does so within a round of a worker: when each has begun a new one, nobody is
+ * about to wake a thread that is gone.
+ */
+static void end_polling(struct nm_splice *splice, struct home *home)
+{
+	struct daemon *d = splice->core->home;
+
+	assign_shared(d, home);
+	for (uint32_t i = 0; i < home->num_pairs; i++)
+		set_wakeups(splice, i, home->pairs[i].worker);
+	if (home->num_own == 0)
+		return;
+	for (unsigned i = 0; i < d->config.workers; i++)
+		worker_pass(d->workers[i]);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (d->pollers[i])
+			worker_pass(d->pollers[i]);
+	while (home->num_own > 0) {
+		uint32_t own = home->own[--home->num_own];
+
+		worker_free(d->pollers[own]);
+		d->pollers[own] = NULL;
+	}
+}
+
+void splices_stop(struct nm_splice *splice)
+{
+	struct home *home = splice->home;
+
+	if (!home)
+		return;
+	remove_pairs(home);
+	end_polling(splice, home);
+	splice->home = NULL;
+	os_free(home);
+}
+
+/* ---- polling ------------------------------------------------------------------------------ */
+
+static bool can_run_on(uint32_t cpu)
+{
+	cpu_set_t set;
+
+	return cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+	       CPU_ISSET(cpu, &set);
+}
+
+/* Its place in d->pollers, or a negative errno. */
+static int new_poller(struct daemon *d, int cpu)
+{
+	unsigned i = 0;
+
+	while (i < WORKERS_MAX && d->pollers[i])
+		i++;
+	if (i == WORKERS_MAX)
+		return -EAGAIN;
+	d->pollers[i] = worker_new(&(struct worker_config){
+		.never_sleeps = true, .cpu = cpu, .number = WORKERS_MAX + i});
+	return d->pollers[i] ? (int)i : -errno;
+}
+
+/* Pairs go to `count` workers of their own. */
+static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t first_cpu,
+	uint32_t count, char *err, size_t err_size)
+{
+	struct home *home = splice->home;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int own = new_poller(d, (int)(first_cpu + i));
+
+		if (own < 0) {
+			os_snprintf(err, err_size, "%s: no thread for CPU %u: %s", splice->name,
+				first_cpu + i, strerror(-own));
+			return own;
+		}
+		home->own[home->num_own++] = (uint32_t)own;
+		for (uint32_t pair = i; pair < home->num_pairs; pair += count)
+			home->pairs[pair].worker = d->pollers[own];
+	}
+	add_pairs(splice, home);
+	return 0;
+}
+
+static int check_cpus(
+	const struct nm_splice *splice, uint32_t first, uint32_t count, char *err, size_t err_size)
+{
+	if (count > splice->pairs) {
+		os_snprintf(err, err_size, "%s: %u threads for %u pairs of rings", splice->name,
+			count, splice->pairs);
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		if (first < CPU_SETSIZE && can_run_on(first + i))
+			continue;
+		os_snprintf(err, err_size, "%s: netmapd can't run on CPU %llu", splice->name,
+			(unsigned long long)first + i);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int splices_poll(
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+{
+	struct daemon *d = splice->core->home;
+	struct home *home = splice->home;
+	int error = check_cpus(splice, first_cpu, count, err, err_size);
+
+	if (error)
+		return error;
+	remove_pairs(home);
+	end_polling(splice, home);
+	if (count > 0)
+		error = take_pollers(d, splice, first_cpu, count, err, err_size);
+	if (error)
+		end_polling(splice, home);
+	if (error || count == 0)
+		add_pairs(splice, home);
+	return error;
+}
+
+void splices_end(struct daemon *d)
+{
+	char name[NETMAP_REQ_IFNAMSIZ], err[NM_ERR_TEXT];
+	uint32_t index;
+
+	for (;;) {
+		os_mutex_lock(&d->core.lock);
+		os_snprintf(name, sizeof(name), "%s", d->core.splices ? d->core.splices->name : "");
+		os_mutex_unlock(&d->core.lock);
+		if (!name[0])
+			return;
+		if (nm_splice_detach(&d->core, name, &index, err, sizeof(err)) != 0) {
+			os_log(OS_LOG_WARN, "%s", err);
+			return;
+		}
+	}
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tap.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tap_io.h"
+#include "vm.h"
+
+struct taps {
+	struct daemon *daemon;
+	struct tap *list;
+	int epoll; /* of all queues; itself in the loop */
+	struct loop_handle *handle;
+};
+
+/* ---- queues ---------------------------------------------------------------------------- */
+
+static void watch_queue(struct tap *tap, uint32_t i, int op)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = &tap->queues[i]};
+
+	if (epoll_ctl(tap->epoll, op, tap->queues[i].fd, &event) < 0)
+		os_log(OS_LOG_WARN, "%s: epoll: %s", tap->ifname, strerror(errno));
+}
+
+/* What comes while nobody is registered is for nobody. */
+static void drain(const struct tap_queue *q)
+{
+	for (int i = 0; i < 4096; i++)
+		if (read(q->fd, q->scratch, TAP_PACKET_MAX) < 0)
+			return;
+}
+
+/* ---- events ---------------------------------------------------------------------------- */
+
+/* Somebody has removed the device: no sync of its port succeeds any more. */
+static void remove_gone(struct taps *taps)
+{
+	struct tap *tap, *next;
+
+	os_mutex_lock(&taps->daemon->core.lock);
+	for (tap = taps->list; tap; tap = next) {
+		next = tap->next;
+		if (!tap->gone || tap->removed)
+			continue;
+		os_log(OS_LOG_WARN, "%s: the network device was removed, and the port with it",
+			tap->ifname);
+		tap->removed = true;
+		nm_port_remove_locked(tap->port);
+	}
+	os_mutex_unlock(&taps->daemon->core.lock);
+	vm_ports_check(taps->daemon);
+}
+
+static void queue_ready(struct tap_queue *q)
+{
+	struct tap *tap = q->tap;
+
+	if (!tap->started) {
+		drain(q);
+		watch_queue(tap, q->number, EPOLL_CTL_MOD);
+		return;
+	}
+	OS_STORE_RELEASE(&q->ready, 1);
+	os_wakeup_signal(&tap->port->rings[NM_RX][q->number].wakeup);
+}
+
+static void queues_ready(void *arg, uint32_t events)
+{
+	struct taps *taps = arg;
+	struct epoll_event list[32];
+	bool gone = false;
+	int n = epoll_wait(taps->epoll, list, 32, 0);
+
+	for (int i = 0; i < n; i++) {
+		struct tap_queue *q = list[i].data.ptr;
+
+		if (list[i].events & (EPOLLERR | EPOLLHUP))
+			gone = q->tap->gone = true;
+		else
+			queue_ready(q);
+	}
+	if (gone)
+		remove_gone(taps);
+}
+
+/* ---- the device ------------------------------------------------------------------------ */
+
+static int fail(char *err, size_t err_size, int error, const char *name, const char *why)
+{
+	os_snprintf(err, err_size, "%s: no network device can be made: %s", name, why);
+	return error;
+}
+
+static int tun_error(int error, const char *name, char *err, size_t err_size)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+		return fail(err, err_size, -EPERM, name,
+			"netmapd lacks the privilege (CAP_NET_ADMIN); run it as root, or have the administrator make it: ip tuntap add dev NAME mode tap user USER");
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return fail(err, err_size, -EOPNOTSUPP, name,
+			"this system has no /dev/net/tun (module tun)");
+	case EBUSY:
+		return fail(err, err_size, -EBUSY, name, "it exists, and another program uses it");
+	case EINVAL:
+		return fail(err, err_size, -EEXIST, name,
+			"a device of this name exists, and is no TAP with as many queues");
+	default:
+		return fail(err, err_size, -error, name, strerror(error));
+	}
+}
+
+/* One queue of the device; the first makes it. */
+static int open_queue(struct tap *tap, uint32_t i, char *err, size_t err_size)
+{
+	struct tap_queue *q = &tap->queues[i];
+	int hdr = TAP_HDR_MIN;
+	struct ifreq ifr = {0};
+
+	q->tap = tap;
+	q->number = i;
+	q->scratch = os_zalloc(TAP_PACKET_MAX);
+	if (!q->scratch)
+		return fail(err, err_size, -ENOMEM, tap->ifname, "out of memory");
+	q->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (q->fd < 0)
+		return tun_error(errno, tap->ifname, err, err_size);
+	memcpy(ifr.ifr_name, tap->ifname, sizeof(ifr.ifr_name));
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (tap->num_queues > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (ioctl(q->fd, TUNSETIFF, &ifr) < 0 || ioctl(q->fd, TUNSETVNETHDRSZ, &hdr) < 0 ||
+		ioctl(q->fd, TUNSETOFFLOAD, 0) < 0)
+		return tun_error(errno, tap->ifname, err, err_size);
+	return 0;
+}
+
+/* The stack learns whether anybody is there. Kernels that can't tell it are right as well. */
+static void set_carrier(const struct tap *tap, int on)
+{
+	if (ioctl(tap->queues[0].fd, TUNSETCARRIER, &on) < 0)
+		os_log(OS_LOG_DEBUG, "%s: carrier: %s", tap->ifname, strerror(errno));
+}
+
+/* ---- operations of the port kind --------------------------------------------------------- */
+
+static int tap_start(struct nm_port *port, char *err, size_t err_size)
+{
+	struct tap *tap = port->priv;
+
+	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		drain(&tap->queues[i]);
+		tap->queues[i].ready = 0;
+		watch_queue(tap, i, EPOLL_CTL_MOD);
+	}
+	tap->started = true;
+	set_carrier(tap, 1);
+	return 0;
+}
+
+static void tap_stop(struct nm_port *port)
+{
+	struct tap *tap = port->priv;
+
+	set_carrier(tap, 0);
+	tap->started = false;
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		watch_queue(tap, i, EPOLL_CTL_MOD);
+}
+
+static void free_tap(struct tap *tap)
+{
+	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		if (tap->queues[i].fd >= 0)
+			close(tap->queues[i].fd); /* which takes it out of the epoll set */
+		os_free(tap->queues[i].scratch);
+	}
+	os_free(tap->queues);
+	os_free(tap);
+}
+
+static void tap_destroy(struct nm_port *port)
+{
+	struct tap *tap = port->priv, **link;
+
+	if (!tap)
+		return; /* it was never complete */
+	for (link = &tap->taps->list; *link != tap;)
+		link = &(*link)->next;
+	*link = tap->next;
+	free_tap(tap);
+}
+
+/* Offloads that the stack may leave to us; USO and UFO only where the kernel knows them. */
+static int set_offloads(const struct tap *tap, bool on)
+{
+	const unsigned long most = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	int fd = tap->queues[0].fd;
+
+	return ioctl(fd, TUNSETOFFLOAD, on ? most : 0) < 0 ? -errno : 0;
+}
+
+static int tap_set_hdr_len(struct nm_port *port, uint32_t bytes)
+{
+	struct tap *tap = port->priv;
+	int size = bytes ? (int)bytes : TAP_HDR_MIN, error;
+
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		if (ioctl(tap->queues[i].fd, TUNSETVNETHDRSZ, &size) < 0)
+			return -errno;
+	error = set_offloads(tap, bytes > 0);
+	if (!error)
+		OS_STORE(&port->hdr_len, bytes);
+	return error;
+}
+
+/* Does something wait in the device's queue? Its end is an event. */
+static bool tap_wants_room(struct nm_ring *ring)
+{
+	const struct tap *tap = ring->port->priv;
+
+	return OS_LOAD_ACQUIRE(&tap->queues[ring->id].ready) != 0;
+}
+
+static const struct nm_port_ops tap_ops = {
+	.kind = "tap",
+	.start = tap_start,
+	.stop = tap_stop,
+	.destroy = tap_destroy,
+	.set_hdr_len = tap_set_hdr_len,
+	.txsync = tap_txsync,
+	.rxsync = tap_rxsync,
+	.wants_room = tap_wants_room,
+	.shares_region = true,
+};
+
+/* ---- making and removing ----------------------------------------------------------------- */
+
+static struct tap *new_tap(struct taps *taps, const char *name, uint32_t queues)
+{
+	struct tap *tap = os_zalloc(sizeof(*tap));
+
+	if (!tap)
+		return NULL;
+	tap->queues = os_zalloc(queues * sizeof(*tap->queues));
+	if (!tap->queues) {
+		os_free(tap);
+		return NULL;
+	}
+	tap->taps = taps;
+	tap->epoll = taps->epoll;
+	tap->num_queues = queues;
+	memcpy(tap->ifname, name, strlen(name) + 1);
+	for (uint32_t i = 0; i < queues; i++)
+		tap->queues[i].fd = -1;
+	return tap;
+}
+
+/* Numbers that were not given; the rings of the host's stack are its queues, so there are no
+ * others. */
+static void complete_shape(const struct nm_shape *wanted, struct nm_shape *shape)
+{
+	memset(shape, 0, sizeof(*shape));
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		shape->rings[dir] = wanted->rings[dir] ? wanted->rings[dir] : 1;
+		shape->slots[dir] = wanted->slots[dir] ? wanted->slots[dir] : NM_SLOTS_DEFAULT;
+	}
+}
+
+static int check_wishes(
+	const char *name, const struct nm_shape *shape, uint16_t mem_id, char *err, size_t err_size)
+{
+	if (strlen(name) >= IFNAMSIZ || strchr(name, '%') || strchr(name, ':'))
+		return fail(err, err_size, -EINVAL, name,
+			"the name of a network device has at most 15 bytes, and none of / : %");
+	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX)
+		return fail(err, err_size, -EINVAL, name, "at most 64 rings in each direction");
+	if (mem_id > NM_REGION_SHARED_ID)
+		return fail(err, err_size, -EOPNOTSUPP, name,
+			"its memory region is chosen by who registers it first (@ID), not when it is made");
+	return 0;
+}
+
+/* The port of a device that is there. core->lock held. */
+static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape *shape, char *err,
+	size_t err_size)
+{
+	int error;
+
+	tap->port = nm_port_add_locked(core, tap->ifname, &tap_ops, shape, &error);
+	if (!tap->port)
+		return fail(err, err_size, error, tap->ifname,
+			error == -ENOMEM ? "out of memory"
+					 : "its rings and slots are out of range");
+	tap->port->priv = tap;
+	tap->next = tap->taps->list;
+	tap->taps->list = tap;
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		watch_queue(tap, i, EPOLL_CTL_ADD);
+	set_carrier(tap, 0);
+	return 0;
+}
+
+int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
+	uint16_t mem_id, char *err, size_t err_size)
+{
+	struct daemon *d = core->home;
+	struct nm_shape shape;
+	struct tap *tap;
+	int error = check_wishes(name, wanted, mem_id, err, err_size);
+
+	if (error)
+		return error;
+	if (nm_port_find_locked(core, name))
+		return fail(err, err_size, -EEXIST, name, "there is a port of this name");
+	complete_shape(wanted, &shape);
+	tap = new_tap(d->taps, name, shape.rings[NM_RX]);
+	if (!tap)
+		return fail(err, err_size, -ENOMEM, name, "out of memory");
+	for (uint32_t i = 0; i < tap->num_queues && !error; i++)
+		error = open_queue(tap, i, err, err_size);
+	if (!error)
+		error = add_port(core, tap, &shape, err, err_size);
+	if (error)
+		free_tap(tap);
+	else
+		os_log(OS_LOG_INFO, "%s: a persistent port and a network device, %u queue%s", name,
+			tap->num_queues, tap->num_queues == 1 ? "" : "s");
+	return error;
+}
+
+int taps_delif(struct nm_core *core, const char *name, char *err, size_t err_size)
+{
+	struct nm_port *port = nm_port_find_locked(core, name);
+
+	if (!port || port->ops != &tap_ops) {
+		os_snprintf(err, err_size, "%s: no persistent port of this name", name);
+		return -ENXIO;
+	}
+	if (port->clients || port->holds) {
+		os_snprintf(err, err_size, "%s: the port is in use; end or detach its users first",
+			name);
+		return -EBUSY;
+	}
+	nm_port_remove_locked(port);
+	os_log(OS_LOG_INFO, "%s: the persistent port is gone", name);
+	return 0;
+}
+
+int taps_init(struct daemon *d)
+{
+	struct taps *taps = os_zalloc(sizeof(*taps));
+	int error;
+
+	if (!taps)
+		return -ENOMEM;
+	taps->daemon = d;
+	taps->epoll = epoll_create1(EPOLL_CLOEXEC);
+	error = taps->epoll < 0 ? -errno
+				: loop_add(d->loop, taps->epoll, EPOLLIN, queues_ready, taps,
+					  &taps->handle);
+	if (error) {
+		if (taps->epoll >= 0)
+			close(taps->epoll);
+		os_free(taps);
+		return error;
+	}
+	d->taps = taps;
+	return 0;
+}
+
+void taps_exit(struct daemon *d)
+{
+	if (!d->taps)
+		return;
+	loop_del(d->loop, d->taps->handle);
+	close(d->taps->epoll);
+	os_free(d->taps);
+	d->taps = NULL;
+}
+
+uint32_t taps_count(const struct daemon *d)
+{
+	uint32_t count = 0;
+
+	for (const struct tap *tap = d->taps->list; tap; tap = tap->next)
+		count++;
+	return count;
+}

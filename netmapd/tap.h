@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tap.h - persistent ports: each is a network device of this host (TAP) as well.
+ *
+ *      application on netmap:P, or vale0:P attached      the host's stack
+ *          tx ring i  ------------ write ------------>   packets that P receives
+ *          rx ring i  <----------- read -------------    packets that P sends
+ *
+ * VALE_NEWIF makes one and VALE_DELIF removes it; in between it belongs to nobody, whoever made
+ * it. It has a queue (multi-queue TAP) per rx ring. While nobody is registered on it the
+ * device has no carrier, so the stack keeps no packets for it. A TAP that the administrator has
+ * made for this user (ip tuntap add) is taken over, and stays when the port goes; any other needs
+ * CAP_NET_ADMIN.
+ *
+ * Every packet from a tx ring is written, or dropped and counted: link_down (the device is not
+ * up), bad_header, too_short, no_memory, refused, and those of bad slots. Nothing is read that finds
+ * no room: it waits in the device's queue, and what doesn't fit there the kernel counts as
+ * dropped by the device. A device that is removed by others takes the port with it.
+ *
+ * With a virtio-net header (PORT_HDR_SET to 10 or 12) the stack's packets come with offloads:
+ * incomplete checksums and up to 64 KiB long; without one they are complete.
+ *
+ * A queue is looked at only after epoll has said that there is something: the control thread
+ * waits for all of them, and wakes the worker of the ring.
+ *
+ *      control thread                      thread that syncs the rx ring
+ *        event: ready = 1, signal   --->     ready: read until it is empty or the ring is full
+ *                                   <---     empty: ready = 0, then ask for one more event
+ *
+ * Thread safety: control thread, core->lock as port.h says; the syncs run in workers.
+ */
+#ifndef NETMAPD_TAP_H
+#define NETMAPD_TAP_H
+
+#include "daemon.h"
+
+/* Once, when d->loop is there; d->taps. Negative errno. */
+int taps_init(struct daemon *d);
+void taps_exit(struct daemon *d); /* after nm_core_destroy() */
+
+uint32_t taps_count(const struct daemon *d);
+
+/* newif and delif of nm_home_ops. */
+int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
+	uint16_t mem_id, char *err, size_t err_size);
+int taps_delif(struct nm_core *core, const char *name, char *err, size_t err_size);
+
+#endif

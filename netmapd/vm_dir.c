@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The directories of virtual machines' sockets. */
+#include "vm.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* DIR of the control socket, its length. */
+static int parent_length(const struct daemon *d)
+{
+	return (int)(strrchr(d->config.socket_path, '/') - d->config.socket_path);
+}
+
+/* DIR + /vmN, into vm->dir. */
+static int name_dir(struct vm *vm, char *text)
+{
+	const char *socket = vm->daemon->config.socket_path;
+	int n = snprintf(vm->dir, sizeof(vm->dir), "%.*s/vm%u", parent_length(vm->daemon), socket,
+		vm->number);
+
+	/* Behind it come /mem32 and /net31. */
+	if (n < 0 || (size_t)n + sizeof("/net31") > sizeof(vm->dir)) {
+		snprintf(text, NMD_TEXT_MAX, "the path of the control socket is too long: %s",
+			socket);
+		return -ENAMETOOLONG;
+	}
+	return 0;
+}
+
+/* Open, and this user's alone? Others must not be able to put sockets of theirs there. */
+static int open_own_dir(const char *dir, int *fd)
+{
+	struct stat st;
+
+	*fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	if (fstat(*fd, &st) < 0)
+		return -errno;
+	return st.st_uid == geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+}
+
+/* Locked, as long as the descriptor is open, and still there? Else -EWOULDBLOCK. */
+static int lock_dir(const char *dir, int fd)
+{
+	struct stat here, there;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	if (fstat(fd, &here) < 0 || lstat(dir, &there) < 0 || here.st_ino != there.st_ino ||
+		here.st_dev != there.st_dev)
+		return -EWOULDBLOCK;
+	return 0;
+}
+
+/* What a killed netmapd left there. */
+static void empty_dir(int fd)
+{
+	char name[16];
+
+	unlinkat(fd, "mem", 0);
+	for (int i = 0; i < VM_REGIONS_MAX; i++) {
+		snprintf(name, sizeof(name), "mem%d", i);
+		unlinkat(fd, name, 0);
+	}
+	for (int i = 0; i < VM_PORTS_MAX; i++) {
+		snprintf(name, sizeof(name), "net%d", i);
+		unlinkat(fd, name, 0);
+	}
+}
+
+static int try_dir(struct vm *vm, char *text)
+{
+	int error = name_dir(vm, text);
+
+	if (error)
+		return error;
+	error = mkdir(vm->dir, 0700) < 0 && errno != EEXIST ? -errno
+							    : open_own_dir(vm->dir, &vm->dir_fd);
+	if (!error)
+		error = lock_dir(vm->dir, vm->dir_fd);
+	if (!error) {
+		empty_dir(vm->dir_fd);
+		return 0;
+	}
+	if (error == -EPERM)
+		snprintf(text, NMD_TEXT_MAX, "%s exists and is open to other users: remove it",
+			vm->dir);
+	else
+		snprintf(text, NMD_TEXT_MAX, "can't make %s: %s", vm->dir, strerror(-error));
+	vm->dir[0] = '\0';
+	if (vm->dir_fd >= 0)
+		close(vm->dir_fd);
+	vm->dir_fd = -1;
+	return error;
+}
+
+/*
+ * A directory that a killed netmapd left is used again; one that is locked belongs to another
+ * netmapd, whose control socket lies beside ours: then the next number is tried.
+ */
+int vm_dir_make(struct vm *vm, char *text)
+{
+	int error;
+
+	do {
+		vm->number = ++vm->daemon->next_vm;
+		error = try_dir(vm, text);
+	} while (error == -EWOULDBLOCK);
+	return error;
+}
+
+void vm_dir_remove(struct vm *vm)
+{
+	if (vm->dir[0] && rmdir(vm->dir) < 0 && errno != ENOENT)
+		os_log(OS_LOG_WARN, "can't remove %s: %s", vm->dir, strerror(errno));
+	if (vm->dir_fd >= 0)
+		close(vm->dir_fd); /* and with it the lock */
+}
+
+static bool is_vm_dir(const char *name)
+{
+	return strncmp(name, "vm", 2) == 0 && name[2] != '\0' &&
+	       name[2 + strspn(name + 2, "0123456789")] == '\0';
+}
+
+/* One that is locked is in use, and one that holds other files is not only ours: they stay. */
+static void clean_one(const char *dir)
+{
+	int fd = -1;
+
+	if (open_own_dir(dir, &fd) == 0 && lock_dir(dir, fd) == 0) {
+		empty_dir(fd);
+		if (rmdir(dir) == 0)
+			os_log(OS_LOG_DEBUG, "%s was left by a netmapd that was killed", dir);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+void vm_dir_clean(const struct daemon *d)
+{
+	char path[2 * NMD_PATH_MAX + 256];
+	int length = parent_length(d);
+	const struct dirent *entry;
+	DIR *parent;
+
+	snprintf(path, sizeof(path), "%.*s/", length, d->config.socket_path);
+	parent = opendir(path);
+	if (!parent)
+		return;
+	while ((entry = readdir(parent))) {
+		if (!is_vm_dir(entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%.*s/%s", length, d->config.socket_path,
+			entry->d_name);
+		clean_one(path);
+	}
+	closedir(parent);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ports of virtual machines: from the user's text to a device. */
+#include "portspec.h"
+#include "served.h"
+#include "vm.h"
+
+#include <net/netmap_virt.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* ---- what can be a device ----------------------------------------------------------------- */
+
+/* Why this can't be passed through; NULL: it can, as far as the text goes. */
+static const char *why_not(const struct nm_portspec *spec)
+{
+	const struct nmreq_register *reg = &spec->reg;
+
+	if (spec->given & NM_SPEC_EXTMEM)
+		return "@extmem is memory of an application; a device's port lies in memory of netmapd";
+	if (spec->given & NM_SPEC_OFFSET)
+		return "@offset is nothing that a ptnet device could tell its guest";
+	if (reg->nr_host_tx_rings || reg->nr_host_rx_rings)
+		return "a device has no host rings; the guest adds those of its own system";
+	switch (reg->nr_mode) {
+	case NR_REG_ALL_NIC:
+		break;
+	case NR_REG_ONE_NIC:
+		return "a virtual machine takes all rings of a port, not a single one";
+	case NR_REG_SW:
+	case NR_REG_NIC_SW:
+	case NR_REG_ONE_SW:
+		return "host rings can't be passed through; on the port in the guest, ^ and * mean those of the guest's system";
+	case NR_REG_NULL:
+		return "a null port moves no packets: a device of it would be of no use";
+	default:
+		return "this way to register is not one for a device";
+	}
+	if (reg->nr_flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY))
+		return "a device has the rings of both directions; /T and /R can be used in the guest";
+	return NULL;
+}
+
+/* @share: the id of the region that the port uses now. */
+static int shared_region(struct vm *vm, const struct nm_portspec *spec, uint16_t *id, char *text)
+{
+	struct nm_core *core = &vm->daemon->core;
+	const struct nm_port *port;
+
+	os_mutex_lock(&core->lock);
+	port = nm_port_find_locked(core, spec->share);
+	*id = port && port->region ? port->region->id : 0;
+	os_mutex_unlock(&core->lock);
+	if (*id)
+		return 0;
+	snprintf(text, NMD_TEXT_MAX, "%s: @share=%s: %s", spec->name, spec->share,
+		port ? "the port is not in use, so it has no memory to share" : "no such port");
+	return -ENXIO;
+}
+
+/* From the user's text to a bound client. */
+static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+{
+	struct nm_portspec spec;
+	struct nm_bind bind;
+	int error = nm_portspec_parse(ifname, NULL, &spec, text, NMD_TEXT_MAX);
+	const char *why = error ? NULL : why_not(&spec);
+
+	if (error)
+		return error;
+	if (why) {
+		snprintf(text, NMD_TEXT_MAX, "%.100s: %s", ifname, why);
+		return -EOPNOTSUPP;
+	}
+	bind = (struct nm_bind){
+		.mode = spec.reg.nr_mode,
+		.flags = spec.reg.nr_flags | NR_ACCEPT_VNET_HDR,
+		.ringid = spec.reg.nr_ringid,
+		.mem_id = spec.reg.nr_mem_id,
+		.num_rings = {spec.reg.nr_tx_rings, spec.reg.nr_rx_rings},
+		.num_slots = {spec.reg.nr_tx_slots, spec.reg.nr_rx_slots},
+	};
+	if (spec.given & NM_SPEC_SHARE)
+		error = shared_region(vm, &spec, &bind.mem_id, text);
+	if (error)
+		return error;
+	port->client.own_region = vm->regions[0].region;
+	port->client.exclusive_only = true;
+	error = nm_client_bind(&port->client, spec.name, &bind);
+	if (error)
+		snprintf(text, NMD_TEXT_MAX, "%s", port->client.err);
+	return error;
+}
+
+/* What only the bound port shows. */
+static int check_shape(const struct vm_port *port, const char *ifname, char *text)
+{
+	struct served_geometry geo;
+
+	served_geometry(port->served, &geo);
+	if (geo.tx_rings == 0 || geo.rx_rings == 0) {
+		snprintf(text, NMD_TEXT_MAX,
+			"%.100s: has %u tx and %u rx rings; a device needs both: it is not a port that moves packets",
+			ifname, geo.tx_rings, geo.rx_rings);
+		return -EOPNOTSUPP;
+	}
+	if (geo.tx_rings + geo.rx_rings > PTNET_MAX_RINGS) {
+		snprintf(text, NMD_TEXT_MAX,
+			"%.100s: %u rings; a port of a virtual machine has at most %d, both directions together",
+			ifname, geo.tx_rings + geo.rx_rings, PTNET_MAX_RINGS);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- its device ----------------------------------------------------------------------------- */
+
+static int open_memory(struct vm *vm, struct vm_port *port, char *text)
+{
+	struct vm_region *region;
+	int error;
+
+	region = vm_region_get(vm, port->client.port->region, &error, text);
+	if (region)
+		error = vm_region_open(vm, region, text);
+	port->region = region;
+	return error;
+}
+
+static int open_device(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+{
+	char name[2 * NMD_NAME_MAX];
+	struct ptnet_net_config config = {.name = name};
+	int error;
+
+	memcpy(config.mac, port->mac, sizeof(config.mac));
+	if (served_has_hdr(port->served))
+		config.offered = PTNETMAP_F_VNET_HDR;
+	snprintf(name, sizeof(name), "vm%u %.80s", vm->number, ifname);
+	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
+	unlink(port->path);
+	error = ptnet_net_new(vm->daemon->loop, port->path, &config, port->served, &port->net);
+	if (error)
+		snprintf(text, NMD_TEXT_MAX, "%.80s: no device for it at %s: %s", ifname,
+			port->path, strerror(-error));
+	return error;
+}
+
+static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+{
+	int error = bind_port(vm, port, ifname, text);
+
+	if (error)
+		return error;
+	port->served = served_open(vm->daemon, &port->client, &error, text);
+	if (!error)
+		error = check_shape(port, ifname, text);
+	if (!error)
+		error = open_memory(vm, port, text);
+	if (!error)
+		error = open_device(vm, port, ifname, text);
+	return error;
+}
+
+static void choose_mac(struct vm_port *port, const uint8_t mac[6])
+{
+	static const uint8_t zero[6];
+
+	if (memcmp(mac, zero, sizeof(zero)) != 0) {
+		memcpy(port->mac, mac, sizeof(port->mac));
+		return;
+	}
+	os_random(port->mac, sizeof(port->mac));
+	port->mac[0] = 0x02; /* administered locally, unicast */
+}
+
+struct vm_port *vm_port_new(
+	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, char *text)
+{
+	struct vm_port *port = os_zalloc(sizeof(*port));
+
+	if (!port) {
+		snprintf(text, NMD_TEXT_MAX, "%.100s: out of memory", ifname);
+		*error = -ENOMEM;
+		return NULL;
+	}
+	nm_client_init(&port->client, &vm->daemon->core);
+	choose_mac(port, mac);
+	*error = open_port(vm, port, ifname, text);
+	if (*error) {
+		vm_port_free(port);
+		return NULL;
+	}
+	return port;
+}
+
+/* The order of traps avoided: service, device, port; memory is the machine's. */
+void vm_port_free(struct vm_port *port)
+{
+	ptnet_net_free(port->net);
+	served_close(port->served);
+	nm_client_unbind(&port->client);
+	os_free(port);
+}

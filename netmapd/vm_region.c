@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Memory regions as a virtual machine sees them: memory function, and the guest's part. */
+#include "os_user.h"
+#include "ptnet_mem.h"
+#include "vm.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* Of a region that the machine shares with others, its guest gets at most this part. */
+enum { SHARED_PART = 16 };
+
+/* Of one pool; less where there is not so much in a row. None is no error: then the guest can't make
+ * pipes and monitors there. core->lock held. */
+static void set_aside(struct vm *vm, struct vm_region *r, enum nm_pool pool)
+{
+	uint32_t count = vm->daemon->config.guest[pool];
+	uint32_t most = r->region->pool[pool].count / SHARED_PART;
+
+	if (!r->region->reserved && count > most)
+		count = most;
+	for (; count > 0; count /= 2) {
+		if (nm_region_alloc_run(r->region, pool, r->owner, count, &r->guest[pool].first))
+			continue;
+		r->guest[pool].count = count;
+		return;
+	}
+}
+
+struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *error, char *text)
+{
+	struct nm_core *core = &vm->daemon->core;
+	struct vm_region *r;
+
+	*error = 0;
+	for (uint32_t i = 0; i < vm->num_regions; i++)
+		if (vm->regions[i].region == region)
+			return &vm->regions[i];
+	/* There is a port for each of them but the first, so they can't run out. */
+	if (vm->num_regions == VM_REGIONS_MAX) {
+		snprintf(text, NMD_TEXT_MAX, "the machine uses %u memory regions, the most it can",
+			vm->num_regions);
+		*error = -ENOSPC;
+		return NULL;
+	}
+	r = &vm->regions[vm->num_regions++];
+	memset(r, 0, sizeof(*r));
+	r->region = region;
+	os_mutex_lock(&core->lock);
+	nm_region_get(region);
+	r->owner = NM_OWNER_FIXED | nm_core_new_owner(core);
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		set_aside(vm, r, pool);
+	os_mutex_unlock(&core->lock);
+	return r;
+}
+
+int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
+{
+	struct ptnet_mem_info info = {
+		.fd = os_mem_fd(r->region->mem),
+		.size = r->region->size,
+		.base = r->region->base,
+		.id = r->region->id,
+	};
+	uint32_t index = (uint32_t)(r - vm->regions);
+	char name[NMD_NAME_MAX], number[12] = "";
+	int error;
+
+	if (r->mem)
+		return 0;
+	if (index > 0)
+		snprintf(number, sizeof(number), "%u", index);
+	nm_region_info(r->region, &info.pools);
+	memcpy(info.guest, r->guest, sizeof(info.guest));
+	snprintf(name, sizeof(name), "vm%u memory%s", vm->number, number);
+	snprintf(r->mem_path, sizeof(r->mem_path), "%.90s/mem%s", vm->dir, number);
+	unlink(r->mem_path);
+	error = ptnet_mem_new(vm->daemon->loop, r->mem_path, name, &info, &r->mem);
+	if (error == -EINVAL)
+		snprintf(text, NMD_TEXT_MAX,
+			"memory region %u (%llu bytes) can't be a PCI BAR: its size is no power of two",
+			r->region->id, (unsigned long long)r->region->size);
+	else if (error)
+		snprintf(text, NMD_TEXT_MAX, "%s: %s", r->mem_path, strerror(-error));
+	return error;
+}
+
+/* ---- the guest's part comes back --------------------------------------------------------- */
+
+/*
+ * Buffers of the guest may have wandered through a pipe into rings of others, who go on using them. So
+ * they stop being fixed, and those who show one get it in exchange for one of theirs.
+ */
+static void give_back(struct nm_core *core, struct vm_region *r)
+{
+	uint32_t *owner = r->region->owner[NM_POOL_BUF];
+	uint32_t loose = r->owner & ~NM_OWNER_FIXED;
+
+	for (uint32_t i = 0; i < r->guest[NM_POOL_BUF].count; i++)
+		owner[r->guest[NM_POOL_BUF].first + i] = loose;
+	nm_region_settle_all_locked(core, r->region);
+	nm_region_free_owner(r->region, r->owner);
+	nm_region_free_owner(r->region, loose);
+}
+
+void vm_region_put(struct vm *vm, struct vm_region *r)
+{
+	struct nm_core *core = &vm->daemon->core;
+
+	ptnet_mem_free(r->mem);
+	os_mutex_lock(&core->lock);
+	give_back(core, r);
+	nm_region_put(r->region);
+	os_mutex_unlock(&core->lock);
+}

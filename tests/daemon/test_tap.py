@@ -1,0 +1,590 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Persistent ports: network devices of the host (TAP), in a network namespace of each test's own; and devices on switches."""
+
+import array
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ptnet_real import (
+    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, POLLING_DISABLE, POLLING_ENABLE,
+    PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, Connection, Port,
+    Refused, expect_line, frame, mac, nmreq, run, wait_until,
+)
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET, PR_CAPBSET_DROP, CAP_NET_ADMIN = 0x40000000, 24, 12
+P = "tapp0"
+
+
+def new_namespace():
+    if LIBC.unshare(CLONE_NEWNET) < 0:
+        os._exit(77)
+
+
+def why_no_tap():
+    """A namespace with a TAP in it is what the tests need."""
+    if not os.path.exists("/dev/net/tun"):
+        return "no /dev/net/tun"
+    script = f"ip tuntap add dev {P} mode tap"
+    child = subprocess.run(["sh", "-c", script], preexec_fn=new_namespace, capture_output=True, text=True)
+    return child.stderr.strip() or "no network namespace can be made" if child.returncode else None
+
+
+REASON = why_no_tap()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs CAP_NET_ADMIN and TUN: {REASON}")
+
+
+@pytest.fixture
+def daemon(start_netmapd):
+    return start_netmapd("--workers", "2", preexec_fn=new_namespace)
+
+
+def inside(daemon, *args, check=True):
+    """Runs a program in netmapd's network namespace."""
+    child = subprocess.run(
+        ["nsenter", "-t", str(daemon.pid), "-n", *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30
+    )
+    assert not check or child.returncode == 0, child.stderr
+    return child.stdout
+
+
+def device(daemon, name=P):
+    """What `ip link` says of it; None: there is none."""
+    return next((d for d in json.loads(inside(daemon, "ip", "-j", "link")) if d["ifname"] == name), None)
+
+
+OPEN_SOCKET = """
+import array, socket, sys
+family, kind, proto = map(int, sys.argv[1:4])
+s = socket.socket(family, kind, proto)
+if family == socket.AF_PACKET:
+    s.bind((sys.argv[4], 0x88b5))
+else:
+    s.bind((sys.argv[4], int(sys.argv[5])))
+socket.send_fds(socket.socket(fileno=0), [b"x"], [s.fileno()])
+"""
+
+
+def socket_inside(daemon, family, kind, proto, *args):
+    """A socket of the namespace, bound, used from here."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.run(
+            ["nsenter", "-t", str(daemon.pid), "-n", sys.executable, "-c", OPEN_SOCKET, *map(str, (int(family), int(kind), proto, *args))],
+            stdin=theirs, capture_output=True, text=True, timeout=30,
+        )
+        assert child.returncode == 0, child.stderr
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    s = socket.socket(fileno=fds[0])
+    s.settimeout(10)
+    return s
+
+
+@pytest.fixture
+def stack(daemon):
+    """stack(name) is an AF_PACKET socket on a device: the host's stack as far as frames are concerned."""
+    sockets = []
+
+    def open_(name=P):
+        sockets.append(socket_inside(daemon, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), name))
+        return sockets[-1]
+
+    yield open_
+    for s in sockets:
+        s.close()
+
+
+def newif(connection, name=P, tx_slots=0, rx_slots=0, tx_rings=0, rx_rings=0, mem_id=0):
+    connection.nmreq(nmreq(VALE_NEWIF, name, struct.pack("=IIHHH2x", tx_slots, rx_slots, tx_rings, rx_rings, mem_id)))
+
+
+def delif(connection, name=P):
+    connection.nmreq(nmreq(VALE_DELIF, name, b"", body_at=0))
+
+
+def control(daemon, function, *args, **kwargs):
+    with Connection(daemon.path) as c:
+        return function(c, *args, **kwargs)
+
+
+def attach(connection, name, mode=ALL_NIC):
+    values = {"mode": mode}
+    body = NMREQ_REGISTER.pack(*(values.get(f, 0) for f in REGISTER_FIELDS)) + bytes(8)
+    _, payload, _ = connection.nmreq(nmreq(VALE_ATTACH, name, body))
+    return struct.unpack_from("=I", payload, NMREQ_HEADER.size + NMREQ_REGISTER.size)[0]
+
+
+def detach(connection, name):
+    connection.nmreq(nmreq(VALE_DETACH, name, bytes(8)))
+
+
+def polling(connection, name, kind, mode=1, first=0, count=1):
+    connection.nmreq(nmreq(kind, name, struct.pack("=IIII", mode, first, count, 0)))
+
+
+def up(daemon, name=P):
+    inside(daemon, "sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1", check=False)
+    inside(daemon, "ip", "link", "set", name, "up")
+
+
+def wait_for_carrier(daemon, name=P):
+    """And until the stack sends on it: until then it drops what it is given."""
+    wait_until(lambda: device(daemon, name)["operstate"] == "UP", "carrier")
+    time.sleep(0.02)
+
+
+def tap(daemon, name=P):
+    return next((p for p in daemon.status()["ports"] if p["name"] == name), None)
+
+
+def frames_of(socket_, count):
+    return [socket_.recv(65536) for _ in range(count)]
+
+
+# ------------------------------------------------------------ coming and going
+
+
+def test_it_outlives_who_made_it(daemon):
+    control(daemon, newif)
+    assert tap(daemon)["kind"] == "tap" and device(daemon)["link_type"] == "ether"
+    with Port(daemon.path, P) as p:
+        assert p.reg["mem_id"] == 1 and [len(p.tx), len(p.rx)] == [1, 1]
+        with Connection(daemon.path) as c, pytest.raises(Refused, match="in use") as refused:
+            delif(c)
+        assert refused.value.errno == errno.EBUSY
+    wait_until(lambda: tap(daemon)["users"] == 0, "its user is gone")
+    control(daemon, delif)
+    assert tap(daemon) is None and device(daemon) is None
+    with Connection(daemon.path) as c, pytest.raises(Refused) as refused:
+        delif(c)
+    assert refused.value.errno in (errno.ENXIO, errno.ENODEV)
+
+
+def test_shape(daemon):
+    control(daemon, newif, tx_slots=64, rx_slots=32, tx_rings=1, rx_rings=3)
+    with Port(daemon.path, P) as p:
+        assert [len(p.tx), len(p.rx)] == [1, 3] and p.tx[0].slots == 64 and p.rx[2].slots == 32
+    assert device(daemon)["num_tx_queues"] >= 3 if "num_tx_queues" in device(daemon) else True
+
+
+@pytest.mark.parametrize(
+    "name,fields,error,text",
+    [
+        ("n" * 16, {}, errno.EINVAL, "15 bytes"),
+        ("tap%d", {}, errno.EINVAL, "15 bytes"),
+        (P, {"rx_rings": 65}, errno.EINVAL, "64"),
+        (P, {"tx_slots": 1}, errno.EINVAL, ""),
+        (P, {"rx_slots": 1 << 31}, errno.EINVAL, ""),
+        (P, {"mem_id": 9}, errno.EOPNOTSUPP, "memory region"),
+        ("lo", {}, None, "lo"),
+    ],
+)
+def test_refused(daemon, name, fields, error, text):
+    with Connection(daemon.path) as c, pytest.raises(Refused) as refused:
+        newif(c, name, **fields)
+    assert text in refused.value.text and error in (None, refused.value.errno), refused.value
+    assert daemon.status()["ports"] == [] and len(json.loads(inside(daemon, "ip", "-j", "link"))) == 1
+
+
+def test_twice(daemon):
+    control(daemon, newif)
+    with Connection(daemon.path) as c, pytest.raises(Refused) as refused:
+        newif(c)
+    assert refused.value.errno == errno.EEXIST
+    assert tap(daemon)
+
+
+def test_without_privilege(start_netmapd):
+    def drop():
+        new_namespace()
+        LIBC.prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0)
+
+    daemon = start_netmapd(preexec_fn=drop)
+    with Connection(daemon.path) as c, pytest.raises(Refused, match="CAP_NET_ADMIN") as refused:
+        newif(c)
+    assert refused.value.errno == errno.EPERM
+    with Port(daemon.path, "vale1:1"):
+        pass
+
+
+def test_one_that_the_administrator_made(daemon):
+    """It is used, and stays."""
+    inside(daemon, "ip", "tuntap", "add", "dev", P, "mode", "tap", "vnet_hdr")
+    control(daemon, newif)
+    assert tap(daemon)
+    control(daemon, delif)
+    assert device(daemon)
+
+
+def test_the_device_is_removed_by_others(daemon):
+    """The port goes with it, used or not; an application sees its rings stop."""
+    control(daemon, newif)
+    inside(daemon, "ip", "link", "del", P)
+    wait_until(lambda: tap(daemon) is None, "the port is gone")
+    control(daemon, newif)
+    with Port(daemon.path, P) as p:
+        up(daemon)
+        inside(daemon, "ip", "link", "del", P)
+        wait_until(lambda: any(x.get("dead") for x in daemon.status()["ports"]), "the port is dead")
+        p.tx[0].publish(p.put(frame(BROADCAST, 1)))
+    wait_until(lambda: daemon.status()["ports"] == [], "nothing is left")
+    control(daemon, newif)
+    assert device(daemon)
+
+
+def test_a_killed_netmapd_leaves_no_device(start_netmapd):
+    first = start_netmapd(preexec_fn=new_namespace)
+    keeper = subprocess.Popen(["nsenter", "-t", str(first.pid), "-n", "sleep", "60"])
+    wait_until(lambda: os.readlink(f"/proc/{keeper.pid}/ns/net") == os.readlink(f"/proc/{first.pid}/ns/net"), "it is inside")
+    control(first, newif)
+    first.stop(signal.SIGKILL)
+    links = subprocess.run(["nsenter", "-t", str(keeper.pid), "-n", "ip", "-j", "link"], capture_output=True, text=True).stdout
+    keeper.kill()
+    keeper.wait()
+    assert [d["ifname"] for d in json.loads(links)] == ["lo"]
+
+
+def test_it_counts_as_use(start_netmapd):
+    daemon = start_netmapd("--exit-when-unused", "1", preexec_fn=new_namespace)
+    control(daemon, newif)
+    time.sleep(2.5)
+    assert daemon.process.poll() is None
+    control(daemon, delif)
+    assert daemon.process.wait(10) == 0
+
+
+# ------------------------------------------------------------ packets
+
+
+@pytest.mark.parametrize("slots", [4, 16, 1024])
+def test_packets_both_ways(daemon, stack, slots):
+    """Content compared, every packet, all lengths of a frame; counters exact."""
+    control(daemon, newif, tx_slots=slots, rx_slots=slots)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        out = [frame(BROADCAST, 1, os.urandom(20), n) for n in (60, 61, 1000, 1513, 1514) * 20]
+        back = [frame(1, 9, os.urandom(20), n) for n in (60, 61, 1000, 1513, 1514) * 20]
+        for a, b in zip(out, back):
+            p.send(a)
+            s.send(b)
+            assert s.recv(65536) == a
+            assert p.receive(1) == [b]
+        tx, rx = daemon.ring(P, "tx"), daemon.ring(P, "rx")
+        assert (tx["packets"], tx["bytes"], tx["errors"]) == (100, sum(map(len, out)), {})
+        assert (rx["packets"], rx["bytes"], rx["errors"]) == (100, sum(map(len, back)), {})
+
+
+def test_bursts(daemon, stack):
+    """More than the ring holds waits in the device's queue; nothing is lost."""
+    control(daemon, newif, rx_slots=16)
+    inside(daemon, "ip", "link", "set", P, "txqueuelen", "1000")
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        sent = [frame(1, 9, b"%d" % n) for n in range(300)]
+        for packet in sent:
+            s.send(packet)
+        assert p.receive(300) == sent
+
+
+def test_wake_ups(daemon, stack):
+    """Everybody asleep: a packet from the stack, and one to it, get through."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        for n in range(5):
+            p.rx[0].want_interrupt(1)
+            time.sleep(0.05)
+            s.send(frame(1, 9, b"%d" % n))
+            assert p.interrupted("rx")
+            assert p.received() == [frame(1, 9, b"%d" % n)]
+            p.send(frame(BROADCAST, 1, b"%d" % n))
+            assert s.recv(65536) == frame(BROADCAST, 1, b"%d" % n)
+        ticks = daemon.cpu_ticks()
+        time.sleep(0.5)
+        assert daemon.cpu_ticks() - ticks < 10  # nobody polls
+
+
+def test_fragments_and_jumbo_frames(daemon, stack):
+    control(daemon, newif)
+    inside(daemon, "ip", "link", "set", P, "mtu", "9000")
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        big = frame(BROADCAST, 1, os.urandom(8000), 9014)
+        p.send(big, fragments=[14, 2000, 2000, 2000, 2000, 1000])
+        assert s.recv(65536) == big
+        s.send(big)
+        assert p.receive(1) == [big]
+        assert daemon.ring(P, "rx")["errors"] == {}
+
+
+def test_drops_are_counted(daemon, stack):
+    """Each packet is in the stack, or in a counter with its cause."""
+    control(daemon, newif)
+    with Port(daemon.path, P) as p:
+        p.send(frame(BROADCAST, 1))
+        assert daemon.ring(P, "tx")["errors"] == {"link_down": 1}
+        up(daemon)
+        s = stack()
+        tx = p.tx[0]
+
+        def send_slots(*slots):
+            at = tx.head
+            for values in slots:
+                tx.set_slot(at, *values)
+                at = tx.next(at)
+            tx.publish(at)
+            wait_until(lambda: tx.hw()[0] == at, "taken")
+
+        own = tx.slot(tx.head)[0]
+        send_slots((own, 13, 0, 0))
+        send_slots((0, 60, 0, 0))
+        send_slots((0xFFFFFFFF, 60, 0, 0))
+        send_slots((own, 2049, 0, 0))
+        send_slots((own, 60, 0x10, 0))
+        send_slots(*([(own, 10, 0x20, 0)] * 64 + [(own, 10, 0, 0)]))
+        assert daemon.ring(P, "tx")["errors"] == {
+            "link_down": 1, "too_short": 1, "bad_buffer": 2, "bad_length": 1, "indirect": 1, "too_many_fragments": 1,
+        }
+        send_slots(*([(own, 10, 0x20, 0)] * 63 + [(own, 10, 0, 0)]))
+        ring = daemon.ring(P, "tx")
+        assert ring["packets"] == 8 and ring["bytes"] == 640
+        inside(daemon, "ip", "link", "set", P, "down")
+        p.send(frame(BROADCAST, 1))
+        assert daemon.ring(P, "tx")["errors"]["link_down"] == 2
+
+
+def test_bad_slots_of_a_receiver(daemon, stack):
+    control(daemon, newif, rx_slots=16)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        good = p.rx[0].slot(0)
+        p.rx[0].set_slot(0, 0xFFFFFFF0, 0, 0, 0)
+        s.send(frame(1, 9))
+        wait_until(lambda: daemon.ring(P, "rx")["errors"] == {"bad_buffer": 1}, "it is counted")
+        p.rx[0].set_slot(0, *good)
+        s.send(frame(1, 9, b"again"))
+        assert p.receive(1) == [frame(1, 9, b"again")]
+
+
+def test_queues(daemon, stack):
+    """Several rings: whatever queue the stack chooses, its packets come."""
+    control(daemon, newif, tx_rings=2, rx_rings=2, rx_slots=64)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        sent = [frame(1, 20 + n, b"%d" % n) for n in range(40)]
+        for packet in sent:
+            s.send(packet)
+        got = []
+        wait_until(lambda: got.extend(p.received(0) + p.received(1)) or len(got) == 40, "all came")
+        assert sorted(got) == sorted(sent)
+        for ring in 0, 1:
+            p.send(frame(BROADCAST, 1, b"%d" % ring), ring=ring)
+            assert s.recv(65536) == frame(BROADCAST, 1, b"%d" % ring)
+
+
+def test_carrier(daemon):
+    """The stack sees whether anybody is registered."""
+    control(daemon, newif)
+    up(daemon)
+    assert "NO-CARRIER" in device(daemon)["flags"]
+    with Port(daemon.path, P):
+        wait_for_carrier(daemon)
+    wait_until(lambda: "NO-CARRIER" in device(daemon)["flags"], "no carrier")
+
+
+def udp(payload, checksum=None):
+    """An IPv4 packet with UDP from 10.9.0.2:9 to 10.9.0.1:77."""
+
+    def fold(data):
+        total = sum(struct.unpack(f">{len(data) // 2}H", data))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        return total
+
+    addresses = bytes([10, 9, 0, 2, 10, 9, 0, 1])
+    length = 8 + len(payload)
+    pseudo = fold(addresses + struct.pack(">HH", 17, length))
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 64, 17, 0) + addresses
+    head = head[:10] + struct.pack(">H", 0xFFFF ^ fold(head)) + head[12:]
+    return head + struct.pack(">HHHH", 9, 77, length, pseudo) + payload
+
+
+@pytest.mark.parametrize("hdr_len", [10, 12])
+def test_virtio_net_header(daemon, hdr_len):
+    """Incomplete checksums are passed on with the header, and completed by whoever needs them."""
+    control(daemon, newif)
+    with Connection(daemon.path) as c:
+        assert c.info(PORT_HDR_SET, P, "=I4x", struct.pack("=II", hdr_len, 0)) == (hdr_len,)
+        with pytest.raises(Refused, match="virtio-net header"):
+            c.nmreq(nmreq(1, P, NMREQ_REGISTER.pack(*({"mode": 1}.get(f, 0) for f in REGISTER_FIELDS))))
+    up(daemon)
+    inside(daemon, "ip", "addr", "add", "10.9.0.1/24", "dev", P)
+    inside(daemon, "ip", "neigh", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", P)
+    our_mac = bytes.fromhex(device(daemon)["address"].replace(":", ""))
+    with Port(daemon.path, P, flags=ACCEPT_VNET_HDR) as p:
+        wait_for_carrier(daemon)
+        s = socket_inside(daemon, socket.AF_INET, socket.SOCK_DGRAM, 0, "10.9.0.1", 77)
+        needs_csum = struct.pack("=BBHHHH", 1, 0, 0, 0, 34, 6).ljust(hdr_len, b"\0")
+        p.send(needs_csum + our_mac + mac(2) + b"\x08\0" + udp(b"hello-even"))
+        assert s.recvfrom(100) == (b"hello-even", ("10.9.0.2", 9))
+        s.sendto(b"answer", ("10.9.0.2", 9))
+        answers = [a for a in p.receive(1) if a[hdr_len + 12 : hdr_len + 14] == b"\x08\0"]
+        assert answers and answers[0].endswith(b"answer") and answers[0][0] & 1  # its checksum is left to us
+        bad = struct.pack("=BBHHHH", 1, 0, 0, 0, 60000, 60000).ljust(hdr_len, b"\0")
+        p.send(bad + our_mac + mac(2) + b"\x08\0" + udp(b"xx"))
+        assert daemon.ring(P, "tx")["errors"] == {"bad_header": 1}
+        s.close()
+
+
+# ------------------------------------------------------------ on a switch
+
+
+def test_attached_to_a_switch(daemon, stack):
+    """The host's stack is a station of the switch, until it is detached."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, "vale1:app") as app:
+        control(daemon, attach, "vale1:" + P)
+        (attached,) = daemon.status()["attached"]
+        assert (attached["name"], attached["device"], attached["pairs"]) == ("vale1:" + P, P, 1)
+        wait_for_carrier(daemon)
+        for n in range(50):
+            s.send(frame(BROADCAST, 9, b"from the stack %d" % n))
+            assert app.receive(1) == [frame(BROADCAST, 9, b"from the stack %d" % n)]
+            app.send(frame(9, 1, b"to it %d" % n))
+            assert s.recv(65536) == frame(9, 1, b"to it %d" % n)
+        with Connection(daemon.path) as c:
+            for ask, args in ((attach, ["vale2:" + P]), (attach, ["vale1:" + P]), (delif, [])):
+                with pytest.raises(Refused) as refused:
+                    ask(c, *args)
+                assert refused.value.errno == errno.EBUSY
+            detach(c, "vale1:" + P)
+            with pytest.raises(Refused):
+                detach(c, "vale1:" + P)
+            assert daemon.status()["attached"] == []
+            delif(c)
+
+
+def test_nothing_is_lost_on_the_way(daemon, stack):
+    """Stack to switch to application: packets in are packets out and drops."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    control(daemon, attach, "vale1:" + P)
+    with Port(daemon.path, "vale1:app", rx_slots=16) as app:
+        wait_for_carrier(daemon)
+        for n in range(400):
+            s.send(frame(BROADCAST, 9, b"%d" % n))
+        wait_until(lambda: daemon.ring(P, "rx")["packets"] == 400, "all are taken from the device")
+        tx = wait_until(lambda: (r := daemon.ring("vale1:" + P, "tx"))["packets"] == 400 and r, "all went into the switch")
+        rx = daemon.ring("vale1:app", "rx")
+        assert rx["packets"] + rx["errors"].get("receiver_full", 0) == 400
+        assert tx["errors"].get("receiver_full", 0) == rx["errors"].get("receiver_full", 0)
+        assert len(app.received()) == rx["packets"]
+
+
+def test_attached_it_sleeps_and_wakes(daemon, stack):
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    control(daemon, attach, "vale1:" + P)
+    with Port(daemon.path, "vale1:app") as app:
+        wait_for_carrier(daemon)
+        for n in range(5):
+            time.sleep(0.05)
+            ticks = daemon.cpu_ticks()
+            time.sleep(0.2)
+            assert daemon.cpu_ticks() - ticks < 10
+            s.send(frame(BROADCAST, 9, b"%d" % n))
+            assert app.receive(1) == [frame(BROADCAST, 9, b"%d" % n)]
+            app.send(frame(BROADCAST, 1, b"%d" % n))
+            assert s.recv(65536) == frame(BROADCAST, 1, b"%d" % n)
+
+
+def test_it_outlives_the_connection_and_its_device(daemon):
+    control(daemon, newif)
+    control(daemon, attach, "vale1:" + P)
+    time.sleep(0.1)
+    assert len(daemon.status()["attached"]) == 1
+    inside(daemon, "ip", "link", "del", P)
+    wait_until(lambda: tap(daemon) is None, "the device is gone")
+    time.sleep(0.1)
+    ticks = daemon.cpu_ticks()
+    time.sleep(0.3)
+    assert daemon.cpu_ticks() - ticks < 15
+    control(daemon, detach, "vale1:" + P)
+    wait_until(lambda: daemon.status()["ports"] == [], "all is gone")
+
+
+def test_polling(daemon, stack):
+    """Threads of its own, on the CPUs that were asked for, until it is switched off."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    control(daemon, attach, "vale1:" + P)
+    before = daemon.threads()
+    with Connection(daemon.path) as c:
+        for fields in ({"first": 4000}, {"mode": 2, "first": 0, "count": 2}, {"mode": 2, "first": 0xFFFFFFFF, "count": 1}, {"mode": 3}):
+            with pytest.raises(Refused) as refused:
+                polling(c, "vale1:" + P, POLLING_ENABLE, **fields)
+            assert refused.value.errno == errno.EINVAL, fields
+        polling(c, "vale1:" + P, POLLING_ENABLE)
+        assert daemon.threads() == before + 1 and daemon.status()["attached"][0]["polling"]
+        with Port(daemon.path, "vale1:app") as app:
+            wait_for_carrier(daemon)
+            for n in range(20):
+                s.send(frame(BROADCAST, 9, b"%d" % n))
+                assert app.receive(1) == [frame(BROADCAST, 9, b"%d" % n)]
+            def rounds(seconds):
+                first = daemon.status()["daemon"]["pollers"][0]
+                time.sleep(seconds)
+                second = daemon.status()["daemon"]["pollers"][0]
+                assert first["sleeps"] == second["sleeps"] == 0 and first["rings"] == 1
+                return second["rounds"] - first["rounds"]
+
+            assert rounds(0.3) > 1000
+            polling(c, "vale1:" + P, POLLING_DISABLE)
+            assert daemon.status()["daemon"]["pollers"] == [] and daemon.threads() == before
+            s.send(frame(BROADCAST, 9, b"end"))
+            assert app.receive(1) == [frame(BROADCAST, 9, b"end")]
+        for _ in range(3):
+            polling(c, "vale1:" + P, POLLING_ENABLE)
+            assert daemon.threads() == before + 1
+            polling(c, "vale1:" + P, POLLING_DISABLE)
+        assert daemon.threads() == before
+        polling(c, "vale1:" + P, POLLING_ENABLE)
+        detach(c, "vale1:" + P)
+        assert daemon.threads() == before
+
+
+def test_stopped_while_attached(start_netmapd):
+    """SIGTERM finds devices on switches, polled, in use; everything ends in order."""
+    daemon = start_netmapd(preexec_fn=new_namespace)
+    control(daemon, newif)
+    control(daemon, attach, "vale1:" + P)
+    control(daemon, polling, "vale1:" + P, POLLING_ENABLE)
+    with Port(daemon.path, "vale1:app"):
+        daemon.check_end()
