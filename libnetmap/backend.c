@@ -85,10 +85,13 @@ static const char *request_name(uint16_t reqtype)
 void nmlib_explain(const struct nmreq_header *hdr, int error, char why[NMLIB_WHY])
 {
 	const char *text = meaning(hdr->nr_reqtype, error);
+	unsigned int most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
 	const struct nmreq_option *opt;
 
 	nmreq_foreach_option(hdr, opt)
 	{
+		if (most-- == 0)
+			break; /* a list that loops: that is why it was refused */
 		if (!opt->nro_status || opt->nro_status > 4095)
 			continue;
 		snprintf(why, NMLIB_WHY, "%s: option %s: %s", request_name(hdr->nr_reqtype),

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Backend "daemon": connection to netmapd, control requests, descriptors. */
-#include "internal.h"
+/* Backend "daemon": connection to netmapd, registration and what comes with it. */
 #include "daemon.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto_client.h"
-
-_Static_assert((int)NMLIB_WHY == (int)NMD_TEXT_MAX, "texts of netmapd are handed on as they are");
 
 static int daemon_open(struct nmport_d *d, char why[NMLIB_WHY])
 {
@@ -25,121 +22,7 @@ static int daemon_open(struct nmport_d *d, char why[NMLIB_WHY])
 	return 0;
 }
 
-/* ---- requests as messages ------------------------------------------------------------- */
-
-enum { PARTS_MAX = 2 + NETMAP_REQ_OPT_MAX };
-
-/* A request in the application's memory and in a message. */
-struct flat {
-	struct {
-		void *mem;       /* the application's */
-		uint32_t offset; /* in the payload */
-		uint32_t size;
-	} part[PARTS_MAX];
-	unsigned int parts; /* header, body if any, options */
-	int has_body;
-	uint32_t size; /* of the payload */
-};
-
-struct message {
-	struct nmd_hdr hdr;
-	char payload[NETMAP_REQ_MAXSIZE];
-};
-
-static int add_part(struct flat *f, void *mem, size_t size)
-{
-	uint32_t room = (uint32_t)(size + 7) & ~7u;
-
-	if (f->parts == PARTS_MAX || f->size + room > NETMAP_REQ_MAXSIZE)
-		return -EINVAL;
-	f->part[f->parts].mem = mem;
-	f->part[f->parts].offset = f->size;
-	f->part[f->parts].size = (uint32_t)size;
-	f->parts++;
-	f->size += room;
-	return 0;
-}
-
-/* Finds the parts. Options whose meaning is an address or a descriptor can't be sent. */
-static int find_parts(struct flat *f, struct nmreq_header *hdr, char why[NMLIB_WHY])
-{
-	size_t body = nmlib_body_size(hdr->nr_reqtype);
-	struct nmreq_option *opt;
-	int ret;
-
-	memset(f, 0, sizeof(*f));
-	ret = add_part(f, hdr, sizeof(*hdr));
-	if (!ret && hdr->nr_body && body) {
-		ret = add_part(f, (void *)(uintptr_t)hdr->nr_body, body);
-		f->has_body = 1;
-	}
-	nmreq_foreach_option(hdr, opt)
-	{
-		if (ret)
-			break;
-		if (opt->nro_reqtype != NETMAP_REQ_OPT_OFFSETS) {
-			opt->nro_status = EOPNOTSUPP;
-			snprintf(why, NMLIB_WHY, "netmapd does not serve the option %s (number %u)",
-				nmreq_option_name(opt->nro_reqtype), opt->nro_reqtype);
-			return -EOPNOTSUPP;
-		}
-		ret = add_part(f, opt, nmlib_option_size(opt->nro_reqtype));
-	}
-	if (ret)
-		snprintf(why, NMLIB_WHY, "too many options, or larger than %d bytes together",
-			NETMAP_REQ_MAXSIZE);
-	return ret;
-}
-
-/* Copies the parts into the payload; addresses become offsets in it. */
-static void flatten(const struct flat *f, char *payload)
-{
-	unsigned int first = 1 + (f->has_body ? 1u : 0), i;
-	struct nmreq_header hdr;
-
-	memset(payload, 0, f->size);
-	for (i = 0; i < f->parts; i++)
-		memcpy(payload + f->part[i].offset, f->part[i].mem, f->part[i].size);
-	memcpy(&hdr, payload, sizeof(hdr));
-	hdr.nr_body = f->has_body ? f->part[1].offset : 0;
-	hdr.nr_options = first < f->parts ? f->part[first].offset : 0;
-	memcpy(payload, &hdr, sizeof(hdr));
-	for (i = first; i < f->parts; i++) {
-		uint64_t next = i + 1 < f->parts ? f->part[i + 1].offset : 0;
-
-		memcpy(payload + f->part[i].offset + offsetof(struct nmreq_option, nro_next), &next,
-			sizeof(next));
-	}
-}
-
-/* Copies the payload back; the addresses stay what they were. */
-static void unflatten(const struct flat *f, const char *payload)
-{
-	unsigned int first = 1 + (f->has_body ? 1u : 0), i;
-	struct nmreq_header *hdr = f->part[0].mem;
-	uint64_t body = hdr->nr_body, options = hdr->nr_options;
-
-	memcpy(hdr, payload, sizeof(*hdr));
-	hdr->nr_body = body;
-	hdr->nr_options = options;
-	if (f->has_body)
-		memcpy(f->part[1].mem, payload + f->part[1].offset, f->part[1].size);
-	for (i = first; i < f->parts; i++) {
-		struct nmreq_option *opt = f->part[i].mem;
-		uint64_t next = opt->nro_next;
-
-		memcpy(opt, payload + f->part[i].offset, f->part[i].size);
-		opt->nro_next = next;
-	}
-}
-
 /* ---- what a registration brings ------------------------------------------------------- */
-
-static void close_fds(int *fds, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		close(fds[i]);
-}
 
 /* The numbers of a reply fit together? */
 static int check_attach(const struct nmd_attach *at, unsigned int nfds)
@@ -155,30 +38,44 @@ static int check_attach(const struct nmd_attach *at, unsigned int nfds)
 	return 0;
 }
 
-/* Takes over the descriptors of a registration: from here on they are d's. */
-static int keep_attach(struct nmport_d *d, const struct nmd_attach *at, int *fds, unsigned int nfds)
+/* The state of a port, in memory that stays common after fork(). NULL: none. */
+static struct nmlib_daemon_port *new_port(uint32_t rings)
 {
 	struct nmlib_daemon_port *p;
-	void *csb;
+	size_t bytes = sizeof(*p) + rings * sizeof(p->rings[0]);
+
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	p->bytes = bytes;
+	return p;
+}
+
+int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds, unsigned int nfds)
+{
+	struct nmlib_daemon_port *p;
 	int ret;
 
 	ret = check_attach(at, nfds);
 	if (ret < 0)
 		return ret;
-	csb = mmap(NULL, at->csb_size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
-	if (csb == MAP_FAILED)
-		return -errno;
-	p = nmctx_malloc(d->ctx, sizeof(*p) + at->rings * sizeof(p->rings[0]));
-	if (!p) {
-		munmap(csb, at->csb_size);
+	p = new_port(at->rings);
+	if (!p)
 		return -ENOMEM;
-	}
-	memset(p, 0, sizeof(*p) + at->rings * sizeof(p->rings[0]));
 	p->at = *at;
-	p->csb = csb;
+	p->csb = mmap(NULL, at->csb_size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
+	p->stop = p->csb == MAP_FAILED ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->stop < 0) {
+		ret = -errno;
+		if (p->csb != MAP_FAILED)
+			munmap(p->csb, at->csb_size);
+		munmap(p, p->bytes);
+		return ret;
+	}
+	p->conn = d->fd;
 	p->region_fd = fds[0];
-	p->irq[0] = fds[2];
-	p->irq[1] = fds[3];
+	p->irq[NMLIB_TX] = fds[2];
+	p->irq[NMLIB_RX] = fds[3];
 	for (uint32_t i = 0; i < at->rings; i++)
 		p->rings[i].kick = fds[4 + i];
 	close(fds[1]);
@@ -194,95 +91,160 @@ static void drop_attach(struct nmport_d *d)
 		return;
 	for (uint32_t i = 0; i < p->at.rings; i++)
 		close(p->rings[i].kick);
-	close(p->irq[0]);
-	close(p->irq[1]);
+	close(p->irq[NMLIB_TX]);
+	close(p->irq[NMLIB_RX]);
+	close(p->stop);
 	close(p->region_fd);
 	munmap(p->csb, p->at.csb_size);
-	nmctx_free(d->ctx, p);
+	munmap(p, p->bytes);
 	d->priv->daemon = NULL;
 }
 
-/* ---- one request ---------------------------------------------------------------------- */
-
-struct answer {
-	char bytes[NMD_MSG_MAX];
-	struct nmd_nmreq_reply r; /* the beginning of bytes; zeros behind a shorter reply */
-	const char *payload;      /* NULL: none */
-	int fds[NMD_FDS_MAX];
-	unsigned int nfds;
-};
-
-/* Sends and receives. 0 or a negative errno of the transport. */
-static int exchange(int fd, const struct message *msg, uint32_t size, struct answer *a)
+/* A mutex that processes share, and that survives the death of its owner. */
+static int make_lock(pthread_mutex_t *lock)
 {
-	ssize_t n;
+	pthread_mutexattr_t attr;
+	int error;
 
-	memset(&a->r, 0, sizeof(a->r));
-	a->payload = NULL;
-	a->nfds = NMD_FDS_MAX;
-	n = nmd_request(fd, msg, a->bytes, sizeof(a->bytes), a->fds, &a->nfds);
-	if (n < 0) {
-		a->nfds = 0;
-		return (int)n;
+	error = pthread_mutexattr_init(&attr);
+	if (error)
+		return -error;
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	error = pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+	return -error;
+}
+
+int nmlib_daemon_share(struct nmlib_daemon_port *p)
+{
+	int ret = make_lock(&p->side[NMLIB_TX].lock);
+
+	if (ret == 0)
+		ret = make_lock(&p->side[NMLIB_RX].lock);
+	if (ret == 0)
+		p->shared = true;
+	return ret;
+}
+
+/* ---- requests ------------------------------------------------------------------------- */
+
+/* The one option CSB of a request, NULL if there is none; -EINVAL if there are two. */
+static int find_csb(struct nmreq_header *hdr, struct nmreq_opt_csb **csb, char why[NMLIB_WHY])
+{
+	unsigned int n = 0, most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
+	struct nmreq_option *opt;
+
+	*csb = NULL;
+	nmreq_foreach_option(hdr, opt)
+	{
+		if (++n > most)
+			break; /* a loop; the message will be too large */
+		if (opt->nro_reqtype != NETMAP_REQ_OPT_CSB)
+			continue;
+		if (*csb) {
+			opt->nro_status = (*csb)->nro_opt.nro_status = EINVAL;
+			snprintf(why, NMLIB_WHY, "the option csb stands twice");
+			return -EINVAL;
+		}
+		*csb = (struct nmreq_opt_csb *)opt;
 	}
-	memcpy(&a->r, a->bytes, (size_t)n < sizeof(a->r) ? (size_t)n : sizeof(a->r));
-	if ((size_t)n == sizeof(a->r) + size && a->r.payload == size)
-		a->payload = a->bytes + sizeof(a->r);
-	else if (a->r.reply.hdr.status == 0)
-		return -EPROTO;
 	return 0;
 }
 
-static int finish_request(struct nmport_d *d, struct nmreq_header *hdr, const struct flat *f,
-	struct answer *a, char why[NMLIB_WHY])
+static int do_register(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
 {
-	int ret = a->r.reply.hdr.status;
+	const struct nmreq_register *reg = (struct nmreq_register *)(uintptr_t)hdr->nr_body;
+	struct nmlib_extmem extmem;
+	struct nmreq_opt_csb *csb;
+	int ret;
 
-	if (a->payload)
-		unflatten(f, a->payload);
-	if (ret < 0) {
-		if (a->r.reply.text[0])
-			snprintf(why, NMLIB_WHY, "%s", a->r.reply.text);
-		else
-			nmlib_explain(hdr, ret, why);
+	ret = find_csb(hdr, &csb, why);
+	if (ret == 0 && csb && reg)
+		ret = nmlib_csb_check(csb, reg->nr_flags, why);
+	if (ret < 0)
 		return ret;
-	}
-	if (hdr->nr_reqtype != NETMAP_REQ_REGISTER)
-		return a->nfds ? -EPROTO : 0;
-	ret = keep_attach(d, &a->r.attach, a->fds, a->nfds);
+	ret = nmlib_extmem_begin(&extmem, hdr, why);
 	if (ret == 0)
-		a->nfds = 0;
-	else
-		snprintf(why, NMLIB_WHY, "can't use what netmapd gave: %s", strerror(-ret));
+		ret = nmlib_daemon_message(d, hdr, extmem.fd, why);
+	if (ret == 0)
+		ret = nmlib_extmem_replace(&extmem, why);
+	nmlib_extmem_end(&extmem);
+	if (ret == 0)
+		d->priv->daemon->flags = reg->nr_flags;
+	if (ret == 0 && csb) {
+		d->reg = *reg;
+		ret = nmlib_csb_enable(d, csb, why);
+	}
+	return ret;
+}
+
+static int do_csb_enable(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+{
+	struct nmreq_option *opt = (struct nmreq_option *)(uintptr_t)hdr->nr_options;
+	struct nmreq_opt_csb *csb;
+	int ret;
+
+	ret = find_csb(hdr, &csb, why);
+	if (ret < 0)
+		return ret;
+	if (!csb) {
+		snprintf(why, NMLIB_WHY, "CSB_ENABLE needs the option csb");
+		return -EINVAL;
+	}
+	for (; opt; opt = (struct nmreq_option *)(uintptr_t)opt->nro_next) {
+		if (opt == &csb->nro_opt)
+			continue;
+		opt->nro_status = EOPNOTSUPP;
+		snprintf(why, NMLIB_WHY, "CSB_ENABLE takes the option csb only");
+		return -EOPNOTSUPP;
+	}
+	return nmlib_csb_enable(d, csb, why);
+}
+
+static bool good_version(const struct nmreq_header *hdr)
+{
+	return hdr->nr_version >= NETMAP_MIN_API && hdr->nr_version <= NETMAP_MAX_API;
+}
+
+static int local_request(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+{
+	int ret;
+
+	if (!good_version(hdr) || hdr->nr_reserved) {
+		snprintf(why, NMLIB_WHY,
+			"API version %u with nr_reserved %u: %d to %d with 0 are served",
+			hdr->nr_version, hdr->nr_reserved, NETMAP_MIN_API, NETMAP_MAX_API);
+		hdr->nr_version = NETMAP_API;
+		return -EINVAL;
+	}
+	if (!d->priv->daemon) {
+		snprintf(why, NMLIB_WHY, "no port is registered");
+		ret = -ENXIO;
+	} else if (hdr->nr_reqtype == NETMAP_REQ_CSB_ENABLE) {
+		ret = do_csb_enable(d, hdr, why);
+	} else if (hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_START) {
+		ret = nmlib_kloop_start(d, hdr, why);
+	} else {
+		ret = nmlib_kloop_stop(d);
+	}
+	hdr->nr_version = NETMAP_API;
 	return ret;
 }
 
 static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
 {
-	struct message msg;
-	struct answer *a;
-	struct flat f;
-	int ret;
-
-	ret = find_parts(&f, hdr, why);
-	if (ret < 0)
-		return ret;
-	a = nmctx_malloc(d->ctx, sizeof(*a));
-	if (!a) {
-		snprintf(why, NMLIB_WHY, "no memory for a message");
-		return -ENOMEM;
+	switch (hdr->nr_reqtype) {
+	case NETMAP_REQ_REGISTER:
+		return do_register(d, hdr, why);
+	case NETMAP_REQ_CSB_ENABLE:
+	case NETMAP_REQ_SYNC_KLOOP_START:
+	case NETMAP_REQ_SYNC_KLOOP_STOP:
+		return local_request(d, hdr, why);
+	default:
+		return nmlib_daemon_message(d, hdr, -1, why);
 	}
-	nmd_hdr_init(&msg.hdr, NMD_NMREQ, sizeof(msg.hdr) + f.size);
-	flatten(&f, msg.payload);
-	ret = exchange(d->fd, &msg, f.size, a);
-	if (ret < 0)
-		snprintf(why, NMLIB_WHY, "netmapd: %s",
-			ret == -ECONNRESET ? "it closed the connection" : strerror(-ret));
-	else
-		ret = finish_request(d, hdr, &f, a, why);
-	close_fds(a->fds, a->nfds);
-	nmctx_free(d->ctx, a);
-	return ret;
 }
 
 /* ---- the rest ------------------------------------------------------------------------- */
@@ -304,12 +266,10 @@ static int daemon_map(struct nmport_d *d, size_t size, void **addr)
 	return *addr == MAP_FAILED ? -errno : 0;
 }
 
+/* The state stays what it is: another process may have it, too. */
 static void daemon_detach(struct nmport_d *d)
 {
-	struct nmlib_daemon_port *p = d->priv->daemon;
-
-	for (uint32_t i = 0; p && i < p->at.rings; i++)
-		p->rings[i].ring = NULL;
+	(void)d;
 }
 
 static void daemon_close(struct nmport_d *d)

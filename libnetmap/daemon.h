@@ -2,46 +2,176 @@
 /*
  * daemon.h - a port of netmapd, as the backend "daemon" holds it.
  *
- * daemon.c speaks with netmapd: connection, requests, descriptors, mapping.
- * daemon_sync.c moves packets: it plays the application side of the CSB
- * (core/csb.h) for the rings in the region, whose head, cur and tail nobody but
- * the application and this library looks at.
+ *   daemon.c         connection, registration, what comes with it
+ *   daemon_msg.c     control requests as messages
+ *   daemon_extmem.c  the application's memory as a region
+ *   daemon_sync.c    moves packets: it plays the application side of the CSB (core/csb.h)
+ *                    for the rings in the region, whose head, cur and tail nobody but the
+ *                    application and this library looks at
+ *   daemon_kloop.c   CSB_ENABLE and SYNC_KLOOP: a CSB of the application's own
  *
  *      application     head, cur  ->  ring  ->  sync  ->  CSB atok  ->  netmapd
  *                      tail       <-  ring  <-  sync  <-  CSB ktoa  <-
  *
+ * The state of a port lies in memory that a child process shares: after fork() parent
+ * and child see the same private indices, as they would in the kernel.
+ *
  * netmapd is trusted: it could do anything to the application's packets anyway.
  *
- * Thread safety: one thread at a time per port.
+ * Thread safety: one thread at a time per port, as libnetmap.h says, except:
+ *	- SYNC_KLOOP_STOP comes from another thread than SYNC_KLOOP_START;
+ *	- after nmlib_daemon_share() the functions that take a struct nmlib_daemon_port
+ *	  may be called by any thread of any process that has it.
  */
 #ifndef LIBNETMAP_DAEMON_H
 #define LIBNETMAP_DAEMON_H
 
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <libnetmap.h>
 
 #include "csb.h"
+#include "internal.h"
 #include "proto.h"
+
+enum nmlib_dir { NMLIB_TX = 0, NMLIB_RX = 1, NMLIB_DIRS = 2 };
+
+enum { NMLIB_EVENTS_IN = POLLIN | POLLRDNORM, NMLIB_EVENTS_OUT = POLLOUT | POLLWRNORM };
 
 struct nmlib_ring {
 	struct nm_csb_appl csb;
-	struct netmap_ring *ring;
-	int kick; /* eventfd; -1: none */
+	struct netmap_ring *ring; /* NULL: not mapped yet */
+	int kick;                 /* eventfd */
+
+	/* Of the application's own CSB. */
+	uint32_t told_hwcur, told_hwtail; /* as last stored there */
+	bool stopped;                     /* it stored an illegal head or cur */
 };
+
+/* What all threads of one direction share. */
+struct nmlib_side {
+	pthread_mutex_t lock; /* of the direction's rings; only after nmlib_daemon_share() */
+	uint32_t sleepers;    /* atomic: threads that wait for the direction's interrupt */
+	uint32_t idle;        /* syncs without a result */
+} __attribute__((aligned(64)));
 
 /* Made by a registration. */
 struct nmlib_daemon_port {
 	struct nmd_attach at;
+	size_t bytes; /* of this structure with its rings */
+	int conn;     /* the connection */
 	int region_fd;
-	int irq[2];                /* eventfds: tx, rx */
-	char *csb;                 /* mapped, at.csb_size bytes */
+	int irq[NMLIB_DIRS]; /* eventfds */
+	int stop;            /* eventfd: ends a wait of the sync loop */
+	uint64_t flags;      /* NR_* of the registration */
+	char *csb;           /* mapped, at.csb_size bytes */
+	bool shared;         /* threads and processes lock */
+	bool gone;           /* netmapd is */
+	struct nmlib_side side[NMLIB_DIRS];
+
+	/* The application's own CSB; NULL: it has none. */
+	struct nm_csb_atok *atok;
+	struct nm_csb_ktoa *ktoa;
+	uint32_t loop;             /* atomic: enum nmlib_loop */
+	int32_t loop_pid;          /* of the process that runs it */
+	int32_t loop_tid;          /* and of the thread */
 	struct nmlib_ring rings[]; /* at.rings; tx first */
 };
 
-/* Finds the rings in the region and takes over their state from the CSB. 0 or -EINVAL. */
+enum nmlib_loop {
+	NMLIB_LOOP_NONE,
+	NMLIB_LOOP_RUNS,
+	NMLIB_LOOP_STOPS,   /* it runs, and has been told to stop */
+	NMLIB_LOOP_STOPPED, /* told to stop before it has begun: the next start ends at once */
+};
+
+/* ---- registration --------------------------------------------------------------------- */
+
+/* From now on several threads and processes may use p. 0 or a negative errno. */
+int nmlib_daemon_share(struct nmlib_daemon_port *p);
+
+/* Takes over the state of the rings from netmapd's CSB; base: of the region. 0 or -EINVAL. */
+int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset);
+
+/* What becomes of the application's memory, on REGISTER with option EXTMEM. */
+struct nmlib_extmem {
+	struct nmreq_opt_extmem *opt; /* NULL: no such option */
+	uint64_t addr, bytes;         /* as asked for */
+	int fd;                       /* a sealed copy of the memory; -1: none */
+};
+
+/* Finds the option and copies the memory. 0 or a negative errno with a text. */
+int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+/* The copy takes the place of the memory. The same. */
+int nmlib_extmem_replace(struct nmlib_extmem *e, char why[NMLIB_WHY]);
+void nmlib_extmem_end(struct nmlib_extmem *e);
+
+/* ---- a CSB of the application's own ------------------------------------------------------ */
+
+/* Could a registration with these flags (NR_*) have this CSB? 0 or a negative errno with a text. */
+int nmlib_csb_check(struct nmreq_opt_csb *opt, uint64_t flags, char why[NMLIB_WHY]);
+/* CSB_ENABLE, and REGISTER with option CSB; d is registered. The same. */
+int nmlib_csb_enable(struct nmport_d *d, struct nmreq_opt_csb *opt, char why[NMLIB_WHY]);
+/* SYNC_KLOOP_START: returns when stopped. The same. */
+int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+/* SYNC_KLOOP_STOP: returns when it has ended, but in the loop's own thread (a signal handler). */
+int nmlib_kloop_stop(struct nmport_d *d);
+
+/* ---- sync and poll ------------------------------------------------------------------------ */
+
+/* All rings of a direction are synced, whatever one of them says; the first error is returned. */
+int nmlib_daemon_sync(struct nmlib_daemon_port *p, enum nmlib_dir dir);
+
+/* Syncs what poll() syncs; returns the events that hold. */
+short nmlib_daemon_events(struct nmlib_daemon_port *p, short events);
+
+/*
+ * A thread that has found no event sleeps:
+ *
+ *      nmlib_daemon_doze(p, events)   asks for interrupts. False: there is an event after all
+ *      wait for the descriptors of nmlib_daemon_wait_fds(), at most nmlib_daemon_slice() ms
+ *      nmlib_daemon_rouse(p, events)  due in any case after doze, also if that said false
+ *      nmlib_daemon_woken(p, fds)     if the wait ended because of a descriptor
+ */
+enum { NMLIB_WAIT_FDS = 3 };
+bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events);
+void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events);
+void nmlib_daemon_wait_fds(
+	const struct nmlib_daemon_port *p, short events, struct pollfd fds[NMLIB_WAIT_FDS]);
+void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS]);
+/* An interrupt can be taken by another thread: look again after so long. -1: no limit. */
+int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events);
+
+/* The rings of a direction. */
+struct nmlib_rings {
+	struct nmlib_ring *first;
+	uint32_t count;
+};
+
+static inline struct nmlib_rings nmlib_rings_of(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	if (dir == NMLIB_TX)
+		return (struct nmlib_rings){p->rings, p->at.tx_rings};
+	return (struct nmlib_rings){p->rings + p->at.tx_rings, p->at.rx_rings};
+}
+
+/* Signals an eventfd. */
+void nmlib_signal(int fd);
+
+/* ---- of the backend ------------------------------------------------------------------------- */
+
 int nmlib_daemon_attach(struct nmport_d *d);
 int nmlib_daemon_txsync(struct nmport_d *d);
 int nmlib_daemon_rxsync(struct nmport_d *d);
 int nmlib_daemon_poll(struct nmport_d *d, short events, int timeout_ms);
+
+/* Executes a request as a message to netmapd; send_fd goes along (-1: none). On REGISTER
+ * d->priv->daemon is made. 0 or a negative errno with a text. */
+int nmlib_daemon_message(
+	struct nmport_d *d, struct nmreq_header *hdr, int send_fd, char why[NMLIB_WHY]);
+/* Takes over the descriptors of a registration: from here on they are d's. */
+int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds, unsigned int nfds);
 
 #endif

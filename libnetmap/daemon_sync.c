@@ -1,34 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Backend "daemon": sync and poll, the application side of the CSB. */
-#include "internal.h"
 #include "daemon.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
-#include <string.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ring.h"
 
-enum { EVENTS_IN = POLLIN | POLLRDNORM, EVENTS_OUT = POLLOUT | POLLWRNORM };
-
-/* The rings of one direction. */
-struct rings {
-	struct nmlib_ring *first;
-	uint32_t count;
+enum {
+	IDLE_SYNCS = 4096, /* without a result, until the connection is looked at */
+	SLICE_MS = 10,     /* of threads that wait for one interrupt together */
 };
 
-static struct rings tx_rings(struct nmlib_daemon_port *p)
+/* An error check tells a signal handler that came in the middle of a sync. */
+static int lock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
-	return (struct rings){p->rings, p->at.tx_rings};
+	int error;
+
+	if (likely(!p->shared))
+		return 0;
+	error = pthread_mutex_lock(&p->side[dir].lock);
+	if (unlikely(error == EOWNERDEAD)) /* a process died; what it left is checked anyway */
+		return -pthread_mutex_consistent(&p->side[dir].lock);
+	return error == EDEADLK ? -EBUSY : -error;
 }
 
-static struct rings rx_rings(struct nmlib_daemon_port *p)
+static void unlock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
-	return (struct rings){p->rings + p->at.tx_rings, p->at.rx_rings};
+	if (unlikely(p->shared))
+		pthread_mutex_unlock(&p->side[dir].lock);
 }
 
 static void show(struct nmlib_ring *r)
@@ -38,19 +41,19 @@ static void show(struct nmlib_ring *r)
 	r->ring->tail = r->csb.hwtail;
 }
 
-int nmlib_daemon_attach(struct nmport_d *d)
+int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset)
 {
-	struct nmlib_daemon_port *p = d->priv->daemon;
 	struct nm_csb_atok *atok = (struct nm_csb_atok *)(void *)p->csb;
 	struct nm_csb_ktoa *ktoa = (struct nm_csb_ktoa *)(void *)(p->csb + p->at.ktoa_offset);
+	struct netmap_if *nifp = NETMAP_IF(base, nifp_offset);
 
 	for (uint32_t i = 0; i < p->at.rings; i++) {
 		struct nmlib_ring *r = &p->rings[i];
 
 		if (i < p->at.tx_rings)
-			r->ring = NETMAP_TXRING(d->nifp, p->at.first_tx + i);
+			r->ring = NETMAP_TXRING(nifp, p->at.first_tx + i);
 		else
-			r->ring = NETMAP_RXRING(d->nifp, p->at.first_rx + i - p->at.tx_rings);
+			r->ring = NETMAP_RXRING(nifp, p->at.first_rx + i - p->at.tx_rings);
 		if (nm_csb_appl_init(&r->csb, &atok[i], &ktoa[i], r->ring->num_slots) < 0)
 			return -EINVAL;
 		nm_csb_appl_awake(&r->csb);
@@ -59,20 +62,27 @@ int nmlib_daemon_attach(struct nmport_d *d)
 	return 0;
 }
 
+int nmlib_daemon_attach(struct nmport_d *d)
+{
+	return nmlib_daemon_init_rings(d->priv->daemon, d->mem->mem, d->reg.nr_offset);
+}
+
 /* An eventfd's counter can't get full here, so that write() doesn't block. */
-static void kick(struct nmlib_ring *r)
+void nmlib_signal(int fd)
 {
 	uint64_t one = 1;
 
-	while (write(r->kick, &one, sizeof(one)) < 0 && errno == EINTR)
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
 
+/* 1: something has moved; 0; or a negative errno. */
 static int sync_ring(struct nmlib_ring *r)
 {
 	struct netmap_ring *ring = r->ring;
 	struct nm_csb_appl *a = &r->csb;
 	uint32_t head = OS_LOAD(&ring->head), cur = OS_LOAD(&ring->cur);
+	uint32_t old_head = a->head, old_tail = a->hwtail;
 
 	if (unlikely(!nm_ring_move_legal(a->head, a->hwtail, head, cur, a->num_slots))) {
 		show(r);
@@ -80,63 +90,185 @@ static int sync_ring(struct nmlib_ring *r)
 	}
 	/* A store that changes nothing would still take the cache line from netmapd. */
 	if ((head != a->head || cur != a->cur) && nm_csb_appl_publish(a, head, cur))
-		kick(r);
+		nmlib_signal(r->kick);
 	if (unlikely(!nm_csb_appl_load(a)))
 		return -ENXIO;
 	ring->tail = a->hwtail;
 	if (ring->flags & NR_TIMESTAMP)
 		gettimeofday(&ring->ts, NULL);
-	return 0;
+	return head != old_head || a->hwtail != old_tail;
 }
 
-/* All rings are synced, whatever one of them says; the first error is returned. */
-static int sync_rings(struct rings rings)
+/* A program that never sleeps learns in this way that netmapd is gone. */
+static void look_at_connection(struct nmlib_daemon_port *p)
 {
-	int ret, first = 0;
+	struct pollfd fd = {.fd = p->conn};
+
+	if (poll(&fd, 1, 0) > 0)
+		OS_STORE(&p->gone, true);
+}
+
+/* As nmlib_daemon_sync(), with the lock. */
+static int sync_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmlib_rings rings = nmlib_rings_of(p, dir);
+	int ret, first = 0, moved = 0;
 
 	for (uint32_t i = 0; i < rings.count; i++) {
 		ret = sync_ring(&rings.first[i]);
-		if (ret && !first)
+		if (ret > 0)
+			moved = 1;
+		else if (ret < 0 && !first)
 			first = ret;
 	}
-	return first;
+	if (moved || first)
+		return first;
+	if (++p->side[dir].idle % IDLE_SYNCS == 0)
+		look_at_connection(p);
+	return OS_LOAD(&p->gone) ? -ENXIO : 0;
+}
+
+int nmlib_daemon_sync(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	int ret;
+
+	if (unlikely(p->atok != NULL))
+		return -EBUSY; /* the rings belong to the CSB */
+	ret = lock(p, dir);
+	if (unlikely(ret))
+		return ret;
+	ret = sync_side(p, dir);
+	unlock(p, dir);
+	return ret;
 }
 
 int nmlib_daemon_txsync(struct nmport_d *d)
 {
-	return sync_rings(tx_rings(d->priv->daemon));
+	return nmlib_daemon_sync(d->priv->daemon, NMLIB_TX);
 }
 
 int nmlib_daemon_rxsync(struct nmport_d *d)
 {
-	return sync_rings(rx_rings(d->priv->daemon));
+	return nmlib_daemon_sync(d->priv->daemon, NMLIB_RX);
 }
 
 /* ---- poll ----------------------------------------------------------------------------- */
 
 /* Something is behind cur in one of them? */
-static int any_ready(struct rings rings)
+static bool any_ready(struct nmlib_rings rings)
 {
 	for (uint32_t i = 0; i < rings.count; i++)
 		if (rings.first[i].csb.cur != rings.first[i].csb.hwtail)
-			return 1;
-	return 0;
+			return true;
+	return false;
 }
 
-/* Asks for interrupts. True: something has moved meanwhile. */
-static int ask(struct rings rings)
+/* The events of one direction: those that hold of `mask`, or errors. */
+static short side_events(struct nmlib_daemon_port *p, enum nmlib_dir dir, short mask)
 {
-	int moved = 0;
+	short ret = 0;
+	int error = lock(p, dir);
 
+	if (error)
+		return POLLERR;
+	error = sync_side(p, dir);
+	if (mask && any_ready(nmlib_rings_of(p, dir)))
+		ret = mask;
+	if (error && (error != -ENXIO || !ret)) /* what netmapd has left can still be read */
+		ret = error == -ENXIO ? POLLERR | POLLHUP : POLLERR;
+	unlock(p, dir);
+	return ret;
+}
+
+short nmlib_daemon_events(struct nmlib_daemon_port *p, short events)
+{
+	short out = events & NMLIB_EVENTS_OUT, in = events & NMLIB_EVENTS_IN, ret = 0;
+
+	if (unlikely(p->atok != NULL))
+		return POLLERR;
+	if (out || !(p->flags & NR_NO_TX_POLL))
+		ret |= side_events(p, NMLIB_TX, out);
+	if (in || (p->flags & NR_DO_RX_POLL))
+		ret |= side_events(p, NMLIB_RX, in);
+	return ret;
+}
+
+/* Asks for interrupts. False: there is something already. */
+static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmlib_rings rings = nmlib_rings_of(p, dir);
+	bool moved = false;
+
+	/* Those who sleep already go over to short sleeps. */
+	if (__atomic_fetch_add(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) > 0)
+		nmlib_signal(p->irq[dir]);
+	if (lock(p, dir))
+		return false;
 	for (uint32_t i = 0; i < rings.count; i++)
 		moved |= nm_csb_appl_sleep(&rings.first[i].csb);
-	return moved;
+	moved |= any_ready(rings);
+	unlock(p, dir);
+	return !moved;
 }
 
-static void no_more(struct rings rings)
+static void rouse_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
+	struct nmlib_rings rings = nmlib_rings_of(p, dir);
+
+	if (__atomic_sub_fetch(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) > 0)
+		return;
 	for (uint32_t i = 0; i < rings.count; i++)
 		nm_csb_appl_awake(&rings.first[i].csb);
+}
+
+bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events)
+{
+	bool sleep = true;
+
+	if (events & NMLIB_EVENTS_OUT)
+		sleep &= doze_side(p, NMLIB_TX);
+	if (events & NMLIB_EVENTS_IN)
+		sleep &= doze_side(p, NMLIB_RX);
+	return sleep;
+}
+
+void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events)
+{
+	if (events & NMLIB_EVENTS_OUT)
+		rouse_side(p, NMLIB_TX);
+	if (events & NMLIB_EVENTS_IN)
+		rouse_side(p, NMLIB_RX);
+}
+
+void nmlib_daemon_wait_fds(
+	const struct nmlib_daemon_port *p, short events, struct pollfd fds[NMLIB_WAIT_FDS])
+{
+	fds[0] = (struct pollfd){.fd = p->conn};
+	fds[1] = (struct pollfd){
+		.fd = events & NMLIB_EVENTS_OUT ? p->irq[NMLIB_TX] : -1, .events = POLLIN};
+	fds[2] = (struct pollfd){
+		.fd = events & NMLIB_EVENTS_IN ? p->irq[NMLIB_RX] : -1, .events = POLLIN};
+}
+
+void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS])
+{
+	uint64_t count;
+
+	if (fds[0].revents)
+		OS_STORE(&p->gone, true);
+	/* netmapd's eventfds don't block: another thread may have been faster. */
+	for (int i = 1; i < NMLIB_WAIT_FDS; i++)
+		if ((fds[i].revents & POLLIN) && read(fds[i].fd, &count, sizeof(count)) < 0 &&
+			errno != EAGAIN && errno != EINTR)
+			OS_STORE(&p->gone, true);
+}
+
+int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events)
+{
+	if (((events & NMLIB_EVENTS_OUT) && OS_LOAD(&p->side[NMLIB_TX].sleepers) > 1) ||
+		((events & NMLIB_EVENTS_IN) && OS_LOAD(&p->side[NMLIB_RX].sleepers) > 1))
+		return SLICE_MS;
+	return -1;
 }
 
 static int64_t now_ns(void)
@@ -148,93 +280,52 @@ static int64_t now_ns(void)
 }
 
 /* Waits for an interrupt until `deadline` (ns, INT64_MAX: none). 1, 0 at the deadline, -errno. */
-static int wait_irq(struct nmport_d *d, short events, int64_t deadline)
+static int wait_irq(struct nmlib_daemon_port *p, short events, int64_t deadline)
 {
-	struct nmlib_daemon_port *p = d->priv->daemon;
-	struct pollfd fds[3] = {
-		{.fd = d->fd, .events = 0},
-		{.fd = events & EVENTS_OUT ? p->irq[0] : -1, .events = POLLIN},
-		{.fd = events & EVENTS_IN ? p->irq[1] : -1, .events = POLLIN},
-	};
+	int slice = nmlib_daemon_slice(p, events), n;
+	struct pollfd fds[NMLIB_WAIT_FDS];
 	struct timespec left = {0, 0}, *limit = NULL;
-	uint64_t count;
-	int n, i;
+	int64_t ns = INT64_MAX;
 
 	if (deadline != INT64_MAX) {
-		int64_t ns = deadline - now_ns();
-
+		ns = deadline - now_ns();
 		if (ns <= 0)
 			return 0;
+	}
+	if (slice >= 0 && slice * 1000000LL < ns)
+		ns = slice * 1000000LL;
+	if (ns != INT64_MAX) {
 		left.tv_sec = ns / 1000000000;
 		left.tv_nsec = ns % 1000000000;
 		limit = &left;
 	}
-	n = ppoll(fds, 3, limit, NULL);
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	/* This thread is the only reader, so that read() doesn't block. */
-	for (i = 1; i < 3; i++)
-		if ((fds[i].revents & POLLIN) && read(fds[i].fd, &count, sizeof(count)) < 0)
-			return -errno;
-	return fds[0].revents ? -ENXIO : 1;
-}
-
-/* Syncs what poll() syncs; returns the events that hold. */
-static int poll_sync(struct nmport_d *d, short events)
-{
-	struct nmlib_daemon_port *p = d->priv->daemon;
-	int ret = 0, error = 0;
-
-	if ((events & EVENTS_OUT) || !(d->reg.nr_flags & NR_NO_TX_POLL))
-		error |= sync_rings(tx_rings(p));
-	if ((events & EVENTS_IN) || (d->reg.nr_flags & NR_DO_RX_POLL))
-		error |= sync_rings(rx_rings(p));
-	if (error)
-		return POLLERR;
-	if ((events & EVENTS_OUT) && any_ready(tx_rings(p)))
-		ret |= events & EVENTS_OUT;
-	if ((events & EVENTS_IN) && any_ready(rx_rings(p)))
-		ret |= events & EVENTS_IN;
-	return ret;
-}
-
-/* Asks, waits, and asks no more. As wait_irq(). */
-static int sleep_once(struct nmport_d *d, short events, int64_t deadline)
-{
-	struct nmlib_daemon_port *p = d->priv->daemon;
-	struct rings none = {p->rings, 0};
-	struct rings tx = events & EVENTS_OUT ? tx_rings(p) : none;
-	struct rings rx = events & EVENTS_IN ? rx_rings(p) : none;
-	int moved = ask(tx), ret = 1;
-
-	moved |= ask(rx);
-	if (!moved)
-		ret = wait_irq(d, events, deadline);
-	no_more(tx);
-	no_more(rx);
-	return ret;
+	nmlib_daemon_wait_fds(p, events, fds);
+	n = ppoll(fds, NMLIB_WAIT_FDS, limit, NULL);
+	if (n < 0)
+		return -errno;
+	if (n > 0)
+		nmlib_daemon_woken(p, fds);
+	return 1;
 }
 
 int nmlib_daemon_poll(struct nmport_d *d, short events, int timeout_ms)
 {
+	struct nmlib_daemon_port *p = d->priv->daemon;
 	int64_t deadline = timeout_ms < 0 ? INT64_MAX
 			   : timeout_ms   ? now_ns() + timeout_ms * 1000000LL
 					  : 0;
-	int ret, revents;
+	short revents;
+	int ret;
 
 	for (;;) {
-		revents = poll_sync(d, events);
+		revents = nmlib_daemon_events(p, events);
 		if (revents || timeout_ms == 0)
 			return revents;
-		ret = sleep_once(d, events, deadline);
-		if (ret == -ENXIO) {
-			/* netmapd is gone; what it has left in the rings can still be read. */
-			revents = poll_sync(d, events);
-			return revents ? revents : POLLERR | POLLHUP;
-		}
+		ret = nmlib_daemon_doze(p, events) ? wait_irq(p, events, deadline) : 1;
+		nmlib_daemon_rouse(p, events);
 		if (ret < 0)
 			return ret;
 		if (ret == 0)
-			return poll_sync(d, events);
+			return nmlib_daemon_events(p, events);
 	}
 }

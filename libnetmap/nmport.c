@@ -167,6 +167,7 @@ void nmport_undo_prepare(struct nmport_d *d)
 static void set_ranges(struct nmport_d *d)
 {
 	const struct nmreq_register *reg = &d->reg;
+	uint64_t only = reg->nr_flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
 	uint16_t tx = reg->nr_tx_rings, rx = reg->nr_rx_rings;
 
 	d->first_tx_ring = d->first_rx_ring = 0;
@@ -193,11 +194,13 @@ static void set_ranges(struct nmport_d *d)
 		break;
 	}
 	/* Empty ranges are written as 1..0. */
-	if ((reg->nr_flags & NR_RX_RINGS_ONLY) || d->last_tx_ring == UINT16_MAX) {
+	if (only == NR_RX_RINGS_ONLY || d->last_tx_ring == UINT16_MAX ||
+		d->last_tx_ring < d->first_tx_ring) {
 		d->first_tx_ring = 1;
 		d->last_tx_ring = 0;
 	}
-	if ((reg->nr_flags & NR_TX_RINGS_ONLY) || d->last_rx_ring == UINT16_MAX) {
+	if (only == NR_TX_RINGS_ONLY || d->last_rx_ring == UINT16_MAX ||
+		d->last_rx_ring < d->first_rx_ring) {
 		d->first_rx_ring = 1;
 		d->last_rx_ring = 0;
 	}

@@ -186,10 +186,13 @@ void nmreq_remove_option(struct nmreq_header *hdr, struct nmreq_option *opt)
 
 struct nmreq_option *nmreq_find_option(struct nmreq_header *hdr, uint32_t reqtype)
 {
+	unsigned int most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
 	struct nmreq_option *opt;
 
 	nmreq_foreach_option(hdr, opt)
 	{
+		if (most-- == 0)
+			break; /* a list that loops */
 		if (opt->nro_reqtype == reqtype)
 			return opt;
 	}

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include <libnetmap.h>
@@ -194,7 +195,8 @@ static void test_options(void **state)
 {
 	struct nmport_d *d = nmport_prepare("vale1:a@offset:initial=64,bits=12");
 	struct nmreq_opt_offsets *opt;
-	char memory[4096];
+	static char memory[4096] __attribute__((aligned(4096)));
+	void *gone;
 
 	(void)state;
 	assert_non_null(d);
@@ -209,15 +211,29 @@ static void test_options(void **state)
 	assert_int_equal(opt->nro_opt.nro_status, 7);
 	nmport_close(d);
 
-	/* An address of this process means nothing to netmapd. */
+	/* Memory that netmapd couldn't map isn't even offered. */
 	d = nmport_prepare("vale1:a");
-	assert_int_equal(nmport_extmem(d, memory, sizeof(memory)), 0);
+	assert_int_equal(nmport_extmem(d, memory + 1, sizeof(memory)), 0);
 	assert_int_equal(nmport_extmem_getinfo(d)->nr_memsize, sizeof(memory));
+	assert_int_equal(nmport_extmem(d, memory, sizeof(memory)), -1);
+	assert_int_equal(errno, EBUSY);
 	fake.requests = 0;
 	assert_int_equal(nmport_open_desc(d), -1);
-	assert_int_equal(errno, EOPNOTSUPP);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(d->extmem->nro_opt.nro_status, EINVAL);
+	assert_non_null(strstr(last_error, "not that of a page"));
+	d->extmem->nro_usrptr = (uintptr_t)memory;
+	d->extmem->nro_info.nr_memsize = 4095;
+	assert_int_equal(nmport_open_desc(d), -1);
+	assert_non_null(strstr(last_error, "whole pages"));
+	gone = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	d->extmem->nro_usrptr = (uintptr_t)gone;
+	d->extmem->nro_info.nr_memsize = 8192;
+	assert_int_equal(nmport_open_desc(d), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_non_null(strstr(last_error, "can't be read"));
 	assert_int_equal(fake.requests, 0);
-	assert_non_null(strstr(last_error, "extmem"));
+	munmap(gone, 8192);
 	nmport_undo_prepare(d);
 }
 

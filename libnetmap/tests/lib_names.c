@@ -267,6 +267,9 @@ static void test_option_list(void **state)
 	nmreq_remove_option(&hdr, &a);
 	assert_null(nmreq_find_option(&hdr, NETMAP_REQ_OPT_CSB));
 	assert_ptr_equal(nmreq_find_option(&hdr, NETMAP_REQ_OPT_EXTMEM), &b);
+	b.nro_next = (uintptr_t)&b; /* a loop is not walked for ever */
+	assert_null(nmreq_find_option(&hdr, NETMAP_REQ_OPT_CSB));
+	b.nro_next = 0;
 	nmreq_remove_option(&hdr, &a); /* not there: nothing happens */
 	nmreq_remove_option(&hdr, &b);
 	assert_int_equal(hdr.nr_options, 0);

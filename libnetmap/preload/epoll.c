@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "epoll.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "real.h"
+#include "wait.h"
+
+_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR &&
+		       EPOLLHUP == POLLHUP && EPOLLRDNORM == POLLRDNORM &&
+		       EPOLLWRNORM == POLLWRNORM,
+	"events of epoll are those of poll");
+
+enum { EVENTS = NMLIB_EVENTS_IN | NMLIB_EVENTS_OUT, FEW = 32, ROOM = 4 };
+
+struct member {
+	struct run_file *file; /* not kept: see forget() */
+	uint64_t file_id;      /* the file's, when it came */
+	int fd;
+	uint32_t events; /* 0: reported once */
+	epoll_data_t data;
+	uint64_t seen; /* EPOLLET: of the rings, at the last report */
+};
+
+struct run_epoll {
+	struct run_object object;
+	pthread_mutex_t lock; /* of what follows */
+	struct member *member;
+	size_t count, room;
+	int changed;    /* eventfd, in the set */
+	bool ours_last; /* who was reported first the last time */
+};
+
+static uint64_t magic; /* of the event of `changed` */
+/* Of the making of sets. */
+static pthread_mutex_t make_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void run_epoll_before_fork(void)
+{
+	pthread_mutex_lock(&make_lock);
+}
+
+void run_epoll_after_fork(void)
+{
+	pthread_mutex_unlock(&make_lock);
+}
+
+void run_epoll_end(struct run_object *object)
+{
+	struct run_epoll *e = (struct run_epoll *)object;
+
+	run_internal_close(e->changed);
+	free(e->member);
+	pthread_mutex_destroy(&e->lock);
+}
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* ---- members -------------------------------------------------------------------------- */
+
+static int make_eventfd(struct run_epoll *e)
+{
+	while (!magic)
+		if (getrandom(&magic, sizeof(magic), 0) != sizeof(magic))
+			magic = (uint64_t)run_now() * 0x9e3779b97f4a7c15ULL;
+	e->changed = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (e->changed < 0)
+		return -1;
+	e->changed = run_internal(e->changed);
+	return 0;
+}
+
+static struct run_epoll *new_set(void)
+{
+	struct run_epoll *e = run_new(RUN_EPOLL, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	pthread_mutex_init(&e->lock, NULL);
+	e->changed = -1;
+	e->member = malloc(ROOM * sizeof(*e->member));
+	if (e->member && make_eventfd(e) == 0) {
+		e->room = ROOM;
+		return e;
+	}
+	run_put(e);
+	return NULL;
+}
+
+/* The object of an epoll descriptor, made at the first of netmap's files. Kept. NULL with errno. */
+static struct run_epoll *get_set(int ep)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	struct run_epoll *e;
+	int error = ENOMEM;
+
+	pthread_mutex_lock(&make_lock);
+	e = run_get(ep, RUN_EPOLL);
+	if (e || ep < 0 || run_kind_of(ep) != RUN_NONE) {
+		pthread_mutex_unlock(&make_lock);
+		errno = ep < 0 ? EBADF : EINVAL;
+		return e;
+	}
+	e = new_set();
+	if (e) {
+		/* Into the table first: threads that wait already are woken by the second step. */
+		event.data.u64 = magic;
+		error = -run_enter(ep, e);
+		if (!error && REAL(epoll_ctl)(ep, EPOLL_CTL_ADD, e->changed, &event) < 0) {
+			error = errno;
+			run_before_replace(ep); /* out of the table again */
+			e = NULL;
+		} else if (error) {
+			run_put(e);
+			e = NULL;
+		} else {
+			e = run_get(ep, RUN_EPOLL);
+		}
+	}
+	pthread_mutex_unlock(&make_lock);
+	errno = error;
+	return e;
+}
+
+/* Files that are closed leave their sets by themselves. */
+static void forget_closed(struct run_epoll *e)
+{
+	for (size_t i = 0; i < e->count;) {
+		struct member *m = &e->member[i];
+
+		if (__atomic_load_n(&m->file->object.refs, __ATOMIC_ACQUIRE) > 0 &&
+			m->file->id == m->file_id)
+			i++;
+		else
+			*m = e->member[--e->count];
+	}
+}
+
+static struct member *find(struct run_epoll *e, const struct run_file *f, int fd)
+{
+	for (size_t i = 0; i < e->count; i++)
+		if (e->member[i].file == f && e->member[i].fd == fd)
+			return &e->member[i];
+	return NULL;
+}
+
+static int add(struct run_epoll *e, struct run_file *f, int fd, const struct epoll_event *event)
+{
+	if (e->count == e->room) {
+		struct member *more = realloc(e->member, 2 * e->room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		e->member = more;
+		e->room *= 2;
+	}
+	e->member[e->count++] = (struct member){.file = f,
+		.file_id = f->id,
+		.fd = fd,
+		.events = event->events,
+		.data = event->data,
+		.seen = UINT64_MAX};
+	return 0;
+}
+
+static int change(
+	struct run_epoll *e, struct run_file *f, int op, int fd, const struct epoll_event *event)
+{
+	struct member *m;
+
+	forget_closed(e);
+	m = find(e, f, fd);
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		return m ? -EEXIST : add(e, f, fd, event);
+	case EPOLL_CTL_MOD:
+		if (!m)
+			return -ENOENT;
+		m->events = event->events;
+		m->data = event->data;
+		m->seen = UINT64_MAX;
+		return 0;
+	case EPOLL_CTL_DEL:
+		if (!m)
+			return -ENOENT;
+		*m = e->member[--e->count];
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+{
+	struct run_file *f = run_get(fd, RUN_FILE);
+	struct run_epoll *e;
+	int ret;
+
+	if (!f)
+		return REAL(epoll_ctl)(ep, op, fd, event);
+	e = get_set(ep);
+	if (!e) {
+		ret = errno;
+		run_put(f);
+		return fail(ret);
+	}
+	pthread_mutex_lock(&e->lock);
+	ret = change(e, f, op, fd, event);
+	pthread_mutex_unlock(&e->lock);
+	nmlib_signal(e->changed);
+	run_put(e);
+	run_put(f);
+	return ret < 0 ? fail(-ret) : 0;
+}
+
+/* ---- waiting -------------------------------------------------------------------------- */
+
+/* What a wait looks at: copies of the members, their files kept, and the set itself. */
+struct look {
+	struct run_item few_items[FEW], *item; /* the set, then the members */
+	struct member few_members[FEW], *member;
+	size_t count; /* of members */
+};
+
+static bool take_members(struct run_epoll *e, int ep, struct look *l)
+{
+	bool ok = true;
+
+	l->item = l->few_items;
+	l->member = l->few_members;
+	pthread_mutex_lock(&e->lock);
+	forget_closed(e);
+	if (e->count >= FEW) {
+		l->item = malloc((e->count + 1) * sizeof(*l->item));
+		l->member = malloc(e->count * sizeof(*l->member));
+		ok = l->item && l->member;
+	}
+	l->count = 0;
+	for (size_t i = 0; ok && i < e->count; i++) {
+		struct member *m = &e->member[i];
+		struct run_file *f = m->events & EVENTS ? run_get(m->fd, RUN_FILE) : NULL;
+
+		if (f && f != m->file) {
+			run_put(f); /* the number is another file's; the duplicate lives on */
+			f = NULL;
+		}
+		if (!f)
+			continue;
+		l->member[l->count] = *m;
+		l->item[++l->count] = (struct run_item){
+			.file = f, .fd = m->fd, .events = (short)(m->events & EVENTS)};
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (ok)
+		l->item[0] = (struct run_item){.fd = ep, .events = POLLIN};
+	return ok;
+}
+
+static void drop_members(struct look *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		run_put(l->item[1 + i].file);
+	if (l->item != l->few_items)
+		free(l->item);
+	if (l->member != l->few_members)
+		free(l->member);
+}
+
+/* A number that changes when the rings move. */
+static uint64_t position(const struct run_file *f)
+{
+	const struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; p && i < p->at.rings; i++)
+		sum = sum * 31 + OS_LOAD(&p->rings[i].csb.hwtail);
+	return sum & INT64_MAX; /* never UINT64_MAX: nothing seen yet */
+}
+
+/* Is the event of a member to be reported? Its state changes with that. */
+static bool report(struct run_epoll *e, const struct member *copy, const struct run_item *it)
+{
+	struct member *m = find(e, copy->file, copy->fd);
+	uint64_t now;
+
+	if (!m || !it->revents)
+		return false;
+	if (m->events & EPOLLET) {
+		now = position(m->file);
+		if (m->seen == now)
+			return false;
+		m->seen = now;
+	}
+	if (m->events & EPOLLONESHOT)
+		m->events = EPOLLONESHOT;
+	return true;
+}
+
+static int give_ours(struct run_epoll *e, const struct look *l, struct epoll_event *events, int max)
+{
+	int n = 0;
+
+	pthread_mutex_lock(&e->lock);
+	for (size_t i = 0; i < l->count && n < max; i++) {
+		const struct run_item *it = &l->item[1 + i];
+
+		if (report(e, &l->member[i], it))
+			events[n++] = (struct epoll_event){
+				.events = (uint16_t)it->revents, .data = l->member[i].data};
+	}
+	pthread_mutex_unlock(&e->lock);
+	return n;
+}
+
+int run_epoll_filter(struct epoll_event *events, int n, bool *changed)
+{
+	int left = 0;
+
+	*changed = false;
+	for (int i = 0; i < n; i++)
+		if (magic && events[i].data.u64 == magic)
+			*changed = true;
+		else
+			events[left++] = events[i];
+	return left;
+}
+
+static int give_others(struct run_epoll *e, int ep, struct epoll_event *events, int max)
+{
+	uint64_t count;
+	bool changed = false;
+	int n;
+
+	if (max <= 0)
+		return 0;
+	n = REAL(epoll_pwait)(ep, events, max, 0, NULL);
+	n = n < 0 ? 0 : run_epoll_filter(events, n, &changed);
+	if (changed && REAL(read)(e->changed, &count, sizeof(count)) < 0)
+		return n; /* another thread was faster */
+	return n;
+}
+
+/* Who comes first changes, so that neither takes all the room. */
+static int give(
+	struct run_epoll *e, int ep, const struct look *l, struct epoll_event *events, int max)
+{
+	bool others = l->item[0].revents != 0;
+	int n = 0;
+
+	e->ours_last = !e->ours_last;
+	if (others && e->ours_last)
+		n = give_others(e, ep, events, max);
+	n += give_ours(e, l, events + n, max - n);
+	if (others && !e->ours_last)
+		n += give_others(e, ep, events + n, max - n);
+	return n;
+}
+
+/* EPOLLET: what was seen already doesn't end a wait; its rings are looked at for news. */
+static bool all_seen(struct run_epoll *e, struct look *l)
+{
+	bool seen = true;
+
+	pthread_mutex_lock(&e->lock);
+	for (size_t i = 0; i < l->count; i++) {
+		const struct member *m = find(e, l->member[i].file, l->member[i].fd);
+
+		if (l->item[1 + i].revents && m &&
+			!((m->events & EPOLLET) && m->seen == position(m->file)))
+			seen = false;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return seen && l->item[0].revents == 0;
+}
+
+enum { EDGE_MS = 1 }; /* how often rings with old events are looked at */
+
+/* One wait. The number of events, 0 when there were none for the program, or -1. */
+static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, int max,
+	const struct timespec *timeout, const sigset_t *mask)
+{
+	static const struct timespec pause = {0, EDGE_MS * 1000000};
+	struct look l;
+	int n;
+
+	if (!take_members(e, ep, &l))
+		return fail(ENOMEM);
+	n = run_wait(l.item, l.count + 1, timeout, mask);
+	if (n > 0 && all_seen(e, &l)) {
+		bool sleep = !timeout || timeout->tv_sec || timeout->tv_nsec;
+		struct pollfd set = {.fd = ep, .events = POLLIN};
+
+		n = sleep ? REAL(ppoll)(&set, 1, &pause, mask) : 0;
+		n = n < 0 ? -1 : 0;
+	} else if (n > 0) {
+		n = give(e, ep, &l, events, max);
+	}
+	max = errno;
+	drop_members(&l);
+	errno = max;
+	return n;
+}
+
+int run_epoll_wait(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
+	const sigset_t *mask)
+{
+	struct run_epoll *e = run_get(ep, RUN_EPOLL);
+	struct timespec left, *limit = NULL;
+	int64_t deadline = 0, ns;
+	int n;
+
+	if (!e || max <= 0) {
+		if (e)
+			run_put(e);
+		return fail(e ? EINVAL : EBADF);
+	}
+	if (timeout) {
+		ns = timeout->tv_sec > 1000000000 ? 1000000000 : timeout->tv_sec;
+		deadline = run_now() + ns * 1000000000LL + timeout->tv_nsec;
+		left = *timeout;
+		limit = &left;
+	}
+	for (;;) {
+		n = wait_once(e, ep, events, max, limit, mask);
+		if (n != 0)
+			break;
+		if (!limit)
+			continue;
+		ns = deadline - run_now();
+		if (ns <= 0)
+			break;
+		left.tv_sec = ns / 1000000000;
+		left.tv_nsec = ns % 1000000000;
+	}
+	run_put(e);
+	return n;
+}

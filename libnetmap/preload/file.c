@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "real.h"
+
+enum {
+	FDS_MAX = 1 << 20,  /* the system's usual limit */
+	OWN_FDS_FROM = 512, /* internal descriptors are above, where the limit allows it */
+	LINE = 512,
+};
+
+static struct run_object *table[FDS_MAX]; /* atomic */
+static int highest = -1;                  /* atomic: no entry behind it */
+static struct run_object internal = {.kind = RUN_INTERNAL, .refs = 1};
+
+/* Of changes to the table and of the list of unused objects. */
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct run_object *unused[RUN_INTERNAL];
+
+int run_verbose;
+
+void run_say(const char *format, ...)
+{
+	static const char name[] = "netmap-run: ";
+	char line[LINE];
+	va_list ap;
+	int n;
+
+	memcpy(line, name, sizeof(name));
+	va_start(ap, format);
+	n = vsnprintf(line + sizeof(name) - 1, sizeof(line) - sizeof(name), format, ap);
+	va_end(ap);
+	n = n < (int)(sizeof(line) - sizeof(name)) ? n : (int)(sizeof(line) - sizeof(name)) - 1;
+	n += (int)sizeof(name) - 1;
+	line[n++] = '\n';
+	if (REAL(write)(STDERR_FILENO, line, (size_t)n) < 0)
+		return; /* no stderr: nobody to tell */
+}
+
+/* ---- the table ------------------------------------------------------------------------ */
+
+static struct run_object *at(int fd)
+{
+	if (fd < 0 || fd >= FDS_MAX)
+		return NULL;
+	return __atomic_load_n(&table[fd], __ATOMIC_ACQUIRE);
+}
+
+enum run_kind run_kind_of(int fd)
+{
+	const struct run_object *o = at(fd);
+
+	return o ? __atomic_load_n(&o->kind, __ATOMIC_RELAXED) : RUN_NONE;
+}
+
+int run_highest(void)
+{
+	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
+}
+
+/* One more, unless it is nobody's any more. */
+static bool keep(struct run_object *o)
+{
+	uint32_t refs = __atomic_load_n(&o->refs, __ATOMIC_RELAXED);
+
+	while (refs > 0)
+		if (__atomic_compare_exchange_n(
+			    &o->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+void *run_get(int fd, enum run_kind kind)
+{
+	struct run_object *o;
+
+	while ((o = at(fd)) != NULL) {
+		if (o->kind != kind)
+			return NULL;
+		if (!keep(o))
+			continue; /* on its way out of the table */
+		if (at(fd) == o)
+			return o;
+		run_put(o); /* it was used again for something else */
+	}
+	return NULL;
+}
+
+void *run_new(enum run_kind kind, size_t bytes)
+{
+	struct run_object *o;
+
+	pthread_mutex_lock(&table_lock);
+	o = unused[kind];
+	if (o)
+		unused[kind] = o->next;
+	pthread_mutex_unlock(&table_lock);
+	if (!o)
+		o = calloc(1, bytes);
+	if (!o)
+		return NULL;
+	memset(o + 1, 0, bytes - sizeof(*o));
+	o->kind = kind;
+	__atomic_store_n(&o->refs, 1, __ATOMIC_RELEASE);
+	return o;
+}
+
+int run_enter(int fd, void *object)
+{
+	int old;
+
+	if (fd < 0 || fd >= FDS_MAX)
+		return -EMFILE;
+	for (old = __atomic_load_n(&highest, __ATOMIC_RELAXED); old < fd;)
+		__atomic_compare_exchange_n(
+			&highest, &old, fd, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	__atomic_store_n(&table[fd], object, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Takes fd out of the table: its reference is the caller's now. */
+static struct run_object *leave(int fd)
+{
+	return __atomic_exchange_n(&table[fd], NULL, __ATOMIC_ACQ_REL);
+}
+
+/* Numbers that programs don't count on: many close, or replace, the low ones. */
+int run_internal(int fd)
+{
+	struct rlimit limit = {OWN_FDS_FROM, OWN_FDS_FROM};
+	int from = OWN_FDS_FROM, high;
+
+	if (fd < 0)
+		return fd;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < 2 * OWN_FDS_FROM)
+		from = (int)limit.rlim_cur / 2;
+	high = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, from);
+	if (high >= 0)
+		REAL(close)(fd);
+	else
+		high = fd;
+	run_enter(high, &internal);
+	return high;
+}
+
+void run_internal_forget(int fd)
+{
+	if (run_kind_of(fd) == RUN_INTERNAL)
+		leave(fd);
+}
+
+void run_internal_close(int fd)
+{
+	if (fd < 0)
+		return;
+	run_internal_forget(fd);
+	REAL(close)(fd);
+}
+
+/* ---- files ---------------------------------------------------------------------------- */
+
+static void on_error(struct nmctx *ctx, const char *text)
+{
+	(void)ctx;
+	if (run_verbose)
+		run_say("%s", text);
+}
+
+static void *ctx_malloc(struct nmctx *ctx, size_t bytes)
+{
+	(void)ctx;
+	return malloc(bytes);
+}
+
+static void ctx_free(struct nmctx *ctx, void *mem)
+{
+	(void)ctx;
+	free(mem);
+}
+
+static pthread_mutex_t ctx_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void ctx_lock(struct nmctx *ctx, int lock)
+{
+	(void)ctx;
+	if (lock)
+		pthread_mutex_lock(&ctx_mutex);
+	else
+		pthread_mutex_unlock(&ctx_mutex);
+}
+
+/* The program may use libnetmap, too: this one is our own. */
+static struct nmctx ctx = {
+	.error = on_error,
+	.malloc = ctx_malloc,
+	.free = ctx_free,
+	.lock = ctx_lock,
+};
+
+static void forget_fds(struct nmport_d *d)
+{
+	struct nmlib_daemon_port *p = d->priv->daemon;
+
+	run_internal_forget(d->fd);
+	if (!p)
+		return;
+	run_internal_forget(p->region_fd);
+	run_internal_forget(p->irq[NMLIB_TX]);
+	run_internal_forget(p->irq[NMLIB_RX]);
+	run_internal_forget(p->stop);
+	for (uint32_t i = 0; i < p->at.rings; i++)
+		run_internal_forget(p->rings[i].kick);
+}
+
+static void end_file(struct run_file *f)
+{
+	if (f->port) {
+		forget_fds(f->port);
+		nmport_undo_open_desc(f->port);
+		nmport_delete(f->port);
+	}
+	if (f->common)
+		munmap(f->common, sizeof(*f->common));
+	f->port = NULL;
+	f->daemon = NULL;
+	f->common = NULL;
+}
+
+void run_put(void *object)
+{
+	struct run_object *o = object;
+
+	if (__atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	if (o->kind == RUN_FILE)
+		end_file((struct run_file *)o);
+	else
+		run_epoll_end(o);
+	pthread_mutex_lock(&table_lock);
+	o->next = unused[o->kind];
+	unused[o->kind] = o;
+	pthread_mutex_unlock(&table_lock);
+}
+
+static struct run_common *new_common(void)
+{
+	struct run_common *c;
+	pthread_mutexattr_t attr;
+
+	c = REAL(mmap)(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (c == MAP_FAILED)
+		return NULL;
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	pthread_mutex_init(&c->control, &attr);
+	pthread_mutexattr_destroy(&attr);
+	return c;
+}
+
+int run_lock_control(struct run_file *f)
+{
+	int error = pthread_mutex_lock(&f->common->control);
+
+	return error == EOWNERDEAD ? -pthread_mutex_consistent(&f->common->control) : -error;
+}
+
+void run_unlock_control(struct run_file *f)
+{
+	pthread_mutex_unlock(&f->common->control);
+}
+
+/* What open() says where there is no netmap. */
+static int open_error(int error, const char *why)
+{
+	run_say("%s", why);
+	switch (error) {
+	case -EACCES:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
+		return error;
+	default:
+		return -ENXIO;
+	}
+}
+
+static int connect_file(struct run_file *f)
+{
+	char why[NMLIB_WHY];
+	int ret;
+
+	f->common = new_common();
+	f->port = nmlib_new(&ctx);
+	if (!f->common || !f->port)
+		return -ENOMEM;
+	f->port->priv->backend = &nmlib_daemon;
+	ret = nmlib_daemon.open(f->port, why);
+	return ret < 0 ? open_error(ret, why) : 0;
+}
+
+static uint64_t last_id;
+
+int run_open(int flags)
+{
+	struct run_file *f = run_new(RUN_FILE, sizeof(*f));
+	int fd, ret;
+
+	if (!f)
+		return -ENOMEM;
+	ret = connect_file(f);
+	if (ret < 0) {
+		run_put(f);
+		return ret;
+	}
+	/* The low number is the program's, as with any open(); ours is a duplicate. */
+	fd = f->port->fd;
+	f->port->fd = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, fd + 1);
+	if (f->port->fd < 0 || fd >= FDS_MAX) {
+		REAL(close)(fd);
+		run_put(f);
+		return -EMFILE;
+	}
+	f->port->fd = run_internal(f->port->fd);
+	if (!(flags & O_CLOEXEC))
+		REAL(fcntl)(fd, F_SETFD, 0);
+	f->common->nonblock = (uint32_t)(flags & O_NONBLOCK);
+	f->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
+	run_enter(fd, f);
+	return fd;
+}
+
+int run_close(int fd)
+{
+	struct run_object *o;
+	int ret;
+
+	switch (run_kind_of(fd)) {
+	case RUN_NONE:
+		return REAL(close)(fd);
+	case RUN_INTERNAL:
+		errno = EBADF;
+		return -1;
+	default:
+		break;
+	}
+	/* Out of the table first: the number may be someone else's the moment it is closed. */
+	o = leave(fd);
+	ret = REAL(close)(fd);
+	if (o)
+		run_put(o);
+	return ret;
+}
+
+int run_before_replace(int to)
+{
+	struct run_object *o;
+
+	if (to < 0 || to >= FDS_MAX)
+		return 0;
+	if (run_kind_of(to) == RUN_INTERNAL)
+		return -EBUSY;
+	o = leave(to);
+	if (o)
+		run_put(o);
+	return 0;
+}
+
+int run_duplicated(int from, int to)
+{
+	struct run_object *o = NULL;
+	enum run_kind kind = run_kind_of(from);
+
+	if (to < 0 || from == to)
+		return to;
+	if (kind == RUN_FILE || kind == RUN_EPOLL)
+		o = run_get(from, kind);
+	if (o && run_enter(to, o) < 0) {
+		run_put(o);
+		REAL(close)(to);
+		errno = EMFILE;
+		return -1;
+	}
+	return to;
+}
+
+/* ---- fork ----------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&table_lock);
+	pthread_mutex_lock(&ctx_mutex);
+	run_epoll_before_fork();
+}
+
+static void after_fork(void)
+{
+	run_epoll_after_fork();
+	pthread_mutex_unlock(&ctx_mutex);
+	pthread_mutex_unlock(&table_lock);
+}
+
+/* Calls that other threads had under way are not under way in the child. */
+static void after_fork_child(void)
+{
+	for (int fd = 0; fd <= highest; fd++)
+		if (table[fd] && table[fd] != &internal)
+			table[fd]->refs = 0;
+	for (int fd = 0; fd <= highest; fd++)
+		if (table[fd] && table[fd] != &internal)
+			table[fd]->refs++;
+	after_fork();
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	const char *verbose = getenv("NETMAP_RUN_VERBOSE");
+
+	run_verbose = verbose && *verbose && strcmp(verbose, "0") != 0;
+	pthread_atfork(before_fork, after_fork, after_fork_child);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "request.h"
+
+#include <asm/ioctls.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "legacy.h"
+#include "real.h"
+#include "../usermem.h"
+
+/* ---- requests ------------------------------------------------------------------------- */
+
+enum { OPTIONS_MAX = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option) };
+
+/* A request of the program, copied: header, body and options with their addresses there. */
+struct copy {
+	struct nmreq_header hdr;
+	uint64_t addr, body_addr, first_addr; /* in the program */
+	size_t body_size;
+	unsigned int options;
+	struct {
+		uint64_t addr, next;
+		struct nmreq_option *opt;
+		size_t size;
+	} option[OPTIONS_MAX];
+	size_t used; /* of arena */
+	char arena[NETMAP_REQ_MAXSIZE] __attribute__((aligned(8)));
+};
+
+/* The program's bytes at addr, in the arena. */
+static int copy_in(struct copy *c, uint64_t addr, size_t size, void **out)
+{
+	size_t room = (size + 7) & ~(size_t)7;
+	int ret;
+
+	if (room > sizeof(c->arena) - c->used)
+		return -EINVAL;
+	*out = c->arena + c->used;
+	ret = nmlib_user_read(*out, addr, size);
+	c->used += room;
+	return ret;
+}
+
+static size_t whole_option_size(const struct nmreq_option *opt)
+{
+	size_t size = nmlib_option_size(opt->nro_reqtype);
+
+	if (opt->nro_reqtype == NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS && opt->nro_size > sizeof(*opt))
+		return opt->nro_size <= NETMAP_REQ_MAXSIZE ? opt->nro_size : NETMAP_REQ_MAXSIZE + 1;
+	return size ? size : sizeof(*opt);
+}
+
+static int copy_options(struct copy *c)
+{
+	uint64_t addr = c->hdr.nr_options, *link = &c->hdr.nr_options;
+	struct nmreq_option head;
+	void *mem;
+	int ret;
+
+	for (; addr; addr = head.nro_next) {
+		ret = nmlib_user_read(&head, addr, sizeof(head));
+		if (ret < 0)
+			return ret;
+		if (c->options == OPTIONS_MAX)
+			return -EINVAL;
+		c->option[c->options].size = whole_option_size(&head);
+		ret = copy_in(c, addr, c->option[c->options].size, &mem);
+		if (ret < 0)
+			return ret;
+		c->option[c->options].opt = mem;
+		c->option[c->options].addr = addr;
+		c->option[c->options++].next = head.nro_next;
+		*link = (uintptr_t)mem;
+		link = &((struct nmreq_option *)mem)->nro_next;
+		*link = 0;
+	}
+	return 0;
+}
+
+static int copy_request(struct copy *c, uint64_t addr)
+{
+	void *body;
+	int ret;
+
+	c->options = 0;
+	c->used = sizeof(c->hdr);
+	c->addr = addr;
+	ret = nmlib_user_read(&c->hdr, addr, sizeof(c->hdr));
+	if (ret < 0)
+		return ret;
+	c->body_addr = c->hdr.nr_body;
+	c->first_addr = c->hdr.nr_options;
+	c->body_size = nmlib_body_size(c->hdr.nr_reqtype);
+	if (c->body_size) {
+		ret = copy_in(c, c->body_addr, c->body_size, &body);
+		if (ret < 0)
+			return ret;
+		c->hdr.nr_body = (uintptr_t)body;
+	}
+	return copy_options(c);
+}
+
+/* The result goes back; the program's links stay what they are. */
+static int copy_back(struct copy *c)
+{
+	const void *body = (void *)(uintptr_t)c->hdr.nr_body;
+	struct nmreq_header hdr = c->hdr;
+	int ret = 0;
+
+	if (c->body_size)
+		ret = nmlib_user_write(c->body_addr, body, c->body_size);
+	for (unsigned int i = 0; i < c->options && ret == 0; i++) {
+		c->option[i].opt->nro_next = c->option[i].next;
+		ret = nmlib_user_write(c->option[i].addr, c->option[i].opt, c->option[i].size);
+	}
+	hdr.nr_body = c->body_addr;
+	hdr.nr_options = c->first_addr;
+	return ret < 0 ? ret : nmlib_user_write(c->addr, &hdr, sizeof(hdr));
+}
+
+/* The descriptors of a registration move out of the program's way. */
+static void protect(struct nmport_d *d)
+{
+	struct nmlib_daemon_port *p = d->priv->daemon;
+
+	p->region_fd = run_internal(p->region_fd);
+	p->irq[NMLIB_TX] = run_internal(p->irq[NMLIB_TX]);
+	p->irq[NMLIB_RX] = run_internal(p->irq[NMLIB_RX]);
+	p->stop = run_internal(p->stop);
+	for (uint32_t i = 0; i < p->at.rings; i++)
+		p->rings[i].kick = run_internal(p->rings[i].kick);
+}
+
+/* netmapd has given the port: what sync and poll need of it. */
+static int take_port(struct run_file *f, const struct nmreq_header *hdr)
+{
+	struct nmport_d *d = f->port;
+	struct nmlib_daemon_port *p = d->priv->daemon;
+	int ret;
+
+	protect(d);
+	memcpy(d->hdr.nr_name, hdr->nr_name, sizeof(d->hdr.nr_name));
+	d->reg = *(struct nmreq_register *)(uintptr_t)hdr->nr_body;
+	d->register_done = 1;
+	ret = nmlib_daemon_share(p);
+	if (ret == 0 && nmport_mmap(d) < 0)
+		ret = -errno;
+	if (ret == 0)
+		__atomic_store_n(&f->daemon, p, __ATOMIC_RELEASE);
+	return ret;
+}
+
+static int execute(struct run_file *f, struct nmreq_header *hdr)
+{
+	bool loop = hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_START ||
+		    hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_STOP;
+	char why[NMLIB_WHY] = "";
+	int ret = 0;
+
+	/* The loop lasts; STOP must get by. */
+	if (!loop)
+		ret = run_lock_control(f);
+	if (ret < 0)
+		return ret;
+	ret = nmlib_daemon.request(f->port, hdr, why);
+	if (ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER)
+		ret = take_port(f, hdr);
+	if (!loop)
+		run_unlock_control(f);
+	if (ret < 0 && run_verbose)
+		run_say("%s: %s", hdr->nr_name[0] ? hdr->nr_name : "netmap",
+			why[0] ? why : strerror(-ret));
+	return ret;
+}
+
+static int control(struct run_file *f, void *arg)
+{
+	struct copy c;
+	int ret, back;
+
+	ret = copy_request(&c, (uintptr_t)arg);
+	if (ret < 0)
+		return ret;
+	ret = execute(f, &c.hdr);
+	back = copy_back(&c);
+	return ret < 0 ? ret : back;
+}
+
+/* ---- the older requests --------------------------------------------------------------- */
+
+static int legacy(struct run_file *f, void *arg, bool regif)
+{
+	char why[NMLIB_WHY];
+	struct nm_legacy l;
+	struct nmreq nmr;
+	int ret, back;
+
+	ret = nmlib_user_read(&nmr, (uintptr_t)arg, sizeof(nmr));
+	if (ret < 0)
+		return ret;
+	ret = nm_legacy_request(&nmr, regif, &l, why, sizeof(why));
+	if (ret < 0 && run_verbose)
+		run_say("%s", why);
+	if (ret == 0) {
+		l.hdr.nr_body = l.body_size ? (uintptr_t)&l.body : 0;
+		ret = execute(f, &l.hdr);
+		nm_legacy_result(&l, ret == 0, &nmr);
+	} else {
+		nmr.nr_version = NETMAP_API;
+	}
+	back = nmlib_user_write((uintptr_t)arg, &nmr, sizeof(nmr));
+	return ret < 0 ? ret : back;
+}
+
+/* ---- ioctl and mmap ------------------------------------------------------------------- */
+
+static int sync_rings(struct run_file *f, enum nmlib_dir dir)
+{
+	struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+
+	return p ? nmlib_daemon_sync(p, dir) : -ENXIO;
+}
+
+static int set_nonblock(struct run_file *f, void *arg)
+{
+	int on, ret = nmlib_user_read(&on, (uintptr_t)arg, sizeof(on));
+
+	if (ret == 0)
+		__atomic_store_n(&f->common->nonblock, on ? O_NONBLOCK : 0, __ATOMIC_RELAXED);
+	return ret;
+}
+
+int run_ioctl(struct run_file *f, int fd, unsigned long request, void *arg)
+{
+	/* As the kernel, which has 32 bits of it: some programs extend the sign. */
+	switch ((uint32_t)request) {
+	case NIOCTXSYNC:
+		return sync_rings(f, NMLIB_TX);
+	case NIOCRXSYNC:
+		return sync_rings(f, NMLIB_RX);
+	case NIOCCTRL:
+		return control(f, arg);
+	case NIOCREGIF:
+		return legacy(f, arg, true);
+	case NIOCGINFO:
+		return legacy(f, arg, false);
+	case NIOCCONFIG:
+		return -EOPNOTSUPP;
+	case FIOCLEX:
+	case FIONCLEX:
+		return REAL(ioctl)(fd, request, arg) < 0 ? -errno : 0;
+	case FIONBIO:
+		return set_nonblock(f, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+void *run_mmap(struct run_file *f, void *addr, size_t len, int prot, int flags, off_t offset)
+{
+	struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), pages, wanted;
+
+	if (!p) {
+		errno = ENXIO;
+		return MAP_FAILED;
+	}
+	pages = (p->at.region_size + page - 1) / page;
+	wanted = len / page + (len % page != 0);
+	if (!(flags & MAP_SHARED) || offset < 0 || (uint64_t)offset / page > pages ||
+		wanted > pages - (uint64_t)offset / page) {
+		errno = EINVAL;
+		return MAP_FAILED;
+	}
+	return REAL(mmap)(addr, len, prot, flags, p->region_fd, offset);
+}
