@@ -10,14 +10,24 @@
 #ifndef LINUX_COMPAT_H
 #define LINUX_COMPAT_H
 
+#include <linux/eventfd.h>
 #include <linux/mm.h>
+#include <linux/netdevice.h>
 #include <linux/version.h>
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#include <net/gso.h> /* before, <linux/netdevice.h> had it */
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags |= flags;
 }
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define eventfd_signal(ctx) ((void)(eventfd_signal)(ctx, 1))
 #endif
 
 #endif

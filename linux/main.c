@@ -2,11 +2,26 @@
 /* Loading and unloading netmap.ko. */
 #define pr_fmt(fmt) "netmap: " fmt
 
+#include "debugfs.h"
+#include "kloop.h"
+#include "nic.h"
+#include "params.h"
+#include "persist.h"
+#include "splice_home.h"
 #include "world.h"
 
 #include <linux/module.h>
 
 struct nm_core nm_world;
+
+static const struct nm_home_ops home_ops = {
+	.lookup = nmk_nic_lookup,
+	.newif = nmk_persist_newif,
+	.delif = nmk_persist_delif,
+	.splice_start = nmk_splice_start,
+	.splice_stop = nmk_splice_stop,
+	.splice_poll = nmk_splice_poll,
+};
 
 static int __init nmk_init(void)
 {
@@ -14,28 +29,46 @@ static int __init nmk_init(void)
 
 	if (error)
 		return error;
-	error = ptnet_register();
+	nm_world.home_ops = &home_ops;
+	error = nmk_params_start(&nm_world);
+	if (!error)
+		error = nmk_kloop_register();
 	if (error)
 		goto fail_core;
+	error = nmk_nic_register();
+	if (error)
+		goto fail_kloop;
+	error = ptnet_register();
+	if (error)
+		goto fail_nic;
 	/* Last: from here on somebody may have it open, and the module can't fail to load. */
 	error = nmk_chardev_register();
 	if (error)
 		goto fail_ptnet;
+	nmk_debugfs_register();
 	pr_info("loaded, API version %d\n", NETMAP_API);
 	return 0;
 
 fail_ptnet:
 	ptnet_unregister();
+fail_nic:
+	nmk_nic_unregister();
+fail_kloop:
+	nmk_kloop_unregister();
 fail_core:
 	nm_core_destroy(&nm_world);
 	return error;
 }
 
-/* An open /dev/netmap, and a mapping of it, holds a reference to the module: no client is left. */
+/* An open /dev/netmap, and a mapping of it, holds a reference to the module: no client is left but
+ * those of devices on switches. */
 static void __exit nmk_exit(void)
 {
+	nmk_debugfs_unregister();
 	nmk_chardev_unregister();
 	ptnet_unregister();
+	nmk_nic_unregister();
+	nmk_kloop_unregister();
 	nm_core_destroy(&nm_world);
 	pr_info("unloaded\n");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "mmap.h"
 #include "compat.h"
+#include "extmem.h"
 #include "world.h"
 
 #include <linux/kref.h>
@@ -134,6 +135,23 @@ static const struct vm_operations_struct memory_ops = {
 	.fault = memory_fault,
 };
 
+/* Pinned pages of an application are mapped by their number alone: they may be anonymous ones of
+ * another process. The view holds the region, and that holds them. */
+static vm_fault_t pinned_fault(struct vm_fault *vmf)
+{
+	const struct nmk_view *view = vmf->vma->vm_private_data;
+	const struct nmk_pin *pin = &view->region->mem->pin;
+
+	if (vmf->pgoff >= pin->count)
+		return VM_FAULT_SIGBUS;
+	return vmf_insert_pfn(
+		vmf->vma, vmf->address & PAGE_MASK, page_to_pfn(pin->pages[vmf->pgoff]));
+}
+
+static const struct vm_operations_struct pinned_ops = {
+	.fault = pinned_fault,
+};
+
 /* Inserts the page that was touched, and its neighbours within the mapping as far as they are
  * easily had. */
 static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
@@ -176,8 +194,16 @@ int nmk_view_mmap(struct nmk_view *view, struct vm_area_struct *vma)
 	pages = PAGE_ALIGN(region->size) >> PAGE_SHIFT;
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff > pages || wanted > pages - vma->vm_pgoff)
 		return -EINVAL;
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | (view->bar ? VM_PFNMAP | VM_IO : 0));
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = view;
-	vma->vm_ops = view->bar ? &bar_ops : &memory_ops;
+	if (view->bar) {
+		vm_flags_set(vma, VM_PFNMAP | VM_IO);
+		vma->vm_ops = &bar_ops;
+	} else if (region->mem->pin.count) {
+		vm_flags_set(vma, VM_PFNMAP);
+		vma->vm_ops = &pinned_ops;
+	} else {
+		vma->vm_ops = &memory_ops;
+	}
 	return 0;
 }

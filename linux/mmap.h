@@ -2,8 +2,8 @@
 /*
  * mmap.h - regions in the memory of applications.
  *
- * A region is mapped page by page, when a page is first touched. Its memory is either
- * pages of this kernel, or the BAR of a device. A BAR can go away under those who map
+ * A region is mapped page by page, when a page is first touched. Its memory is pages of
+ * this kernel, pages of an application (extmem.h), or the BAR of a device. A BAR can go away under those who map
  * it: nmk_bar_gone() takes its pages out of all mappings, and whoever touches them
  * afterwards gets SIGBUS.
  *

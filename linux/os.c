@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "os.h"
+#include "extmem.h"
 
 #include <linux/kernel.h>
 #include <linux/log2.h>
@@ -11,10 +12,6 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
-
-struct os_mem {
-	void *addr;
-};
 
 /* Users cause these allocations and choose their sizes: they are charged to them, may fail, and
  * neither fill the log nor wake the OOM killer. */
@@ -37,14 +34,26 @@ void os_free(void *mem)
 	kvfree(mem);
 }
 
+/* The system keeps some memory for itself: it is all there at once, not when it is touched. */
+static bool can_spare(uint64_t bytes)
+{
+	uint64_t available = (uint64_t)max(si_mem_available(), 0L) << PAGE_SHIFT;
+
+	return bytes < available - available / 8;
+}
+
 struct os_mem *os_mem_alloc(uint64_t bytes)
 {
 	struct os_mem *mem = kzalloc(sizeof(*mem), GFP_KERNEL);
 
 	if (!mem)
 		return NULL;
-	mem->addr = __vmalloc(PAGE_ALIGN(bytes), user_driven | __GFP_ZERO);
+	if (can_spare(bytes))
+		mem->addr = __vmalloc(PAGE_ALIGN(bytes), user_driven | __GFP_ZERO);
 	if (!mem->addr) {
+		os_log(OS_LOG_WARN,
+			"a memory region of %llu KiB does not fit: %llu KiB of memory are available. Ask for fewer rings, slots or extra buffers, or set parameters of the module: buf_num, ring_num, if_num for the region that NICs and pipes share, priv_buf_num for that of one port",
+			bytes >> 10, (uint64_t)max(si_mem_available(), 0L) << (PAGE_SHIFT - 10));
 		kfree(mem);
 		return NULL;
 	}
@@ -55,7 +64,10 @@ void os_mem_free(struct os_mem *mem)
 {
 	if (!mem)
 		return;
-	vfree(mem->addr);
+	if (mem->pin.count)
+		nmk_unpin(&mem->pin);
+	else
+		vfree(mem->addr);
 	kfree(mem);
 }
 

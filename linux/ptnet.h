@@ -24,7 +24,14 @@
  *      netmap     yes           nm_ring_sync           a client is bound, up or not
  *
  * In state netmap the interface may be up, too: it keeps its carrier, and what the
- * stack sends is dropped and counted. Ring positions live in struct nm_csb_appl and go
+ * stack sends goes into the host rx ring (hostring.h), or is dropped and counted when
+ * nobody has registered that. Host rings need memory of the guest's part of the region
+ * (net/netmap_virt.h); where there is none the port has no host rings.
+ *
+ * Packets of the stack carry a virtio-net header if the host can do with one, so that
+ * checksums and segmentation are left to it; applications have a header only when they
+ * ask for one. So the service is stopped and started when the rings go from one to the
+ * other, and packets that have arrived before are dropped. Ring positions live in struct nm_csb_appl and go
  * from one user to the next; packets that arrived while nobody listened (idle) are
  * dropped when the first user comes, as those at a real interface that is down.
  *
@@ -56,6 +63,7 @@
 
 struct nmk_bar;
 struct ptnet;
+struct ptnet_wire;
 
 /* A memory function: probed before the network functions of its region. */
 struct ptnet_mem {
@@ -68,17 +76,19 @@ struct ptnet_mem {
 	uint32_t id; /* HOSTMEMID of its network functions */
 	struct nm_region *region;
 	struct nmk_bar *bar;
+	struct nm_run guest_bufs; /* the guest's part of the buffers */
+	struct list_head wires;   /* see ptnet_rings.c; under core->lock */
 };
 
 /* Why the driver drops a packet. Names: ptnet_ethtool.c. */
 enum ptnet_drop {
-	PTNET_DROP_NETMAP,     /* tx: an application has the rings */
-	PTNET_DROP_TOO_LONG,   /* longer than a buffer (tx), than 64 KiB (rx) */
+	PTNET_DROP_NETMAP,     /* tx: an application has the rings, and no host rings */
+	PTNET_DROP_TOO_LONG,   /* longer than its slots can hold (tx), than 64 KiB (rx) */
 	PTNET_DROP_BAD_BUFFER, /* a slot with a buffer that the region doesn't have */
 	PTNET_DROP_BAD_LENGTH, /* rx: longer than its buffer */
 	PTNET_DROP_TOO_SHORT,  /* rx: shorter than its headers */
 	PTNET_DROP_FRAGMENTS,  /* rx: too many fragments */
-	PTNET_DROP_BAD_HEADER, /* rx: a virtio-net header that makes no sense */
+	PTNET_DROP_BAD_HEADER, /* a virtio-net header that makes no sense, or says not enough */
 	PTNET_DROP_NO_MEMORY,
 	PTNET_DROP_DOWN, /* rx: came while the interface was down, and nobody had it open */
 	PTNET_DROPS
@@ -110,9 +120,8 @@ struct ptnet_queue {
 	/* Whoever uses the ring: the syncing thread in state netmap; in state stack the holder of
 	 * the tx lock, or the NAPI poll. ptnet.lock is held for the change. */
 	struct nm_csb_appl csb;
-	uint32_t next;        /* stack: as csb.head, but not all of it is published yet */
-	uint32_t *remembered; /* buffers of the slots when the rings last changed hands */
-	bool dropping;        /* stack, rx: inside a packet of too many fragments */
+	uint32_t next; /* stack: as csb.head, but not all of it is published yet */
+	bool dropping; /* stack, rx: inside a packet of too many fragments */
 
 	struct napi_struct napi;
 	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
@@ -137,16 +146,23 @@ struct ptnet {
 	uint64_t nifp_offset;
 	struct netmap_if *nifp;     /* there, in the region */
 	uint32_t nifp_host_tx;      /* entries for host tx rings in its ring_ofs[] */
+	struct ptnet_wire *wire;    /* the buffers of its rings */
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
+	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
+	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 
 	struct nm_port *port; /* under core->lock; NULL before and after */
 
-	struct mutex lock; /* for the rest, and for changes of state */
-	uint32_t users;    /* of the service: interface up, netmap client bound */
-	bool up;           /* the interface */
-	bool netmap;       /* state netmap; also read by the transmit path, under its tx lock */
-	bool gone;         /* the device is no longer ours: nothing starts again */
-	uint32_t hdr_len;  /* virtio-net header, bytes */
+	struct mutex lock;    /* for the rest, and for changes of state */
+	uint32_t users;       /* of the service: interface up, netmap client bound */
+	bool up;              /* the interface */
+	bool netmap;          /* state netmap; also read by the transmit path, under its tx lock */
+	struct nm_port *host; /* state netmap: where the stack's packets go; as `netmap` */
+	bool gone;            /* the device is no longer ours: nothing starts again */
+	uint32_t hdr_len;     /* virtio-net header in use, bytes */
+
+	/* Of whoever syncs the host rx ring: on their way from there to the host. */
+	struct sk_buff_head forwarded;
 };
 
 /* Held while functions come and go. */
@@ -189,12 +205,20 @@ void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
 /* ---- ptnet_rings.c ----------------------------------------------------------------------- */
 
 /* Probe: follows the netmap_if. -EINVAL: what it says does not lie in the region. */
-int ptnet_rings_find(struct ptnet *ptn);
+int ptnet_rings_find(struct ptnet *ptn); /* takes core->lock */
 /* The two that follow: core->lock and ptn->lock held, and nobody uses the rings here. */
 /* Writes all that is constant in netmap_if and rings, for an application. */
 void ptnet_rings_describe(struct ptnet *ptn, const char *name);
-/* Slots without a buffer of their own get one of those that the port had before. */
+/* Slots without a buffer of the port's own get one. */
 void ptnet_rings_repair(struct ptnet *ptn);
+/* Before it is found out which buffer is whose: what the host has exchanged. core->lock held. */
+void ptnet_settle_with_host(struct ptnet_mem *mem);
+/* Number of the port's buffers in the ownership map. */
+uint32_t ptnet_rings_owner(const struct ptnet *ptn);
+/* The rings in the region show buffers of the host again. Nobody uses the region any more.
+ * core->lock held. ptnet_wires_free(): and forgets about them. */
+void ptnet_wires_restore(struct ptnet_mem *mem);
+void ptnet_wires_free(struct ptnet_mem *mem);
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 
@@ -202,6 +226,10 @@ void ptnet_rings_repair(struct ptnet *ptn);
  * what the host answered. */
 int ptnet_service_get(struct ptnet *ptn);
 void ptnet_service_put(struct ptnet *ptn);
+/* Virtio-net header from now on. While the host serves, it stops, and starts again: then nobody may
+ * use the rings here, and packets that are there are dropped. -EOPNOTSUPP: the host chose otherwise;
+ * or its answer to the start. */
+int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
 /* Stops it whoever uses it; nothing starts it again. */
 void ptnet_service_end(struct ptnet *ptn);
 
@@ -220,6 +248,8 @@ static inline void ptnet_kick(struct ptnet_queue *q)
 int ptnet_port_add(struct ptnet *ptn);
 /* No sync is under way, and none will begin, when it returns. */
 void ptnet_port_remove(struct ptnet *ptn);
+/* The same for all ports that lie in a region (pipes, monitors): it goes. */
+void ptnet_port_end_region(const struct nm_region *region);
 
 /* ---- ptnet_netdev.c, ptnet_tx.c, ptnet_rx.c, ptnet_ethtool.c ---------------------------- */
 
@@ -229,7 +259,8 @@ struct ptnet_netdev_priv {
 
 /* Not registered yet; the rings' NAPIs are its. NULL: no memory. */
 struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[6]);
-int ptnet_netdev_set_mtu(struct ptnet *ptn); /* -EINVAL: buffers too small for packets */
+/* MTU and offloads: what buffers, rings and header length allow. -EINVAL: too small for packets. */
+int ptnet_netdev_set_limits(struct ptnet *ptn);
 bool ptnet_is_ours(const struct net_device *netdev);
 int ptnet_notifier_register(void);
 void ptnet_notifier_unregister(void);
@@ -241,6 +272,12 @@ extern const struct ethtool_ops ptnet_ethtool_ops;
 static inline struct ptnet *ptnet_of(const struct net_device *netdev)
 {
 	return ((const struct ptnet_netdev_priv *)netdev_priv(netdev))->ptn;
+}
+
+/* What one slot of a packet can hold. */
+static inline uint32_t ptnet_slot_bytes(const struct ptnet *ptn)
+{
+	return min_t(uint32_t, ptn->buf_size, U16_MAX);
 }
 
 static inline void ptnet_count_drop(struct ptnet_queue *q, enum ptnet_drop cause)

@@ -10,14 +10,12 @@
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 
-/*
- * Offloads are not made use of yet, so a header in front of each packet would only cost time. With
- * it the port exchanges packets with ports that carry one without its being added and stripped.
- */
-static bool ptnet_vnet_hdr;
+/* With a header in front of each packet the stack leaves checksums and segmentation to the receiver,
+ * or to the host when the receiver can't do it. */
+static bool ptnet_vnet_hdr = true;
 module_param(ptnet_vnet_hdr, bool, 0644);
 MODULE_PARM_DESC(ptnet_vnet_hdr,
-	"ask for a virtio-net header of 12 bytes on passed-through ports that are probed from now on (default 0)");
+	"offloads for the stack on passed-through ports that are probed from now on: packets with a virtio-net header of 12 bytes, if the host can do with them (default 1); applications ask for a header of their own");
 
 /* ---- registers ----------------------------------------------------------------------- */
 
@@ -190,9 +188,6 @@ static int read_slots(struct ptnet *ptn)
 		struct ptnet_queue *q = &ptn->queues[i];
 
 		q->num_slots = ptn->num_slots[q->dir];
-		q->remembered = kvcalloc(q->num_slots, sizeof(*q->remembered), GFP_KERNEL);
-		if (!q->remembered)
-			return -ENOMEM;
 	}
 	return 0;
 }
@@ -223,9 +218,20 @@ static int probe_region(struct ptnet *ptn)
 		error = find_memory(ptn);
 	if (!error)
 		error = ptnet_rings_find(ptn);
-	if (!error)
-		error = ptnet_netdev_set_mtu(ptn);
 	return error;
+}
+
+/* What the host grants to the stack, and then what is there for applications that ask for nothing. */
+static int probe_header(struct ptnet *ptn, bool want_hdr)
+{
+	if (want_hdr) {
+		ptnet_negotiate_hdr_len(ptn, NM_PORT_HDR_MAX);
+		ptn->stack_hdr_len = ptn->hdr_len;
+	}
+	ptnet_negotiate_hdr_len(ptn, 0);
+	if (!want_hdr || ptn->hdr_len > 0)
+		ptn->stack_hdr_len = ptn->hdr_len; /* the host knows one length only */
+	return ptnet_netdev_set_limits(ptn);
 }
 
 int ptnet_device_probe(struct ptnet *ptn)
@@ -240,9 +246,7 @@ int ptnet_device_probe(struct ptnet *ptn)
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);
-	if (!error)
-		ptnet_negotiate_hdr_len(ptn, want_hdr ? NM_PORT_HDR_MAX : 0);
-	return error;
+	return error ? error : probe_header(ptn, want_hdr);
 }
 
 /* ---- the way back -------------------------------------------------------------------- */
@@ -277,8 +281,10 @@ void ptnet_device_release(struct ptnet *ptn)
 	if (ptn->mem)
 		list_del(&ptn->mem_link);
 	free_interrupts(ptn);
-	if (ptn->io)
+	if (ptn->io) {
+		ptnet_negotiate_hdr_len(ptn, 0); /* the next driver may not ask for a header */
 		ptnet_device_forget_csb(ptn);
+	}
 	if (ptn->atok)
 		dma_free_coherent(dev, PAGE_SIZE, ptn->atok, ptn->atok_dma);
 	if (ptn->ktoa)

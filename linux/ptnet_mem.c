@@ -56,18 +56,54 @@ static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_
 	return 0;
 }
 
+/* The guest's part; a host that doesn't know of it has none. */
+static void read_guest_part(const struct ptnet_mem *mem, struct nm_run ours[NM_POOLS])
+{
+	const bool known =
+		pci_resource_len(mem->pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_GUEST_END;
+
+	for (uint32_t i = 0; i < NM_POOLS; i++) {
+		void __iomem *regs = mem->io + PTNET_MDEV_IO_GUEST_IF_FIRST + 8 * i;
+
+		ours[i].first = known ? ioread32(regs) : 0;
+		ours[i].count = known ? ioread32(regs + 4) : 0;
+	}
+}
+
+/* Whose the buffers in the rings of passed-through ports are must be known also when nothing in
+ * the region can be allocated. */
+static int track_buffers(struct nm_region *region)
+{
+	uint32_t count = region->pool[NM_POOL_BUF].count;
+
+	if (region->owner[NM_POOL_BUF])
+		return 0;
+	region->owner[NM_POOL_BUF] = os_zalloc((size_t)count * sizeof(uint32_t));
+	region->free[NM_POOL_BUF] = os_zalloc((size_t)count * sizeof(uint32_t));
+	if (!region->owner[NM_POOL_BUF] || !region->free[NM_POOL_BUF])
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		region->owner[NM_POOL_BUF][i] = NM_OWNER_FOREIGN;
+	return 0;
+}
+
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
 {
-	static const struct nm_run ours[NM_POOLS];
+	struct nm_run ours[NM_POOLS];
 	char err[NM_ERR_TEXT] = "";
 	int error;
 
+	read_guest_part(mem, ours);
+	mem->guest_bufs = ours[NM_POOL_BUF];
 	os_mutex_lock(&nm_world.lock);
 	mem->region = nm_region_adopt(
 		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
+	if (mem->region)
+		error = track_buffers(mem->region);
 	os_mutex_unlock(&nm_world.lock);
-	if (!mem->region) {
-		pci_err(mem->pdev, "memory region %u can't be used: %s\n", mem->id, err);
+	if (error) {
+		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
+			err);
 		return error;
 	}
 	mem->bar = nmk_bar_add(mem->region, pci_resource_start(mem->pdev, PTNETMAP_MEM_PCI_BAR));
@@ -78,8 +114,13 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
  * their ports are dead, and their mappings are taken away here. */
 static void free_memory(struct ptnet_mem *mem)
 {
+	os_mutex_lock(&nm_world.lock);
+	ptnet_port_end_region(mem->region);
+	os_mutex_unlock(&nm_world.lock);
 	nmk_bar_gone(mem->bar);
 	os_mutex_lock(&nm_world.lock);
+	ptnet_wires_restore(mem); /* no application can reach the slots any more */
+	ptnet_wires_free(mem);
 	nm_region_put(mem->region);
 	os_mutex_unlock(&nm_world.lock);
 	if (mem->base)
@@ -119,6 +160,7 @@ static int probe_locked(struct pci_dev *pdev)
 		return -ENOMEM;
 	mem->pdev = pdev;
 	INIT_LIST_HEAD(&mem->devices);
+	INIT_LIST_HEAD(&mem->wires);
 	error = map_memory(mem);
 	if (error) {
 		free_memory(mem);
@@ -126,7 +168,8 @@ static int probe_locked(struct pci_dev *pdev)
 	}
 	list_add(&mem->link, &memories);
 	pci_set_drvdata(pdev, mem);
-	pci_info(pdev, "memory region %u, %llu bytes\n", mem->id, mem->size);
+	pci_info(pdev, "memory region %u, %llu bytes, %u buffers for pipes and host rings here\n",
+		mem->id, mem->size, mem->region->free_count[NM_POOL_BUF]);
 	return 0;
 }
 
@@ -171,6 +214,15 @@ static void mem_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
+/* Another kernel is to find the rings as this one has found them. The network functions have
+ * been shut down before: they came later. */
+static void mem_shutdown(struct pci_dev *pdev)
+{
+	os_mutex_lock(&nm_world.lock);
+	ptnet_wires_restore(pci_get_drvdata(pdev));
+	os_mutex_unlock(&nm_world.lock);
+}
+
 static const struct pci_device_id mem_ids[] = {
 	{
 		PCI_DEVICE(PTNETMAP_PCI_VENDOR_ID, PTNETMAP_PCI_DEVICE_ID),
@@ -186,4 +238,5 @@ struct pci_driver ptnet_mem_driver = {
 	.id_table = mem_ids,
 	.probe = mem_probe,
 	.remove = mem_remove,
+	.shutdown = mem_shutdown,
 };

@@ -14,6 +14,8 @@ static int ptnet_open(struct net_device *netdev)
 
 	os_mutex_lock(&nm_world.lock);
 	mutex_lock(&ptn->lock);
+	if (!ptn->netmap)
+		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
 	error = ptnet_service_get(ptn);
 	if (!error) {
 		ptn->up = true;
@@ -108,7 +110,7 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	SET_NETDEV_DEV(netdev, &ptn->pdev->dev);
 	netdev->netdev_ops = &ptnet_netdev_ops;
 	netdev->ethtool_ops = &ptnet_ethtool_ops;
-	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
 	if (is_valid_ether_addr(mac))
 		eth_hw_addr_set(netdev, mac);
 	else
@@ -125,18 +127,39 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	return netdev;
 }
 
-/* A packet of the stack goes into one buffer, behind a header of any length that may be agreed. */
-int ptnet_netdev_set_mtu(struct ptnet *ptn)
+/* Segmentation and checksums are left to the receiver, as long as a packet fits into half a ring. */
+static void set_offloads(struct ptnet *ptn, uint32_t packet_max)
+{
+	struct net_device *netdev = ptn->netdev;
+
+	if (ptn->stack_hdr_len == 0)
+		return;
+	netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM;
+	if (packet_max > 4 * ETH_DATA_LEN) {
+		netdev->hw_features |= NETIF_F_TSO | NETIF_F_TSO_ECN | NETIF_F_TSO6;
+		netif_set_tso_max_size(netdev, min_t(uint32_t, packet_max, GSO_LEGACY_MAX_SIZE));
+	}
+	netdev->features |= netdev->hw_features;
+	netdev->vlan_features |= netdev->hw_features;
+}
+
+/* A packet goes into as many buffers as it needs, behind a header of any length that may be agreed. */
+int ptnet_netdev_set_limits(struct ptnet *ptn)
 {
 	uint32_t overhead = NM_PORT_HDR_MAX + ETH_HLEN + VLAN_HLEN;
+	uint32_t slots = clamp_t(uint32_t, (ptn->num_slots[NM_TX] - 1) / 2, 1, NETMAP_MAX_FRAGS);
+	uint64_t bytes = (uint64_t)slots * ptnet_slot_bytes(ptn);
 
-	if (ptn->buf_size < overhead + ETH_MIN_MTU) {
-		pci_err(ptn->pdev, "buffers of %u bytes hold no packet\n", ptn->buf_size);
+	if (bytes < overhead + ETH_MIN_MTU) {
+		pci_err(ptn->pdev, "%u buffers of %u bytes hold no packet\n", slots, ptn->buf_size);
 		return -EINVAL;
 	}
+	bytes = min_t(uint64_t, bytes - overhead, ETH_MAX_MTU);
+	ptn->tx_slots_max = slots;
 	ptn->netdev->min_mtu = ETH_MIN_MTU;
-	ptn->netdev->max_mtu = ptn->buf_size - overhead;
-	ptn->netdev->mtu = min_t(uint32_t, ETH_DATA_LEN, ptn->netdev->max_mtu);
+	ptn->netdev->max_mtu = (uint32_t)bytes;
+	ptn->netdev->mtu = min_t(uint32_t, ETH_DATA_LEN, (uint32_t)bytes);
+	set_offloads(ptn, (uint32_t)bytes);
 	return 0;
 }
 

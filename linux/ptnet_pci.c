@@ -47,8 +47,7 @@ static void free_ptnet(struct kref *kref)
 {
 	struct ptnet *ptn = container_of(kref, struct ptnet, kref);
 
-	for (uint32_t i = 0; ptn->queues && i < ptnet_num_queues(ptn); i++)
-		kvfree(ptn->queues[i].remembered);
+	__skb_queue_purge(&ptn->forwarded);
 	kfree(ptn->queues);
 	kfree(ptn);
 }
@@ -88,6 +87,7 @@ static int probe_locked(struct pci_dev *pdev)
 		return -ENOMEM;
 	kref_init(&ptn->kref);
 	mutex_init(&ptn->lock);
+	__skb_queue_head_init(&ptn->forwarded);
 	ptn->pdev = pdev;
 	error = ptnet_device_probe(ptn);
 	if (!error)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The port kind "ptnet": the rings in the hands of a netmap application. */
+#include "hostring.h"
 #include "ptnet.h"
 #include "world.h"
+
+/* In each direction; they are there when the guest's part of the region has room for them. */
+#define HOST_RINGS 1
 
 /* ---- sync: the application side of the CSB --------------------------------------------- */
 
@@ -21,7 +25,7 @@ static int load_ring(struct nm_ring *ring, struct ptnet_queue *q)
  * on the ring: the interrupt that was asked for is theirs. (They were on the queue before they
  * asked, under the lock that is held here.)
  */
-static int ptnet_sync(struct nm_ring *ring)
+static int sync_wire(struct nm_ring *ring)
 {
 	struct ptnet_queue *q = ring->priv;
 
@@ -30,6 +34,108 @@ static int ptnet_sync(struct nm_ring *ring)
 	if (nm_csb_appl_publish(&q->csb, ring->head, ring->cur))
 		ptnet_kick(q);
 	return load_ring(ring, q);
+}
+
+static struct ptnet *ptnet_of_ring(const struct nm_ring *ring)
+{
+	return ring->port->priv;
+}
+
+static int ptnet_txsync(struct nm_ring *ring)
+{
+	if (ring->host)
+		return nmk_host_txsync(ring, ptnet_of_ring(ring)->netdev);
+	return sync_wire(ring);
+}
+
+/* If not, the host's interrupt will wake whoever waits. */
+static bool ptnet_can_send(struct nm_ring *ring)
+{
+	struct ptnet_queue *q = ring->priv;
+
+	return ring->host || nm_csb_appl_sleep(&q->csb);
+}
+
+/* ---- NS_FORWARD on a host ring: to the host ---------------------------------------------- */
+
+/* Soft interrupts are off, and the tx ring has a mutex: later. */
+static void remember_forwarded(struct nm_port *port, struct sk_buff *skb, uint32_t ring)
+{
+	struct ptnet *ptn = port->priv;
+
+	__skb_queue_tail(&ptn->forwarded, skb);
+}
+
+/* Into the slots at head, with their application's positions. All is checked before the first slot
+ * is written. The ring's `sync` is held. */
+static enum nm_drop put_packet(struct nm_ring *ring, const struct sk_buff *skb)
+{
+	const uint32_t hdr_len = ring->port->hdr_len, size = ptnet_slot_bytes(ptnet_of_ring(ring));
+	uint32_t slots = DIV_ROUND_UP(hdr_len + skb->len, size), at = ring->head, from = 0;
+
+	if (ring->cur != ring->head ||
+		slots > nm_ring_distance(ring->head, ring->tail, ring->num_slots))
+		return NM_DROP_RX_FULL;
+	if (slots > NETMAP_MAX_FRAGS)
+		return NM_DROP_FRAGMENTS;
+	for (uint32_t n = 0; n < slots; n++) {
+		struct netmap_slot *slot = &ring->slots[at];
+		uint32_t index = nm_slot_load(slot).buf_idx, skip = n == 0 ? hdr_len : 0;
+		uint32_t bytes = min(skb->len - from, size - skip);
+		char *buf;
+
+		if (!nm_region_buf_valid(ring->region, index))
+			return NM_DROP_BAD_BUFFER;
+		buf = nm_region_buf(ring->region, index);
+		memset(buf, 0, skip);
+		if (skb_copy_bits(skb, (int)from, buf + skip, (int)bytes) != 0)
+			return NM_DROP_NO_MEMORY;
+		OS_STORE(&slot->len, (uint16_t)(skip + bytes));
+		OS_STORE(&slot->flags, (uint16_t)(n + 1 < slots ? NS_MOREFRAG : 0));
+		from += bytes;
+		at = nm_ring_advance(at, 1, ring->num_slots);
+	}
+	return nm_ring_sync(ring, at, at) == 0 ? NM_DROPS : NM_DROP_REFUSED;
+}
+
+/*
+ * The tx ring is the application's: what it has filled in goes first, and slots that it is filling in
+ * just now would be lost. So whoever asks for NR_FORWARD leaves sending to one thread.
+ */
+static void send_forwarded(struct nm_ring *ring, struct sk_buff *skb)
+{
+	enum nm_drop cause = NM_DROP_REFUSED;
+
+	mutex_lock_nested(&ring->wakeup.sync, SINGLE_DEPTH_NESTING);
+	if (!OS_LOAD(&ring->port->dead) && nm_ring_sync_shared(ring) == 0) {
+		cause = put_packet(ring, skb);
+		nm_ring_reset_shared(ring);
+	}
+	if (cause != NM_DROPS)
+		ring->stats.drops[cause]++;
+	mutex_unlock(&ring->wakeup.sync);
+	kfree_skb(skb);
+}
+
+static int sync_host_rx(struct nm_ring *ring)
+{
+	struct ptnet *ptn = ptnet_of_ring(ring);
+	struct sk_buff *skb;
+
+	nmk_forward(ring, ring->hwcur, ptn->netdev, remember_forwarded);
+	while ((skb = __skb_dequeue(&ptn->forwarded)))
+		send_forwarded(&ring->port->rings[NM_TX][0], skb);
+	return nmk_host_rxsync(ring);
+}
+
+static int ptnet_rxsync(struct nm_ring *ring)
+{
+	const struct ptnet_queue *q = ring->priv;
+
+	if (ring->host)
+		return sync_host_rx(ring);
+	nmk_forward(ring, q->csb.head, ptnet_of_ring(ring)->netdev, NULL);
+	return sync_wire(ring);
 }
 
 /* See struct os_wakeup. When something has moved there may be no interrupt for it: others who
@@ -63,28 +169,44 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 	smp_store_release(&q->nmring, ring);
 }
 
+/* The rings come with their header length. The interface, if it is up, has let go of them. */
+static int start_service(struct ptnet *ptn, const struct nm_port *port)
+{
+	int error = ptnet_service_hdr_len(ptn, port->hdr_len);
+
+	return error ? error : ptnet_service_get(ptn);
+}
+
 static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
 {
 	struct ptnet *ptn = port->priv;
 	int error;
 
 	mutex_lock(&ptn->lock);
-	error = ptnet_service_get(ptn);
+	if (ptn->up)
+		ptnet_stack_off(ptn);
+	error = start_service(ptn, port);
 	if (error) {
 		os_snprintf(err, err_size, "%s: the host does not start the port: error %d",
 			port->name, -error);
-		goto out;
+		goto fail;
 	}
-	if (ptn->up)
-		ptnet_stack_off(ptn);
+	ptn->host = port;
 	WRITE_ONCE(ptn->netmap, true);
 	ptnet_rings_repair(ptn);
 	ptnet_rings_describe(ptn, port->name);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		give_to_netmap(port, &ptn->queues[i]);
 	if (ptn->up)
-		netif_tx_wake_all_queues(ptn->netdev); /* to drop what comes */
-out:
+		netif_tx_wake_all_queues(ptn->netdev); /* for the host rings, or to be dropped */
+	mutex_unlock(&ptn->lock);
+	return 0;
+
+fail:
+	if (ptn->up) {
+		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
+		ptnet_stack_on(ptn);
+	}
 	mutex_unlock(&ptn->lock);
 	return error;
 }
@@ -105,13 +227,30 @@ static void ptnet_port_stop(struct nm_port *port)
 	}
 	if (ptn->up)
 		netif_tx_disable(ptn->netdev);
-	ptnet_rings_repair(ptn);
 	WRITE_ONCE(ptn->netmap, false);
-	if (ptn->up)
+	ptn->host = NULL;
+	__skb_queue_purge(&ptn->forwarded);
+	ptnet_settle_with_host(ptn->mem);
+	nm_port_settle_others_locked(port); /* they keep what they show */
+	if (!ptn->up)
+		ptnet_service_put(ptn);
+	ptnet_rings_repair(ptn);
+	if (ptn->up) {
+		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
 		ptnet_stack_on(ptn);
-	ptnet_service_put(ptn);
+		ptnet_service_put(ptn);
+	}
 out:
 	mutex_unlock(&ptn->lock);
+}
+
+/* Comes before the core settles which buffer is whose. */
+static void ptnet_pause(struct nm_port *port, bool on)
+{
+	const struct ptnet *ptn = port->priv;
+
+	if (on)
+		ptnet_settle_with_host(ptn->mem);
 }
 
 static void ptnet_port_destroy(struct nm_port *port)
@@ -119,7 +258,8 @@ static void ptnet_port_destroy(struct nm_port *port)
 	ptnet_put(port->priv);
 }
 
-/* The length is agreed with the host before it starts. */
+/* The header length of applications. It is agreed with the host when they come; the host grants any
+ * that it has granted to the stack, or none. */
 static int ptnet_set_hdr_len(struct nm_port *port, uint32_t bytes)
 {
 	struct ptnet *ptn = port->priv;
@@ -128,13 +268,12 @@ static int ptnet_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	mutex_lock(&ptn->lock);
 	if (ptn->gone)
 		error = -ENXIO;
-	else if (ptn->users > 0)
+	else if (ptn->netmap)
 		error = -EBUSY;
-	else
-		ptnet_negotiate_hdr_len(ptn, bytes);
-	port->hdr_len = ptn->hdr_len;
-	if (!error && ptn->hdr_len != bytes)
+	else if (bytes > 0 && ptn->stack_hdr_len == 0)
 		error = -EOPNOTSUPP;
+	else
+		port->hdr_len = bytes;
 	mutex_unlock(&ptn->lock);
 	return error;
 }
@@ -145,16 +284,33 @@ static const struct nm_port_ops ptnet_port_ops = {
 	.stop = ptnet_port_stop,
 	.destroy = ptnet_port_destroy,
 	.set_hdr_len = ptnet_set_hdr_len,
-	.txsync = ptnet_sync,
-	.rxsync = ptnet_sync,
+	.txsync = ptnet_txsync,
+	.rxsync = ptnet_rxsync,
+	.can_send = ptnet_can_send,
+	.pause = ptnet_pause,
 };
 
 /* ---- registration ----------------------------------------------------------------------- */
 
+/* Could host rings be allocated if nobody else had taken anything? */
+static bool room_for_host_rings(const struct ptnet *ptn)
+{
+	const struct nm_region *region = ptn->mem->region;
+	const uint32_t wanted[NM_POOLS] = {
+		1, 2 * HOST_RINGS, HOST_RINGS * (ptn->num_slots[NM_TX] + ptn->num_slots[NM_RX])};
+
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		if (region->free_count[pool] < wanted[pool])
+			return false;
+	return true;
+}
+
 int ptnet_port_add(struct ptnet *ptn)
 {
+	uint32_t host_rings = room_for_host_rings(ptn) ? HOST_RINGS : 0;
 	struct nm_shape shape = {
 		.rings = {ptn->num_rings[NM_TX], ptn->num_rings[NM_RX]},
+		.host_rings = {host_rings, host_rings},
 		.slots = {ptn->num_slots[NM_TX], ptn->num_slots[NM_RX]},
 	};
 	int error;
@@ -171,6 +327,7 @@ int ptnet_port_add(struct ptnet *ptn)
 	nm_region_get(port->region);
 	port->nifp_offset = ptn->nifp_offset;
 	port->hdr_len = ptn->hdr_len;
+	port->wire_owner = ptnet_rings_owner(ptn);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 		struct nm_ring *ring = ring_of(port, q);
@@ -199,12 +356,38 @@ static void drain(struct nm_port *port)
 void ptnet_port_remove(struct ptnet *ptn)
 {
 	struct nm_port *port = ptn->port;
-	bool in_use = port->clients > 0;
 
 	ptn->port = NULL;
-	nm_port_remove_locked(port); /* frees it unless in use */
-	if (!in_use)
-		return;
+	nm_port_hold_locked(port);
+	nm_port_remove_locked(port); /* dead */
 	drain(port);
 	ptnet_port_stop(port);
+	nm_port_release_locked(port); /* freed unless in use */
+}
+
+/* The next port in a region that can still be used. */
+static struct nm_port *next_alive(const struct nm_region *region)
+{
+	struct nm_port *port = nm_world.ports;
+
+	while (port && (port->region != region || OS_LOAD(&port->dead)))
+		port = port->next;
+	return port;
+}
+
+void ptnet_port_end_region(const struct nm_region *region)
+{
+	struct nm_port *port;
+
+	if (!region)
+		return;
+	while ((port = next_alive(region))) {
+		nm_port_hold_locked(port);
+		nm_port_remove_locked(port);
+		nm_port_release_locked(port);
+	}
+	/* Those that were dead before as well: the core has ended some with their parents. */
+	for (port = nm_world.ports; port; port = port->next)
+		if (port->region == region)
+			drain(port);
 }

@@ -8,10 +8,13 @@
  * the rings is written anew for each application that finds the port unused; and whenever the
  * rings change hands, slots get buffers that exist, each in one slot only.
  */
+#include "client_internal.h"
 #include "ptnet.h"
 #include "world.h"
 
 #include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/slab.h>
 
 /* ---- finding ------------------------------------------------------------------------- */
@@ -91,110 +94,419 @@ void ptnet_rings_describe(struct ptnet *ptn, const char *name)
 
 /* ---- buffers ------------------------------------------------------------------------- */
 
-static void remember(struct ptnet *ptn)
+/*
+ * The buffers of a passed-through port: as many as it has slots, with an owner number of their own
+ * in the map of the region. In the beginning they are those that the host has put into the slots.
+ * Who exchanges them:
+ *
+ *      applications here    for buffers of pipes, monitors and extra lists; when one of those goes,
+ *                           nm_region_settle() makes up the account: so they can become buffers
+ *                           of the guest's part, and the host's belong to a pipe, or are free
+ *      the host             when the port is a pipe end there: for others of the host
+ *
+ * This lives as long as the memory function, for the network function can go and come; at the
+ * end the slots show buffers of the host's again.
+ */
+struct ptnet_wire {
+	struct list_head link;
+	uint64_t nifp_offset; /* tells the port */
+	uint32_t owner;
+	uint32_t num_slots;
+	struct netmap_slot *slot[]; /* all of its rings */
+};
+
+static uint32_t count_slots(const struct ptnet *ptn)
 {
+	uint32_t slots = 0;
+
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		for (uint32_t s = 0; s < ptn->queues[i].num_slots; s++)
-			ptn->queues[i].remembered[s] =
-				nm_slot_load(&ptn->queues[i].slots[s]).buf_idx;
+		slots += ptn->queues[i].num_slots;
+	return slots;
 }
 
-/* Marks what the slots show. Returns the number of slots that show nothing good: no buffer, or one
- * that was marked before. */
-static uint32_t mark_ring(unsigned long *marks, const struct nm_region *region,
-	const struct netmap_slot *slots, uint32_t num_slots)
+/* The network function was here before, with the same rings. */
+static bool fits(const struct ptnet_wire *wire, const struct ptnet *ptn)
 {
-	uint32_t bad = 0;
+	uint32_t first = 0;
 
-	for (uint32_t s = 0; s < num_slots; s++) {
-		uint32_t index = nm_slot_load(&slots[s]).buf_idx;
-
-		if (!nm_region_buf_valid(region, index) || __test_and_set_bit(index, marks))
-			bad++;
+	if (wire->nifp_offset != ptn->nifp_offset || wire->num_slots != count_slots(ptn))
+		return false;
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		if (wire->slot[first] != ptn->queues[i].slots)
+			return false;
+		first += ptn->queues[i].num_slots;
 	}
-	return bad;
+	return true;
 }
 
-/* What other ports in this region show is not to be had. */
-static void mark_others(unsigned long *marks, const struct ptnet *ptn)
+static struct ptnet_wire *find_wire(const struct ptnet *ptn)
 {
-	const struct nm_region *region = ptn->mem->region;
+	struct ptnet_wire *wire;
 
-	for (const struct nm_port *port = nm_world.ports; port; port = port->next) {
-		if (port->region != region || port->priv == ptn || OS_LOAD(&port->dead))
-			continue;
-		for (int dir = 0; dir < NM_DIRS; dir++)
-			for (uint32_t i = 0; i < port->num_rings[dir]; i++)
-				mark_ring(marks, region, port->rings[dir][i].slots,
-					port->num_slots[dir]);
+	list_for_each_entry (wire, &ptn->mem->wires, link)
+		if (fits(wire, ptn))
+			return wire;
+	return NULL;
+}
+
+/* A buffer that the host has put into a slot, or that a driver before this one left there (then it
+ * can be of the guest's part). One that belongs to somebody stays what it is. */
+static void claim(struct nm_region *region, uint32_t index, uint32_t owner)
+{
+	uint32_t *map = region->owner[NM_POOL_BUF], *stack = region->free[NM_POOL_BUF];
+	uint32_t i = region->free_count[NM_POOL_BUF];
+
+	if (!nm_region_buf_valid(region, index))
+		return;
+	if (map[index] == NM_OWNER_NONE) {
+		while (stack[--i] != index)
+			;
+		stack[i] = stack[--region->free_count[NM_POOL_BUF]];
+	} else if (map[index] != NM_OWNER_FOREIGN) {
+		return;
 	}
+	map[index] = owner;
 }
 
-/* The next remembered buffer that nobody shows; 0: there is none. */
-static uint32_t next_unmarked(
-	const struct ptnet *ptn, unsigned long *marks, uint32_t *ring, uint32_t *slot)
+static int make_wire(struct ptnet *ptn)
 {
-	for (; *ring < ptnet_num_queues(ptn); (*ring)++, *slot = 0) {
-		const struct ptnet_queue *q = &ptn->queues[*ring];
+	struct ptnet_wire *wire =
+		kvzalloc(struct_size(wire, slot, count_slots(ptn)), GFP_KERNEL_ACCOUNT);
 
-		while (*slot < q->num_slots) {
-			uint32_t index = q->remembered[(*slot)++];
+	if (!wire)
+		return -ENOMEM;
+	wire->nifp_offset = ptn->nifp_offset;
+	wire->owner = nm_core_new_owner(&nm_world);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		for (uint32_t s = 0; s < ptn->queues[i].num_slots; s++) {
+			struct netmap_slot *slot = &ptn->queues[i].slots[s];
 
-			if (nm_region_buf_valid(ptn->mem->region, index) &&
-				!__test_and_set_bit(index, marks))
-				return index;
+			wire->slot[wire->num_slots++] = slot;
+			claim(ptn->mem->region, nm_slot_load(slot).buf_idx, wire->owner);
 		}
 	}
+	list_add(&wire->link, &ptn->mem->wires);
+	ptn->wire = wire;
 	return 0;
 }
 
-/* Puts other buffers into the slots that show nothing good. `shown` is empty, `marks` has all that
- * is shown anywhere. */
-static uint32_t replace_bad(struct ptnet *ptn, unsigned long *shown, unsigned long *marks)
+static int attach_wire(struct ptnet *ptn)
 {
-	const struct nm_region *region = ptn->mem->region;
-	uint32_t ring = 0, slot = 0, replaced = 0;
+	int error = 0;
 
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
-		for (uint32_t s = 0; s < ptn->queues[i].num_slots; s++) {
-			uint32_t *place = &ptn->queues[i].slots[s].buf_idx;
-			uint32_t index = OS_LOAD(place);
+	os_mutex_lock(&nm_world.lock);
+	ptn->wire = find_wire(ptn);
+	if (!ptn->wire)
+		error = make_wire(ptn);
+	os_mutex_unlock(&nm_world.lock);
+	return error;
+}
 
-			if (nm_region_buf_valid(region, index) && !__test_and_set_bit(index, shown))
-				continue;
-			index = next_unmarked(ptn, marks, &ring, &slot);
-			if (index == 0)
-				return replaced;
-			OS_STORE(place, index);
-			OS_STORE(&ptn->queues[i].slots[s].flags, NS_BUF_CHANGED);
-			OS_STORE(&ptn->queues[i].slots[s].len, 0);
-			replaced++;
+uint32_t ptnet_rings_owner(const struct ptnet *ptn)
+{
+	return ptn->wire->owner;
+}
+
+static void put_buffer(struct netmap_slot *slot, uint32_t index)
+{
+	OS_STORE(&slot->buf_idx, index);
+	OS_STORE(&slot->flags, NS_BUF_CHANGED);
+	OS_STORE(&slot->len, 0);
+}
+
+void ptnet_wires_free(struct ptnet_mem *mem)
+{
+	struct ptnet_wire *wire, *next;
+
+	list_for_each_entry_safe (wire, next, &mem->wires, link) {
+		list_del(&wire->link);
+		kvfree(wire);
+	}
+}
+
+/* ---- what the host exchanges ----------------------------------------------------------- */
+
+/*
+ * When a passed-through port is a pipe end at the host, buffers come in and others go out, one for
+ * one, and nobody says so here: what comes in is NM_OWNER_FOREIGN, and an application may have
+ * passed it on to a pipe or monitor of ours already. What has gone out is in the map, but shown
+ * nowhere. Before that is taken for somebody's, each newcomer gets the owner of one that is gone.
+ *
+ * A buffer that an application keeps to itself, off its list, looks as if it were gone: those of
+ * extra lists are thought of last.
+ */
+struct survey {
+	struct ptnet_mem *mem;
+	unsigned long *shown; /* anywhere in the region */
+	uint32_t newcomers;
+};
+
+static void survey_slot(struct survey *s, uint32_t index)
+{
+	const struct nm_region *region = s->mem->region;
+
+	if (nm_region_buf_valid(region, index) && !__test_and_set_bit(index, s->shown) &&
+		region->owner[NM_POOL_BUF][index] == NM_OWNER_FOREIGN)
+		s->newcomers++;
+}
+
+static void survey_client(struct survey *s, const struct nm_client *client)
+{
+	uint32_t *list = kvmalloc_array(client->extra_bufs, sizeof(*list), GFP_KERNEL);
+	uint32_t count = list ? nm_nifp_list_extra(client, list) : 0;
+
+	while (count > 0)
+		survey_slot(s, list[--count]);
+	kvfree(list);
+}
+
+/* Pipes, monitors and host rings of ours, and lists of extra buffers. */
+static void survey_port(struct survey *s, const struct nm_port *port)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++) {
+			const struct nm_ring *ring = &port->rings[dir][i];
+
+			for (uint32_t n = 0; ring->slots && n < ring->num_slots; n++)
+				survey_slot(s, nm_slot_load(&ring->slots[n]).buf_idx);
 		}
+	}
+	for (const struct nm_client *c = port->client_list; c; c = c->next)
+		if (c->extra_bufs > 0)
+			survey_client(s, c);
+}
+
+static void survey_all(struct survey *s)
+{
+	const struct ptnet_wire *wire;
+
+	list_for_each_entry (wire, &s->mem->wires, link)
+		for (uint32_t i = 0; i < wire->num_slots; i++)
+			survey_slot(s, nm_slot_load(wire->slot[i]).buf_idx);
+	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
+		if (port->region == s->mem->region && !OS_LOAD(&port->dead))
+			survey_port(s, port);
+}
+
+/* 0: of a passed-through port; 1: of a port of ours; 2: of an extra list, or nobody's. */
+static int rank(const struct survey *s, uint32_t owner)
+{
+	const struct ptnet_wire *wire;
+
+	list_for_each_entry (wire, &s->mem->wires, link)
+		if (wire->owner == owner)
+			return 0;
+	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
+		if (port->owner == owner)
+			return 1;
+	return 2;
+}
+
+static uint32_t next_newcomer(const struct survey *s, uint32_t *at)
+{
+	const struct nm_region *region = s->mem->region;
+
+	while (++*at < region->pool[NM_POOL_BUF].count)
+		if (test_bit(*at, s->shown) && region->owner[NM_POOL_BUF][*at] == NM_OWNER_FOREIGN)
+			return *at;
+	return 0;
+}
+
+static void replace_gone(struct survey *s, int of_rank, uint32_t *newcomer)
+{
+	const struct nm_region *region = s->mem->region;
+	uint32_t *map = region->owner[NM_POOL_BUF], last = NM_OWNER_NONE;
+	int last_rank = -1;
+
+	for (uint32_t i = NM_BUFS_RESERVED; i < region->pool[NM_POOL_BUF].count; i++) {
+		uint32_t in;
+
+		if (map[i] == NM_OWNER_NONE || map[i] == NM_OWNER_FOREIGN || test_bit(i, s->shown))
+			continue;
+		if (map[i] != last)
+			last_rank = rank(s, map[i]);
+		last = map[i];
+		if (last_rank != of_rank)
+			continue;
+		in = next_newcomer(s, newcomer);
+		if (in == 0)
+			return;
+		map[in] = map[i];
+		map[i] = NM_OWNER_FOREIGN;
+	}
+}
+
+void ptnet_settle_with_host(struct ptnet_mem *mem)
+{
+	struct survey s = {
+		.mem = mem,
+		.shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL),
+	};
+	uint32_t newcomer = NM_BUFS_RESERVED - 1;
+
+	if (!s.shown)
+		return;
+	survey_all(&s);
+	for (int of_rank = 0; of_rank <= 2 && s.newcomers > 0; of_rank++)
+		replace_gone(&s, of_rank, &newcomer);
+	bitmap_free(s.shown);
+}
+
+/* ---- repair -------------------------------------------------------------------------- */
+
+enum shows {
+	SHOWS_GOOD,   /* a buffer of the port that no slot before has shown */
+	SHOWS_OTHERS, /* the buffer of somebody else here, as at the end of an exchange */
+	SHOWS_NONE,   /* no buffer, or one that a slot before has shown */
+};
+
+static enum shows look_at(const struct nm_region *region, const struct ptnet_wire *wire,
+	unsigned long *shown, uint32_t index)
+{
+	if (!nm_region_buf_valid(region, index) || __test_and_set_bit(index, shown))
+		return SHOWS_NONE;
+	return region->owner[NM_POOL_BUF][index] == wire->owner ? SHOWS_GOOD : SHOWS_OTHERS;
+}
+
+/* The next buffer of the port from *at on that no slot shows; 0: there is none. */
+static uint32_t next_unshown(const struct nm_region *region, const struct ptnet_wire *wire,
+	const unsigned long *shown, uint32_t *at)
+{
+	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
+		if (region->owner[NM_POOL_BUF][*at] == wire->owner && !test_bit(*at, shown))
+			return (*at)++;
+	return 0;
+}
+
+/* Both walk over all slots, the second with the bits of the first: what changes in between, by the
+ * hand of an application that has no business here, ends as a buffer in two slots of the port. */
+static uint32_t mark_shown(const struct nm_region *region, const struct ptnet_wire *wire,
+	unsigned long *shown, uint32_t *others)
+{
+	uint32_t none = 0;
+
+	*others = 0;
+	for (uint32_t i = 0; i < wire->num_slots; i++) {
+		enum shows how = look_at(region, wire, shown, nm_slot_load(wire->slot[i]).buf_idx);
+
+		*others += how == SHOWS_OTHERS;
+		none += how == SHOWS_NONE;
+	}
+	return none;
+}
+
+static uint32_t replace_bad(const struct nm_region *region, const struct ptnet_wire *wire,
+	const unsigned long *shown, unsigned long *again)
+{
+	uint32_t at = NM_BUFS_RESERVED, replaced = 0, index;
+
+	for (uint32_t i = 0; i < wire->num_slots; i++) {
+		index = nm_slot_load(wire->slot[i]).buf_idx;
+		if (look_at(region, wire, again, index) == SHOWS_GOOD)
+			continue;
+		index = next_unshown(region, wire, shown, &at);
+		if (index == 0)
+			break;
+		put_buffer(wire->slot[i], index);
+		replaced++;
 	}
 	return replaced;
 }
 
+struct repaired {
+	uint32_t none;     /* slots that showed nothing good */
+	uint32_t replaced; /* of them, those that do now */
+};
+
+static struct repaired repair(struct nm_region *region, const struct ptnet_wire *wire)
+{
+	uint32_t bits = region->pool[NM_POOL_BUF].count, others;
+	unsigned long *shown = bitmap_zalloc(bits, GFP_KERNEL);
+	unsigned long *again = bitmap_zalloc(bits, GFP_KERNEL);
+	struct repaired r = {0};
+
+	if (!shown || !again)
+		goto out; /* packets in bad slots are dropped and counted */
+	r.none = mark_shown(region, wire, shown, &others);
+	if (r.none + others > 0)
+		r.replaced = replace_bad(region, wire, shown, again);
+	r.replaced -= min(others, r.replaced);
+out:
+	bitmap_free(shown);
+	bitmap_free(again);
+	return r;
+}
+
 void ptnet_rings_repair(struct ptnet *ptn)
 {
-	const struct nm_region *region = ptn->mem->region;
-	uint32_t bits = region->pool[NM_POOL_BUF].count, bad = 0, replaced;
-	unsigned long *marks = bitmap_zalloc(bits, GFP_KERNEL);
-	unsigned long *shown = bitmap_zalloc(bits, GFP_KERNEL);
+	struct repaired r;
 
-	if (!marks || !shown)
-		goto out; /* packets in bad slots are dropped and counted */
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		bad += mark_ring(marks, region, ptn->queues[i].slots, ptn->queues[i].num_slots);
-	if (bad > 0) {
-		mark_others(marks, ptn);
-		replaced = replace_bad(ptn, shown, marks);
+	ptnet_settle_with_host(ptn->mem);
+	r = repair(ptn->mem->region, ptn->wire);
+	if (r.none > 0)
 		os_log(OS_LOG_INFO,
 			"%s: an application left %u slots without a buffer of their own; %u repaired",
-			ptn->netdev->name, bad, replaced);
+			ptn->netdev->name, r.none, r.replaced);
+}
+
+/* ---- the end ------------------------------------------------------------------------- */
+
+static bool is_of_guest(const struct ptnet_mem *mem, uint32_t index)
+{
+	return index >= mem->guest_bufs.first &&
+	       index - mem->guest_bufs.first < mem->guest_bufs.count;
+}
+
+/* The next buffer that came from the host, is nobody else's now, and is in no ring; 0: none. */
+static uint32_t next_of_host(const struct ptnet_mem *mem, const unsigned long *shown, uint32_t *at)
+{
+	const struct nm_region *region = mem->region;
+
+	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
+		if (region->owner[NM_POOL_BUF][*at] != NM_OWNER_FOREIGN && !is_of_guest(mem, *at) &&
+			!test_bit(*at, shown) && *at >= NM_BUFS_RESERVED)
+			return (*at)++;
+	return 0;
+}
+
+static void mark_all(const struct ptnet_mem *mem, unsigned long *shown)
+{
+	const struct ptnet_wire *wire;
+
+	list_for_each_entry (wire, &mem->wires, link) {
+		repair(mem->region, wire);
+		for (uint32_t i = 0; i < wire->num_slots; i++) {
+			uint32_t index = nm_slot_load(wire->slot[i]).buf_idx;
+
+			if (nm_region_buf_valid(mem->region, index))
+				__set_bit(index, shown);
+		}
 	}
-	remember(ptn);
-out:
-	bitmap_free(marks);
+}
+
+/* Those of the guest's part that the host has taken stay away; then a slot keeps one of them. */
+void ptnet_wires_restore(struct ptnet_mem *mem)
+{
+	unsigned long *shown;
+	struct ptnet_wire *wire;
+	uint32_t at = NM_BUFS_RESERVED, index;
+
+	if (list_empty(&mem->wires))
+		return;
+	shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
+	if (!shown)
+		return; /* as after a crash: the next driver finds buffers of the guest's part there */
+	ptnet_settle_with_host(mem);
+	mark_all(mem, shown);
+	list_for_each_entry (wire, &mem->wires, link) {
+		for (uint32_t i = 0; i < wire->num_slots; i++) {
+			if (!is_of_guest(mem, nm_slot_load(wire->slot[i]).buf_idx))
+				continue;
+			index = next_of_host(mem, shown, &at);
+			if (index)
+				put_buffer(wire->slot[i], index);
+		}
+	}
 	bitmap_free(shown);
 }
 
@@ -225,7 +537,5 @@ int ptnet_rings_find(struct ptnet *ptn)
 		error = find_ring(ptnet_queue(ptn, NM_TX, i), nifp, i);
 	for (uint32_t i = 0; i < rx && !error; i++)
 		error = find_ring(ptnet_queue(ptn, NM_RX, i), nifp, tx + host_tx + i);
-	if (!error)
-		remember(ptn);
-	return error;
+	return error ? error : attach_wire(ptn);
 }

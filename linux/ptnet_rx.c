@@ -138,6 +138,7 @@ static void deliver(struct ptnet_queue *q, struct fragments *f)
 		return;
 	}
 	copy_fragments(q, f, skb);
+	skb->dev = q->napi.dev;
 	if (unlikely(!apply_header(q, f, skb))) {
 		ptnet_count_drop(q, PTNET_DROP_BAD_HEADER);
 		kfree_skb(skb);

@@ -86,6 +86,21 @@ void ptnet_service_put(struct ptnet *ptn)
 		command(ptn, PTNETMAP_PTCTL_DELETE);
 }
 
+int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
+{
+	int error = 0;
+
+	lockdep_assert_held(&ptn->lock);
+	if (ptn->gone || ptn->hdr_len == bytes)
+		return 0;
+	if (ptn->users > 0)
+		command(ptn, PTNETMAP_PTCTL_DELETE);
+	ptnet_negotiate_hdr_len(ptn, bytes);
+	if (ptn->users > 0)
+		error = start_service(ptn);
+	return !error && ptn->hdr_len != bytes ? -EOPNOTSUPP : error;
+}
+
 void ptnet_service_end(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);

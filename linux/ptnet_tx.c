@@ -2,13 +2,16 @@
 /*
  * The stack sends: packets are copied into the slots of a tx ring, which the host takes
  * from there. A ring without room stops its queue until the host has sent a part of it.
+ * With a virtio-net header checksums and segmentation are left to the receiver.
  */
+#include "hostring.h"
 #include "ptnet.h"
 
 #include <linux/etherdevice.h>
 #include <linux/skbuff.h>
+#include <linux/virtio_net.h>
 
-/* A stopped queue goes on when this part of its ring is free again. */
+/* A stopped queue goes on when this part of its ring is free again, or the longest packet fits. */
 #define WAKE_PART 4
 
 static uint32_t room(const struct ptnet_queue *q)
@@ -22,49 +25,126 @@ static void publish(struct ptnet_queue *q)
 		ptnet_stack_kick(q);
 }
 
-/* The ring is full as far as we know. True: there is room after all. Else the queue is stopped,
- * and an interrupt will come. */
+/* The longest packet may not fit as far as we know. True: it does after all. Else the queue is
+ * stopped, and an interrupt will come. */
 static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 {
-	if (nm_csb_appl_load(&q->csb) && room(q) > 0)
+	const uint32_t wanted = q->ptn->tx_slots_max;
+
+	if (nm_csb_appl_load(&q->csb) && room(q) >= wanted)
 		return true;
 	publish(q);
 	netif_tx_stop_queue(txq);
-	if (!nm_csb_appl_sleep(&q->csb))
+	while (nm_csb_appl_sleep(&q->csb)) {
+		if (room(q) < wanted)
+			continue; /* some have gone, but not enough */
+		netif_tx_start_queue(txq);
+		return true;
+	}
+	return false;
+}
+
+/* A packet on its way into slots. */
+struct filling {
+	struct sk_buff *skb;
+	struct virtio_net_hdr_mrg_rxbuf hdr; /* the first hdr_len bytes of it */
+	uint32_t hdr_len;
+	uint32_t slots;
+	uint32_t buf_idx[NETMAP_MAX_FRAGS]; /* of the slots, loaded once */
+};
+
+/* What is left to be done by whoever receives the packet. Without a header nothing may be. */
+static bool make_header(const struct ptnet *ptn, struct filling *f)
+{
+	struct sk_buff *skb = f->skb;
+
+	memset(&f->hdr, 0, sizeof(f->hdr));
+	f->hdr_len = ptn->hdr_len;
+	if (f->hdr_len > 0)
+		return virtio_net_hdr_from_skb(skb, &f->hdr.hdr, true, false, 0) == 0;
+	return !skb_is_gso(skb) && (skb->ip_summed != CHECKSUM_PARTIAL || !skb_checksum_help(skb));
+}
+
+/* How many slots it takes, or 0: too many. */
+static uint32_t slots_for(const struct ptnet *ptn, const struct filling *f)
+{
+	uint32_t slots = DIV_ROUND_UP(f->hdr_len + f->skb->len, ptnet_slot_bytes(ptn));
+
+	return slots <= ptn->tx_slots_max ? slots : 0;
+}
+
+/* True: each slot has a buffer that exists. Else the slots up to the one that has none, included,
+ * go out empty, and the packet with them. */
+static bool load_buffers(struct ptnet_queue *q, struct filling *f)
+{
+	uint32_t i = q->next;
+
+	for (uint32_t n = 0; n < f->slots; n++) {
+		f->buf_idx[n] = nm_slot_load(&q->slots[i]).buf_idx;
+		i = nm_ring_advance(i, 1, q->num_slots);
+		if (likely(nm_region_buf_valid(q->ptn->mem->region, f->buf_idx[n])))
+			continue;
+		for (; q->next != i; q->next = nm_ring_advance(q->next, 1, q->num_slots)) {
+			OS_STORE(&q->slots[q->next].len, 0);
+			OS_STORE(&q->slots[q->next].flags, 0);
+		}
 		return false;
-	netif_tx_start_queue(txq);
+	}
 	return true;
 }
 
-/* Copies a packet into the next slot. A slot whose buffer doesn't exist goes out empty, and the
- * packet with it. */
-static void fill_slot(struct ptnet_queue *q, struct sk_buff *skb)
+/* One slot with the part of the packet that begins at `from`. Returns the bytes of the packet in it. */
+static uint32_t fill_slot(struct ptnet_queue *q, const struct filling *f, uint32_t n, uint32_t from)
 {
-	const struct nm_region *region = q->ptn->mem->region;
+	char *buf = nm_region_buf(q->ptn->mem->region, f->buf_idx[n]);
 	struct netmap_slot *slot = &q->slots[q->next];
-	const struct nm_slot_copy old = nm_slot_load(slot);
-	uint32_t hdr_len = q->ptn->hdr_len;
-	bool good = nm_region_buf_valid(region, old.buf_idx);
+	uint32_t hdr_len = n == 0 ? f->hdr_len : 0;
+	uint32_t bytes = min(f->skb->len - from, ptnet_slot_bytes(q->ptn) - hdr_len);
+	uint16_t changed = nm_slot_load(slot).flags & NS_BUF_CHANGED; /* an application was here */
 
-	if (likely(good)) {
-		char *buf = nm_region_buf(region, old.buf_idx);
-
-		memset(buf, 0, hdr_len);
-		good = skb_copy_bits(skb, 0, buf + hdr_len, (int)skb->len) == 0;
-	}
-	OS_STORE(&slot->len, good ? (uint16_t)(hdr_len + skb->len) : 0);
-	OS_STORE(&slot->flags, old.flags & NS_BUF_CHANGED); /* an application may have been here */
+	memcpy(buf, &f->hdr, hdr_len);
+	if (unlikely(skb_copy_bits(f->skb, (int)from, buf + hdr_len, (int)bytes)))
+		memset(buf + hdr_len, 0, bytes); /* can't be: all of it lies within the packet */
+	OS_STORE(&slot->len, (uint16_t)(hdr_len + bytes));
+	OS_STORE(&slot->flags, changed | (n + 1 < f->slots ? NS_MOREFRAG : 0));
 	q->next = nm_ring_advance(q->next, 1, q->num_slots);
-	if (likely(good))
-		ptnet_count_packet(q, skb->len);
-	else
-		ptnet_count_drop(q, PTNET_DROP_BAD_BUFFER);
+	return bytes;
+}
+
+/* Copies a packet into the next slots. PTNET_DROPS: it is on its way. */
+static enum ptnet_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
+{
+	struct filling f = {.skb = skb};
+	uint32_t from = 0;
+
+	if (unlikely(!make_header(q->ptn, &f)))
+		return PTNET_DROP_BAD_HEADER;
+	f.slots = slots_for(q->ptn, &f);
+	if (unlikely(f.slots == 0))
+		return PTNET_DROP_TOO_LONG;
+	if (unlikely(!load_buffers(q, &f)))
+		return PTNET_DROP_BAD_BUFFER;
+	for (uint32_t n = 0; n < f.slots; n++)
+		from += fill_slot(q, &f, n, from);
+	ptnet_count_packet(q, skb->len);
+	return PTNET_DROPS;
 }
 
 static netdev_tx_t drop(struct ptnet_queue *q, struct sk_buff *skb, enum ptnet_drop cause)
 {
 	ptnet_count_drop(q, cause);
 	dev_kfree_skb_any(skb);
+	return NETDEV_TX_OK;
+}
+
+/* State netmap: an application may have asked for what the stack sends. */
+static netdev_tx_t to_host_ring(struct ptnet_queue *q, struct sk_buff *skb)
+{
+	struct nm_port *port = q->ptn->host;
+
+	if (!nmk_host_wanted(port))
+		return drop(q, skb, PTNET_DROP_NETMAP);
+	nmk_host_xmit(port, skb);
 	return NETDEV_TX_OK;
 }
 
@@ -75,21 +155,20 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 	struct ptnet_queue *q = ptnet_queue(ptn, NM_TX, index);
 	struct netdev_queue *txq = netdev_get_tx_queue(netdev, index);
 	bool more = netdev_xmit_more();
+	enum ptnet_drop cause;
 
 	if (unlikely(READ_ONCE(ptn->netmap)))
-		return drop(q, skb, PTNET_DROP_NETMAP);
-	if (unlikely(room(q) == 0) && !find_room(q, txq))
+		return to_host_ring(q, skb);
+	if (unlikely(room(q) < ptn->tx_slots_max) && !find_room(q, txq))
 		return NETDEV_TX_BUSY;
-	if (unlikely(
-		    skb->len > ptn->buf_size - ptn->hdr_len || skb->len > U16_MAX - ptn->hdr_len)) {
-		drop(q, skb, PTNET_DROP_TOO_LONG);
-	} else {
-		skb_tx_timestamp(skb);
-		fill_slot(q, skb);
+	skb_tx_timestamp(skb);
+	cause = fill_slots(q, skb);
+	if (unlikely(cause != PTNET_DROPS))
+		drop(q, skb, cause);
+	else
 		dev_consume_skb_any(skb);
-	}
 	/* Stop now rather than refuse the next packet. find_room() publishes, too. */
-	if (unlikely(room(q) == 0))
+	if (unlikely(room(q) < ptn->tx_slots_max))
 		find_room(q, txq);
 	if (!more || netif_xmit_stopped(txq))
 		publish(q);
@@ -106,7 +185,7 @@ int ptnet_tx_poll(struct napi_struct *napi, int budget)
 	__netif_tx_lock(txq, smp_processor_id());
 	if (netif_tx_queue_stopped(txq)) {
 		nm_csb_appl_load(&q->csb);
-		if (room(q) >= q->num_slots / WAKE_PART)
+		if (room(q) >= max(q->num_slots / WAKE_PART, q->ptn->tx_slots_max))
 			netif_tx_wake_queue(txq);
 		else
 			again = nm_csb_appl_sleep(&q->csb);

@@ -2,19 +2,27 @@
 /*
  * world.h - the parts of netmap.ko, and the order of their locks.
  *
- *      main.c      loads and unloads: the core, /dev/netmap, the ptnet drivers
+ *      main.c      loads and unloads: the core, /dev/netmap, the drivers
+ *      params.c    parameters of the module
  *      chardev.c   /dev/netmap: control requests, sync, poll
+ *      csb_mode.c  CSB mode of an open file, and kloop.c its sync loop
  *      mmap.c      regions in the memory of applications, and out of it
+ *      extmem.c    memory of applications that is used here
+ *      nic*.c      network devices: see nic.h; hostring.c their host rings, splice.c
+ *                  devices on switches, persist.c devices that the module makes
  *      ptnet_*.c   passed-through ports: see ptnet.h
+ *      debugfs.c   what there is, and what it has counted
  *
  * Lock order, outermost first. What a system call of an application takes:
  *
  *      nmk_file.bound -> core->lock -> ptnet.lock
  *      nmk_file.bound -> os_wakeup.sync (one ring) -> locks of the port kind
- *      mmap lock -> nmk_bar.gone_lock
+ *      core->lock -> mmap lock -> nmk_bar.gone_lock
  *
  * A control request copies from and to user memory under nmk_file.bound, which may take the
- * mmap lock; so mmap() and page faults take neither that nor core->lock.
+ * mmap lock, and the end of a region on an application's memory takes it under core->lock; so
+ * mmap() and page faults take neither of the two. The sync loop holds no lock but `sync` of
+ * the ring that it steps.
  *
  * What the system does to a network device:
  *

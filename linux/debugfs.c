@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "debugfs.h"
+#include "vale.h"
+#include "world.h"
+
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#define MACS_AT_A_TIME 32
+
+static struct dentry *directory;
+
+/* ---- ports ----------------------------------------------------------------------------- */
+
+static void show_ring(struct seq_file *out, const struct nm_ring *ring)
+{
+	const struct nm_ring_stats *stats = &ring->stats;
+
+	seq_printf(out, "  %s%s %u: users %u slots %u packets %llu bytes %llu syncs %llu",
+		ring->host ? "host " : "", ring->dir == NM_TX ? "tx" : "rx", ring->id, ring->users,
+		ring->num_slots, OS_LOAD(&stats->packets), OS_LOAD(&stats->bytes),
+		OS_LOAD(&stats->syncs));
+	if (ring->dir == NM_TX)
+		seq_printf(out, " copies %llu", OS_LOAD(&stats->copies));
+	if (OS_LOAD(&stats->bad_syncs))
+		seq_printf(out, " bad_syncs %llu", OS_LOAD(&stats->bad_syncs));
+	seq_puts(out, " drops");
+	for (int cause = 0; cause < NM_DROPS; cause++)
+		if (OS_LOAD(&stats->drops[cause]))
+			seq_printf(out, " %s %llu", nm_drop_name(cause),
+				OS_LOAD(&stats->drops[cause]));
+	seq_putc(out, '\n');
+}
+
+static void show_port(struct seq_file *out, const struct nm_port *port)
+{
+	seq_printf(out, "%s: kind %s clients %u holds %u header %u",
+		port->name[0] ? port->name : "(gone)", port->ops->kind, port->clients, port->holds,
+		port->hdr_len);
+	if (port->region)
+		seq_printf(out, " region %u", port->region->id);
+	if (port->parent)
+		seq_printf(out, " of %s", port->parent->name);
+	seq_puts(out, port->dead ? " dead\n" : "\n");
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
+			show_ring(out, &port->rings[dir][i]);
+}
+
+static int ports_show(struct seq_file *out, void *unused)
+{
+	os_mutex_lock(&nm_world.lock);
+	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
+		show_port(out, port);
+	os_mutex_unlock(&nm_world.lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(ports);
+
+/* ---- regions --------------------------------------------------------------------------- */
+
+static int regions_show(struct seq_file *out, void *unused)
+{
+	os_mutex_lock(&nm_world.lock);
+	for (const struct nm_region *region = nm_world.regions; region; region = region->next) {
+		seq_printf(out, "%u: bytes %llu refs %u%s%s\n", region->id, region->size,
+			region->refs, region->foreign ? " foreign" : "",
+			region->reserved ? " reserved" : "");
+		for (int pool = 0; pool < NM_POOLS; pool++)
+			seq_printf(out, "  %s: offset %llu objects %u of %u bytes, %u free\n",
+				nm_pool_name(pool), region->pool[pool].offset,
+				region->pool[pool].count, region->pool[pool].size,
+				region->free_count[pool]);
+	}
+	os_mutex_unlock(&nm_world.lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(regions);
+
+/* ---- addresses ------------------------------------------------------------------------- */
+
+static void show_switch(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+{
+	struct nm_vale_mac *found;
+	struct seq_file *out = arg;
+	uint64_t pos = 0;
+	int count;
+
+	found = kcalloc(MACS_AT_A_TIME, sizeof(*found), GFP_KERNEL);
+	if (!found)
+		return;
+	while ((count = nm_vale_macs_locked(&nm_world, name, &pos, found, MACS_AT_A_TIME)) > 0) {
+		for (int i = 0; i < count; i++) {
+			const char *port = nm_vale_port_name_locked(&nm_world, name, found[i].port);
+
+			seq_printf(out, "%s %pM %s %u\n", name, found[i].mac, port ? port : "-",
+				found[i].age_s);
+		}
+	}
+	kfree(found);
+}
+
+static int macs_show(struct seq_file *out, void *unused)
+{
+	os_mutex_lock(&nm_world.lock);
+	nm_vale_each_locked(&nm_world, show_switch, out);
+	os_mutex_unlock(&nm_world.lock);
+	return 0;
+}
+
+static int macs_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, macs_show, NULL);
+}
+
+static ssize_t macs_write(struct file *file, const char __user *text, size_t bytes, loff_t *pos)
+{
+	char name[NETMAP_REQ_IFNAMSIZ];
+	int error;
+
+	if (bytes >= sizeof(name))
+		return -EINVAL;
+	if (copy_from_user(name, text, bytes))
+		return -EFAULT;
+	name[bytes] = '\0';
+	os_mutex_lock(&nm_world.lock);
+	error = nm_vale_flush_locked(&nm_world, strim(name));
+	os_mutex_unlock(&nm_world.lock);
+	return error ? error : (ssize_t)bytes;
+}
+
+static const struct file_operations macs_fops = {
+	.owner = THIS_MODULE,
+	.open = macs_open,
+	.read = seq_read,
+	.write = macs_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+/* ---------------------------------------------------------------------------------------- */
+
+void nmk_debugfs_register(void)
+{
+	directory = debugfs_create_dir("netmap", NULL);
+	debugfs_create_file("ports", 0400, directory, NULL, &ports_fops);
+	debugfs_create_file("regions", 0400, directory, NULL, &regions_fops);
+	debugfs_create_file("macs", 0600, directory, NULL, &macs_fops);
+}
+
+void nmk_debugfs_unregister(void)
+{
+	debugfs_remove(directory);
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* What a device receives, and what the stack sends through it: into rings. */
+#include "hostring.h"
+#include "nic.h"
+
+#include <linux/etherdevice.h>
+
+/* As the device has spread the packets over its queues. */
+static struct nm_ring *rx_ring_for(struct nm_port *port, const struct sk_buff *skb)
+{
+	uint32_t rings = port->num_rings[NM_RX], i = 0;
+
+	if (rings > 1 && skb_rx_queue_recorded(skb))
+		i = skb_get_rx_queue(skb) % rings;
+	return &port->rings[NM_RX][i];
+}
+
+/* Called within RCU, soft interrupts off; skb begins behind its Ethernet header. */
+unsigned int nmk_nic_ingress(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	struct nmk_nic *nic = priv;
+	struct nm_ring *ring = rx_ring_for(nic->port, skb);
+
+	if (nmk_passing(state->in) || OS_LOAD(&ring->users) == 0)
+		return NF_ACCEPT;
+	skb = skb_share_check(skb, GFP_ATOMIC);
+	if (unlikely(!skb)) {
+		nmk_rx_drop(ring, NM_DROP_NO_MEMORY);
+		return NF_STOLEN;
+	}
+	skb_push(skb, (unsigned int)(skb->data - skb_mac_header(skb)));
+	nmk_rx_packet(ring, skb);
+	return NF_STOLEN;
+}
+
+/* Called within RCU, soft interrupts off. */
+unsigned int nmk_nic_egress(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	struct nmk_nic *nic = priv;
+
+	if (nmk_passing(state->out) || !nmk_host_wanted(nic->port))
+		return NF_ACCEPT;
+	nmk_host_xmit(nic->port, skb);
+	return NF_STOLEN;
+}
+
+/* A host ring's packet that is forwarded: through the device's queueing discipline. */
+static void to_wire(struct nm_port *port, struct sk_buff *skb, uint32_t ring)
+{
+	struct nm_ring *from = &port->rings[NM_RX][port->num_rings[NM_RX] + ring];
+	const struct net_device *dev = skb->dev;
+	int error;
+
+	if (!netif_running(dev) || !netif_carrier_ok(dev)) {
+		kfree_skb(skb);
+		nmk_rx_drop(from, NM_DROP_LINK_DOWN);
+		return;
+	}
+	nmk_pass(dev);
+	error = dev_queue_xmit(skb);
+	nmk_pass(NULL);
+	if (net_xmit_eval(error) != 0)
+		nmk_rx_drop(from, NM_DROP_REFUSED);
+}
+
+int nmk_nic_rxsync(struct nm_ring *ring)
+{
+	struct nmk_nic *nic = ring->port->priv;
+
+	rcu_read_lock();
+	nmk_forward(ring, ring->hwcur, rcu_dereference(nic->dev), to_wire);
+	rcu_read_unlock();
+	return nmk_host_rxsync(ring);
+}

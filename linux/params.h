@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * params.h - parameters of the module: modprobe netmap buf_num=…, /sys/module/netmap/parameters.
+ *
+ *      if_num, if_size          netmap_if objects of a shared region (NICs and pipes, and those
+ *      ring_num, ring_size      named by their id): how many, and bytes of each; rings
+ *      buf_num, buf_size        buffers
+ *      priv_buf_size            bytes of a buffer in a region that is made for one port
+ *      priv_buf_num             buffers there beyond those of the port's rings, for its pipes and
+ *                               monitors
+ *      verbose                  1: each control request is logged
+ *
+ * What is not given follows from the machine's memory: a shared region has about an eighth of
+ * it, 32 to 512 MiB, and is made when it is first used. They can be written at any time, and
+ * hold for regions made from then on. (The numbers of rings and netmap_if of a port's
+ * region follow from the port.)
+ *
+ * Thread safety: any thread.
+ */
+#ifndef LINUX_PARAMS_H
+#define LINUX_PARAMS_H
+
+#include "os.h"
+
+struct nm_core;
+
+/* Fills in what was not given, and sets the core's. -EINVAL with a line in the log: they make no
+ * region. Called by main.c, once, before anything else can use the core. */
+int nmk_params_start(struct nm_core *core);
+
+bool nmk_verbose(void);
+
+#endif

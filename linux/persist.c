@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "persist.h"
+#include "hostring.h"
+#include "nic.h"
+#include "world.h"
+
+#include <linux/etherdevice.h>
+#include <linux/ethtool.h>
+#include <linux/if_vlan.h>
+#include <linux/list.h>
+#include <linux/nsproxy.h>
+#include <linux/rtnetlink.h>
+#include <net/net_namespace.h>
+
+enum {
+	MTU_MAX = 65535 - VLAN_ETH_HLEN,
+};
+
+/* Behind struct net_device. */
+struct persist {
+	struct list_head link; /* of all that are registered; core->lock */
+	struct net_device *dev;
+	struct nm_port *port;          /* core->lock; freed behind the device */
+	bool leaving;                  /* core->lock: DELIF is at work */
+	struct nm_port __rcu *started; /* while a client is bound; NULL: nobody is there */
+};
+
+static LIST_HEAD(all); /* under core->lock */
+
+/* ---- the network device --------------------------------------------------------------- */
+
+static struct nm_ring *rx_ring_for(struct nm_port *port, const struct sk_buff *skb)
+{
+	return &port->rings[NM_RX][skb_get_queue_mapping(skb) % port->num_rings[NM_RX]];
+}
+
+static uint64_t dropped(const struct nm_ring *ring)
+{
+	uint64_t sum = 0;
+
+	for (int cause = 0; cause < NM_DROPS; cause++)
+		sum += OS_LOAD(&ring->stats.drops[cause]);
+	return sum;
+}
+
+/* The stack sends. Within RCU, soft interrupts off, under the queue's tx lock, so that nobody else
+ * produces into this ring: the difference is this packet's. */
+static netdev_tx_t persist_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	const struct persist *p = netdev_priv(dev);
+	struct nm_port *port = rcu_dereference_bh(p->started);
+	struct nm_ring *ring = port ? rx_ring_for(port, skb) : NULL;
+	uint32_t bytes = skb->len;
+	uint64_t before;
+
+	if (!ring || OS_LOAD(&ring->users) == 0) {
+		DEV_STATS_INC(dev, tx_dropped);
+		kfree_skb(skb);
+		return NETDEV_TX_OK;
+	}
+	skb_tx_timestamp(skb);
+	before = dropped(ring);
+	nmk_rx_packet(ring, skb);
+	if (dropped(ring) != before) {
+		DEV_STATS_INC(dev, tx_dropped);
+	} else {
+		DEV_STATS_INC(dev, tx_packets);
+		DEV_STATS_ADD(dev, tx_bytes, bytes);
+	}
+	return NETDEV_TX_OK;
+}
+
+static const struct net_device_ops persist_netdev_ops = {
+	.ndo_start_xmit = persist_xmit,
+	.ndo_set_mac_address = eth_mac_addr,
+	.ndo_validate_addr = eth_validate_addr,
+};
+
+static void persist_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
+{
+	strscpy(info->driver, "netmap", sizeof(info->driver));
+}
+
+static const struct ethtool_ops persist_ethtool_ops = {
+	.get_drvinfo = persist_drvinfo,
+	.get_link = ethtool_op_get_link,
+	.get_ts_info = ethtool_op_get_ts_info,
+};
+
+bool nmk_persist_is_ours(const struct net_device *dev)
+{
+	return dev->netdev_ops == &persist_netdev_ops;
+}
+
+static void setup_device(struct net_device *dev)
+{
+	ether_setup(dev);
+	dev->netdev_ops = &persist_netdev_ops;
+	dev->ethtool_ops = &persist_ethtool_ops;
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->max_mtu = MTU_MAX;
+	/* netpoll would call with interrupts disabled. */
+	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
+	dev->features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | NETIF_F_HW_CSUM |
+			NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_HW_VLAN_CTAG_TX |
+			NETIF_F_HW_VLAN_STAG_TX;
+	dev->hw_features = dev->features & ~(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA);
+	dev->vlan_features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_TSO |
+			     NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_HIGHDMA;
+	eth_hw_addr_random(dev);
+	netif_carrier_off(dev);
+}
+
+/* ---- the port -------------------------------------------------------------------------- */
+
+static int persist_start(struct nm_port *port, char *err, size_t err_size)
+{
+	struct persist *p = port->priv;
+
+	rcu_assign_pointer(p->started, port);
+	netif_carrier_on(p->dev);
+	return 0;
+}
+
+static void persist_stop(struct nm_port *port)
+{
+	struct persist *p = port->priv;
+
+	netif_carrier_off(p->dev);
+	RCU_INIT_POINTER(p->started, NULL);
+	synchronize_net();
+}
+
+/* What the device receives is counted as the ring's packets without its drops. */
+static int persist_txsync(struct nm_ring *ring)
+{
+	struct persist *p = ring->port->priv;
+	uint64_t packets = ring->stats.packets, bytes = ring->stats.bytes, drops = dropped(ring);
+	int error = nmk_host_txsync(ring, p->dev);
+
+	DEV_STATS_ADD(p->dev, rx_packets, ring->stats.packets - packets);
+	DEV_STATS_ADD(p->dev, rx_bytes, ring->stats.bytes - bytes);
+	DEV_STATS_ADD(p->dev, rx_dropped, dropped(ring) - drops);
+	return error;
+}
+
+static int persist_set_hdr_len(struct nm_port *port, uint32_t bytes)
+{
+	if (port->clients > 0)
+		return -EBUSY;
+	port->hdr_len = bytes;
+	return 0;
+}
+
+static const struct nm_port_ops persist_ops = {
+	.kind = "persistent",
+	.start = persist_start,
+	.stop = persist_stop,
+	.set_hdr_len = persist_set_hdr_len,
+	.txsync = persist_txsync,
+	.rxsync = nmk_host_rxsync,
+	.shares_region = true,
+};
+
+struct nm_port *nmk_persist_port(const struct net_device *dev)
+{
+	const struct persist *p = netdev_priv(dev);
+
+	return p->leaving ? NULL : p->port;
+}
+
+/* ---- making and removing --------------------------------------------------------------- */
+
+/* The port is found through nmk_nic_lookup(), in the namespace of the device. */
+static int add_port(struct nm_core *core, struct persist *p, const struct nm_shape *shape)
+{
+	int error;
+	struct nm_port *port =
+		nm_port_add_unnamed_locked(core, p->dev->name, &persist_ops, shape, &error);
+
+	if (!port)
+		return error;
+	port->priv = p;
+	p->port = port;
+	list_add(&p->link, &all);
+	return 0;
+}
+
+static void remove_port(struct persist *p)
+{
+	list_del(&p->link);
+	nm_port_remove_locked(p->port);
+	p->port = NULL;
+}
+
+static struct net_device *alloc_device(const char *name, const struct nm_shape *shape)
+{
+	struct net_device *dev = alloc_netdev_mqs(sizeof(struct persist), name, NET_NAME_USER,
+		setup_device, max(shape->rings[NM_RX], 1u), max(shape->rings[NM_TX], 1u));
+
+	if (!dev)
+		return NULL;
+	dev_net_set(dev, current->nsproxy->net_ns);
+	((struct persist *)netdev_priv(dev))->dev = dev;
+	return dev;
+}
+
+static struct nm_shape complete_shape(const struct nm_shape *wanted)
+{
+	struct nm_shape shape = *wanted;
+
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		shape.host_rings[dir] = 0; /* the port itself leads to the stack */
+		if (shape.rings[dir] == 0)
+			shape.rings[dir] = 1;
+		if (shape.slots[dir] == 0)
+			shape.slots[dir] = NM_SLOTS_DEFAULT;
+	}
+	return shape;
+}
+
+static int check_wishes(
+	const char *name, const struct nm_shape *shape, uint16_t mem_id, char *err, size_t err_size)
+{
+	if (!dev_valid_name(name) || strchr(name, '%')) {
+		os_snprintf(err, err_size,
+			"%s: the name of a network device has at most %d bytes, and none of / : %%",
+			name, IFNAMSIZ - 1);
+		return -EINVAL;
+	}
+	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX) {
+		os_snprintf(err, err_size, "%s: at most %d rings in each direction", name,
+			NM_RINGS_MAX);
+		return -EINVAL;
+	}
+	if (mem_id > NM_REGION_SHARED_ID) {
+		os_snprintf(err, err_size,
+			"%s: whoever registers it first chooses its memory region (@ID), not who makes it",
+			name);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
+	uint16_t mem_id, char *err, size_t err_size)
+{
+	struct nm_shape shape = complete_shape(wanted);
+	struct net_device *dev;
+	int error = check_wishes(name, &shape, mem_id, err, err_size);
+
+	if (error)
+		return error;
+	dev = alloc_device(name, &shape);
+	if (!dev) {
+		os_snprintf(err, err_size, "%s: no memory for a network device", name);
+		return -ENOMEM;
+	}
+	error = add_port(core, netdev_priv(dev), &shape);
+	if (!error) {
+		os_mutex_unlock(&core->lock);
+		error = register_netdev(dev);
+		os_mutex_lock(&core->lock);
+		if (error)
+			remove_port(netdev_priv(dev));
+	}
+	if (error) {
+		os_snprintf(err, err_size, "%s: the network device can't be made: %s", name,
+			error == -EEXIST ? "there is one of this name"
+					 : "the kernel, or the shape of its rings, is against it");
+		free_netdev(dev);
+	}
+	return error;
+}
+
+/* It stays while core->lock is held. */
+static struct persist *find(struct net *net, const char *name)
+{
+	struct net_device *dev = dev_get_by_name(net, name);
+	struct persist *p = dev && nmk_persist_is_ours(dev) ? netdev_priv(dev) : NULL;
+
+	dev_put(dev);
+	return p;
+}
+
+int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t err_size)
+{
+	struct persist *p = find(current->nsproxy->net_ns, name);
+
+	if (!p || p->leaving) {
+		os_snprintf(err, err_size, "%s: no persistent port of this name", name);
+		return -ENXIO;
+	}
+	if (p->port->clients > 0 || p->port->holds > 0) {
+		os_snprintf(err, err_size, "%s: in use", name);
+		return -EBUSY;
+	}
+	p->leaving = true; /* nobody finds its port any more */
+	os_mutex_unlock(&core->lock);
+	unregister_netdev(p->dev);
+	os_mutex_lock(&core->lock);
+	remove_port(p);
+	free_netdev(p->dev);
+	return 0;
+}
+
+void nmk_persist_unregister(void)
+{
+	os_mutex_lock(&nm_world.lock);
+	while (!list_empty(&all)) {
+		struct persist *p = list_first_entry(&all, struct persist, link);
+
+		p->leaving = true;
+		os_mutex_unlock(&nm_world.lock);
+		unregister_netdev(p->dev);
+		os_mutex_lock(&nm_world.lock);
+		remove_port(p);
+		free_netdev(p->dev);
+	}
+	os_mutex_unlock(&nm_world.lock);
+}

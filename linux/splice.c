@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Threads for devices that are attached to switches. */
+#define pr_fmt(fmt) "netmap: " fmt
+
+#include "splice_home.h"
+#include "../core/splice.h"
+#include "nic.h"
+#include "world.h"
+
+#include <linux/cpumask.h>
+#include <linux/freezer.h>
+#include <linux/kthread.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+struct runner;
+
+struct waiter {
+	wait_queue_entry_t entry;
+	struct runner *runner;
+};
+
+/* A thread: steps the ring pairs first, first + stride, … */
+struct runner {
+	struct nm_splice *splice;
+	struct task_struct *task;
+	uint32_t first, stride;
+	bool woken;
+	struct waiter *waiters; /* one per ring; NULL: it never sleeps */
+};
+
+struct runners {
+	uint32_t count;
+	struct runner runner[];
+};
+
+/* ---- a thread ------------------------------------------------------------------------ */
+
+/* A device's tx ring may be going on by itself, too: see nic_tx.c. */
+static bool step_pair(struct nm_splice *splice, uint32_t pair,
+	bool (*step)(struct nm_splice *splice, uint32_t pair))
+{
+	struct nm_ring *tx = nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_TX);
+	bool result;
+
+	if (tx)
+		mutex_lock(&tx->wakeup.sync);
+	result = step(splice, pair);
+	if (tx)
+		mutex_unlock(&tx->wakeup.sync);
+	return result;
+}
+
+static bool step_all(const struct runner *r, bool (*step)(struct nm_splice *splice, uint32_t pair))
+{
+	bool moved = false;
+
+	for (uint32_t pair = r->first; pair < r->splice->pairs; pair += r->stride)
+		moved |= step_pair(r->splice, pair, step);
+	return moved;
+}
+
+static int wake_runner(wait_queue_entry_t *entry, unsigned int mode, int flags, void *key)
+{
+	struct runner *r = container_of(entry, struct waiter, entry)->runner;
+
+	WRITE_ONCE(r->woken, true);
+	wake_up_process(r->task);
+	return 1;
+}
+
+static struct nm_ring *ring_at(const struct runner *r, uint32_t i)
+{
+	return nm_splice_ring(r->splice, i / NM_SPLICE_RINGS, i % NM_SPLICE_RINGS);
+}
+
+static uint32_t num_waiters(const struct nm_splice *splice)
+{
+	return splice->pairs * NM_SPLICE_RINGS;
+}
+
+static void watch_rings(struct runner *r, bool on)
+{
+	for (uint32_t i = 0; i < num_waiters(r->splice); i++) {
+		struct nm_ring *ring = ring_at(r, i);
+
+		if (ring && on)
+			add_wait_queue(&ring->wakeup.wq, &r->waiters[i].entry);
+		else if (ring)
+			remove_wait_queue(&ring->wakeup.wq, &r->waiters[i].entry);
+	}
+}
+
+/* Ports whose packets come from another machine want to be told that somebody sleeps. What has
+ * moved meanwhile is seen by the step that follows. */
+static void arm_rings(const struct runner *r)
+{
+	for (uint32_t i = 0; i < num_waiters(r->splice); i++) {
+		struct nm_ring *ring = ring_at(r, i);
+
+		if (ring && ring->wakeup.about_to_sleep && !OS_LOAD(&ring->port->dead)) {
+			mutex_lock(&ring->wakeup.sync);
+			(void)ring->wakeup.about_to_sleep(ring);
+			mutex_unlock(&ring->wakeup.sync);
+		}
+	}
+}
+
+static void sleep_until_work(struct runner *r)
+{
+	WRITE_ONCE(r->woken, false);
+	watch_rings(r, true);
+	arm_rings(r);
+	if (!step_all(r, nm_splice_prepare_sleep)) {
+		for (;;) {
+			set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+			if (READ_ONCE(r->woken) || kthread_should_stop())
+				break;
+			schedule();
+		}
+		__set_current_state(TASK_RUNNING);
+	}
+	watch_rings(r, false);
+}
+
+static int run(void *arg)
+{
+	struct runner *r = arg;
+
+	set_freezable();
+	while (!kthread_should_stop()) {
+		try_to_freeze();
+		if (!step_all(r, nm_splice_step) && r->waiters)
+			sleep_until_work(r);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* ---- start and stop ------------------------------------------------------------------ */
+
+static void stop_runners(struct runners *rs)
+{
+	for (uint32_t i = 0; i < rs->count; i++) {
+		if (rs->runner[i].task)
+			kthread_stop(rs->runner[i].task);
+		kfree(rs->runner[i].waiters);
+	}
+	kfree(rs);
+}
+
+static int make_waiters(struct runner *r)
+{
+	uint32_t n = num_waiters(r->splice);
+
+	r->waiters = kcalloc(n, sizeof(*r->waiters), GFP_KERNEL);
+	if (!r->waiters)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		init_waitqueue_func_entry(&r->waiters[i].entry, wake_runner);
+		r->waiters[i].runner = r;
+	}
+	return 0;
+}
+
+/* cpu < 0: a thread that sleeps, anywhere. */
+static int start_runner(struct runner *r, int cpu)
+{
+	const struct nm_splice *splice = r->splice;
+	struct task_struct *task;
+	int error = cpu < 0 ? make_waiters(r) : 0;
+
+	if (error)
+		return error;
+	task = cpu < 0 ? kthread_create(run, r, "netmap-%s", splice->name)
+		       : kthread_create(run, r, "netmap-%s/%d", splice->name, cpu);
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	if (cpu >= 0)
+		kthread_bind(task, (unsigned int)cpu);
+	r->task = task;
+	wake_up_process(task);
+	return 0;
+}
+
+/* count 0: one thread that sleeps. */
+static struct runners *start_runners(struct nm_splice *splice, uint32_t first_cpu, uint32_t count)
+{
+	uint32_t threads = max(count, 1u);
+	struct runners *rs = kzalloc(struct_size(rs, runner, threads), GFP_KERNEL);
+	int error = 0;
+
+	if (!rs)
+		return ERR_PTR(-ENOMEM);
+	rs->count = threads;
+	for (uint32_t i = 0; i < threads && !error; i++) {
+		rs->runner[i].splice = splice;
+		rs->runner[i].first = i;
+		rs->runner[i].stride = threads;
+		error = start_runner(&rs->runner[i], count > 0 ? (int)(first_cpu + i) : -1);
+	}
+	if (error) {
+		stop_runners(rs);
+		return ERR_PTR(error);
+	}
+	return rs;
+}
+
+static int replace_runners(
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+{
+	struct runners *rs;
+
+	if (splice->home)
+		stop_runners(splice->home);
+	splice->home = NULL;
+	rs = start_runners(splice, first_cpu, count);
+	if (IS_ERR(rs)) {
+		os_snprintf(err, err_size, "%s: its thread can't be started: error %d",
+			splice->name, (int)-PTR_ERR(rs));
+		return (int)PTR_ERR(rs);
+	}
+	splice->home = rs;
+	return 0;
+}
+
+int nmk_splice_start(struct nm_splice *splice, char *err, size_t err_size)
+{
+	if (splice->device.port->dead) {
+		os_snprintf(err, err_size, "%s: the device is gone", splice->name);
+		return -ENXIO;
+	}
+	return replace_runners(splice, 0, 0, err, err_size);
+}
+
+void nmk_splice_stop(struct nm_splice *splice)
+{
+	if (splice->home)
+		stop_runners(splice->home);
+	splice->home = NULL;
+}
+
+int nmk_splice_poll(
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+{
+	int error;
+
+	if (count > splice->pairs) {
+		os_snprintf(err, err_size, "%s: %u polling threads; it has %u pairs of rings",
+			splice->name, count, splice->pairs);
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		if (first_cpu >= nr_cpu_ids || i >= nr_cpu_ids - first_cpu ||
+			!cpu_online(first_cpu + i)) {
+			os_snprintf(err, err_size, "%s: there is no CPU %llu", splice->name,
+				(unsigned long long)first_cpu + i);
+			return -EINVAL;
+		}
+	}
+	error = replace_runners(splice, first_cpu, count, err, err_size);
+	if (error && count > 0) { /* as it was */
+		char ignored[NM_ERR_TEXT];
+
+		(void)replace_runners(splice, 0, 0, ignored, sizeof(ignored));
+	}
+	return error;
+}
+
+/* ---- devices that go ----------------------------------------------------------------- */
+
+/* The name of the first one, or of the first whose device is gone. */
+static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
+{
+	const struct nm_splice *splice;
+
+	os_mutex_lock(&nm_world.lock);
+	for (splice = nm_world.splices; splice; splice = splice->next)
+		if (!dead_only || splice->device.port->dead)
+			break;
+	if (splice)
+		memcpy(name, splice->name, NETMAP_REQ_IFNAMSIZ);
+	os_mutex_unlock(&nm_world.lock);
+	return splice;
+}
+
+static void detach(bool dead_only)
+{
+	char name[NETMAP_REQ_IFNAMSIZ], err[NM_ERR_TEXT];
+	uint32_t index;
+
+	while (find_one(dead_only, name)) {
+		if (nm_splice_detach(&nm_world, name, &index, err, sizeof(err)) == 0 && dead_only)
+			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch", name);
+	}
+}
+
+static void reap(struct work_struct *work)
+{
+	detach(true);
+}
+
+static DECLARE_WORK(reap_work, reap);
+
+void nmk_splice_reap(void)
+{
+	queue_work(nmk_wq, &reap_work);
+}
+
+void nmk_splice_detach_all(void)
+{
+	detach(false);
+}

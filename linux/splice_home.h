@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * splice_home.h - the threads that run splices (core/splice.h) in the kernel.
+ *
+ * A splice has one thread, which sleeps on the rings; or, while polling, several that never
+ * sleep, each bound to a CPU and with its share of the ring pairs.
+ *
+ * Thread safety: as home_ops says, core->lock, where nothing else is said. The threads take none of
+ * the locks that are held here, but os_wakeup.sync of the rings that they step.
+ */
+#ifndef LINUX_SPLICE_HOME_H
+#define LINUX_SPLICE_HOME_H
+
+#include "port.h"
+
+/* home_ops */
+int nmk_splice_start(struct nm_splice *splice, char *err, size_t err_size);
+void nmk_splice_stop(struct nm_splice *splice);
+int nmk_splice_poll(
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size);
+
+/* A device is gone: takes it off its switch, soon. Any context. */
+void nmk_splice_reap(void);
+/* Unloading; takes core->lock itself. */
+void nmk_splice_detach_all(void);
+
+#endif
