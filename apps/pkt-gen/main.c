@@ -27,6 +27,8 @@ struct program {
 	int done;    /* eventfd: workers that have ended */
 	int running;
 	struct stats last;
+	struct stats_window window; /* rates of the last intervals */
+	struct replay replay;
 	uint64_t last_ns;
 };
 
@@ -59,10 +61,10 @@ static void fill_in(struct program *p)
 	for (int i = 0; i < o->threads; i++) {
 		struct worker *w = &p->workers[i];
 
-		w->o = o;
 		w->id = (unsigned int)i;
 		w->count = share(o->count, (uint64_t)i, (uint64_t)o->threads);
 		w->rate = o->rate / o->threads;
+		w->replay = o->replay[0] ? &p->replay : NULL;
 		w->done_fd = p->done;
 		if (o->count && !w->count)
 			w->result = WORKER_DONE; /* fewer packets than threads */
@@ -112,14 +114,24 @@ static void sum_stats(const struct program *p, struct stats *sum)
 	}
 }
 
+static struct stats_style style_of(const struct gen_options *o)
+{
+	return (struct stats_style){.raw = o->raw_units, .framing = o->framing};
+}
+
 static void report(struct program *p, uint64_t now)
 {
 	struct stats s;
-	char text[160];
+	char text[200], mean[100] = "";
 
 	sum_stats(p, &s);
-	stats_interval(&p->last, &s, now - p->last_ns, text, sizeof(text));
-	printf("main: %s\n", text);
+	stats_interval(&p->last, &s, now - p->last_ns, style_of(&p->o), text, sizeof(text));
+	if (p->o.average) {
+		window_add(&p->window, (double)(s.packets - p->last.packets) * 1e9 /
+					       (double)(now - p->last_ns));
+		window_text(&p->window, style_of(&p->o), mean, sizeof(mean));
+	}
+	printf("main: %s%s\n", text, mean);
 	p->last = s;
 	p->last_ns = now;
 }
@@ -209,7 +221,7 @@ static void print_totals(const struct program *p)
 	if (pending)
 		printf("Pending: %llu slots had not left the ring at the end\n",
 			(unsigned long long)pending);
-	stats_speed(&s, ns, text, sizeof(text));
+	stats_speed(&s, ns, style_of(&p->o), text, sizeof(text));
 	printf("%s\n", text);
 }
 
@@ -252,6 +264,25 @@ static int print_failures(const struct program *p)
 }
 
 /* ---- from the beginning --------------------------------------------------------------- */
+
+/* The packets of -P; without -n they are sent once. */
+static int load(struct program *p)
+{
+	char err[REPLAY_ERR];
+
+	if (!p->o.replay[0])
+		return 0;
+	if (replay_load(&p->replay, p->o.replay, err) < 0) {
+		complain("%s", err);
+		return -1;
+	}
+	if (p->replay.skipped)
+		complain("%s: %zu packets are not sent: cut off, or not of 14 to %d bytes",
+			p->o.replay, p->replay.skipped, GEN_LEN_MAX);
+	if (!p->o.have_count)
+		p->o.count = p->replay.count;
+	return 0;
+}
 
 static int prepare(struct program *p)
 {
@@ -308,14 +339,15 @@ int main(int argc, char **argv)
 		fputs(options_usage(), stdout);
 		return EXIT_SUCCESS;
 	}
-	if (prepare(&p) < 0)
+	if (load(&p) < 0 || prepare(&p) < 0)
 		return EXIT_FAILURE;
-	status = setup_open(&p.o, p.workers);
+	status = setup_open(&p.o, p.workers, &p.replay);
 	if (!status)
 		status = run(&p);
 	setup_close(&p.o, p.workers);
 	for (int i = 0; i < p.o.threads; i++)
 		check_free(&p.workers[i].check);
 	free(p.workers);
+	replay_free(&p.replay);
 	return status;
 }

@@ -2,9 +2,10 @@
 /*
  * packet.h - the frames that pkt-gen makes and recognises.
  *
- * An Ethernet frame with IPv4 and UDP, checksums correct. Numbered frames (tx
+ * An Ethernet frame with IPv4 or IPv6 and UDP, checksums correct. Numbered frames (tx
  * --check, ping, pong) carry a stamp in front of their payload, big-endian; it
- * ends at byte 60, so that the shortest frame has room for it:
+ * ends at byte 60, so that the shortest frame has room for it (with IPv6, where all of
+ * UDP is OFS_V6 bytes further, at byte 80):
  *
  *	42  kind, 16 bits: STAMP_*
  *	44  stream, 8 bits: thread of the sender
@@ -34,6 +35,7 @@ enum {
 	OFS_TIME = 50,
 	OFS_SUM = 56,
 	OFS_FILL = 60,
+	OFS_V6 = 20, /* add to those from OFS_UDP on */
 };
 
 enum stamp_kind { STAMP_DATA = 0x6e44, STAMP_PING = 0x6e50, STAMP_PONG = 0x6e51 };
@@ -46,10 +48,12 @@ struct packet {
 	uint8_t bytes[GEN_LEN_MAX];
 	uint32_t len;
 	const struct gen_options *o;
-	uint32_t ip[2];   /* now: source, destination */
+	gen_ip ip[2];     /* now: source, destination */
 	uint16_t port[2]; /* now */
-	bool changes;     /* the ranges hold more than one */
+	bool changes;     /* the ranges hold more than one, or addresses are random */
+	uint32_t udp;     /* where the UDP header begins */
 	uint32_t udp_sum; /* of what doesn't change */
+	uint64_t random;  /* state */
 };
 
 /* A frame, as recognised. */
@@ -69,8 +73,14 @@ struct packet_info {
 /* The first frame of the ranges, unnumbered, checksums in place. */
 void packet_init(struct packet *p, const struct gen_options *o, const uint8_t src_mac[6]);
 
-/* Goes on to the next addresses: ports first, then addresses. */
+/* Goes on to the next addresses: ports first, then addresses; or to random ones. */
 void packet_next(struct packet *p);
+
+/* Makes the frame len bytes long: at most o->len, and not shorter than its headers. */
+void packet_set_len(struct packet *p, uint32_t len);
+
+/* A random number below `below` (not 0). */
+uint32_t packet_random(struct packet *p, uint32_t below);
 
 /* Writes the stamp and the sums into a frame of len bytes, 60 or more. */
 void packet_stamp(uint8_t *frame, uint32_t len, const struct packet_info *info);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frames.h"
 #include "pacer.h"
 
 enum { ANSWER_NS = 1000000000 }; /* how long ping waits for one answer */
@@ -36,11 +37,13 @@ static struct netmap_ring *room(struct worker *w, int *ret)
 
 static void send_one(struct worker *w, struct netmap_ring *ring, const uint8_t *frame, uint32_t len)
 {
-	struct netmap_slot *slot = &ring->slot[ring->head];
+	struct cut cut = frame_cut(w, ring_room(ring), len);
+	uint32_t head = ring->head;
 
-	slot_fill(w, ring, slot, frame, len);
-	slot->flags |= NS_REPORT;
-	ring->head = ring->cur = nm_ring_next(ring, ring->head);
+	if (w->o->dump)
+		frame_dump("sent", frame, len);
+	ring->head = ring->cur = frame_put(w, ring, head, frame, &cut);
+	ring->slot[head].flags |= NS_REPORT;
 }
 
 /* ---- ping ----------------------------------------------------------------------------- */
@@ -68,6 +71,8 @@ static int collect(struct pinger *p)
 			struct netmap_slot *slot = &ring->slot[ring->head];
 			uint8_t *frame = slot_frame(p->w, ring, slot, &len);
 
+			if (p->w->o->dump)
+				frame_dump("received", frame, len);
 			if (check_add(&p->w->check, STAMP_PONG, frame, len, &info) == PACKET_GOOD) {
 				rtt_add(&p->w->rtt, (now_ns() - info.time) & TIME_MASK);
 				stats_add(&p->w->stats, 1, len, 1);
@@ -213,6 +218,8 @@ static int answer_all(struct ponger *p)
 			struct netmap_slot *slot = &ring->slot[ring->head];
 			uint8_t *frame = slot_frame(p->w, ring, slot, &len);
 
+			if (p->w->o->dump)
+				frame_dump("received", frame, len);
 			ret = answer(p, frame, len);
 			if (ret < 0)
 				return ret == -1 ? -1 : 0;

@@ -4,6 +4,10 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frames.h"
 
 /* What a batch was. */
 struct batch {
@@ -12,33 +16,65 @@ struct batch {
 	uint64_t counted; /* of packets: those that -n counts */
 };
 
-/* A packet that ends with this slot. `whole`: it begins with it, too. */
-static void look(struct worker *w, struct netmap_ring *ring, struct netmap_slot *slot, bool whole,
-	struct batch *b)
+/* A packet of several slots, put together. */
+struct gathered {
+	uint8_t bytes[UINT16_MAX + 12];
+	uint32_t len;
+	bool too_long;
+};
+
+static void gather(struct gathered *g, struct netmap_ring *ring, struct netmap_slot *slot)
+{
+	if (slot->len > sizeof(g->bytes) - g->len) {
+		g->too_long = true;
+		return;
+	}
+	memcpy(g->bytes + g->len, NETMAP_BUF_OFFSET(ring, slot), slot->len);
+	g->len += slot->len;
+}
+
+/* A whole packet, without its virtio-net header. */
+static void look(struct worker *w, const uint8_t *frame, uint32_t len, struct batch *b)
 {
 	struct packet_info info;
-	uint8_t *frame;
-	uint32_t len;
 
-	if (!w->o->check) {
-		b->counted++;
-		return;
-	}
-	if (!whole) {
-		/* Numbered packets have one slot. */
-		w->check.other++;
-		return;
-	}
-	frame = slot_frame(w, ring, slot, &len);
-	if (check_add(&w->check, STAMP_DATA, frame, len, &info) != PACKET_OTHER)
+	if (w->o->dump)
+		frame_dump("received", frame, len);
+	if (!w->o->check ||
+		check_add(&w->check, STAMP_DATA, frame, len, &info) != PACKET_OTHER)
 		b->counted++;
 }
 
+/* A packet ends with this slot. */
+static void packet_end(struct worker *w, struct gathered *g, struct netmap_ring *ring,
+	struct netmap_slot *slot, struct batch *b)
+{
+	uint32_t len;
+	uint8_t *frame;
+
+	b->packets++;
+	if (!w->o->check && !w->o->dump) {
+		b->counted++;
+	} else if (!g->len && !g->too_long) {
+		frame = slot_frame(w, ring, slot, &len);
+		look(w, frame, len, b);
+	} else {
+		gather(g, ring, slot);
+		len = g->len > w->hdr_len ? g->len - w->hdr_len : 0;
+		if (g->too_long)
+			w->check.other++;
+		else
+			look(w, g->bytes + w->hdr_len, len, b);
+	}
+	g->len = 0;
+	g->too_long = false;
+}
+
 /* Takes packets from one ring, until `want` have counted (0: no limit) or it is empty. */
-static void take(struct worker *w, struct netmap_ring *ring, uint64_t want, struct batch *b)
+static void take(struct worker *w, struct gathered *g, struct netmap_ring *ring, uint64_t want,
+	struct batch *b)
 {
 	uint32_t head = ring->head, n = nm_ring_space(ring);
-	bool whole = true;
 
 	if (n > w->o->burst)
 		n = w->o->burst;
@@ -47,30 +83,37 @@ static void take(struct worker *w, struct netmap_ring *ring, uint64_t want, stru
 
 		b->slots++;
 		b->bytes += slot->len;
-		if (slot->flags & NS_MOREFRAG) {
-			whole = false;
-		} else {
-			b->packets++;
+		if (!(slot->flags & NS_MOREFRAG)) {
 			b->bytes -= b->bytes < w->hdr_len ? b->bytes : w->hdr_len;
-			look(w, ring, slot, whole, b);
-			whole = true;
+			packet_end(w, g, ring, slot, b);
+		} else if (w->o->check || w->o->dump) {
+			gather(g, ring, slot);
 		}
 		head = nm_ring_next(ring, head);
 	}
 	ring->head = ring->cur = head;
 }
 
-static struct batch take_all(struct worker *w, uint64_t want)
+static struct batch take_all(struct worker *w, struct gathered *parts, uint64_t want)
 {
 	struct nmport_d *d = w->port;
 	struct batch b = {0};
 
 	for (uint32_t i = d->first_rx_ring; i <= d->last_rx_ring; i++)
-		take(w, NETMAP_RXRING(d->nifp, i), want, &b);
+		take(w, &parts[i - d->first_rx_ring], NETMAP_RXRING(d->nifp, i), want, &b);
 	return b;
 }
 
-static enum worker_end receive_all(struct worker *w)
+/* -W: is there a packet now? */
+static bool empty(struct nmport_d *d)
+{
+	for (uint32_t i = d->first_rx_ring; i <= d->last_rx_ring; i++)
+		if (nm_ring_space(NETMAP_RXRING(d->nifp, i)))
+			return false;
+	return true;
+}
+
+static enum worker_end receive_all(struct worker *w, struct gathered *parts)
 {
 	uint64_t counted = 0;
 	struct idle idle;
@@ -78,6 +121,12 @@ static enum worker_end receive_all(struct worker *w)
 	int ret;
 
 	idle_start(&idle, w->o);
+	if (w->o->exit_if_empty) {
+		if (nmport_rxsync(w->port) < 0)
+			return worker_failed(w, "rxsync");
+		if (empty(w->port))
+			return WORKER_IDLE;
+	}
 	while (!w->count || counted < w->count) {
 		if (gen_stop)
 			return WORKER_STOPPED;
@@ -89,7 +138,7 @@ static enum worker_end receive_all(struct worker *w)
 				return WORKER_IDLE;
 			continue;
 		}
-		b = take_all(w, w->count ? w->count - counted : 0);
+		b = take_all(w, parts, w->count ? w->count - counted : 0);
 		counted += b.counted;
 		w->end = now_ns();
 		if (!w->begin)
@@ -106,8 +155,16 @@ static enum worker_end receive_all(struct worker *w)
 
 enum worker_end rx_run(struct worker *w)
 {
-	enum worker_end end = receive_all(w);
+	struct nmport_d *d = w->port;
+	/* A packet may be spread over several bursts: each ring has a place of its own. */
+	struct gathered *parts =
+		calloc(d->last_rx_ring - d->first_rx_ring + 1u, sizeof(*parts));
+	enum worker_end end;
 
+	if (!parts)
+		return worker_failed(w, "room for packets");
+	end = receive_all(w, parts);
+	free(parts);
 	/* Gives the slots back. */
 	if (end != WORKER_FAILED && nmport_rxsync(w->port) < 0)
 		return worker_failed(w, "rxsync");

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frames.h"
+
 void complain(const char *format, ...)
 {
 	char text[768];
@@ -88,20 +90,56 @@ static uint32_t header_length(struct nmport_d *d)
 	return ret == 0 ? body.nr_hdr_len : 0;
 }
 
+/* -H: asks the port for this header length. Ports that have no such thing, as a NIC, carry it as
+ * part of the packet. Returns 0, or the exit status after having reported. */
+static int want_header(struct nmport_d *d, uint32_t len)
+{
+	struct nmreq_port_hdr body = {.nr_hdr_len = len};
+	struct nmreq_header hdr;
+	int error;
+
+	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_SET, &body);
+	memcpy(hdr.nr_name, d->hdr.nr_name, sizeof(hdr.nr_name));
+	d->ctx->error = on_error_quiet;
+	error = nmport_request(d, &hdr) < 0 ? errno : 0;
+	d->ctx->error = on_error;
+	if (!error || error == EOPNOTSUPP)
+		return 0;
+	complain("-H %u: %s refuses it: %s", len, d->hdr.nr_name, strerror(error));
+	return EXIT_FAILURE;
+}
+
+/* What is common to all descriptors goes into the first one's request. */
+static void fill_request(const struct gen_options *o, struct nmreq_register *reg)
+{
+	reg->nr_flags |= NR_ACCEPT_VNET_HDR;
+	if (o->conf[0])
+		reg->nr_tx_slots = o->conf[0];
+	if (o->conf[1])
+		reg->nr_rx_slots = o->conf[1];
+	if (o->conf[2])
+		reg->nr_tx_rings = (uint16_t)o->conf[2];
+	if (o->conf[3])
+		reg->nr_rx_rings = (uint16_t)o->conf[3];
+	if (o->threads == 1)
+		return;
+	/* Each thread has one ring in the direction that it works in. */
+	reg->nr_mode = NR_REG_ONE_NIC;
+	if (!(reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX)))
+		reg->nr_flags |= o->fn == GEN_TX ? NR_TX_RINGS_ONLY : NR_RX_RINGS_ONLY;
+}
+
 /* All descriptors, parsed but not opened. */
 static int prepare(const struct gen_options *o, struct worker *w)
 {
 	w[0].port = nmport_prepare(o->port);
 	if (!w[0].port)
 		return errno == EINVAL ? EXIT_USAGE : EXIT_FAILURE;
-	w[0].port->reg.nr_flags |= NR_ACCEPT_VNET_HDR;
-	if (o->threads == 1)
-		return 0;
-	if (w[0].port->reg.nr_mode != NR_REG_ALL_NIC) {
+	if (o->threads > 1 && w[0].port->reg.nr_mode != NR_REG_ALL_NIC) {
 		complain("-p %d: %s chooses its rings already", o->threads, o->port);
 		return EXIT_USAGE;
 	}
-	w[0].port->reg.nr_mode = NR_REG_ONE_NIC;
+	fill_request(o, &w[0].port->reg);
 	for (int i = 1; i < o->threads; i++) {
 		w[i].port = nmport_clone(w[0].port);
 		if (!w[i].port)
@@ -111,8 +149,37 @@ static int prepare(const struct gen_options *o, struct worker *w)
 	return 0;
 }
 
+/* Do the frames fit the slots? */
+static int check_frames(
+	const struct gen_options *o, const struct worker *w, const struct replay *replay)
+{
+	struct netmap_ring *ring = NETMAP_TXRING(w->port->nifp, w->port->first_tx_ring);
+	uint32_t room = ring_room(ring), len = o->replay[0] ? replay->longest : o->len;
+	struct cut cut = frame_cut(w, room, len);
+	uint32_t longest = cut_longest(&cut);
+
+	if (!o->replay[0] && o->frags == 1 && w->hdr_len + len > room) {
+		complain("-l %u: frames of %s have at most %u bytes in one slot; -F cuts them",
+			len, o->port, room - w->hdr_len);
+		return EXIT_USAGE;
+	}
+	if (longest > room) {
+		complain("-F %u: a slot of %s has at most %u bytes, not %u", o->frags, o->port,
+			room, longest);
+		return EXIT_USAGE;
+	}
+	if (cut.slots > ring->num_slots - 1 || cut.slots > NETMAP_MAX_FRAGS) {
+		complain("%s: a packet of %u bytes needs %u slots; the rings have %u, a packet at "
+			 "most %d",
+			o->port, len, cut.slots, ring->num_slots, NETMAP_MAX_FRAGS);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
 /* The first port is open: is it fit for what is wanted? */
-static int check_port(const struct gen_options *o, const struct worker *w)
+static int check_port(
+	const struct gen_options *o, const struct worker *w, const struct replay *replay)
 {
 	const struct nmport_d *d = w->port;
 	int tx = d->first_tx_ring <= d->last_tx_ring, rx = d->first_rx_ring <= d->last_rx_ring;
@@ -126,30 +193,27 @@ static int check_port(const struct gen_options *o, const struct worker *w)
 		complain("-p %d: %s has rings for %d", o->threads, o->port, rings);
 		return EXIT_USAGE;
 	}
-	if (o->fn == GEN_TX || o->fn == GEN_PING) {
-		uint32_t max = NETMAP_TXRING(d->nifp, d->first_tx_ring)->nr_buf_size - w->hdr_len;
-
-		if (o->len > max) {
-			complain("-l %u: frames of %s have at most %u bytes", o->len, o->port, max);
-			return EXIT_USAGE;
-		}
-	}
-	return 0;
+	return o->fn == GEN_TX || o->fn == GEN_PING ? check_frames(o, w, replay) : 0;
 }
 
-int setup_open(const struct gen_options *o, struct worker *w)
+int setup_open(const struct gen_options *o, struct worker *w, const struct replay *replay)
 {
 	int ret, i;
 
 	nmctx_get()->error = on_error;
 	nmctx_get()->verbose = o->verbose;
+	for (i = 0; i < o->threads; i++)
+		w[i].o = o;
 	ret = prepare(o, w);
 	for (i = 0; !ret && i < o->threads; i++) {
 		if (nmport_open_desc(w[i].port) < 0)
 			ret = EXIT_FAILURE;
+		if (!ret && i == 0 && o->hdr_len >= 0)
+			ret = want_header(w[0].port, (uint32_t)o->hdr_len);
 		if (!ret && i == 0) {
-			w[0].hdr_len = header_length(w[0].port);
-			ret = check_port(o, &w[0]);
+			w[0].hdr_len = o->hdr_len >= 0 ? (uint32_t)o->hdr_len
+						       : header_length(w[0].port);
+			ret = check_port(o, &w[0], replay);
 		}
 		if (ret)
 			break;

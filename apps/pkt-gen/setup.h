@@ -13,10 +13,10 @@ enum { EXIT_USAGE = 2 };
 
 /*
  * Opens o->threads ports into w[0..], each with a pair of rings of its own when
- * there are several, and finds out header length and source address. Returns 0, or the
- * exit status after having reported.
+ * there are several, and finds out header length and source address. replay: what will be sent
+ * with -P. Returns 0, or the exit status after having reported.
  */
-int setup_open(const struct gen_options *o, struct worker *w);
+int setup_open(const struct gen_options *o, struct worker *w, const struct replay *replay);
 void setup_close(const struct gen_options *o, struct worker *w);
 
 /* Seconds to wait for the link. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "stats.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* One writer: no need for an atomic addition. */
@@ -36,30 +37,69 @@ static int digits(double x)
 	return x >= 1 ? 3 : 6;
 }
 
-void stats_interval(
-	const struct stats *before, const struct stats *now, uint64_t ns, char *text, size_t size)
+/* Bits of packets that hold so many bytes. */
+static double bits_of(double packets, double bytes, bool framing)
 {
-	double packets = (double)(now->packets - before->packets);
-	double bits = 8 * (double)(now->bytes - before->bytes), s = (double)ns / 1e9;
-	double mpps = per(packets, s) / 1e6;
-
-	snprintf(text, size, "%.*f Mpps (%.*f Mpkts %.3f Gbps in %llu usec) %.2f avg_batch",
-		digits(mpps), mpps, digits(packets / 1e6), packets / 1e6, per(bits, s) / 1e9,
-		(unsigned long long)(ns / 1000),
-		per(packets, (double)(now->batches - before->batches)));
+	return 8 * (bytes + (framing ? STATS_FRAMING * packets : 0));
 }
 
-void stats_speed(const struct stats *total, uint64_t ns, char *text, size_t size)
+void stats_interval(const struct stats *before, const struct stats *now, uint64_t ns,
+	struct stats_style style, char *text, size_t size)
 {
-	/* On a wire each frame has 24 bytes more: CRC, preamble, gap. */
-	double packets = (double)total->packets, s = (double)ns / 1e9;
-	double bits = 8 * (double)total->bytes, raw = bits + 8 * 24 * packets;
+	double packets = (double)(now->packets - before->packets), s = (double)ns / 1e9;
+	double bits = bits_of(packets, (double)(now->bytes - before->bytes), style.framing);
+	double batch = per(packets, (double)(now->batches - before->batches));
 	double mpps = per(packets, s) / 1e6;
 
-	snprintf(text, size,
-		"Speed: %.*f Mpps Bandwidth: %.*f Gbps (raw %.*f Gbps). Average batch: %.2f packets",
-		digits(mpps), mpps, digits(per(bits, s) / 1e9), per(bits, s) / 1e9,
-		digits(per(raw, s) / 1e9), per(raw, s) / 1e9, per(packets, (double)total->batches));
+	if (style.raw)
+		snprintf(text, size, "%.0f pps (%.0f pkts %.0f bps in %llu usec) %.2f avg_batch",
+			mpps * 1e6, packets, per(bits, s), (unsigned long long)(ns / 1000), batch);
+	else
+		snprintf(text, size,
+			"%.*f Mpps (%.*f Mpkts %.3f Gbps in %llu usec) %.2f avg_batch",
+			digits(mpps), mpps, digits(packets / 1e6), packets / 1e6,
+			per(bits, s) / 1e9, (unsigned long long)(ns / 1000), batch);
+}
+
+void stats_speed(const struct stats *total, uint64_t ns, struct stats_style style, char *text,
+	size_t size)
+{
+	double packets = (double)total->packets, s = (double)ns / 1e9;
+	double bps = per(bits_of(packets, (double)total->bytes, style.framing), s);
+	double raw = per(bits_of(packets, (double)total->bytes, true), s);
+	double pps = per(packets, s), batch = per(packets, (double)total->batches);
+
+	if (style.raw)
+		snprintf(text, size,
+			"Speed: %.0f pps Bandwidth: %.0f bps (raw %.0f bps). Average batch: %.2f packets",
+			pps, bps, raw, batch);
+	else
+		snprintf(text, size,
+			"Speed: %.*f Mpps Bandwidth: %.*f Gbps (raw %.*f Gbps). Average batch: %.2f packets",
+			digits(pps / 1e6), pps / 1e6, digits(bps / 1e9), bps / 1e9,
+			digits(raw / 1e9), raw / 1e9, batch);
+}
+
+void window_add(struct stats_window *w, double rate)
+{
+	w->rate[w->next] = rate;
+	w->next = (w->next + 1) % STATS_WINDOW;
+	if (w->count < STATS_WINDOW)
+		w->count++;
+}
+
+void window_text(const struct stats_window *w, struct stats_style style, char *text, size_t size)
+{
+	double sum = 0, squares = 0, mean, deviation, unit = style.raw ? 1 : 1e6;
+
+	for (unsigned int i = 0; i < w->count; i++)
+		sum += w->rate[i];
+	mean = per(sum, w->count);
+	for (unsigned int i = 0; i < w->count; i++)
+		squares += (w->rate[i] - mean) * (w->rate[i] - mean);
+	deviation = sqrt(per(squares, w->count));
+	snprintf(text, size, " [mean %.*f stddev %.*f %s]", style.raw ? 0 : 6, mean / unit,
+		style.raw ? 0 : 6, deviation / unit, style.raw ? "pps" : "Mpps");
 }
 
 /* ---- round trips ---------------------------------------------------------------------- */

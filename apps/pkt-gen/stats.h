@@ -8,6 +8,7 @@
 #ifndef PKTGEN_STATS_H
 #define PKTGEN_STATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,12 +19,32 @@ struct stats {
 void stats_add(struct stats *s, uint64_t packets, uint64_t bytes, uint64_t slots);
 void stats_read(const struct stats *s, struct stats *out);
 
+struct stats_style {
+	bool raw;     /* pps and bps instead of Mpps and Gbps */
+	bool framing; /* bits count STATS_FRAMING bytes more per packet */
+};
+
+enum { STATS_FRAMING = 24 }; /* bytes around a frame on a wire: CRC, preamble, gap */
+
 /* "1.234 Mpps (1.236 Mpkts 0.593 Gbps in 1001000 usec) 511.9 avg_batch" for what came between. */
-void stats_interval(
-	const struct stats *before, const struct stats *now, uint64_t ns, char *text, size_t size);
+void stats_interval(const struct stats *before, const struct stats *now, uint64_t ns,
+	struct stats_style style, char *text, size_t size);
 
 /* "Speed: 1.234 Mpps Bandwidth: 0.593 Gbps (raw 0.830 Gbps). Average batch: 511.90 packets" */
-void stats_speed(const struct stats *total, uint64_t ns, char *text, size_t size);
+void stats_speed(const struct stats *total, uint64_t ns, struct stats_style style, char *text,
+	size_t size);
+
+/* Mean and standard deviation of the last STATS_WINDOW rates. One thread. */
+enum { STATS_WINDOW = 10 };
+
+struct stats_window {
+	double rate[STATS_WINDOW]; /* packets per second */
+	unsigned int count, next;
+};
+
+void window_add(struct stats_window *w, double rate);
+/* " [mean 1.234 stddev 0.012 Mpps]" */
+void window_text(const struct stats_window *w, struct stats_style style, char *text, size_t size);
 
 /*
  * Round-trip times in a histogram: RTT_STEPS steps per power of two, so a

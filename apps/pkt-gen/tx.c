@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "frames.h"
 #include "pacer.h"
 
 enum { DRAIN_SLEEP_NS = 50000, DRAIN_LIMIT_NS = 2000000000 };
@@ -13,12 +15,15 @@ enum { DRAIN_SLEEP_NS = 50000, DRAIN_LIMIT_NS = 2000000000 };
 struct sender {
 	struct worker *w;
 	struct packet *frame;
+	uint8_t *indirect; /* header and frame, for -I */
 	struct pacer pacer;
 	struct idle idle;
 	uint64_t sent;
+	/* Of the burst that is being made. */
+	uint64_t bytes, slots;
 };
 
-/* Room in all rings, packets. */
+/* Room in all rings, slots. */
 static uint32_t space(struct nmport_d *d)
 {
 	uint32_t n = 0;
@@ -53,26 +58,72 @@ static void stamp(struct sender *s)
 	packet_stamp(s->frame->bytes, s->frame->len, &info);
 }
 
+/* The next frame; *len is its length. NULL: whatever is in the buffers (-r). */
+static const uint8_t *next_frame(struct sender *s, uint32_t *len)
+{
+	const struct worker *w = s->w;
+	const struct gen_options *o = w->o;
+
+	if (w->replay) {
+		size_t i = (w->id + s->sent * (uint64_t)o->threads) % w->replay->count;
+
+		*len = w->replay->packets[i].len;
+		return w->replay->bytes + w->replay->packets[i].offset;
+	}
+	*len = s->frame->len;
+	return o->rubbish ? NULL : s->frame->bytes;
+}
+
+/* A frame was sent: on to the next one. */
+static void advance(struct sender *s)
+{
+	const struct gen_options *o = s->w->o;
+
+	s->sent++;
+	if (s->w->replay || o->rubbish)
+		return;
+	packet_next(s->frame);
+	if (o->len_min)
+		packet_set_len(s->frame,
+			o->len_min + packet_random(s->frame, o->len - o->len_min));
+}
+
+/* Lays the next frame into the ring, if there is room for it. */
+static bool put_next(struct sender *s, struct netmap_ring *ring)
+{
+	const struct worker *w = s->w;
+	uint32_t len, head = ring->head;
+	const uint8_t *frame = next_frame(s, &len);
+	struct cut cut = frame_cut(w, ring_room(ring), len);
+
+	if (cut.slots > nm_ring_space(ring))
+		return false;
+	if (w->o->check)
+		stamp(s);
+	if (w->o->dump && frame)
+		frame_dump("sent", frame, len);
+	ring->head = ring->cur = frame_put(w, ring, head, w->o->indirect ? NULL : frame, &cut);
+	if (w->o->indirect) {
+		ring->slot[head].ptr = (uintptr_t)s->indirect;
+		ring->slot[head].flags |= NS_INDIRECT;
+	}
+	s->bytes += len;
+	s->slots += cut.slots;
+	advance(s);
+	return true;
+}
+
 /* Puts up to n packets into one ring. Returns how many. */
 static uint32_t fill(struct sender *s, struct netmap_ring *ring, uint32_t n)
 {
-	uint32_t head = ring->head, room = nm_ring_space(ring), i;
+	uint32_t done = 0;
 
-	if (n > room)
-		n = room;
-	for (i = 0; i < n; i++) {
-		if (s->w->o->check)
-			stamp(s);
-		slot_fill(s->w, ring, &ring->slot[head], s->frame->bytes, s->frame->len);
-		head = nm_ring_next(ring, head);
-		packet_next(s->frame);
-		s->sent++;
-	}
+	while (done < n && put_next(s, ring))
+		done++;
 	/* The last one of a burst is to be reported as soon as it is out. */
-	if (n)
-		ring->slot[head ? head - 1 : ring->num_slots - 1].flags |= NS_REPORT;
-	ring->head = ring->cur = head;
-	return n;
+	if (done)
+		ring->slot[ring->head ? ring->head - 1 : ring->num_slots - 1].flags |= NS_REPORT;
+	return done;
 }
 
 /* One burst of up to n over all rings, and its sync. -1: failed. */
@@ -81,6 +132,7 @@ static int burst(struct sender *s, uint32_t n)
 	struct nmport_d *d = s->w->port;
 	uint32_t done = 0;
 
+	s->bytes = s->slots = 0;
 	for (uint32_t i = d->first_tx_ring; i <= d->last_tx_ring && done < n; i++)
 		done += fill(s, NETMAP_TXRING(d->nifp, i), n - done);
 	pacer_return(&s->pacer, n - done);
@@ -88,7 +140,12 @@ static int burst(struct sender *s, uint32_t n)
 		worker_failed(s->w, "txsync");
 		return -1;
 	}
-	stats_add(&s->w->stats, done, (uint64_t)done * s->frame->len, done);
+	if (!done) {
+		/* There is room, but not for this one: poll() would not wait. */
+		sleep_until(now_ns() + DRAIN_SLEEP_NS);
+		return 0;
+	}
+	stats_add(&s->w->stats, done, s->bytes, s->slots);
 	idle_progress(&s->idle);
 	return 0;
 }
@@ -156,13 +213,10 @@ static enum worker_end send_all(struct sender *s)
 		n = allowed(s);
 		if (n < 0)
 			return WORKER_FAILED;
-		if (n == 0) {
-			if (idle_over(&s->idle))
-				return WORKER_IDLE;
-			continue;
-		}
-		if (burst(s, (uint32_t)n) < 0)
+		if (n > 0 && burst(s, (uint32_t)n) < 0)
 			return WORKER_FAILED;
+		if (idle_over(&s->idle))
+			return WORKER_IDLE;
 	}
 	return WORKER_DONE;
 }
@@ -175,6 +229,14 @@ enum worker_end tx_run(struct worker *w)
 	if (!s.frame)
 		return worker_failed(w, "a frame");
 	packet_init(s.frame, w->o, w->src_mac);
+	if (w->o->indirect) {
+		s.indirect = calloc(1, w->hdr_len + s.frame->len);
+		if (!s.indirect) {
+			free(s.frame);
+			return worker_failed(w, "a frame");
+		}
+		memcpy(s.indirect + w->hdr_len, s.frame->bytes, s.frame->len);
+	}
 	w->begin = now_ns();
 	pacer_init(&s.pacer, w->rate, w->begin);
 	idle_start(&s.idle, w->o);
@@ -183,5 +245,6 @@ enum worker_end tx_run(struct worker *w)
 		drain(&s);
 	w->end = now_ns();
 	free(s.frame);
+	free(s.indirect);
 	return end;
 }

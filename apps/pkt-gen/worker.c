@@ -71,18 +71,6 @@ void sleep_until(uint64_t wake)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
-void slot_fill(const struct worker *w, struct netmap_ring *ring, struct netmap_slot *slot,
-	const uint8_t *frame, uint32_t len)
-{
-	uint8_t *to = (uint8_t *)NETMAP_BUF_OFFSET(ring, slot);
-
-	if (w->hdr_len)
-		memset(to, 0, w->hdr_len);
-	memcpy(to + w->hdr_len, frame, len);
-	slot->len = (uint16_t)(w->hdr_len + len);
-	slot->flags = 0;
-}
-
 uint8_t *slot_frame(
 	const struct worker *w, struct netmap_ring *ring, struct netmap_slot *slot, uint32_t *len)
 {

@@ -20,6 +20,7 @@
 
 #include "check.h"
 #include "options.h"
+#include "replay.h"
 #include "stats.h"
 
 enum {
@@ -50,6 +51,7 @@ struct worker {
 	uint64_t begin, end; /* ns, monotonic: first and last packet */
 	uint64_t asked;      /* ping: packets sent */
 	uint64_t pending;    /* tx: slots that had not left at the end */
+	const struct replay *replay; /* NULL: none */
 	struct check check;
 	struct rtt rtt;
 	enum worker_end result;
@@ -86,10 +88,6 @@ int worker_poll(struct worker *w, short events);
 
 /* Sleeps until `wake` (ns), WORKER_POLL_MS at most. */
 void sleep_until(uint64_t wake);
-
-/* Lays a frame into a slot, behind a cleared virtio-net header. The frame fits. */
-void slot_fill(const struct worker *w, struct netmap_ring *ring, struct netmap_slot *slot,
-	const uint8_t *frame, uint32_t len);
 
 /* The frame in a slot; *len is 0 if the slot is too short for the virtio-net header. */
 uint8_t *slot_frame(

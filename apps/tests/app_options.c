@@ -106,7 +106,7 @@ static const char *const bad[][2] = {
 	{"", "-i PORT is needed"},
 	{"-i", "missing value behind '-i'"},
 	{"-i _", "empty name"},
-	{"-z", "unknown option '-z'"},
+	{"-Q", "unknown option '-Q'"},
 	{"--nosuch", "unknown option '--nosuch'"},
 	{"--check=1 -i x", "unknown option '--check=1'"},
 	{"--timeout", "missing value behind '--timeout'"},
@@ -127,7 +127,7 @@ static const char *const bad[][2] = {
 	{"-i x -b 0", "not in 1..65536"},
 	{"-i x -b 65537", "not in 1..65536"},
 	{"-i x -d 10.0.0", "'10.0.0' is not an IPv4 address"},
-	{"-i x -d ::1", "not an IPv4 address"},
+	{"-i x -d ::g", "not an IPv6 address"},
 	{"-i x -d 10.0.0.1:", "port ''"},
 	{"-i x -d 10.0.0.1:65536", "port '65536' is not in 0..65535"},
 	{"-i x -d 10.0.0.1:1x", "port '1x'"},
@@ -149,12 +149,45 @@ static const char *const bad[][2] = {
 	{"-i x -T 1s", "not a number"},
 	{"-i x -a -1", "not a number"},
 	{"-i x -a 4096", "not in 0..4095"},
-	{"-i x -c 0", "not in 1..4096"},
+	{"-i x -c 4097", "not in 0..4096"},
 	{"-i x -p 0", "not in 1..64"},
 	{"-i x -p 65", "not in 1..64"},
 	{"-i x -q 0", "not in 0.001.."},
 	{"-i x -f ping -p 2", "one thread"},
 	{"-i x -f rx -k -p 2", "one thread"},
+	{"-i x -d [::1", "is not [IPv6]:PORT"},
+	{"-i x -d [::1]5", "is not [IPv6]:PORT"},
+	{"-i x -d ::1-10.0.0.1", "one IPv4 and one IPv6"},
+	{"-i x -4 -6", "IPv4 and IPv6"},
+	{"-i x -6 -d 10.0.0.1", "IPv4 and IPv6"},
+	{"-i x -s ::1 -d 10.0.0.1", "IPv4 and IPv6"},
+	{"-i x -6 -l 61", "62 bytes or more"},
+	{"-i x -6 -l 79 -k -f tx", "80 bytes or more"},
+	{"-i x -l 100 -l 100 -f tx", "not below the first length"},
+	{"-i x -l 100 -l 60", "goes with -f tx"},
+	{"-i x -f tx -F 0", "not in 1..64"},
+	{"-i x -f tx -F 65", "not in 1..64"},
+	{"-i x -f tx -F 61", "more slots than bytes"},
+	{"-i x -f tx -F 3 -M 30", "hold the whole packet"},
+	{"-i x -f tx -M 30", "-M goes with -F"},
+	{"-i x -F 2", "goes with -f tx"},
+	{"-i x -H 11", "not 0, 10 or 12"},
+	{"-i x -H 13", "not in 0..12"},
+	{"-i x -C _", "TXSLOTS"},
+	{"-i x -C 1,2,3,4,5", "TXSLOTS"},
+	{"-i x -C 1,", "TXSLOTS"},
+	{"-i x -C 1,2,65536", "TXSLOTS"},
+	{"-i x -C 4294967296", "TXSLOTS"},
+	{"-i x -P f", "go with -f tx"},
+	{"-i x -P _ -f tx", "not the name of a file"},
+	{"-i x -P f -f tx -k", "come from the file"},
+	{"-i x -P f -f tx -l 60", "come from the file"},
+	{"-i x -I", "go with -f tx"},
+	{"-i x -f tx -I -k", "all packets are the same"},
+	{"-i x -f tx -I -d 10.0.0.1-10.0.0.2", "all packets are the same"},
+	{"-i x -r", "go with -f tx"},
+	{"-i x -f tx -r -z", "not written"},
+	{"-i x -f tx -W", "-W goes with -f rx"},
 };
 
 static void test_bad(void **state)
@@ -168,6 +201,35 @@ static void test_bad(void **state)
 		if (!strstr(err, bad[i][1]) || strchr(err, '\n'))
 			fail_msg("'%s': expected '%s', got '%s'", bad[i][0], bad[i][1], err);
 	}
+}
+
+static void test_new(void **state)
+{
+	char err[OPTIONS_ERR];
+	struct gen_options o;
+
+	(void)state;
+	assert_int_equal(parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABXI -I -v",
+				 &o, err), -1); /* -I with what changes */
+	assert_int_equal(parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABX",
+				 &o, err), 0);
+	assert_true(o.len == 1500 && o.len_min == 60 && o.frags == 3 && o.frag_size == 16);
+	assert_int_equal(o.hdr_len, 12);
+	assert_true(o.conf[0] == 512 && o.conf[1] == 256 && o.conf[2] == 4 && o.conf[3] == 4);
+	assert_true(o.src.random && o.dst.random && o.raw_units && o.average && o.framing && o.dump);
+	assert_int_equal(parse("-i x -C 100 -W -4", &o, err), 0);
+	assert_true(o.conf[0] == 100 && o.conf[1] == 100 && o.conf[2] == 0 && o.exit_if_empty);
+	assert_true(o.hdr_len == -1 && o.src.ip[0] == 0x0a000001 && o.dst.ip[1] == 0x0a010001);
+	assert_int_equal(parse("-i x -6", &o, err), 0);
+	assert_true(o.v6 && o.len == 62 && (uint64_t)(o.src.ip[0] >> 64) == 0xfd00ULL << 48);
+	assert_int_equal(parse("-i x -f tx -k -d [fd00::5]:7-[fd00::9]:8 -l 90", &o, err), 0);
+	assert_true(o.v6 && o.dst.port[0] == 7 && o.dst.port[1] == 8);
+	assert_true((uint64_t)o.dst.ip[0] == 5 && (uint64_t)o.dst.ip[1] == 9);
+	assert_int_equal(parse("-i x -s fd00::1-fd00::2", &o, err), 0);
+	assert_true(o.src.v6 && o.src.port[0] == 1234);
+	assert_int_equal(parse("-i x -f tx -P file.pcap -n 0", &o, err), 0);
+	assert_string_equal(o.replay, "file.pcap");
+	assert_true(o.have_count && o.count == 0);
 }
 
 static void test_long(void **state)
@@ -188,6 +250,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_all),
+		cmocka_unit_test(test_new),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_long),
 	};

@@ -16,6 +16,7 @@
 static struct gen_options o;
 static struct packet p;
 static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+static const struct stats_style style;
 
 /* The Internet checksum as RFC 1071 describes it, word by word. */
 static uint32_t plain_sum(const uint8_t *b, uint32_t len, uint32_t sum)
@@ -76,6 +77,114 @@ static void test_ranges(void **state)
 		assert_int_equal(p.bytes[37], want[i][1]);
 		assert_int_equal(p.bytes[29], 1); /* one source */
 		packet_next(&p);
+	}
+}
+
+/* IPv6: the checksum is the UDP one alone, over a longer pseudo header. */
+static void assert_sums_v6(const uint8_t *frame, uint32_t len)
+{
+	uint32_t pseudo = plain_sum(frame + 22, 32, 17 + len - 54);
+
+	assert_int_equal(plain_sum(frame + 54, len - 54, pseudo), 0xffff);
+	assert_int_equal(frame[18] << 8 | frame[19], len - 54);
+	assert_int_equal(frame[58] << 8 | frame[59], len - 54);
+	assert_true(frame[12] == 0x86 && frame[13] == 0xdd && frame[14] == 0x60 && frame[20] == 17);
+}
+
+static void make_v6(uint32_t len)
+{
+	memset(&o, 0, sizeof(o));
+	o.len = len;
+	o.v6 = true;
+	o.src.ip[0] = o.src.ip[1] = (gen_ip)0xfd00 << 112 | 1;
+	o.dst.ip[0] = (gen_ip)0xfd00 << 112 | UINT64_MAX;
+	o.dst.ip[1] = o.dst.ip[0] + 1;
+	packet_init(&p, &o, mac);
+}
+
+static void test_frames_v6(void **state)
+{
+	static const uint32_t lens[] = {62, 80, 81, 128, 1514, 65535};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		make_v6(lens[i]);
+		for (int n = 0; n < 6; n++) {
+			assert_sums_v6(p.bytes, p.len);
+			/* The range carries into the upper half. */
+			assert_int_equal(p.bytes[45], n % 2);
+			assert_int_equal(p.bytes[53], n % 2 ? 0 : 0xff);
+			packet_next(&p);
+		}
+	}
+}
+
+static void test_stamp_v6(void **state)
+{
+	struct packet_info info = {.kind = STAMP_PING, .stream = 3, .seq = 77, .time = 5}, got;
+
+	(void)state;
+	for (uint32_t len = 80; len < 300; len += 7) {
+		make_v6(len);
+		assert_int_equal(packet_read(p.bytes, p.len, NULL, &got), PACKET_OTHER);
+		packet_stamp(p.bytes, p.len, &info);
+		assert_sums_v6(p.bytes, p.len);
+		assert_int_equal(packet_read(p.bytes, p.len, NULL, &got), PACKET_GOOD);
+		assert_true(got.kind == STAMP_PING && got.seq == 77 && got.time == 5);
+		packet_turn(p.bytes, p.len, &got);
+		assert_sums_v6(p.bytes, p.len);
+		assert_int_equal(packet_read(p.bytes, p.len, NULL, &got), PACKET_GOOD);
+		assert_true(got.kind == STAMP_PONG && p.bytes[53] == 1);
+		p.bytes[len - 1] ^= 1;
+		assert_int_equal(packet_read(p.bytes, p.len, NULL, &got), PACKET_CORRUPT);
+	}
+	make_v6(80);
+	packet_stamp(p.bytes, p.len, &info);
+	assert_int_equal(packet_read(p.bytes, 79, NULL, &got), PACKET_OTHER);
+}
+
+static void test_lengths(void **state)
+{
+	(void)state;
+	make(1514);
+	for (uint32_t len = 60; len < 1514; len += 11) {
+		packet_set_len(&p, len);
+		assert_int_equal(p.len, len);
+		assert_sums(p.bytes, len);
+	}
+	make_v6(1514);
+	packet_set_len(&p, 100);
+	assert_sums_v6(p.bytes, 100);
+}
+
+static void test_random(void **state)
+{
+	uint32_t seen[2] = {0, 0}, others = 0, last = 0;
+
+	(void)state;
+	make(60);
+	o.src.random = o.dst.random = true;
+	packet_init(&p, &o, mac);
+	for (int i = 0; i < 400; i++) {
+		packet_next(&p);
+		assert_sums(p.bytes, p.len);
+		/* A range is kept, anything else is any. */
+		assert_in_range(p.bytes[33], 1, 2);
+		assert_in_range(p.bytes[37], 254, 255);
+		seen[p.bytes[33] - 1]++;
+		others += p.bytes[29] != last;
+		last = p.bytes[29];
+		assert_in_range(packet_random(&p, 7), 0, 6);
+	}
+	assert_true(seen[0] > 100 && seen[1] > 100 && others > 300);
+	make_v6(62);
+	o.src.random = true;
+	o.src.ip[0] = 0;
+	o.src.ip[1] = ~(gen_ip)0;
+	packet_init(&p, &o, mac);
+	for (int i = 0; i < 50; i++) {
+		packet_next(&p);
+		assert_sums_v6(p.bytes, p.len);
 	}
 }
 
@@ -323,17 +432,29 @@ static void test_lines(void **state)
 {
 	struct stats a = {.packets = 1000, .bytes = 60000, .batches = 10};
 	struct stats b = {.packets = 3001000, .bytes = 180060000, .batches = 10010};
+	struct stats_window window = {.count = 0};
 	char text[200];
 
 	(void)state;
-	stats_interval(&a, &b, 2000000000, text, sizeof(text));
+	stats_interval(&a, &b, 2000000000, style, text, sizeof(text));
 	assert_string_equal(
 		text, "1.500 Mpps (3.000 Mpkts 0.720 Gbps in 2000000 usec) 300.00 avg_batch");
-	stats_speed(&a, 1000000000, text, sizeof(text));
+	stats_speed(&a, 1000000000, style, text, sizeof(text));
 	assert_string_equal(text, "Speed: 0.001000 Mpps Bandwidth: 0.000480 Gbps "
 				  "(raw 0.000672 Gbps). Average batch: 100.00 packets");
-	stats_speed(&a, 0, text, sizeof(text)); /* one packet: no time has passed */
+	stats_speed(&a, 0, style, text, sizeof(text)); /* one packet: no time has passed */
 	assert_non_null(strstr(text, "Speed: 0.000000 Mpps"));
+	/* Plain numbers, and what a wire adds. */
+	stats_interval(&a, &b, 2000000000, (struct stats_style){true, true}, text, sizeof(text));
+	assert_string_equal(
+		text, "1500000 pps (3000000 pkts 1008000000 bps in 2000000 usec) 300.00 avg_batch");
+	stats_speed(&a, 1000000000, (struct stats_style){.raw = true}, text, sizeof(text));
+	assert_string_equal(text, "Speed: 1000 pps Bandwidth: 480000 bps (raw 672000 bps). "
+				  "Average batch: 100.00 packets");
+	for (int i = 0; i < 25; i++)
+		window_add(&window, i < 15 ? 7 : i % 2 ? 1e6 : 3e6);
+	window_text(&window, style, text, sizeof(text));
+	assert_string_equal(text, " [mean 2.000000 stddev 1.000000 Mpps]");
 }
 
 int main(void)
@@ -341,6 +462,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_frames_v6),
+		cmocka_unit_test(test_stamp_v6),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_stamp),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_torn),

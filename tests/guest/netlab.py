@@ -12,6 +12,7 @@ from pathlib import Path
 import ptnguest
 
 NMCHECK_SOURCE = Path(__file__).resolve().parent / "nmcheck.c"
+PTCHECK_SOURCE = NMCHECK_SOURCE.with_name("ptcheck.c")
 NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
@@ -19,24 +20,36 @@ PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
 CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
 
 
-def build_nmcheck():
-    """Compiles nmcheck, statically, unless that was done."""
+def build_program(source):
+    """Compiles a program of one file, statically, unless that was done."""
     headers = sorted((ptnguest.ROOT / "include" / "net").glob("netmap*.h"))
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (NMCHECK_SOURCE, *headers))).hexdigest()[:12]
-    out = ptnguest.BUILD / "guest" / f"nmcheck-{digest}"
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (source, *headers))).hexdigest()[:12]
+    out = ptnguest.BUILD / "guest" / f"{source.stem}-{digest}"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         new = out.with_suffix(f".{os.getpid()}")
         subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
                         "-Werror", "-static", "-pthread", f"-I{ptnguest.ROOT}/include", "-o", str(new),
-                        str(NMCHECK_SOURCE)], check=True)
+                        str(source)], check=True)
         os.replace(new, out)
     return out
 
 
+def build_nmcheck():
+    return build_program(NMCHECK_SOURCE)
+
+
 def build_initramfs(kernel, netmap_ko):
-    return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"), PKT_GEN, "ethtool"],
+    return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
+                                                      (build_program(PTCHECK_SOURCE), "bin/ptcheck"), PKT_GEN, "ethtool"],
                                     kos=[netmap_ko])
+
+
+def ptcheck(guest, *words, timeout=120):
+    """Runs a check of ptcheck.c, which must hold; returns what it has said before "ok"."""
+    result = guest.run("ptcheck " + " ".join(words), timeout, check=False)
+    assert result.rc == 0 and result.out.endswith("ok\n"), f"ptcheck {' '.join(words)}: {result.out}"
+    return result.out[:-3]
 
 
 def nmcheck(guest, *words, timeout=60):
@@ -77,7 +90,8 @@ def pkt_gen(sender, source, receiver, sink, count=10000, rate=5000):
 class Daemon:
     """A netmapd; a context manager."""
 
-    def __init__(self, log):
+    def __init__(self, log, *options):
+        self._options = options
         self._dir = tempfile.TemporaryDirectory(prefix="netlab-")
         self.socket = f"{self._dir.name}/socket"
         self.log = Path(log)
@@ -85,7 +99,7 @@ class Daemon:
 
     def __enter__(self):
         with open(self.log, "wb") as out:
-            self._process = subprocess.Popen([str(NETMAPD), "--socket", self.socket], stdin=subprocess.DEVNULL,
+            self._process = subprocess.Popen([str(NETMAPD), "--socket", self.socket, *self._options], stdin=subprocess.DEVNULL,
                                              stdout=out, stderr=out)
         deadline = time.monotonic() + 20
         while not os.path.exists(self.socket):
@@ -106,16 +120,16 @@ class Daemon:
 class Node(ptnguest.Guest):
     """A guest with passed-through ports: `data` with the address 10.0.0.NUMBER on switch vale1, and maybe `more` on vale2.
 
-    conf: how the first one is to be made, e.g. "rings=2,slots=512".
+    conf: how the first one is to be made, e.g. "rings=2,slots=512"; ifname: another port of the host in its place.
     """
 
-    def __init__(self, kernel, initramfs, daemon, number, name, conf="", second=False):
+    def __init__(self, kernel, initramfs, daemon, number, name, conf="", second=False, ifname=None):
         suffix = "@conf:" + conf.replace(",", ",,") if conf else ""
         more = ["-netdev", f"netmap,ifname=vale2:{number},id=more,passthrough=on", "-device", "ptnet-pci,netdev=more"]
         super().__init__(
             kernel, initramfs, qemu=[str(QEMU_PTNET), "--quiet", "--socket", daemon.socket, "--qemu", ptnguest.qemu_path()],
             accelerator=None, name=name,
-            args=["-netdev", f"netmap,ifname=vale1:{number}{suffix},id=data,passthrough=on",
+            args=["-netdev", f"netmap,ifname={ifname or f'vale1:{number}'}{suffix},id=data,passthrough=on",
                   "-device", f"ptnet-pci,netdev=data,mac=00:aa:bb:cc:00:{number:02x}", *(more if second else ())])
         self.number = number
         self.address = f"10.0.0.{number}"

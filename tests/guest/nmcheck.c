@@ -188,7 +188,7 @@ static void check_unbound(char **args)
 
 	CHECK_ERRNO(ioctl(pfd.fd, NIOCTXSYNC), ENXIO);
 	CHECK_ERRNO(ioctl(pfd.fd, NIOCRXSYNC), ENXIO);
-	CHECK_ERRNO(ioctl(pfd.fd, NIOCREGIF, &nmr), EOPNOTSUPP);
+	CHECK_ERRNO(ioctl(pfd.fd, NIOCREGIF, &nmr), EINVAL); /* no name */
 	CHECK_ERRNO(ioctl(pfd.fd, TIOCGWINSZ), ENOTTY);
 	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, NULL), EFAULT);
 	CHECK_ERRNO(ioctl(pfd.fd, NIOCCTRL, (void *)(uintptr_t)-4096), EFAULT);

@@ -2,6 +2,7 @@
 """Two guests on a switch of netmapd: qemu-ptnet, the devices, the driver, end to end."""
 
 import errno
+import re
 import signal
 
 import pytest
@@ -77,10 +78,19 @@ def test_interface(pair):
     assert a.run("ethtool -g data").out.count("TX:\t\t1024") == 2
     assert b.run("ethtool -g data").out.count("RX:\t\t512") == 2
     assert b.run("ethtool -l data").out.count("RX:\t\t3") == 2
-    # Buffers have 2048 bytes.
-    a.run("ip link set data mtu 2000")
-    assert a.run("ip link set data mtu 2048", check=False).rc != 0
-    a.run("ip link set data mtu 1500")
+    features = a.run("ethtool -k data").out
+    for feature in ("tx-checksumming", "tcp-segmentation-offload", "rx-checksumming"):
+        assert f"{feature}: on\n" in features
+
+
+def test_jumbo(pair):
+    """Packets of several buffers, which have 2048 bytes."""
+    for node in pair.nodes:
+        node.run("ip link set data mtu 9000")
+    a, b = pair.nodes
+    assert " 0% packet loss" in a.run(f"ping -c 5 -i 0.1 -s 8900 -w 20 {b.address}", 60).out
+    for node in pair.nodes:
+        node.run("ip link set data mtu 1500")
 
 
 def test_stack(pair):
@@ -96,7 +106,10 @@ def test_stack(pair):
         server.wait(60)
     drops = {name: n for name, n in a.counters().items() if "_drop_" in name and "while_down" not in name and n}
     assert not drops
-    assert a.counters()["rx0_packets"] > 1000 and a.counters()["tx0_packets"] > 1000
+    counters = a.counters()
+    assert counters["rx0_packets"] > 100 and counters["tx0_packets"] > 100
+    # TCP segments leave whole.
+    assert counters["tx0_bytes"] > 2000 * counters["tx0_packets"]
 
 
 def test_netmap_between_guests(pair):
@@ -165,6 +178,203 @@ def test_hostile_application(pair):
     a.ping(b)
     netlab.stream(a, "data", b, "data")
     netlab.stream(b, "data", a, "data")
+
+
+def room(node):
+    """Buffers that an application can have beside those of the rings."""
+    return int(netlab.ptcheck(node, "room", "data"))
+
+
+def test_pipes_and_extra_buffers(pair):
+    for node in pair.nodes:
+        before = room(node)
+        assert before > 1000
+        netlab.ptcheck(node, "pipe", "data")
+        netlab.ptcheck(node, "extra", "data")
+        assert room(node) == before
+
+
+def test_monitors(pair):
+    a, b = pair.nodes
+    netlab.ptcheck(a, "monitor", "data")
+    watch = a.spawn("ptcheck watch data 5")
+    watch.wait_output("^ready$")
+    b.run("pkt-gen -i data -f tx -w 0 -n 2000 -R 1000", 60)
+    seen = int(re.search(r"seen (\d+)\nok\n$", watch.wait(60).out)[1])
+    assert seen > 100
+
+
+@pytest.mark.parametrize("how,hdr", [("relay", 0), ("relay", 12), ("forward", 0)])
+def test_host_rings(pair, how, hdr):
+    """The stack goes on behind an application that hands over its packets, with and without their offloads."""
+    a, b = pair.nodes
+    netlab.ptcheck(a, "hdr", "data", str(hdr))
+    bridge = a.spawn(f"ptcheck {how} data")
+    bridge.wait_output("^ready$")
+    a.ping(b)
+    b.ping(a)
+    if how == "relay":
+        server = a.spawn("nc -l -p 5001 -e md5sum")
+        sent = b.run("head -c 2000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
+                     f"for i in $(seq 50); do nc {a.address} 5001 < /tmp/data && break; sleep 0.2; done", 60)
+        sums = sent.out.split("  -\n")
+        assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
+        server.wait(60)
+    assert bridge.running
+    end(bridge)
+    netlab.ptcheck(a, "hdr", "data", "0")
+    a.ping(b)
+    netlab.stream(a, "data", b, "data")
+    netlab.stream(b, "data", a, "data")
+
+
+def test_buffers_wander(pair):
+    """Between port, host rings, pipe and extra list; whoever has them at the end, none gets lost or is had twice."""
+    a, b = pair.nodes
+    before = room(a)
+    netlab.ptcheck(a, "wander", "data", "10")
+    a.ping(b)
+    # The first buffers are in the slots again when the driver goes.
+    a.run("rmmod netmap")
+    a.load()
+    assert room(a) == before
+    netlab.stream(a, "data", b, "data")
+    # And the device sees to it when it is reset in the middle.
+    wander = a.spawn("ptcheck wander data 1000")
+    a.run("sleep 1")
+    assert wander.running
+    a.reboot(hard=True)
+    a.load()
+    assert room(a) == before
+    a.ping(b)
+    netlab.stream(a, "data", b, "data")
+    netlab.stream(b, "data", a, "data")
+
+
+def test_region_goes_with_all_in_it(pair):
+    a, b = pair.nodes
+    before = room(a)
+    memory = a.memory_function().rsplit("/", 1)[1]
+    waiting = a.spawn("ptcheck removal data")
+    waiting.wait_output("^ready$")
+    networks = a.run("cd /sys/bus/pci/drivers/ptnet; ls -d 0*").out.split()
+    a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/unbind")
+    assert waiting.wait(60).out == "ready\nok\n"
+    for network in networks:
+        a.run(f"echo {network} > /sys/bus/pci/drivers/ptnet/unbind", check=False)
+    a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/bind")
+    for network in networks:
+        a.run(f"echo {network} > /sys/bus/pci/drivers_probe", check=False)
+    a.run("for i in $(seq 100); do [ $(ls -d /sys/class/net/eth* | wc -l) = 2 ] && exit; sleep 0.1; done; exit 1", 60)
+    a.load()
+    assert room(a) == before
+    a.ping(b)
+
+
+def test_without_offloads(pair):
+    """A driver that doesn't ask for a header, beside one that does."""
+    a, b = pair.nodes
+    a.run("rmmod netmap; modprobe netmap ptnet_vnet_hdr=0")
+    a.load()
+    assert "tcp-segmentation-offload: off" in a.run("ethtool -k data").out
+    a.ping(b)
+    server = a.spawn("nc -l -p 5002 -e md5sum")
+    sent = b.run("head -c 2000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
+                 f"for i in $(seq 50); do nc {a.address} 5002 < /tmp/data && break; sleep 0.2; done", 60)
+    sums = sent.out.split("  -\n")
+    assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
+    server.wait(60)
+    a.run("rmmod netmap")
+    a.load()
+    a.ping(b)
+
+
+@pytest.mark.one_kernel
+def test_monitor_in_a_guest(kernel, netmap_ko):
+    """A monitor of another guest's port: it sees what that one sends; what is sent on it is dropped by the host."""
+    initramfs = netlab.build_initramfs(kernel, netmap_ko)
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"monitor-{kernel.line}.netmapd") as daemon:
+        a, b = (netlab.Node(kernel, initramfs, daemon, n, f"monitor-{kernel.line}-{n}", ifname=ifname)
+                for n, ifname in ((1, None), (2, "vale1:1/t")))
+        try:
+            for node in (a, b):
+                node.start().load()
+            a.run("ip link set data down")
+            rx = b.spawn("pkt-gen -i data -f rx -w 0 -k -n 500 -q 10")
+            rx.wait_output(r"^rx on ")
+            assert "Sent 500 packets" in a.run("pkt-gen -i data -f tx -w 0 -k -n 500 -R 1000", 60).out
+            received, lost, *bad = netlab.checked(rx)
+            assert bad == [0, 0, 0] and received + lost == 500 and received > 100, rx.output
+            assert "Sent 100 packets" in b.run("pkt-gen -i data -f tx -w 0 -n 100").out
+            for node in (a, b):
+                node.assert_clean_log()
+        finally:
+            for node in (a, b):
+                node.close()
+
+
+@pytest.mark.one_kernel
+def test_memory_without_a_part_for_the_guest(kernel, netmap_ko):
+    """As devices have it that don't know of such a part: what doesn't need it works."""
+    options = ("--guest-buffers=0", "--guest-rings=0", "--guest-ifs=0")
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"bare-{kernel.line}.netmapd", *options) as daemon:
+        node = netlab.Node(kernel, netlab.build_initramfs(kernel, netmap_ko), daemon, 1, f"bare-{kernel.line}")
+        try:
+            node.start().load()
+            assert room(node) == 0
+            assert "Sent 100 packets" in node.run("pkt-gen -i data -f tx -w 0 -n 100").out
+            for check in ("pipe", "relay"):
+                assert node.run(f"ptcheck {check} data", check=False).rc == 1
+            netlab.nmcheck(node, "hostile", "data")
+            node.run("rmmod netmap")
+            node.load()
+            assert "Sent 100 packets" in node.run("pkt-gen -i data -f tx -w 0 -n 100").out
+            node.assert_clean_log()
+        finally:
+            node.close()
+
+
+@pytest.mark.one_kernel
+def test_pipe_between_guests(kernel, netmap_ko):
+    """The ends of one pipe: the host exchanges the buffers of both. Nothing is lost, and none is in two places."""
+    initramfs = netlab.build_initramfs(kernel, netmap_ko)
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"pipe-{kernel.line}.netmapd") as daemon:
+        nodes = [netlab.Node(kernel, initramfs, daemon, n + 1, f"pipe-{kernel.line}-{n + 1}", ifname="netmap:wire" + "{}"[n] + "1")
+                 for n in range(2)]
+        try:
+            for node in nodes:
+                node.start().load()
+            a, b = nodes
+            a.ping(b)
+            for _ in range(2):
+                netlab.stream(a, "data", b, "data")
+                netlab.stream(b, "data", a, "data")
+                a.ping(b)
+                for node in nodes:
+                    netlab.ptcheck(node, "extra", "data")
+                    netlab.ptcheck(node, "pipe", "data")
+                a.run("rmmod netmap")
+                a.load()
+            # Buffers of the guest's own go out through the pipe, and the host's come in.
+            before = room(a)
+            relay = a.spawn("ptcheck relay data")
+            relay.wait_output("^ready$")
+            a.run(f"ping -c 300 -i 0.01 {b.address}", 60)
+            end(relay)
+            assert room(a) == before
+            pipe = a.spawn("ptcheck pipe data; ptcheck pipe data")
+            netlab.stream(b, "data", a, "data", 20000)
+            assert pipe.wait(120).out == "ok\nok\n"
+            netlab.stream(a, "data", b, "data", 20000)
+            b.reboot(hard=True)
+            b.load()
+            a.ping(b)
+            netlab.stream(a, "data", b, "data", 30000)
+            for node in nodes:
+                node.assert_clean_log()
+        finally:
+            for node in nodes:
+                node.close()
 
 
 def test_unload_while_the_other_side_sends(pair):

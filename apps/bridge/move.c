@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "move.h"
+
+/* Bytes that a buffer of the ring holds behind the offset of the slot. */
+static uint32_t room_of(const struct netmap_ring *ring, const struct netmap_slot *slot)
+{
+	uint64_t offset = NETMAP_ROFFSET(ring, slot);
+
+	if (offset >= ring->nr_buf_size)
+		return 0;
+	return ring->nr_buf_size - offset > UINT16_MAX ? UINT16_MAX
+						       : (uint32_t)(ring->nr_buf_size - offset);
+}
+
+/* Slots of the packet at head; 0 if its end is not there. */
+static uint32_t packet_slots(struct netmap_ring *rx)
+{
+	uint32_t at = rx->head, there = nm_ring_space(rx);
+
+	for (uint32_t n = 1; n <= there; n++) {
+		if (!(rx->slot[at].flags & NS_MOREFRAG))
+			return n;
+		at = nm_ring_next(rx, at);
+	}
+	return 0;
+}
+
+static void exchange_slot(struct netmap_ring *rx, struct netmap_slot *from, struct netmap_slot *to)
+{
+	uint32_t buf = to->buf_idx;
+	uint64_t ptr = to->ptr;
+
+	to->buf_idx = from->buf_idx;
+	to->len = from->len;
+	to->flags = (uint16_t)(NS_BUF_CHANGED | (from->flags & NS_MOREFRAG));
+	from->buf_idx = buf;
+	from->flags = NS_BUF_CHANGED;
+	if (rx->offset_mask) {
+		to->ptr = from->ptr;
+		from->ptr = ptr;
+	}
+}
+
+static uint64_t exchange_packet(struct netmap_ring *rx, struct netmap_ring *tx, uint32_t slots)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		bytes += rx->slot[rx->head].len;
+		exchange_slot(rx, &rx->slot[rx->head], &tx->slot[tx->head]);
+		rx->head = rx->cur = nm_ring_next(rx, rx->head);
+		tx->head = tx->cur = nm_ring_next(tx, tx->head);
+	}
+	return bytes;
+}
+
+/* What a slot of rx holds, within its buffer. */
+struct part {
+	const char *data;
+	uint32_t len;
+	bool more;
+};
+
+static struct part part_at(struct netmap_ring *rx, uint32_t at)
+{
+	struct netmap_slot *slot = &rx->slot[at];
+	uint32_t room = room_of(rx, slot);
+
+	return (struct part){
+		.data = NETMAP_BUF_OFFSET(rx, slot),
+		.len = slot->len < room ? slot->len : room,
+		.more = slot->flags & NS_MOREFRAG,
+	};
+}
+
+/* Slots of tx from its head that the packet of `slots` slots needs; UINT32_MAX: more than `max`. */
+static uint32_t slots_needed(
+	struct netmap_ring *rx, struct netmap_ring *tx, uint32_t slots, uint32_t max)
+{
+	uint32_t from = rx->head, to = tx->head, needed = 0;
+
+	for (; slots; slots--, from = nm_ring_next(rx, from)) {
+		uint32_t left = part_at(rx, from).len;
+
+		do {
+			uint32_t room = room_of(tx, &tx->slot[to]);
+
+			if (!room || needed == max)
+				return UINT32_MAX;
+			left -= left < room ? left : room;
+			to = nm_ring_next(tx, to);
+			needed++;
+		} while (left);
+	}
+	return needed;
+}
+
+static uint64_t copy_packet(struct netmap_ring *rx, struct netmap_ring *tx, uint32_t slots)
+{
+	uint64_t bytes = 0;
+
+	for (; slots; slots--, rx->head = rx->cur = nm_ring_next(rx, rx->head)) {
+		struct part part = part_at(rx, rx->head);
+
+		bytes += part.len;
+		do {
+			struct netmap_slot *slot = &tx->slot[tx->head];
+			uint32_t room = room_of(tx, slot), n = part.len < room ? part.len : room;
+
+			memcpy(NETMAP_BUF_OFFSET(tx, slot), part.data, n);
+			part.data += n;
+			part.len -= n;
+			slot->len = (uint16_t)n;
+			slot->flags = part.len || slots > 1 ? NS_MOREFRAG : 0;
+			tx->head = tx->cur = nm_ring_next(tx, tx->head);
+		} while (part.len);
+	}
+	return bytes;
+}
+
+static void skip(struct netmap_ring *rx, uint32_t slots, struct move_stats *stats)
+{
+	while (slots--)
+		rx->head = rx->cur = nm_ring_next(rx, rx->head);
+	stats->dropped++;
+}
+
+enum move_end move_packets(struct netmap_ring *rx, struct netmap_ring *tx, uint32_t limit,
+	bool exchange, struct move_stats *stats)
+{
+	while (limit) {
+		uint32_t slots = packet_slots(rx), space = nm_ring_space(tx), needed;
+
+		if (!slots) {
+			/* A ring full of a packet without an end would stay full for ever. */
+			if (nm_ring_space(rx) < rx->num_slots - 1)
+				return MOVE_EMPTY;
+			skip(rx, rx->num_slots - 1, stats);
+			continue;
+		}
+		needed = exchange ? slots : slots_needed(rx, tx, slots, tx->num_slots - 1);
+		if (needed > tx->num_slots - 1) {
+			skip(rx, slots, stats);
+			continue;
+		}
+		if (needed > space)
+			return MOVE_FULL;
+		stats->bytes += exchange ? exchange_packet(rx, tx, slots)
+					 : copy_packet(rx, tx, slots);
+		stats->packets++;
+		stats->slots += needed;
+		limit--;
+	}
+	return MOVE_LIMIT;
+}

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* /dev/netmap itself (also as netmap-run offers it), NICs and host rings. */
+#include "api.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- the device ----------------------------------------------------------------------- */
+
+static int open_dev(void)
+{
+	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		api_skip("there is no /dev/netmap here");
+	return fd;
+}
+
+static int dev_register(int fd, const char *name, struct nmreq_register *reg)
+{
+	struct nmreq_header hdr;
+
+	memset(reg, 0, sizeof(*reg));
+	reg->nr_mode = NR_REG_ALL_NIC;
+	nmreq_header_init(&hdr, NETMAP_REQ_REGISTER, reg);
+	strcpy(hdr.nr_name, name);
+	return ioctl(fd, NIOCCTRL, &hdr) < 0 ? -errno : 0;
+}
+
+static char *dev_map(int fd, const struct nmreq_register *reg)
+{
+	char *mem = mmap(NULL, reg->nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	CHECK(mem != MAP_FAILED);
+	return mem;
+}
+
+TEST(device_bad_addresses)
+{
+	static const uint64_t bad[] = {8, 0xdead0000, UINT64_MAX - 4095, 1ull << 63};
+	int fd = open_dev();
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC};
+	struct nmreq_header hdr;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		nmreq_header_init(&hdr, NETMAP_REQ_REGISTER, NULL);
+		strcpy(hdr.nr_name, "valev:1");
+		hdr.nr_body = bad[i];
+		CHECK(ioctl(fd, NIOCCTRL, &hdr) < 0 && errno == EFAULT);
+		nmreq_header_init(&hdr, NETMAP_REQ_REGISTER, &reg);
+		strcpy(hdr.nr_name, "valev:1");
+		hdr.nr_options = bad[i];
+		CHECK(ioctl(fd, NIOCCTRL, &hdr) < 0 && errno == EFAULT);
+		CHECK(ioctl(fd, NIOCCTRL, (void *)(uintptr_t)bad[i]) < 0 && errno == EFAULT);
+	}
+	CHECK_EQ(dev_register(fd, "valev:1", &reg), 0);
+	close(fd);
+}
+
+TEST(device_epoll_select_poll)
+{
+	int fd = open_dev(), ep = epoll_create1(0);
+	struct epoll_event ev = {.events = EPOLLIN}, got;
+	struct nmport_d *other = open_flags("valev:2", 0);
+	struct nmreq_register reg;
+	struct timeval tv = {5, 0};
+	struct netmap_ring *rx;
+	struct pollfd pfd;
+	fd_set set;
+	char *mem;
+
+	CHECK_EQ(dev_register(fd, "valev:1", &reg), 0);
+	mem = dev_map(fd, &reg);
+	rx = NETMAP_RXRING(NETMAP_IF(mem, reg.nr_offset), 0);
+	CHECK(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) == 0);
+	CHECK_EQ(epoll_wait(ep, &got, 1, 20), 0);
+	for (int i = 0; i < 3; i++) {
+		send_frame(other, 0, 2, (uint32_t)i);
+		if (i == 0) {
+			CHECK_EQ(epoll_wait(ep, &got, 1, WAIT_MS), 1);
+		} else if (i == 1) {
+			pfd = (struct pollfd){fd, POLLIN, 0};
+			CHECK(poll(&pfd, 1, WAIT_MS) == 1 && pfd.revents == POLLIN);
+		} else {
+			FD_ZERO(&set);
+			FD_SET(fd, &set);
+			CHECK_EQ(select(fd + 1, &set, NULL, NULL, &tv), 1);
+		}
+		CHECK_EQ(nm_ring_space(rx), 1);
+		rx->head = rx->cur = nm_ring_next(rx, rx->head);
+		CHECK_EQ(ioctl(fd, NIOCRXSYNC), 0);
+	}
+	munmap(mem, reg.nr_memsize);
+	close(ep);
+	close(fd);
+	nmport_close(other);
+}
+
+TEST(device_registered_already)
+{
+	struct nmreq_register reg, again;
+	int fd = open_dev();
+
+	CHECK_EQ(dev_register(fd, "valev:1", &reg), 0);
+	CHECK_EQ(dev_register(fd, "valev:2", &again), -EBUSY);
+	CHECK_EQ(ioctl(fd, NIOCTXSYNC), 0);
+	close(fd);
+}
+
+/* A file may be shared by a fork; it ends with the last one. */
+TEST(device_fork)
+{
+	int fd = open_dev(), pid;
+	struct nmreq_vale_list list = {0};
+	struct nmreq_register reg;
+	char *mem;
+
+	CHECK_EQ(dev_register(fd, "valev:1", &reg), 0);
+	mem = dev_map(fd, &reg);
+	pid = part_begin();
+	if (pid == 0) {
+		struct netmap_ring *tx = NETMAP_TXRING(NETMAP_IF(mem, reg.nr_offset), 0);
+
+		for (uint32_t i = 0; i < 100; i++) {
+			tx->slot[tx->head].len = FRAME_LEN;
+			tx->head = tx->cur = nm_ring_next(tx, tx->head);
+			CHECK_EQ(ioctl(fd, NIOCTXSYNC), 0);
+		}
+		part_end();
+	}
+	munmap(mem, reg.nr_memsize);
+	close(fd);
+	part_join(pid);
+	for (uint64_t limit = now_ms() + 5000;
+		request(NETMAP_REQ_VALE_LIST, "valev:1", &list) == 0;) {
+		CHECK(now_ms() < limit);
+		sleep_ms(5);
+	}
+}
+
+/* ---- the older interface -------------------------------------------------------------- */
+
+static struct nmreq older(const char *name)
+{
+	struct nmreq nmr = {.nr_version = NETMAP_API};
+
+	snprintf(nmr.nr_name, sizeof(nmr.nr_name), "%s", name);
+	return nmr;
+}
+
+TEST(older_register)
+{
+	struct nmreq nmr = older("valev:1");
+	struct netmap_if *nifp;
+	int fd = open_dev();
+	char *mem;
+
+	nmr.nr_flags = NR_REG_ALL_NIC;
+	nmr.nr_tx_slots = 64;
+	nmr.nr_rx_slots = 32;
+	nmr.nr_tx_rings = 2;
+	nmr.nr_rx_rings = 3;
+	nmr.nr_arg3 = 7;
+	CHECK_EQ(ioctl(fd, NIOCREGIF, &nmr), 0);
+	CHECK_EQ(nmr.nr_version, NETMAP_API);
+	CHECK(nmr.nr_tx_slots == 64 && nmr.nr_rx_slots == 32);
+	CHECK(nmr.nr_tx_rings == 2 && nmr.nr_rx_rings == 3);
+	CHECK(nmr.nr_memsize > 0 && nmr.nr_arg2 > 0 && nmr.nr_arg3 == 7);
+	mem = mmap(NULL, nmr.nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(mem != MAP_FAILED);
+	nifp = NETMAP_IF(mem, nmr.nr_offset);
+	CHECK(nifp->ni_tx_rings == 2 && nifp->ni_rx_rings == 3);
+	CHECK_EQ(NETMAP_RXRING(nifp, 2)->num_slots, 32);
+	CHECK_EQ(ioctl(fd, NIOCTXSYNC), 0);
+	munmap(mem, nmr.nr_memsize);
+	close(fd);
+}
+
+TEST(older_ring_choice)
+{
+	struct nmreq nmr = older("valev:1");
+	int fd = open_dev(), one;
+
+	nmr.nr_tx_rings = nmr.nr_rx_rings = 4;
+	CHECK_EQ(ioctl(fd, NIOCREGIF, &nmr), 0); /* flags 0: by nr_ringid */
+	for (int i = 0; i < 2; i++) {
+		struct nmreq sel = older("valev:1");
+		struct netmap_if *nifp;
+		char *mem;
+
+		one = open_dev();
+		sel.nr_ringid = 2;
+		if (i == 0)
+			sel.nr_ringid |= NETMAP_HW_RING;
+		else
+			sel.nr_flags = NR_REG_ONE_NIC;
+		CHECK_EQ(ioctl(one, NIOCREGIF, &sel), 0);
+		mem = mmap(NULL, sel.nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, one, 0);
+		CHECK(mem != MAP_FAILED);
+		nifp = NETMAP_IF(mem, sel.nr_offset);
+		CHECK(nifp->ring_ofs[2] != 0 && nifp->ring_ofs[0] == 0);
+		munmap(mem, sel.nr_memsize);
+		close(one);
+	}
+	close(fd);
+}
+
+TEST(older_info)
+{
+	struct nmreq nmr = older("valev:1");
+	int fd = open_dev();
+
+	CHECK_EQ(ioctl(fd, NIOCGINFO, &nmr), 0);
+	CHECK(nmr.nr_tx_rings == 1 && nmr.nr_rx_rings == 1 && nmr.nr_tx_slots > 0);
+	CHECK(nmr.nr_memsize > 0);
+	nmr = older("nosuchport");
+	CHECK(ioctl(fd, NIOCGINFO, &nmr) < 0 && errno == ENXIO);
+	nmr = older("valev:1");
+	nmr.nr_version = 3;
+	CHECK(ioctl(fd, NIOCGINFO, &nmr) < 0 && errno == EINVAL);
+	CHECK_EQ(nmr.nr_version, NETMAP_API);
+	close(fd);
+}
+
+TEST(older_commands)
+{
+	struct nmreq nmr = older("valev:1");
+	int fd = open_dev(), ctl = open_dev();
+
+	CHECK_EQ(ioctl(fd, NIOCREGIF, &nmr), 0);
+	nmr = older("valev:1");
+	nmr.nr_cmd = NETMAP_BDG_LIST;
+	CHECK_EQ(ioctl(ctl, NIOCGINFO, &nmr), 0);
+	nmr = older("valev:9");
+	nmr.nr_cmd = NETMAP_BDG_LIST;
+	CHECK(ioctl(ctl, NIOCGINFO, &nmr) < 0 && errno == ENOENT);
+	nmr = older("valev:1");
+	nmr.nr_cmd = NETMAP_VNET_HDR_GET;
+	nmr.nr_arg1 = 99;
+	CHECK_EQ(ioctl(ctl, NIOCREGIF, &nmr), 0);
+	CHECK_EQ(nmr.nr_arg1, 0);
+	nmr = older("valev:nosuch");
+	nmr.nr_cmd = NETMAP_BDG_ATTACH;
+	CHECK(ioctl(ctl, NIOCREGIF, &nmr) < 0 && errno == ENXIO);
+	nmr = older("valev:1");
+	nmr.nr_cmd = NETMAP_PT_HOST_CREATE;
+	CHECK(ioctl(ctl, NIOCREGIF, &nmr) < 0 && errno == EOPNOTSUPP);
+	nmr.nr_cmd = 999;
+	CHECK(ioctl(ctl, NIOCREGIF, &nmr) < 0 && errno == EOPNOTSUPP);
+	close(ctl);
+	close(fd);
+}
+
+/* ---- network interfaces --------------------------------------------------------------- */
+
+static const char *nic(void)
+{
+	const char *name = getenv("NMAPI_NIC");
+
+	if (!name)
+		api_skip("no network interface to take over");
+	return name;
+}
+
+/* A socket that sees and sends whole frames of that interface; only those of our kind. */
+static int raw_socket(const char *name)
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(0x88b5)};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
+
+	to.sll_ifindex = (int)if_nametoindex(name);
+	CHECK(fd >= 0 && bind(fd, (void *)&to, sizeof(to)) == 0);
+	return fd;
+}
+
+static void raw_send(int fd, uint8_t to, uint8_t from, uint32_t number)
+{
+	uint8_t frame[FRAME_LEN];
+
+	make_frame(frame, sizeof(frame), to, from, number);
+	CHECK_EQ(send(fd, frame, sizeof(frame), 0), FRAME_LEN);
+}
+
+static void raw_take(int fd, uint8_t to, uint8_t from, uint32_t number)
+{
+	uint8_t want[FRAME_LEN], got[2048];
+	struct pollfd pfd = {fd, POLLIN, 0};
+
+	make_frame(want, sizeof(want), to, from, number);
+	CHECK_EQ(poll(&pfd, 1, WAIT_MS), 1);
+	CHECK_EQ(recv(fd, got, sizeof(got), 0), FRAME_LEN);
+	CHECK_EQ(memcmp(got, want, FRAME_LEN), 0);
+}
+
+/* Takes the next frame of our kind; other traffic of the system is passed over. */
+static void nic_take(struct nmport_d *d, uint8_t to, uint8_t from, uint32_t number)
+{
+	struct netmap_ring *rx = rx_ring(d, 0);
+	uint8_t want[FRAME_LEN];
+
+	make_frame(want, sizeof(want), to, from, number);
+	for (;;) {
+		struct netmap_slot *slot;
+		uint8_t *frame;
+		bool ours;
+
+		CHECK(wait_slots(d, rx, 1));
+		slot = &rx->slot[rx->head];
+		frame = (uint8_t *)NETMAP_BUF(rx, slot->buf_idx);
+		ours = slot->len >= 14 && frame[12] == 0x88 && frame[13] == 0xb5;
+		if (ours) {
+			CHECK_EQ(slot->len, FRAME_LEN);
+			CHECK_EQ(memcmp(frame, want, FRAME_LEN), 0);
+		}
+		rx->head = rx->cur = nm_ring_next(rx, rx->head);
+		if (ours)
+			return;
+	}
+}
+
+TEST(nic)
+{
+	const char *name = nic();
+	struct nmport_d *d = open_flags(name, NR_ACCEPT_VNET_HDR);
+	int peer = raw_socket(getenv("NMAPI_NIC_PEER"));
+
+	CHECK(d->reg.nr_host_tx_rings >= 1 && d->reg.nr_host_rx_rings >= 1);
+	CHECK_EQ(d->reg.nr_mem_id, 1);
+	for (uint32_t i = 0; i < 500; i++) {
+		send_frame(d, 0, 1, i);
+		raw_take(peer, 0, 1, i);
+		raw_send(peer, 0, 2, i);
+		nic_take(d, 0, 2, i);
+	}
+	close(peer);
+	nmport_close(d);
+}
+
+TEST(nic_host_rings)
+{
+	const char *name = nic();
+	char spec[64];
+	struct nmport_d *host;
+	int stack = raw_socket(name);
+
+	snprintf(spec, sizeof(spec), "netmap:%s^", name);
+	host = open_spec(spec);
+	CHECK(tx_count(host) >= 1 && rx_count(host) >= 1);
+	for (uint32_t i = 0; i < 100; i++) {
+		/* To the stack, and from it. */
+		send_frame(host, 0, 1, i);
+		raw_take(stack, 0, 1, i);
+		raw_send(stack, 0, 2, i);
+		nic_take(host, 0, 2, i);
+	}
+	close(stack);
+	nmport_close(host);
+}
+
+TEST(nic_modes)
+{
+	const char *name = nic();
+	struct nmreq_register reg;
+
+	CHECK_EQ(try_mode(name, NR_REG_ALL_NIC, 0), 0);
+	CHECK_EQ(try_mode(name, NR_REG_NIC_SW, 0), 0);
+	CHECK_EQ(try_mode(name, NR_REG_SW, 0), 0);
+	CHECK_EQ(try_mode(name, NR_REG_ONE_NIC, 0), 0);
+	CHECK_EQ(try_mode(name, NR_REG_ONE_SW, 0), 0);
+	reg = (struct nmreq_register){.nr_mode = NR_REG_ONE_SW, .nr_ringid = 64};
+	CHECK_EQ(try_register(name, &reg), -EINVAL);
+	reg = (struct nmreq_register){.nr_mode = NR_REG_ONE_NIC, .nr_ringid = 64};
+	CHECK_EQ(try_register(name, &reg), -EINVAL);
+}
+
+/* With NR_FORWARD and NS_FORWARD a packet that is given back goes on to the stack. */
+TEST(nic_forward)
+{
+	const char *name = nic();
+	int stack = raw_socket(name), peer = raw_socket(getenv("NMAPI_NIC_PEER"));
+	struct nmport_d *d = prepare(name);
+	struct netmap_ring *rx;
+
+	d->reg.nr_mode = NR_REG_NIC_SW;
+	CHECK_EQ(finish(d), 0);
+	rx = rx_ring(d, 0);
+	rx->flags |= NR_FORWARD;
+	for (uint32_t i = 0; i < 50; i++) {
+		raw_send(peer, 0, 2, i);
+		CHECK(wait_slots(d, rx, 1));
+		rx->slot[rx->head].flags |= NS_FORWARD;
+		rx->head = rx->cur = nm_ring_next(rx, rx->head);
+		CHECK_EQ(nmport_rxsync(d), 0);
+		raw_take(stack, 0, 2, i);
+	}
+	close(stack);
+	close(peer);
+	nmport_close(d);
+}
+
+TEST(nic_on_a_switch)
+{
+	const char *name = nic();
+	int peer = raw_socket(getenv("NMAPI_NIC_PEER"));
+	struct nmport_d *d = open_flags("valenic:1", 0);
+	char port[NETMAP_REQ_IFNAMSIZ];
+
+	for (int host = 0; host < 2; host++) {
+		struct nmreq_vale_attach body = {
+			.reg.nr_mode = host ? NR_REG_NIC_SW : NR_REG_ALL_NIC};
+		struct nmreq_vale_detach off = {0};
+		int stack = raw_socket(name);
+
+		snprintf(port, sizeof(port), "valenic:%s", name);
+		CHECK_EQ(request(NETMAP_REQ_VALE_ATTACH, port, &body), 0);
+		CHECK_EQ(try_mode(name, NR_REG_ALL_NIC, NR_EXCLUSIVE), -EBUSY);
+		for (uint32_t i = 0; i < 50; i++) {
+			send_frame(d, 0, 1, i);
+			raw_take(peer, 0, 1, i);
+			if (host)
+				raw_take(stack, 0, 1, i);
+			raw_send(peer, 0, 2, i);
+			nic_take(d, 0, 2, i);
+			if (host)
+				raw_take(stack, 0, 2, i);
+		}
+		CHECK_EQ(request(NETMAP_REQ_VALE_DETACH, port, &off), 0);
+		close(stack);
+	}
+	close(peer);
+	nmport_close(d);
+	CHECK_EQ(try_mode(name, NR_REG_ALL_NIC, NR_EXCLUSIVE), 0);
+}

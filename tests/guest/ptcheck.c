@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ptcheck - what a guest makes of its own on a passed-through port: pipes, monitors, host rings and
+ * extra buffers, in the part of the region that the host has set aside for it.
+ *
+ *	ptcheck room PORT		how many extra buffers can be had: prints the number
+ *	ptcheck pipe PORT		packets through a pipe of the port
+ *	ptcheck monitor PORT		copy and zero-copy monitors of what the port sends
+ *	ptcheck watch PORT SECONDS	the same of what it receives, which others must send
+ *	ptcheck extra PORT		buffers of the list go out through the port
+ *	ptcheck wander PORT ROUNDS	buffers are exchanged between port, pipe, host rings and
+ *					extra list, which then go in any order
+ *	ptcheck relay PORT		between port and host rings without copying, until it is killed
+ *	ptcheck hdr PORT BYTES		sets the length of the virtio-net header
+ *	ptcheck forward PORT		the same with NR_FORWARD and NS_FORWARD
+ *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
+ *
+ * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
+ * Checks which wait for something else say "ready" first.
+ *
+ * Thread safety: a program of one thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include <net/netmap_user.h>
+
+enum {
+	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
+	PAYLOAD = 80,
+	EXTRA = 64,
+};
+
+static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond))                                                       \
+			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
+				strerror(errno));                                  \
+	} while (0)
+
+static void say(const char *text)
+{
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+/* ---- ports ----------------------------------------------------------------------------- */
+
+struct port {
+	int fd;
+	char *mem;
+	uint64_t size;
+	struct netmap_if *nifp;
+	struct netmap_ring *tx, *rx;           /* ring 0 of each */
+	struct netmap_ring *host_tx, *host_rx; /* NULL: not included */
+	struct nmreq_register reg;
+};
+
+static struct netmap_ring *ring_at(const struct port *p, uint32_t entry)
+{
+	return p->nifp->ring_ofs[entry] == 0 ? NULL
+					     : (void *)((char *)p->nifp + p->nifp->ring_ofs[entry]);
+}
+
+/* `suffix` is added to the name of the port: "{x" is a pipe of it. */
+static struct port open_port(
+	const char *name, const char *suffix, uint32_t mode, uint64_t flags, uint32_t extra)
+{
+	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER};
+	struct port p = {.fd = open("/dev/netmap", O_RDWR | O_CLOEXEC)};
+	uint32_t host;
+
+	CHECK(p.fd >= 0);
+	p.reg = (struct nmreq_register){.nr_mode = mode, .nr_flags = flags, .nr_extra_bufs = extra};
+	hdr.nr_body = (uintptr_t)&p.reg;
+	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s%s", name, suffix);
+	if (ioctl(p.fd, NIOCCTRL, &hdr) != 0)
+		fail("%s can't be registered: %s", hdr.nr_name, strerror(errno));
+	p.size = p.reg.nr_memsize;
+	p.mem = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
+	CHECK(p.mem != MAP_FAILED);
+	p.nifp = NETMAP_IF(p.mem, p.reg.nr_offset);
+	host = p.nifp->ni_tx_rings + p.nifp->ni_host_tx_rings;
+	p.tx = ring_at(&p, 0);
+	p.host_tx = ring_at(&p, p.nifp->ni_tx_rings);
+	p.rx = ring_at(&p, host);
+	p.host_rx = ring_at(&p, host + p.nifp->ni_rx_rings);
+	return p;
+}
+
+static void close_port(struct port *p)
+{
+	CHECK(munmap(p->mem, p->size) == 0);
+	CHECK(close(p->fd) == 0);
+}
+
+static struct port open_nic(const char *name)
+{
+	return open_port(name, "", NR_REG_ALL_NIC, 0, 0);
+}
+
+static void wait_for(struct port *p, short events)
+{
+	struct pollfd pfd = {.fd = p->fd, .events = events};
+
+	CHECK(poll(&pfd, 1, WAIT_MS) == 1);
+	CHECK(!(pfd.revents & POLLERR));
+}
+
+/* ---- packets ---------------------------------------------------------------------------- */
+
+static void fill(char *buf, uint32_t number)
+{
+	memset(buf, 0xff, 6);
+	memset(buf + 6, 0x02, 6);
+	memset(buf + 12, (int)number, PAYLOAD - 12);
+	memcpy(buf + 14, &number, sizeof(number));
+}
+
+static void send_packet(struct port *p, uint32_t number)
+{
+	struct netmap_slot *slot;
+
+	wait_for(p, POLLOUT);
+	CHECK(!nm_ring_empty(p->tx));
+	slot = &p->tx->slot[p->tx->head];
+	fill(NETMAP_BUF(p->tx, slot->buf_idx), number);
+	slot->len = PAYLOAD;
+	slot->flags = 0;
+	p->tx->head = p->tx->cur = nm_ring_next(p->tx, p->tx->head);
+	CHECK(ioctl(p->fd, NIOCTXSYNC) == 0);
+}
+
+static void check_packet(struct netmap_ring *ring, uint32_t number, uint16_t txmon)
+{
+	const struct netmap_slot *slot = &ring->slot[ring->head];
+	char want[PAYLOAD];
+
+	CHECK(!nm_ring_empty(ring));
+	CHECK(slot->len == PAYLOAD && (slot->flags & NS_TXMON) == txmon);
+	fill(want, number);
+	if (memcmp(NETMAP_BUF(ring, slot->buf_idx), want, PAYLOAD) != 0)
+		fail("packet %u is not what was sent", number);
+}
+
+static void receive_packet(struct port *p, uint32_t number, uint16_t txmon)
+{
+	wait_for(p, POLLIN);
+	check_packet(p->rx, number, txmon);
+	p->rx->head = p->rx->cur = nm_ring_next(p->rx, p->rx->head);
+}
+
+/* Of the first slots of two rings. */
+static void exchange(struct netmap_slot *a, struct netmap_slot *b)
+{
+	uint32_t index = a->buf_idx;
+
+	a->buf_idx = b->buf_idx;
+	b->buf_idx = index;
+	a->flags = b->flags = NS_BUF_CHANGED;
+}
+
+/* As many packets as there are and fit. */
+static uint32_t move(struct netmap_ring *from, struct netmap_ring *to)
+{
+	uint32_t moved = 0;
+
+	for (; !nm_ring_empty(from) && !nm_ring_empty(to); moved++) {
+		struct netmap_slot *src = &from->slot[from->head], *dst = &to->slot[to->head];
+		uint16_t more = src->flags & NS_MOREFRAG;
+
+		dst->len = src->len;
+		exchange(src, dst);
+		dst->flags |= more;
+		from->head = from->cur = nm_ring_next(from, from->head);
+		to->head = to->cur = nm_ring_next(to, to->head);
+	}
+	return moved;
+}
+
+/* ---- checks ------------------------------------------------------------------------------ */
+
+static uint32_t count_extra(const char *name)
+{
+	struct port p = open_port(name, "", NR_REG_ALL_NIC, 0, 1000000);
+	uint32_t given = p.reg.nr_extra_bufs;
+
+	close_port(&p);
+	return given;
+}
+
+static void check_room(char **args)
+{
+	printf("%u\n", count_extra(args[0]));
+}
+
+static void check_pipe(char **args)
+{
+	struct port nic = open_nic(args[0]);
+	struct port a = open_port(args[0], "{7", NR_REG_ALL_NIC, 0, 0);
+	struct port b = open_port(args[0], "}7", NR_REG_ALL_NIC, 0, 0);
+
+	CHECK(a.reg.nr_mem_id == nic.reg.nr_mem_id && b.reg.nr_mem_id == nic.reg.nr_mem_id);
+	for (uint32_t i = 0; i < 3000; i++) {
+		uint32_t index = a.tx->slot[a.tx->head].buf_idx;
+
+		send_packet(&a, i);
+		wait_for(&b, POLLIN);
+		CHECK(b.rx->slot[b.rx->head].buf_idx == index); /* the buffer itself */
+		receive_packet(&b, i, 0);
+		send_packet(&b, i + 1);
+		receive_packet(&a, i + 1, 0);
+	}
+	/* It blocks, and loses nothing. */
+	for (uint32_t i = 0; i < a.tx->num_slots - 1; i++)
+		send_packet(&a, i);
+	for (uint32_t i = 0; i < a.tx->num_slots - 1; i++)
+		receive_packet(&b, i, 0);
+	close_port(&nic);
+	send_packet(&a, 5); /* the pipe needs no port below it */
+	receive_packet(&b, 5, 0);
+	close_port(&a);
+	close_port(&b);
+}
+
+static void check_monitor(char **args)
+{
+	struct port nic = open_nic(args[0]);
+	struct port copy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_TX, 0);
+	struct port zcopy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_TX | NR_ZCOPY_MON, 0);
+
+	CHECK(zcopy.reg.nr_mem_id == nic.reg.nr_mem_id);
+	for (uint32_t i = 0; i < 3000; i++) {
+		send_packet(&nic, i);
+		receive_packet(&copy, i, NS_TXMON);
+	}
+	for (uint32_t i = 0; i < 200; i++) /* the host has sent them by and by */
+		receive_packet(&zcopy, i, NS_TXMON);
+	close_port(&nic);
+	close_port(&zcopy);
+	close_port(&copy);
+}
+
+/* Each packet that the port has is shown by both, in the same order. */
+static void check_watch(char **args)
+{
+	struct port nic = open_nic(args[0]);
+	struct port copy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_RX, 0);
+	struct port zcopy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_RX | NR_ZCOPY_MON, 0);
+	time_t until = time(NULL) + atoi(args[1]);
+	uint32_t seen = 0;
+
+	say("ready");
+	while (time(NULL) < until || seen == 0) {
+		struct pollfd pfd = {.fd = nic.fd, .events = POLLIN};
+		struct netmap_slot slot;
+		char bytes[2048];
+
+		CHECK(time(NULL) < until + WAIT_MS / 1000);
+		if (poll(&pfd, 1, 100) == 0 || nm_ring_empty(nic.rx))
+			continue;
+		slot = nic.rx->slot[nic.rx->head];
+		CHECK(slot.len <= sizeof(bytes) && !(slot.flags & NS_MOREFRAG));
+		memcpy(bytes, NETMAP_BUF(nic.rx, slot.buf_idx), slot.len);
+		nic.rx->head = nic.rx->cur = nm_ring_next(nic.rx, nic.rx->head);
+		CHECK(ioctl(nic.fd, NIOCRXSYNC) == 0);
+		for (int i = 0; i < 2; i++) {
+			struct port *mon = i ? &copy : &zcopy;
+			struct netmap_slot *shown = &mon->rx->slot[mon->rx->head];
+
+			CHECK(ioctl(mon->fd, NIOCRXSYNC) == 0 && !nm_ring_empty(mon->rx));
+			CHECK(shown->len == slot.len);
+			CHECK(!memcmp(NETMAP_BUF(mon->rx, shown->buf_idx), bytes, slot.len));
+			CHECK(i || shown->buf_idx == slot.buf_idx);
+			mon->rx->head = mon->rx->cur = nm_ring_next(mon->rx, mon->rx->head);
+		}
+		seen++;
+	}
+	printf("seen %u\n", seen);
+	close_port(&zcopy);
+	close_port(&nic);
+	close_port(&copy);
+}
+
+/* The list of a port's extra buffers, taken off it. */
+static uint32_t take_list(struct port *p, uint32_t *list)
+{
+	uint32_t n = 0, index = p->nifp->ni_bufs_head;
+
+	for (; index; index = *(uint32_t *)(void *)NETMAP_BUF(p->tx, index)) {
+		CHECK(n < EXTRA);
+		list[n++] = index;
+	}
+	return n;
+}
+
+static void put_list(struct port *p, const uint32_t *list, uint32_t n)
+{
+	p->nifp->ni_bufs_head = 0;
+	while (n-- > 0) {
+		*(uint32_t *)(void *)NETMAP_BUF(p->tx, list[n]) = p->nifp->ni_bufs_head;
+		p->nifp->ni_bufs_head = list[n];
+	}
+}
+
+static void check_extra(char **args)
+{
+	uint32_t room = count_extra(args[0]), list[EXTRA];
+	struct port p;
+
+	CHECK(room >= EXTRA);
+	for (int round = 0; round < 4; round++) {
+		p = open_port(args[0], "", NR_REG_ALL_NIC, 0, EXTRA);
+		CHECK(p.reg.nr_extra_bufs == EXTRA && take_list(&p, list) == EXTRA);
+		for (uint32_t i = 0; i < 500; i++) {
+			uint32_t *extra = &list[i % EXTRA], index;
+
+			wait_for(&p, POLLOUT);
+			index = p.tx->slot[p.tx->head].buf_idx;
+			p.tx->slot[p.tx->head].buf_idx = *extra;
+			send_packet(&p, i);
+			*extra = index;
+		}
+		if (round % 2) /* a program that ends without a word does not */
+			put_list(&p, list, EXTRA);
+		close_port(&p);
+	}
+	CHECK(count_extra(args[0]) == room);
+}
+
+/* Each buffer in one slot only. */
+static void check_distinct(const struct port *p)
+{
+	static unsigned char seen[1000000];
+
+	memset(seen, 0, sizeof(seen));
+	for (uint32_t e = 0; e < p->nifp->ni_tx_rings + p->nifp->ni_rx_rings + 2; e++) {
+		struct netmap_ring *ring = ring_at(p, e);
+
+		for (uint32_t i = 0; ring && i < ring->num_slots; i++) {
+			CHECK(ring->slot[i].buf_idx < sizeof(seen));
+			CHECK(seen[ring->slot[i].buf_idx]++ == 0);
+		}
+	}
+}
+
+static void check_wander(char **args)
+{
+	uint32_t room = count_extra(args[0]);
+
+	srand(1);
+	for (int round = 0; round < atoi(args[1]); round++) {
+		struct port p[3] = {
+			open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
+			open_port(args[0], "{w", NR_REG_ALL_NIC, 0, EXTRA),
+			open_port(args[0], "}w", NR_REG_ALL_NIC, 0, 0),
+		};
+		struct netmap_ring *rings[] = {p[0].tx, p[0].rx, p[0].host_tx, p[0].host_rx,
+			p[1].tx, p[1].rx, p[2].tx, p[2].rx};
+		uint32_t list[EXTRA], n = take_list(&p[0], list), first = (uint32_t)rand() % 3;
+
+		CHECK(p[0].host_tx && p[0].host_rx);
+		for (int i = 0; i < 5000; i++) { /* nothing is on its way: all slots are free */
+			struct netmap_ring *a = rings[rand() % 8], *b = rings[rand() % 8];
+			struct netmap_slot *slot = &a->slot[(uint32_t)rand() % a->num_slots];
+			uint32_t *extra = &list[(uint32_t)rand() % n], index = slot->buf_idx;
+
+			if (i % 4) {
+				exchange(slot, &b->slot[(uint32_t)rand() % b->num_slots]);
+				continue;
+			}
+			slot->buf_idx = *extra;
+			*extra = index;
+		}
+		if (rand() % 2)
+			put_list(&p[0], list, n);
+		for (uint32_t i = 0; i < 3; i++)
+			close_port(&p[(first + i) % 3]);
+		p[0] = open_port(args[0], "", NR_REG_NIC_SW, 0, 0);
+		check_distinct(&p[0]);
+		close_port(&p[0]);
+		CHECK(count_extra(args[0]) == room);
+	}
+}
+
+static void check_relay(char **args)
+{
+	struct port p = open_port(args[0], "", NR_REG_NIC_SW, NR_ACCEPT_VNET_HDR, 0);
+
+	CHECK(p.host_tx && p.host_rx);
+	say("ready");
+	for (;;) {
+		struct pollfd pfd = {.fd = p.fd, .events = POLLIN};
+
+		CHECK(poll(&pfd, 1, -1) == 1 && !(pfd.revents & POLLERR));
+		if (move(p.rx, p.host_tx) + move(p.host_rx, p.tx) > 0)
+			CHECK(ioctl(p.fd, NIOCTXSYNC) == 0);
+	}
+}
+
+static void check_hdr(char **args)
+{
+	struct nmreq_port_hdr body = {.nr_hdr_len = (uint32_t)atoi(args[1])};
+	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_PORT_HDR_SET};
+	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	hdr.nr_body = (uintptr_t)&body;
+	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s", args[0]);
+	CHECK(ioctl(fd, NIOCCTRL, &hdr) == 0);
+	CHECK(close(fd) == 0);
+}
+
+static void mark(struct netmap_ring *ring)
+{
+	for (; !nm_ring_empty(ring); ring->head = ring->cur = nm_ring_next(ring, ring->head))
+		ring->slot[ring->head].flags |= NS_FORWARD;
+}
+
+static void check_forward(char **args)
+{
+	struct port p = open_port(args[0], "", NR_REG_NIC_SW, 0, 0);
+
+	p.rx->flags |= NR_FORWARD;
+	p.host_rx->flags |= NR_FORWARD;
+	say("ready");
+	for (;;) {
+		struct pollfd pfd = {.fd = p.fd, .events = POLLIN};
+
+		CHECK(poll(&pfd, 1, -1) == 1 && !(pfd.revents & POLLERR));
+		mark(p.rx);
+		mark(p.host_rx);
+		CHECK(ioctl(p.fd, NIOCRXSYNC) == 0);
+	}
+}
+
+static void check_removal(char **args)
+{
+	struct port p[4] = {open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
+		open_port(args[0], "{r", NR_REG_ALL_NIC, 0, EXTRA),
+		open_port(args[0], "}r", NR_REG_ALL_NIC, 0, 0),
+		open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_RX | NR_ZCOPY_MON, 0)};
+	struct pollfd pfd[4];
+
+	for (int i = 0; i < 4; i++)
+		pfd[i] = (struct pollfd){.fd = p[i].fd, .events = POLLIN};
+	CHECK(poll(pfd, 4, 0) >= 0);
+	say("ready");
+	for (int i = 0; i < 4; i++) {
+		while (!(pfd[i].revents & POLLERR))
+			CHECK(poll(&pfd[i], 1, WAIT_MS) == 1);
+		CHECK(ioctl(p[i].fd, NIOCRXSYNC) == -1 && errno == ENXIO);
+		CHECK(ioctl(p[i].fd, NIOCTXSYNC) == -1 && errno == ENXIO);
+	}
+	for (int i = 0; i < 4; i++)
+		close_port(&p[(i + 1) % 4]);
+}
+
+static const struct {
+	const char *name;
+	int args;
+	void (*run)(char **args);
+} checks[] = {
+	{"room", 1, check_room},
+	{"pipe", 1, check_pipe},
+	{"monitor", 1, check_monitor},
+	{"watch", 2, check_watch},
+	{"extra", 1, check_extra},
+	{"wander", 2, check_wander},
+	{"relay", 1, check_relay},
+	{"hdr", 2, check_hdr},
+	{"forward", 1, check_forward},
+	{"removal", 1, check_removal},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (argc != 2 + checks[i].args || strcmp(argv[1], checks[i].name) != 0)
+			continue;
+		checks[i].run(argv + 2);
+		say("ok");
+		return 0;
+	}
+	fprintf(stderr, "ptcheck: wrong arguments: see ptcheck.c\n");
+	return 2;
+}

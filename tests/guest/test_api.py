@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The API tests of tests/api on /dev/netmap in a guest, and its stress program."""
+
+import re
+import signal
+
+import pytest
+
+import ptnguest
+
+TESTS = [name for path in sorted((ptnguest.ROOT / "tests/api").glob("*.c"))
+         for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
+# An interface for tests of NICs, and its other end. busybox's own ip names only one of them.
+NIC = ("sysctl -qw net.ipv6.conf.default.disable_ipv6=1; /sbin/ip link add nmv0 type veth peer name nmv1; "
+       "ip link set nmv0 up; ip link set nmv1 up")
+PROGRAMS = [ptnguest.BUILD / path for path in (
+    "tests/api/nmapi", "tests/api/nmstress", "apps/pkt-gen", "apps/netmap-bridge", "apps/vale-ctl")]
+
+
+@pytest.fixture(scope="module")
+def booted(kernel, netmap_ko):
+    initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip")], kos=[netmap_ko], modules=["veth"])
+    with ptnguest.Guest(kernel, initramfs, name=f"api-{kernel.line}", memory="768M") as guest:
+        guest.run("mount -t debugfs debugfs /sys/kernel/debug; modprobe netmap; modprobe veth")
+        guest.run(NIC)
+        yield guest
+        # Nothing holds the module.
+        guest.run("ip link del nmv0; rmmod netmap")
+        guest.assert_clean_log()
+
+
+def ports(guest):
+    """Names of the ports that there are, those of network interfaces excepted."""
+    shown = guest.run("cat /sys/kernel/debug/netmap/ports").out
+    return [name for name, kind in re.findall(r"^(\S+): kind (\S+)", shown, re.M) if kind not in ("nic", "host")]
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_api(booted, test):
+    result = booted.run(f"NMAPI_NIC=nmv0 NMAPI_NIC_PEER=nmv1 nmapi {test}", 120, check=False)
+    skipped = re.search(r"^ok \d+ - \w+ # SKIP (.*)", result.out, re.M)
+    if skipped:
+        pytest.skip(skipped[1])
+    assert result.rc == 0 and re.search(r"^ok 1 - ", result.out, re.M), result.out
+    booted.assert_clean_log()
+    assert ports(booted) == []
+
+
+def test_stress(booted):
+    """Many processes on few ports, killed at any moment: then nothing is left of them."""
+    result = booted.run("nmstress 8 8", 120, check=False)
+    assert result.rc == 0, result.out
+    assert ports(booted) == []
+    booted.assert_clean_log()
+    # No file, no buffer: the module can go.
+    booted.run("rmmod netmap; modprobe netmap")
+
+
+def counted(guest, port, direction):
+    """Packets of a port in one direction, and those dropped there by cause; port: the name's beginning."""
+    shown = guest.run("cat /sys/kernel/debug/netmap/ports").out
+    block = re.search(rf"^{re.escape(port)}\S*: kind .*\n((?:  .*\n)*)", shown, re.M)
+    assert block, f"{port} is not there:\n{shown}"
+    packets, drops = 0, {}
+    for line in re.findall(rf"^  {direction} \d+: (.*)$", block[1], re.M):
+        packets += int(re.search(r"\bpackets (\d+)", line)[1])
+        for cause, n in re.findall(r"(\w+) (\d+)", line.split(" drops", 1)[1]):
+            drops[cause] = drops.get(cause, 0) + int(n)
+    return packets, drops
+
+
+def test_conservation(booted):
+    """Under overload: what went in is in a ring, or dropped and counted with its cause."""
+    count = 20000
+    reader = booted.spawn("pkt-gen -i valec:b -f rx -w 0 -T 3600000")
+    idlers = [booted.spawn(f"pkt-gen -i {port} -f rx -w 0 -T 3600000") for port in ("valec:c", "valec:a/t")]
+    keeper = booted.spawn("pkt-gen -i valec:a/R -f rx -w 0 -T 3600000")
+    for command in (reader, *idlers, keeper):
+        command.wait_output(r"^rx on ")
+    for idler in idlers:
+        idler.kill(signal.SIGSTOP)
+    assert f"Sent {count} packets" in booted.run(f"pkt-gen -i valec:a/T -f tx -w 0 -n {count}", 60).out
+    sent, errors = counted(booted, "valec:a", "tx")
+    assert sent == count
+    lost = 0
+    for port in ("valec:b", "valec:c"):
+        got, drops = counted(booted, port, "rx")
+        assert got + sum(drops.values()) == count, (port, got, drops)
+        lost += sum(drops.values())
+    assert sum(errors.values()) == lost, errors
+    seen, missed = counted(booted, "valec:a/t", "rx")
+    assert seen + sum(missed.values()) == count and set(missed) == {"missed"}, (seen, missed)
+    for command in (reader, keeper, *idlers):
+        command.kill(signal.SIGCONT)
+        command.kill(signal.SIGINT)
+        command.wait(30)
+
+
+def test_bridge_and_its_stack(booted):
+    """netmap-bridge between an interface and its own stack: the system goes on as if it was not there."""
+    booted.run("ip addr add 10.9.0.1/24 dev nmv0; /sbin/ip netns add other; /sbin/ip link set nmv1 netns other; "
+               "/sbin/ip netns exec other ip addr add 10.9.0.2/24 dev nmv1; "
+               "/sbin/ip netns exec other ip link set nmv1 up")
+    try:
+        bridge = booted.spawn("netmap-bridge -w 0 -i nmv0")
+        bridge.wait_output("^Bridging ")
+        out = booted.run("ping -c 5 -i 0.2 -w 30 10.9.0.2", 60).out
+        assert " 0% packet loss" in out, out
+        bridge.kill(signal.SIGINT)
+        said = bridge.wait(30).out
+        for line in said.splitlines()[1:]:
+            assert re.search(r": [1-9]\d* packets, \d+ bytes, \d+ slots, zero copy, 0 dropped$", line), said
+    finally:
+        booted.run("/sbin/ip -n other link set nmv1 netns 1; /sbin/ip netns del other; ip addr flush dev nmv0; "
+                   "ip link set nmv1 up")
+
+
+def test_vale_ctl_attaches(booted):
+    """An interface on a switch, with and without its stack."""
+    for option, names in (("-a", ["valec:nmv0"]), ("-h", ["valec:nmv0", "valec:nmv0^"])):
+        assert "valec:nmv0 is attached" in booted.run(f"vale-ctl -v {option} valec:nmv0").out
+        listed = booted.run("vale-ctl").out
+        assert sorted(line.split()[-1] for line in listed.splitlines()) == names, listed
+        booted.run("vale-ctl -p valec:nmv0 -C 0,0; vale-ctl -P valec:nmv0")
+        refused = booted.run("vale-ctl -a valeother:nmv0", check=False)
+        assert refused.rc == 1 and refused.out.startswith("vale-ctl: ") and refused.out.count("\n") == 1
+        booted.run("vale-ctl -d valec:nmv0")
+        assert booted.run("vale-ctl").out == ""
+
+
+def test_pkt_gen(booted):
+    """Its ways to make frames, over /dev/netmap."""
+    for frames in ("-F 3", "-F 5 -l 9000", "-6 -l 200", "-l 1500 -l 60 -zZ", "-H 12", "-p 2 -C 256,256,2"):
+        rx = booted.spawn("pkt-gen -i valeg:b -f rx -w 0 -k -n 500 -q 20")
+        rx.wait_output(r"^rx on ")
+        sent = booted.run(f"pkt-gen -i valeg:a -f tx -w 0 -k -n 500 -R 4000 {frames}", 60).out
+        assert "Sent 500 packets" in sent, sent
+        assert "Check: received 500 lost 0 reordered 0 duplicate 0 corrupt 0" in rx.wait(60).out, rx.output
+    # Indirect buffers of a process are served by its own kernel, or dropped and counted.
+    booted.run("pkt-gen -i valeg:a -f tx -w 0 -I -n 10")
