@@ -145,8 +145,8 @@ enum move_end move_packets(struct netmap_ring *rx, struct netmap_ring *tx, uint3
 		}
 		if (needed > space)
 			return MOVE_FULL;
-		stats->bytes += exchange ? exchange_packet(rx, tx, slots)
-					 : copy_packet(rx, tx, slots);
+		stats->bytes +=
+			exchange ? exchange_packet(rx, tx, slots) : copy_packet(rx, tx, slots);
 		stats->packets++;
 		stats->slots += needed;
 		limit--;

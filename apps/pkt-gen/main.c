@@ -127,8 +127,8 @@ static void report(struct program *p, uint64_t now)
 	sum_stats(p, &s);
 	stats_interval(&p->last, &s, now - p->last_ns, style_of(&p->o), text, sizeof(text));
 	if (p->o.average) {
-		window_add(&p->window, (double)(s.packets - p->last.packets) * 1e9 /
-					       (double)(now - p->last_ns));
+		window_add(&p->window,
+			(double)(s.packets - p->last.packets) * 1e9 / (double)(now - p->last_ns));
 		window_text(&p->window, style_of(&p->o), mean, sizeof(mean));
 	}
 	printf("main: %s%s\n", text, mean);

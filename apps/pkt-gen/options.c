@@ -272,8 +272,8 @@ static const char *wrong_frames(const struct gen_options *o, const struct seen *
 		      o->src.port[0] != o->src.port[1] || o->dst.port[0] != o->dst.port[1];
 	uint32_t least = o->len_min ? o->len_min : o->len;
 
-	if (o->replay[0] && (seen->len || o->check || random || o->rubbish || o->indirect || o->v6 ||
-				    o->src.given || o->dst.given || o->frags > 1))
+	if (o->replay[0] && (seen->len || o->check || random || o->rubbish || o->indirect ||
+				    o->v6 || o->src.given || o->dst.given || o->frags > 1))
 		return "-P: the packets come from the file: without -l, -F, -k, -r, -I, -s, -d, -z, -Z and -6";
 	if (o->rubbish && (o->check || random || ranges || o->indirect))
 		return "-r: the packets are not written: without -k, -I, -z, -Z and ranges";
@@ -287,8 +287,7 @@ static const char *wrong_frames(const struct gen_options *o, const struct seen *
 		return "-M: the slots before the last one hold the whole packet";
 	if (o->v6 && least < GEN_LEN_HEADERS_V6)
 		return "-l: IPv6 frames have 62 bytes or more";
-	if (o->v6 && (o->check || o->fn == GEN_PING) && o->fn != GEN_RX &&
-		least < GEN_LEN_MIN_V6)
+	if (o->v6 && (o->check || o->fn == GEN_PING) && o->fn != GEN_RX && least < GEN_LEN_MIN_V6)
 		return "-l: numbered IPv6 frames have 80 bytes or more";
 	return NULL;
 }
@@ -318,8 +317,7 @@ static const char *wrong_together(struct gen_options *o, const struct seen *seen
 
 int options_parse(int argc, char **argv, struct gen_options *o, char err[OPTIONS_ERR])
 {
-	static const char letters[] =
-		"+:i:f:n:l:b:d:s:D:S:w:R:T:a:c:p:q:F:M:H:C:P:46zZkIrWNABXvh";
+	static const char letters[] = "+:i:f:n:l:b:d:s:D:S:w:R:T:a:c:p:q:F:M:H:C:P:46zZkIrWNABXvh";
 	static const struct option longs[] = {
 		{"check", no_argument, NULL, 'k'},
 		{"timeout", required_argument, NULL, 'q'},

@@ -19,7 +19,7 @@
 enum gen_fn { GEN_RX, GEN_TX, GEN_PING, GEN_PONG };
 
 enum {
-	GEN_LEN_MIN = 60, /* bytes of a frame without CRC */
+	GEN_LEN_MIN = 60,        /* bytes of a frame without CRC */
 	GEN_LEN_HEADERS_V6 = 62, /* of an IPv6 frame: its headers */
 	GEN_LEN_MIN_V6 = 80,     /* of one that is numbered */
 	GEN_LEN_MAX = 65535,
@@ -52,13 +52,13 @@ struct gen_options {
 	bool v6;
 	uint8_t src_mac[6], dst_mac[6];
 	bool have_src_mac;
-	uint32_t frags;     /* slots of each packet; 1: one */
-	uint32_t frag_size; /* bytes in each slot but the last; 0: even */
-	int hdr_len;        /* virtio-net header to ask for; -1: as the port is */
-	uint32_t conf[4];   /* tx slots, rx slots, tx rings, rx rings; 0: default */
+	uint32_t frags;            /* slots of each packet; 1: one */
+	uint32_t frag_size;        /* bytes in each slot but the last; 0: even */
+	int hdr_len;               /* virtio-net header to ask for; -1: as the port is */
+	uint32_t conf[4];          /* tx slots, rx slots, tx rings, rx rings; 0: default */
 	char replay[GEN_NAME_MAX]; /* pcap file; empty: none */
 	bool indirect, rubbish;
-	bool dump;         /* packets, as hexadecimal numbers */
+	bool dump;          /* packets, as hexadecimal numbers */
 	bool exit_if_empty; /* rx */
 	bool raw_units, average, framing;
 	double wait_link; /* s; < 0: what suits the port */

@@ -264,8 +264,7 @@ static void random_in_range(struct packet *p, const struct gen_range *r, gen_ip 
 	else
 		*ip = p->o->v6 ? bits : (uint32_t)bits;
 	if (r->port[0] != r->port[1])
-		*port = (uint16_t)(r->port[0] +
-				   packet_random(p, r->port[1] - r->port[0] + 1u));
+		*port = (uint16_t)(r->port[0] + packet_random(p, r->port[1] - r->port[0] + 1u));
 	else
 		*port = (uint16_t)next_random(p);
 }

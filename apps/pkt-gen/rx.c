@@ -40,8 +40,7 @@ static void look(struct worker *w, const uint8_t *frame, uint32_t len, struct ba
 
 	if (w->o->dump)
 		frame_dump("received", frame, len);
-	if (!w->o->check ||
-		check_add(&w->check, STAMP_DATA, frame, len, &info) != PACKET_OTHER)
+	if (!w->o->check || check_add(&w->check, STAMP_DATA, frame, len, &info) != PACKET_OTHER)
 		b->counted++;
 }
 
@@ -157,8 +156,7 @@ enum worker_end rx_run(struct worker *w)
 {
 	struct nmport_d *d = w->port;
 	/* A packet may be spread over several bursts: each ring has a place of its own. */
-	struct gathered *parts =
-		calloc(d->last_rx_ring - d->first_rx_ring + 1u, sizeof(*parts));
+	struct gathered *parts = calloc(d->last_rx_ring - d->first_rx_ring + 1u, sizeof(*parts));
 	enum worker_end end;
 
 	if (!parts)

@@ -159,8 +159,8 @@ static int check_frames(
 	uint32_t longest = cut_longest(&cut);
 
 	if (!o->replay[0] && o->frags == 1 && w->hdr_len + len > room) {
-		complain("-l %u: frames of %s have at most %u bytes in one slot; -F cuts them",
-			len, o->port, room - w->hdr_len);
+		complain("-l %u: frames of %s have at most %u bytes in one slot; -F cuts them", len,
+			o->port, room - w->hdr_len);
 		return EXIT_USAGE;
 	}
 	if (longest > room) {
@@ -211,8 +211,8 @@ int setup_open(const struct gen_options *o, struct worker *w, const struct repla
 		if (!ret && i == 0 && o->hdr_len >= 0)
 			ret = want_header(w[0].port, (uint32_t)o->hdr_len);
 		if (!ret && i == 0) {
-			w[0].hdr_len = o->hdr_len >= 0 ? (uint32_t)o->hdr_len
-						       : header_length(w[0].port);
+			w[0].hdr_len =
+				o->hdr_len >= 0 ? (uint32_t)o->hdr_len : header_length(w[0].port);
 			ret = check_port(o, &w[0], replay);
 		}
 		if (ret)

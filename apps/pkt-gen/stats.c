@@ -55,14 +55,13 @@ void stats_interval(const struct stats *before, const struct stats *now, uint64_
 		snprintf(text, size, "%.0f pps (%.0f pkts %.0f bps in %llu usec) %.2f avg_batch",
 			mpps * 1e6, packets, per(bits, s), (unsigned long long)(ns / 1000), batch);
 	else
-		snprintf(text, size,
-			"%.*f Mpps (%.*f Mpkts %.3f Gbps in %llu usec) %.2f avg_batch",
+		snprintf(text, size, "%.*f Mpps (%.*f Mpkts %.3f Gbps in %llu usec) %.2f avg_batch",
 			digits(mpps), mpps, digits(packets / 1e6), packets / 1e6,
 			per(bits, s) / 1e9, (unsigned long long)(ns / 1000), batch);
 }
 
-void stats_speed(const struct stats *total, uint64_t ns, struct stats_style style, char *text,
-	size_t size)
+void stats_speed(
+	const struct stats *total, uint64_t ns, struct stats_style style, char *text, size_t size)
 {
 	double packets = (double)total->packets, s = (double)ns / 1e9;
 	double bps = per(bits_of(packets, (double)total->bytes, style.framing), s);

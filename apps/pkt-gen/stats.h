@@ -31,8 +31,8 @@ void stats_interval(const struct stats *before, const struct stats *now, uint64_
 	struct stats_style style, char *text, size_t size);
 
 /* "Speed: 1.234 Mpps Bandwidth: 0.593 Gbps (raw 0.830 Gbps). Average batch: 511.90 packets" */
-void stats_speed(const struct stats *total, uint64_t ns, struct stats_style style, char *text,
-	size_t size);
+void stats_speed(
+	const struct stats *total, uint64_t ns, struct stats_style style, char *text, size_t size);
 
 /* Mean and standard deviation of the last STATS_WINDOW rates. One thread. */
 enum { STATS_WINDOW = 10 };

@@ -84,8 +84,7 @@ static void advance(struct sender *s)
 		return;
 	packet_next(s->frame);
 	if (o->len_min)
-		packet_set_len(s->frame,
-			o->len_min + packet_random(s->frame, o->len - o->len_min));
+		packet_set_len(s->frame, o->len_min + packet_random(s->frame, o->len - o->len_min));
 }
 
 /* Lays the next frame into the ring, if there is room for it. */

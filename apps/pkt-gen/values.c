@@ -148,8 +148,8 @@ static gen_ip from_bytes(const uint8_t *b, unsigned int n)
 }
 
 /* IP[:PORT] or [IP6]:PORT, len bytes of it. The port stays what it is when there is none. */
-static int get_endpoint(const struct value *v, const char *text, size_t len, gen_ip *ip,
-	uint16_t *port, bool *v6)
+static int get_endpoint(
+	const struct value *v, const char *text, size_t len, gen_ip *ip, uint16_t *port, bool *v6)
 {
 	char copy[80], *address = copy, *colon = NULL;
 	uint8_t b[16];

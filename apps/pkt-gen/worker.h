@@ -48,9 +48,9 @@ struct worker {
 	pthread_t thread;
 
 	struct stats stats;
-	uint64_t begin, end; /* ns, monotonic: first and last packet */
-	uint64_t asked;      /* ping: packets sent */
-	uint64_t pending;    /* tx: slots that had not left at the end */
+	uint64_t begin, end;         /* ns, monotonic: first and last packet */
+	uint64_t asked;              /* ping: packets sent */
+	uint64_t pending;            /* tx: slots that had not left at the end */
 	const struct replay *replay; /* NULL: none */
 	struct check check;
 	struct rtt rtt;

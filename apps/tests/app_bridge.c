@@ -61,8 +61,7 @@ static void test_bad_options(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(
-			parse(bad[i][0], bad[i][1], bad[i][2], bad[i][3], bad[i][4]), -1);
+		assert_int_equal(parse(bad[i][0], bad[i][1], bad[i][2], bad[i][3], bad[i][4]), -1);
 		assert_true(err[0] != '\0');
 		assert_null(strchr(err, '\n'));
 	}
@@ -80,7 +79,8 @@ struct mem {
 
 static struct mem one, two;
 
-static struct netmap_ring *make_ring(struct mem *m, uint32_t first_buf, uint32_t room, uint32_t tail)
+static struct netmap_ring *make_ring(
+	struct mem *m, uint32_t first_buf, uint32_t room, uint32_t tail)
 {
 	struct netmap_ring ring = {.num_slots = SLOTS, .nr_buf_size = room};
 
@@ -123,8 +123,8 @@ static void test_exchange(void **state)
 		assert_int_equal(tx->slot[i].buf_idx, 2 + i);
 		assert_int_equal(rx->slot[i].buf_idx, 40 + i);
 		assert_true(rx->slot[i].flags & NS_BUF_CHANGED);
-		assert_int_equal(tx->slot[i].flags,
-			NS_BUF_CHANGED | (i == 1 || i == 2 ? NS_MOREFRAG : 0));
+		assert_int_equal(
+			tx->slot[i].flags, NS_BUF_CHANGED | (i == 1 || i == 2 ? NS_MOREFRAG : 0));
 		assert_int_equal(tx->slot[i].len, i ? 100 : 60);
 	}
 	tx->tail = 10;

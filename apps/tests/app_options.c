@@ -209,14 +209,18 @@ static void test_new(void **state)
 	struct gen_options o;
 
 	(void)state;
-	assert_int_equal(parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABXI -I -v",
-				 &o, err), -1); /* -I with what changes */
-	assert_int_equal(parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABX",
-				 &o, err), 0);
+	assert_int_equal(
+		parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABXI -I -v", &o,
+			err),
+		-1); /* -I with what changes */
+	assert_int_equal(
+		parse("-i x -f tx -l 1500 -l 60 -F 3 -M 16 -H 12 -C 512,256,4 -zZ -NABX", &o, err),
+		0);
 	assert_true(o.len == 1500 && o.len_min == 60 && o.frags == 3 && o.frag_size == 16);
 	assert_int_equal(o.hdr_len, 12);
 	assert_true(o.conf[0] == 512 && o.conf[1] == 256 && o.conf[2] == 4 && o.conf[3] == 4);
-	assert_true(o.src.random && o.dst.random && o.raw_units && o.average && o.framing && o.dump);
+	assert_true(
+		o.src.random && o.dst.random && o.raw_units && o.average && o.framing && o.dump);
 	assert_int_equal(parse("-i x -C 100 -W -4", &o, err), 0);
 	assert_true(o.conf[0] == 100 && o.conf[1] == 100 && o.conf[2] == 0 && o.exit_if_empty);
 	assert_true(o.hdr_len == -1 && o.src.ip[0] == 0x0a000001 && o.dst.ip[1] == 0x0a010001);

@@ -31,8 +31,8 @@ static void test_actions(void **state)
 		enum vale_action action;
 	} rows[] = {{"-g", "vale1:a", VALE_RINGS}, {"-a", "vale1:eth0", VALE_ATTACH},
 		{"-h", "vale1:eth0", VALE_ATTACH_HOST}, {"-d", "vale1:eth0", VALE_DETACH},
-		{"-n", "v0", VALE_NEWIF}, {"-r", "v0", VALE_DELIF}, {"-P", "vale1:v0", VALE_NO_POLL},
-		{"-l", "vale1:a", VALE_LIST_ONE}};
+		{"-n", "v0", VALE_NEWIF}, {"-r", "v0", VALE_DELIF},
+		{"-P", "vale1:v0", VALE_NO_POLL}, {"-l", "vale1:a", VALE_LIST_ONE}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -67,20 +67,19 @@ static void test_numbers(void **state)
 static void test_bad(void **state)
 {
 	static const char *const bad[][5] = {{"-g"}, {"-g", ""}, {"-a", "eth0"}, {"-d", "vale1:"},
-		{"-n", "vale1:x"}, {"-r", ""}, {"-x"}, {"--nope"}, {"extra"}, {"-a", "vale1:a", "b"},
-		{"-n", "a", "-r", "a"}, {"-l", "-g", "vale1:a"}, {"-C", "1"}, {"-n", "a", "-C", ""},
-		{"-n", "a", "-C", "1,2,3,4,5"}, {"-n", "a", "-C", "1,,2"},
-		{"-n", "a", "-C", "1,2,65536"}, {"-n", "a", "-C", "4294967296"},
-		{"-p", "vale1:a"}, {"-p", "vale1:a", "-C", "0"}, {"-p", "vale1:a", "-C", "2,0"},
-		{"-p", "vale1:a", "-C", "0,1,2"}, {"-p", "vale1:a", "-C", "1,1,0"},
-		{"-n", "a", "-m", "0"}, {"-n", "a", "-m", "65536"}, {"-n", "a", "-m", "x"},
-		{"-m", "1"}, {"-g",
-			"vale1:0123456789012345678901234567890123456789012345678901234567890"}};
+		{"-n", "vale1:x"}, {"-r", ""}, {"-x"}, {"--nope"}, {"extra"},
+		{"-a", "vale1:a", "b"}, {"-n", "a", "-r", "a"}, {"-l", "-g", "vale1:a"},
+		{"-C", "1"}, {"-n", "a", "-C", ""}, {"-n", "a", "-C", "1,2,3,4,5"},
+		{"-n", "a", "-C", "1,,2"}, {"-n", "a", "-C", "1,2,65536"},
+		{"-n", "a", "-C", "4294967296"}, {"-p", "vale1:a"}, {"-p", "vale1:a", "-C", "0"},
+		{"-p", "vale1:a", "-C", "2,0"}, {"-p", "vale1:a", "-C", "0,1,2"},
+		{"-p", "vale1:a", "-C", "1,1,0"}, {"-n", "a", "-m", "0"},
+		{"-n", "a", "-m", "65536"}, {"-n", "a", "-m", "x"}, {"-m", "1"},
+		{"-g", "vale1:0123456789012345678901234567890123456789012345678901234567890"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(
-			parse(bad[i][0], bad[i][1], bad[i][2], bad[i][3], bad[i][4]), -1);
+		assert_int_equal(parse(bad[i][0], bad[i][1], bad[i][2], bad[i][3], bad[i][4]), -1);
 		assert_true(err[0] != '\0');
 		assert_null(strchr(err, '\n'));
 	}

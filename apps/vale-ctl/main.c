@@ -15,7 +15,6 @@
 
 enum { EXIT_USAGE = 2 };
 
-
 /* The library's last report: printed only when it matters. */
 static char reported[512];
 
@@ -143,8 +142,8 @@ static int delif(struct nmport_d *d, struct vale_options *o)
 static int polling(struct nmport_d *d, struct vale_options *o)
 {
 	struct nmreq_vale_polling body = {
-		.nr_mode = o->conf[0] ? NETMAP_POLLING_MODE_MULTI_CPU
-				      : NETMAP_POLLING_MODE_SINGLE_CPU,
+		.nr_mode =
+			o->conf[0] ? NETMAP_POLLING_MODE_MULTI_CPU : NETMAP_POLLING_MODE_SINGLE_CPU,
 		.nr_first_cpu_id = o->conf[1],
 		.nr_num_polling_cpus = o->confs > 2 ? o->conf[2] : 1,
 	};

@@ -97,8 +97,8 @@ static int get_name(int option, const char *text, struct vale_options *o, char e
 		return bad(err, "-%c '%.70s': a name has at most %zu bytes", option, name,
 			sizeof(o->name) - 1);
 	if (strchr("ahdpPl", option) && !is_switch_port(name))
-		return bad(err, "-%c '%.70s': a port of a switch is needed, valeX:NAME", option,
-			name);
+		return bad(
+			err, "-%c '%.70s': a port of a switch is needed, valeX:NAME", option, name);
 	if (strchr("nr", option) && strchr(name, ':'))
 		return bad(err, "-%c '%.70s': the name of an interface has no ':'", option, name);
 	memcpy(o->name, name, len + 1);

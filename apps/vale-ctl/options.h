@@ -18,10 +18,10 @@
 enum { OPTIONS_ERR = 256 };
 
 enum vale_action {
-	VALE_LIST_ALL, /* no option, or -l alone */
-	VALE_LIST_ONE, /* -l NAME */
-	VALE_RINGS,    /* -g */
-	VALE_ATTACH,   /* -a */
+	VALE_LIST_ALL,    /* no option, or -l alone */
+	VALE_LIST_ONE,    /* -l NAME */
+	VALE_RINGS,       /* -g */
+	VALE_ATTACH,      /* -a */
 	VALE_ATTACH_HOST, /* -h */
 	VALE_DETACH,      /* -d */
 	VALE_NEWIF,       /* -n */
