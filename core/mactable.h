@@ -57,11 +57,11 @@ struct nm_mactable {
 int nm_mactable_init(struct nm_mactable *t); /* -ENOMEM */
 void nm_mactable_destroy(struct nm_mactable *t);
 
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define NM_MAC_BE64(x) __builtin_bswap64(x)
-#else
-#define NM_MAC_BE64(x) (x)
-#endif
+/* A word of memory whose first byte counts most. */
+static inline uint64_t nm_mac_word(uint64_t word)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(word) : word;
+}
 
 /* An address as in the table: its 6 bytes in the upper 48 bits of a word. */
 static inline uint64_t nm_mac_load(const uint8_t *mac)
@@ -77,8 +77,8 @@ static inline void nm_mac_load_both(const void *eth, uint64_t *dst, uint64_t *sr
 
 	memcpy(&first, eth, 8);
 	memcpy(&second, (const char *)eth + 4, 8);
-	*dst = NM_MAC_BE64(first) & ~0xffffULL;
-	*src = NM_MAC_BE64(second) << 16;
+	*dst = nm_mac_word(first) & ~0xffffULL;
+	*src = nm_mac_word(second) << 16;
 }
 
 static inline bool nm_mac_is_group(uint64_t mac)

@@ -198,27 +198,32 @@ static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 	bool moved = false;
+	int error = lock(p, dir);
+	uint32_t others = __atomic_fetch_add(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST);
 
-	/* Those who sleep already go over to short sleeps. */
-	if (__atomic_fetch_add(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) > 0)
-		nmlib_signal(p->irq[dir]);
-	if (lock(p, dir))
+	if (error)
 		return false;
 	for (uint32_t i = 0; i < rings.count; i++)
 		moved |= nm_csb_appl_sleep(&rings.first[i].csb);
 	moved |= any_ready(rings);
 	unlock(p, dir);
+	/* Those who sleep already go over to short sleeps. */
+	if (others > 0)
+		nmlib_signal(p->irq[dir]);
 	return !moved;
 }
 
+/* Under the lock: another thread may just go to sleep, and wants the interrupts. */
 static void rouse_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
+	int error = lock(p, dir);
 
-	if (__atomic_sub_fetch(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) > 0)
-		return;
-	for (uint32_t i = 0; i < rings.count; i++)
-		nm_csb_appl_awake(&rings.first[i].csb);
+	if (__atomic_sub_fetch(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) == 0 && !error)
+		for (uint32_t i = 0; i < rings.count; i++)
+			nm_csb_appl_awake(&rings.first[i].csb);
+	if (!error)
+		unlock(p, dir);
 }
 
 bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events)

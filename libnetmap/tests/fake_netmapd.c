@@ -115,7 +115,8 @@ static void serve_payload(struct fake_netmapd *f, char *payload)
 		f->reg = *reg;
 		reg->nr_offset = 0;
 		reg->nr_memsize = FAKE_SIZE;
-		reg->nr_tx_rings = reg->nr_rx_rings = 1;
+		reg->nr_tx_rings = reg->nr_rx_rings = f->rings ? f->rings : 1;
+		reg->nr_host_tx_rings = reg->nr_host_rx_rings = f->host_rings;
 		reg->nr_tx_slots = reg->nr_rx_slots = FAKE_SLOTS;
 		reg->nr_mem_id = 5;
 	}

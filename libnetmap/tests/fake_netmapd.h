@@ -33,6 +33,8 @@ struct fake_netmapd {
 	const char *text;    /* with it */
 	bool one_fd_less;    /* REGISTER gives too few descriptors */
 	bool bad_head;       /* the CSB starts with an index out of range */
+	uint16_t host_rings; /* of the reply, each direction */
+	uint16_t rings;      /* of the reply; 0: 1 */
 	bool same_region;    /* further registrations get the region of the first */
 	uint32_t opt_status; /* nro_status of an option */
 

@@ -252,6 +252,41 @@ static void test_free_options(void **state)
 	nmreq_free_options(&hdr);
 }
 
+/* Which rings are the descriptor's, for each way to register; host rings are behind the others. */
+static void test_ranges(void **state)
+{
+	static const struct {
+		const char *name;
+		uint16_t first_tx, last_tx, first_rx, last_rx; /* 1, 0: none */
+	} cases[] = {
+		{"netmap:a", 0, 2, 0, 2},
+		{"netmap:a-2", 2, 2, 2, 2},
+		{"netmap:a^", 3, 4, 3, 4},
+		{"netmap:a^1", 4, 4, 4, 4},
+		{"netmap:a*", 0, 4, 0, 4},
+		{"netmap:a/T", 0, 2, 1, 0},
+		{"netmap:a*/R", 1, 0, 0, 4},
+		{"netmap:a^1/T", 4, 4, 1, 0},
+	};
+
+	(void)state;
+	fake.rings = 3;
+	fake.host_rings = 2;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct nmport_d *d = nmport_prepare(cases[i].name);
+
+		assert_non_null(d);
+		assert_int_equal(nmport_register(d), 0);
+		assert_int_equal(d->first_tx_ring, cases[i].first_tx);
+		assert_int_equal(d->last_tx_ring, cases[i].last_tx);
+		assert_int_equal(d->first_rx_ring, cases[i].first_rx);
+		assert_int_equal(d->last_rx_ring, cases[i].last_rx);
+		assert_int_equal(d->cur_tx_ring, d->first_tx_ring);
+		nmport_close(d);
+		fake_settle(&fake);
+	}
+}
+
 /* A registration that fails leaves a descriptor that can be used again. */
 static void test_try_again(void **state)
 {
@@ -277,6 +312,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_offset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extmem_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_try_again, setup, teardown),
 	};
 
