@@ -171,7 +171,8 @@ static int run_request(
 	}
 	if (!f->view.region) /* not registered, or not told so */
 		leave(f);
-	if (error && error != -ERESTARTSYS)
+	/* The end of a list, and a signal, are nothing to tell of. */
+	if (error && error != -ENOENT && error != -ERESTARTSYS)
 		os_log(OS_LOG_INFO, "%s (%d): %s", current->comm, task_pid_nr(current),
 			f->client.err);
 	return error;

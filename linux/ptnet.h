@@ -206,7 +206,8 @@ void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
 
 /* Probe: follows the netmap_if. -EINVAL: what it says does not lie in the region. */
 int ptnet_rings_find(struct ptnet *ptn); /* takes core->lock */
-/* The two that follow: core->lock and ptn->lock held, and nobody uses the rings here. */
+/* The two that follow: core->lock and ptn->lock held, and nobody uses the rings here; repair: nor does
+ * the host, which may exchange buffers. */
 /* Writes all that is constant in netmap_if and rings, for an application. */
 void ptnet_rings_describe(struct ptnet *ptn, const char *name);
 /* Slots without a buffer of the port's own get one. */
@@ -226,9 +227,11 @@ void ptnet_wires_free(struct ptnet_mem *mem);
  * what the host answered. */
 int ptnet_service_get(struct ptnet *ptn);
 void ptnet_service_put(struct ptnet *ptn);
-/* Virtio-net header from now on. While the host serves, it stops, and starts again: then nobody may
- * use the rings here, and packets that are there are dropped. -EOPNOTSUPP: the host chose otherwise;
- * or its answer to the start. */
+/* The host doesn't serve for a while, whoever uses it; nobody may use the rings here. Packets that are
+ * there are dropped. resume: 0, or what the host answered. */
+void ptnet_service_suspend(struct ptnet *ptn);
+int ptnet_service_resume(struct ptnet *ptn);
+/* Virtio-net header from now on. The host doesn't serve. -EOPNOTSUPP: it chose otherwise. */
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
 /* Stops it whoever uses it; nothing starts it again. */
 void ptnet_service_end(struct ptnet *ptn);

@@ -14,17 +14,17 @@ static int ptnet_open(struct net_device *netdev)
 
 	os_mutex_lock(&nm_world.lock);
 	mutex_lock(&ptn->lock);
-	if (!ptn->netmap)
+	if (!ptn->netmap && !ptn->gone) {
 		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
+		ptnet_rings_repair(ptn);
+	}
 	error = ptnet_service_get(ptn);
 	if (!error) {
 		ptn->up = true;
-		if (ptn->netmap) {
+		if (ptn->netmap)
 			netif_tx_wake_all_queues(netdev);
-		} else {
-			ptnet_rings_repair(ptn);
+		else
 			ptnet_stack_on(ptn);
-		}
 		netif_carrier_on(netdev);
 	}
 	mutex_unlock(&ptn->lock);

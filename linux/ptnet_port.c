@@ -169,12 +169,30 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 	smp_store_release(&q->nmring, ring);
 }
 
-/* The rings come with their header length. The interface, if it is up, has let go of them. */
+/* The rings come with their header length. The interface, if it is up, has let go of them. While the
+ * host serves it and there is nothing to change, its packets are not lost. */
 static int start_service(struct ptnet *ptn, const struct nm_port *port)
 {
-	int error = ptnet_service_hdr_len(ptn, port->hdr_len);
+	int error = 0;
 
+	if (ptn->gone)
+		return -ENODEV;
+	if (ptn->users == 0 || ptn->hdr_len != port->hdr_len) {
+		ptnet_service_suspend(ptn);
+		ptnet_rings_repair(ptn);
+		error = ptnet_service_hdr_len(ptn, port->hdr_len);
+		if (!error)
+			error = ptnet_service_resume(ptn);
+	}
 	return error ? error : ptnet_service_get(ptn);
+}
+
+/* The stack has them again. If the host doesn't serve them, that was said in the log. */
+static void give_to_stack(struct ptnet *ptn)
+{
+	ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
+	ptnet_service_resume(ptn);
+	ptnet_stack_on(ptn);
 }
 
 static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
@@ -193,7 +211,6 @@ static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
 	}
 	ptn->host = port;
 	WRITE_ONCE(ptn->netmap, true);
-	ptnet_rings_repair(ptn);
 	ptnet_rings_describe(ptn, port->name);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		give_to_netmap(port, &ptn->queues[i]);
@@ -204,8 +221,8 @@ static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
 
 fail:
 	if (ptn->up) {
-		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
-		ptnet_stack_on(ptn);
+		ptnet_service_suspend(ptn);
+		give_to_stack(ptn);
 	}
 	mutex_unlock(&ptn->lock);
 	return error;
@@ -230,16 +247,13 @@ static void ptnet_port_stop(struct nm_port *port)
 	WRITE_ONCE(ptn->netmap, false);
 	ptn->host = NULL;
 	__skb_queue_purge(&ptn->forwarded);
+	ptnet_service_suspend(ptn);
 	ptnet_settle_with_host(ptn->mem);
 	nm_port_settle_others_locked(port); /* they keep what they show */
-	if (!ptn->up)
-		ptnet_service_put(ptn);
 	ptnet_rings_repair(ptn);
-	if (ptn->up) {
-		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
-		ptnet_stack_on(ptn);
-		ptnet_service_put(ptn);
-	}
+	if (ptn->up)
+		give_to_stack(ptn);
+	ptnet_service_put(ptn);
 out:
 	mutex_unlock(&ptn->lock);
 }

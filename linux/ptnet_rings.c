@@ -234,6 +234,11 @@ void ptnet_wires_free(struct ptnet_mem *mem)
  *
  * A buffer that an application keeps to itself, off its list, looks as if it were gone: those of
  * extra lists are thought of last.
+ *
+ * A limit, of passed-through pipe ends alone (for ports of a switch the host copies): buffers of the
+ * guest's part that left through the port, and whose owner here goes, can be taken for free while the
+ * other end of the pipe still has them: when an application passes packets on without copying
+ * from host rings, pipes or extra buffers of ours to such a port.
  */
 struct survey {
 	struct ptnet_mem *mem;

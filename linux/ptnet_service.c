@@ -86,19 +86,25 @@ void ptnet_service_put(struct ptnet *ptn)
 		command(ptn, PTNETMAP_PTCTL_DELETE);
 }
 
+void ptnet_service_suspend(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	if (!ptn->gone && ptn->users > 0)
+		command(ptn, PTNETMAP_PTCTL_DELETE);
+}
+
+int ptnet_service_resume(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	return !ptn->gone && ptn->users > 0 ? start_service(ptn) : 0;
+}
+
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
 {
-	int error = 0;
-
 	lockdep_assert_held(&ptn->lock);
-	if (ptn->gone || ptn->hdr_len == bytes)
-		return 0;
-	if (ptn->users > 0)
-		command(ptn, PTNETMAP_PTCTL_DELETE);
-	ptnet_negotiate_hdr_len(ptn, bytes);
-	if (ptn->users > 0)
-		error = start_service(ptn);
-	return !error && ptn->hdr_len != bytes ? -EOPNOTSUPP : error;
+	if (!ptn->gone && ptn->hdr_len != bytes)
+		ptnet_negotiate_hdr_len(ptn, bytes);
+	return ptn->hdr_len == bytes ? 0 : -EOPNOTSUPP;
 }
 
 void ptnet_service_end(struct ptnet *ptn)
