@@ -201,7 +201,7 @@ static void tap_destroy(struct nm_port *port)
 	free_tap(tap);
 }
 
-/* Offloads that the stack may leave to us; USO and UFO only where the kernel knows them. */
+/* Offloads that the stack may leave to whoever reads the packets: checksums and TCP segmentation. */
 static int set_offloads(const struct tap *tap, bool on)
 {
 	const unsigned long most = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
