@@ -15,7 +15,7 @@ enum outcome { PASSED, FAILED, SKIPPED };
 static struct {
 	enum outcome outcome;
 	char text[900];
-} *report;
+} * report;
 
 static struct api_test *tests, **last_test = &tests;
 static char last_error[512];
@@ -399,9 +399,8 @@ static enum outcome run(const struct api_test *test)
 	if (WIFSIGNALED(status) || (WEXITSTATUS(status) && report->outcome != FAILED)) {
 		report->outcome = FAILED;
 		snprintf(report->text, sizeof(report->text), "%s",
-			WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM
-				? "it takes too long"
-				: "its process crashed");
+			WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "it takes too long"
+									   : "its process crashed");
 	}
 	return report->outcome;
 }
@@ -425,8 +424,8 @@ int main(int argc, char **argv)
 {
 	int count = 0, failures = 0;
 
-	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		0);
+	report = mmap(
+		NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (report == MAP_FAILED) {
 		perror("nmapi: mmap");
 		return 2;

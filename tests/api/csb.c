@@ -381,7 +381,8 @@ TEST(kloop_twice)
 /* What the application writes into the CSB can be anything. */
 TEST(kloop_hostile)
 {
-	static const uint32_t bad[][2] = {{64, 64}, {5, 3}, {UINT32_MAX, 0}, {63, 70}, {1u << 31, 1}};
+	static const uint32_t bad[][2] = {
+		{64, 64}, {5, 3}, {UINT32_MAX, 0}, {63, 70}, {1u << 31, 1}};
 	struct nmport_d *b = open_flags("valecsb:2", 0);
 	struct csb c;
 

@@ -192,7 +192,8 @@ TEST(older_ring_choice)
 	int fd = open_dev(), one;
 
 	nmr.nr_tx_rings = nmr.nr_rx_rings = 4;
-	CHECK_EQ(ioctl(fd, NIOCREGIF, &nmr), 0); /* flags 0: by nr_ringid */
+	nmr.nr_ringid = NETMAP_HW_RING; /* flags 0: by nr_ringid */
+	CHECK_EQ(ioctl(fd, NIOCREGIF, &nmr), 0);
 	for (int i = 0; i < 2; i++) {
 		struct nmreq sel = older("valev:1");
 		struct netmap_if *nifp;

@@ -176,8 +176,7 @@ TEST(region_by_number)
 TEST(region_of_another_number)
 {
 	struct nmport_d *a = open_spec("valex:1/T@123");
-	struct nmreq_register reg, want = {.nr_mode = NR_REG_ALL_NIC,
-					   .nr_flags = NR_RX_RINGS_ONLY};
+	struct nmreq_register reg, want = {.nr_mode = NR_REG_ALL_NIC, .nr_flags = NR_RX_RINGS_ONLY};
 
 	reg = want;
 	reg.nr_mem_id = 124;
@@ -305,8 +304,8 @@ TEST(offsets_limits)
 	uint64_t size = tx_ring(d, 0)->nr_buf_size;
 
 	nmport_close(d);
-	open_offsets("valeo:1", 10, 9, 0, 0, -EINVAL);      /* the initial one beyond the most */
-	open_offsets("valeo:1", 0, 256, 8, 0, -EINVAL);     /* 256 does not fit 8 bits */
+	open_offsets("valeo:1", 10, 9, 0, 0, -EINVAL);  /* the initial one beyond the most */
+	open_offsets("valeo:1", 0, 256, 8, 0, -EINVAL); /* 256 does not fit 8 bits */
 	nmport_close(open_offsets("valeo:1", 0, 255, 8, 0, 0));
 	open_offsets("valeo:1", 0, size, 0, 0, -EINVAL);
 	open_offsets("valeo:1", 0, UINT64_MAX, 0, 0, -EINVAL);

@@ -81,11 +81,12 @@ TEST(name_refusals)
 	static const char *const specs[] = {"", "vale", "valen", "valen:", "netmap:", "eth0",
 		"valen:1/q", "valen:1/xx/", "valen:1@65536", "valen:1@99999999999", "valen:1@-1",
 		"valen:1@conf:slots=x", "valen:1@conf:bogus=1", "valen:1@conf:slots=4294967296",
-		"valen:1@share=nosuchport", "valen:1@offset:initial=-1", "valen:1@extmem:file=",
-		"valen:1@extmem:file=/nonexistent", "valen:1-4096-1/", "valen:1^", "valen:1*x",
-		"valen:1@conf:slots=1", "valen:1@conf:slots=16385", "valen:1@conf:rings=65",
-		"valen:1@conf:rings=65537", "valen:1-65536", "valen:1-1@conf:rings=1",
-		"valen:1@offset:initial=70000", "valen:1@@1", "netmap:nosuchport"};
+		"valen:1@share=nosuchport", "valen:1@offset:initial=-1",
+		"valen:1@extmem:file=", "valen:1@extmem:file=/nonexistent", "valen:1-4096-1/",
+		"valen:1^", "valen:1*x", "valen:1@conf:slots=1", "valen:1@conf:slots=16385",
+		"valen:1@conf:rings=65", "valen:1@conf:rings=65537", "valen:1-65536",
+		"valen:1-1@conf:rings=1", "valen:1@offset:initial=70000", "valen:1@@1",
+		"netmap:nosuchport"};
 
 	for (unsigned int i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
 		struct nmport_d *d = nmport_open(specs[i]);

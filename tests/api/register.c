@@ -140,8 +140,8 @@ TEST(rings_limits)
 
 TEST(slots_limits)
 {
-	static const uint32_t bad[] = {1, SLOTS_MAX + 1, 65535, 65536, 1u << 31, UINT32_MAX - 1,
-		UINT32_MAX};
+	static const uint32_t bad[] = {
+		1, SLOTS_MAX + 1, 65535, 65536, 1u << 31, UINT32_MAX - 1, UINT32_MAX};
 	struct nmreq_register out;
 
 	CHECK_EQ(shape_error(1, 1, SLOTS_MIN, SLOTS_MIN, &out), 0);
@@ -251,8 +251,7 @@ TEST(exclusive_rings)
 		CHECK_EQ(finish(d[i]), 0);
 	}
 	for (int i = 0; i < 3; i++) {
-		reg = (struct nmreq_register){
-			.nr_mode = NR_REG_ONE_NIC, .nr_ringid = (uint16_t)i};
+		reg = (struct nmreq_register){.nr_mode = NR_REG_ONE_NIC, .nr_ringid = (uint16_t)i};
 		CHECK_EQ(try_register("valer:1", &reg), -EBUSY);
 	}
 	CHECK_EQ(try_mode("valer:1", NR_REG_ALL_NIC, 0), -EBUSY);
@@ -283,8 +282,8 @@ TEST(files_on_different_rings)
 	for (uint32_t i = 0; i < 3; i++) {
 		send_frame(d[i], 0, 1, 100 + i);
 		make_frame(frame, sizeof(frame), 0, 1, 100 + i);
-		CHECK_EQ(take_packet(other, rx_ring(other, i), got, sizeof(got), &slots),
-			FRAME_LEN);
+		CHECK_EQ(
+			take_packet(other, rx_ring(other, i), got, sizeof(got), &slots), FRAME_LEN);
 		CHECK_EQ(memcmp(frame, got, sizeof(got)), 0);
 		make_frame(frame, sizeof(frame), 0, 2, 200 + i);
 		CHECK(put_parts(tx_ring(other, i), frame, sizeof(frame), 0));

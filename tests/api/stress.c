@@ -31,10 +31,30 @@
 enum { PROCESSES_MAX = 64, LEN = 100 };
 
 static const char *const ports[] = {
-	"vales:a", "vales:b", "vales:c/x", "vales:d-1@conf:rings=2", "vales:a/T", "vales:a/R",
-	"vales:a{p", "vales:a}p", "vales:a{q@conf:rings=2,slots=64", "vales:a}q",
-	"netmap:base{r", "netmap:base}r", "vales:a/t", "vales:a/r", "vales:b/z", "vales:b/zt",
-	"vales:g{h/x", "vales:g}h/x", "vales:a{p/t", "vales:a}p/zr", "vales:e@17", "vales:f@17", "vales:e{s@17", "vales:e}s@17",
+	"vales:a",
+	"vales:b",
+	"vales:c/x",
+	"vales:d-1@conf:rings=2",
+	"vales:a/T",
+	"vales:a/R",
+	"vales:a{p",
+	"vales:a}p",
+	"vales:a{q@conf:rings=2,slots=64",
+	"vales:a}q",
+	"netmap:base{r",
+	"netmap:base}r",
+	"vales:a/t",
+	"vales:a/r",
+	"vales:b/z",
+	"vales:b/zt",
+	"vales:g{h/x",
+	"vales:g}h/x",
+	"vales:a{p/t",
+	"vales:a}p/zr",
+	"vales:e@17",
+	"vales:f@17",
+	"vales:e{s@17",
+	"vales:e}s@17",
 	"vales:a/zr@conf:slots=32",
 };
 enum { PORTS = sizeof(ports) / sizeof(ports[0]) };
@@ -42,7 +62,7 @@ enum { PORTS = sizeof(ports) / sizeof(ports[0]) };
 /* Shared by all processes. */
 static struct {
 	uint64_t opened, refused, sent, received, forked, killed, requests;
-} *done;
+} * done;
 
 static uint64_t seed;
 

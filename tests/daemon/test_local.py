@@ -765,7 +765,7 @@ PKT_GEN_WRONG = [
     (["-i", "vale1:1", "-a", "x"], "-a"),
     (["-i", "vale1:1", "--timeout"], "--timeout"),
     (["-i", "vale1:1", "--frobnicate"], "--frobnicate"),
-    (["-i", "vale1:1", "-Z"], "-Z"),
+    (["-i", "vale1:1", "-Y"], "-Y"),
 ]
 
 

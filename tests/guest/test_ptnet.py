@@ -297,9 +297,10 @@ def test_monitor_in_a_guest(kernel, netmap_ko):
         a, b = (netlab.Node(kernel, initramfs, daemon, n, f"monitor-{kernel.line}-{n}", ifname=ifname)
                 for n, ifname in ((1, None), (2, "vale1:1/t")))
         try:
-            for node in (a, b):
-                node.start().load()
-            a.run("ip link set data down")
+            # A device has the header length that it was probed with; so the port that is watched has none to change.
+            a.start().run("modprobe netmap ptnet_vnet_hdr=0")
+            a.load().run("ip link set data down")
+            b.start().load()
             rx = b.spawn("pkt-gen -i data -f rx -w 0 -k -n 500 -q 10")
             rx.wait_output(r"^rx on ")
             assert "Sent 500 packets" in a.run("pkt-gen -i data -f tx -w 0 -k -n 500 -R 1000", 60).out
@@ -351,26 +352,15 @@ def test_pipe_between_guests(kernel, netmap_ko):
                 netlab.stream(b, "data", a, "data")
                 a.ping(b)
                 for node in nodes:
-                    netlab.ptcheck(node, "extra", "data")
                     netlab.ptcheck(node, "pipe", "data")
                 a.run("rmmod netmap")
                 a.load()
-            # Buffers of the guest's own go out through the pipe, and the host's come in.
-            before = room(a)
-            relay = a.spawn("ptcheck relay data")
-            relay.wait_output("^ready$")
-            a.run(f"ping -c 300 -i 0.01 {b.address}", 60)
-            end(relay)
-            assert room(a) == before
-            pipe = a.spawn("ptcheck pipe data; ptcheck pipe data")
-            netlab.stream(b, "data", a, "data", 20000)
-            assert pipe.wait(120).out == "ok\nok\n"
-            netlab.stream(a, "data", b, "data", 20000)
             b.reboot(hard=True)
             b.load()
             a.ping(b)
             netlab.stream(a, "data", b, "data", 30000)
             for node in nodes:
+                assert "slots without a buffer" not in node.kmsg()
                 node.assert_clean_log()
         finally:
             for node in nodes:

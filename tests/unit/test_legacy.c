@@ -377,7 +377,7 @@ static void anything(void **state)
 	struct prng r = prng_new(1);
 	uint32_t good = 0;
 
-	for (int round = 0; round < 20000; round++) {
+	for (int round = 0; round < 2000; round++) {
 		struct nmreq nmr;
 
 		prng_fill(&r, &nmr, sizeof(nmr));
@@ -398,7 +398,7 @@ static void anything(void **state)
 		if (prng_chance(&r, 80))
 			nm_client_unbind(&client);
 	}
-	assert_true(good > 500);
+	assert_true(good > 50);
 }
 
 int main(void)
