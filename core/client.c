@@ -436,12 +436,16 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 
 static void unbind_locked(struct nm_client *client, struct nm_port *port)
 {
+	bool extra = client->owner != NM_OWNER_NONE && !port->dead;
 	bool unused = count_rings(client, port, false, -1);
 
+	/* First what it has put back into its list; then the others, so that it can't list theirs. */
+	if (extra)
+		nm_memory_settle_extra(client);
 	delist(client, port);
 	if (is_started(port) && port->ops->users_changed)
 		port->ops->users_changed(port);
-	if (client->owner != NM_OWNER_NONE && !port->dead)
+	if (extra)
 		nm_memory_settle(port->region, is_started(port) ? NULL : port);
 	nm_nifp_free(client, port);
 	client->port = NULL;

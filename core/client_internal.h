@@ -42,6 +42,10 @@ int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port);
  */
 void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving);
 
+/* What a client that is about to leave has put back into its list of extra buffers becomes its own,
+ * one for one. nm_memory_settle() follows. */
+void nm_memory_settle_extra(struct nm_client *leaving);
+
 /* Rings of a port in use that have lost their last user: each slot shows a buffer of the port's
  * that no other slot of it shows, and nothing that a reader would stumble over. */
 void nm_memory_repair(struct nm_port *port);

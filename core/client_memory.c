@@ -214,6 +214,22 @@ void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving)
 	pause_region(region->core, region, false);
 }
 
+void nm_memory_settle_extra(struct nm_client *leaving)
+{
+	struct nm_region *region = leaving->port->region;
+	uint32_t *shown;
+
+	if (leaving->extra_bufs == 0)
+		return;
+	shown = os_zalloc((size_t)leaving->extra_bufs * sizeof(uint32_t));
+	if (!shown)
+		return;
+	pause_region(region->core, region, true);
+	nm_region_settle(region, leaving->owner, shown, nm_nifp_list_extra(leaving, shown));
+	pause_region(region->core, region, false);
+	os_free(shown);
+}
+
 void nm_port_settle_others_locked(struct nm_port *leaving)
 {
 	if (leaving->region)
