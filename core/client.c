@@ -150,6 +150,11 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 {
 	static const uint64_t only[NM_DIRS] = {NR_TX_RINGS_ONLY, NR_RX_RINGS_ONLY};
 
+	if (bind->mode == NR_REG_NIC_SW &&
+		port->num_host_rings[NM_TX] + port->num_host_rings[NM_RX] == 0)
+		return nm_client_error(client, -EINVAL,
+			"%s: host rings asked for as well (mode %u); the port has none", port->name,
+			bind->mode);
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		uint32_t first, count, limit;
 

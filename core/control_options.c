@@ -2,7 +2,8 @@
 #include "control_internal.h"
 
 /* Bytes that an option takes out of the size of the request. 32-bit programs leave out the padding
- * at the end of the mode: what is read of each is what all have. */
+ * at the end of the mode: what is read of each is what all have. nro_size counts only where the size
+ * varies: elsewhere programs leave it as it was. */
 static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
 {
 	switch (type) {
@@ -18,7 +19,7 @@ static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
 	case NETMAP_REQ_OPT_OFFSETS:
 		return sizeof(struct nmreq_opt_offsets);
 	default:
-		return sizeof(struct nmreq_option) + nro_size;
+		return sizeof(struct nmreq_option);
 	}
 }
 
@@ -31,17 +32,18 @@ static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 
 	while (addr != 0) {
 		struct nmreq_option opt;
+		uint64_t bytes;
 		int error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
 
 		if (error)
 			return nm_client_error(client, error, "an option can't be read");
-		if (opt.nro_size > NETMAP_REQ_MAXSIZE ||
-			used + option_bytes(opt.nro_reqtype, opt.nro_size) > NETMAP_REQ_MAXSIZE ||
+		bytes = option_bytes(opt.nro_reqtype, opt.nro_size);
+		if (bytes > NETMAP_REQ_MAXSIZE || used + bytes > NETMAP_REQ_MAXSIZE ||
 			rq->num_options == NM_OPTIONS_MAX)
 			return nm_client_error(client, -EMSGSIZE,
 				"a request with its options has at most %d bytes; these have more, or are in a loop",
 				NETMAP_REQ_MAXSIZE);
-		used += option_bytes(opt.nro_reqtype, opt.nro_size);
+		used += bytes;
 		rq->options[rq->num_options++] = (struct option){
 			.addr = addr, .size = opt.nro_size, .type = opt.nro_reqtype};
 		addr = opt.nro_next;

@@ -279,7 +279,7 @@ static void fill_register(const struct nm_client *client, struct request *rq)
 	reg->nr_host_rx_rings = (uint16_t)port->num_host_rings[NM_RX];
 	reg->nr_mem_id = port->region->id;
 	reg->nr_extra_bufs = client->extra_bufs;
-	if (reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX)) {
+	if (reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON)) {
 		/* The rings are the monitor's own, all of them, whichever it watches. */
 		reg->nr_mode = NR_REG_ALL_NIC;
 		reg->nr_ringid = 0;

@@ -157,7 +157,7 @@ static void from_register(const struct nmreq_register *reg, struct nmreq *nmr)
 	nmr->nr_rx_rings = reg->nr_rx_rings;
 	nmr->nr_arg2 = reg->nr_mem_id;
 	nmr->nr_arg3 = reg->nr_extra_bufs;
-	if (reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX)) {
+	if (reg->nr_flags & (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON)) {
 		nmr->nr_flags = (nmr->nr_flags & ~(uint32_t)NR_REG_MASK) | reg->nr_mode;
 		nmr->nr_ringid &= (uint16_t)(NETMAP_NO_TX_POLL | NETMAP_DO_RX_POLL);
 	}

@@ -25,18 +25,11 @@ static enum nm_drop check_slot(
 	const struct nm_ring *ring, uint32_t i, struct nm_slot_copy slot, struct fragment *f)
 {
 	uint64_t offset = nm_slot_offset(ring, &ring->slots[i]);
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size;
+	enum nm_drop cause = nm_slot_check(ring, slot, offset);
 
-	if (unlikely(slot.flags & NS_INDIRECT) && ring->dir == NM_TX)
-		return NM_DROP_INDIRECT;
-	if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > size))
-		return NM_DROP_BAD_LENGTH;
-	if (unlikely(offset > size - slot.len))
-		return NM_DROP_BAD_OFFSET;
-	*f = (struct fragment){i, slot.buf_idx, (uint32_t)offset, slot.len};
-	return NM_DROPS;
+	if (cause == NM_DROPS)
+		*f = (struct fragment){i, slot.buf_idx, (uint32_t)offset, slot.len};
+	return cause;
 }
 
 static void add_slot(

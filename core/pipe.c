@@ -290,7 +290,8 @@ static int lane_move(struct lane *lane)
 	m.size = tx->region->pool[NM_POOL_BUF].size;
 	m.gap = rx->port->offsets.gap;
 	m.room = rx->num_slots - 1 - nm_ring_distance(rx->produce.hwcur_seen, m.to, rx->num_slots);
-	OS_STORE(&lane->blocked, 0);
+	/* `blocked` stays set until it is known that nothing waits: a receiver that looks meanwhile,
+	 * and sleeps without asking for a kick, would not be told again. */
 	move_all(&m);
 	tx->stats.packets += m.taken;
 	tx->stats.copies += m.copies;

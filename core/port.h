@@ -132,8 +132,9 @@ struct nm_port_ops {
 	 * Optional: without it a ring that is served through a CSB is synced all the time as long as it
 	 * has something to do. */
 	bool (*can_send)(struct nm_ring *ring);
-	/* An rx ring: does a packet wait for slots that the application gives back? Barrier and wakeup
-	 * as with can_send. Optional: without it only the next packet is of interest. */
+	/* An rx ring: does a packet wait for a sync, or for slots that the application gives back?
+	 * Barrier and wakeup as with can_send. Optional: without it only the next packet is of
+	 * interest, and it wakes when hwtail has moved. */
 	bool (*wants_room)(struct nm_ring *ring);
 
 	/* Pipes: packets move from ring to ring in whichever thread syncs. While a port is paused
@@ -300,6 +301,27 @@ int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes);
 int nm_port_rename_locked(struct nm_port *port, const char *name); /* -EEXIST */
 struct nm_port *nm_port_find_locked(
 	struct nm_core *core, const char *name); /* asks core->lookup too */
+
+/*
+ * NM_DROPS when the part of a packet that a slot of the ring shows, `offset` (nm_slot_offset) bytes
+ * into its buffer, lies in a buffer of the region; else what is wrong. On rx rings the
+ * flag NS_INDIRECT says nothing.
+ */
+static inline enum nm_drop nm_slot_check(
+	const struct nm_ring *ring, struct nm_slot_copy slot, uint64_t offset)
+{
+	uint32_t size = ring->region->pool[NM_POOL_BUF].size;
+
+	if (unlikely(slot.flags & NS_INDIRECT) && ring->dir == NM_TX)
+		return NM_DROP_INDIRECT;
+	if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
+		return NM_DROP_BAD_BUFFER;
+	if (unlikely(slot.len > size))
+		return NM_DROP_BAD_LENGTH;
+	if (unlikely(offset > size - slot.len))
+		return NM_DROP_BAD_OFFSET;
+	return NM_DROPS;
+}
 
 static inline uint32_t nm_port_all_rings(const struct nm_port *port, enum nm_dir dir)
 {

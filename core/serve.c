@@ -87,15 +87,27 @@ int nm_serve_step(struct nm_serve *s)
 	return result;
 }
 
+/* Has anything come that the other side was not told of? What waits for room may have come after
+ * the last step, and find it. */
+static bool has_come(struct nm_serve *s, bool waits)
+{
+	struct nm_ring *ring = s->ring;
+
+	if (waits && nm_ring_sync(ring, ring->head, ring->cur) != 0)
+		return true; /* as the next step will say */
+	return ring->tail != s->told_hwtail || OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
+}
+
 bool nm_serve_prepare_sleep(struct nm_serve *s)
 {
 	struct nm_ring *ring = s->ring;
 	const struct nm_port_ops *ops = ring->port->ops;
+	bool waits = ring->dir == NM_RX && ops->wants_room && ops->wants_room(ring);
 	uint32_t used;
 
 	if (s->stopped)
 		return false;
-	if (ring->dir == NM_RX && !(ops->wants_room && ops->wants_room(ring)) &&
+	if (ring->dir == NM_RX && !waits &&
 		!OS_LOAD(&ring->monitors)) { /* who may want to see what is given back */
 		/* Slots that the receiver gives back are of interest only when room runs short; as
 		 * long as half the ring is free, the next packet wakes us and that is enough. */
@@ -109,7 +121,7 @@ bool nm_serve_prepare_sleep(struct nm_serve *s)
 	if (OS_LOAD(&s->atok->head) != ring->head)
 		return true;
 	if (ring->dir == NM_RX)
-		return OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
+		return has_come(s, waits);
 	return !tx_done(ring) && ops->can_send && ops->can_send(ring);
 }
 

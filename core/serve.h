@@ -53,7 +53,8 @@ void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb
 /* A set of enum nm_serve_result. */
 int nm_serve_step(struct nm_serve *s);
 
-/* Asks for kicks as far as they are needed. True: head has moved meanwhile, step again. */
+/* Asks for kicks as far as they are needed. True: something has moved meanwhile, step again. An rx
+ * ring for which packets wait (wants_room) is synced once more, from where it is. */
 bool nm_serve_prepare_sleep(struct nm_serve *s);
 
 /* No kicks, please. */

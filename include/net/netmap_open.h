@@ -18,43 +18,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h> /* for programs: they expect it from here */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define NETMAP_DEVICE_NAME "/dev/netmap"
-#define NM_ERRBUF_SIZE     512
+#define NM_ERRBUF_SIZE 512
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-/* Lines to stderr with the time and the place: D() always, RD() at most lps per second, ND() never. */
-#ifndef ND
-#define ND(...) \
-	do {    \
-	} while (0)
-#define D(format, ...)                                                                          \
-	do {                                                                                    \
-		struct timeval nm_now_;                                                         \
-		gettimeofday(&nm_now_, NULL);                                                   \
-		fprintf(stderr, "%03d.%06d %s [%d] " format "\n", (int)(nm_now_.tv_sec % 1000), \
-			(int)nm_now_.tv_usec, __func__, __LINE__, ##__VA_ARGS__);               \
-	} while (0)
-#define RD(lps, format, ...)                            \
-	do {                                            \
-		static int nm_sec_, nm_lines_;          \
-		struct timeval nm_rnow_;                \
-		gettimeofday(&nm_rnow_, NULL);          \
-		if (nm_sec_ != (int)nm_rnow_.tv_sec) {  \
-			nm_sec_ = (int)nm_rnow_.tv_sec; \
-			nm_lines_ = 0;                  \
-		}                                       \
-		if (nm_lines_++ < (lps))                \
-			D(format, ##__VA_ARGS__);       \
-	} while (0)
 #endif
 
 struct nm_desc;
@@ -112,7 +86,7 @@ struct nm_desc {
  * the first say what to take from arg->req instead of the defaults.
  */
 enum {
-	NM_OPEN_NO_MMAP = 0x040000, /* only register */
+	NM_OPEN_NO_MMAP = 0x040000, /* only register; with an arg it is mapped nevertheless */
 	NM_OPEN_IFNAME = 0x100000,  /* name, nr_ringid, nr_flags */
 	NM_OPEN_ARG1 = 0x200000,
 	NM_OPEN_ARG2 = 0x400000,
@@ -453,7 +427,8 @@ static NM_UNUSED_ struct nm_desc *nm_open(
 	err = nm_register_(d);
 	if (err)
 		goto fail;
-	if (!(flags & NM_OPEN_NO_MMAP)) {
+	/* Programs that have a parent use the rings at once, whatever the flags say. */
+	if (!(flags & NM_OPEN_NO_MMAP) || parent) {
 		err = nm_mmap(d, parent);
 		if (err) {
 			snprintf(d->msg, sizeof(d->msg), "%s: mmap of %llu bytes: %s", d->port,

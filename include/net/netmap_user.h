@@ -23,13 +23,50 @@
 #ifndef _NET_NETMAP_USER_H_
 #define _NET_NETMAP_USER_H_
 
+#include <ctype.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/time.h>
 #include <net/if.h>
 #include <net/netmap.h>
+
+#define NETMAP_DEVICE_NAME "/dev/netmap"
+
+/* Programs use these without a definition of their own. */
+#ifndef likely
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#endif
+
+/* Lines to stderr with the time and the place: D() always, RD() at most lps per second, ND() never.
+ * For a program that includes stdio.h. */
+#ifndef ND
+#define ND(...) \
+	do {    \
+	} while (0)
+#define D(format, ...)                                                                          \
+	do {                                                                                    \
+		struct timeval nm_now_;                                                         \
+		gettimeofday(&nm_now_, NULL);                                                   \
+		fprintf(stderr, "%03d.%06d %s [%d] " format "\n", (int)(nm_now_.tv_sec % 1000), \
+			(int)nm_now_.tv_usec, __func__, __LINE__, ##__VA_ARGS__);               \
+	} while (0)
+#define RD(lps, format, ...)                            \
+	do {                                            \
+		static int nm_sec_, nm_lines_;          \
+		struct timeval nm_rnow_;                \
+		gettimeofday(&nm_rnow_, NULL);          \
+		if (nm_sec_ != (int)nm_rnow_.tv_sec) {  \
+			nm_sec_ = (int)nm_rnow_.tv_sec; \
+			nm_lines_ = 0;                  \
+		}                                       \
+		if (nm_lines_++ < (lps))                \
+			D(format, ##__VA_ARGS__);       \
+	} while (0)
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -139,17 +139,18 @@ static void sizes(void **state)
 		int error;
 	} cases[] = {
 		{77, 0, -EOPNOTSUPP},
-		{77, 1000, -EOPNOTSUPP},
-		{77, REST - sizeof(struct nmreq_option), -EOPNOTSUPP}, /* all of it */
-		{77, REST - sizeof(struct nmreq_option) + 1, -EMSGSIZE},
-		{2, REST, -EOPNOTSUPP}, /* here the size is that of the whole option */
+		{77, 1000, -EOPNOTSUPP}, /* the size of others doesn't count: */
+		{77, NETMAP_REQ_MAXSIZE, -EOPNOTSUPP},
+		{77, UINT64_MAX, -EOPNOTSUPP},
+		{NETMAP_REQ_OPT_CSB, UINT64_MAX, -EINVAL}, /* without arrays */
+		{2, REST, -EOPNOTSUPP},
 		{2, REST + 1, -EMSGSIZE},
 		{2, NETMAP_REQ_MAXSIZE, -EMSGSIZE},
 		{2, NETMAP_REQ_MAXSIZE + 1, -EMSGSIZE},
-		{77, 1ULL << 32, -EMSGSIZE},
-		{77, UINT64_MAX, -EMSGSIZE},
-		{77, UINT64_MAX - 100, -EMSGSIZE},
-		{77, 1ULL << 63, -EMSGSIZE},
+		{2, 1ULL << 32, -EMSGSIZE},
+		{2, UINT64_MAX, -EMSGSIZE},
+		{2, UINT64_MAX - 100, -EMSGSIZE},
+		{2, 1ULL << 63, -EMSGSIZE},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

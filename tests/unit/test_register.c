@@ -41,7 +41,7 @@ static const struct {
 } modes[] = {
 	{NR_REG_ALL_NIC, 0, 0, 0, {0, 0}, {3, 2}},
 	{NR_REG_ALL_NIC, 9, 0, 0, {0, 0}, {3, 2}},
-	{NR_REG_NIC_SW, 0, 0, 0, {0, 0}, {3, 2}},
+	{NR_REG_NIC_SW, 0, 0, -EINVAL, {0, 0}, {0, 0}},
 	{NR_REG_ALL_NIC, 0, NR_TX_RINGS_ONLY, 0, {0, 0}, {3, 0}},
 	{NR_REG_ALL_NIC, 0, NR_RX_RINGS_ONLY, 0, {0, 0}, {0, 2}},
 	{NR_REG_ALL_NIC, 0, NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY, 0, {0, 0}, {3, 2}},
@@ -91,12 +91,33 @@ static void modes_and_flags(void **state)
 				assert_memory_equal(client.first, modes[i].first, 8);
 				assert_memory_equal(client.count, modes[i].count, 8);
 				assert_true(client.flags == modes[i].flags);
+				/* A monitor's rings are its own, whichever it watches. */
+				if (modes[i].flags & NR_MONITOR_TX) {
+					assert_int_equal(reg->nr_mode, NR_REG_ALL_NIC);
+					assert_int_equal(reg->nr_ringid, 0);
+				}
 			}
 			nm_client_unbind(&client);
 			nm_client_unbind(&first);
 			core_check_empty(&core);
 		}
 	}
+}
+
+/* NR_ZCOPY_MON alone is a monitor of both directions, and is answered as one. */
+static void zero_copy_alone(void **state)
+{
+	prepare_register("vale0:1");
+	reg->nr_tx_rings = reg->nr_rx_rings = 2;
+	reg->nr_mode = NR_REG_ONE_NIC;
+	reg->nr_ringid = 1;
+	reg->nr_flags = NR_ZCOPY_MON;
+	assert_int_equal(ask(), 0);
+	assert_int_equal(reg->nr_mode, NR_REG_ALL_NIC);
+	assert_int_equal(reg->nr_ringid, 0);
+	assert_int_equal(client.count[NM_RX], 1);
+	nm_client_unbind(&client);
+	core_check_empty(&core);
 }
 
 /* Two clients one after the other; rings are shared unless one wants them for itself. */
@@ -312,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(register_answers, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(modes_and_flags, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(zero_copy_alone, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(exclusive, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(small_pools, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(small_netmap_if_pool, request_begin, request_end),

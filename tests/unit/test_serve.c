@@ -383,6 +383,78 @@ static void resume_keeps_the_position(void **state)
 	assert_int_equal(app_private(&b, NM_RX, 0)->stats.drops[NM_DROP_RX_FULL], 0);
 }
 
+/* ---- a port kind that fetches its packets when it is synced (a TAP) ---------------------- */
+
+static uint32_t outside; /* packets that wait to be fetched */
+
+static int fetching_rxsync(struct nm_ring *ring)
+{
+	uint32_t tail = ring->produce.hwtail;
+
+	ring->hwcur = ring->head;
+	for (; outside > 0 && nm_ring_distance(ring->hwcur, tail, SLOTS) < SLOTS - 1; outside--)
+		tail = nm_ring_advance(tail, 1, SLOTS);
+	ring->tail = ring->produce.hwtail = tail;
+	return 0;
+}
+
+static bool fetching_wants_room(struct nm_ring *ring)
+{
+	return outside > 0;
+}
+
+static int fetching_txsync(struct nm_ring *ring)
+{
+	return 0;
+}
+
+/* A packet that comes after the last step, when whom it signals is not asleep yet. */
+static void what_came_before_the_sleep(void **state)
+{
+	static const struct nm_port_ops ops = {
+		.kind = "fetching",
+		.txsync = fetching_txsync,
+		.rxsync = fetching_rxsync,
+		.wants_room = fetching_wants_room,
+	};
+	const struct nm_shape shape = {.rings = {1, 1}, .slots = {SLOTS, SLOTS}};
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
+	struct nm_client client;
+	struct nm_port *port;
+	int error;
+
+	os_mutex_lock(&core.lock);
+	port = nm_port_add_locked(&core, "fetching", &ops, &shape, &error);
+	os_mutex_unlock(&core.lock);
+	assert_non_null(port);
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "fetching", &bind), 0);
+	serve(&rx, nm_client_ring(&client, NM_RX, 0));
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	nm_serve_awake(&rx.kern);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	outside = 1;
+	assert_true(nm_serve_prepare_sleep(&rx.kern));
+	nm_serve_awake(&rx.kern);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_int_equal(received(), 1);
+	outside = SLOTS; /* one of them finds no room until slots are given back */
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_true(give_back(1));
+	assert_true(nm_serve_prepare_sleep(&rx.kern));
+	OS_STORE(&port->dead, true);
+	assert_true(nm_serve_prepare_sleep(&rx.kern)); /* the step says why */
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_STOPPED);
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	OS_STORE(&port->dead, false);
+	nm_client_unbind(&client);
+	os_mutex_lock(&core.lock);
+	nm_port_remove_locked(port);
+	os_mutex_unlock(&core.lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +469,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_kernel_side_sleeps, begin, end),
 		cmocka_unit_test_setup_teardown(the_application_sleeps, begin, end),
 		cmocka_unit_test_setup_teardown(resume_keeps_the_position, begin, end),
+		cmocka_unit_test_setup_teardown(what_came_before_the_sleep, begin, end),
 	};
 
 	test_seed();

@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * core/splice.h: a device on a switch. The test plays the device (wire.h), and the home.
- *
- *      wire_receive() -> device rx ring -> splice -> vale0:dev ~ switch ~ vale0:app -> app_take()
- *      wire_sent()    <- device tx ring <- splice <- vale0:dev ~ switch ~ vale0:app <- app_put()
+ * core/splice.h: a device on a switch. The test plays the device and the home (splice_ends.h).
  */
-#include "splice.h"
-#include "util.h"
-#include "vale.h"
-#include "wire.h"
-
-enum { DEV = 1, APP = 2 }; /* stations */
-
-static struct nm_core core;
-static struct prng r;
-static uint8_t frame[WIRE_PACKET_MOST], got[70000];
+#include "splice_ends.h"
 
 /* ---- the home --------------------------------------------------------------------------- */
 
@@ -57,54 +45,10 @@ static void step_all(void)
 
 static int begin(void **state)
 {
-	r = prng_new(1);
 	start_error = 0;
 	starts = stops = 0;
 	running = NULL;
-	nm_core_init(&core);
-	core.home_ops = &home;
-	core.region_params.count[NM_POOL_BUF] = 4096;
-	core.shared_params = core.region_params;
-	wire_begin();
-	return 0;
-}
-
-static int end(void **state)
-{
-	wire_remove(&core);
-	wire_end();
-	assert_null(core.splices);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
-}
-
-static const struct nm_shape one_ring = {.rings = {1, 1}, .slots = {64, 64}};
-
-static int attach(const char *name, uint32_t mode)
-{
-	const struct nm_bind bind = {.mode = mode};
-	char err[NM_ERR_TEXT] = "";
-	uint32_t index;
-	int error = nm_splice_attach(&core, name, &bind, &index, err, sizeof(err));
-
-	if (error)
-		assert_int_not_equal(err[0], '\0');
-	return error;
-}
-
-static int detach(const char *name)
-{
-	char err[NM_ERR_TEXT] = "";
-	uint32_t index;
-
-	return nm_splice_detach(&core, name, &index, err, sizeof(err));
-}
-
-static void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)
-{
-	app_open(&core, app,
-		&(struct app_config){"vale0:app", 2048, slots, rings, .hdr_len = hdr_len});
+	return begin_core(&home);
 }
 
 /* The switch learns who is where, so that nothing is sent to all. */
@@ -229,24 +173,6 @@ static void the_region_that_is_named(void **state)
 }
 
 /* ---- traffic ------------------------------------------------------------------------------------ */
-
-/* A packet with its number behind the addresses; its length. */
-static uint32_t make_numbered(uint32_t dst, uint32_t src, uint32_t number)
-{
-	uint32_t len = prng_range(&r, 40, 1500);
-
-	make_frame(frame, len, 0, dst, src, &r);
-	memcpy(frame + 16, &number, 4);
-	return len;
-}
-
-static uint32_t number_in(const void *bytes)
-{
-	uint32_t number;
-
-	memcpy(&number, (const char *)bytes + 16, 4);
-	return number;
-}
 
 /* Random loads both ways: in order, whole, unchanged, and every loss is counted by its cause. */
 static void check_traffic(const struct nm_port_ops *ops)

@@ -5,69 +5,7 @@
  * checked in test_offload.c, here that it arrives as a whole and is counted.
  */
 #include "offload.h"
-#include "util.h"
-#include "vale.h"
-
-static struct nm_core core;
-static struct prng r;
-static struct app a, b;
-static uint8_t frame[200000], got[200000];
-
-static int begin(void **state)
-{
-	r = prng_new(1);
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
-}
-
-/* Ports a and b of one switch, alone there: what a sends goes to b. */
-static void open_pair(uint32_t size_a, uint32_t slots_a, uint32_t size_b, uint32_t slots_b)
-{
-	app_open(&core, &a, &(struct app_config){"vale0:a", size_a, slots_a});
-	app_open(&core, &b, &(struct app_config){"vale0:b", size_b, slots_b});
-}
-
-/* Everything that was sent must be accounted for. */
-static void close_pair(void)
-{
-	struct totals totals = {0};
-
-	totals_add(&totals, &a);
-	totals_add(&totals, &b);
-	totals_check(&totals, true);
-	app_close(&a);
-	app_close(&b);
-}
-
-static void set_hdr_len(struct app *app, uint32_t bytes)
-{
-	os_mutex_lock(&core.lock);
-	assert_int_equal(nm_port_set_hdr_len_locked(app->client.port, bytes), 0);
-	os_mutex_unlock(&core.lock);
-	app->hdr_len = bytes;
-}
-
-static const struct nm_ring_stats *tx(void)
-{
-	return &app_private(&a, NM_TX, 0)->stats;
-}
-
-static const struct nm_ring_stats *rx(void)
-{
-	return &app_private(&b, NM_RX, 0)->stats;
-}
-
-static void check_nothing_came(void)
-{
-	app_rxsync(&b, 0);
-	assert_int_equal(app_avail(app_ring(&b, NM_RX, 0)), 0);
-}
+#include "vale_pair.h"
 
 /* ---- the header in a slot of its own, as a driver with scattered buffers sends it ------------- */
 

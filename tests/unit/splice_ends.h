@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * splice_ends.h - what the tests of splices share: a core with a device that the test plays
+ * (wire.h), spliced to a switch, and an application on that switch.
+ *
+ *      wire_receive() -> device rx ring -> splice -> vale0:dev ~ switch ~ vale0:app -> app_take()
+ *      wire_sent()    <- device tx ring <- splice <- vale0:dev ~ switch ~ vale0:app <- app_put()
+ *
+ * The home, which runs the splice, is the test's own.
+ *
+ * Thread safety: as util.h and wire.h.
+ */
+#ifndef TESTS_UNIT_SPLICE_ENDS_H
+#define TESTS_UNIT_SPLICE_ENDS_H
+
+#include "splice.h"
+#include "util.h"
+#include "vale.h"
+#include "wire.h"
+
+enum { DEV = 1, APP = 2 }; /* stations */
+
+static struct nm_core core;
+static struct prng r;
+static uint8_t frame[WIRE_PACKET_MOST], got[70000];
+
+static inline int begin_core(const struct nm_home_ops *home)
+{
+	r = prng_new(1);
+	nm_core_init(&core);
+	core.home_ops = home;
+	core.region_params.count[NM_POOL_BUF] = 4096;
+	core.shared_params = core.region_params;
+	wire_begin();
+	return 0;
+}
+
+static inline int end(void **state)
+{
+	wire_remove(&core);
+	wire_end();
+	assert_null(core.splices);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+	return 0;
+}
+
+static const struct nm_shape one_ring = {.rings = {1, 1}, .slots = {64, 64}};
+
+static inline int attach(const char *name, uint32_t mode)
+{
+	const struct nm_bind bind = {.mode = mode};
+	char err[NM_ERR_TEXT] = "";
+	uint32_t index;
+	int error = nm_splice_attach(&core, name, &bind, &index, err, sizeof(err));
+
+	if (error)
+		assert_int_not_equal(err[0], '\0');
+	return error;
+}
+
+static inline int detach(const char *name)
+{
+	char err[NM_ERR_TEXT] = "";
+	uint32_t index;
+
+	return nm_splice_detach(&core, name, &index, err, sizeof(err));
+}
+
+static inline void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)
+{
+	app_open(&core, app,
+		&(struct app_config){"vale0:app", 2048, slots, rings, .hdr_len = hdr_len});
+}
+
+/* A packet with its number behind the addresses; its length. */
+static inline uint32_t make_numbered(uint32_t dst, uint32_t src, uint32_t number)
+{
+	uint32_t len = prng_range(&r, 40, 1500);
+
+	make_frame(frame, len, 0, dst, src, &r);
+	memcpy(frame + 16, &number, 4);
+	return len;
+}
+
+static inline uint32_t number_in(const void *bytes)
+{
+	uint32_t number;
+
+	memcpy(&number, (const char *)bytes + 16, 4);
+	return number;
+}
+
+#endif
