@@ -132,9 +132,10 @@ static struct os_mem *extmem(
 
 	*error = -EINVAL;
 	if (m->extmem >= 0)
-		why = bytes && bytes % EXTMEM_PAGE == 0 && bytes <= INT64_MAX
-			      ? sealed_check(m->extmem, 0, bytes, &st)
-			      : "would have to be of whole pages";
+		why = bytes && bytes <= INT64_MAX - EXTMEM_PAGE
+			      ? sealed_check(m->extmem, 0,
+					(bytes + EXTMEM_PAGE - 1) / EXTMEM_PAGE * EXTMEM_PAGE, &st)
+			      : "can't be of this size";
 	if (why) {
 		snprintf(err, err_size, "external memory of %llu bytes: its file %s",
 			(unsigned long long)bytes, why);

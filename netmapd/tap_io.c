@@ -28,22 +28,6 @@ struct packet {
 	enum nm_drop cause; /* NM_DROPS: it is good */
 };
 
-static enum nm_drop check_slot(
-	const struct nm_ring *ring, struct nm_slot_copy slot, uint64_t offset)
-{
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size;
-
-	if (unlikely(slot.flags & NS_INDIRECT))
-		return NM_DROP_INDIRECT;
-	if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > size))
-		return NM_DROP_BAD_LENGTH;
-	if (unlikely(offset > size - slot.len))
-		return NM_DROP_BAD_OFFSET;
-	return NM_DROPS;
-}
-
 /* The packet that begins at slot *at, which moves behind it. False: its end is not there yet. */
 static bool collect(struct nm_ring *ring, uint32_t *at, struct packet *p)
 {
@@ -63,7 +47,7 @@ static bool collect(struct nm_ring *ring, uint32_t *at, struct packet *p)
 		if (++slots > NETMAP_MAX_FRAGS && p->cause == NM_DROPS)
 			p->cause = NM_DROP_FRAGMENTS;
 		if (p->cause == NM_DROPS)
-			p->cause = check_slot(ring, slot, offset);
+			p->cause = nm_slot_check(ring, slot, offset);
 		if (p->cause == NM_DROPS) {
 			p->iov[1 + p->frags++] = (struct iovec){
 				(char *)nm_region_buf(ring->region, slot.buf_idx) + offset,
@@ -297,11 +281,11 @@ static void receive(struct nm_ring *ring, struct tap_queue *q)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->produce.hwtail;
 	uint32_t size = ring->region->pool[NM_POOL_BUF].size, want = longest(q, hdr_len);
-	uint32_t need = (want + size - 1) / size;
+	uint32_t need = (want + size - 1) / size, reads = 0;
 
 	if (need > (ring->num_slots + 1) / 2)
 		need = (ring->num_slots + 1) / 2;
-	for (int i = 0; i < READS_MAX; i++) {
+	for (; reads < READS_MAX; reads++) {
 		uint32_t free =
 			ring->num_slots - 1 - nm_ring_distance(ring->hwcur, at, ring->num_slots);
 
@@ -312,6 +296,9 @@ static void receive(struct nm_ring *ring, struct tap_queue *q)
 			break;
 		}
 	}
+	/* All were dropped: whoever serves the ring sees no work and sleeps, so the rest is an event. */
+	if (reads == READS_MAX && at == ring->produce.hwtail)
+		wait_for_more(q);
 	OS_STORE_RELEASE(&ring->produce.hwtail, at);
 }
 

@@ -88,6 +88,7 @@ void vm_free(struct vm *vm)
 int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const struct vm_port **out,
 	char *text)
 {
+	uint32_t regions = vm->num_regions;
 	struct vm_port *port;
 	int error;
 
@@ -98,8 +99,11 @@ int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const s
 		return -ENOSPC;
 	}
 	port = vm_port_new(vm, ifname, mac, &error, text);
-	if (!port)
+	if (!port) { /* what it alone would have used goes with it */
+		while (vm->num_regions > regions)
+			vm_region_put(vm, &vm->regions[--vm->num_regions]);
 		return error;
+	}
 	vm->ports[vm->num_ports++] = port;
 	*out = port;
 	return 0;

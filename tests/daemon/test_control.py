@@ -184,6 +184,23 @@ def test_machine_ports(daemon, connect):
         c.vm_add_port("vale1:33@conf:slots=64")
 
 
+def test_a_port_that_fails_leaves_nothing(daemon, connect):
+    """Not even the region that it alone would have used, as long as the machine is there."""
+    c = connect()
+    number = c.vm_create()
+    directory = os.path.join(os.path.dirname(daemon.path), f"vm{number}")
+    in_the_way = os.path.join(directory, "net0")
+    os.mkdir(in_the_way)
+    regions, before = c.status()["regions"], daemon.descriptors()
+    for region in range(100, 140):
+        with pytest.raises(Refused, match="no device for it"):
+            c.vm_add_port(f"vale1:1@{region}")
+    assert c.status()["regions"] == regions
+    assert daemon.descriptors() == before and os.listdir(directory).count("mem1") == 0
+    os.rmdir(in_the_way)
+    assert c.vm_add_port("vale1:1@100")[1].endswith("/mem1")
+
+
 # ------------------------------------------------------------ descriptors that come along
 
 

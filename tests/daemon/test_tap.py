@@ -386,6 +386,25 @@ def test_bad_slots_of_a_receiver(daemon, stack):
         assert p.receive(1) == [frame(1, 9, b"again")]
 
 
+def test_many_are_dropped_in_a_row(daemon, stack):
+    """More than are read in one go: the worker, which sees no work in that, still gets to the last."""
+    control(daemon, newif, rx_slots=16)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P) as p:
+        wait_for_carrier(daemon)
+        good = p.rx[0].slot(0)
+        p.rx[0].set_slot(0, 0xFFFFFFF0, 0, 0, 0)
+        os.kill(daemon.pid, signal.SIGSTOP)
+        for _ in range(400):
+            s.send(frame(1, 9))
+        os.kill(daemon.pid, signal.SIGCONT)
+        wait_until(lambda: daemon.ring(P, "rx")["errors"] == {"bad_buffer": 400}, "all are counted")
+        p.rx[0].set_slot(0, *good)
+        s.send(frame(1, 9, b"again"))
+        assert p.receive(1) == [frame(1, 9, b"again")]
+
+
 def test_queues(daemon, stack):
     """Several rings: whatever queue the stack chooses, its packets come."""
     control(daemon, newif, tx_rings=2, rx_rings=2, rx_slots=64)
