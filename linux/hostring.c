@@ -183,7 +183,8 @@ static bool header_says_it(const struct sk_buff *skb)
 {
 	struct virtio_net_hdr hdr;
 
-	return skb->len <= NMK_PACKET_MAX &&
+	/* It has none for packets within packets, and takes them for plain ones. */
+	return skb->len <= NMK_PACKET_MAX && !(skb_is_gso(skb) && skb->encapsulation) &&
 	       virtio_net_hdr_from_skb(skb, &hdr, true, true, 0) == 0 &&
 	       !(skb->ip_summed == CHECKSUM_PARTIAL && skb_csum_is_sctp((struct sk_buff *)skb));
 }

@@ -69,9 +69,9 @@ static bool prepare_sleep(struct loop_ring *r)
 	bool more;
 
 	mutex_lock(&ring->wakeup.sync);
-	more = nm_serve_prepare_sleep(r->serve);
-	if (!more && !r->serve->stopped && !OS_LOAD(&ring->port->dead) &&
-		ring->wakeup.about_to_sleep)
+	/* A dead port has no memory any more to look at; a step says that it is over. */
+	more = OS_LOAD(&ring->port->dead) ? !r->serve->stopped : nm_serve_prepare_sleep(r->serve);
+	if (!more && !r->serve->stopped && ring->wakeup.about_to_sleep)
 		more = ring->wakeup.about_to_sleep(ring);
 	mutex_unlock(&ring->wakeup.sync);
 	return more;

@@ -66,6 +66,7 @@ static void __exit nmk_exit(void)
 {
 	nmk_debugfs_unregister();
 	nmk_chardev_unregister();
+	nmk_splice_detach_all();
 	ptnet_unregister();
 	nmk_nic_unregister();
 	nmk_kloop_unregister();

@@ -362,7 +362,6 @@ int nmk_nic_register(void)
 /* Unregistering the notifier tells it of all devices that they are gone. */
 void nmk_nic_unregister(void)
 {
-	nmk_splice_detach_all();
 	unregister_netdevice_notifier(&netdev_notifier);
 	nmk_persist_unregister();
 	destroy_workqueue(nmk_wq);

@@ -52,7 +52,7 @@ struct nmk_nic {
 /* For whatever waits; it is gone when the module is unloaded. */
 extern struct workqueue_struct *nmk_wq;
 
-/* Loading and unloading: no lock held. At unloading, no client is left but splices. */
+/* Loading and unloading: no lock held. At unloading, no client is left. */
 int nmk_nic_register(void);
 void nmk_nic_unregister(void);
 

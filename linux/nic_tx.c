@@ -109,9 +109,9 @@ static void sent(struct sk_buff *skb)
 	refs = atomic_dec_return(&credit->refs);
 	if (q && refs > 0)
 		room_again(q, (uint32_t)refs - 1);
-	rcu_read_unlock();
 	if (refs == 0)
 		free_credit(credit);
+	rcu_read_unlock(); /* last: unloading waits for it, see nmk_nic_tx_wait() */
 }
 
 static void put_credit(struct nmk_credit *credit)
@@ -445,6 +445,8 @@ void nmk_nic_tx_stop(struct nmk_nic *nic)
 	uint32_t rings = nic->port->num_rings[NM_TX];
 	unsigned long end = jiffies + msecs_to_jiffies(STOP_MS);
 
+	if (!nic->txqs) /* stopped before, with the region of its rings */
+		return;
 	for (uint32_t i = 0; i < rings && nic->txqs[i].credit; i++) {
 		finish(&nic->txqs[i], end);
 		disconnect(&nic->txqs[i]);
@@ -476,7 +478,8 @@ void nmk_nic_tx_wait(void)
 {
 	for (uint32_t ms = 0; atomic_read(&credits) > 0; ms += RETRY_MS) {
 		if (ms > 0 && ms % 10000 == 0)
-			os_log(OS_LOG_WARN, "waiting for packets that drivers have not sent yet");
+			os_log(OS_LOG_WARN,
+				"waiting for packets that drivers have not sent yet; set their devices down");
 		msleep(RETRY_MS);
 	}
 	synchronize_rcu(); /* the last completion has left this module */

@@ -20,7 +20,7 @@ enum {
 struct persist {
 	struct list_head link; /* of all that are registered; core->lock */
 	struct net_device *dev;
-	struct nm_port *port;          /* core->lock; freed behind the device */
+	struct nm_port *port;          /* core->lock; NULL: it went with the region of its rings */
 	bool leaving;                  /* core->lock: DELIF is at work */
 	struct nm_port __rcu *started; /* while a client is bound; NULL: nobody is there */
 };
@@ -131,6 +131,14 @@ static void persist_stop(struct nm_port *port)
 	synchronize_net();
 }
 
+/* Behind the device; or with the last client, when the region of another device was chosen and went. */
+static void persist_destroy(struct nm_port *port)
+{
+	struct persist *p = port->priv;
+
+	p->port = NULL;
+}
+
 /* What the device receives is counted as the ring's packets without its drops. */
 static int persist_txsync(struct nm_ring *ring)
 {
@@ -156,6 +164,7 @@ static const struct nm_port_ops persist_ops = {
 	.kind = "persistent",
 	.start = persist_start,
 	.stop = persist_stop,
+	.destroy = persist_destroy,
 	.set_hdr_len = persist_set_hdr_len,
 	.txsync = persist_txsync,
 	.rxsync = nmk_host_rxsync,
@@ -189,8 +198,8 @@ static int add_port(struct nm_core *core, struct persist *p, const struct nm_sha
 static void remove_port(struct persist *p)
 {
 	list_del(&p->link);
-	nm_port_remove_locked(p->port);
-	p->port = NULL;
+	if (p->port)
+		nm_port_remove_locked(p->port);
 }
 
 static struct net_device *alloc_device(const char *name, const struct nm_shape *shape)
@@ -291,7 +300,7 @@ int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t 
 		os_snprintf(err, err_size, "%s: no persistent port of this name", name);
 		return -ENXIO;
 	}
-	if (p->port->clients > 0 || p->port->holds > 0) {
+	if (p->port && (p->port->clients > 0 || p->port->holds > 0)) {
 		os_snprintf(err, err_size, "%s: in use", name);
 		return -EBUSY;
 	}

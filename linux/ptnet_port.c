@@ -2,6 +2,7 @@
 /* The port kind "ptnet": the rings in the hands of a netmap application. */
 #include "hostring.h"
 #include "ptnet.h"
+#include "splice_home.h"
 #include "world.h"
 
 /* In each direction; they are there when the guest's part of the region has room for them. */
@@ -374,6 +375,7 @@ void ptnet_port_remove(struct ptnet *ptn)
 	ptn->port = NULL;
 	nm_port_hold_locked(port);
 	nm_port_remove_locked(port); /* dead */
+	nmk_splice_stop_dead();      /* their threads hold no lock of the rings */
 	drain(port);
 	ptnet_port_stop(port);
 	nm_port_release_locked(port); /* freed unless in use */
@@ -400,8 +402,14 @@ void ptnet_port_end_region(const struct nm_region *region)
 		nm_port_remove_locked(port);
 		nm_port_release_locked(port);
 	}
+	nmk_splice_stop_dead();
 	/* Those that were dead before as well: the core has ended some with their parents. */
 	for (port = nm_world.ports; port; port = port->next)
 		if (port->region == region)
 			drain(port);
+	/* Who sends to them from other regions, through a switch, a device or a monitored ring, finds
+	 * them no more. The last client stops them again, for nothing. */
+	for (port = nm_world.ports; port; port = port->next)
+		if (port->region == region && port->clients > 0 && port->ops->stop)
+			port->ops->stop(port);
 }

@@ -224,9 +224,14 @@ static int replace_runners(
 	return 0;
 }
 
+static bool is_over(const struct nm_splice *splice)
+{
+	return splice->device.port->dead || splice->vale.port->dead;
+}
+
 int nmk_splice_start(struct nm_splice *splice, char *err, size_t err_size)
 {
-	if (splice->device.port->dead) {
+	if (is_over(splice)) {
 		os_snprintf(err, err_size, "%s: the device is gone", splice->name);
 		return -ENXIO;
 	}
@@ -245,6 +250,10 @@ int nmk_splice_poll(
 {
 	int error;
 
+	if (is_over(splice)) {
+		os_snprintf(err, err_size, "%s: the device is gone", splice->name);
+		return -ENXIO;
+	}
 	if (count > splice->pairs) {
 		os_snprintf(err, err_size, "%s: %u polling threads; it has %u pairs of rings",
 			splice->name, count, splice->pairs);
@@ -276,7 +285,7 @@ static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
 
 	os_mutex_lock(&nm_world.lock);
 	for (splice = nm_world.splices; splice; splice = splice->next)
-		if (!dead_only || splice->device.port->dead)
+		if (!dead_only || is_over(splice))
 			break;
 	if (splice)
 		memcpy(name, splice->name, NETMAP_REQ_IFNAMSIZ);
@@ -305,6 +314,20 @@ static DECLARE_WORK(reap_work, reap);
 void nmk_splice_reap(void)
 {
 	queue_work(nmk_wq, &reap_work);
+}
+
+void nmk_splice_stop_dead(void)
+{
+	bool any = false;
+
+	for (struct nm_splice *splice = nm_world.splices; splice; splice = splice->next) {
+		if (!is_over(splice))
+			continue;
+		nmk_splice_stop(splice);
+		any = true;
+	}
+	if (any)
+		nmk_splice_reap();
 }
 
 void nmk_splice_detach_all(void)

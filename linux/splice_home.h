@@ -21,6 +21,9 @@ int nmk_splice_poll(
 
 /* A device is gone: takes it off its switch, soon. Any context. */
 void nmk_splice_reap(void);
+/* The same when memory goes with the device: no thread touches a dead port when it returns. core->lock
+ * held. */
+void nmk_splice_stop_dead(void);
 /* Unloading; takes core->lock itself. */
 void nmk_splice_detach_all(void);
 
