@@ -84,11 +84,18 @@ void announce(struct vg_port *from);
 struct vg_ring *tx_of(struct vg_port *port);
 struct vg_ring *rx_of(struct vg_port *port);
 
+void sync_or_die(struct vg_ring *ring);
+
 /* Sends a batch to `start` if there is room for all of it. */
 void send_batch(struct vg_ring *tx, const struct options *o, frame_start start);
 
 /* Takes all that has come; returns the packets (not the slots). */
 uint64_t take_all(struct vg_ring *rx);
+
+/* Takes turns for the time that is asked for, after a quarter of it to warm up. A turn adds what got
+ * through to r->count, and what it likes to r->extra[0]; both begin anew after the warming up. */
+void run_timed(const struct options *o, void (*turn)(void *arg, struct result *r), void *arg,
+	struct result *r);
 
 /* What compilers must not drop. */
 extern volatile uint64_t touched;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ROUNDS = 32 }; /* turns between two looks at the clock */
+
 volatile uint64_t touched;
 
 struct vg_ring *tx_of(struct vg_port *port)
@@ -42,6 +44,12 @@ void announce(struct vg_port *from)
 	if (vg_put(tx_of(from), frame, from->hdr_len + 60) != 0 || vg_sync(tx_of(from)) != 0)
 		die("announcement", EIO);
 	usleep(50000);
+}
+
+void sync_or_die(struct vg_ring *ring)
+{
+	if (vg_sync(ring) != 0)
+		die("ring", EPROTO);
 }
 
 /* A long packet takes several slots. */
@@ -99,4 +107,22 @@ uint64_t take_all(struct vg_ring *rx)
 	vg_advance(rx, n);
 	touched = sum;
 	return packets;
+}
+
+void run_timed(const struct options *o, void (*turn)(void *arg, struct result *r), void *arg,
+	struct result *r)
+{
+	double start = now_s(), warm = start + o->seconds / 4, end = warm + o->seconds;
+	bool counting = false;
+
+	for (double now = start; now < end; now = now_s()) {
+		if (!counting && now >= warm) {
+			counting = true;
+			start = now;
+			r->count = r->extra[0] = 0;
+		}
+		for (int round = 0; round < ROUNDS; round++)
+			turn(arg, r);
+	}
+	r->seconds = now_s() - start;
 }

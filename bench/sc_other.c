@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 32, TRIP_TIMEOUT_MS = 1000 };
+enum { TRIP_TIMEOUT_MS = 1000 };
 
 /* ---- a local application --------------------------------------------------------------- */
 
@@ -76,37 +76,37 @@ static uint64_t take_local(struct nmport_d *d)
 	return packets;
 }
 
-/* From a local application to a port; `watch`, if not NULL, is a monitor that is read too, and
- * what it sees is extra 0. */
+struct local {
+	const struct options *o;
+	struct nmport_d *from, *to, *watch; /* watch: NULL: nobody */
+};
+
+static void local_turn(void *arg, struct result *r)
+{
+	struct local *l = arg;
+
+	send_local(l->from, l->o, 0xffffffffffffULL);
+	r->count += take_local(l->to);
+	if (l->watch)
+		r->extra[0] += take_local(l->watch);
+}
+
+/* From a local application to a port; `watch` is a monitor that may be read too, and what it sees is
+ * extra 0. */
 static void run_local(const struct world *w, const struct options *o, const char *from,
 	const char *to, const char *watch, struct result *r)
 {
-	struct nmport_d *a = open_local(w, from), *b = open_local(w, to), *m = NULL;
-	double start = now_s(), warm = start + o->seconds / 4, end = warm + o->seconds;
-	bool counting = false;
-	frame_start address = 0xffffffffffffULL;
+	struct local l = {.o = o};
 
-	prepare_local(a, o->len);
-	if (o->monitor && watch)
-		m = open_local(w, watch);
-	for (double now = start; now < end; now = now_s()) {
-		if (!counting && now >= warm) {
-			counting = true;
-			start = now;
-			r->count = r->extra[0] = 0;
-		}
-		for (int round = 0; round < ROUNDS; round++) {
-			send_local(a, o, address);
-			r->count += take_local(b);
-			if (m)
-				r->extra[0] += take_local(m);
-		}
-	}
-	r->seconds = now_s() - start;
-	if (m)
-		nmport_close(m);
-	nmport_close(b);
-	nmport_close(a);
+	l.from = open_local(w, from);
+	l.to = open_local(w, to);
+	prepare_local(l.from, o->len);
+	if (o->monitor)
+		l.watch = open_local(w, watch);
+	run_timed(o, local_turn, &l, r);
+	nmport_close(l.watch);
+	nmport_close(l.to);
+	nmport_close(l.from);
 }
 
 static void run_local_vale(struct world *w, const struct options *o, struct result *r)
@@ -120,12 +120,6 @@ static void run_local_pipe(struct world *w, const struct options *o, struct resu
 }
 
 /* ---- round trips --------------------------------------------------------------------- */
-
-static void sync_or_die(struct vg_ring *ring)
-{
-	if (vg_sync(ring) != 0)
-		die("ring", EPROTO);
-}
 
 /* Until something is there; asleep: by interrupt. */
 static void await(struct vg_ring *rx, bool asleep)

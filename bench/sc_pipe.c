@@ -2,15 +2,7 @@
 /* Pipes: from one machine to another, and through a chain of bridging machines. */
 #include "measure.h"
 
-#include <errno.h>
-
-enum { ROUNDS = 32, PIPES = 3 };
-
-static void sync_or_die(struct vg_ring *ring)
-{
-	if (vg_sync(ring) != 0)
-		die("ring", EPROTO);
-}
+enum { PIPES = 3 };
 
 /* What a middlebox does: exchanges buffers between what it received and what it sends. */
 static void bridge(struct vg_ring *rx, struct vg_ring *tx)
@@ -36,51 +28,41 @@ static void bridge(struct vg_ring *rx, struct vg_ring *tx)
 }
 
 struct chain {
+	const struct options *o;
 	struct vg_ring *tx, *rx;                /* ends */
 	struct vg_ring *in[PIPES], *out[PIPES]; /* of the bridging machines */
 	int bridges;
 };
 
-static void run_chain_of(struct chain *c, const struct options *o, struct result *r)
+static void chain_turn(void *arg, struct result *r)
 {
 	static const uint8_t to[6] = {2, 0, 0, 0, 0, 2};
-	double start = now_s(), warm = start + o->seconds / 4, end = warm + o->seconds;
-	bool counting = false;
+	struct chain *c = arg;
 
-	for (double now = start; now < end; now = now_s()) {
-		if (!counting && now >= warm) {
-			counting = true;
-			start = now;
-			r->count = 0;
-		}
-		for (int round = 0; round < ROUNDS; round++) {
-			send_batch(c->tx, o, frame_to(to));
-			sync_or_die(c->tx);
-			for (int i = 0; i < c->bridges; i++)
-				bridge(c->in[i], c->out[i]);
-			sync_or_die(c->rx);
-			r->count += take_all(c->rx);
-			sync_or_die(c->rx);
-		}
-	}
-	r->seconds = now_s() - start;
+	send_batch(c->tx, c->o, frame_to(to));
+	sync_or_die(c->tx);
+	for (int i = 0; i < c->bridges; i++)
+		bridge(c->in[i], c->out[i]);
+	sync_or_die(c->rx);
+	r->count += take_all(c->rx);
+	sync_or_die(c->rx);
 }
 
 static void run_pair(struct world *w, const struct options *o, struct result *r)
 {
 	struct vg_port *a = world_port(w, world_machine(w), "netmap:p{1", o->hdr_len);
 	struct vg_port *b = world_port(w, world_machine(w), "netmap:p}1", o->hdr_len);
-	struct chain c = {.tx = tx_of(a), .rx = rx_of(b)};
+	struct chain c = {.o = o, .tx = tx_of(a), .rx = rx_of(b)};
 
 	prepare_ring(c.tx, a->mac, o->len, o->hdr_len);
-	run_chain_of(&c, o, r);
+	run_timed(o, chain_turn, &c, r);
 }
 
 static void run_chain(struct world *w, const struct options *o, struct result *r)
 {
 	static const char *const master[PIPES] = {"netmap:p{1", "netmap:p{2", "netmap:p{3"};
 	static const char *const slave[PIPES] = {"netmap:p}1", "netmap:p}2", "netmap:p}3"};
-	struct chain c = {.bridges = PIPES - 1};
+	struct chain c = {.o = o, .bridges = PIPES - 1};
 	int m = world_machine(w);
 	struct vg_port *a = world_port(w, m, master[0], 0);
 
@@ -92,7 +74,7 @@ static void run_chain(struct world *w, const struct options *o, struct result *r
 		c.out[i] = tx_of(world_port(w, m, master[i + 1], 0));
 	}
 	c.rx = rx_of(world_port(w, world_machine(w), slave[PIPES - 1], 0));
-	run_chain_of(&c, o, r);
+	run_timed(o, chain_turn, &c, r);
 }
 
 const struct scenario pipe_pair = {"pipe", "one pipe, zero copy", run_pair};

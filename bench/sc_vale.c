@@ -7,13 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORTS_MAX = WORLD_MACHINES, ROUNDS = 32 };
+enum { PORTS_MAX = WORLD_MACHINES };
 
 struct net {
 	const struct options *o;
 	struct vg_port *port[PORTS_MAX];
 	uint32_t ports;
 	frame_start to[PORTS_MAX]; /* where packets to a port begin */
+	/* What is sent in turn `number`, before all that has come is taken. */
+	void (*send)(struct net *n, uint32_t number);
+	uint32_t number;
 };
 
 /* Each port belongs to a machine of its own: packets are copied between regions. */
@@ -37,12 +40,6 @@ static void make_net(struct world *w, const struct options *o, struct net *n, ui
 		take_all(rx_of(n->port[i]));
 }
 
-static void sync_or_die(struct vg_ring *ring)
-{
-	if (vg_sync(ring) != 0)
-		die("ring", EPROTO);
-}
-
 static uint64_t receive_all(struct net *n)
 {
 	uint64_t packets = 0;
@@ -57,25 +54,18 @@ static uint64_t receive_all(struct net *n)
 	return packets;
 }
 
-/* Runs `turn` for the time that is asked for, and counts what arrives. */
-static void run_net(struct net *n, void (*turn)(struct net *n, uint32_t number), struct result *r)
+static void net_turn(void *arg, struct result *r)
 {
-	double start = now_s(), warm = start + n->o->seconds / 4, end = warm + n->o->seconds;
-	uint32_t number = 0;
-	bool counting = false;
+	struct net *n = arg;
 
-	for (double now = start; now < end; now = now_s()) {
-		if (!counting && now >= warm) {
-			counting = true;
-			start = now;
-			r->count = 0;
-		}
-		for (int round = 0; round < ROUNDS; round++) {
-			turn(n, number++);
-			r->count += receive_all(n);
-		}
-	}
-	r->seconds = now_s() - start;
+	n->send(n, n->number++);
+	r->count += receive_all(n);
+}
+
+static void run_net(struct net *n, void (*send)(struct net *n, uint32_t number), struct result *r)
+{
+	n->send = send;
+	run_timed(n->o, net_turn, n, r);
 }
 
 static void send_to(struct net *n, uint32_t from, frame_start to)

@@ -98,7 +98,7 @@ int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t ni
 /* What becomes of the application's memory, on REGISTER with option EXTMEM. */
 struct nmlib_extmem {
 	struct nmreq_opt_extmem *opt; /* NULL: no such option */
-	uint64_t addr, bytes;         /* as asked for */
+	uint64_t addr, bytes;         /* as asked for, up to the end of a page */
 	int fd;                       /* a sealed copy of the memory; -1: none */
 };
 

@@ -97,9 +97,10 @@ int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, char wh
 	e->bytes = e->opt->nro_info.nr_memsize;
 	if (!e->addr || e->addr % page)
 		return fail(e, -EINVAL, why, "the address is not that of a page");
-	if (!e->bytes || e->bytes % page || e->bytes > INT64_MAX || e->addr + e->bytes < e->addr)
-		return fail(
-			e, -EINVAL, why, "the size (nr_memsize) is not a number of whole pages");
+	if (!e->bytes || e->bytes > INT64_MAX - page || e->addr + e->bytes + page < e->addr)
+		return fail(e, -EINVAL, why, "there is no memory of this size (nr_memsize)");
+	/* A mapping is whole pages, and so is what takes its place. */
+	e->bytes = (e->bytes + page - 1) / page * page;
 	ret = make_copy(e);
 	return ret < 0 ? fail(e, ret, why, ret == -EFAULT ? "it can't be read" : strerror(-ret))
 		       : 0;

@@ -50,7 +50,7 @@ static int add_part(struct flat *f, void *mem, size_t size)
 	size_t room = (size + 7) & ~(size_t)7;
 
 	if (f->parts == PARTS_MAX || room > NETMAP_REQ_MAXSIZE - f->size)
-		return -EINVAL;
+		return -EMSGSIZE;
 	f->part[f->parts].mem = mem;
 	f->part[f->parts].offset = f->size;
 	f->part[f->parts].size = (uint32_t)size;

@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +22,11 @@
 #include <unistd.h>
 #include <libnetmap.h>
 
+#include "common/report.h"
 #include "move.h"
 #include "options.h"
 
 enum {
-	EXIT_USAGE = 2,
 	WAIT_MS = 100,   /* how late a thread may notice the end */
 	PENDING_MS = 1,  /* between syncs while packets have not left the tx rings */
 	DRAIN_MS = 1000, /* for those, at the end */
@@ -44,30 +43,9 @@ struct direction {
 	char err[768]; /* why it ended, if it failed */
 };
 
+const char report_name[] = "netmap-bridge";
+
 static volatile bool stop;
-
-__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
-{
-	char text[1200];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	fprintf(stderr, "netmap-bridge: %s\n", text);
-}
-
-static void on_error(struct nmctx *ctx, const char *text)
-{
-	(void)ctx;
-	complain("%s", text);
-}
-
-static void on_error_quiet(struct nmctx *ctx, const char *text)
-{
-	(void)ctx;
-	(void)text;
-}
 
 static void sleep_ms(long ms)
 {
@@ -243,21 +221,6 @@ static struct nmport_d *open_half(const char *name, uint64_t only, int *status)
 	return d;
 }
 
-/* Bytes of the virtio-net header; 0 where the question is not served. */
-static uint32_t header_length(struct nmport_d *d)
-{
-	struct nmreq_port_hdr body = {0};
-	struct nmreq_header hdr;
-	int ret;
-
-	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_GET, &body);
-	memcpy(hdr.nr_name, d->hdr.nr_name, sizeof(hdr.nr_name));
-	d->ctx->error = on_error_quiet;
-	ret = nmport_request(d, &hdr);
-	d->ctx->error = on_error;
-	return ret == 0 ? body.nr_hdr_len : 0;
-}
-
 static bool same_offsets(const struct direction *dir)
 {
 	struct netmap_ring *rx = NETMAP_RXRING(dir->rx->nifp, dir->rx->first_rx_ring);
@@ -279,10 +242,11 @@ static int open_direction(struct direction *dir, const struct bridge_options *o,
 	dir->tx = open_half(dir->to, NR_TX_RINGS_ONLY, &status);
 	if (status || !dir->rx || !dir->tx)
 		return status;
-	if (header_length(dir->rx) != header_length(dir->tx)) {
+	if (port_header_length(dir->rx) != port_header_length(dir->tx)) {
 		complain("%s has a virtio-net header of %u bytes, %s of %u: packets can't be "
 			 "passed on",
-			dir->from, header_length(dir->rx), dir->to, header_length(dir->tx));
+			dir->from, port_header_length(dir->rx), dir->to,
+			port_header_length(dir->tx));
 		return EXIT_FAILURE;
 	}
 	dir->exchange = !o->copy && dir->rx->mem == dir->tx->mem && same_offsets(dir);
@@ -386,7 +350,7 @@ static int start(const struct bridge_options *o)
 		complain("signalfd: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	nmctx_get()->error = on_error;
+	nmctx_get()->error = report_error;
 	nmctx_get()->verbose = o->verbose > 1;
 	nmctx_set_threadsafe();
 	for (i = 0; !status && i < (o->loopback ? 1 : 2); i++)

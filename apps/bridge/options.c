@@ -2,7 +2,6 @@
 #include "options.h"
 
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +22,13 @@ const char *options_usage(void)
 	return usage;
 }
 
-__attribute__((format(printf, 2, 3))) static int bad(char err[OPTIONS_ERR], const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(err, OPTIONS_ERR, format, ap);
-	va_end(ap);
-	return -1;
-}
-
 static int get_burst(const char *text, uint32_t *burst, char err[OPTIONS_ERR])
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
 	if (*text < '0' || *text > '9' || *end || n < 1 || n > BRIDGE_BURST_MAX)
-		return bad(err, "burst '%.60s': not in 1..%d", text, BRIDGE_BURST_MAX);
+		return cmdline_bad(err, "burst '%.60s': not in 1..%d", text, BRIDGE_BURST_MAX);
 	*burst = (uint32_t)n;
 	return 0;
 }
@@ -50,10 +39,10 @@ static int get_wait(const char *text, double *seconds, char err[OPTIONS_ERR])
 	double x;
 
 	if (!text[0] || strspn(text, "0123456789.") != strlen(text))
-		return bad(err, "-w '%.60s': not a number", text);
+		return cmdline_bad(err, "-w '%.60s': not a number", text);
 	x = strtod(text, &end);
 	if (*end || x > 3600)
-		return bad(err, "-w '%.60s': not in 0..3600", text);
+		return cmdline_bad(err, "-w '%.60s': not in 0..3600", text);
 	*seconds = x;
 	return 0;
 }
@@ -64,11 +53,12 @@ static int add_port(const char *text, struct bridge_options *o, char err[OPTIONS
 	char *to = !o->port[0][0] ? o->port[0] : o->port[1];
 
 	if (!text[0])
-		return bad(err, "-i: the name is empty");
+		return cmdline_bad(err, "-i: the name is empty");
 	if (to[0])
-		return bad(err, "port '%.60s': there are two already", text);
+		return cmdline_bad(err, "port '%.60s': there are two already", text);
 	if (snprintf(to, BRIDGE_NAME_MAX, "%s%s", has ? "" : "netmap:", text) >= BRIDGE_NAME_MAX)
-		return bad(err, "port '%.60s…': longer than %d bytes", text, BRIDGE_NAME_MAX - 8);
+		return cmdline_bad(
+			err, "port '%.60s…': longer than %d bytes", text, BRIDGE_NAME_MAX - 8);
 	return 0;
 }
 
@@ -80,10 +70,10 @@ static int complete(struct bridge_options *o, char err[OPTIONS_ERR])
 	bool same;
 
 	if (!name[0])
-		return bad(err, "no port given: -i PORT is needed (try -h)");
+		return cmdline_bad(err, "no port given: -i PORT is needed (try -h)");
 	same = !o->port[1][0] || strcmp(name, o->port[1]) == 0;
 	if (o->loopback && !same)
-		return bad(err, "-L goes with one port");
+		return cmdline_bad(err, "-L goes with one port");
 	if (o->loopback) {
 		memcpy(o->port[1], name, BRIDGE_NAME_MAX);
 		return 0;
@@ -91,11 +81,14 @@ static int complete(struct bridge_options *o, char err[OPTIONS_ERR])
 	if (!same)
 		return 0;
 	if (strncmp(name, "netmap:", 7) != 0 || strpbrk(name, "{}"))
-		return bad(err, "%.60s has no host rings: a second port is needed, or -L", name);
+		return cmdline_bad(
+			err, "%.60s has no host rings: a second port is needed, or -L", name);
 	if (len < strlen(name) || strpbrk(name, "^*"))
-		return bad(err, "%.60s: with one port, give the name of the interface only", name);
+		return cmdline_bad(
+			err, "%.60s: with one port, give the name of the interface only", name);
 	if (snprintf(o->port[1], BRIDGE_NAME_MAX, "%s^", name) >= BRIDGE_NAME_MAX)
-		return bad(err, "port '%.60s…': longer than %d bytes", name, BRIDGE_NAME_MAX - 8);
+		return cmdline_bad(
+			err, "port '%.60s…': longer than %d bytes", name, BRIDGE_NAME_MAX - 8);
 	return 0;
 }
 
@@ -135,12 +128,8 @@ int options_parse(int argc, char **argv, struct bridge_options *o, char err[OPTI
 	optind = 0; /* glibc: start anew */
 	while (at = optind ? optind : 1,
 		(c = getopt_long(argc, argv, "+:i:b:w:cLvh", longs, NULL)) != -1) {
-		if (c == ':')
-			return bad(err, "missing value behind '-%c' (try -h)", optopt);
-		if (c == '?' && optopt)
-			return bad(err, "unknown option '-%c' (try -h)", optopt);
-		if (c == '?')
-			return bad(err, "unknown option '%.60s' (try -h)", argv[at]);
+		if (cmdline_refused(c, argv[at], "-h", err))
+			return -1;
 		if (set_option(c, o, err))
 			return -1;
 		if (o->help)
@@ -152,6 +141,6 @@ int options_parse(int argc, char **argv, struct bridge_options *o, char err[OPTI
 	if (optind < argc && get_burst(argv[optind++], &o->burst, err))
 		return -1;
 	if (optind < argc)
-		return bad(err, "unexpected argument '%.60s' (try -h)", argv[optind]);
+		return cmdline_bad(err, "unexpected argument '%.60s' (try -h)", argv[optind]);
 	return complete(o, err);
 }

@@ -13,7 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { OPTIONS_ERR = 256, BRIDGE_NAME_MAX = 512, BRIDGE_BURST_MAX = 65536 };
+#include "common/cmdline.h"
+
+enum { BRIDGE_NAME_MAX = 512, BRIDGE_BURST_MAX = 65536 };
 
 struct bridge_options {
 	/* With their prefixes. The same twice: the port with itself (-L); else the second one is

@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/report.h"
 #include "setup.h"
 #include "worker.h"
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,30 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/report.h"
 #include "frames.h"
 
-void complain(const char *format, ...)
-{
-	char text[768];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	fprintf(stderr, "pkt-gen: %s\n", text);
-}
-
-static void on_error(struct nmctx *ctx, const char *text)
-{
-	(void)ctx;
-	complain("%s", text);
-}
-
-static void on_error_quiet(struct nmctx *ctx, const char *text)
-{
-	(void)ctx;
-	(void)text;
-}
+const char report_name[] = "pkt-gen";
 
 /* ---- addresses ------------------------------------------------------------------------ */
 
@@ -75,21 +54,6 @@ static void choose_mac(const struct gen_options *o, struct worker *w)
 
 /* ---- ports ---------------------------------------------------------------------------- */
 
-/* The port's virtio-net header length; 0 where the question is not served. */
-static uint32_t header_length(struct nmport_d *d)
-{
-	struct nmreq_port_hdr body = {0};
-	struct nmreq_header hdr;
-	int ret;
-
-	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_GET, &body);
-	memcpy(hdr.nr_name, d->hdr.nr_name, sizeof(hdr.nr_name));
-	d->ctx->error = on_error_quiet;
-	ret = nmport_request(d, &hdr);
-	d->ctx->error = on_error;
-	return ret == 0 ? body.nr_hdr_len : 0;
-}
-
 /* -H: asks the port for this header length. Ports that have no such thing, as a NIC, carry it as
  * part of the packet. Returns 0, or the exit status after having reported. */
 static int want_header(struct nmport_d *d, uint32_t len)
@@ -100,9 +64,9 @@ static int want_header(struct nmport_d *d, uint32_t len)
 
 	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_SET, &body);
 	memcpy(hdr.nr_name, d->hdr.nr_name, sizeof(hdr.nr_name));
-	d->ctx->error = on_error_quiet;
+	d->ctx->error = report_nothing;
 	error = nmport_request(d, &hdr) < 0 ? errno : 0;
-	d->ctx->error = on_error;
+	d->ctx->error = report_error;
 	if (!error || error == EOPNOTSUPP)
 		return 0;
 	complain("-H %u: %s refuses it: %s", len, d->hdr.nr_name, strerror(error));
@@ -200,7 +164,7 @@ int setup_open(const struct gen_options *o, struct worker *w, const struct repla
 {
 	int ret, i;
 
-	nmctx_get()->error = on_error;
+	nmctx_get()->error = report_error;
 	nmctx_get()->verbose = o->verbose;
 	for (i = 0; i < o->threads; i++)
 		w[i].o = o;
@@ -211,8 +175,8 @@ int setup_open(const struct gen_options *o, struct worker *w, const struct repla
 		if (!ret && i == 0 && o->hdr_len >= 0)
 			ret = want_header(w[0].port, (uint32_t)o->hdr_len);
 		if (!ret && i == 0) {
-			w[0].hdr_len =
-				o->hdr_len >= 0 ? (uint32_t)o->hdr_len : header_length(w[0].port);
+			w[0].hdr_len = o->hdr_len >= 0 ? (uint32_t)o->hdr_len
+						       : port_header_length(w[0].port);
 			ret = check_port(o, &w[0], replay);
 		}
 		if (ret)

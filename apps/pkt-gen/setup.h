@@ -9,8 +9,6 @@
 
 #include "worker.h"
 
-enum { EXIT_USAGE = 2 };
-
 /*
  * Opens o->threads ports into w[0..], each with a pair of rings of its own when
  * there are several, and finds out header length and source address. replay: what will be sent
@@ -24,8 +22,5 @@ double setup_wait_link(const struct gen_options *o, const struct worker *w);
 
 /* Ties the calling thread to its CPU if -a was given. */
 void setup_affinity(const struct gen_options *o, unsigned int id);
-
-/* "pkt-gen: " and one line to stderr. */
-void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,16 +29,6 @@ const char *options_usage(void)
 	return usage;
 }
 
-__attribute__((format(printf, 2, 3))) static int bad(char err[OPTIONS_ERR], const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(err, OPTIONS_ERR, format, ap);
-	va_end(ap);
-	return -1;
-}
-
 /* Decimal digits up to `max`; *end is behind them. */
 static int get_number(const char *text, uint64_t max, uint64_t *out, const char **end)
 {
@@ -60,12 +49,12 @@ static int get_conf(const char *text, struct vale_options *o, char err[OPTIONS_E
 
 	for (o->confs = 0; o->confs < 4; p++) {
 		if (get_number(p, UINT32_MAX, &number, &p))
-			return bad(err, "-C '%.60s': not 1 to 4 numbers with commas", text);
+			return cmdline_bad(err, "-C '%.60s': not 1 to 4 numbers with commas", text);
 		o->conf[o->confs++] = (uint32_t)number;
 		if (*p != ',')
 			break;
 	}
-	return *p ? bad(err, "-C '%.60s': not 1 to 4 numbers with commas", text) : 0;
+	return *p ? cmdline_bad(err, "-C '%.60s': not 1 to 4 numbers with commas", text) : 0;
 }
 
 static int get_mem_id(const char *text, uint16_t *id, char err[OPTIONS_ERR])
@@ -74,7 +63,8 @@ static int get_mem_id(const char *text, uint16_t *id, char err[OPTIONS_ERR])
 	uint64_t number;
 
 	if (get_number(text, UINT16_MAX, &number, &end) || *end || !number)
-		return bad(err, "-m '%.60s': a memory region has a number in 1..65535", text);
+		return cmdline_bad(
+			err, "-m '%.60s': a memory region has a number in 1..65535", text);
 	*id = (uint16_t)number;
 	return 0;
 }
@@ -92,15 +82,16 @@ static int get_name(int option, const char *text, struct vale_options *o, char e
 	size_t len = strlen(name);
 
 	if (!len)
-		return bad(err, "-%c: the name is empty", option);
+		return cmdline_bad(err, "-%c: the name is empty", option);
 	if (len >= sizeof(o->name))
-		return bad(err, "-%c '%.70s': a name has at most %zu bytes", option, name,
+		return cmdline_bad(err, "-%c '%.70s': a name has at most %zu bytes", option, name,
 			sizeof(o->name) - 1);
 	if (strchr("ahdpPl", option) && !is_switch_port(name))
-		return bad(
+		return cmdline_bad(
 			err, "-%c '%.70s': a port of a switch is needed, valeX:NAME", option, name);
 	if (strchr("nr", option) && strchr(name, ':'))
-		return bad(err, "-%c '%.70s': the name of an interface has no ':'", option, name);
+		return cmdline_bad(
+			err, "-%c '%.70s': the name of an interface has no ':'", option, name);
 	memcpy(o->name, name, len + 1);
 	return 0;
 }
@@ -120,17 +111,18 @@ static int check_together(const struct vale_options *o, int chosen, char err[OPT
 	bool attach = o->action == VALE_ATTACH || o->action == VALE_ATTACH_HOST;
 
 	if (o->confs && o->action != VALE_NEWIF && o->action != VALE_POLL)
-		return bad(err, "-C goes with -n and -p only");
+		return cmdline_bad(err, "-C goes with -n and -p only");
 	if (o->mem_id && o->action != VALE_NEWIF && !attach)
-		return bad(err, "-m goes with -n, -a and -h only");
+		return cmdline_bad(err, "-m goes with -n, -a and -h only");
 	if (o->action == VALE_NEWIF && (o->conf[2] > UINT16_MAX || o->conf[3] > UINT16_MAX))
-		return bad(err, "-C: numbers of rings are in 0..%d", UINT16_MAX);
+		return cmdline_bad(err, "-C: numbers of rings are in 0..%d", UINT16_MAX);
 	if (o->action != VALE_POLL)
 		return 0;
 	if (o->confs < 2 || o->confs > 3 || o->conf[0] > 1)
-		return bad(err, "-%c needs -C 0,CPU or -C 1,CPU[,CPUS]", chosen);
+		return cmdline_bad(err, "-%c needs -C 0,CPU or -C 1,CPU[,CPUS]", chosen);
 	if (o->confs == 3 && (o->conf[2] == 0 || (o->conf[0] == 0 && o->conf[2] != 1)))
-		return bad(err, "-C: %u CPUs: mode 0 has one, mode 1 one or more", o->conf[2]);
+		return cmdline_bad(
+			err, "-C: %u CPUs: mode 0 has one, mode 1 one or more", o->conf[2]);
 	return 0;
 }
 
@@ -146,12 +138,8 @@ int options_parse(int argc, char **argv, struct vale_options *o, char err[OPTION
 		(c = getopt_long(argc, argv, "+:g:a:h:d:n:r:p:P:lC:m:v", longs, NULL)) != -1) {
 		int ret = 0;
 
-		if (c == ':')
-			return bad(err, "missing value behind '-%c' (try --help)", optopt);
-		if (c == '?' && optopt)
-			return bad(err, "unknown option '-%c' (try --help)", optopt);
-		if (c == '?')
-			return bad(err, "unknown option '%.60s' (try --help)", argv[at]);
+		if (cmdline_refused(c, argv[at], "--help", err))
+			return -1;
 		if (c == 'H') {
 			o->action = VALE_HELP;
 			return 0;
@@ -163,7 +151,7 @@ int options_parse(int argc, char **argv, struct vale_options *o, char err[OPTION
 		} else if (c == 'm') {
 			ret = get_mem_id(optarg, &o->mem_id, err);
 		} else if (chosen) {
-			return bad(err, "-%c and -%c: one thing at a time", chosen, c);
+			return cmdline_bad(err, "-%c and -%c: one thing at a time", chosen, c);
 		} else if (c == 'l') {
 			chosen = c;
 			/* Its value is optional, and stands apart. */
@@ -180,6 +168,6 @@ int options_parse(int argc, char **argv, struct vale_options *o, char err[OPTION
 			return ret;
 	}
 	if (optind < argc)
-		return bad(err, "unexpected argument '%.60s' (try --help)", argv[optind]);
+		return cmdline_bad(err, "unexpected argument '%.60s' (try --help)", argv[optind]);
 	return check_together(o, chosen, err);
 }

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <net/netmap.h>
 
-enum { OPTIONS_ERR = 256 };
+#include "common/cmdline.h"
 
 enum vale_action {
 	VALE_LIST_ALL,    /* no option, or -l alone */

@@ -38,7 +38,7 @@ static int copy_in(struct copy *c, uint64_t addr, size_t size, void **out)
 	int ret;
 
 	if (room > sizeof(c->arena) - c->used)
-		return -EINVAL;
+		return -EMSGSIZE;
 	*out = c->arena + c->used;
 	ret = nmlib_user_read(*out, addr, size);
 	c->used += room;
@@ -66,7 +66,7 @@ static int copy_options(struct copy *c)
 		if (ret < 0)
 			return ret;
 		if (c->options == OPTIONS_MAX)
-			return -EINVAL;
+			return -EMSGSIZE;
 		c->option[c->options].size = whole_option_size(&head);
 		ret = copy_in(c, addr, c->option[c->options].size, &mem);
 		if (ret < 0)

@@ -223,9 +223,13 @@ static void test_options(void **state)
 	assert_int_equal(d->extmem->nro_opt.nro_status, EINVAL);
 	assert_non_null(strstr(last_error, "not that of a page"));
 	d->extmem->nro_usrptr = (uintptr_t)memory;
-	d->extmem->nro_info.nr_memsize = 4095;
+	d->extmem->nro_info.nr_memsize = 0;
 	assert_int_equal(nmport_open_desc(d), -1);
-	assert_non_null(strstr(last_error, "whole pages"));
+	assert_non_null(strstr(last_error, "no memory of this size"));
+	d->extmem->nro_info.nr_memsize = INT64_MAX;
+	assert_int_equal(nmport_open_desc(d), -1);
+	d->extmem->nro_info.nr_memsize = UINT64_MAX;
+	assert_int_equal(nmport_open_desc(d), -1);
 	gone = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	d->extmem->nro_usrptr = (uintptr_t)gone;
 	d->extmem->nro_info.nr_memsize = 8192;

@@ -152,7 +152,7 @@ static void test_options(void **state)
 	loop.nro_next = (uintptr_t)&loop;
 	hdr.nr_options = (uintptr_t)&loop;
 	assert_int_equal(ioctl(p.fd, NIOCCTRL, &hdr), -1);
-	assert_int_equal(errno, EINVAL);
+	assert_int_equal(errno, EMSGSIZE);
 	hdr.nr_options = (uintptr_t)&unknown;
 	assert_int_equal(ioctl(p.fd, NIOCCTRL, &hdr), -1);
 	assert_int_equal(errno, EOPNOTSUPP);
@@ -246,6 +246,17 @@ static void test_nm_open(void **state)
 	assert_int_equal(nm_mmap(b, a), 0);
 	assert_ptr_equal(b->mem, a->mem);
 	assert_int_equal(b->done_mmap, 0);
+	assert_int_equal(nm_close(b), 0);
+	/* With another descriptor it is mapped, though the flag is set: forwarders rely on it. */
+	b = nm_open("vale5:p}1", NULL, NM_OPEN_NO_MMAP, a);
+	assert_non_null(b);
+	assert_ptr_equal(b->mem, a->mem);
+	assert_non_null(b->nifp);
+	assert_int_equal(nm_close(b), 0);
+	b = nm_open("vale6:q", NULL, NM_OPEN_NO_MMAP, a); /* a region of its own */
+	assert_non_null(b);
+	assert_ptr_not_equal(b->mem, a->mem);
+	assert_string_equal(b->nifp->ni_name, "vale6:q");
 	assert_int_equal(nm_close(b), 0);
 	assert_int_equal(nm_close(a), 0);
 }

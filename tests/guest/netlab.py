@@ -16,13 +16,14 @@ PTCHECK_SOURCE = NMCHECK_SOURCE.with_name("ptcheck.c")
 NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
+VALE_CTL = ptnguest.BUILD / "apps" / "vale-ctl"
 
 CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
 
 
 def build_program(source):
-    """Compiles a program of one file, statically, unless that was done."""
-    headers = sorted((ptnguest.ROOT / "include" / "net").glob("netmap*.h"))
+    """Compiles a program of one file and guestprog.h, statically, unless that was done."""
+    headers = [source.with_name("guestprog.h"), *sorted((ptnguest.ROOT / "include" / "net").glob("netmap*.h"))]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in (source, *headers))).hexdigest()[:12]
     out = ptnguest.BUILD / "guest" / f"{source.stem}-{digest}"
     if not out.exists():
@@ -41,7 +42,8 @@ def build_nmcheck():
 
 def build_initramfs(kernel, netmap_ko):
     return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
-                                                      (build_program(PTCHECK_SOURCE), "bin/ptcheck"), PKT_GEN, "ethtool"],
+                                                      (build_program(PTCHECK_SOURCE), "bin/ptcheck"), PKT_GEN, VALE_CTL,
+                                                      "ethtool"],
                                     kos=[netmap_ko])
 
 

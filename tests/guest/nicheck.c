@@ -27,24 +27,16 @@
  * Thread safety: a program of one thread.
  */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-#include <net/netmap_user.h>
+
+#include "guestprog.h"
 
 enum {
 	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
@@ -58,31 +50,6 @@ static volatile sig_atomic_t stopped;
 static void stop(int signo)
 {
 	stopped = 1;
-}
-
-static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond))                                                       \
-			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
-				strerror(errno));                                  \
-	} while (0)
-
-static void say(const char *text)
-{
-	printf("%s\n", text);
-	fflush(stdout);
 }
 
 /* ---- frames of our own ---------------------------------------------------------------- */
@@ -131,23 +98,6 @@ struct port {
 	uint32_t first[2], count[2]; /* rings: tx, rx */
 };
 
-static int open_dev(void)
-{
-	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	return fd;
-}
-
-static int request(int fd, uint16_t type, const char *name, void *body)
-{
-	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = type};
-
-	hdr.nr_body = (uintptr_t)body;
-	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s", name);
-	return ioctl(fd, NIOCCTRL, &hdr);
-}
-
 static struct port open_port(const char *spec, uint64_t flags)
 {
 	struct port p = {.fd = open_dev()};
@@ -163,10 +113,9 @@ static struct port open_port(const char *spec, uint64_t flags)
 		reg.nr_mode = NR_REG_NIC_SW;
 	if (reg.nr_mode != NR_REG_ALL_NIC)
 		name[len - 1] = '\0';
-	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg) != 0)
+	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg, NULL) != 0)
 		fail("%s: can't be registered: %s", spec, strerror(errno));
-	p.mem = mmap(NULL, reg.nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
-	CHECK(p.mem != MAP_FAILED);
+	p.mem = map_region(p.fd, reg.nr_memsize);
 	p.nifp = NETMAP_IF(p.mem, reg.nr_offset);
 	p.first[0] = reg.nr_mode == NR_REG_SW ? reg.nr_tx_rings : 0;
 	p.first[1] = reg.nr_mode == NR_REG_SW ? reg.nr_rx_rings : 0;
@@ -608,26 +557,26 @@ static void cmd_ctl(char **args)
 
 	if (strcmp(what, "attach") == 0 || strcmp(what, "attach-host") == 0) {
 		body.attach.reg.nr_mode = what[6] ? NR_REG_NIC_SW : NR_REG_ALL_NIC;
-		result = request(fd, NETMAP_REQ_VALE_ATTACH, name, &body);
+		result = request(fd, NETMAP_REQ_VALE_ATTACH, name, &body, NULL);
 	} else if (strcmp(what, "detach") == 0) {
-		result = request(fd, NETMAP_REQ_VALE_DETACH, name, &body);
+		result = request(fd, NETMAP_REQ_VALE_DETACH, name, &body, NULL);
 	} else if (strcmp(what, "poll") == 0) {
 		body.polling.nr_mode = NETMAP_POLLING_MODE_SINGLE_CPU;
 		body.polling.nr_first_cpu_id = number_arg(args, 2);
 		body.polling.nr_num_polling_cpus = 1;
-		result = request(fd, NETMAP_REQ_VALE_POLLING_ENABLE, name, &body);
+		result = request(fd, NETMAP_REQ_VALE_POLLING_ENABLE, name, &body, NULL);
 	} else if (strcmp(what, "no-poll") == 0) {
 		body.polling.nr_mode = NETMAP_POLLING_MODE_SINGLE_CPU;
-		result = request(fd, NETMAP_REQ_VALE_POLLING_DISABLE, name, &body);
+		result = request(fd, NETMAP_REQ_VALE_POLLING_DISABLE, name, &body, NULL);
 	} else if (strcmp(what, "newif") == 0) {
-		result = request(fd, NETMAP_REQ_VALE_NEWIF, name, &body);
+		result = request(fd, NETMAP_REQ_VALE_NEWIF, name, &body, NULL);
 	} else if (strcmp(what, "delif") == 0) {
-		result = request(fd, NETMAP_REQ_VALE_DELIF, name, NULL);
+		result = request(fd, NETMAP_REQ_VALE_DELIF, name, NULL, NULL);
 	} else if (strcmp(what, "hdr") == 0) {
 		body.hdr.nr_hdr_len = number_arg(args, 2);
-		result = request(fd, NETMAP_REQ_PORT_HDR_SET, name, &body);
+		result = request(fd, NETMAP_REQ_PORT_HDR_SET, name, &body, NULL);
 	} else if (strcmp(what, "info") == 0) {
-		result = request(fd, NETMAP_REQ_PORT_INFO_GET, name, &body);
+		result = request(fd, NETMAP_REQ_PORT_INFO_GET, name, &body, NULL);
 		if (result == 0)
 			printf("tx %u rx %u host %u %u slots %u %u mem %u\n", body.info.nr_tx_rings,
 				body.info.nr_rx_rings, body.info.nr_host_tx_rings,
@@ -642,11 +591,7 @@ static void cmd_ctl(char **args)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(char **args);
-		int args;
-	} commands[] = {
+	static const struct check commands[] = {
 		{"send", cmd_send, 3},
 		{"receive", cmd_receive, 2},
 		{"count", cmd_count, 2},
@@ -661,15 +606,6 @@ int main(int argc, char **argv)
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(argv[1], commands[i].name) != 0)
-			continue;
-		if (argc - 2 < commands[i].args)
-			break;
-		commands[i].run(argv + 2);
-		say("ok");
-		return 0;
-	}
-	fprintf(stderr, "nicheck: what is to be done? See the beginning of nicheck.c\n");
-	return 2;
+	return run_check(commands, sizeof(commands) / sizeof(commands[0]), argc, argv,
+		"nicheck: what is to be done? See the beginning of nicheck.c");
 }

@@ -10,61 +10,20 @@
  *
  * Thread safety: a program; some checks start threads, joined before they end.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <net/netmap_user.h>
+
+#include "guestprog.h"
 
 enum {
 	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
 	PAYLOAD = 60,
 };
-
-static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond))                                                       \
-			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
-				strerror(errno));                                  \
-	} while (0)
-
-/* `call` fails with `error`. */
-#define CHECK_ERRNO(call, error)                                                              \
-	do {                                                                                  \
-		errno = 0;                                                                    \
-		if ((call) != -1 || errno != (error))                                         \
-			fail("line %d: %s: errno %d, not %d", __LINE__, #call, errno, error); \
-	} while (0)
-
-static void say(const char *text)
-{
-	printf("%s\n", text);
-	fflush(stdout);
-}
 
 /* ---- a registered port --------------------------------------------------------------- */
 
@@ -76,41 +35,22 @@ struct port {
 	struct netmap_ring *tx, *rx; /* ring 0 of each */
 };
 
-static int open_dev(void)
-{
-	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	return fd;
-}
-
-static int register_reg(int fd, const char *name, struct nmreq_register *reg)
-{
-	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER};
-
-	hdr.nr_body = (uintptr_t)reg;
-	strncpy(hdr.nr_name, name, sizeof(hdr.nr_name) - 1);
-	return ioctl(fd, NIOCCTRL, &hdr);
-}
-
 static int register_fd(int fd, const char *name, uint64_t flags, struct nmreq_register *reg)
 {
 	memset(reg, 0, sizeof(*reg));
 	reg->nr_mode = NR_REG_ALL_NIC;
 	reg->nr_flags = flags;
-	return register_reg(fd, name, reg);
+	return request(fd, NETMAP_REQ_REGISTER, name, reg, NULL);
 }
 
 static struct port open_port(const char *name, uint64_t flags)
 {
 	struct port p = {.fd = open_dev()};
-	struct nmreq_register reg;
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC, .nr_flags = flags};
 
-	if (register_fd(p.fd, name, flags, &reg) != 0)
-		fail("%s: can't be registered: %s", name, strerror(errno));
+	register_port(p.fd, name, &reg, NULL);
 	p.size = reg.nr_memsize;
-	p.mem = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
-	CHECK(p.mem != MAP_FAILED);
+	p.mem = map_region(p.fd, p.size);
 	p.nifp = NETMAP_IF(p.mem, reg.nr_offset);
 	p.tx = NETMAP_TXRING(p.nifp, 0);
 	p.rx = NETMAP_RXRING(p.nifp, 0);
@@ -136,12 +76,8 @@ static void put_packet(struct port *p, uint32_t number)
 {
 	struct netmap_ring *ring = p->tx;
 	struct netmap_slot *slot = &ring->slot[ring->head];
-	char *buf = NETMAP_BUF(ring, slot->buf_idx);
 
-	memset(buf, 0xff, 6);
-	memset(buf + 6, 0x02, 6);
-	memset(buf + 12, (int)number, PAYLOAD - 12);
-	memcpy(buf + 14, &number, sizeof(number));
+	fill_packet(NETMAP_BUF(ring, slot->buf_idx), number, PAYLOAD);
 	slot->len = PAYLOAD;
 	slot->flags = 0;
 	ring->head = ring->cur = nm_ring_next(ring, ring->head);
@@ -413,7 +349,7 @@ static void check_greedy(char **args)
 			.nr_tx_slots = 8000,
 			.nr_rx_slots = 8000};
 		snprintf(name, sizeof(name), "valeg:%d", n);
-		result = register_reg(fds[n++], name, &reg);
+		result = request(fds[n++], NETMAP_REQ_REGISTER, name, &reg, NULL);
 	}
 	CHECK(n < FILES && errno == ENOMEM);
 	reg = (struct nmreq_register){.nr_mode = NR_REG_ALL_NIC,
@@ -421,9 +357,9 @@ static void check_greedy(char **args)
 		.nr_rx_rings = 64,
 		.nr_tx_slots = 8000,
 		.nr_rx_slots = 16384};
-	CHECK_ERRNO(register_reg(fds[n - 1], "valeg:z", &reg), ENOMEM);
+	CHECK_ERRNO(request(fds[n - 1], NETMAP_REQ_REGISTER, "valeg:z", &reg, NULL), ENOMEM);
 	reg.nr_tx_rings = 65535;
-	CHECK_ERRNO(register_reg(fds[n - 1], "valeg:z", &reg), EINVAL);
+	CHECK_ERRNO(request(fds[n - 1], NETMAP_REQ_REGISTER, "valeg:z", &reg, NULL), EINVAL);
 	while (n-- > 0)
 		CHECK(close(fds[n]) == 0);
 	check_traffic(NULL);
@@ -748,11 +684,7 @@ static void check_removal(char **args)
 	close_port(&p);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(char **args);
-	int args; /* at least */
-} checks[] = {
+static const struct check checks[] = {
 	{"unbound", check_unbound, 0},
 	{"mmap", check_mmap, 0},
 	{"keep-mapping", check_keep_mapping, 0},
@@ -775,13 +707,6 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc > 1 && i < sizeof(checks) / sizeof(checks[0]); i++) {
-		if (strcmp(argv[1], checks[i].name) == 0 && argc - 2 >= checks[i].args) {
-			checks[i].fn(argv + 2);
-			say("ok");
-			return 0;
-		}
-	}
-	fprintf(stderr, "usage: nmcheck CHECK [ARGUMENT...]; see its source\n");
-	return 2;
+	return run_check(checks, sizeof(checks) / sizeof(checks[0]), argc, argv,
+		"usage: nmcheck CHECK [ARGUMENT...]; see its source");
 }

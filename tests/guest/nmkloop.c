@@ -10,26 +10,18 @@
  *
  * Thread safety: a program; threads that it starts are joined before it ends.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
-#include <unistd.h>
-#include <net/netmap_user.h>
+
+#include "guestprog.h"
 
 enum {
 	WAIT_MS = 20000, /* for what must happen: only a failure takes that long */
@@ -37,38 +29,6 @@ enum {
 	LEN = 60,
 	STRAY = 1000000, /* number of a packet that nobody waits for */
 };
-
-static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond))                                                       \
-			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
-				strerror(errno));                                  \
-	} while (0)
-
-#define CHECK_ERRNO(call, error)                                                              \
-	do {                                                                                  \
-		errno = 0;                                                                    \
-		if ((call) != -1 || errno != (error))                                         \
-			fail("line %d: %s: errno %d, not %d", __LINE__, #call, errno, error); \
-	} while (0)
-
-static void say(const char *text)
-{
-	printf("%s\n", text);
-	fflush(stdout);
-}
 
 /* ---- ports ----------------------------------------------------------------------------- */
 
@@ -84,29 +44,10 @@ struct port {
 	int io[2], irq[2];
 };
 
-static int open_dev(void)
-{
-	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	return fd;
-}
-
-static int request(int fd, uint16_t type, const char *name, void *body, void *options)
-{
-	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = type};
-
-	strncpy(hdr.nr_name, name, sizeof(hdr.nr_name) - 1);
-	hdr.nr_body = (uintptr_t)body;
-	hdr.nr_options = (uintptr_t)options;
-	return ioctl(fd, NIOCCTRL, &hdr);
-}
-
 static void find_rings(struct port *p, const struct nmreq_register *reg)
 {
 	p->size = reg->nr_memsize;
-	p->mem = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
-	CHECK(p->mem != MAP_FAILED);
+	p->mem = map_region(p->fd, p->size);
 	p->nifp = NETMAP_IF(p->mem, reg->nr_offset);
 	p->tx = NETMAP_TXRING(p->nifp, 0);
 	p->rx = NETMAP_RXRING(p->nifp, 0);
@@ -117,8 +58,7 @@ static struct port open_port(const char *name, uint64_t flags, void *options)
 	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC, .nr_flags = flags};
 	struct port p = {.fd = open_dev()};
 
-	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg, options) != 0)
-		fail("%s: can't be registered: %s", name, strerror(errno));
+	register_port(p.fd, name, &reg, options);
 	find_rings(&p, &reg);
 	return p;
 }
@@ -549,8 +489,7 @@ static struct port open_extmem(const char *name, void *mem, uint64_t bytes)
 		.nro_info.nr_memsize = bytes};
 	struct port p = {.fd = open_dev()};
 
-	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg, &opt) != 0)
-		fail("%s: can't be registered: %s", name, strerror(errno));
+	register_port(p.fd, name, &reg, &opt);
 	CHECK(opt.nro_opt.nro_status == 0 && opt.nro_info.nr_memsize == bytes);
 	CHECK(reg.nr_memsize == bytes && opt.nro_info.nr_buf_pool_objtotal >= 256);
 	find_rings(&p, &reg);
@@ -774,11 +713,7 @@ static void check_pools(char **args)
 	close(fd);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(char **args);
-	int args; /* at least */
-} checks[] = {
+static const struct check checks[] = {
 	{"modes", check_modes, 0},
 	{"overload", check_overload, 0},
 	{"errors", check_errors, 0},
@@ -795,13 +730,6 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc > 1 && i < sizeof(checks) / sizeof(checks[0]); i++) {
-		if (strcmp(argv[1], checks[i].name) == 0 && argc - 2 >= checks[i].args) {
-			checks[i].fn(argv + 2);
-			say("ok");
-			return 0;
-		}
-	}
-	fprintf(stderr, "usage: nmkloop CHECK [ARGUMENT...]; see its source\n");
-	return 2;
+	return run_check(checks, sizeof(checks) / sizeof(checks[0]), argc, argv,
+		"usage: nmkloop CHECK [ARGUMENT...]; see its source");
 }

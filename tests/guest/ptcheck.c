@@ -20,50 +20,17 @@
  *
  * Thread safety: a program of one thread.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
-#include <net/netmap_user.h>
+
+#include "guestprog.h"
 
 enum {
 	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
 	PAYLOAD = 80,
 	EXTRA = 64,
 };
-
-static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond))                                                       \
-			fail("line %d: %s (errno %d, %s)", __LINE__, #cond, errno, \
-				strerror(errno));                                  \
-	} while (0)
-
-static void say(const char *text)
-{
-	printf("%s\n", text);
-	fflush(stdout);
-}
 
 /* ---- ports ----------------------------------------------------------------------------- */
 
@@ -87,19 +54,15 @@ static struct netmap_ring *ring_at(const struct port *p, uint32_t entry)
 static struct port open_port(
 	const char *name, const char *suffix, uint32_t mode, uint64_t flags, uint32_t extra)
 {
-	struct nmreq_header hdr = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_REGISTER};
-	struct port p = {.fd = open("/dev/netmap", O_RDWR | O_CLOEXEC)};
+	struct port p = {.fd = open_dev()};
+	char full[NETMAP_REQ_IFNAMSIZ];
 	uint32_t host;
 
-	CHECK(p.fd >= 0);
+	snprintf(full, sizeof(full), "%s%s", name, suffix);
 	p.reg = (struct nmreq_register){.nr_mode = mode, .nr_flags = flags, .nr_extra_bufs = extra};
-	hdr.nr_body = (uintptr_t)&p.reg;
-	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s%s", name, suffix);
-	if (ioctl(p.fd, NIOCCTRL, &hdr) != 0)
-		fail("%s can't be registered: %s", hdr.nr_name, strerror(errno));
+	register_port(p.fd, full, &p.reg, NULL);
 	p.size = p.reg.nr_memsize;
-	p.mem = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
-	CHECK(p.mem != MAP_FAILED);
+	p.mem = map_region(p.fd, p.size);
 	p.nifp = NETMAP_IF(p.mem, p.reg.nr_offset);
 	host = p.nifp->ni_tx_rings + p.nifp->ni_host_tx_rings;
 	p.tx = ring_at(&p, 0);
@@ -130,14 +93,6 @@ static void wait_for(struct port *p, short events)
 
 /* ---- packets ---------------------------------------------------------------------------- */
 
-static void fill(char *buf, uint32_t number)
-{
-	memset(buf, 0xff, 6);
-	memset(buf + 6, 0x02, 6);
-	memset(buf + 12, (int)number, PAYLOAD - 12);
-	memcpy(buf + 14, &number, sizeof(number));
-}
-
 static void send_packet(struct port *p, uint32_t number)
 {
 	struct netmap_slot *slot;
@@ -145,7 +100,7 @@ static void send_packet(struct port *p, uint32_t number)
 	wait_for(p, POLLOUT);
 	CHECK(!nm_ring_empty(p->tx));
 	slot = &p->tx->slot[p->tx->head];
-	fill(NETMAP_BUF(p->tx, slot->buf_idx), number);
+	fill_packet(NETMAP_BUF(p->tx, slot->buf_idx), number, PAYLOAD);
 	slot->len = PAYLOAD;
 	slot->flags = 0;
 	p->tx->head = p->tx->cur = nm_ring_next(p->tx, p->tx->head);
@@ -159,7 +114,7 @@ static void check_packet(struct netmap_ring *ring, uint32_t number, uint16_t txm
 
 	CHECK(!nm_ring_empty(ring));
 	CHECK(slot->len == PAYLOAD && (slot->flags & NS_TXMON) == txmon);
-	fill(want, number);
+	fill_packet(want, number, PAYLOAD);
 	if (memcmp(NETMAP_BUF(ring, slot->buf_idx), want, PAYLOAD) != 0)
 		fail("packet %u is not what was sent", number);
 }
@@ -477,32 +432,21 @@ static void check_removal(char **args)
 		close_port(&p[(i + 1) % 4]);
 }
 
-static const struct {
-	const char *name;
-	int args;
-	void (*run)(char **args);
-} checks[] = {
-	{"room", 1, check_room},
-	{"pipe", 1, check_pipe},
-	{"monitor", 1, check_monitor},
-	{"watch", 2, check_watch},
-	{"extra", 1, check_extra},
-	{"wander", 2, check_wander},
-	{"relay", 1, check_relay},
-	{"hdr", 2, check_hdr},
-	{"forward", 1, check_forward},
-	{"removal", 1, check_removal},
+static const struct check checks[] = {
+	{"room", check_room, 1},
+	{"pipe", check_pipe, 1},
+	{"monitor", check_monitor, 1},
+	{"watch", check_watch, 2},
+	{"extra", check_extra, 1},
+	{"wander", check_wander, 2},
+	{"relay", check_relay, 1},
+	{"hdr", check_hdr, 2},
+	{"forward", check_forward, 1},
+	{"removal", check_removal, 1},
 };
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-		if (argc != 2 + checks[i].args || strcmp(argv[1], checks[i].name) != 0)
-			continue;
-		checks[i].run(argv + 2);
-		say("ok");
-		return 0;
-	}
-	fprintf(stderr, "ptcheck: wrong arguments: see ptcheck.c\n");
-	return 2;
+	return run_check(checks, sizeof(checks) / sizeof(checks[0]), argc, argv,
+		"ptcheck: wrong arguments: see ptcheck.c");
 }
