@@ -55,7 +55,7 @@ static const struct {
 	{{"guest-ifs", 1, 0, OPT_GUEST_IFS}, "N",
 		"the same of interfaces: registrations in the guest (default: 64)"},
 	{{"spare-buffers", 1, 0, OPT_SPARE_BUFFERS}, "N",
-		"buffers for pipes and monitors in an application's port region (default: 16384)"},
+		"buffers for pipes and monitors in an application's port region (default: 4096)"},
 	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
@@ -71,7 +71,7 @@ enum {
 	SOCKET_MAX = NMD_PATH_MAX - 32, /* bytes: behind its directory come vmN/netN */
 	GUEST_RINGS = 128,
 	GUEST_IFS = 64,
-	SPARE_BUFFERS = 16384,   /* four pipes; memory is taken when it is used */
+	SPARE_BUFFERS = 4096,
 	SHARED_BUFFERS = 393216, /* 96 pipes of 1024 slots; taken from the system when used */
 	SHARED_RINGS = 1024,
 	SHARED_IFS = 512,
