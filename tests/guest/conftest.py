@@ -7,8 +7,10 @@
         guest.run("modprobe netmap")
 
 A test with the fixture `kernel` runs once per line of guest kernels, or, when it
-has the mark `one_kernel`, on one of them; --kernel LINE (may be repeated)
-picks some. When a test ends, the kernel logs of its
+has the mark `one_kernel`, on one of them. In a file with MOSTLY_ONE_KERNEL = True
+that holds for all tests without the mark `every_kernel`: those cover each interface
+of the kernel that the module uses. --kernel LINE (may be repeated) runs all on that
+kernel. When a test ends, the kernel logs of its
 guests must be clean, and the guests are ended.
 """
 
@@ -32,12 +34,15 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_kernel: what is tested does not depend on the guest's kernel")
+    config.addinivalue_line("markers", "every_kernel: on each, in a file with MOSTLY_ONE_KERNEL")
 
 
 def pytest_generate_tests(metafunc):
     if "kernel" in metafunc.fixturenames:
         lines = metafunc.config.getoption("kernel") or LINES
-        if metafunc.definition.get_closest_marker("one_kernel"):
+        marked = metafunc.definition.get_closest_marker
+        mostly_one = getattr(metafunc.module, "MOSTLY_ONE_KERNEL", False)
+        if marked("one_kernel") or (mostly_one and not marked("every_kernel")):
             lines = [ONE_LINE if ONE_LINE in lines else lines[0]]
         metafunc.parametrize("kernel", lines, indirect=True, scope="session")
 

@@ -8,6 +8,8 @@ import pytest
 import netlab
 import ptnguest
 
+MOSTLY_ONE_KERNEL = True     # see conftest.py
+
 NMKLOOP_SOURCE = netlab.NMCHECK_SOURCE.with_name("nmkloop.c")
 MODES = ("busy", "sleep", "eventfds", "no-irq", "one-missing", "direct-tx", "direct-rx", "direct")
 PARAMETERS = "/sys/module/netmap/parameters"
@@ -40,6 +42,7 @@ def nmkloop(guest, *words, timeout=60):
     return result.out[:-3]
 
 
+@pytest.mark.every_kernel
 @pytest.mark.parametrize("check", ["overload", "errors", "illegal", "signal", "memlock", "epoll-first", "timestamp",
                                    "legacy"])
 def test_check(guest, check):
@@ -51,6 +54,7 @@ def test_mode(guest, mode):
     nmkloop(guest, "modes", mode)
 
 
+@pytest.mark.every_kernel
 def test_external_memory(guest):
     guest.run("echo 8 >/proc/sys/vm/nr_hugepages")
     nmkloop(guest, "extmem")

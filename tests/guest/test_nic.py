@@ -17,6 +17,8 @@ import pytest
 import netlab
 import ptnguest
 
+MOSTLY_ONE_KERNEL = True     # see conftest.py
+
 SOURCE = Path(__file__).resolve().parent / "nicheck.c"
 KINDS = ("veth", "virtio_net", "e1000")
 FRAMES = 200     # not more than a device of QEMU holds: a hub drops what a slow guest has no room for
@@ -159,6 +161,7 @@ def relayed(process):
 
 # ---------------------------------------------------------------- content
 
+@pytest.mark.every_kernel
 @pytest.mark.parametrize("kind", KINDS)
 def test_content(lab, kind):
     lab.connect(kind)
@@ -199,6 +202,7 @@ def test_shape(lab):
 
 # ---------------------------------------------------------------- what the stack leaves to devices
 
+@pytest.mark.every_kernel
 @pytest.mark.parametrize("kind", KINDS)
 def test_tcp_through_host_rings(lab, kind):
     """b's stack behind netmap: TSO, checksums and VLAN tags are completed in both directions."""
@@ -305,6 +309,7 @@ def test_link_down_and_up(lab):
 
 # ---------------------------------------------------------------- devices that go
 
+@pytest.mark.every_kernel
 def test_removal_while_open(lab):
     lab.connect("veth")
     waiting = [lab.spawn(ns, f"nicheck removal {port}") for ns, port in (("a", "left"), ("b", "right"), ("b", "right^"))]
@@ -376,6 +381,7 @@ def test_in_a_bridge(lab):
 
 # ---------------------------------------------------------------- on a switch
 
+@pytest.mark.every_kernel
 @pytest.mark.parametrize("kind", KINDS)
 def test_attach(lab, kind):
     lab.connect(kind)
@@ -414,6 +420,7 @@ def test_removal_while_attached(lab):
     lab.guest.run(f"for i in $(seq 100); do grep -q . {PORTS} || exit 0; sleep 0.1; done; cat {PORTS}; exit 1")
 
 
+@pytest.mark.every_kernel
 def test_unload_while_attached(lab):
     lab.connect("veth")
     lab("b", "nicheck ctl attach-host valea:right")
@@ -425,6 +432,7 @@ def test_unload_while_attached(lab):
 
 # ---------------------------------------------------------------- persistent ports
 
+@pytest.mark.every_kernel
 def test_persistent_port(lab):
     """Its stack talks with that of the other namespace through an application, and through a switch."""
     lab.connect("veth")

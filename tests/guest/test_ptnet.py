@@ -10,6 +10,8 @@ import pytest
 import netlab
 import ptnguest
 
+MOSTLY_ONE_KERNEL = True     # see conftest.py
+
 
 class Pair:
     """Two guests; the first has a second port, the port of the second has several rings.
@@ -68,6 +70,7 @@ def end(command):
     command.wait()
 
 
+@pytest.mark.every_kernel
 def test_interface(pair):
     a, b = pair.nodes
     info = a.run("ethtool -i data").out
@@ -93,6 +96,7 @@ def test_jumbo(pair):
         node.run("ip link set data mtu 1500")
 
 
+@pytest.mark.every_kernel
 def test_stack(pair):
     a, b = pair.nodes
     a.ping(b)
@@ -116,6 +120,7 @@ def test_stack(pair):
     assert counters["rx0_packets"] > 100 and counters["tx0_packets"] > 100
 
 
+@pytest.mark.every_kernel
 def test_netmap_between_guests(pair):
     a, b = pair.nodes
     for sender, receiver in ((a, b), (b, a)):
@@ -189,6 +194,7 @@ def room(node):
     return int(netlab.ptcheck(node, "room", "data"))
 
 
+@pytest.mark.every_kernel
 def test_pipes_and_extra_buffers(pair):
     for node in pair.nodes:
         before = room(node)
@@ -198,6 +204,7 @@ def test_pipes_and_extra_buffers(pair):
         assert room(node) == before
 
 
+@pytest.mark.every_kernel
 def test_monitors(pair):
     a, b = pair.nodes
     netlab.ptcheck(a, "monitor", "data")
@@ -208,6 +215,7 @@ def test_monitors(pair):
     assert seen > 100
 
 
+@pytest.mark.every_kernel
 @pytest.mark.parametrize("how,hdr", [("relay", 0), ("relay", 12), ("forward", 0)])
 def test_host_rings(pair, how, hdr):
     """The stack goes on behind an application that hands over its packets, with and without their offloads."""
@@ -304,6 +312,7 @@ def test_unplug_from_a_switch(pair):
     a.ping(b)
 
 
+@pytest.mark.every_kernel
 def test_unload_with_a_switch(pair):
     """The module takes devices off their switches before it goes."""
     a, b = pair.nodes
@@ -442,6 +451,7 @@ def test_hostile_neighbour(pair):
     assert "Sent 100 packets" in a.run("pkt-gen -i more -f tx -w 0 -n 100").out
 
 
+@pytest.mark.every_kernel
 def test_unplug(pair):
     """The device goes while an application waits for its port; and comes back."""
     a, b = pair.nodes
@@ -478,6 +488,7 @@ def test_unplug_memory(pair):
     a.ping(b)
 
 
+@pytest.mark.every_kernel
 def test_reboot(pair):
     a, b = pair.nodes
     tx = endless_sender(b)
