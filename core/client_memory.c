@@ -166,6 +166,12 @@ static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *sho
 		nm_region_settle(port->region, owner, shown->buf, shown->count);
 }
 
+/* `buf` has room for all of the client's extra buffers. */
+static void settle_list(const struct nm_client *c, uint32_t *buf)
+{
+	nm_region_settle(c->port->region, c->owner, buf, nm_nifp_list_extra(c, buf));
+}
+
 /* A port that stays gets what its slots show, and its clients what their lists show. Without memory
  * for that the map alone decides: safe, but exchanged buffers stay exchanged. */
 static void settle_port(struct nm_port *port, bool stays)
@@ -184,8 +190,7 @@ static void settle_port(struct nm_port *port, bool stays)
 	}
 	for (const struct nm_client *c = port->client_list; c; c = c->next)
 		if (c->extra_bufs > 0)
-			nm_region_settle(port->region, c->owner, shown.buf,
-				nm_nifp_list_extra(c, shown.buf));
+			settle_list(c, shown.buf);
 	os_free(shown.buf);
 }
 
@@ -225,7 +230,7 @@ void nm_memory_settle_extra(struct nm_client *leaving)
 	if (!shown)
 		return;
 	pause_region(region->core, region, true);
-	nm_region_settle(region, leaving->owner, shown, nm_nifp_list_extra(leaving, shown));
+	settle_list(leaving, shown);
 	pause_region(region->core, region, false);
 	os_free(shown);
 }
