@@ -19,6 +19,11 @@ static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 	return mac | (epoch & 0xff) << 8 | port;
 }
 
+static uint64_t *bucket_of(const struct nm_mactable *t, uint64_t number)
+{
+	return &t->entries[number * NM_MAC_WAYS];
+}
+
 static uint32_t entry_port(uint64_t entry)
 {
 	return entry & 0xff;
@@ -63,19 +68,36 @@ void nm_mactable_destroy(struct nm_mactable *t)
 	t->entries = NULL;
 }
 
-uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t mac, uint64_t epoch)
+static inline uint64_t pick(uint64_t found, const uint64_t *place, uint64_t key)
 {
-	const uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
+	uint64_t entry = OS_LOAD(place);
 
-	for (int i = 0; i < NM_MAC_WAYS; i++) {
-		uint64_t entry = OS_LOAD(&bucket[i]);
+	return (entry ^ key) <= ~MAC_MASK ? entry : found;
+}
 
-		if ((entry & MAC_MASK) == mac && entry != 0)
-			return entry_age(entry, epoch) <= NM_MAC_AGE && !all_too_old(t, epoch)
-				       ? entry_port(entry)
-				       : NM_MAC_NONE;
-	}
-	return NM_MAC_NONE;
+static_assert(NM_MAC_WAYS == 8, "lookup knows how many");
+
+/*
+ * All entries of the bucket are compared, without a branch that depends on which it is: with many
+ * addresses it would be mispredicted for nearly every packet, and that cost more than the rest.
+ */
+uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
+{
+	const uint64_t *bucket = bucket_of(t, key & ~MAC_MASK);
+	uint64_t a = 0, b = 0, found;
+
+	a = pick(a, &bucket[0], key);
+	b = pick(b, &bucket[1], key);
+	a = pick(a, &bucket[2], key);
+	b = pick(b, &bucket[3], key);
+	a = pick(a, &bucket[4], key);
+	b = pick(b, &bucket[5], key);
+	a = pick(a, &bucket[6], key);
+	b = pick(b, &bucket[7], key);
+	found = a ? a : b;
+	if (found == 0 || entry_age(found, epoch) > NM_MAC_AGE || all_too_old(t, epoch))
+		return NM_MAC_NONE;
+	return entry_port(found);
 }
 
 /* ---- changes, under t->lock ------------------------------------------------------------- */
@@ -173,7 +195,7 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t po
 
 static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
 {
-	uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)], *place = NULL;
+	uint64_t *bucket = bucket_of(t, nm_mac_bucket(t, mac)), *place = NULL;
 
 	if (t->swept < epoch)
 		sweep(t, epoch);
@@ -190,7 +212,7 @@ static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uin
 
 void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
 {
-	const uint64_t *bucket = &t->entries[nm_mac_bucket(t, mac)];
+	const uint64_t *bucket = bucket_of(t, nm_mac_bucket(t, mac));
 	uint64_t entry = make_entry(mac, port, epoch);
 
 	if (likely(OS_LOAD(&t->swept) >= epoch))

@@ -45,6 +45,8 @@ enum {
 	NM_MAC_NONE = 0xff, /* no such address; ports are 0 to 253 */
 };
 
+static_assert(NM_MAC_BUCKETS_LOG2 <= 16, "a bucket's number fits beside an address");
+
 struct nm_mactable {
 	uint64_t *entries; /* NM_MAC_ENTRIES, cache line aligned */
 	uint64_t key[2];
@@ -92,24 +94,30 @@ static inline uint64_t nm_mac_epoch(uint64_t now_s)
 	return now_s / NM_MAC_EPOCH_S;
 }
 
-/* Keyed multiplicative hash, reduced to the index of a bucket's first entry. */
-static inline size_t nm_mac_bucket(const struct nm_mactable *t, uint64_t mac)
+/* Keyed multiplicative hash, reduced to the number of a bucket. */
+static inline uint32_t nm_mac_bucket(const struct nm_mactable *t, uint64_t mac)
 {
 	uint64_t h = (mac ^ t->key[0]) * (t->key[1] | 1);
 
 	h ^= h >> 29;
 	h *= 0x9e3779b97f4a7c15ULL;
-	return (size_t)(h >> (64 - NM_MAC_BUCKETS_LOG2)) * NM_MAC_WAYS;
+	return (uint32_t)(h >> (64 - NM_MAC_BUCKETS_LOG2));
 }
 
-/* Starts loading the bucket of an address. */
-static inline void nm_mactable_prefetch(const struct nm_mactable *t, uint64_t mac)
+/*
+ * What an address is looked up with: itself, and in the lower 16 bits its bucket, which is on its way
+ * to the cache from here on. So the hash is computed once per packet, and early.
+ */
+static inline uint64_t nm_mac_key(const struct nm_mactable *t, uint64_t mac)
 {
-	os_prefetch(&t->entries[nm_mac_bucket(t, mac)]);
+	uint32_t bucket = nm_mac_bucket(t, mac);
+
+	os_prefetch(&t->entries[bucket * NM_MAC_WAYS]);
+	return mac | bucket;
 }
 
-/* Port of a unicast address, or NM_MAC_NONE. */
-uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t mac, uint64_t epoch);
+/* Port of the unicast address with this key, or NM_MAC_NONE. */
+uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch);
 
 /* `mac` (unicast, not 0) was seen as a source at `port`. */
 void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch);

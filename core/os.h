@@ -13,7 +13,8 @@
  *   types       uint8_t … uint64_t, int32_t, bool, size_t, uintptr_t, NULL, va_list,
  *               offsetof, static_assert, positive errno constants (EINVAL, …)
  *   strings     memcpy, memset, memcmp, strlen, strnlen, strcmp, strncmp
- *   compiler    likely(x), unlikely(x), os_prefetch(addr), os_printf_like(fmt, first)
+ *   compiler    likely(x), unlikely(x), os_printf_like(fmt, first), and to start loading a
+ *               cache line: os_prefetch(addr), or os_prefetch_write(addr) to own it
  *   struct os_mutex    sleeping lock: os_mutex_init/_destroy/_lock/_unlock
  *   struct os_spin     short lock, never held across a sleep: os_spin_init/_lock/_unlock.
  *                      In the kernel it also keeps soft interrupts out.

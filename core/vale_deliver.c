@@ -2,8 +2,8 @@
 /*
  * The delivering end of a VALE switch: packets of a batch into one ring, under its lock.
  *
- *      plain    equal headers, and it fits one slot: copied as it is
- *      stream   smaller buffers, offsets, unequal headers: laid out anew
+ *      plain    one fragment, equal headers, and it fits one slot: copied as it is
+ *      stream   several fragments, smaller buffers, offsets, unequal headers: laid out anew
  *      finish   the receiver has no virtio-net header and the packet wants an offload: its
  *               checksum is completed, or it becomes many (offload.h)
  *
@@ -13,8 +13,8 @@
 #include "vale_internal.h"
 
 enum {
-	SLOTS_AHEAD = 8, /* of the receiver: prefetched … */
-	BUFS_AHEAD = 3,  /* … and used, to prefetch a buffer */
+	SLOTS_AHEAD = 16, /* of the receiver's ring: prefetched before they are looked at */
+	BUFS_AHEAD = 8,   /* of the receiver's buffers, before they are filled */
 };
 
 /* One receiving ring while its lock is held. */
@@ -98,43 +98,64 @@ static inline void copy_packet(char *dst, const char *src, uint32_t len)
 	}
 }
 
-static inline void prefetch_ahead(const struct vale_rx *rx)
+/*
+ * Pairs packets with buffers, from rx->at on: each slot is loaded once. Returns how many of the
+ * packets order[0..n) are plain and have a good buffer, to[].
+ *
+ * The receiver has slots and buffers in its cache, for it has read the packets before. Asking for
+ * them in time, and for writing at once, makes a sixth more packets per second; asking for
+ * reading made none.
+ */
+static uint32_t find_buffers(struct vale_rx *rx, const struct vale_packet *packets,
+	const uint8_t *order, uint32_t n, char **to)
 {
-	uint32_t index =
-		OS_LOAD(&rx->slots[nm_ring_advance(rx->at, BUFS_AHEAD, rx->num_slots)].buf_idx);
+	uint32_t found, at = rx->at;
 
-	os_prefetch(&rx->slots[nm_ring_advance(rx->at, SLOTS_AHEAD, rx->num_slots)]);
-	if (likely(buf_valid(rx, index)))
-		os_prefetch(buf_at(rx, index));
+	if (rx->room < n)
+		refresh_room(rx);
+	if (n > rx->room)
+		n = rx->room;
+	for (found = 0; found < n; found++) {
+		const struct vale_packet *packet = &packets[order[found]];
+		uint32_t index = OS_LOAD(&rx->slots[at].buf_idx);
+
+		os_prefetch_write(&rx->slots[nm_ring_advance(at, SLOTS_AHEAD, rx->num_slots)]);
+		if (unlikely(packet->len > rx->plain_max || packet->frags != 1) ||
+			unlikely(!buf_valid(rx, index)))
+			break;
+		to[found] = buf_at(rx, index);
+		if (found < BUFS_AHEAD)
+			os_prefetch_write(to[found]);
+		at = nm_ring_advance(at, 1, rx->num_slots);
+	}
+	return found;
 }
 
-/* Equal headers, and a buffer that takes all of it: nearly all traffic, and nearly always of one
- * fragment. NM_DROPS when it was delivered. */
-static inline enum nm_drop deliver_plain(
-	struct vale_rx *rx, const struct nm_frag *frag, const struct vale_packet *packet)
+/*
+ * Nearly all traffic: packets of one fragment, with equal headers, each into a buffer that takes all
+ * of it. Returns how many of the packets order[0..n) were delivered; what stopped it is for
+ * deliver_any() to find out.
+ */
+static uint32_t deliver_plain(
+	struct vale_rx *rx, const struct vale_packet *packets, const uint8_t *order, uint32_t n)
 {
-	struct netmap_slot *slot = &rx->slots[rx->at];
-	uint32_t index;
-	char *to;
+	char *to[NM_VALE_BATCH];
+	uint32_t found = find_buffers(rx, packets, order, n, to), at = rx->at;
 
-	if (unlikely(!have_room(rx, 1)))
-		return NM_DROP_RX_FULL;
-	index = OS_LOAD(&slot->buf_idx);
-	if (unlikely(!buf_valid(rx, index)))
-		return NM_DROP_BAD_BUFFER;
-	to = buf_at(rx, index);
-	copy_packet(to, frag->buf, frag->len);
-	for (uint32_t i = 1; unlikely(i < packet->frags); i++) {
-		to += frag->len;
-		frag++;
-		memcpy(to, frag->buf, frag->len);
+	for (uint32_t i = 0; i < found; i++) {
+		const struct vale_packet *packet = &packets[order[i]];
+
+		if (i + BUFS_AHEAD < found)
+			os_prefetch_write(to[i + BUFS_AHEAD]);
+		copy_packet(to[i], packet->buf, packet->len);
+		fill_slot(&rx->slots[at], packet->len, 1 << NS_PORT_SHIFT);
+		rx->bytes += packet->len;
+		at = nm_ring_advance(at, 1, rx->num_slots);
 	}
-	fill_slot(slot, packet->len, 1 << NS_PORT_SHIFT);
-	rx->at = nm_ring_advance(rx->at, 1, rx->num_slots);
-	rx->room--;
-	rx->packets++;
-	rx->bytes += packet->len;
-	return NM_DROPS;
+	rx->at = at;
+	rx->room -= found;
+	rx->packets += found;
+	return found;
 }
 
 /* ---- stream ----------------------------------------------------------------------------- */
@@ -244,7 +265,8 @@ static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 static enum nm_drop deliver_stream(
 	struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
 {
-	struct nm_cursor from = {&tx->batch->frags[packet->first], 0};
+	const struct nm_frag only = {packet->buf, packet->len};
+	struct nm_cursor from = {packet->frags == 1 ? &only : &tx->batch->frags[packet->first], 0};
 	uint8_t hdr[NM_PORT_HDR_MAX] = {0};
 	struct nm_frame frame = {
 		.head = hdr,
@@ -278,6 +300,7 @@ static void count_refusal(struct vale_tx *tx, struct vale_rx *rx, enum nm_drop c
 	nm_vale_count_drop(rx->ring, cause);
 }
 
+/* Any packet, of any number of fragments. */
 static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
 {
 	const struct vale_rx before = *rx;
@@ -290,21 +313,6 @@ static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct val
 	}
 	*rx = before;
 	count_refusal(tx, rx, cause);
-}
-
-static inline void deliver_packet(
-	struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
-{
-	const struct nm_frag *frag = &tx->batch->frags[packet->first];
-	enum nm_drop cause;
-
-	if (unlikely(packet->len > rx->plain_max)) {
-		deliver_any(tx, rx, packet);
-		return;
-	}
-	cause = deliver_plain(rx, frag, packet);
-	if (unlikely(cause != NM_DROPS))
-		count_refusal(tx, rx, cause);
 }
 
 static void begin(struct vale_rx *rx, const struct vale_tx *tx, const struct nm_port *port)
@@ -327,45 +335,43 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, const struct nm_
 	rx->packets = rx->bytes = 0;
 }
 
-/* VALE_END is larger than any number: when a chain has ended the other goes on. */
-static inline const struct vale_packet *take_first(
-	const struct vale_batch *batch, uint8_t *mine, uint8_t *all)
+/* The packets of two chains in their order; how many. VALE_END is larger than any number: when a chain
+ * has ended the other goes on. */
+static uint32_t merge(const struct vale_packet *packets, uint8_t mine, uint8_t all, uint8_t *order)
 {
-	uint8_t *from = *mine < *all ? mine : all;
-	const struct vale_packet *packet = &batch->packets[*from];
+	uint32_t n = 0;
 
-	*from = packet->next;
-	return packet;
-}
+	for (; all != VALE_END; n++) {
+		uint8_t *from = mine < all ? &mine : &all;
 
-static void refuse_all(struct vale_tx *tx, struct vale_rx *rx, uint8_t mine, uint8_t all)
-{
-	while (mine != VALE_END || all != VALE_END) {
-		(void)take_first(tx->batch, &mine, &all);
-		tx->ring->stats.copies++;
-		count_refusal(tx, rx, NM_DROP_NO_RECEIVER);
+		order[n] = *from;
+		*from = packets[*from].next;
 	}
+	for (; mine != VALE_END; mine = packets[mine].next)
+		order[n++] = mine;
+	return n;
 }
 
 void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
 {
 	struct nm_ring *ring = &port->rings[NM_RX][tx->ring->id % port->num_rings[NM_RX]];
+	const struct vale_packet *packets = tx->batch->packets;
 	struct vale_rx rx = {.ring = ring};
-	uint64_t copies = 0;
+	uint8_t order[NM_VALE_BATCH];
+	uint32_t n = merge(packets, mine, all, order), i = 0;
+	bool in_use;
 
+	tx->ring->stats.copies += n;
 	os_spin_lock(&ring->produce.lock);
-	if (unlikely(OS_LOAD(&ring->users) == 0)) {
-		refuse_all(tx, &rx, mine, all);
-		os_spin_unlock(&ring->produce.lock);
-		return;
-	}
+	in_use = OS_LOAD(&ring->users) != 0;
 	begin(&rx, tx, port);
-	while (mine != VALE_END || all != VALE_END) {
-		prefetch_ahead(&rx);
-		deliver_packet(tx, &rx, take_first(tx->batch, &mine, &all));
-		copies++;
+	while (likely(in_use) && i < n) {
+		i += deliver_plain(&rx, packets, order + i, n - i);
+		if (unlikely(i < n))
+			deliver_any(tx, &rx, &packets[order[i++]]);
 	}
-	tx->ring->stats.copies += copies;
+	for (; i < n; i++)
+		count_refusal(tx, &rx, NM_DROP_NO_RECEIVER);
 	ring->stats.packets += rx.packets;
 	ring->stats.bytes += rx.bytes;
 	OS_STORE_RELEASE(&ring->produce.hwtail, rx.at);

@@ -46,6 +46,8 @@ static inline enum nm_drop check_slot(
 	return NM_DROPS;
 }
 
+#define LEARN UINT64_MAX /* src of a packet until its addresses are loaded */
+
 /* What is to be known of a packet while its slots are walked. */
 struct collected {
 	uint32_t slots, frags, len;
@@ -103,38 +105,55 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 		return true;
 	}
 	ring->stats.bytes += c.len;
-	packet->len = c.len;
-	packet->first = (uint16_t)batch->num_frags;
-	packet->frags = (uint8_t)c.slots;
-	packet->explicitly = (uint8_t)(c.first_flags >> NS_PORT_SHIFT);
-	packet->learn = !(c.all_flags & NS_NO_LEARN);
+	*packet = (struct vale_packet){
+		.buf = batch->frags[batch->num_frags].buf,
+		.len = c.len,
+		.frags = (uint8_t)c.slots,
+		.first = (uint8_t)batch->num_frags,
+		.explicitly = (uint8_t)(c.first_flags >> NS_PORT_SHIFT),
+		.src = c.all_flags & NS_NO_LEARN ? 0 : LEARN,
+	};
 	batch->num_frags = c.frags;
 	batch->num_packets++;
 	return true;
 }
 
-/* The same for nearly all packets: one good slot. False: it is not like that, nothing was done; who
- * looks at it again believes only what is there then. */
-static inline bool collect_plain(struct vale_tx *tx, uint32_t at)
+/*
+ * The same for nearly all packets, one good slot each, as long as they come. What is not like that
+ * is left to collect_packet(), which believes only what is there then. Returns the first slot that
+ * was not taken.
+ */
+static uint32_t collect_plain(struct vale_tx *tx, uint32_t at)
 {
+	struct nm_ring *ring = tx->ring;
 	struct vale_batch *batch = tx->batch;
-	struct vale_packet *packet = &batch->packets[batch->num_packets];
-	struct nm_slot_copy slot = nm_slot_load(&tx->ring->slots[at]);
-	struct nm_frag *frag = &batch->frags[batch->num_frags];
+	const struct netmap_slot *slots = ring->slots;
+	const uint32_t head = ring->head, num_slots = ring->num_slots;
+	uint32_t n = batch->num_packets;
+	uint64_t bytes = 0;
 
-	if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) || !buf_valid(tx, slot.buf_idx) ||
-		unlikely(slot.len - tx->least >= tx->lengths)) /* mod 2^32 */
-		return false;
-	frag->buf = buf_at(tx, slot.buf_idx);
-	frag->len = slot.len;
-	os_prefetch(frag->buf);
-	packet->len = slot.len;
-	packet->first = (uint16_t)batch->num_frags++;
-	packet->frags = 1;
-	packet->explicitly = (uint8_t)(slot.flags >> NS_PORT_SHIFT);
-	packet->learn = !(slot.flags & NS_NO_LEARN);
-	batch->num_packets++;
-	return true;
+	while (at != head && n < NM_VALE_BATCH) {
+		struct nm_slot_copy slot = nm_slot_load(&slots[at]);
+		struct vale_packet *packet = &batch->packets[n];
+
+		if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) ||
+			unlikely(!buf_valid(tx, slot.buf_idx)) ||
+			unlikely(slot.len - tx->least >= tx->lengths)) /* mod 2^32 */
+			break;
+		packet->buf = buf_at(tx, slot.buf_idx);
+		os_prefetch(packet->buf);
+		packet->len = slot.len;
+		packet->frags = 1;
+		packet->explicitly = (uint8_t)(slot.flags >> NS_PORT_SHIFT);
+		packet->src = slot.flags & NS_NO_LEARN ? 0 : LEARN;
+		bytes += slot.len;
+		at = nm_ring_advance(at, 1, num_slots);
+		n++;
+	}
+	ring->stats.packets += n - batch->num_packets;
+	ring->stats.bytes += bytes;
+	batch->num_packets = n;
+	return at;
 }
 
 /* Skips the rest of a packet whose beginning was dropped. */
@@ -166,59 +185,63 @@ static uint32_t drop_endless(struct nm_ring *ring, uint32_t at)
 /* Fills the batch from slots at..head; returns the first slot that was not taken. */
 static uint32_t collect(struct vale_tx *tx, uint32_t at)
 {
-	struct nm_ring *ring = tx->ring;
 	struct vale_batch *batch = tx->batch;
-	uint64_t plain = 0, bytes = 0;
+	const uint32_t head = tx->ring->head;
 
 	batch->num_packets = 0;
 	batch->num_frags = 0;
-	while (at != ring->head && batch->num_packets < NM_VALE_BATCH &&
-		batch->num_frags <= NM_VALE_BATCH) {
-		if (likely(collect_plain(tx, at))) {
-			plain++;
-			bytes += batch->packets[batch->num_packets - 1].len;
-			at = nm_ring_advance(at, 1, ring->num_slots);
-		} else if (!collect_packet(tx, &at)) {
-			at = drop_endless(ring, at);
-			break;
-		}
+	for (;;) {
+		at = collect_plain(tx, at);
+		if (likely(at == head) || batch->num_packets == NM_VALE_BATCH ||
+			batch->num_frags > NM_VALE_BATCH)
+			return at;
+		if (!collect_packet(tx, &at))
+			return drop_endless(tx->ring, at);
 	}
-	ring->stats.packets += plain;
-	ring->stats.bytes += bytes;
-	return at;
 }
 
 /* ---- classify ------------------------------------------------------------------------ */
 
-static inline void load_addresses(struct vale_tx *tx)
+/* The header of the packet may be alone in the first fragment, or in smaller pieces. */
+static void load_scattered(
+	const struct vale_tx *tx, const struct vale_packet *packet, uint64_t *dst, uint64_t *src)
 {
-	struct vale_batch *batch = tx->batch;
+	struct nm_cursor from = {&tx->batch->frags[packet->first], 0};
+	uint8_t eth[12];
 
-	for (uint32_t i = 0; i < batch->num_packets; i++) {
-		struct vale_packet *packet = &batch->packets[i];
-		const struct nm_frag *frag = &batch->frags[packet->first];
-		uint8_t eth[12];
+	nm_cursor_skip(&from, tx->hdr_len);
+	nm_cursor_copy(&from, eth, sizeof(eth));
+	nm_mac_load_both(eth, dst, src);
+}
 
-		if (likely(frag->len >= tx->hdr_len + sizeof(eth))) {
-			nm_mac_load_both(frag->buf + tx->hdr_len, &packet->dst, &packet->src);
-		} else { /* the header alone in the first slot, or smaller pieces */
-			struct nm_cursor from = {frag, 0};
+static void load_addresses(struct vale_tx *tx)
+{
+	const struct nm_mactable *macs = &tx->vale->macs;
+	struct vale_packet *packet = tx->batch->packets;
+	const struct vale_packet *end = packet + tx->batch->num_packets;
+	uint64_t last_dst = 0, key = 0;
 
-			nm_cursor_skip(&from, tx->hdr_len);
-			nm_cursor_copy(&from, eth, sizeof(eth));
-			nm_mac_load_both(eth, &packet->dst, &packet->src);
-		}
-		nm_mactable_prefetch(&tx->vale->macs, packet->dst);
+	for (; packet < end; packet++) {
+		uint64_t dst, src;
+
+		if (likely(packet->frags == 1))
+			nm_mac_load_both(packet->buf + tx->hdr_len, &dst, &src);
+		else
+			load_scattered(tx, packet, &dst, &src);
+		if (dst != last_dst)
+			key = nm_mac_key(macs, dst);
+		last_dst = dst;
+		packet->dst = key;
+		packet->src &= src;
 	}
 }
 
-static void learn(struct vale_tx *tx, const struct vale_packet *packet)
+static void learn(struct vale_tx *tx, uint64_t src)
 {
-	if (packet->src == tx->last_src || !packet->learn || nm_mac_is_group(packet->src) ||
-		packet->src == 0)
+	if (src == 0 || nm_mac_is_group(src))
 		return;
-	tx->last_src = packet->src;
-	nm_mactable_learn(&tx->vale->macs, packet->src, tx->number, tx->epoch);
+	tx->last_src = src;
+	nm_mactable_learn(&tx->vale->macs, src, tx->number, tx->epoch);
 }
 
 static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
@@ -238,13 +261,13 @@ static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
 
 /* Number of the port that an address lives at. An address of a port that is leaving may still be
  * found: it is as unknown as one that is not in the table. */
-static inline uint32_t look_up(const struct vale_tx *tx, uint64_t dst)
+static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key)
 {
 	uint32_t to;
 
-	if (nm_mac_is_group(dst))
+	if (nm_mac_is_group(key))
 		return VALE_TO_ALL;
-	to = nm_mactable_lookup(&tx->vale->macs, dst, tx->epoch);
+	to = nm_mactable_lookup(&tx->vale->macs, key, tx->epoch);
 	return likely(tx->vale->live[to]) ? to : VALE_TO_ALL;
 }
 
@@ -252,7 +275,7 @@ static void classify(struct vale_tx *tx)
 {
 	struct vale_batch *batch = tx->batch;
 	uint64_t last_dst = 0;
-	uint32_t last_to = VALE_TO_ALL; /* of last_dst; 0 lives nowhere */
+	uint32_t last_to = VALE_TO_ALL; /* of last_dst */
 
 	batch->num_touched = 0;
 	load_addresses(tx);
@@ -260,7 +283,8 @@ static void classify(struct vale_tx *tx)
 		struct vale_packet *packet = &batch->packets[i];
 		uint32_t to;
 
-		learn(tx, packet);
+		if (unlikely(packet->src != tx->last_src))
+			learn(tx, packet->src);
 		if (packet->dst != last_dst) {
 			last_dst = packet->dst;
 			last_to = look_up(tx, last_dst);

@@ -40,23 +40,27 @@ struct nm_vale_port {
 
 enum {
 	VALE_ETH_HEADER = 14,
-	VALE_FRAGS = NM_VALE_BATCH + NETMAP_MAX_FRAGS, /* slots of a batch: a packet always fits */
+	VALE_FRAGS = NM_VALE_BATCH + NETMAP_MAX_FRAGS, /* a packet of several always fits */
 	VALE_TO_ALL = 0xff,                            /* destination: broadcast, or unknown */
 	VALE_END = 0xff,                               /* end of a chain of packets */
 };
 
 static_assert(NM_VALE_BATCH < (int)VALE_END, "packet numbers are 8 bits");
+static_assert((int)VALE_FRAGS <= 256, "fragment numbers are 8 bits");
 static_assert(NM_VALE_PORTS_MAX <= (int)VALE_TO_ALL, "port numbers are 8 bits");
 
+/* Half a cache line: three passes go over them. */
 struct vale_packet {
-	uint64_t dst, src;  /* addresses as in mactable.h */
+	const char *buf;    /* of the first fragment */
 	uint32_t len;       /* bytes, all fragments */
-	uint16_t first;     /* fragment */
 	uint8_t frags;      /* slots */
+	uint8_t first;      /* in batch->frags, when there is more than one */
 	uint8_t next;       /* packet for the same destination */
 	uint8_t explicitly; /* number of the port that the sender wants it to go to; 0: none */
-	bool learn;
+	uint64_t dst, src;  /* key of the one (mactable.h), and the other, or 0: not to be learnt */
 };
+
+static_assert(sizeof(struct vale_packet) <= NM_CACHE_LINE / 2, "packets are compact");
 
 struct vale_chain {
 	uint8_t first, last;

@@ -38,6 +38,7 @@
 #endif
 
 #define os_prefetch(addr)          prefetch(addr)
+#define os_prefetch_write(addr)    prefetchw(addr)
 #define os_printf_like(fmt, first) __printf(fmt, first)
 #define OS_LOAD(p)                 READ_ONCE(*(p))
 #define OS_STORE(p, v)             WRITE_ONCE(*(p), v)

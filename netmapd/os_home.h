@@ -23,6 +23,7 @@
 #define likely(x)                  __builtin_expect(!!(x), 1)
 #define unlikely(x)                __builtin_expect(!!(x), 0)
 #define os_prefetch(addr)          __builtin_prefetch(addr)
+#define os_prefetch_write(addr)    __builtin_prefetch(addr, 1)
 #define os_printf_like(fmt, first) __attribute__((format(printf, fmt, first)))
 #define OS_LOAD(p)                 __atomic_load_n((p), __ATOMIC_RELAXED)
 #define OS_STORE(p, v)             __atomic_store_n((p), (v), __ATOMIC_RELAXED)
