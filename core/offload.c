@@ -440,10 +440,11 @@ static uint64_t pseudo_header(const struct nm_offload *o, uint32_t protocol, uin
 }
 
 /* The checksum of a datagram that is going to be cut: over all of it, into the first fragment. */
-static void complete_datagram(struct nm_offload *o, struct nm_cursor packet)
+static void complete_datagram(struct nm_offload *o)
 {
 	struct nm_sum sum = {.sum = pseudo_header(o, NEXT_UDP, o->end - o->l4)};
-	uint8_t *udp = o->head + o->l4;
+	uint8_t *udp = o->head + o->l4 + (o->ipv6 ? FRAGMENT_HEADER : 0);
+	struct nm_cursor packet = o->packet;
 	uint16_t result;
 
 	memset(udp + UDP_CSUM, 0, 2);
@@ -470,7 +471,7 @@ static void insert_fragment_header(struct nm_offload *o, const struct headers *h
 /* UDP in IP fragments: what is repeated ends with the IP header. The data begins behind it; as far
  * as it is headers (destination options, UDP), it is in `head` for the first fragment. */
 static enum nm_drop plan_fragments(struct nm_offload *o, const struct headers *h,
-	const struct nm_vnet_hdr *vnet, struct nm_cursor packet, uint32_t len, uint32_t ident)
+	const struct nm_vnet_hdr *vnet, uint32_t len, uint32_t ident)
 {
 	uint32_t size;
 	enum nm_drop cause = transport_header(h, NEXT_UDP, vnet, &size);
@@ -480,16 +481,14 @@ static enum nm_drop plan_fragments(struct nm_offload *o, const struct headers *h
 	if (h->end - h->fragment_at <= vnet->gso_size)
 		return plan_whole(o, vnet, len);
 	o->kind = UDP_FRAGMENTS;
-	o->csum = false;
+	o->csum = vnet->flags & NM_VNET_NEEDS_CSUM;
 	o->head_len = o->cut = h->fragment_at;
 	o->first_more = h->l4 + size - h->fragment_at;
 	o->step = vnet->gso_size & ~7u;
 	if (o->step < o->first_more || h->end - h->fragment_at > IP_LEN_MAX)
 		return NM_DROP_BAD_HEADER;
-	if (vnet->flags & NM_VNET_NEEDS_CSUM) {
+	if (o->csum)
 		store16(o->head + h->l4 + 4, h->end - h->l4);
-		complete_datagram(o, packet);
-	}
 	if (h->ipv6)
 		insert_fragment_header(o, h, ident);
 	return count_segments(o);
@@ -522,9 +521,10 @@ enum nm_drop nm_offload_plan(struct nm_offload *o, const struct nm_vnet_hdr *vne
 	o->l4 = h.l4;
 	o->end = h.end;
 	o->first_more = 0;
+	o->packet = packet;
 	o->id = h.ipv6 ? 0 : load16(o->head + h.l3 + 4);
 	if (type == NM_VNET_GSO_UDP)
-		return plan_fragments(o, &h, vnet, packet, len, ident);
+		return plan_fragments(o, &h, vnet, len, ident);
 	return plan_repeat(o, &h, tcp ? TCP : UDP_DATAGRAMS, vnet, len);
 }
 
@@ -602,12 +602,14 @@ void nm_offload_segment(struct nm_offload *o, uint32_t i, struct nm_frame *frame
 {
 	uint32_t data = data_of(o, i), more = i == 0 ? o->first_more : 0;
 
+	if (more > 0 && o->csum)
+		complete_datagram(o);
 	*frame = (struct nm_frame){
 		.head = o->head,
 		.head_len = o->head_len + more,
 		.from = o->cut + i * o->step + more,
 		.len = data - more,
-		.csum = o->csum,
+		.csum = o->csum && o->kind != UDP_FRAGMENTS,
 	};
 	if (o->kind == WHOLE) {
 		frame->csum_skip = o->csum_start;

@@ -116,8 +116,9 @@ struct nm_offload {
 	uint32_t segments; /* 1: the packet as a whole, perhaps with its checksum completed */
 
 	/* Private: how it is done. */
-	uint8_t kind;        /* enum in offload.c */
-	bool ipv6, csum;     /* csum: to be computed */
+	uint8_t kind;    /* enum in offload.c */
+	bool ipv6, csum; /* csum: to be computed */
+	struct nm_cursor packet;
 	uint32_t l3, l4;     /* where the IP and the TCP or UDP header begin */
 	uint32_t cut;        /* data of the segments is packet bytes cut .. end - 1 */
 	uint32_t end;        /* of the packet, padding left off */
@@ -142,7 +143,8 @@ enum nm_drop nm_offload_plan(struct nm_offload *o, const struct nm_vnet_hdr *vne
 uint32_t nm_offload_longest(const struct nm_offload *o);
 uint32_t nm_offload_last(const struct nm_offload *o);
 
-/* Segment i, 0 <= i < segments. */
+/* Segment i, 0 <= i < segments, each once and in order. The packet's data is not read before: one
+ * that is dropped since there is no room for it has cost no sum. */
 void nm_offload_segment(struct nm_offload *o, uint32_t i, struct nm_frame *frame);
 
 #endif

@@ -9,6 +9,8 @@
 #include "offload.h"
 #include "util.h"
 
+#include <stdlib.h>
+
 /* ---- checks ------------------------------------------------------------------------------------- */
 
 /* Checksum of TCP or UDP in `len` bytes at l4, with the pseudo header at ip. */
@@ -253,6 +255,40 @@ static void ufo(void **state)
 		if (made.v6)
 			check_chain();
 	}
+}
+
+/* The data of a datagram that becomes fragments is not summed before somebody takes them: a packet that
+ * is dropped for want of room costs no more than its headers. */
+static void ufo_is_summed_late(void **state)
+{
+	for (int i = 0; i < 200; i++) {
+		struct nm_vnet_hdr vnet;
+		struct nm_offload o;
+		struct nm_frag all;
+		struct nm_cursor packet = {&all, 0};
+
+		made_forget();
+		make(prng_chance(&made_prng, 50), UDP, prng_range(&made_prng, 1500, 9000));
+		all = (struct nm_frag){(char *)made.bytes, made.len};
+		vnet = vnet_of(NM_VNET_GSO_UDP, 1400);
+		assert_int_equal(
+			nm_offload_plan(&o, &vnet, packet, made.len, 0x12345678), NM_DROPS);
+		made.bytes[made.data + prng_below(&made_prng, made.len - made.data)] ^= 1;
+		for (uint32_t s = 0; s < o.segments; s++) {
+			struct nm_frame frame;
+			struct nm_piece piece;
+
+			nm_offload_segment(&o, s, &frame);
+			piece.len = frame.head_len + frame.len;
+			piece.buf = malloc(piece.len);
+			assert_non_null(piece.buf);
+			nm_frame_write(&frame, packet, &piece);
+			made_frames[made_num_frames++] =
+				(struct made_frame){(uint8_t *)piece.buf, piece.len};
+		}
+		check_fragments(1400);
+	}
+	made_forget();
 }
 
 /* Padding of a short frame isn't data. */
@@ -565,6 +601,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(uso, begin, end),
 		cmocka_unit_test_setup_teardown(uso_without_checksum, begin, end),
 		cmocka_unit_test_setup_teardown(ufo, begin, end),
+		cmocka_unit_test_setup_teardown(ufo_is_summed_late, begin, end),
 		cmocka_unit_test_setup_teardown(padding_is_left_off, begin, end),
 		cmocka_unit_test_setup_teardown(no_length_in_the_header, begin, end),
 		cmocka_unit_test_setup_teardown(checksum_beyond_the_packet, begin, end),
