@@ -31,7 +31,7 @@ static const char usage[] =
 	"  -H BYTES     virtio-net header: 0, 10 or 12 (what the port has)\n"
 	"  -I           tx: indirect buffers\n"
 	"  -r           tx: send what happens to be in the buffers\n"
-	"  -P FILE      tx: send the packets of a pcap file\n"
+	"  -P FILE      tx: send the packets of a pcap file; at the rate of -R, not at their times\n"
 	"port and threads:\n"
 	"  -C TXSLOTS[,RXSLOTS[,TXRINGS[,RXRINGS]]]  of a port that is made for us\n"
 	"  -p THREADS   one ring each (1: one thread for all rings)\n"

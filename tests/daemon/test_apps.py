@@ -4,6 +4,7 @@
 import re
 import signal
 import struct
+import time
 
 import pytest
 
@@ -135,6 +136,16 @@ def test_replay(app, receive, place):
     shown = [bytes.fromhex("".join(line[7 : 7 + 47] for line in block.splitlines()[1:] if re.match(r" *\d+: ", line)))
              for block in out.split("received ")[1:]]
     assert shown == 2 * packets
+
+
+def test_replay_goes_by_the_rate(app, place):
+    """Not by the times in the file, which write_pcap() puts a second apart."""
+    write_pcap(place / "file.pcap", [b"\xff" * 12 + b"\x88\xb5" + bytes(46)] * 20)
+    for words, least, most in (([], 0, 5), (["-R", "20"], 0.8, 8)):
+        begin = time.monotonic()
+        sent = app.run(PKT_GEN, "-i", "vale1:a", "-f", "tx", "-P", place / "file.pcap", *words)
+        assert "Sent 20 packets" in sent.stdout, sent.stderr
+        assert least <= time.monotonic() - begin <= most, words
 
 
 def test_replay_refusals(app, place):
