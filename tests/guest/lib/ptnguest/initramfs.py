@@ -63,6 +63,12 @@ def _libraries(program):
     return [Path(p) for p in re.findall(r"^\s*(?:\S+ => )?(/\S+) \(0x", done.stdout, re.M)]
 
 
+def _libraries_at_run_time(libraries):
+    """What the C library loads by itself: pthread_exit() and pthread_cancel() end the program without it."""
+    unwinders = [p.with_name("libgcc_s.so.1") for p in libraries if p.name == "libc.so.6"]
+    return [p for p in unwinders if p.exists()]
+
+
 def _read_module(path):
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
@@ -144,7 +150,8 @@ def _plan(kernel, programs, modules, kos, files):
             raise RuntimeError(f"no program {source} for the guest")
         plan[name.lstrip("/")] = Path(found)
     for source in list(plan.values()):
-        for library in _libraries(source):
+        libraries = _libraries(source)
+        for library in libraries + _libraries_at_run_time(libraries):
             plan[str(library).lstrip("/")] = library
     for name, source in files.items():
         plan[name.lstrip("/")] = Path(source)
@@ -211,8 +218,8 @@ def build_initramfs(kernel, programs=(), modules=(), kos=(), files=None):
         with open(new, "wb") as f:
             _write_cpio(f, _entries(kernel, plan, chosen))
         os.replace(new, out)
-        # Keep a few older ones: other tests and other kernels use them.
+        # Keep those of other tests and other kernels: a run of all tests has about twenty, and other workers use them now.
         old = sorted(out.parent.glob("initramfs-*.cpio"), key=lambda p: p.stat().st_mtime, reverse=True)
-        for path in old[12:]:
+        for path in old[40:]:
             path.unlink()
     return out
