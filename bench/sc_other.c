@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TRIP_TIMEOUT_MS = 1000 };
+enum { TRIP_TIMEOUT_MS = 10000 };
 
 /* ---- a local application --------------------------------------------------------------- */
 

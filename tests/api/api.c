@@ -303,6 +303,14 @@ void send_frame(struct nmport_d *d, uint8_t to, uint8_t from, uint32_t number)
 	CHECK_EQ(nmport_txsync(d), 0);
 }
 
+/* Between two looks at a ring. */
+static void pause_briefly(void)
+{
+	struct timespec ts = {0, 100000};
+
+	nanosleep(&ts, NULL);
+}
+
 bool wait_slots(struct nmport_d *d, struct netmap_ring *ring, uint32_t n)
 {
 	uint64_t limit = now_ms() + WAIT_MS;
@@ -312,7 +320,7 @@ bool wait_slots(struct nmport_d *d, struct netmap_ring *ring, uint32_t n)
 			return false;
 		CHECK_EQ(nmport_rxsync(d), 0);
 		if (nm_ring_space(ring) < n)
-			sleep_ms(1);
+			pause_briefly();
 	}
 	return true;
 }
@@ -326,7 +334,7 @@ bool wait_sent(struct nmport_d *d, struct netmap_ring *ring)
 			return false;
 		CHECK_EQ(nmport_txsync(d), 0);
 		if (nm_tx_pending(ring))
-			sleep_ms(1);
+			pause_briefly();
 	}
 	return true;
 }

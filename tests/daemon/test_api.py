@@ -21,6 +21,10 @@ HOST_TESTS = [name for name in TESTS if name not in DEVICE_TESTS and not re.matc
 NETMAP_RUN = BUILD / "libnetmap/preload/netmap-run"
 
 
+# They share a netmapd.
+pytestmark = pytest.mark.xdist_group("api")
+
+
 def nothing_left(daemon):
     status = daemon.status()
     return not status["ports"] and not status["regions"]

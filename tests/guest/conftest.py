@@ -12,8 +12,13 @@ that holds for all tests without the mark `every_kernel`: those cover each inter
 of the kernel that the module uses. --kernel LINE (may be repeated) runs all on that
 kernel. When a test ends, the kernel logs of its
 guests must be clean, and the guests are ended.
+
+Fixtures of a module may keep a guest for all its tests on one kernel: those stand
+together, whatever their order in the file and the lines they are for, and pytest-xdist
+gives them to one worker (--dist loadgroup, see tests/run).
 """
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -26,6 +31,8 @@ import ptnguest  # noqa: E402
 
 LINES = ("6.1", "6.12", "newest")
 ONE_LINE = "6.12"
+# They take longest, and are begun first, so that all workers end at about the same time. So is the kernel with most tests.
+LONG_FILES = ("test_ptnet", "test_api", "test_nic")
 
 
 def pytest_addoption(parser):
@@ -47,15 +54,44 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("kernel", lines, indirect=True, scope="session")
 
 
+def group(item):
+    """The file and the line of kernels of a test."""
+    line = item.callspec.params.get("kernel", "") if hasattr(item, "callspec") else ""
+    return item.path.stem, line
+
+
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.xdist_group("-".join(group(item))))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Runs behind pytest's own sorting, which goes by the number of a parameter: 6.12 is the first of one, the second of three."""
+    def rank(item):
+        name, line = group(item)
+        return (line != ONE_LINE, line, LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES), name)
+
+    items.sort(key=rank)
+
+
+# A fixture is made anew whenever its parameter changes.
+get_kernel = functools.cache(ptnguest.Kernel.get)
+
+
+@functools.cache
+def build_netmap_ko(kernel):
+    return next(p for p in ptnguest.build_module(kernel) if p.name == "netmap.ko")
+
+
 @pytest.fixture(scope="session")
 def kernel(request):
-    return ptnguest.Kernel.get(request.param)
+    return get_kernel(request.param)
 
 
 @pytest.fixture(scope="session")
 def netmap_ko(kernel):
     """netmap.ko of this source tree for that kernel."""
-    return next(p for p in ptnguest.build_module(kernel) if p.name == "netmap.ko")
+    return build_netmap_ko(kernel)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from .channel import Channel
 from .env import BUILD, accelerator_args, kvm_usable, qemu_path
 
 # Emulation is slow, and slower still when other guests run: waits are scaled.
-PATIENCE = 1 if kvm_usable() else 4
+PATIENCE = 1 if kvm_usable() else 8
 
 _CMDLINE = ("console=ttyS0 quiet loglevel=5 panic=-1 mitigations=off tsc=reliable no_timer_check "
             "rcupdate.rcu_expedited=1 random.trust_cpu=on")
