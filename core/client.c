@@ -41,6 +41,25 @@ static int name_pipe(struct nm_client *client, const struct nm_bind *bind, struc
 	return nm_name_parse(text, name, client->err, sizeof(client->err));
 }
 
+/* Whoever comes first chooses, where the port's kind lets him. */
+static int choose_host_rings(
+	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+{
+	uint32_t count[NM_DIRS];
+	int error;
+
+	if (!port->ops->chosen_host_rings || port->clients > 0 || port->holds > 0)
+		return 0;
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		count[dir] = bind->num_host_rings[dir] ? bind->num_host_rings[dir]
+						       : port->num_host_rings[dir];
+	error = nm_port_set_host_rings_locked(port, count);
+	return error ? nm_client_error(client, error,
+			       "%s: %u tx and %u rx host rings can't be made; at most %d each",
+			       port->name, count[NM_TX], count[NM_RX], NM_RINGS_MAX)
+		     : 0;
+}
+
 static int find_named(struct nm_client *client, const char *name, const struct nm_bind *bind,
 	struct nm_port **port)
 {
@@ -66,7 +85,7 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 	if (!*port)
 		return nm_client_error(
 			client, -ENXIO, "%s: no such port; a switch port is valeID:PORT", name);
-	return 0;
+	return choose_host_rings(client, *port, bind);
 }
 
 /* A monitor of what the name says. */
@@ -195,12 +214,16 @@ static void begin_use(struct nm_ring *ring)
 {
 	const struct nm_port_ops *ops = ring->port->ops;
 
+	if (ops->hold)
+		ops->hold(ring, true);
 	if (ring->port->peer) {
 		(void)(ring->dir == NM_TX ? ops->txsync(ring) : ops->rxsync(ring));
 		nm_ring_reset_shared(ring);
 	} else if (ring->port->own_memory || ring->host) {
 		nm_ring_restart(ring);
 	}
+	if (ops->hold)
+		ops->hold(ring, false);
 }
 
 /* True when a ring has lost its last user. */
@@ -436,6 +459,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	if (!error)
 		client->flags = bind->flags;
 	os_mutex_unlock(&client->core->lock);
+	os_make_printable(client->err); /* it may quote a name that is none */
 	return error;
 }
 

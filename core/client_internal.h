@@ -36,11 +36,11 @@ void nm_memory_release(struct nm_port *port);
 int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port);
 
 /*
- * Before a client's buffers are freed: each port and client of the region gets what it shows, one
- * for one. What the slots of `leaving` (may be NULL) and its peer show is of no consequence: so
- * they can take nothing with them, and half an exchange (one buffer in two slots) does no harm.
+ * Before a client's buffers are freed: each port of the region gets what it shows, one
+ * for one. First `leaving` (may be NULL) and its peer, then the others: so what leaves can take
+ * nothing with it that others show, and half an exchange (one buffer in two slots) does no harm.
  */
-void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving);
+void nm_memory_settle(struct nm_region *region, struct nm_port *leaving);
 
 /* What a client that is about to leave has put back into its list of extra buffers becomes its own,
  * one for one. nm_memory_settle() follows. */
@@ -67,7 +67,8 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 void nm_nifp_free(struct nm_client *client, struct nm_port *port);
 
 /* The extra buffers that a client shows, as far as its list makes sense: at most
- * client->extra_bufs; any value. Returns how many. */
+ * client->extra_bufs; any value. Returns how many: none when its head is still the first one, for
+ * then it does not say what the application has exchanged. */
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown);
 
 #endif

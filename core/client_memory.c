@@ -79,20 +79,29 @@ static int fill_ring(struct nm_client *client, struct nm_ring *ring)
 	return 0;
 }
 
+static int check_slots(struct nm_client *client, const struct nm_ring *ring)
+{
+	const struct nm_port *port = ring->port;
+	uint32_t size = port->region->pool[NM_POOL_RING].size;
+
+	if (nm_ring_bytes(ring->num_slots) <= size)
+		return 0;
+	return nm_client_error(client, -ENOMEM,
+		"%s: %u slots per ring wanted; a ring object of region %u has room for %llu",
+		port->name, ring->num_slots, port->region->id,
+		(unsigned long long)((size - sizeof(struct netmap_ring)) /
+				     sizeof(struct netmap_slot)));
+}
+
 static int setup_ring(struct nm_client *client, struct nm_ring *ring)
 {
 	struct nm_port *port = ring->port;
 	struct nm_region *region = port->region;
 	uint32_t index;
-	int error;
+	int error = check_slots(client, ring);
 
-	if (nm_ring_bytes(ring->num_slots) > region->pool[NM_POOL_RING].size)
-		return nm_client_error(client, -ENOMEM,
-			"%s: %u slots per ring wanted; a ring object of region %u has room for %llu",
-			port->name, ring->num_slots, region->id,
-			(unsigned long long)((region->pool[NM_POOL_RING].size -
-						     sizeof(struct netmap_ring)) /
-					     sizeof(struct netmap_slot)));
+	if (error)
+		return error;
 	if (nm_region_alloc(region, NM_POOL_RING, port->owner, &index) != 0)
 		return nm_pool_error(client, port, NM_POOL_RING, 1);
 	ring->region = region;
@@ -147,16 +156,6 @@ static uint32_t slots_of(const struct nm_port *port)
 	return slots;
 }
 
-static uint32_t most_extra(const struct nm_port *port)
-{
-	uint32_t most = 0;
-
-	for (const struct nm_client *c = port->client_list; c; c = c->next)
-		if (c->extra_bufs > most)
-			most = c->extra_bufs;
-	return most;
-}
-
 static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *shown, bool ours)
 {
 	shown->ours = ours;
@@ -166,32 +165,57 @@ static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *sho
 		nm_region_settle(port->region, owner, shown->buf, shown->count);
 }
 
-/* `buf` has room for all of the client's extra buffers. */
-static void settle_list(const struct nm_client *c, uint32_t *buf)
+/* The port gets what its slots show. Without memory for that the map alone decides: safe, but
+ * exchanged buffers stay exchanged. */
+static void settle_port(struct nm_port *port)
 {
-	nm_region_settle(c->port->region, c->owner, buf, nm_nifp_list_extra(c, buf));
-}
+	struct shown shown = {.room = slots_of(port)};
 
-/* A port that stays gets what its slots show, and its clients what their lists show. Without memory
- * for that the map alone decides: safe, but exchanged buffers stay exchanged. */
-static void settle_port(struct nm_port *port, bool stays)
-{
-	uint32_t slots = stays ? slots_of(port) : 0, extra = most_extra(port);
-	struct shown shown = {.room = slots};
-
-	if (slots + extra == 0)
+	if (shown.room == 0)
 		return;
-	shown.buf = os_zalloc((size_t)(slots > extra ? slots : extra) * sizeof(uint32_t));
+	shown.buf = os_zalloc((size_t)shown.room * sizeof(uint32_t));
 	if (!shown.buf)
 		return;
-	if (stays) {
-		settle_rings(port, port->wire_owner, &shown, false);
-		settle_rings(port, port->owner, &shown, true);
-	}
+	settle_rings(port, port->wire_owner, &shown, false);
+	settle_rings(port, port->owner, &shown, true);
+	os_free(shown.buf);
+}
+
+/*
+ * What a port that leaves shows is taken for its own, before the others take what they show. So what
+ * it has got for buffers of its own is not left with somebody else's in their place, and freed
+ * in their stead, which an application may keep to itself.
+ */
+static void settle_leaving(struct nm_port *port)
+{
+	if (port && port->region && !port->dead)
+		settle_port(port);
+}
+
+/* Clients get what their lists show, as far as no slot shows it: those come afterwards. For an
+ * application that has taken buffers off its list need not keep it up to date. */
+static void settle_lists(const struct nm_port *port)
+{
+	uint32_t most = 0, *shown;
+
+	for (const struct nm_client *c = port->client_list; c; c = c->next)
+		if (c->extra_bufs > most)
+			most = c->extra_bufs;
+	shown = most > 0 ? os_zalloc((size_t)most * sizeof(uint32_t)) : NULL;
+	if (!shown)
+		return;
 	for (const struct nm_client *c = port->client_list; c; c = c->next)
 		if (c->extra_bufs > 0)
-			settle_list(c, shown.buf);
-	os_free(shown.buf);
+			nm_region_settle(
+				port->region, c->owner, shown, nm_nifp_list_extra(c, shown));
+	os_free(shown);
+}
+
+static void settle_all_lists(const struct nm_region *region)
+{
+	for (struct nm_port *port = region->core->ports; port; port = port->next)
+		if (port->region == region && !port->dead)
+			settle_lists(port);
 }
 
 /* A port that is not started moves nothing, and stays as it is. */
@@ -203,18 +227,21 @@ static void pause_region(struct nm_core *core, const struct nm_region *region, b
 			port->ops->pause(port, on);
 }
 
-/* The region's pipes are paused. */
+/* The region's pipes are paused, and lists were settled. */
 static void settle_paused(
 	struct nm_region *region, const struct nm_port *leaving, const struct nm_port *too)
 {
 	for (struct nm_port *port = region->core->ports; port; port = port->next)
-		if (port->region == region && !port->dead)
-			settle_port(port, port != leaving && port != too);
+		if (port->region == region && !port->dead && port != leaving && port != too)
+			settle_port(port);
 }
 
-void nm_memory_settle(struct nm_region *region, const struct nm_port *leaving)
+void nm_memory_settle(struct nm_region *region, struct nm_port *leaving)
 {
 	pause_region(region->core, region, true);
+	settle_all_lists(region);
+	settle_leaving(leaving);
+	settle_leaving(leaving ? leaving->peer : NULL);
 	settle_paused(region, leaving, leaving ? leaving->peer : NULL);
 	pause_region(region->core, region, false);
 }
@@ -230,7 +257,7 @@ void nm_memory_settle_extra(struct nm_client *leaving)
 	if (!shown)
 		return;
 	pause_region(region->core, region, true);
-	settle_list(leaving, shown);
+	nm_region_settle(region, leaving->owner, shown, nm_nifp_list_extra(leaving, shown));
 	pause_region(region->core, region, false);
 	os_free(shown);
 }
@@ -312,6 +339,9 @@ void nm_memory_release(struct nm_port *port)
 	if (region) {
 		nm_region_get(region);
 		pause_region(core, region, true);
+		settle_all_lists(region);
+		settle_leaving(port);
+		settle_leaving(peer);
 		settle_paused(region, port, peer);
 		release_one(port);
 		if (peer && peer->region)
@@ -361,24 +391,55 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 	return error;
 }
 
-int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
+/* The next of the client's host rings, from number *i of those in a direction, without memory. */
+static struct nm_ring *next_host_ring(
+	const struct nm_client *client, struct nm_port *port, enum nm_dir dir, uint32_t *i)
 {
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		for (uint32_t i = 0; i < client->count[dir]; i++) {
-			struct nm_ring *ring = &port->rings[dir][client->first[dir] + i];
-			int error;
+	while (*i < client->count[dir]) {
+		struct nm_ring *ring = &port->rings[dir][client->first[dir] + (*i)++];
 
-			if (!ring->host || ring->shared)
-				continue;
-			error = setup_ring(client, ring);
-			if (error) {
-				ring->shared = NULL;
-				ring->slots = NULL;
+		if (ring->host && !ring->shared)
+			return ring;
+	}
+	return NULL;
+}
+
+/* All or none: memory that is there can be had, under core->lock. */
+static int check_host_rings(struct nm_client *client, struct nm_port *port)
+{
+	const struct nm_region *region = port->region;
+	uint64_t rings = 0, bufs = 0;
+
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		const struct nm_ring *ring;
+
+		for (uint32_t i = 0; (ring = next_host_ring(client, port, dir, &i));) {
+			int error = check_slots(client, ring);
+
+			if (error)
 				return error;
-			}
+			rings++;
+			bufs += ring->num_slots;
 		}
 	}
+	if (rings > region->free_count[NM_POOL_RING])
+		return nm_pool_error(client, port, NM_POOL_RING, rings);
+	if (bufs > region->free_count[NM_POOL_BUF])
+		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
 	return 0;
+}
+
+int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
+{
+	int error = check_host_rings(client, port);
+
+	for (int dir = 0; dir < NM_DIRS && !error; dir++) {
+		struct nm_ring *ring;
+
+		for (uint32_t i = 0; !error && (ring = next_host_ring(client, port, dir, &i));)
+			error = setup_ring(client, ring);
+	}
+	return error;
 }
 
 /* ---- repair -------------------------------------------------------------------------- */
@@ -475,6 +536,7 @@ void nm_memory_repair(struct nm_port *port)
 	if (!r.seen)
 		return; /* packets in bad slots are dropped and counted */
 	pause_region(port->core, region, true);
+	settle_all_lists(region);
 	settle_paused(region, NULL, NULL);
 	each_ring(port, see_used, &r);
 	each_ring(port, see_unused, &r);
@@ -506,6 +568,7 @@ void nm_client_reset_rings(struct nm_client *client)
 	region = port ? port->region : NULL;
 	if (region && port->own_memory && !port->dead) {
 		pause_region(port->core, region, true);
+		settle_all_lists(region);
 		settle_paused(region, port, NULL);
 		each_ring(port, refill_ring, &r);
 		pause_region(port->core, region, false);

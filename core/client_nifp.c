@@ -58,10 +58,14 @@ static struct netmap_if *nifp_of(const struct nm_client *client, const struct nm
 	return (void *)(port->region->base + client->nifp_offset);
 }
 
+/* Of a region that is there for all, extra buffers leave this part to those who come to open a port. */
+enum { LEFT_TO_OTHERS = 4 };
+
 /* As many as there are, up to `wanted`: a list through the first word of each. */
 static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
 {
 	struct nm_region *region = port->region;
+	uint32_t keep = region->shared ? region->pool[NM_POOL_BUF].count / LEFT_TO_OTHERS : 0;
 	uint32_t head = 0, index;
 
 	client->extra_bufs = 0;
@@ -69,13 +73,14 @@ static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t 
 	if (wanted == 0)
 		return;
 	client->owner = nm_core_new_owner(client->core);
-	while (client->extra_bufs < wanted &&
+	while (client->extra_bufs < wanted && region->free_count[NM_POOL_BUF] > keep &&
 		nm_region_alloc(region, NM_POOL_BUF, client->owner, &index) == 0) {
 		OS_STORE((uint32_t *)nm_region_buf(region, index), head);
 		head = index;
 		client->extra_bufs++;
 	}
 	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = head;
+	client->bufs_head = head;
 }
 
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
@@ -83,6 +88,8 @@ uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
 	const struct nm_region *region = client->port->region;
 	uint32_t index = OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head), count = 0;
 
+	if (index == client->bufs_head)
+		return 0; /* as it was given: the application may have taken buffers off it since */
 	while (count < client->extra_bufs && nm_region_buf_valid(region, index)) {
 		shown[count++] = index;
 		index = OS_LOAD((const uint32_t *)nm_region_buf(region, index));

@@ -92,6 +92,7 @@ int nm_control(struct nm_client *client, const struct nm_uaccess *ua, uint64_t h
 	rq->ua = ua;
 	rq->addr = header_addr;
 	error = run_and_reply(client, rq);
+	os_make_printable(client->err);
 	os_free(rq);
 	return error;
 }

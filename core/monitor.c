@@ -63,7 +63,8 @@ static void monitor_pause(struct nm_port *port, bool on)
 		struct nm_monitor *m = &mp->links[i];
 
 		os_spin_lock(&m->watched->monitor_lock);
-		m->paused = on && is_zcopy(m);
+		if (is_zcopy(m))
+			m->paused = on ? m->paused + 1 : m->paused - 1;
 		os_spin_unlock(&m->watched->monitor_lock);
 	}
 }

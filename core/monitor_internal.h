@@ -19,9 +19,9 @@ struct nm_monitor {
 	struct nm_monitor *next;
 	bool fresh;   /* hasn't been shown anything */
 	bool waiting; /* copy, tx: `at` is the beginning of a packet whose end is not released yet */
-	bool paused;  /* zero copy: buffers stay where they are */
-	bool skip;    /* inside a packet that has been counted already */
-	uint32_t at;  /* next slot to look at */
+	uint32_t paused; /* zero copy, by so many: buffers stay where they are */
+	bool skip;       /* inside a packet that has been counted already */
+	uint32_t at;     /* next slot to look at */
 };
 
 static inline bool is_zcopy(const struct nm_monitor *m)

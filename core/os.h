@@ -67,4 +67,7 @@ void os_log(enum os_log_level level, const char *fmt, ...) os_printf_like(2, 3);
 /* As snprintf; defined in core/util.c over os_vsnprintf. */
 int os_snprintf(char *buf, size_t bytes, const char *fmt, ...) os_printf_like(3, 4);
 
+/* What is not printable ASCII becomes '?': for lines of text that quote what others have said. */
+void os_make_printable(char *text);
+
 #endif

@@ -13,7 +13,7 @@ struct lane {
 	/* Under rx->produce.lock. */
 	uint32_t head;  /* of tx, as its thread released it */
 	uint32_t moved; /* slots below are done: tx's hwcur. Its thread reads it without the lock */
-	bool paused;
+	uint32_t paused; /* by so many */
 
 	uint32_t blocked __attribute__((aligned(NM_CACHE_LINE))); /* a packet waits for room */
 };
@@ -391,17 +391,17 @@ static void each_lane(struct nm_port *port, void (*fn)(struct lane *lane))
 static void lane_pause(struct lane *lane)
 {
 	os_spin_lock(lane_lock(lane));
-	lane->paused = true;
+	lane->paused++;
 	os_spin_unlock(lane_lock(lane));
 }
 
-/* What came up meanwhile is done now. */
+/* What came up meanwhile is done now, unless somebody else has paused it, too. */
 static void lane_resume(struct lane *lane)
 {
 	int moved;
 
 	os_spin_lock(lane_lock(lane));
-	lane->paused = false;
+	lane->paused--;
 	moved = lane_move(lane);
 	os_spin_unlock(lane_lock(lane));
 	if (moved & (MOVED_RX | MOVED_BLOCKED))

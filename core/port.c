@@ -121,15 +121,19 @@ static int make_rings(struct nm_port *port, enum nm_dir dir)
 	return 0;
 }
 
+static void free_rings(struct nm_ring *rings, uint32_t count)
+{
+	if (!rings)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		os_wakeup_destroy(&rings[i].wakeup);
+	os_free(rings);
+}
+
 static void free_port(struct nm_port *port)
 {
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		if (!port->rings[dir])
-			continue;
-		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
-			os_wakeup_destroy(&port->rings[dir][i].wakeup);
-		os_free(port->rings[dir]);
-	}
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		free_rings(port->rings[dir], nm_port_all_rings(port, dir));
 	os_free(port);
 }
 
@@ -266,6 +270,34 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 		return -EEXIST;
 	memcpy(port->name, name, len + 1);
 	return 0;
+}
+
+static int resize(struct nm_port *port, enum nm_dir dir, uint32_t host_rings)
+{
+	struct nm_ring *old = port->rings[dir];
+	uint32_t count = nm_port_all_rings(port, dir), before = port->num_host_rings[dir];
+
+	if (host_rings == before)
+		return 0;
+	port->num_host_rings[dir] = host_rings;
+	if (make_rings(port, dir) != 0) {
+		port->num_host_rings[dir] = before;
+		return -ENOMEM;
+	}
+	free_rings(old, count);
+	return 0;
+}
+
+int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS])
+{
+	int error;
+
+	if (in_use(port) || port->region)
+		return -EBUSY;
+	if (count[NM_TX] > NM_RINGS_MAX || count[NM_RX] > NM_RINGS_MAX)
+		return -EINVAL;
+	error = resize(port, NM_TX, count[NM_TX]);
+	return error ? error : resize(port, NM_RX, count[NM_RX]);
 }
 
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)

@@ -138,8 +138,13 @@ struct nm_port_ops {
 	bool (*wants_room)(struct nm_ring *ring);
 
 	/* Pipes: packets move from ring to ring in whichever thread syncs. While a port is paused
-	 * none does; syncs succeed. Optional. */
+	 * none does; syncs succeed. It goes on when it was called as often without `on` as with it.
+	 * Optional. */
 	void (*pause)(struct nm_port *port, bool on);
+	/* A ring that nobody uses gets its first user, and is about to be put back to its first state:
+	 * threads of the kind's own, which go on with what the last user has sent, stay away
+	 * from it until hold(ring, false). Optional. */
+	void (*hold)(struct nm_ring *ring, bool on);
 	/* The indices of a ring were put back to their first state (under the ring's lock, or before
 	 * anybody can sync it). Optional. */
 	void (*ring_reset)(struct nm_ring *ring);
@@ -147,6 +152,11 @@ struct nm_port_ops {
 	/* In the region of the home by default (NM_REGION_SHARED_ID), not in one of the port's or the
 	 * client's own: NICs, pipes. */
 	bool shares_region;
+	/* Whoever binds to it while it is unused says how many host rings it has. */
+	bool chosen_host_rings;
+	/* Its hardware rings lead to this system's stack, as its host rings do: on a switch the stack
+	 * has one port, not two. */
+	bool is_stack;
 	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
 	bool receives_only;
 };
@@ -196,7 +206,9 @@ struct nm_bind {
 	uint32_t num_rings[NM_DIRS]; /* 0: the default; only for ports made by the bind */
 	uint32_t num_host_rings[NM_DIRS];
 	uint32_t num_slots[NM_DIRS];
-	uint32_t extra_bufs;   /* wanted */
+	/* Wanted; client->extra_bufs is what was given: as many as there are, but in a region that is
+	 * there for all a quarter of its buffers stays for rings. */
+	uint32_t extra_bufs;
 	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
 	uint64_t extmem_bytes;
 	struct nm_region_params extmem_params; /* wishes; 0: the default */
@@ -224,6 +236,7 @@ struct nm_client {
 	uint32_t nifp_index;    /* in the pool, or UINT32_MAX: none of its own */
 	uint32_t owner;         /* of its extra buffers; NM_OWNER_NONE: it has none */
 	uint32_t extra_bufs;    /* how many it was given */
+	uint32_t bufs_head;     /* of their list, as it was given */
 	bool exclusive_only;    /* the home can serve it only when it shares no ring (CSB) */
 	char err[NM_ERR_TEXT];  /* why the last call failed: one line */
 };
@@ -288,12 +301,16 @@ void nm_port_remove_locked(struct nm_port *port);
 void nm_port_unused_locked(struct nm_port *port);
 
 /*
- * Who owns which buffer, after buffers have wandered between the ports of a region: each port and
- * each client's extra list gets what it shows, one for one (nm_region_settle). The first leaves out
- * the rings of a port that is about to give up its own, and of its peer.
+ * Who owns which buffer, after buffers have wandered between the ports of a region: each port gets
+ * what it shows, one for one (nm_region_settle). With the first, a port that is about to give up its
+ * own, and its peer, come before the others.
  */
 void nm_port_settle_others_locked(struct nm_port *leaving);
 void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region);
+
+/* New numbers of host rings, of a port that has no clients, holds and memory: else -EBUSY. -EINVAL out
+ * of range, -ENOMEM. */
+int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS]);
 
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes);

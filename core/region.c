@@ -278,9 +278,13 @@ struct nm_region *nm_region_by_id(
 	struct nm_region *region = nm_region_find(core, id);
 
 	*error = 0;
-	if (!region)
-		return nm_region_create(core, &core->shared_params, id, error, err, err_size);
-	nm_region_get(region);
+	if (region) {
+		nm_region_get(region);
+		return region;
+	}
+	region = nm_region_create(core, &core->shared_params, id, error, err, err_size);
+	if (region)
+		region->shared = true;
 	return region;
 }
 

@@ -82,6 +82,7 @@ struct nm_region {
 	uint16_t id; /* nr_mem_id; unique, never 0 */
 	bool foreign;
 	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
+	bool shared;   /* made for whoever names it by its id, not for one port or client */
 	uint32_t refs;
 	struct os_mem *mem;        /* NULL when foreign */
 	uint32_t *owner[NM_POOLS]; /* per object */

@@ -98,6 +98,14 @@ static bool has_come(struct nm_serve *s, bool waits)
 	return ring->tail != s->told_hwtail || OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
 }
 
+/* Is there somebody who waits for what this rx ring's application gives back: a monitor, or whoever
+ * gets what is forwarded? */
+static bool passes_on(const struct nm_ring *ring)
+{
+	return OS_LOAD(&ring->monitors) || (ring->port->num_host_rings[NM_TX] > 0 &&
+						   (OS_LOAD(&ring->shared->flags) & NR_FORWARD));
+}
+
 bool nm_serve_prepare_sleep(struct nm_serve *s)
 {
 	struct nm_ring *ring = s->ring;
@@ -107,8 +115,7 @@ bool nm_serve_prepare_sleep(struct nm_serve *s)
 
 	if (s->stopped)
 		return false;
-	if (ring->dir == NM_RX && !waits &&
-		!OS_LOAD(&ring->monitors)) { /* who may want to see what is given back */
+	if (ring->dir == NM_RX && !waits && !passes_on(ring)) {
 		/* Slots that the receiver gives back are of interest only when room runs short; as
 		 * long as half the ring is free, the next packet wakes us and that is enough. */
 		used = nm_ring_distance(

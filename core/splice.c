@@ -264,6 +264,15 @@ static int bind_half(struct nm_client *device, struct nm_client *vale, const cha
 	return error ? passed_on(vale, error, err, err_size) : 0;
 }
 
+/* Host rings that lead where the device's own rings lead. */
+static int bind_unswitched(struct nm_splice *splice, const char *device, char *err, size_t err_size)
+{
+	const struct nm_bind bind = {.mode = NR_REG_SW, .flags = NR_EXCLUSIVE | NR_ACCEPT_VNET_HDR};
+	int error = nm_client_bind(&splice->host, device, &bind);
+
+	return error ? passed_on(&splice->host, error, err, err_size) : 0;
+}
+
 static uint32_t most_rings(const struct nm_client *client)
 {
 	return client->count[NM_TX] > client->count[NM_RX] ? client->count[NM_TX]
@@ -292,6 +301,8 @@ static int bind_all(struct nm_splice *splice, const char *device, const struct n
 	splice->device_pairs = splice->pairs = most_rings(&splice->device);
 	if (wanted->mode != NR_REG_NIC_SW)
 		return 0;
+	if (splice->device.port->ops->is_stack) /* it is on the switch by that: nobody else's */
+		return bind_unswitched(splice, device, err, err_size);
 	if (os_snprintf(host_name, sizeof(host_name), "%s^", splice->name) >=
 		(int)sizeof(host_name)) {
 		os_snprintf(err, err_size,

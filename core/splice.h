@@ -14,7 +14,8 @@
  * that nobody else has its packets before his eyes, unless the device has its memory already.
  *
  * With NR_REG_NIC_SW the device's host rings are spliced as well, to a second switch
- * port "valeID:NAME^": the system's stack is on the switch then.
+ * port "valeID:NAME^": the system's stack is on the switch then. Of a device whose own rings lead to the
+ * stack (is_stack: a TAP) they are only taken: the stack has its port on the switch already.
  *
  * Nothing here starts a thread: the home runs nm_splice_step() for as long as there is
  * work, then sleeps as with a ring served by a CSB:

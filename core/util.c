@@ -12,3 +12,10 @@ int os_snprintf(char *buf, size_t bytes, const char *fmt, ...)
 	va_end(ap);
 	return n;
 }
+
+void os_make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}

@@ -89,8 +89,13 @@ static int sync_ring(struct nmlib_ring *r)
 		return -EINVAL;
 	}
 	/* A store that changes nothing would still take the cache line from netmapd. */
-	if ((head != a->head || cur != a->cur) && nm_csb_appl_publish(a, head, cur))
-		nmlib_signal(r->kick);
+	if (head != a->head || cur != a->cur) {
+		bool wanted = nm_csb_appl_publish(a, head, cur);
+
+		/* What is forwarded goes on now; netmapd may have gone to sleep before NR_FORWARD was set. */
+		if (wanted || unlikely(ring->flags & NR_FORWARD))
+			nmlib_signal(r->kick);
+	}
 	if (unlikely(!nm_csb_appl_load(a)))
 		return -ENXIO;
 	ring->tail = a->hwtail;

@@ -238,7 +238,6 @@ static uint32_t skip_packet(struct nm_ring *ring, uint32_t at, uint32_t end, boo
 static enum nm_drop gather(
 	const struct nm_ring *ring, uint32_t at, uint32_t end, struct fragments *f, bool *part)
 {
-	uint64_t size = ring->region->pool[NM_POOL_BUF].size;
 	enum nm_drop cause = NM_DROPS;
 
 	f->count = f->bytes = 0;
@@ -253,14 +252,8 @@ static enum nm_drop gather(
 		}
 		slot = nm_slot_load(&ring->slots[at]);
 		offset = nm_slot_offset(ring, &ring->slots[at]);
-		if (unlikely(slot.flags & NS_INDIRECT))
-			cause = NM_DROP_INDIRECT;
-		else if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
-			cause = NM_DROP_BAD_BUFFER;
-		else if (unlikely(slot.len > size))
-			cause = NM_DROP_BAD_LENGTH;
-		else if (unlikely(offset > size - slot.len))
-			cause = NM_DROP_BAD_OFFSET;
+		if (likely(cause == NM_DROPS))
+			cause = nm_slot_check(ring, slot, offset);
 		f->slot[f->count] = slot;
 		f->offset[f->count++] = (uint32_t)offset;
 		f->bytes += slot.len;

@@ -183,6 +183,15 @@ static int nic_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	return 0;
 }
 
+/* Work that sends what the device had no room for. */
+static void nic_hold(struct nm_ring *ring, bool on)
+{
+	if (on)
+		mutex_lock(&ring->wakeup.sync);
+	else
+		mutex_unlock(&ring->wakeup.sync);
+}
+
 static const struct nm_port_ops nic_ops = {
 	.kind = "nic",
 	.start = nic_start,
@@ -192,6 +201,7 @@ static const struct nm_port_ops nic_ops = {
 	.txsync = nmk_nic_txsync,
 	.rxsync = nmk_nic_rxsync,
 	.can_send = nmk_nic_can_send,
+	.hold = nic_hold,
 	.shares_region = true,
 };
 

@@ -21,6 +21,7 @@ enum {
 	STALL_MS = 100, /* without a completion: the driver frees lazily */
 	ABANDONED_MAX = 16,
 	STOP_MS = 100, /* for what waits for the device's queue when the last client goes */
+	SAY_MS = 1000, /* unloading waits longer: it says for what. A multiple of RETRY_MS */
 };
 
 /* Packets that are out. Counted: one reference per skb, and one of the ring that uses it. */
@@ -477,9 +478,9 @@ void nmk_nic_tx_device_gone(struct nmk_nic *nic)
 void nmk_nic_tx_wait(void)
 {
 	for (uint32_t ms = 0; atomic_read(&credits) > 0; ms += RETRY_MS) {
-		if (ms > 0 && ms % 10000 == 0)
+		if (ms == SAY_MS)
 			os_log(OS_LOG_WARN,
-				"waiting for packets that drivers have not sent yet; set their devices down");
+				"unloading waits for packets that drivers have not sent yet; set their devices down");
 		msleep(RETRY_MS);
 	}
 	synchronize_rcu(); /* the last completion has left this module */

@@ -99,6 +99,7 @@ static int make_queues(struct ptnet *ptn)
 		q->dir = i < tx ? NM_TX : NM_RX;
 		q->id = (uint16_t)(i < tx ? i : i - tx);
 		q->kick = kick + 4 * i;
+		spin_lock_init(&q->lent_lock);
 		u64_stats_init(&q->stats.sync);
 	}
 	return 0;
@@ -275,6 +276,7 @@ void ptnet_device_release(struct ptnet *ptn)
 	struct device *dev = &ptn->pdev->dev;
 	struct net_device *netdev = ptn->netdev;
 
+	ptnet_rings_forget(ptn);
 	mutex_lock(&ptn->lock);
 	ptnet_service_end(ptn);
 	mutex_unlock(&ptn->lock);

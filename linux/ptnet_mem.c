@@ -56,11 +56,21 @@ static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_
 	return 0;
 }
 
+static bool knows_guest_part(const struct ptnet_mem *mem)
+{
+	return pci_resource_len(mem->pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_GUEST_END;
+}
+
+/* A host that doesn't know of it does not say: then we may not be alone. */
+static bool read_alone(const struct ptnet_mem *mem)
+{
+	return knows_guest_part(mem) && ioread32(mem->io + PTNET_MDEV_IO_GUEST_ALONE) == 1;
+}
+
 /* The guest's part; a host that doesn't know of it has none. */
 static void read_guest_part(const struct ptnet_mem *mem, struct nm_run ours[NM_POOLS])
 {
-	const bool known =
-		pci_resource_len(mem->pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_GUEST_END;
+	const bool known = knows_guest_part(mem);
 
 	for (uint32_t i = 0; i < NM_POOLS; i++) {
 		void __iomem *regs = mem->io + PTNET_MDEV_IO_GUEST_IF_FIRST + 8 * i;
@@ -100,6 +110,8 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
 	if (mem->region)
 		error = track_buffers(mem->region);
+	if (!error)
+		error = ptnet_abroad_init(mem, read_alone(mem));
 	os_mutex_unlock(&nm_world.lock);
 	if (error) {
 		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
@@ -121,6 +133,7 @@ static void free_memory(struct ptnet_mem *mem)
 	os_mutex_lock(&nm_world.lock);
 	ptnet_wires_restore(mem); /* no application can reach the slots any more */
 	ptnet_wires_free(mem);
+	ptnet_abroad_end(mem);
 	nm_region_put(mem->region);
 	os_mutex_unlock(&nm_world.lock);
 	if (mem->base)

@@ -36,6 +36,7 @@ static int ptnet_stop(struct net_device *netdev)
 {
 	struct ptnet *ptn = ptnet_of(netdev);
 
+	os_mutex_lock(&nm_world.lock); /* the host is not paused */
 	mutex_lock(&ptn->lock);
 	netif_carrier_off(netdev);
 	if (ptn->netmap)
@@ -45,6 +46,7 @@ static int ptnet_stop(struct net_device *netdev)
 	ptn->up = false;
 	ptnet_service_put(ptn);
 	mutex_unlock(&ptn->lock);
+	os_mutex_unlock(&nm_world.lock);
 	return 0;
 }
 

@@ -94,27 +94,6 @@ void ptnet_rings_describe(struct ptnet *ptn, const char *name)
 
 /* ---- buffers ------------------------------------------------------------------------- */
 
-/*
- * The buffers of a passed-through port: as many as it has slots, with an owner number of their own
- * in the map of the region. In the beginning they are those that the host has put into the slots.
- * Who exchanges them:
- *
- *      applications here    for buffers of pipes, monitors and extra lists; when one of those goes,
- *                           nm_region_settle() makes up the account: so they can become buffers
- *                           of the guest's part, and the host's belong to a pipe, or are free
- *      the host             when the port is a pipe end there: for others of the host
- *
- * This lives as long as the memory function, for the network function can go and come; at the
- * end the slots show buffers of the host's again.
- */
-struct ptnet_wire {
-	struct list_head link;
-	uint64_t nifp_offset; /* tells the port */
-	uint32_t owner;
-	uint32_t num_slots;
-	struct netmap_slot *slot[]; /* all of its rings */
-};
-
 static uint32_t count_slots(const struct ptnet *ptn)
 {
 	uint32_t slots = 0;
@@ -151,8 +130,9 @@ static struct ptnet_wire *find_wire(const struct ptnet *ptn)
 
 /* A buffer that the host has put into a slot, or that a driver before this one left there (then it
  * can be of the guest's part). One that belongs to somebody stays what it is. */
-static void claim(struct nm_region *region, uint32_t index, uint32_t owner)
+static void claim(const struct ptnet_mem *mem, uint32_t index, uint32_t owner)
 {
+	struct nm_region *region = mem->region;
 	uint32_t *map = region->owner[NM_POOL_BUF], *stack = region->free[NM_POOL_BUF];
 	uint32_t i = region->free_count[NM_POOL_BUF];
 
@@ -166,6 +146,14 @@ static void claim(struct nm_region *region, uint32_t index, uint32_t owner)
 		return;
 	}
 	map[index] = owner;
+	if (mem->here)
+		atomic_set(&mem->here[index], 1);
+}
+
+static void free_wire(struct ptnet_wire *wire)
+{
+	kvfree(wire->lent);
+	kvfree(wire);
 }
 
 static int make_wire(struct ptnet *ptn)
@@ -182,12 +170,28 @@ static int make_wire(struct ptnet *ptn)
 			struct netmap_slot *slot = &ptn->queues[i].slots[s];
 
 			wire->slot[wire->num_slots++] = slot;
-			claim(ptn->mem->region, nm_slot_load(slot).buf_idx, wire->owner);
 		}
 	}
+	if (ptnet_wire_lend(ptn->mem, wire) != 0) {
+		free_wire(wire);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < wire->num_slots; i++)
+		claim(ptn->mem, wire->lent ? wire->lent[i] : nm_slot_load(wire->slot[i]).buf_idx,
+			wire->owner);
 	list_add(&wire->link, &ptn->mem->wires);
 	ptn->wire = wire;
 	return 0;
+}
+
+static void share_lent(struct ptnet *ptn)
+{
+	uint32_t *lent = ptn->wire->lent;
+
+	for (uint32_t i = 0; lent && i < ptnet_num_queues(ptn); i++) {
+		ptn->queues[i].lent = lent;
+		lent += ptn->queues[i].num_slots;
+	}
 }
 
 static int attach_wire(struct ptnet *ptn)
@@ -198,8 +202,20 @@ static int attach_wire(struct ptnet *ptn)
 	ptn->wire = find_wire(ptn);
 	if (!ptn->wire)
 		error = make_wire(ptn);
+	if (!error) {
+		ptn->wire->ptn = ptn;
+		share_lent(ptn);
+	}
 	os_mutex_unlock(&nm_world.lock);
 	return error;
+}
+
+void ptnet_rings_forget(struct ptnet *ptn)
+{
+	os_mutex_lock(&nm_world.lock);
+	if (ptn->wire)
+		ptn->wire->ptn = NULL;
+	os_mutex_unlock(&nm_world.lock);
 }
 
 uint32_t ptnet_rings_owner(const struct ptnet *ptn)
@@ -220,141 +236,8 @@ void ptnet_wires_free(struct ptnet_mem *mem)
 
 	list_for_each_entry_safe (wire, next, &mem->wires, link) {
 		list_del(&wire->link);
-		kvfree(wire);
+		free_wire(wire);
 	}
-}
-
-/* ---- what the host exchanges ----------------------------------------------------------- */
-
-/*
- * When a passed-through port is a pipe end at the host, buffers come in and others go out, one for
- * one, and nobody says so here: what comes in is NM_OWNER_FOREIGN, and an application may have
- * passed it on to a pipe or monitor of ours already. What has gone out is in the map, but shown
- * nowhere. Before that is taken for somebody's, each newcomer gets the owner of one that is gone.
- *
- * A buffer that an application keeps to itself, off its list, looks as if it were gone: those of
- * extra lists are thought of last.
- *
- * A limit, of passed-through pipe ends alone (for ports of a switch the host copies): buffers of the
- * guest's part that left through the port, and whose owner here goes, can be taken for free while the
- * other end of the pipe still has them: when an application passes packets on without copying
- * from host rings, pipes or extra buffers of ours to such a port.
- */
-struct survey {
-	struct ptnet_mem *mem;
-	unsigned long *shown; /* anywhere in the region */
-	uint32_t newcomers;
-};
-
-static void survey_slot(struct survey *s, uint32_t index)
-{
-	const struct nm_region *region = s->mem->region;
-
-	if (nm_region_buf_valid(region, index) && !__test_and_set_bit(index, s->shown) &&
-		region->owner[NM_POOL_BUF][index] == NM_OWNER_FOREIGN)
-		s->newcomers++;
-}
-
-static void survey_client(struct survey *s, const struct nm_client *client)
-{
-	uint32_t *list = kvmalloc_array(client->extra_bufs, sizeof(*list), GFP_KERNEL);
-	uint32_t count = list ? nm_nifp_list_extra(client, list) : 0;
-
-	while (count > 0)
-		survey_slot(s, list[--count]);
-	kvfree(list);
-}
-
-/* Pipes, monitors and host rings of ours, and lists of extra buffers. */
-static void survey_port(struct survey *s, const struct nm_port *port)
-{
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++) {
-			const struct nm_ring *ring = &port->rings[dir][i];
-
-			for (uint32_t n = 0; ring->slots && n < ring->num_slots; n++)
-				survey_slot(s, nm_slot_load(&ring->slots[n]).buf_idx);
-		}
-	}
-	for (const struct nm_client *c = port->client_list; c; c = c->next)
-		if (c->extra_bufs > 0)
-			survey_client(s, c);
-}
-
-static void survey_all(struct survey *s)
-{
-	const struct ptnet_wire *wire;
-
-	list_for_each_entry (wire, &s->mem->wires, link)
-		for (uint32_t i = 0; i < wire->num_slots; i++)
-			survey_slot(s, nm_slot_load(wire->slot[i]).buf_idx);
-	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
-		if (port->region == s->mem->region && !OS_LOAD(&port->dead))
-			survey_port(s, port);
-}
-
-/* 0: of a passed-through port; 1: of a port of ours; 2: of an extra list, or nobody's. */
-static int rank(const struct survey *s, uint32_t owner)
-{
-	const struct ptnet_wire *wire;
-
-	list_for_each_entry (wire, &s->mem->wires, link)
-		if (wire->owner == owner)
-			return 0;
-	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
-		if (port->owner == owner)
-			return 1;
-	return 2;
-}
-
-static uint32_t next_newcomer(const struct survey *s, uint32_t *at)
-{
-	const struct nm_region *region = s->mem->region;
-
-	while (++*at < region->pool[NM_POOL_BUF].count)
-		if (test_bit(*at, s->shown) && region->owner[NM_POOL_BUF][*at] == NM_OWNER_FOREIGN)
-			return *at;
-	return 0;
-}
-
-static void replace_gone(struct survey *s, int of_rank, uint32_t *newcomer)
-{
-	const struct nm_region *region = s->mem->region;
-	uint32_t *map = region->owner[NM_POOL_BUF], last = NM_OWNER_NONE;
-	int last_rank = -1;
-
-	for (uint32_t i = NM_BUFS_RESERVED; i < region->pool[NM_POOL_BUF].count; i++) {
-		uint32_t in;
-
-		if (map[i] == NM_OWNER_NONE || map[i] == NM_OWNER_FOREIGN || test_bit(i, s->shown))
-			continue;
-		if (map[i] != last)
-			last_rank = rank(s, map[i]);
-		last = map[i];
-		if (last_rank != of_rank)
-			continue;
-		in = next_newcomer(s, newcomer);
-		if (in == 0)
-			return;
-		map[in] = map[i];
-		map[i] = NM_OWNER_FOREIGN;
-	}
-}
-
-void ptnet_settle_with_host(struct ptnet_mem *mem)
-{
-	struct survey s = {
-		.mem = mem,
-		.shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL),
-	};
-	uint32_t newcomer = NM_BUFS_RESERVED - 1;
-
-	if (!s.shown)
-		return;
-	survey_all(&s);
-	for (int of_rank = 0; of_rank <= 2 && s.newcomers > 0; of_rank++)
-		replace_gone(&s, of_rank, &newcomer);
-	bitmap_free(s.shown);
 }
 
 /* ---- repair -------------------------------------------------------------------------- */
@@ -446,8 +329,10 @@ void ptnet_rings_repair(struct ptnet *ptn)
 {
 	struct repaired r;
 
-	ptnet_settle_with_host(ptn->mem);
+	ptnet_hold(ptn->mem);
 	r = repair(ptn->mem->region, ptn->wire);
+	ptnet_wire_lend(ptn->mem, ptn->wire);
+	ptnet_unhold(ptn->mem);
 	if (r.none > 0)
 		os_log(OS_LOG_INFO,
 			"%s: an application left %u slots without a buffer of their own; %u repaired",

@@ -94,6 +94,7 @@ static int reply_error(struct conn *c, size_t bytes, int error, const char *text
 
 	reply->hdr.status = error;
 	snprintf(reply->text, sizeof(reply->text), "%s", text);
+	os_make_printable(reply->text);
 	return send_reply(c, NULL, 0);
 }
 

@@ -65,6 +65,8 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 		return mem->info.guest[NM_POOL_BUF].first;
 	case PTNET_MDEV_IO_GUEST_BUF_NUM:
 		return mem->info.guest[NM_POOL_BUF].count;
+	case PTNET_MDEV_IO_GUEST_ALONE:
+		return mem->info.alone;
 	default:
 		return 0;
 	}

@@ -30,6 +30,7 @@ struct ptnet_mem_info {
 	uint16_t id;   /* region id */
 	struct nmreq_pools_info pools;
 	struct nm_run guest[NM_POOLS]; /* set aside for the guest's own use; counts 0: nothing */
+	bool alone;                    /* nobody else has ports in the region */
 };
 
 /*

@@ -53,6 +53,7 @@ struct ptnet_net {
 	enum ptnet_state state;
 	uint32_t features; /* granted */
 	uint32_t result;   /* of the last command in PTCTL */
+	bool paused;
 	struct csb_array gh, hg;
 	struct vector vectors[PTNET_MAX_RINGS];
 	struct vector request; /* REQ: please unplug */
@@ -143,13 +144,23 @@ static void service_suspend(struct ptnet_net *net)
 	net->stats.suspends++;
 }
 
-/* Goes on if the memory of both arrays is there again. */
+/* Goes on if the memory of both arrays is there, and the driver doesn't want a pause. */
 static void service_try_resume(struct ptnet_net *net)
 {
-	if (net->state != PTNET_SUSPENDED || csb_open(net) < 0)
+	if (net->state != PTNET_SUSPENDED || net->paused || csb_open(net) < 0)
 		return;
 	served_resume(net->served, net->gh.window.addr, net->hg.window.addr);
 	net->state = PTNET_RUNNING;
+}
+
+/* Packets that wait at the other end of a pipe come in before our rings are served again. */
+static void set_paused(struct ptnet_net *net, bool on)
+{
+	if (on)
+		service_suspend(net);
+	net->paused = on;
+	served_pause(net->served, on);
+	service_try_resume(net);
 }
 
 /*
@@ -195,6 +206,7 @@ static void command(struct ptnet_net *net, uint32_t value)
 	int error = -EINVAL;
 
 	if (value == PTNETMAP_PTCTL_CREATE) {
+		set_paused(net, false);
 		error = service_start(net);
 		if (error)
 			net->stats.failed_creates++;
@@ -207,6 +219,9 @@ static void command(struct ptnet_net *net, uint32_t value)
 				(unsigned long long)net->hg.addr);
 	} else if (value == PTNETMAP_PTCTL_DELETE) {
 		service_stop(net);
+		error = 0;
+	} else if (value == PTNETMAP_PTCTL_PAUSE || value == PTNETMAP_PTCTL_RESUME) {
+		set_paused(net, value == PTNETMAP_PTCTL_PAUSE);
 		error = 0;
 	}
 	net->result = (uint32_t)-error;
@@ -230,12 +245,14 @@ static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 static void write_csb_high(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
+	set_paused(net, false);
 	array->high = value;
 }
 
 static void write_csb_low(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
+	set_paused(net, false);
 	array->addr = (uint64_t)array->high << 32 | value;
 }
 
@@ -505,6 +522,7 @@ static void reset(struct ptnet_net *net)
 	uint32_t i;
 
 	served_reset(net->served);
+	net->paused = false;
 	csb_close(net);
 	net->state = PTNET_STOPPED;
 	net->features = 0;

@@ -19,6 +19,7 @@ struct served {
 	struct daemon *daemon;
 	struct nm_client *client;
 	enum served_state state;
+	bool paused;
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
 	struct served_ring rings[SERVED_RINGS_MAX];
@@ -88,6 +89,7 @@ void served_close(struct served *s)
 	if (!s)
 		return;
 	served_stop(s);
+	served_pause(s, false);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		if (s->rings[i].ring.irq >= 0)
 			close(s->rings[i].ring.irq);
@@ -239,9 +241,22 @@ void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_kto
 		s->state = SERVED_RUNNING;
 }
 
+void served_pause(struct served *s, bool on)
+{
+	struct nm_port *port = s->client->port;
+
+	os_mutex_lock(&s->daemon->core.lock);
+	if (port->ops->pause && s->paused != on) {
+		s->paused = on;
+		port->ops->pause(port, on);
+	}
+	os_mutex_unlock(&s->daemon->core.lock);
+}
+
 void served_reset(struct served *s)
 {
 	served_stop(s);
+	served_pause(s, false);
 	nm_client_reset_rings(s->client);
 }
 

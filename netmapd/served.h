@@ -20,7 +20,7 @@
  *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len
  *   suspended  resume, stop, kick (remembered), close       start
  *
- * set_irq and the readers of geometry are allowed in any state.
+ * set_irq, pause and the readers of geometry are allowed in any state.
  *
  * served_suspend() and served_stop() return only when no worker holds a pointer
  * into the CSB; that takes at most one batch of each ring. Indices, pending
@@ -90,6 +90,13 @@ void served_stop(struct served *s);
 /* CSB memory goes away for a while: as stop, but start's filling in is not repeated. */
 void served_suspend(struct served *s);
 void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+/*
+ * No buffer moves into a slot of the port's rings or out of it, neither by our service (which is to
+ * be suspended or stopped before) nor by a pipe's other end, until this is called without `on`,
+ * by served_reset(), or by served_close(). Again in the same state: nothing happens.
+ */
+void served_pause(struct served *s, bool on);
 
 /*
  * The other side wrote KICK for ring i (tx rings first). Out of range: ignored and counted.

@@ -68,7 +68,8 @@ static void queue_ready(struct tap_queue *q)
 		return;
 	}
 	OS_STORE_RELEASE(&q->ready, 1);
-	os_wakeup_signal(&tap->port->rings[NM_RX][q->number].wakeup);
+	if (q->reader)
+		os_wakeup_signal(&q->reader->wakeup);
 }
 
 static void queues_ready(void *arg, uint32_t events)
@@ -174,8 +175,27 @@ static void tap_stop(struct nm_port *port)
 
 	set_carrier(tap, 0);
 	tap->started = false;
-	for (uint32_t i = 0; i < tap->num_queues; i++)
+	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		tap_set_reader(&tap->queues[i], NULL);
 		watch_queue(tap, i, EPOLL_CTL_MOD);
+	}
+}
+
+/* Who reads which queue: its NIC rx ring, or one of the host rx rings. */
+static void tap_users_changed(struct nm_port *port)
+{
+	struct nm_ring *rings = port->rings[NM_RX], *host[NM_RINGS_MAX];
+	struct tap *tap = port->priv;
+	uint32_t hosts = 0;
+
+	for (uint32_t i = port->num_rings[NM_RX]; i < nm_port_all_rings(port, NM_RX); i++)
+		if (rings[i].users > 0)
+			host[hosts++] = &rings[i];
+	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		struct nm_ring *reader = hosts > 0 ? host[i % hosts] : NULL;
+
+		tap_set_reader(&tap->queues[i], rings[i].users > 0 ? &rings[i] : reader);
+	}
 }
 
 static void free_tap(struct tap *tap)
@@ -183,6 +203,7 @@ static void free_tap(struct tap *tap)
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
 		if (tap->queues[i].fd >= 0)
 			close(tap->queues[i].fd); /* which takes it out of the epoll set */
+		os_mutex_destroy(&tap->queues[i].lock);
 		os_free(tap->queues[i].scratch);
 	}
 	os_free(tap->queues);
@@ -224,24 +245,19 @@ static int tap_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	return error;
 }
 
-/* Does something wait in the device's queue? Its end is an event. */
-static bool tap_wants_room(struct nm_ring *ring)
-{
-	const struct tap *tap = ring->port->priv;
-
-	return OS_LOAD_ACQUIRE(&tap->queues[ring->id].ready) != 0;
-}
-
 static const struct nm_port_ops tap_ops = {
 	.kind = "tap",
 	.start = tap_start,
 	.stop = tap_stop,
 	.destroy = tap_destroy,
 	.set_hdr_len = tap_set_hdr_len,
+	.users_changed = tap_users_changed,
 	.txsync = tap_txsync,
 	.rxsync = tap_rxsync,
 	.wants_room = tap_wants_room,
 	.shares_region = true,
+	.chosen_host_rings = true,
+	.is_stack = true,
 };
 
 /* ---- making and removing ----------------------------------------------------------------- */
@@ -261,18 +277,20 @@ static struct tap *new_tap(struct taps *taps, const char *name, uint32_t queues)
 	tap->epoll = taps->epoll;
 	tap->num_queues = queues;
 	memcpy(tap->ifname, name, strlen(name) + 1);
-	for (uint32_t i = 0; i < queues; i++)
+	for (uint32_t i = 0; i < queues; i++) {
 		tap->queues[i].fd = -1;
+		os_mutex_init(&tap->queues[i].lock);
+	}
 	return tap;
 }
 
-/* Numbers that were not given; the rings of the host's stack are its queues, so there are no
- * others. */
+/* Numbers that were not given. */
 static void complete_shape(const struct nm_shape *wanted, struct nm_shape *shape)
 {
 	memset(shape, 0, sizeof(*shape));
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		shape->rings[dir] = wanted->rings[dir] ? wanted->rings[dir] : 1;
+		shape->host_rings[dir] = wanted->host_rings[dir] ? wanted->host_rings[dir] : 1;
 		shape->slots[dir] = wanted->slots[dir] ? wanted->slots[dir] : NM_SLOTS_DEFAULT;
 	}
 }

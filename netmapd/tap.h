@@ -6,6 +6,17 @@
  *          tx ring i  ------------ write ------------>   packets that P receives
  *          rx ring i  <----------- read -------------    packets that P sends
  *
+ * The only wire of such a device is its host's stack, so its host rings (netmap:P^) lead to the same
+ * place: a host tx ring is one more tx ring. What the stack sends through a queue goes to the NIC rx
+ * ring of that queue as long as somebody has it; else to one of the host rx rings that are in use, in
+ * turn by the number of the queue (one more than there are queues gets nothing); else it waits in the
+ * queue. A packet that is forwarded (NS_FORWARD) from an rx ring of either sort goes back to the stack.
+ * There is one host ring in each direction, or as many as the REGISTER request says that
+ * finds the port unused (@conf:host-rings=N; it stays so).
+ *
+ * Attached to a switch, the stack is on that switch, with its host rings or without: VALE_ATTACH of
+ * both kinds of rings makes no second port there, which would give the stack everything twice.
+ *
  * VALE_NEWIF makes one and VALE_DELIF removes it; in between it belongs to nobody, whoever made
  * it. It has a queue (multi-queue TAP) per rx ring. While nobody is registered on it the
  * device has no carrier, so the stack keeps no packets for it. A TAP that the administrator has
@@ -26,6 +37,7 @@
  *      control thread                      thread that syncs the rx ring
  *        event: ready = 1, signal   --->     ready: read until it is empty or the ring is full
  *                                   <---     empty: ready = 0, then ask for one more event
+ *        reader changed, signal     --->     ready: the new one reads what was left
  *
  * Thread safety: control thread, core->lock as port.h says; the syncs run in workers.
  */

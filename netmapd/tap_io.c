@@ -109,10 +109,23 @@ static bool worth_waiting(const struct nm_ring *ring, uint32_t at)
 	return slots <= NETMAP_MAX_FRAGS && slots + 1 < ring->num_slots;
 }
 
-int tap_txsync(struct nm_ring *ring)
+/* The number of a ring among those of its sort. */
+static uint32_t number_of(const struct nm_ring *ring)
+{
+	return ring->host ? ring->id - ring->port->num_rings[ring->dir] : ring->id;
+}
+
+/* Where this ring's packets are written to. */
+static int fd_of(const struct nm_ring *ring)
 {
 	const struct tap *tap = ring->port->priv;
-	int fd = tap->queues[ring->id % tap->num_queues].fd;
+
+	return tap->queues[number_of(ring) % tap->num_queues].fd;
+}
+
+int tap_txsync(struct nm_ring *ring)
+{
+	int fd = fd_of(ring);
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len);
 	uint32_t at = ring->hwcur;
 	struct packet p;
@@ -139,6 +152,47 @@ int tap_txsync(struct nm_ring *ring)
 	ring->tail = at == 0 ? ring->num_slots - 1 : at - 1;
 	ring->produce.hwtail = ring->tail;
 	return 0;
+}
+
+/* ---- and back to it ------------------------------------------------------------------------ */
+
+/* The packet that begins at slot *at of an rx ring. False: its end was not given back with it. */
+static bool forward_packet(struct nm_ring *ring, uint32_t *at, int fd, uint32_t hdr_len)
+{
+	struct packet p;
+
+	if (!collect(ring, at, &p)) {
+		count_drop(ring, NM_DROP_FRAGMENTS);
+		return false;
+	}
+	if (p.cause == NM_DROPS)
+		p.cause = send_packet(fd, &p, hdr_len);
+	if (p.cause != NM_DROPS)
+		count_drop(ring, p.cause);
+	return true;
+}
+
+/* Slots hwcur..head of an rx ring are about to be given back. */
+static void forward(struct nm_ring *ring)
+{
+	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->hwcur;
+	int fd;
+
+	if (likely(!(OS_LOAD(&ring->shared->flags) & NR_FORWARD)))
+		return;
+	fd = fd_of(ring);
+	while (at != ring->head) {
+		struct netmap_slot *slot = &ring->slots[at];
+		uint16_t flags = nm_slot_load(slot).flags;
+
+		if (!(flags & NS_FORWARD)) {
+			at = nm_ring_advance(at, 1, ring->num_slots);
+			continue;
+		}
+		OS_STORE(&slot->flags, (uint16_t)(flags & ~NS_FORWARD));
+		if (!forward_packet(ring, &at, fd, hdr_len))
+			return;
+	}
 }
 
 /* ---- from the stack ------------------------------------------------------------------------ */
@@ -302,14 +356,63 @@ static void receive(struct nm_ring *ring, struct tap_queue *q)
 	OS_STORE_RELEASE(&ring->produce.hwtail, at);
 }
 
+void tap_set_reader(struct tap_queue *q, struct nm_ring *ring)
+{
+	if (q->reader == ring)
+		return;
+	os_mutex_lock(&q->lock);
+	OS_STORE(&q->reader, ring);
+	os_mutex_unlock(&q->lock);
+	if (ring) /* what the former one has left is ready; else there will be an event */
+		os_wakeup_signal(&ring->wakeup);
+}
+
+static bool has_packets_for(const struct tap_queue *q, const struct nm_ring *ring)
+{
+	return OS_LOAD_ACQUIRE(&q->ready) && OS_LOAD(&q->reader) == ring;
+}
+
+/* The end of waiting is an event. */
+bool tap_wants_room(struct nm_ring *ring)
+{
+	const struct tap *tap = ring->port->priv;
+
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		if (has_packets_for(&tap->queues[i], ring))
+			return true;
+	return false;
+}
+
+static void read_queue(struct nm_ring *ring, struct tap_queue *q)
+{
+	if (!has_packets_for(q, ring))
+		return;
+	os_mutex_lock(&q->lock);
+	if (q->reader == ring)
+		receive(ring, q);
+	os_mutex_unlock(&q->lock);
+}
+
+/* Of all queues those that are its own now; each is the first in its turn. */
+static void read_queues(struct nm_ring *ring, struct tap *tap)
+{
+	uint32_t *turn = &tap->turn[number_of(ring)];
+
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		read_queue(ring, &tap->queues[(*turn + i) % tap->num_queues]);
+	*turn = (*turn + 1) % tap->num_queues;
+}
+
 int tap_rxsync(struct nm_ring *ring)
 {
 	struct tap *tap = ring->port->priv;
-	struct tap_queue *q = &tap->queues[ring->id];
 
+	forward(ring);
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
-	if (OS_LOAD_ACQUIRE(&q->ready))
-		receive(ring, q);
+	if (ring->host)
+		read_queues(ring, tap);
+	else
+		read_queue(ring, &tap->queues[ring->id]);
 	ring->tail = ring->produce.hwtail;
 	return 0;
 }

@@ -6,7 +6,11 @@
  * a writev() or readv(); behind a packet that is read stands a scratch area, so that one that is
  * longer than the room it was given is recognised.
  *
- * Thread safety: as the syncs of port.h: one thread per ring.
+ * A released rx slot with NS_FORWARD (of a ring with NR_FORWARD) is written to the device: of a NIC
+ * ring that is the stack, of a host ring the wire, and a TAP's wire is the stack, too.
+ *
+ * Thread safety: as the syncs of port.h: one thread per ring. A queue is read by one of them at a
+ * time, also while it changes hands (tap_set_reader).
  */
 #ifndef NETMAPD_TAP_IO_H
 #define NETMAPD_TAP_IO_H
@@ -24,12 +28,15 @@ struct tap;
 
 struct tap_queue {
 	struct tap *tap;
-	uint32_t number; /* also of the rx ring */
+	uint32_t number; /* also of the NIC rx ring */
 	int fd;
-	int ready;         /* there may be something to read; see tap.h */
-	char *scratch;     /* TAP_PACKET_MAX bytes */
-	uint32_t mtu;      /* of the device, as of mtu_time */
-	uint64_t mtu_time; /* os_time_s() */
+	struct nm_ring *reader; /* rx ring that it is read into; NULL: none. Changed by the control
+				 * thread, under lock */
+	struct os_mutex lock;   /* of whoever reads */
+	int ready;              /* there may be something to read; see tap.h */
+	char *scratch;          /* TAP_PACKET_MAX bytes */
+	uint32_t mtu;           /* of the device, as of mtu_time */
+	uint64_t mtu_time;      /* os_time_s() */
 };
 
 struct tap {
@@ -42,7 +49,14 @@ struct tap {
 	bool gone, removed; /* the device is not there any more; the port was told */
 	uint32_t num_queues;
 	struct tap_queue *queues;
+	uint32_t turn[NM_RINGS_MAX]; /* of each host rx ring: the queue that it reads first */
 };
+
+/* From now on the queue is read into this rx ring, which is woken; NULL: into none. Control thread. */
+void tap_set_reader(struct tap_queue *q, struct nm_ring *ring);
+
+/* Does something wait in a queue that is read into this ring? */
+bool tap_wants_room(struct nm_ring *ring);
 
 int tap_txsync(struct nm_ring *ring);
 int tap_rxsync(struct nm_ring *ring);

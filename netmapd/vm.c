@@ -3,16 +3,6 @@
 
 #include <stdio.h>
 
-/* For logs and for status, which is UTF-8: what is not ASCII becomes '?'. */
-static void copy_printable(char *dst, size_t size, const char *src)
-{
-	size_t i;
-
-	for (i = 0; i + 1 < size && src[i]; i++)
-		dst[i] = (char)(src[i] < ' ' || src[i] > '~' ? '?' : src[i]);
-	dst[i] = '\0';
-}
-
 /* The region where nobody else gets in. */
 static int make_own_region(struct vm *vm, char *text)
 {
@@ -46,7 +36,8 @@ struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
 	}
 	vm->daemon = d;
 	vm->dir_fd = -1;
-	copy_printable(vm->name, sizeof(vm->name), name);
+	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	os_make_printable(vm->name); /* for logs and status */
 	vm->next = d->vms;
 	d->vms = vm;
 	*error = make_own_region(vm, text);

@@ -7,22 +7,59 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Of a region that the machine shares with others, its guest gets at most this part. */
-enum { SHARED_PART = 16 };
+/* Of a region that the machine shares with others, its guest gets at most the first part, and all
+ * guests together at most the second: the rest is for the ports that lie there. */
+enum { SHARED_PART = 16, SHARED_PART_OF_ALL = 4 };
+
+/* What guests have of a pool. */
+static uint32_t guests_have(
+	const struct daemon *d, const struct nm_region *region, enum nm_pool pool)
+{
+	uint32_t sum = 0;
+
+	for (const struct vm *vm = d->vms; vm; vm = vm->next)
+		for (uint32_t i = 0; i < vm->num_regions; i++)
+			if (vm->regions[i].region == region)
+				sum += vm->regions[i].guest[pool].count;
+	return sum;
+}
+
+/* What a guest may have of a pool of a region that is not its machine's alone. */
+static uint32_t shared_part(
+	const struct daemon *d, const struct nm_region *region, enum nm_pool pool)
+{
+	uint32_t part = region->pool[pool].count / SHARED_PART;
+	uint32_t all = region->pool[pool].count / SHARED_PART_OF_ALL;
+	uint32_t left = all - guests_have(d, region, pool);
+
+	return part < left ? part : left;
+}
 
 /* Of one pool; less where there is not so much in a row. None is no error: then the guest can't make
  * pipes and monitors there. core->lock held. */
 static void set_aside(struct vm *vm, struct vm_region *r, enum nm_pool pool)
 {
 	uint32_t count = vm->daemon->config.guest[pool];
-	uint32_t most = r->region->pool[pool].count / SHARED_PART;
+	uint32_t most = r->region->reserved ? count : shared_part(vm->daemon, r->region, pool);
 
-	if (!r->region->reserved && count > most)
+	if (count > most)
 		count = most;
 	for (; count > 0; count /= 2) {
 		if (nm_region_alloc_run(r->region, pool, r->owner, count, &r->guest[pool].first))
 			continue;
 		r->guest[pool].count = count;
+		return;
+	}
+}
+
+static void say_if_short(const struct vm *vm, const struct vm_region *r)
+{
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		if (r->guest[pool].count > 0 || vm->daemon->config.guest[pool] == 0)
+			continue;
+		os_log(OS_LOG_INFO,
+			"vm%u: nothing of the %s pool of memory region %u is left for its guest: no pipes, monitors and host rings of its own on the ports there",
+			vm->number, nm_pool_name((enum nm_pool)pool), r->region->id);
 		return;
 	}
 }
@@ -52,6 +89,7 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		set_aside(vm, r, pool);
 	os_mutex_unlock(&core->lock);
+	say_if_short(vm, r);
 	return r;
 }
 
@@ -62,6 +100,7 @@ int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
 		.size = r->region->size,
 		.base = r->region->base,
 		.id = r->region->id,
+		.alone = r->region->reserved,
 	};
 	uint32_t index = (uint32_t)(r - vm->regions);
 	char name[NMD_NAME_MAX], number[12] = "";

@@ -87,7 +87,10 @@
 #define PTNET_MDEV_IO_GUEST_RING_NUM   112
 #define PTNET_MDEV_IO_GUEST_BUF_FIRST  116
 #define PTNET_MDEV_IO_GUEST_BUF_NUM    120
-#define PTNET_MDEV_IO_GUEST_END        124
+/* 1: no other machine or program has ports in the region. Else buffers of the host may come into
+ * the slots of a port, and those that were there go, one for one. */
+#define PTNET_MDEV_IO_GUEST_ALONE      124
+#define PTNET_MDEV_IO_GUEST_END        128
 
 /*
  * Network device, BAR0
@@ -156,5 +159,10 @@
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */
 #define PTNETMAP_PTCTL_DELETE 2 /* stop */
+/* Our extension: from PAUSE to RESUME no buffer moves into a slot of the port or out of it, and what
+ * would move waits. Rings that are served are so again afterwards, and go on from where both sides
+ * are then; PAUSE is allowed when they are not, too. Another device answers EINVAL. */
+#define PTNETMAP_PTCTL_PAUSE  3
+#define PTNETMAP_PTCTL_RESUME 4
 
 #endif /* _NET_NETMAP_VIRT_H_ */

@@ -335,10 +335,23 @@ static void test_rxsync(void **state)
 	assert_int_equal(fake.atok[1].head, 5);
 	assert_int_equal(fake_kicks(&fake, 1), 1);
 	assert_true(rx(d)->ts.tv_sec > 0);
+	/* What is to be forwarded doesn't wait until netmapd wakes up for something else. */
+	fake.ktoa[1].kern_need_kick = 0;
+	fake.ktoa[1].hwtail = 7;
+	assert_int_equal(nmport_rxsync(d), 0);
+	rx(d)->head = rx(d)->cur = 6;
+	assert_int_equal(nmport_rxsync(d), 0);
+	assert_int_equal(fake_kicks(&fake, 1), 0);
+	rx(d)->flags = NR_FORWARD;
+	assert_int_equal(nmport_rxsync(d), 0);
+	assert_int_equal(fake_kicks(&fake, 1), 0); /* nothing was given back */
+	rx(d)->head = rx(d)->cur = 7;
+	assert_int_equal(nmport_rxsync(d), 0);
+	assert_int_equal(fake_kicks(&fake, 1), 1);
 	fake.ktoa[1].hwtail = FAKE_SLOTS;
 	assert_int_equal(nmport_rxsync(d), -1);
 	assert_int_equal(errno, ENXIO);
-	assert_int_equal(rx(d)->tail, 5);
+	assert_int_equal(rx(d)->tail, 7);
 	nmport_close(d);
 	d = nmport_new();
 	assert_int_equal(nmport_rxsync(d), -1);

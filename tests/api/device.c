@@ -284,10 +284,36 @@ static int raw_socket(const char *name)
 	return fd;
 }
 
+static bool is_running(int fd)
+{
+	struct sockaddr_ll at = {0};
+	socklen_t len = sizeof(at);
+	struct ifreq ifr = {0};
+
+	CHECK(getsockname(fd, (void *)&at, &len) == 0 &&
+		if_indextoname((unsigned)at.sll_ifindex, ifr.ifr_name));
+	CHECK_EQ(ioctl(fd, SIOCGIFFLAGS, &ifr), 0);
+	return ifr.ifr_flags & IFF_RUNNING;
+}
+
+/* For a moment the system drops what is sent by an interface that has just got a link. */
+static void wait_for_link(int fd)
+{
+	uint32_t waited = 0;
+
+	for (; !is_running(fd); waited += 10) {
+		CHECK(waited < WAIT_MS);
+		sleep_ms(10);
+	}
+	if (waited > 0)
+		sleep_ms(20);
+}
+
 static void raw_send(int fd, uint8_t to, uint8_t from, uint32_t number)
 {
 	uint8_t frame[FRAME_LEN];
 
+	wait_for_link(fd);
 	make_frame(frame, sizeof(frame), to, from, number);
 	CHECK_EQ(send(fd, frame, sizeof(frame), 0), FRAME_LEN);
 }
@@ -413,6 +439,8 @@ TEST(nic_on_a_switch)
 {
 	const char *name = nic();
 	int peer = raw_socket(getenv("NMAPI_NIC_PEER"));
+	bool own_peer =
+		strcmp(name, getenv("NMAPI_NIC_PEER")) == 0; /* its wire ends at its stack */
 	struct nmport_d *d = open_flags("valenic:1", 0);
 	char port[NETMAP_REQ_IFNAMSIZ];
 
@@ -432,7 +460,7 @@ TEST(nic_on_a_switch)
 				raw_take(stack, 0, 1, i);
 			raw_send(peer, 0, 2, i);
 			nic_take(d, 0, 2, i);
-			if (host)
+			if (host && !own_peer)
 				raw_take(stack, 0, 2, i);
 		}
 		CHECK_EQ(request(NETMAP_REQ_VALE_DETACH, port, &off), 0);

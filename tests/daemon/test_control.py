@@ -359,6 +359,32 @@ def test_ports_of_a_machine_by_kind(daemon, connect):
     wait_until(lambda: nothing_left(daemon.status()), "all is gone")
 
 
+def test_guests_parts_of_a_shared_region(start_netmapd):
+    """A sixteenth of it for each, a quarter for all together: machines that come later still get their ports."""
+    daemon = start_netmapd("--shared-buffers", "1600", "--shared-rings", "320", "--shared-ifs", "160")
+    whole, nothing = {"netmap_if": 10, "ring": 20, "buffer": 100}, {"netmap_if": 0, "ring": 0, "buffer": 0}
+
+    def parts():
+        return [m["guest"] for vm in sorted(daemon.status()["vms"], key=lambda vm: vm["name"])
+                for m in vm["memory"] if m["region"] == 7]
+
+    def machine(i):
+        c = Connection(daemon.path)
+        c.vm_create(b"machine%d" % i)
+        c.vm_add_port(f"vale1:{i}@7@conf:slots=16")
+        return c
+
+    machines = [machine(i) for i in range(6)]
+    assert parts() == [whole] * 4 + [nothing] * 2
+    assert "nothing of the netmap_if pool of memory region 7 is left for its guest" in daemon.log()
+    machines.pop(0).close()  # what it leaves is for the next one
+    wait_until(lambda: len(parts()) == 5, "one is gone")
+    machines.append(machine(6))
+    assert parts() == [whole] * 3 + [nothing] * 2 + [whole]
+    for c in machines:
+        c.close()
+
+
 def test_monitor_of_a_machines_port(daemon, connect):
     """By an application: a copy, in its own memory. Zero copy would have to lie in the machine's."""
     c = connect()

@@ -6,19 +6,21 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from ptnet_real import (
-    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, POLLING_DISABLE, POLLING_ENABLE,
-    PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, Connection, Port,
-    Refused, expect_line, frame, mac, nmreq, run, wait_until,
+    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
+    POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF, VALE_DETACH,
+    VALE_LIST, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, run, wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -477,7 +479,326 @@ def test_virtio_net_header(daemon, hdr_len):
         s.close()
 
 
+# ------------------------------------------------------------ host rings
+
+
+def test_host_rings_both_ways(daemon, stack):
+    """Content compared, every packet; counted at the host rings."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=SW) as p:
+        assert (p.reg["host_tx_rings"], p.reg["host_rx_rings"]) == (1, 1) and len(p.tx) == len(p.rx) == 1
+        wait_for_carrier(daemon)
+        out = [frame(BROADCAST, 1, os.urandom(20), n) for n in (60, 1513, 1514) * 20]
+        back = [frame(1, 9, os.urandom(20), n) for n in (60, 1513, 1514) * 20]
+        for a, b in zip(out, back):
+            p.send(a)
+            s.send(b)
+            assert s.recv(65536) == a
+            assert p.receive(1) == [b]
+        tx, rx = daemon.ring(P, "tx", 1), daemon.ring(P, "rx", 1)
+        assert tx["host"] and (tx["packets"], tx["bytes"], tx["errors"]) == (60, sum(map(len, out)), {})
+        assert rx["host"] and (rx["packets"], rx["bytes"], rx["errors"]) == (60, sum(map(len, back)), {})
+
+
+def port_info(connection, name=P):
+    """tx and rx rings, host tx and rx rings."""
+    _, payload, _ = connection.nmreq(nmreq(PORT_INFO_GET, name, bytes(32)))
+    return struct.unpack_from("=HHHH", payload, NMREQ_HEADER.size + 16)
+
+
+def test_who_comes_first_chooses_the_host_rings(daemon):
+    control(daemon, newif, tx_rings=2, rx_rings=2)
+    with Connection(daemon.path) as c:
+        assert port_info(c) == (2, 2, 1, 1)
+        with pytest.raises(Refused, match="65 tx and 1 rx host rings.*at most 64") as refused:
+            Port(daemon.path, P, mode=SW, host_tx_rings=65)
+        assert refused.value.errno == errno.EINVAL
+        for mode, tx, rx in ((SW, 3, 2), (NIC_SW, 5, 4), (ALL_NIC, 2, 2)):
+            with Port(daemon.path, P, mode=mode, host_tx_rings=3, host_rx_rings=2) as p:
+                assert (len(p.tx), len(p.rx)) == (tx, rx)
+                assert (p.reg["host_tx_rings"], p.reg["host_rx_rings"]) == (3, 2)
+        wait_until(lambda: port_info(c) == (2, 2, 3, 2), "it stays so")
+        with Port(daemon.path, P, mode=ONE_SW, ringid=1) as p:
+            assert (p.tx[0].id, p.rx[0].id) == (3, 3)
+            with Port(daemon.path, P, mode=ONE_SW, ringid=0, host_tx_rings=7) as other:
+                assert other.reg["host_tx_rings"] == 3  # too late
+            for ringid, flags, error in ((1, 0, errno.EBUSY), (2, 0, errno.EINVAL), (2, RX_ONLY, errno.EINVAL), (3, TX_ONLY, errno.EINVAL)):
+                with pytest.raises(Refused) as refused:
+                    Port(daemon.path, P, mode=ONE_SW, ringid=ringid, flags=flags)
+                assert refused.value.errno == error, (ringid, flags)
+            with Port(daemon.path, P, mode=ONE_SW, ringid=2, flags=TX_ONLY) as third:
+                assert len(third.tx) == 1 and not third.rx
+        with Port(daemon.path, P, mode=NIC_SW, host_tx_rings=62, host_rx_rings=62) as p:
+            assert len(p.tx) == len(p.rx) == 64
+        with pytest.raises(Refused, match="at most 128"):
+            Port(daemon.path, P, mode=NIC_SW, host_tx_rings=64, host_rx_rings=64)
+
+
+def flows(count):
+    """Frames of as many flows, for the hash by which the stack chooses a queue."""
+    return [mac(1) + mac(9) + b"\x08\0" + (packet := udp(b"%4d" % n))[:20] + struct.pack(">H", 1000 + n) + packet[22:] for n in range(count)]
+
+
+def send_ip(s, packet):
+    """So that the stack knows what it is, and has a hash for it."""
+    s.sendto(packet, (P, 0x0800))
+
+
+@pytest.mark.parametrize("queues, host_rings, used", [(4, 2, [0, 1]), (2, 4, [1, 3]), (1, 2, [1]), (3, 2, [0, 1])])
+def test_several_host_rings(daemon, stack, queues, host_rings, used):
+    """Queues are read by the host rings that are in use, all of them, once."""
+    control(daemon, newif, rx_rings=queues)
+    up(daemon)
+    s = stack()
+    ports = [Port(daemon.path, P, mode=ONE_SW, ringid=i, host_tx_rings=host_rings, host_rx_rings=host_rings) for i in used]
+    wait_for_carrier(daemon)
+    sent = flows(200)
+    for packet in sent:
+        send_ip(s, packet)
+    got = [[] for _ in ports]
+
+    def all_came():
+        for packets, port in zip(got, ports):
+            packets += port.received()
+        return sum(map(len, got)) == len(sent)
+
+    wait_until(all_came, "all came")
+    assert sorted(sum(got, [])) == sorted(sent)
+    assert all(got), [len(packets) for packets in got]
+    for i, port in zip(used, ports):
+        assert daemon.ring(P, "rx", queues + i)["packets"] == len(got[used.index(i)])
+        port.send(frame(BROADCAST, 1, b"%d" % i))
+        assert s.recv(65536) == frame(BROADCAST, 1, b"%d" % i)
+        port.close()
+
+
+def test_nic_and_host_rings_together(daemon, stack):
+    """What the stack sends is the NIC ring's; both tx rings lead to the stack."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=NIC_SW) as p:
+        wait_for_carrier(daemon)
+        for n in range(20):
+            for ring in 0, 1:
+                p.send(frame(BROADCAST, 1, b"%d" % n), ring=ring)
+                assert s.recv(65536) == frame(BROADCAST, 1, b"%d" % n)
+            s.send(frame(1, 9, b"%d" % n))
+            assert p.receive(1, ring=0) == [frame(1, 9, b"%d" % n)]
+        assert p.received(1) == [] and daemon.ring(P, "rx", 1)["packets"] == 0
+
+
+@pytest.mark.parametrize("queue", [0, 1])
+def test_a_queue_that_no_nic_ring_has(daemon, stack, queue):
+    """Its packets are the host ring's."""
+    control(daemon, newif, rx_rings=2)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=ONE_NIC, ringid=queue, flags=RX_ONLY) as nic, Port(daemon.path, P, mode=SW) as host:
+        wait_for_carrier(daemon)
+        sent, got = flows(100), ([], [])
+        for packet in sent:
+            send_ip(s, packet)
+        wait_until(lambda: got[0].extend(nic.received()) or got[1].extend(host.received()) or len(got[0]) + len(got[1]) == 100, "all came")
+        assert sorted(got[0] + got[1]) == sorted(sent) and got[0] and got[1]
+
+
+def test_packets_change_over(daemon, stack):
+    """To the NIC ring as long as somebody has it; to the host ring, which sleeps, from then on."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=SW) as host:
+        wait_for_carrier(daemon)
+        for n in range(5):
+            with Port(daemon.path, P) as nic:
+                s.send(frame(1, 9, b"nic %d" % n))
+                assert nic.receive(1) == [frame(1, 9, b"nic %d" % n)]
+                assert host.received() == []
+            host.rx[0].want_interrupt(1)
+            time.sleep(0.05)
+            s.send(frame(1, 9, b"host %d" % n))
+            assert host.interrupted("rx")
+            assert host.received() == [frame(1, 9, b"host %d" % n)]
+        ticks = daemon.cpu_ticks()
+        time.sleep(0.5)
+        assert daemon.cpu_ticks() - ticks < 10
+
+
+def test_what_waits_changes_over(daemon, stack):
+    """The NIC ring is full and the rest waits in the device; then its user goes: the host ring, asleep, gets the rest."""
+    control(daemon, newif, rx_slots=16)
+    inside(daemon, "ip", "link", "set", P, "txqueuelen", "1000")
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=SW) as host:
+        with Port(daemon.path, P):
+            wait_for_carrier(daemon)
+            sent = [frame(1, 9, b"%d" % n) for n in range(100)]
+            for packet in sent:
+                s.send(packet)
+            wait_until(lambda: daemon.ring(P, "rx", 0)["packets"] >= 8, "the ring is full")
+            time.sleep(0.05)
+            taken = daemon.ring(P, "rx", 0)["packets"]
+            assert taken < 16
+        assert host.receive(100 - taken) == sent[taken:]
+
+
+def test_nothing_is_lost_while_packets_change_over(daemon, stack):
+    """Others come to the NIC ring and go while the stack sends: each packet is in one of the rings."""
+    control(daemon, newif, rx_rings=2)
+    inside(daemon, "ip", "link", "set", P, "txqueuelen", "5000")
+    up(daemon)
+    s = stack()
+    count, sent = 4000, flows(50)
+    with Port(daemon.path, P, mode=SW, host_rx_rings=2) as host:
+        wait_for_carrier(daemon)
+        sender = threading.Thread(target=lambda: [(send_ip(s, sent[n % 50]), time.sleep(0.0002)) for n in range(count)])
+        sender.start()
+        got = changes = 0
+        while sender.is_alive():
+            with Port(daemon.path, P, mode=ONE_NIC, ringid=changes % 2, flags=RX_ONLY) as nic:
+                for _ in range(5):
+                    nic.received()
+                    got += len(host.received(0)) + len(host.received(1))
+            changes += 1
+        sender.join()
+
+        def rings():
+            return [daemon.ring(P, "rx", i) for i in range(4)]
+
+        wait_until(lambda: host.received(0) + host.received(1) or sum(r["packets"] for r in rings()) == count, "all are in rings")
+        assert changes > 10 and all(r["packets"] > 0 and r["errors"] == {} for r in rings())
+        assert int(inside(daemon, "cat", "/proc/net/dev").split(P + ":")[1].split()[11]) == 0  # none dropped by the device
+
+
+NR_FORWARD, NS_FORWARD, RING_FLAGS = 4, 4, 32
+
+
+def set_ring_flags(ring, flags):
+    struct.pack_into("=I", ring.port.region, ring.offset + RING_FLAGS, flags)
+
+
+@pytest.mark.parametrize("mode, ring", [(ALL_NIC, 0), (SW, 1)])
+def test_forwarding(daemon, stack, mode, ring):
+    """A marked slot that is given back goes on to the stack, once; others don't; what can't is counted."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=mode) as p:
+        wait_for_carrier(daemon)
+        rx = p.rx[0]
+
+        def give_back(n, flags, slot=None):
+            """One packet comes, and goes with these flags in its slot."""
+            s.send(frame(1, 9, b"%d" % n))
+            at = rx.head
+            wait_until(lambda: rx.hw()[1] == rx.next(at), "it came")
+            index, length, was, ptr = rx.slot(at)
+            rx.set_slot(at, *(slot or (index, length, was | flags, ptr)))
+            rx.publish(rx.next(at))
+            wait_until(lambda: rx.hw()[0] == rx.head, "it is given back")
+            after = rx.slot(at)[2]
+            rx.set_slot(at, index, length, was, ptr)
+            return after
+
+        assert give_back(0, NS_FORWARD) & NS_FORWARD  # the ring doesn't say so
+        set_ring_flags(rx, NR_FORWARD)
+        for n in range(1, 21):
+            after = give_back(n, NS_FORWARD if n % 2 else 0)
+            assert not after & NS_FORWARD
+        assert frames_of(s, 10) == [frame(1, 9, b"%d" % n) for n in range(1, 21, 2)]
+        index = rx.slot(rx.head)[0]
+        for slot in ((0, 60, NS_FORWARD, 0), (0xFFFFFFFF, 60, NS_FORWARD, 0), (index, 2049, NS_FORWARD, 0), (index, 13, NS_FORWARD, 0),
+                     (index, 60, NS_FORWARD | 0x20, 0)):
+            give_back(99, 0, slot)
+        assert daemon.ring(P, "rx", ring)["errors"] == {"bad_buffer": 2, "bad_length": 1, "too_short": 1, "too_many_fragments": 1}
+        give_back(21, NS_FORWARD)
+        assert s.recv(65536) == frame(1, 9, b"21")
+
+
+def test_forwarding_of_long_packets(daemon, stack):
+    control(daemon, newif)
+    inside(daemon, "ip", "link", "set", P, "mtu", "9000")
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=SW) as p:
+        wait_for_carrier(daemon)
+        set_ring_flags(p.rx[0], NR_FORWARD)
+        big = frame(1, 9, os.urandom(8000), 9014)
+        s.send(big)
+        rx = p.rx[0]
+        wait_until(lambda: rx.hw()[1] == 5, "it came")
+        rx.set_slot(0, *(v | NS_FORWARD * (i == 2) for i, v in enumerate(rx.slot(0))))
+        rx.publish(5)
+        assert s.recv(65536) == big
+
+
+def test_bad_slots_of_host_rings(daemon, stack):
+    control(daemon, newif, rx_slots=16)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, mode=SW) as p:
+        wait_for_carrier(daemon)
+        tx, rx = p.tx[0], p.rx[0]
+        own = tx.slot(tx.head)[0]
+        for slot in ((0, 60, 0, 0), (0xFFFFFFFF, 60, 0, 0), (own, 2049, 0, 0), (own, 13, 0, 0), (own, 60, 0x10, 0)):
+            tx.set_slot(tx.head, *slot)
+            tx.publish(tx.next(tx.head))
+            wait_until(lambda: tx.hw()[0] == tx.head, "taken")
+        assert daemon.ring(P, "tx", 1)["errors"] == {"bad_buffer": 2, "bad_length": 1, "too_short": 1, "indirect": 1}
+        good = rx.slot(0)
+        rx.set_slot(0, 0xFFFFFFF0, 0, 0, 0)
+        s.send(frame(1, 9))
+        wait_until(lambda: daemon.ring(P, "rx", 1)["errors"] == {"bad_buffer": 1}, "it is counted")
+        rx.set_slot(0, *good)
+        s.send(frame(1, 9, b"again"))
+        assert p.receive(1) == [frame(1, 9, b"again")]
+
+
+@pytest.mark.parametrize("test", ["nic", "nic_modes", "nic_host_rings", "nic_forward", "nic_on_a_switch"])
+def test_api_of_nics(daemon, test):
+    """The tests of tests/api of network interfaces, on one whose wire ends at its own stack."""
+    control(daemon, newif)
+    up(daemon)
+    env = environment(daemon.path, NMAPI_NIC=P, NMAPI_NIC_PEER=P)
+    result = run("nsenter", "-t", str(daemon.pid), "-n", BUILD / "tests/api/nmapi", test, env=env)
+    assert result.returncode == 0 and re.search(rf"^ok 1 - {test}$", result.stdout, re.M), result.stdout + result.stderr
+
+
 # ------------------------------------------------------------ on a switch
+
+
+def test_attached_with_its_host_rings(daemon, stack):
+    """The stack has one port on the switch, not two, and the host rings are nobody else's."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, "vale1:app") as app, Connection(daemon.path) as c:
+        with Port(daemon.path, P, mode=SW):
+            with pytest.raises(Refused) as refused:
+                attach(c, "vale1:" + P, mode=NIC_SW)
+            assert refused.value.errno == errno.EBUSY
+        wait_until(lambda: tap(daemon)["users"] == 0, "its user is gone")
+        attach(c, "vale1:" + P, mode=NIC_SW)
+        assert daemon.status()["attached"][0]["host_rings"]
+        assert [name for name in daemon.ports() if name.startswith("vale1:")] == ["vale1:app", "vale1:" + P]
+        for mode in SW, ALL_NIC:
+            with pytest.raises(Refused) as refused:
+                Port(daemon.path, P, mode=mode)
+            assert refused.value.errno == errno.EBUSY
+        wait_for_carrier(daemon)
+        for n in range(50):
+            s.send(frame(BROADCAST, 9, b"from the stack %d" % n))
+            assert app.receive(1) == [frame(BROADCAST, 9, b"from the stack %d" % n)]
+            app.send(frame(BROADCAST, 1, b"to it %d" % n))
+            assert s.recv(65536) == frame(BROADCAST, 1, b"to it %d" % n)
+        assert daemon.ring(P, "tx", 0)["packets"] == 50 and daemon.ring(P, "tx", 1)["packets"] == 0
+        detach(c, "vale1:" + P)
+        with Port(daemon.path, P, mode=NIC_SW):
+            pass
 
 
 def test_attached_to_a_switch(daemon, stack):

@@ -13,6 +13,11 @@
  *	ptcheck relay PORT		between port and host rings without copying, until it is killed
  *	ptcheck hdr PORT BYTES		sets the length of the virtio-net header
  *	ptcheck forward PORT		the same with NR_FORWARD and NS_FORWARD
+ *	ptcheck trade PORT COUNT	so many packets out through a port whose host exchanges buffers,
+ *					and back in, from and into a pipe and an extra list; the
+ *					pipe is closed and opened all the time
+ *	ptcheck return PORT COUNT	the other end of that: keeps them for a while, and sends them back
+ *	ptcheck churn PORT		opens and closes another pipe, until it is killed
  *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
  *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
@@ -50,16 +55,20 @@ static struct netmap_ring *ring_at(const struct port *p, uint32_t entry)
 					     : (void *)((char *)p->nifp + p->nifp->ring_ofs[entry]);
 }
 
-/* `suffix` is added to the name of the port: "{x" is a pipe of it. */
-static struct port open_port(
-	const char *name, const char *suffix, uint32_t mode, uint64_t flags, uint32_t extra)
+/* `suffix` is added to the name of the port: "{x" is a pipe of it. slots: 0 for the port's own. */
+static struct port open_slots(const char *name, const char *suffix, uint32_t mode, uint64_t flags,
+	uint32_t extra, uint16_t slots)
 {
 	struct port p = {.fd = open_dev()};
 	char full[NETMAP_REQ_IFNAMSIZ];
 	uint32_t host;
 
 	snprintf(full, sizeof(full), "%s%s", name, suffix);
-	p.reg = (struct nmreq_register){.nr_mode = mode, .nr_flags = flags, .nr_extra_bufs = extra};
+	p.reg = (struct nmreq_register){.nr_mode = mode,
+		.nr_flags = flags,
+		.nr_extra_bufs = extra,
+		.nr_tx_slots = slots,
+		.nr_rx_slots = slots};
 	register_port(p.fd, full, &p.reg, NULL);
 	p.size = p.reg.nr_memsize;
 	p.mem = map_region(p.fd, p.size);
@@ -70,6 +79,12 @@ static struct port open_port(
 	p.rx = ring_at(&p, host);
 	p.host_rx = ring_at(&p, host + p.nifp->ni_rx_rings);
 	return p;
+}
+
+static struct port open_port(
+	const char *name, const char *suffix, uint32_t mode, uint64_t flags, uint32_t extra)
+{
+	return open_slots(name, suffix, mode, flags, extra, 0);
 }
 
 static void close_port(struct port *p)
@@ -410,6 +425,205 @@ static void check_forward(char **args)
 	}
 }
 
+/* ---- through a pipe of the host --------------------------------------------------------- */
+
+enum {
+	TRADED = 256, /* bytes of a packet */
+	LAG = 300,    /* packets that the other end keeps */
+	BURST = 32,
+	CHURNED = 256, /* slots of the other pipe: both fit into the guest's part of the region */
+};
+
+/* The port, a pipe of it, and buffers that are on no list. */
+struct trader {
+	const char *name;
+	struct port nic, pipe[2];
+	uint32_t extra[EXTRA];
+};
+
+static void check_traded(struct netmap_ring *ring, uint32_t at, uint32_t number)
+{
+	const struct netmap_slot *slot = &ring->slot[at];
+	char want[TRADED];
+
+	fill_packet(want, number, TRADED);
+	if (slot->len != TRADED || memcmp(NETMAP_BUF(ring, slot->buf_idx), want, TRADED) != 0)
+		fail("packet %u in buffer %u is not what was sent", number, slot->buf_idx);
+}
+
+static unsigned char *see(unsigned char *seen, uint32_t index)
+{
+	if (index >= 1000000 || seen[index]++)
+		fail("buffer %u is in two places", index);
+	return seen;
+}
+
+/* What is in the hands of this program alone: each buffer once. */
+static void check_apart(const struct trader *t)
+{
+	unsigned char *seen = calloc(1, 1000000);
+
+	CHECK(seen);
+	for (int end = 0; end < 2; end++)
+		for (uint32_t i = 0; i < t->pipe[end].tx->num_slots; i++) {
+			see(seen, t->pipe[end].tx->slot[i].buf_idx);
+			see(seen, t->pipe[end].rx->slot[i].buf_idx);
+		}
+	for (uint32_t i = 0; i < EXTRA; i++)
+		see(seen, t->extra[i]);
+	free(seen);
+}
+
+static void spoil(struct netmap_ring *ring)
+{
+	for (uint32_t i = 0; i < ring->num_slots; i++)
+		memset(NETMAP_BUF(ring, ring->slot[i].buf_idx), 0xee, TRADED);
+}
+
+/* Whoever has one of its buffers, too, will see it. */
+static void open_pipe(struct trader *t)
+{
+	t->pipe[0] = open_port(t->name, "{t", NR_REG_ALL_NIC, 0, 0);
+	t->pipe[1] = open_port(t->name, "}t", NR_REG_ALL_NIC, 0, 0);
+	CHECK(t->pipe[0].reg.nr_mem_id == t->nic.reg.nr_mem_id);
+	for (int end = 0; end < 2; end++) {
+		spoil(t->pipe[end].tx);
+		spoil(t->pipe[end].rx);
+	}
+	check_apart(t);
+}
+
+static void close_pipe(struct trader *t)
+{
+	int first = rand() % 2;
+
+	close_port(&t->pipe[first]);
+	close_port(&t->pipe[!first]);
+}
+
+/* With a slot of the pipe, nothing being on its way there, or with an extra buffer. */
+static void trade(struct trader *t, struct netmap_slot *slot)
+{
+	int where = rand() % 5;
+	const struct port *pipe = &t->pipe[where / 2 % 2];
+	struct netmap_ring *ring = where % 2 ? pipe->tx : pipe->rx;
+	uint32_t *theirs = where == 4 ? &t->extra[rand() % EXTRA]
+				      : &ring->slot[(uint32_t)rand() % ring->num_slots].buf_idx;
+	uint32_t index = slot->buf_idx;
+
+	slot->buf_idx = *theirs;
+	*theirs = index;
+}
+
+static uint32_t send_traded(struct trader *t, uint32_t sent, uint32_t count)
+{
+	struct netmap_ring *ring = t->nic.tx;
+	uint32_t end = sent + (uint32_t)rand() % BURST;
+
+	for (; sent < end && sent < count && !nm_ring_empty(ring); sent++) {
+		struct netmap_slot *slot = &ring->slot[ring->head];
+
+		trade(t, slot);
+		fill_packet(NETMAP_BUF(ring, slot->buf_idx), sent, TRADED);
+		slot->len = TRADED;
+		slot->flags = NS_BUF_CHANGED;
+		ring->head = ring->cur = nm_ring_next(ring, ring->head);
+	}
+	return sent;
+}
+
+static uint32_t receive_traded(struct trader *t, uint32_t received)
+{
+	struct netmap_ring *ring = t->nic.rx;
+
+	for (; !nm_ring_empty(ring); received++) {
+		check_traded(ring, ring->head, received);
+		trade(t, &ring->slot[ring->head]);
+		ring->slot[ring->head].flags = NS_BUF_CHANGED;
+		ring->head = ring->cur = nm_ring_next(ring, ring->head);
+	}
+	return received;
+}
+
+static void check_trade(char **args)
+{
+	uint32_t count = (uint32_t)atoi(args[1]), sent = 0, received = 0;
+	struct trader t = {
+		.name = args[0], .nic = open_port(args[0], "", NR_REG_ALL_NIC, 0, EXTRA)};
+
+	srand(1);
+	CHECK(take_list(&t.nic, t.extra) == EXTRA);
+	open_pipe(&t);
+	while (received < count) {
+		struct pollfd pfd = {
+			.fd = t.nic.fd, .events = POLLIN | (sent < count ? POLLOUT : 0)};
+
+		CHECK(poll(&pfd, 1, WAIT_MS) == 1 && !(pfd.revents & POLLERR));
+		sent = send_traded(&t, sent, count);
+		received = receive_traded(&t, received);
+		CHECK(ioctl(t.nic.fd, NIOCTXSYNC) == 0 && ioctl(t.nic.fd, NIOCRXSYNC) == 0);
+		if (rand() % BURST == 0) {
+			check_apart(&t);
+			close_pipe(&t);
+			open_pipe(&t);
+		}
+	}
+	check_distinct(&t.nic);
+	close_pipe(&t);
+	close_port(&t.nic);
+}
+
+static void return_packet(struct port *p, uint32_t number)
+{
+	struct netmap_slot *from = &p->rx->slot[p->rx->head], *to = &p->tx->slot[p->tx->head];
+
+	check_traded(p->rx, p->rx->head, number);
+	to->len = from->len;
+	exchange(from, to);
+	p->rx->head = nm_ring_next(p->rx, p->rx->head);
+	p->tx->head = p->tx->cur = nm_ring_next(p->tx, p->tx->head);
+}
+
+/* Looks at each packet when it comes, and when it goes. */
+static void check_return(char **args)
+{
+	uint32_t count = (uint32_t)atoi(args[1]), seen = 0, returned = 0;
+	struct port p = open_nic(args[0]);
+
+	say("ready");
+	while (returned < count) {
+		uint32_t lag = seen < count ? LAG : 0;
+		struct pollfd pfd = {.fd = p.fd,
+			.events = (seen < count ? POLLIN : 0) |
+				  (seen - returned > lag ? POLLOUT : 0)};
+
+		CHECK(poll(&pfd, 1, WAIT_MS) == 1 && !(pfd.revents & POLLERR));
+		for (; p.rx->cur != p.rx->tail; p.rx->cur = nm_ring_next(p.rx, p.rx->cur))
+			check_traded(p.rx, p.rx->cur, seen++);
+		for (; seen - returned > lag && !nm_ring_empty(p.tx); returned++)
+			return_packet(&p, returned);
+		CHECK(ioctl(p.fd, NIOCTXSYNC) == 0 && ioctl(p.fd, NIOCRXSYNC) == 0);
+	}
+	wait_for(&p, POLLOUT);
+	while (p.tx->head != nm_ring_next(p.tx, p.tx->tail)) /* until all of it has been taken */
+		CHECK(usleep(10000) == 0 && ioctl(p.fd, NIOCTXSYNC) == 0);
+	close_port(&p);
+}
+
+static void check_churn(char **args)
+{
+	for (;;) {
+		struct port p[] = {open_slots(args[0], "{c", NR_REG_ALL_NIC, 0, EXTRA, CHURNED),
+			open_slots(args[0], "}c", NR_REG_ALL_NIC, 0, 0, CHURNED)};
+
+		for (int end = 0; end < 2; end++) {
+			spoil(p[end].tx);
+			spoil(p[end].rx);
+			close_port(&p[end]);
+		}
+	}
+}
+
 static void check_removal(char **args)
 {
 	struct port p[4] = {open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
@@ -442,6 +656,9 @@ static const struct check checks[] = {
 	{"relay", check_relay, 1},
 	{"hdr", check_hdr, 2},
 	{"forward", check_forward, 1},
+	{"trade", check_trade, 2},
+	{"return", check_return, 2},
+	{"churn", check_churn, 1},
 	{"removal", check_removal, 1},
 };
 

@@ -383,36 +383,72 @@ def test_memory_without_a_part_for_the_guest(kernel, netmap_ko):
             node.close()
 
 
-@pytest.mark.one_kernel
-def test_pipe_between_guests(kernel, netmap_ko):
-    """The ends of one pipe: the host exchanges the buffers of both. Nothing is lost, and none is in two places."""
+@pytest.fixture(scope="module")
+def pipe_ends(kernel, netmap_ko):
+    """Two guests on the ends of one pipe: the host exchanges the buffers of both."""
     initramfs = netlab.build_initramfs(kernel, netmap_ko)
     with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"pipe-{kernel.line}.netmapd") as daemon:
         nodes = [netlab.Node(kernel, initramfs, daemon, n + 1, f"pipe-{kernel.line}-{n + 1}", ifname="netmap:wire" + "{}"[n] + "1")
                  for n in range(2)]
         try:
             for node in nodes:
-                node.start().load()
-            a, b = nodes
-            a.ping(b)
-            for _ in range(2):
-                netlab.stream(a, "data", b, "data")
-                netlab.stream(b, "data", a, "data")
-                a.ping(b)
-                for node in nodes:
-                    netlab.ptcheck(node, "pipe", "data")
-                a.run("rmmod netmap")
-                a.load()
-            b.reboot(hard=True)
-            b.load()
-            a.ping(b)
-            netlab.stream(a, "data", b, "data", 30000)
+                node.launch()
             for node in nodes:
-                assert "slots without a buffer" not in node.kmsg()
-                node.assert_clean_log()
+                node.wait_ready()
+                node.load()
+            yield nodes
         finally:
             for node in nodes:
                 node.close()
+
+
+@pytest.mark.one_kernel
+def test_pipe_between_guests(pipe_ends):
+    """Nothing is lost, and no buffer is in two places."""
+    a, b = pipe_ends
+    a.ping(b)
+    for _ in range(2):
+        netlab.stream(a, "data", b, "data")
+        netlab.stream(b, "data", a, "data")
+        a.ping(b)
+        for node in pipe_ends:
+            netlab.ptcheck(node, "pipe", "data")
+        a.run("rmmod netmap")
+        a.load()
+    b.reboot(hard=True)
+    b.load()
+    a.ping(b)
+    netlab.stream(a, "data", b, "data", 30000)
+    for node in pipe_ends:
+        assert "slots without a buffer" not in node.kmsg()
+        node.assert_clean_log()
+
+
+@pytest.mark.one_kernel
+def test_buffers_wander_between_guests(pipe_ends):
+    """The host exchanges those of pipes and lists in the guest, too; which are closed while the others have them."""
+    a, b = pipe_ends
+    count = "6000"
+    for node in pipe_ends:
+        node.run("ip link set data down")  # the stacks send nothing in between
+    before = [room(node) for node in pipe_ends]
+    churn = a.spawn("ptcheck churn data")
+    for sender, receiver in ((a, b), (b, a)):
+        returning = receiver.spawn(f"ptcheck return data {count}")
+        returning.wait_output("^ready$")
+        trade = sender.run(f"ptcheck trade data {count}", 120, check=False).out
+        assert (trade, returning.wait(60).out) == ("ok\n", "ready\nok\n")
+    assert churn.running
+    end(churn)
+    assert [room(node) for node in pipe_ends] == before
+    for node in pipe_ends:
+        node.run("ip link set data up")
+    a.ping(b)
+    netlab.stream(a, "data", b, "data")
+    netlab.stream(b, "data", a, "data")
+    for node in pipe_ends:
+        assert "slots without a buffer" not in node.kmsg() and "can't be used any more" not in node.kmsg()
+        node.assert_clean_log()
 
 
 def test_unload_while_the_other_side_sends(pair):

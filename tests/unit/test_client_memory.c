@@ -183,6 +183,32 @@ static void as_many_as_there_are(void **state)
 	nm_region_put(region);
 }
 
+/* Of a region that is there for all, nobody's extra buffers take the room for the rings of others. */
+static void some_are_left_for_others(void **state)
+{
+	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .mem_id = 7, .extra_bufs = UINT32_MAX};
+	struct nm_port *a = add("a", &quiet_ops, 2, 0), *b = add("b", &quiet_ops, 2, 0);
+	struct nm_client greedy, other;
+	struct nm_region *region;
+
+	core.shared_params.count[NM_POOL_BUF] = 400;
+	assert_int_equal(bind_as(&greedy, "a", &bind), 0);
+	region = greedy.port->region;
+	assert_int_equal(greedy.extra_bufs, 398 - 32 - 100);
+	assert_int_equal(list_length(&greedy), greedy.extra_bufs);
+	bind.extra_bufs = 3;
+	assert_int_equal(bind_as(&other, "b", &bind), 0);
+	assert_ptr_equal(other.port->region, region);
+	assert_int_equal(other.extra_bufs, 0);
+	nm_client_unbind(&greedy);
+	nm_client_unbind(&other);
+	assert_int_equal(bind_as(&other, "b", &bind), 0);
+	assert_int_equal(other.extra_bufs, 3);
+	nm_client_unbind(&other);
+	remove_port(a);
+	remove_port(b);
+}
+
 /* Clients of two ports exchange buffers between slots and lists, all over the region, leave lists that
  * are broken, and go in any order: what those who stay show is theirs, and at the end all is free. */
 static void lists_and_slots_exchanged(void **state)
@@ -676,14 +702,26 @@ static void host_rings_without_memory(void **state)
 	struct nm_region *region = adopt(4, 1, 100);
 	struct nm_port *port = add_brought(region, "ptnet0", 1);
 	struct nm_bind bind = {.mode = NR_REG_NIC_SW};
-	struct nm_client client;
+	struct nm_client client, late;
 
 	assert_int_equal(bind_as(&client, "ptnet0", &bind), -ENOMEM);
 	assert_int_equal(region->free_count[NM_POOL_RING], 1);
 	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
 	bind.mode = NR_REG_ALL_NIC;
 	assert_int_equal(bind_as(&client, "ptnet0", &bind), 0);
+	/* On a port that others keep in use: nothing stays behind, neither. */
+	bind.mode = NR_REG_SW;
+	assert_int_equal(bind_as(&late, "ptnet0", &bind), -ENOMEM);
+	assert_null(port->rings[NM_TX][1].shared);
+	assert_null(port->rings[NM_RX][1].shared);
+	assert_int_equal(region->free_count[NM_POOL_RING], 1);
+	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+	bind.flags = NR_TX_RINGS_ONLY; /* what there is is enough for that */
+	assert_int_equal(bind_as(&late, "ptnet0", &bind), 0);
+	nm_client_unbind(&late);
 	nm_client_unbind(&client);
+	assert_int_equal(region->free_count[NM_POOL_RING], 1);
+	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
 	remove_port(port);
 }
 
@@ -761,6 +799,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(host_rings, begin, end),
 		cmocka_unit_test_setup_teardown(as_many_as_there_are, begin, end),
+		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, end),
 		cmocka_unit_test_setup_teardown(lists_and_slots_exchanged, begin, end),
 		cmocka_unit_test_setup_teardown(slots_of_a_ring_that_changes_hands, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_granted, begin, end),

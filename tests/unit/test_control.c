@@ -338,6 +338,50 @@ static void header_must_be_accepted(void **state)
 	app_close(&app);
 }
 
+/* ---- names that are none ------------------------------------------------------------------------- */
+
+/* What an error quotes of a name may hold anything: its text is one line that can be shown anywhere
+ * (ask() sees to that), and says what it does of names with a '?' in such places. */
+static void names_that_are_none(void **state)
+{
+	static const char bytes[] = {'\n', '\r', '\t', '\x1b', '\x7f', '\x80', '\xff', '\x01'};
+	static const char *const shown[] = {
+		"?", "a?", "?a", "vale0:?", "vale0:a?", "vale?:a", "vale0:a{?", "eth0}1?"};
+	char name[16];
+
+	for (size_t f = 0; f < sizeof(shown) / sizeof(shown[0]); f++) {
+		for (size_t b = 0; b < sizeof(bytes); b++) {
+			snprintf(name, sizeof(name), "%s", shown[f]);
+			*strchr(name, '?') = bytes[b];
+			for (uint16_t type = 1; type <= NETMAP_REQ_POOLS_INFO_GET; type++) {
+				prepare(type, name);
+				reg->nr_mode = NR_REG_ALL_NIC;
+				assert_true(ask() < 0);
+				core_check_empty(&core);
+			}
+			prepare_register(name);
+			assert_int_equal(ask(), -EINVAL);
+			if (strpbrk(shown[f], "{}"))
+				check_err_says(strpbrk(shown[f], "{}"));
+		}
+	}
+	for (size_t b = 0; b < sizeof(bytes); b++) { /* without an end */
+		prepare_register("");
+		memset(hdr->nr_name, bytes[b], sizeof(hdr->nr_name));
+		assert_int_equal(ask(), -EINVAL);
+	}
+}
+
+/* A bind that is no request, as for a virtual machine. */
+static void names_that_are_none_bound(void **state)
+{
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
+
+	assert_int_equal(nm_client_bind(&client, "vale0:a{\n\x1b[2J\xff", &bind), -EINVAL);
+	check_err_says("\"{??[2J?\"");
+	assert_null(strpbrk(client.err, "\n\x1b\xff"));
+}
+
 /* ---- any request -------------------------------------------------------------------------------- */
 
 /* Requests with a few wrong fields, three clients, memory that fails. Whatever is answered, nobody is
@@ -412,6 +456,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(header_of_others, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(
 			header_must_be_accepted, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(names_that_are_none, request_begin, request_end),
+		cmocka_unit_test_setup_teardown(
+			names_that_are_none_bound, request_begin, request_end),
 		cmocka_unit_test_setup_teardown(any_request, request_begin, request_end),
 	};
 

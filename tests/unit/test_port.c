@@ -398,6 +398,57 @@ static void removed_with_clients(void **state)
 	remove_port(again);
 }
 
+/* ---- first users ------------------------------------------------------------------------------------------------- */
+
+static struct {
+	const struct nm_ring *ring; /* held now */
+	uint32_t holds, resets;
+} held_now;
+
+static void hold_ring(struct nm_ring *ring, bool on)
+{
+	assert_ptr_equal(held_now.ring, on ? NULL : ring);
+	held_now.ring = on ? ring : NULL;
+	held_now.holds += on;
+}
+
+static void reset_while_held(struct nm_ring *ring)
+{
+	if (!kind.starts) /* it is being made: nobody can know of it */
+		return;
+	assert_ptr_equal(held_now.ring, ring);
+	held_now.resets++;
+}
+
+/* What a kind does on its own with a ring that lost its user stops while the ring is restarted for
+ * the next one, and only then. */
+static void held_while_restarted(void **state)
+{
+	struct nm_port_ops holding = ops;
+	struct nm_client first, second;
+	struct nm_port *port;
+	int error;
+
+	memset(&held_now, 0, sizeof(held_now));
+	holding.hold = hold_ring;
+	holding.ring_reset = reset_while_held;
+	os_mutex_lock(&core.lock);
+	port = nm_port_add_locked(&core, "p", &holding, &one_pair, &error);
+	os_mutex_unlock(&core.lock);
+	nm_client_init(&first, &core);
+	nm_client_init(&second, &core);
+	assert_int_equal(nm_client_bind(&first, "p", &all), 0);
+	assert_int_equal(held_now.holds, 2);
+	assert_int_equal(held_now.resets, 2);
+	assert_int_equal(
+		nm_client_bind(&second, "p", &all), 0); /* not the first: nothing happens */
+	assert_int_equal(held_now.holds, 2);
+	nm_client_unbind(&first);
+	nm_client_unbind(&second);
+	assert_null(held_now.ring);
+	remove_port(port);
+}
+
 /* ---- held ----------------------------------------------------------------------------------------------------- */
 
 /* A port that is held stays, used or not; one made on demand goes with the last hold. */
@@ -439,6 +490,94 @@ static void held(void **state)
 	nm_port_release_locked(port);
 	os_mutex_unlock(&core.lock);
 	assert_int_equal(kind.destroys, 2);
+}
+
+static int set_host_rings(struct nm_port *port, uint32_t tx, uint32_t rx)
+{
+	const uint32_t count[NM_DIRS] = {tx, rx};
+	int error;
+
+	os_mutex_lock(&core.lock);
+	error = nm_port_set_host_rings_locked(port, count);
+	os_mutex_unlock(&core.lock);
+	return error;
+}
+
+static void host_rings(void **state)
+{
+	struct nm_client client;
+	struct nm_port *port;
+	int error;
+
+	port = add("p", &error);
+	assert_int_equal(set_host_rings(port, 0, 0), 0);
+	assert_int_equal(set_host_rings(port, 64, 3), 0);
+	assert_int_equal(port->num_host_rings[NM_TX], 64);
+	assert_int_equal(port->num_host_rings[NM_RX], 3);
+	assert_int_equal(port->rings[NM_TX][64].id, 64);
+	assert_int_equal(port->rings[NM_RX][3].num_slots, 16);
+	assert_true(port->rings[NM_RX][1].host && !port->rings[NM_RX][0].host);
+	assert_int_equal(set_host_rings(port, 65, 3), -EINVAL);
+	assert_int_equal(set_host_rings(port, 64, UINT32_MAX), -EINVAL);
+	fail_allocation(1);
+	assert_int_equal(set_host_rings(port, 64, 2), -ENOMEM);
+	fail_allocation(0);
+	assert_int_equal(port->num_host_rings[NM_RX], 3);
+	os_mutex_lock(&core.lock);
+	nm_port_hold_locked(port);
+	os_mutex_unlock(&core.lock);
+	assert_int_equal(set_host_rings(port, 1, 1), -EBUSY);
+	os_mutex_lock(&core.lock);
+	nm_port_release_locked(port);
+	os_mutex_unlock(&core.lock);
+	nm_client_init(&client, &core);
+	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
+	assert_int_equal(set_host_rings(port, 1, 1), -EBUSY);
+	nm_client_unbind(&client);
+	assert_int_equal(set_host_rings(port, 1, 0), 0);
+	assert_int_equal(nm_port_all_rings(port, NM_RX), 1);
+	remove_port(port);
+}
+
+/* The first client says how many, where the kind lets it; later ones take what there is. */
+static void chosen_host_rings(void **state)
+{
+	struct nm_bind bind = {.mode = NR_REG_SW, .num_host_rings = {3, 2}};
+	struct nm_port_ops choosing = ops;
+	struct nm_client first, second;
+	struct nm_port *port;
+	int error;
+
+	choosing.chosen_host_rings = true;
+	os_mutex_lock(&core.lock);
+	port = nm_port_add_locked(&core, "p", &choosing, &one_pair, &error);
+	os_mutex_unlock(&core.lock);
+	nm_client_init(&first, &core);
+	nm_client_init(&second, &core);
+	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
+	assert_int_equal(first.count[NM_TX], 3);
+	assert_int_equal(first.count[NM_RX], 2);
+	bind.num_host_rings[NM_TX] = 5;
+	assert_int_equal(nm_client_bind(&second, "p", &bind), 0);
+	assert_int_equal(second.count[NM_TX], 3);
+	nm_client_unbind(&first);
+	nm_client_unbind(&second);
+	bind.num_host_rings[NM_TX] = 65;
+	assert_int_equal(nm_client_bind(&first, "p", &bind), -EINVAL);
+	assert_non_null(strstr(first.err, "65 tx and 2 rx"));
+	bind.num_host_rings[NM_TX] = bind.num_host_rings[NM_RX] = 0; /* as it was */
+	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
+	assert_int_equal(first.count[NM_TX], 3);
+	nm_client_unbind(&first);
+	remove_port(port);
+	/* Others have what they were made with. */
+	port = add("q", &error);
+	bind.mode = NR_REG_ALL_NIC;
+	bind.num_host_rings[NM_TX] = 2;
+	assert_int_equal(nm_client_bind(&first, "q", &bind), 0);
+	assert_int_equal(port->num_host_rings[NM_TX], 0);
+	nm_client_unbind(&first);
+	remove_port(port);
 }
 
 /* Names of ports that aren't found by name are free, and found is the other one. */
@@ -532,8 +671,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, end),
 		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, end),
 		cmocka_unit_test_setup_teardown(removed_with_clients, begin_kind, end),
+		cmocka_unit_test_setup_teardown(held_while_restarted, begin_kind, end),
 		cmocka_unit_test_setup_teardown(held, begin_kind, end),
 		cmocka_unit_test_setup_teardown(unnamed, begin_kind, end),
+		cmocka_unit_test_setup_teardown(host_rings, begin_kind, end),
+		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, end),
 		cmocka_unit_test_setup_teardown(a_core_with_holds, begin_kind, end),
 		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, end),
 	};

@@ -312,6 +312,15 @@ static void the_kernel_side_sleeps(void **state)
 	assert_int_equal(rx.ktoa.kern_need_kick, 1);
 	rx.kern.ring->monitors = NULL;
 	nm_serve_awake(&rx.kern);
+	/* And so does the system's stack, which gets what is forwarded; where there is one. */
+	rx.kern.ring->shared->flags |= NR_FORWARD;
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(rx.ktoa.kern_need_kick, 0);
+	rx.kern.ring->port->num_host_rings[NM_TX] = 1;
+	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(rx.ktoa.kern_need_kick, 1);
+	rx.kern.ring->port->num_host_rings[NM_TX] = 0;
+	nm_serve_awake(&rx.kern);
 	assert_int_equal(received(), 2);
 	assert_false(give_back(1));
 	/* Room runs short: every slot counts. */

@@ -401,6 +401,43 @@ static void header_of_the_device(void **state)
 	app_close(&app);
 }
 
+/* A device whose own rings lead to the stack: its host rings are taken, and that is all. */
+static void rings_that_lead_to_the_stack(void **state)
+{
+	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {64, 64}};
+	const struct nm_bind stack_only = {.mode = NR_REG_SW};
+	struct nm_port_ops tap_ops = wire_nic_ops;
+	struct nm_client squatter;
+	struct app app;
+
+	tap_ops.is_stack = true;
+	wire_add(&core, &tap_ops, &shape);
+	open_app(&app, 64, 1, 0);
+	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), 0);
+	assert_int_equal(running->pairs, 2);
+	assert_null(running->vale_host.port);
+	assert_int_equal(core_count_ports(&core), 3);
+	assert_true(wire_device->rings[NM_RX][2].exclusive);
+	wire_grant(0, 1000);
+	wire_grant(2, 1000);
+	make_frame(frame, 60, 0, NM_TEST_BROADCAST, APP, &r);
+	assert_true(app_put(&app, 0, frame, 60, 0));
+	app_txsync(&app, 0);
+	step_all();
+	assert_int_equal(wires[0].count, 1); /* once */
+	assert_int_equal(wires[2].count, 0);
+	assert_int_equal(detach("vale0:dev"), 0);
+	assert_int_equal(wire_device->clients, 0);
+	/* Somebody has them already. */
+	nm_client_init(&squatter, &core);
+	assert_int_equal(nm_client_bind(&squatter, "dev", &stack_only), 0);
+	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), -EBUSY);
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	assert_int_equal(detach("vale0:dev"), 0);
+	nm_client_unbind(&squatter);
+	app_close(&app);
+}
+
 /* The system's stack is a second port of the switch. */
 static void host_rings(void **state)
 {
@@ -558,6 +595,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unequal_rings, begin, end),
 		cmocka_unit_test_setup_teardown(header_of_the_device, begin, end),
 		cmocka_unit_test_setup_teardown(host_rings, begin, end),
+		cmocka_unit_test_setup_teardown(rings_that_lead_to_the_stack, begin, end),
 		cmocka_unit_test_setup_teardown(bad_slots, begin, end),
 		cmocka_unit_test_setup_teardown(long_chains, begin, end),
 		cmocka_unit_test_setup_teardown(a_device_that_is_pulled, begin, end),

@@ -88,6 +88,7 @@ void served_stop(struct served *s)
 void served_reset(struct served *s)
 {
 	served_stop(s);
+	s->paused = false;
 	s->resets++;
 }
 
@@ -110,6 +111,12 @@ void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_kto
 	s->ktoa = ktoa;
 	s->state = FAKE_RUNNING;
 	s->resumes++;
+}
+
+void served_pause(struct served *s, bool on)
+{
+	assert(!on || s->state != FAKE_RUNNING);
+	s->paused = on;
 }
 
 void served_kick(struct served *s, uint32_t ring)

@@ -26,6 +26,7 @@ struct served {
 	uint32_t hdr_len;
 	struct nm_csb_atok *atok; /* while running */
 	struct nm_csb_ktoa *ktoa;
+	bool paused;
 	int start_error; /* what the next served_start() returns */
 	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[SERVED_RINGS_MAX];

@@ -276,9 +276,50 @@ static void test_create(void **state)
 	/* Addresses are kept. */
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	assert_int_equal(served.starts, 2);
-	assert_int_equal(ptctl(3), EINVAL);
+	assert_int_equal(ptctl(5), EINVAL);
 	assert_int_equal(ptctl(0), EINVAL);
 	assert_int_equal(served.state, FAKE_RUNNING);
+}
+
+/* Buffers stand still: not served, whatever else comes. */
+static void test_pause(void **state)
+{
+	map_ram();
+	set_csb(GH, HG);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_PAUSE), 0);
+	assert_true(served.paused);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RESUME), 0);
+	assert_false(served.paused);
+	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(ptctl(PTNETMAP_PTCTL_PAUSE), 0);
+		assert_true(served.paused);
+		assert_int_equal(served.state, FAKE_SUSPENDED);
+	}
+	assert_int_equal(served.suspends, 1);
+	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
+	map_ram();
+	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RESUME), 0);
+	assert_false(served.paused);
+	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(served.starts, 1);
+	assert_int_equal(served.resumes, 1);
+	/* A driver that doesn't come back to it. */
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_PAUSE), 0);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
+	assert_false(served.paused);
+	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_PAUSE), 0);
+	set_csb(0, 0);
+	assert_false(served.paused);
+	assert_int_equal(served.state, FAKE_STOPPED);
+	set_csb(GH, HG);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_PAUSE), 0);
+	assert_int_equal(vfc_reset(client), 0);
+	assert_false(served.paused);
 }
 
 static void test_create_errors(void **state)
@@ -727,6 +768,7 @@ int main(void)
 		TEST(test_features),
 		TEST(test_config_space),
 		TEST(test_create),
+		TEST(test_pause),
 		TEST(test_create_errors),
 		TEST(test_create_memory_kinds),
 		TEST(test_csb_write_stops),
