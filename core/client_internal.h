@@ -71,4 +71,7 @@ void nm_nifp_free(struct nm_client *client, struct nm_port *port);
  * then it does not say what the application has exchanged. */
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown);
 
+/* The head of its list is the one that it was given. */
+bool nm_nifp_list_untouched(const struct nm_client *client);
+
 #endif

@@ -246,18 +246,51 @@ void nm_memory_settle(struct nm_region *region, struct nm_port *leaving)
 	pause_region(region->core, region, false);
 }
 
+/*
+ * Another client whose buffer this is, and whose list is as it was given; NM_OWNER_NONE: there is none.
+ * Its application may have passed the buffer on, or may have it on the list still: nobody can tell.
+ */
+static uint32_t doubtful_owner(const struct nm_client *leaving, uint32_t index)
+{
+	const struct nm_region *region = leaving->port->region;
+	uint32_t owner = nm_region_buf_valid(region, index) ? region->owner[NM_POOL_BUF][index]
+							    : NM_OWNER_NONE;
+
+	if (owner == NM_OWNER_NONE || owner == leaving->owner)
+		return NM_OWNER_NONE;
+	for (const struct nm_port *port = region->core->ports; port; port = port->next)
+		for (const struct nm_client *c = port->client_list; c && port->region == region;
+			c = c->next)
+			if (c->owner == owner && c->extra_bufs > 0 && nm_nifp_list_untouched(c))
+				return owner;
+	return NM_OWNER_NONE;
+}
+
+/* Buffers in doubt stay whose they are, and what may have been given for them goes there, too: so
+ * nothing becomes free that somebody has. */
 void nm_memory_settle_extra(struct nm_client *leaving)
 {
 	struct nm_region *region = leaving->port->region;
-	uint32_t *shown;
+	uint32_t *shown, *doubtful, count, kept = 0, doubts = 0;
 
 	if (leaving->extra_bufs == 0)
 		return;
-	shown = os_zalloc((size_t)leaving->extra_bufs * sizeof(uint32_t));
+	shown = os_zalloc((size_t)leaving->extra_bufs * 2 * sizeof(uint32_t));
 	if (!shown)
 		return;
+	doubtful = shown + leaving->extra_bufs; /* owners */
 	pause_region(region->core, region, true);
-	nm_region_settle(region, leaving->owner, shown, nm_nifp_list_extra(leaving, shown));
+	count = nm_nifp_list_extra(leaving, shown);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t other = doubtful_owner(leaving, shown[i]);
+
+		if (other == NM_OWNER_NONE)
+			shown[kept++] = shown[i];
+		else
+			doubtful[doubts++] = other;
+	}
+	nm_region_settle(region, leaving->owner, shown, kept);
+	nm_region_give_unshown(region, leaving->owner, shown, kept, doubtful, doubts);
 	pause_region(region->core, region, false);
 	os_free(shown);
 }

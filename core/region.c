@@ -517,6 +517,24 @@ void nm_region_settle(
 	os_free(is_shown);
 }
 
+void nm_region_give_unshown(struct nm_region *region, uint32_t owner, const uint32_t *shown,
+	uint32_t count, const uint32_t *to, uint32_t num_to)
+{
+	uint32_t *map = region->owner[NM_POOL_BUF], given = 0;
+	uint32_t total = region->pool[NM_POOL_BUF].count;
+	uint8_t *is_shown = map && num_to > 0 ? os_zalloc(total) : NULL;
+
+	if (!is_shown)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		if (nm_region_buf_valid(region, shown[i]))
+			is_shown[shown[i]] = 1;
+	for (uint32_t i = NM_BUFS_RESERVED; i < total && given < num_to; i++)
+		if (map[i] == owner && !is_shown[i])
+			map[i] = to[given++];
+	os_free(is_shown);
+}
+
 void nm_region_info(const struct nm_region *region, struct nmreq_pools_info *info)
 {
 	memset(info, 0, sizeof(*info));

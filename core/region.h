@@ -154,6 +154,11 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
 void nm_region_settle(
 	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);
 
+/* Each of the owners to[0..num_to) gets a buffer that is owner's and not shown, as long as there are
+ * such. */
+void nm_region_give_unshown(struct nm_region *region, uint32_t owner, const uint32_t *shown,
+	uint32_t count, const uint32_t *to, uint32_t num_to);
+
 static inline bool nm_region_buf_valid(const struct nm_region *region, uint32_t index)
 {
 	return index >= NM_BUFS_RESERVED && index < region->pool[NM_POOL_BUF].count;

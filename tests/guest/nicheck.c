@@ -31,6 +31,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -232,6 +233,17 @@ static bool pause_here(uint32_t number, uint32_t batch)
 	return batch > 0 && number % batch == batch - 1;
 }
 
+/* A veth hands each frame to the CPU that sends it, and so frames that a wandering process has
+ * sent from another CPU can come before those of the first. */
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)sched_getcpu(), &set);
+	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
 static void cmd_send(char **args)
 {
 	static uint8_t frame[FRAME_MAX];
@@ -239,6 +251,7 @@ static void cmd_send(char **args)
 	uint32_t count = (uint32_t)atoi(args[1]), bytes = (uint32_t)atoi(args[2]);
 	uint32_t batch = number_arg(args, 3);
 
+	stay_on_this_cpu();
 	for (uint32_t number = 0; number < count; number++) {
 		make_frame(frame, number, bytes);
 		while (!put(tx_ring(&p, 0), frame, bytes))
@@ -337,6 +350,7 @@ static void cmd_raw_send(char **args)
 	uint32_t count = (uint32_t)atoi(args[1]), bytes = (uint32_t)atoi(args[2]);
 	uint32_t batch = number_arg(args, 3);
 
+	stay_on_this_cpu();
 	for (uint32_t number = 0; number < count; number++) {
 		make_frame(frame, number, bytes);
 		while (send(fd, frame, bytes, 0) != (ssize_t)bytes) {
