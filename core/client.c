@@ -41,7 +41,8 @@ static int name_pipe(struct nm_client *client, const struct nm_bind *bind, struc
 	return nm_name_parse(text, name, client->err, sizeof(client->err));
 }
 
-/* Whoever comes first chooses, where the port's kind lets him. */
+/* Whoever comes first chooses, where the port's kind lets him; when he gets no further, the port is as
+ * it was (nm_client_bind). */
 static int choose_host_rings(
 	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
@@ -85,7 +86,7 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 	if (!*port)
 		return nm_client_error(
 			client, -ENXIO, "%s: no such port; a switch port is valeID:PORT", name);
-	return choose_host_rings(client, *port, bind);
+	return 0;
 }
 
 /* A monitor of what the name says. */
@@ -442,6 +443,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 {
 	struct nm_bind plain = *bind;
 	struct nm_port *port = NULL;
+	uint32_t host_rings[NM_DIRS] = {0};
+	bool chosen = false;
 	int error;
 
 	if (client->port)
@@ -449,6 +452,11 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 			client, -EBUSY, "already registered to %s", client->port->name);
 	os_mutex_lock(&client->core->lock);
 	error = find_port(client, name, bind, &port);
+	if (!error) {
+		chosen = port->ops->chosen_host_rings;
+		memcpy(host_rings, port->num_host_rings, sizeof(host_rings));
+		error = choose_host_rings(client, port, bind);
+	}
 	if (bind->mode != NR_REG_NULL && (bind->flags & MONITOR_FLAGS)) {
 		/* The choice of rings is that of the rings that are watched. */
 		plain.mode = NR_REG_ALL_NIC;
@@ -458,6 +466,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 		error = bind_locked(client, port, &plain);
 	if (!error)
 		client->flags = bind->flags;
+	else if (chosen)
+		(void)nm_port_set_host_rings_locked(port, host_rings); /* if it is unused */
 	os_mutex_unlock(&client->core->lock);
 	os_make_printable(client->err); /* it may quote a name that is none */
 	return error;

@@ -17,12 +17,14 @@ void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok
 	OS_STORE(&atok->head, ring->head);
 	OS_STORE(&atok->cur, ring->cur);
 	nm_serve_resume(s, atok, ktoa);
+	s->unheard = false;
 }
 
 void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	s->atok = atok;
 	s->ktoa = ktoa;
+	s->unheard = s->unheard || s->ring->tail != s->told_hwtail;
 	tell(s);
 	nm_serve_awake(s);
 }
@@ -72,9 +74,10 @@ int nm_serve_step(struct nm_serve *s)
 	if (unlikely(error))
 		return stop(s, error, head, cur);
 	result = ring->head != old_head ? NM_SERVE_WORK : NM_SERVE_IDLE;
-	if (ring->tail != s->told_hwtail || ring->hwcur != s->told_hwcur) {
-		bool more = ring->tail != s->told_hwtail;
+	if (ring->tail != s->told_hwtail || ring->hwcur != s->told_hwcur || unlikely(s->unheard)) {
+		bool more = ring->tail != s->told_hwtail || s->unheard;
 
+		s->unheard = false;
 		tell(s);
 		result |= NM_SERVE_WORK;
 		os_mb(); /* D: hwtail is out before appl_need_kick is looked at */

@@ -29,6 +29,7 @@ struct nm_serve {
 	struct nm_csb_atok *atok;
 	struct nm_csb_ktoa *ktoa;
 	uint32_t told_hwcur, told_hwtail; /* as last stored in ktoa */
+	bool unheard; /* ktoa was written by resume with news that no interrupt was sent for */
 	bool stopped;
 	uint64_t steps, work_steps, interrupts; /* statistics */
 };
@@ -47,7 +48,7 @@ void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok
 	struct nm_csb_ktoa *ktoa);
 
 /* As start, but what the other side has stored in atok meanwhile counts: only ktoa is written.
- * For memory that went away and is back. */
+ * For memory that went away and is back. The next step interrupts for what had come before. */
 void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
 
 /* A set of enum nm_serve_result. */

@@ -417,6 +417,25 @@ static int fetching_txsync(struct nm_ring *ring)
 	return 0;
 }
 
+/* Looking whether it may sleep, the kernel side has found a packet, and is interrupted (the
+ * memory goes away and is back) before it has said so: the sleeping application hears of it. */
+static void resume_interrupts_for_what_was_found(void **state)
+{
+	struct nm_ring *ring = app_private(&b, NM_RX, 0);
+
+	assert_false(nm_csb_appl_sleep(&rx.appl));
+	put(1);
+	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_ring_sync(ring, ring->head, ring->cur), 0);
+	nm_serve_resume(&rx.kern, &rx.atok, &rx.ktoa);
+	assert_int_equal(received(), 1);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	assert_int_equal(rx.kern.interrupts, 1);
+	nm_serve_resume(&rx.kern, &rx.atok, &rx.ktoa);
+	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+}
+
 /* A packet that comes after the last step, when whom it signals is not asleep yet. */
 static void what_came_before_the_sleep(void **state)
 {
@@ -478,6 +497,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_kernel_side_sleeps, begin, end),
 		cmocka_unit_test_setup_teardown(the_application_sleeps, begin, end),
 		cmocka_unit_test_setup_teardown(resume_keeps_the_position, begin, end),
+		cmocka_unit_test_setup_teardown(resume_interrupts_for_what_was_found, begin, end),
 		cmocka_unit_test_setup_teardown(what_came_before_the_sleep, begin, end),
 	};
 
