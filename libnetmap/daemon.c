@@ -119,10 +119,13 @@ static int make_lock(pthread_mutex_t *lock)
 
 int nmlib_daemon_share(struct nmlib_daemon_port *p)
 {
-	int ret = make_lock(&p->side[NMLIB_TX].lock);
+	int ret = 0;
 
-	if (ret == 0)
-		ret = make_lock(&p->side[NMLIB_RX].lock);
+	for (int dir = 0; dir < NMLIB_DIRS && ret == 0; dir++) {
+		ret = make_lock(&p->side[dir].lock);
+		if (ret == 0)
+			ret = make_lock(&p->side[dir].watch);
+	}
 	if (ret == 0)
 		p->shared = true;
 	return ret;

@@ -53,8 +53,13 @@ struct nmlib_ring {
 /* What all threads of one direction share. */
 struct nmlib_side {
 	pthread_mutex_t lock; /* of the direction's rings; only after nmlib_daemon_share() */
-	uint32_t sleepers;    /* atomic: threads that wait for the direction's interrupt */
+	uint32_t sleepers;    /* threads between doze and rouse; under the lock */
 	uint32_t idle;        /* syncs without a result */
+
+	/* Only one thread waits for the interrupt and clears it: whoever else did would take
+	 * it from a thread that sleeps without limit. The others look again after a slice. */
+	pthread_mutex_t watch; /* held by that thread; a dead one's passes on */
+	int32_t watcher;       /* its id; atomic */
 } __attribute__((aligned(64)));
 
 /* Made by a registration. */
@@ -141,7 +146,7 @@ void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events);
 void nmlib_daemon_wait_fds(
 	const struct nmlib_daemon_port *p, short events, struct pollfd fds[NMLIB_WAIT_FDS]);
 void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS]);
-/* An interrupt can be taken by another thread: look again after so long. -1: no limit. */
+/* Another thread waits for the interrupt: look again after so long. -1: no limit. */
 int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events);
 
 /* The rings of a direction. */

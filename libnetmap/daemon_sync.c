@@ -12,7 +12,7 @@
 
 enum {
 	IDLE_SYNCS = 4096, /* without a result, until the connection is looked at */
-	SLICE_MS = 10,     /* of threads that wait for one interrupt together */
+	SLICE_MS = 2,      /* of a thread that sleeps while another waits for the interrupt */
 };
 
 /* An error check tells a signal handler that came in the middle of a sync. */
@@ -198,23 +198,50 @@ short nmlib_daemon_events(struct nmlib_daemon_port *p, short events)
 	return ret;
 }
 
+/* Does this thread wait for the interrupt? */
+static bool watches(const struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	return !p->shared || OS_LOAD(&p->side[dir].watcher) == gettid();
+}
+
+static void watch(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmlib_side *side = &p->side[dir];
+	int error;
+
+	if (!p->shared)
+		return;
+	error = pthread_mutex_trylock(&side->watch);
+	if (error == EOWNERDEAD)
+		error = pthread_mutex_consistent(&side->watch);
+	if (error == 0)
+		OS_STORE(&side->watcher, gettid());
+}
+
+static void unwatch(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmlib_side *side = &p->side[dir];
+
+	if (!p->shared || !watches(p, dir))
+		return;
+	OS_STORE(&side->watcher, 0);
+	pthread_mutex_unlock(&side->watch);
+}
+
 /* Asks for interrupts. False: there is something already. */
 static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 	bool moved = false;
-	int error = lock(p, dir);
-	uint32_t others = __atomic_fetch_add(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST);
 
-	if (error)
+	if (lock(p, dir))
 		return false;
+	p->side[dir].sleepers++;
+	watch(p, dir);
 	for (uint32_t i = 0; i < rings.count; i++)
 		moved |= nm_csb_appl_sleep(&rings.first[i].csb);
 	moved |= any_ready(rings);
 	unlock(p, dir);
-	/* Those who sleep already go over to short sleeps. */
-	if (others > 0)
-		nmlib_signal(p->irq[dir]);
 	return !moved;
 }
 
@@ -222,13 +249,14 @@ static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 static void rouse_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
-	int error = lock(p, dir);
 
-	if (__atomic_sub_fetch(&p->side[dir].sleepers, 1, __ATOMIC_SEQ_CST) == 0 && !error)
+	if (lock(p, dir))
+		return;
+	unwatch(p, dir);
+	if (--p->side[dir].sleepers == 0)
 		for (uint32_t i = 0; i < rings.count; i++)
 			nm_csb_appl_awake(&rings.first[i].csb);
-	if (!error)
-		unlock(p, dir);
+	unlock(p, dir);
 }
 
 bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events)
@@ -250,14 +278,20 @@ void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events)
 		rouse_side(p, NMLIB_RX);
 }
 
+/* The interrupt's eventfd, if it is for this thread to wait for it. */
+static int wait_fd(const struct nmlib_daemon_port *p, enum nmlib_dir dir, int wanted)
+{
+	return wanted && watches(p, dir) ? p->irq[dir] : -1;
+}
+
 void nmlib_daemon_wait_fds(
 	const struct nmlib_daemon_port *p, short events, struct pollfd fds[NMLIB_WAIT_FDS])
 {
 	fds[0] = (struct pollfd){.fd = p->conn};
 	fds[1] = (struct pollfd){
-		.fd = events & NMLIB_EVENTS_OUT ? p->irq[NMLIB_TX] : -1, .events = POLLIN};
+		.fd = wait_fd(p, NMLIB_TX, events & NMLIB_EVENTS_OUT), .events = POLLIN};
 	fds[2] = (struct pollfd){
-		.fd = events & NMLIB_EVENTS_IN ? p->irq[NMLIB_RX] : -1, .events = POLLIN};
+		.fd = wait_fd(p, NMLIB_RX, events & NMLIB_EVENTS_IN), .events = POLLIN};
 }
 
 void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS])
@@ -275,8 +309,8 @@ void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NML
 
 int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events)
 {
-	if (((events & NMLIB_EVENTS_OUT) && OS_LOAD(&p->side[NMLIB_TX].sleepers) > 1) ||
-		((events & NMLIB_EVENTS_IN) && OS_LOAD(&p->side[NMLIB_RX].sleepers) > 1))
+	if (((events & NMLIB_EVENTS_OUT) && !watches(p, NMLIB_TX)) ||
+		((events & NMLIB_EVENTS_IN) && !watches(p, NMLIB_RX)))
 		return SLICE_MS;
 	return -1;
 }
