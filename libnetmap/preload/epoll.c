@@ -29,7 +29,8 @@ struct member {
 
 struct run_epoll {
 	struct run_object object;
-	pthread_mutex_t lock; /* of what follows */
+	struct run_epoll *prev, *next; /* in `sets` */
+	pthread_mutex_t lock;          /* of what follows */
 	struct member *member;
 	size_t count, room;
 	int changed;    /* eventfd, in the set */
@@ -39,21 +40,54 @@ struct run_epoll {
 static uint64_t magic; /* of the event of `changed` */
 /* Of the making of sets. */
 static pthread_mutex_t make_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct run_epoll *sets; /* all there are */
+static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* A child that came into being while another thread changes a set would wait for it for ever. */
 void run_epoll_before_fork(void)
 {
 	pthread_mutex_lock(&make_lock);
+	pthread_mutex_lock(&sets_lock);
+	for (struct run_epoll *e = sets; e; e = e->next)
+		pthread_mutex_lock(&e->lock);
 }
 
 void run_epoll_after_fork(void)
 {
+	for (struct run_epoll *e = sets; e; e = e->next)
+		pthread_mutex_unlock(&e->lock);
+	pthread_mutex_unlock(&sets_lock);
 	pthread_mutex_unlock(&make_lock);
+}
+
+static void link_set(struct run_epoll *e)
+{
+	pthread_mutex_lock(&sets_lock);
+	e->prev = NULL;
+	e->next = sets;
+	if (sets)
+		sets->prev = e;
+	sets = e;
+	pthread_mutex_unlock(&sets_lock);
+}
+
+static void unlink_set(struct run_epoll *e)
+{
+	pthread_mutex_lock(&sets_lock);
+	if (e->prev)
+		e->prev->next = e->next;
+	else
+		sets = e->next;
+	if (e->next)
+		e->next->prev = e->prev;
+	pthread_mutex_unlock(&sets_lock);
 }
 
 void run_epoll_end(struct run_object *object)
 {
 	struct run_epoll *e = (struct run_epoll *)object;
 
+	unlink_set(e);
 	run_internal_close(e->changed);
 	free(e->member);
 	pthread_mutex_destroy(&e->lock);
@@ -86,6 +120,7 @@ static struct run_epoll *new_set(void)
 	if (!e)
 		return NULL;
 	pthread_mutex_init(&e->lock, NULL);
+	link_set(e);
 	e->changed = -1;
 	e->member = malloc(ROOM * sizeof(*e->member));
 	if (e->member && make_eventfd(e) == 0) {

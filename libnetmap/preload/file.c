@@ -398,18 +398,20 @@ int run_duplicated(int from, int to)
 
 /* ---- fork ----------------------------------------------------------------------------- */
 
+/* In the order in which calls take them: a set is made, or asked for a file, with its lock
+ * held, and objects come and go within both. */
 static void before_fork(void)
 {
-	pthread_mutex_lock(&table_lock);
-	pthread_mutex_lock(&ctx_mutex);
 	run_epoll_before_fork();
+	pthread_mutex_lock(&ctx_mutex);
+	pthread_mutex_lock(&table_lock);
 }
 
 static void after_fork(void)
 {
-	run_epoll_after_fork();
-	pthread_mutex_unlock(&ctx_mutex);
 	pthread_mutex_unlock(&table_lock);
+	pthread_mutex_unlock(&ctx_mutex);
+	run_epoll_after_fork();
 }
 
 /* Calls that other threads had under way are not under way in the child. */
