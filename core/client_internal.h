@@ -5,6 +5,7 @@
  *      client.c          which port, which rings; bind and unbind
  *      client_region.c   in which region a port lies
  *      client_memory.c   rings and buffers of a port; who owns which buffer
+ *      client_guest.c    which buffers a virtual machine has
  *      client_nifp.c     what one client gets: its netmap_if, its extra buffers
  *
  * Thread safety: all of it under core->lock. Slots of rings that others use can change at any
@@ -42,6 +43,9 @@ int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port);
  */
 void nm_memory_settle(struct nm_region *region, struct nm_port *leaving);
 
+/* From on to off nothing moves a buffer into a slot of the region or out of it. */
+void nm_memory_pause(const struct nm_region *region, bool on);
+
 /* What a client that is about to leave has put back into its list of extra buffers becomes its own,
  * one for one. nm_memory_settle() follows. */
 void nm_memory_settle_extra(struct nm_client *leaving);
@@ -58,6 +62,12 @@ struct os_spin *nm_ring_lock(struct nm_ring *ring);
 
 int nm_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted);
+
+/* ---- client_guest.c -------------------------------------------------------------------- */
+
+/* The buffers that the slots of a port show are with the machine that has the port. Its region is
+ * paused. */
+void nm_guest_has_shown(struct nm_port *port);
 
 /* ---- client_nifp.c --------------------------------------------------------------------- */
 

@@ -219,9 +219,9 @@ static void settle_all_lists(const struct nm_region *region)
 }
 
 /* A port that is not started moves nothing, and stays as it is. */
-static void pause_region(struct nm_core *core, const struct nm_region *region, bool on)
+void nm_memory_pause(const struct nm_region *region, bool on)
 {
-	for (struct nm_port *port = core->ports; port; port = port->next)
+	for (struct nm_port *port = region->core->ports; port; port = port->next)
 		if (port->region == region && port->ops->pause && !port->dead &&
 			(port->clients > 0 || (port->peer && port->peer->clients > 0)))
 			port->ops->pause(port, on);
@@ -238,12 +238,12 @@ static void settle_paused(
 
 void nm_memory_settle(struct nm_region *region, struct nm_port *leaving)
 {
-	pause_region(region->core, region, true);
+	nm_memory_pause(region, true);
 	settle_all_lists(region);
 	settle_leaving(leaving);
 	settle_leaving(leaving ? leaving->peer : NULL);
 	settle_paused(region, leaving, leaving ? leaving->peer : NULL);
-	pause_region(region->core, region, false);
+	nm_memory_pause(region, false);
 }
 
 /*
@@ -272,18 +272,23 @@ void nm_memory_settle_extra(struct nm_client *leaving)
 {
 	struct nm_region *region = leaving->port->region;
 	uint32_t *shown, *doubtful, count, kept = 0, doubts = 0;
+	uint8_t *seen;
 
 	if (leaving->extra_bufs == 0)
 		return;
 	shown = os_zalloc((size_t)leaving->extra_bufs * 2 * sizeof(uint32_t));
-	if (!shown)
-		return;
+	seen = os_zalloc(region->pool[NM_POOL_BUF].count);
+	if (!shown || !seen)
+		goto out;
 	doubtful = shown + leaving->extra_bufs; /* owners */
-	pause_region(region->core, region, true);
+	nm_memory_pause(region, true);
 	count = nm_nifp_list_extra(leaving, shown);
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t other = doubtful_owner(leaving, shown[i]);
+		uint32_t other;
 
+		if (seen[shown[i]]++)
+			break; /* the list goes round */
+		other = doubtful_owner(leaving, shown[i]);
 		if (other == NM_OWNER_NONE)
 			shown[kept++] = shown[i];
 		else
@@ -291,7 +296,9 @@ void nm_memory_settle_extra(struct nm_client *leaving)
 	}
 	nm_region_settle(region, leaving->owner, shown, kept);
 	nm_region_give_unshown(region, leaving->owner, shown, kept, doubtful, doubts);
-	pause_region(region->core, region, false);
+	nm_memory_pause(region, false);
+out:
+	os_free(seen);
 	os_free(shown);
 }
 
@@ -367,11 +374,10 @@ void nm_memory_release(struct nm_port *port)
 {
 	struct nm_port *peer = port->peer;
 	struct nm_region *region = port->region;
-	struct nm_core *core = port->core;
 
 	if (region) {
 		nm_region_get(region);
-		pause_region(core, region, true);
+		nm_memory_pause(region, true);
 		settle_all_lists(region);
 		settle_leaving(port);
 		settle_leaving(peer);
@@ -379,7 +385,7 @@ void nm_memory_release(struct nm_port *port)
 		release_one(port);
 		if (peer && peer->region)
 			release_one(peer);
-		pause_region(core, region, false);
+		nm_memory_pause(region, false);
 		nm_region_put(region);
 	}
 	memset(&port->offsets, 0, sizeof(port->offsets));
@@ -568,13 +574,13 @@ void nm_memory_repair(struct nm_port *port)
 	r.seen = os_zalloc(region->pool[NM_POOL_BUF].count);
 	if (!r.seen)
 		return; /* packets in bad slots are dropped and counted */
-	pause_region(port->core, region, true);
+	nm_memory_pause(region, true);
 	settle_all_lists(region);
 	settle_paused(region, NULL, NULL);
 	each_ring(port, see_used, &r);
 	each_ring(port, see_unused, &r);
 	each_ring(port, mend_slots, &r);
-	pause_region(port->core, region, false);
+	nm_memory_pause(region, false);
 	os_free(r.seen);
 }
 
@@ -600,11 +606,12 @@ void nm_client_reset_rings(struct nm_client *client)
 	os_mutex_lock(&client->core->lock);
 	region = port ? port->region : NULL;
 	if (region && port->own_memory && !port->dead) {
-		pause_region(port->core, region, true);
+		nm_memory_pause(region, true);
 		settle_all_lists(region);
 		settle_paused(region, port, NULL);
 		each_ring(port, refill_ring, &r);
-		pause_region(port->core, region, false);
+		nm_guest_has_shown(port);
+		nm_memory_pause(region, false);
 	}
 	os_mutex_unlock(&client->core->lock);
 }

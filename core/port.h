@@ -181,6 +181,7 @@ struct nm_port {
 	uint32_t
 		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
+	uint32_t guest;     /* the machine that has it, by the fixed owner of its part of the region; 0 */
 	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients;
 	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
@@ -307,6 +308,23 @@ void nm_port_unused_locked(struct nm_port *port);
  */
 void nm_port_settle_others_locked(struct nm_port *leaving);
 void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region);
+
+/*
+ * A port is in the hands of a machine that has a part of its region (client_guest.c): `guest` is the
+ * fixed owner of that part. 0: it is so no more. The port is bound.
+ */
+void nm_port_set_guest_locked(struct nm_port *port, uint32_t guest);
+
+/*
+ * A machine begins anew, or is gone: nothing that it had is in use any more but what its ports' slots show.
+ * What others have got of its part becomes theirs, for what it has got of theirs, one for one: so
+ * its part consists of other buffers afterwards, as many as before, that nobody has. Without memory for
+ * that it stays as it is.
+ */
+void nm_guest_settle_locked(struct nm_region *region, uint32_t guest);
+
+/* The first run, at or behind `from`, of buffers of its part that nobody else has; count 0: none. */
+struct nm_run nm_guest_run_locked(const struct nm_region *region, uint32_t guest, uint32_t from);
 
 /* New numbers of host rings, of a port that has no clients, holds and memory: else -EBUSY. -EINVAL out
  * of range, -ENOMEM. */

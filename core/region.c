@@ -101,6 +101,7 @@ static void free_region(struct nm_region *region)
 		os_free(region->owner[i]);
 		os_free(region->free[i]);
 	}
+	os_free(region->guest);
 	os_mem_free(region->mem);
 	os_free(region);
 }
@@ -311,36 +312,59 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
 }
 
-/* The maps of a foreign region know only what was set aside; without that there are none. */
-static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
+/* Maps in which all is the other side's. */
+static int init_foreign(struct nm_region *region, enum nm_pool pool)
 {
 	uint32_t count = region->pool[pool].count;
 
-	if (ours.count == 0)
-		return 0;
 	region->owner[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
 	region->free[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
 	if (!region->owner[pool] || !region->free[pool])
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++)
-		if (i < ours.first || i - ours.first >= ours.count)
-			region->owner[pool][i] = NM_OWNER_FOREIGN;
-	for (uint32_t i = ours.first + ours.count; i-- > ours.first;)
-		region->free[pool][region->free_count[pool]++] = i;
+		region->owner[pool][i] = NM_OWNER_FOREIGN;
 	return 0;
+}
+
+static bool run_valid(struct nm_run run, enum nm_pool pool, uint32_t count)
+{
+	if (run.count == 0)
+		return true;
+	return run.first <= count && run.count <= count - run.first &&
+	       (pool != NM_POOL_BUF || run.first >= NM_BUFS_RESERVED);
+}
+
+int nm_region_add_ours(struct nm_region *region, enum nm_pool pool, struct nm_run run)
+{
+	uint32_t *owner;
+
+	if (!run_valid(run, pool, region->pool[pool].count))
+		return -EINVAL;
+	if (!region->owner[pool] && init_foreign(region, pool) != 0)
+		return -ENOMEM; /* the rest goes with the region */
+	owner = region->owner[pool];
+	for (uint32_t i = 0; i < run.count; i++)
+		if (owner[run.first + i] != NM_OWNER_FOREIGN)
+			return -EINVAL;
+	for (uint32_t i = run.first + run.count; i-- > run.first;) {
+		owner[i] = NM_OWNER_NONE;
+		region->free[pool][region->free_count[pool]++] = i;
+	}
+	return 0;
+}
+
+/* The maps of a foreign region know only what was set aside; without that there are none. */
+static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
+{
+	return ours.count == 0 ? 0 : nm_region_add_ours(region, pool, ours);
 }
 
 static bool ours_valid(
 	const struct nm_run ours[NM_POOLS], const struct nm_pool_geometry pool[NM_POOLS])
 {
-	for (int i = 0; i < NM_POOLS; i++) {
-		if (ours[i].count == 0)
-			continue;
-		if (ours[i].first > pool[i].count || ours[i].count > pool[i].count - ours[i].first)
+	for (int i = 0; i < NM_POOLS; i++)
+		if (!run_valid(ours[i], i, pool[i].count))
 			return false;
-		if (i == NM_POOL_BUF && ours[i].first < NM_BUFS_RESERVED)
-			return false;
-	}
 	return true;
 }
 
@@ -412,12 +436,28 @@ void nm_region_put(struct nm_region *region)
 	free_region(region);
 }
 
+int nm_region_track_guests(struct nm_region *region)
+{
+	if (!region->guest)
+		region->guest =
+			os_zalloc((size_t)region->pool[NM_POOL_BUF].count * sizeof(uint32_t));
+	return region->guest ? 0 : -ENOMEM;
+}
+
+/* What is free is nobody's; what is set aside for a guest is there. */
+static void take(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
+{
+	region->owner[pool][index] = owner;
+	if (pool == NM_POOL_BUF)
+		nm_region_given(region, index, owner & NM_OWNER_FIXED ? owner : NM_OWNER_NONE);
+}
+
 int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
 {
 	if (region->free_count[pool] == 0)
 		return -ENOMEM;
 	*index = region->free[pool][--region->free_count[pool]];
-	region->owner[pool][*index] = owner;
+	take(region, pool, owner, *index);
 	return 0;
 }
 
@@ -447,7 +487,7 @@ int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t ow
 	if (count == 0 || count > region->free_count[pool] || !find_run(region, pool, count, first))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++)
-		region->owner[pool][*first + i] = owner;
+		take(region, pool, owner, *first + i);
 	for (uint32_t i = 0; i < region->free_count[pool]; i++)
 		if (stack[i] < *first || stack[i] - *first >= count)
 			stack[kept++] = stack[i];

@@ -10,7 +10,8 @@
  *      for each ring   nm_serve_awake(r)
  *
  * Everything the other side can write is loaded once per step and checked by
- * nm_ring_sync(). A tx ring whose packets wait for room (a pipe that is full) is stepped
+ * nm_ring_sync(). A step of a tx ring takes a share of what is there, so that all rings have
+ * their turn. A tx ring whose packets wait for room (a pipe that is full) is stepped
  * like any other; who makes room signals its wakeup. An illegal move stops the ring
  * (NM_SERVE_STOPPED), once and for all until nm_serve_start(), and is counted and logged.
  * Nothing else stops but the rings of a port that is gone, with their next step.
@@ -53,6 +54,9 @@ void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb
 
 /* A set of enum nm_serve_result. */
 int nm_serve_step(struct nm_serve *s);
+
+/* Steps until all that had been published before the call is taken. */
+void nm_serve_finish(struct nm_serve *s);
 
 /* Asks for kicks as far as they are needed. True: something has moved meanwhile, step again. An rx
  * ring for which packets wait (wants_room) is synced once more, from where it is. */

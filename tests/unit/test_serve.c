@@ -164,6 +164,58 @@ static void steps_move_packets(void **state)
 }
 
 /* An interrupt for a new hwtail, when one is wanted; not for slots that came back. */
+enum { MANY = 1024 };
+
+/* Publishes `count` more slots of s, a ring of MANY slots. */
+static void publish(struct served *s, struct app *from, uint32_t count)
+{
+	struct netmap_ring *ring = app_ring(from, NM_TX, 0);
+	uint32_t head = s->appl.head;
+
+	for (; count > 0; count--) {
+		ring->slot[head].len = sizeof(frame);
+		ring->slot[head].flags = 0;
+		head = nm_ring_advance(head, 1, MANY);
+	}
+	nm_csb_appl_publish(&s->appl, head, head);
+}
+
+/* However much is published, a step takes a quarter of the ring, and the next goes on behind it. */
+static void a_step_takes_a_share(void **state)
+{
+	struct served many;
+	struct nm_ring *ring;
+	struct app c;
+
+	app_open(&core, &c, &(struct app_config){"vale0:c", 64, MANY});
+	ring = app_private(&c, NM_TX, 0);
+	memset(&many, 0, sizeof(many));
+	nm_serve_start(&many.kern, ring, &many.atok, &many.ktoa);
+	assert_int_equal(nm_csb_appl_init(&many.appl, &many.atok, &many.ktoa, MANY), 0);
+	publish(&many, &c, 1000);
+	for (uint32_t taken = 256; taken < 1000; taken += 256) {
+		assert_true(nm_serve_prepare_sleep(&many.kern)); /* no time to sleep */
+		assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_WORK);
+		assert_int_equal(many.ktoa.hwcur, taken);
+		assert_int_equal(ring->stats.packets, taken);
+	}
+	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_WORK);
+	assert_int_equal(many.ktoa.hwcur, 1000);
+	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_IDLE);
+	assert_false(nm_serve_prepare_sleep(&many.kern));
+	/* All at once, around the end of the ring. */
+	publish(&many, &c, 1023);
+	nm_serve_finish(&many.kern);
+	assert_int_equal(many.ktoa.hwcur, 999);
+	assert_int_equal(ring->stats.packets, 2023);
+	/* What is illegal stops the ring, also where it is beyond the share. */
+	OS_STORE(&many.atok.cur, MANY);
+	OS_STORE(&many.atok.head, 900);
+	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_STOPPED);
+	assert_int_equal(ring->stats.packets, 2023);
+	app_close(&c);
+}
+
 static void interrupts(void **state)
 {
 	tx.atok.appl_need_kick = 1;
@@ -489,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(start_tells_where_the_ring_is, begin, end),
 		cmocka_unit_test_setup_teardown(application_checks_what_it_loads, begin, end),
 		cmocka_unit_test_setup_teardown(steps_move_packets, begin, end),
+		cmocka_unit_test_setup_teardown(a_step_takes_a_share, begin, end),
 		cmocka_unit_test_setup_teardown(interrupts, begin, end),
 		cmocka_unit_test_setup_teardown(an_unfinished_packet, begin, end),
 		cmocka_unit_test_setup_teardown(illegal_positions_stop_the_ring, begin, end),
