@@ -110,9 +110,9 @@ int main(int argc, char **argv)
 	world_start(&w);
 	scenario->run(&w, &o, &r);
 	world_stop(&w);
-	printf("{\"count\": %llu, \"seconds\": %.6f, \"extra\": [%llu, %llu, %llu, %llu]}\n",
-		(unsigned long long)r.count, r.seconds, (unsigned long long)r.extra[0],
-		(unsigned long long)r.extra[1], (unsigned long long)r.extra[2],
-		(unsigned long long)r.extra[3]);
+	printf("{\"count\": %llu, \"sent\": %llu, \"seconds\": %.6f, \"extra\": [%llu, %llu, %llu, %llu]}\n",
+		(unsigned long long)r.count, (unsigned long long)r.sent, r.seconds,
+		(unsigned long long)r.extra[0], (unsigned long long)r.extra[1],
+		(unsigned long long)r.extra[2], (unsigned long long)r.extra[3]);
 	return 0;
 }

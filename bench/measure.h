@@ -34,6 +34,7 @@ struct options {
 
 struct result {
 	uint64_t count; /* packets at receivers, round trips, … */
+	uint64_t sent;  /* packets for them, where some may be lost on the way; else 0 */
 	double seconds;
 	uint64_t extra[4]; /* of the scenario, see its comment */
 };
@@ -86,8 +87,8 @@ struct vg_ring *rx_of(struct vg_port *port);
 
 void sync_or_die(struct vg_ring *ring);
 
-/* Sends a batch to `start` if there is room for all of it. */
-void send_batch(struct vg_ring *tx, const struct options *o, frame_start start);
+/* Sends a batch to `start` if there is room for all of it. Returns how many packets were sent. */
+uint64_t send_batch(struct vg_ring *tx, const struct options *o, frame_start start);
 
 /* Takes all that has come; returns the packets (not the slots). */
 uint64_t take_all(struct vg_ring *rx);

@@ -74,12 +74,12 @@ static void send_long(struct vg_ring *tx, const struct options *o, uint32_t at, 
 	}
 }
 
-void send_batch(struct vg_ring *tx, const struct options *o, frame_start start)
+uint64_t send_batch(struct vg_ring *tx, const struct options *o, frame_start start)
 {
 	uint32_t each = slots_of(tx, o->len), batch = o->batch;
 
 	if (vg_avail(tx) < each * batch)
-		return;
+		return 0;
 	if (each == 1) {
 		for (uint32_t i = 0; i < batch; i++) {
 			struct netmap_slot *slot = vg_slot(tx, i);
@@ -91,6 +91,7 @@ void send_batch(struct vg_ring *tx, const struct options *o, frame_start start)
 			send_long(tx, o, i * each, start);
 	}
 	vg_advance(tx, each * batch);
+	return batch;
 }
 
 uint64_t take_all(struct vg_ring *rx)
@@ -119,7 +120,7 @@ void run_timed(const struct options *o, void (*turn)(void *arg, struct result *r
 		if (!counting && now >= warm) {
 			counting = true;
 			start = now;
-			r->count = r->extra[0] = 0;
+			r->count = r->sent = r->extra[0] = 0;
 		}
 		for (int round = 0; round < ROUNDS; round++)
 			turn(arg, r);

@@ -14,8 +14,9 @@ struct net {
 	struct vg_port *port[PORTS_MAX];
 	uint32_t ports;
 	frame_start to[PORTS_MAX]; /* where packets to a port begin */
-	/* What is sent in turn `number`, before all that has come is taken. */
-	void (*send)(struct net *n, uint32_t number);
+	/* Sends what there is in turn `number`, before all that has come is taken. Returns how many
+	 * packets are to be received for that. */
+	uint64_t (*send)(struct net *n, uint32_t number);
 	uint32_t number;
 };
 
@@ -58,32 +59,37 @@ static void net_turn(void *arg, struct result *r)
 {
 	struct net *n = arg;
 
-	n->send(n, n->number++);
+	r->sent += n->send(n, n->number++);
 	r->count += receive_all(n);
 }
 
-static void run_net(struct net *n, void (*send)(struct net *n, uint32_t number), struct result *r)
+static void run_net(
+	struct net *n, uint64_t (*send)(struct net *n, uint32_t number), struct result *r)
 {
 	n->send = send;
 	run_timed(n->o, net_turn, n, r);
 }
 
-static void send_to(struct net *n, uint32_t from, frame_start to)
+static uint64_t send_to(struct net *n, uint32_t from, frame_start to)
 {
 	struct vg_ring *tx = tx_of(n->port[from]);
+	uint64_t sent = send_batch(tx, n->o, to);
 
-	send_batch(tx, n->o, to);
 	sync_or_die(tx);
+	return sent;
 }
 
 /* 0 to 1, 2 to 3, …; back as well when `both` is set. */
-static void pairs_turn(struct net *n, uint32_t number)
+static uint64_t pairs_turn(struct net *n, uint32_t number)
 {
+	uint64_t sent = 0;
+
 	for (uint32_t i = 0; i + 1 < n->ports; i += 2) {
-		send_to(n, i, n->to[i + 1]);
+		sent += send_to(n, i, n->to[i + 1]);
 		if (n->o->both)
-			send_to(n, i + 1, n->to[i]);
+			sent += send_to(n, i + 1, n->to[i]);
 	}
+	return sent;
 }
 
 static void run_pairs(struct world *w, const struct options *o, struct result *r)
@@ -94,10 +100,13 @@ static void run_pairs(struct world *w, const struct options *o, struct result *r
 	run_net(&n, pairs_turn, r);
 }
 
-static void all_turn(struct net *n, uint32_t number)
+static uint64_t all_turn(struct net *n, uint32_t number)
 {
+	uint64_t sent = 0;
+
 	for (uint32_t i = 0; i < n->ports; i++)
-		send_to(n, i, n->to[(i + 1 + number % (n->ports - 1)) % n->ports]);
+		sent += send_to(n, i, n->to[(i + 1 + number % (n->ports - 1)) % n->ports]);
+	return sent;
 }
 
 static void run_all(struct world *w, const struct options *o, struct result *r)
@@ -108,9 +117,9 @@ static void run_all(struct world *w, const struct options *o, struct result *r)
 	run_net(&n, all_turn, r);
 }
 
-static void broadcast_turn(struct net *n, uint32_t number)
+static uint64_t broadcast_turn(struct net *n, uint32_t number)
 {
-	send_to(n, 0, 0xffffffffffffULL);
+	return (n->ports - 1) * send_to(n, 0, 0xffffffffffffULL);
 }
 
 /* Counts deliveries: one per receiver. */
@@ -165,9 +174,10 @@ static void announce_macs(struct net *n)
 		sync_or_die(tx);
 }
 
-static void macs_turn(struct net *n, uint32_t number)
+static uint64_t macs_turn(struct net *n, uint32_t number)
 {
 	struct vg_ring *tx = tx_of(n->port[0]);
+	uint64_t sent = 0;
 
 	if (vg_avail(tx) >= n->o->batch) {
 		for (uint32_t i = 0; i < n->o->batch; i++) {
@@ -177,8 +187,10 @@ static void macs_turn(struct net *n, uint32_t number)
 			macs.next = macs.next + 1 == macs.count ? 0 : macs.next + 1;
 		}
 		vg_advance(tx, n->o->batch);
+		sent = n->o->batch;
 	}
 	sync_or_die(tx);
+	return sent;
 }
 
 /* Between two ports of three: what is not known goes to the third as well, and is counted
