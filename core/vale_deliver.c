@@ -27,23 +27,36 @@ struct vale_rx {
 	uint32_t hdr_len;
 	uint32_t plain_max; /* longest packet for one slot; 0: each slot has to be looked at */
 	uint32_t at;        /* next slot to fill */
-	uint32_t room;      /* free slots */
+	uint32_t room;      /* free slots, as far as known */
+	uint32_t looked;    /* the receiver was looked at when `at` was this; num_slots: not yet */
 	uint64_t packets, bytes;
 };
 
-static void refresh_room(struct vale_rx *rx)
+static inline uint32_t known_room(const struct vale_rx *rx)
+{
+	return rx->num_slots - 1 -
+	       nm_ring_distance(rx->ring->produce.hwcur_seen, rx->at, rx->num_slots);
+}
+
+/*
+ * How far is the receiver now? Its index is in its own CPU's cache; so one that is full is asked once
+ * for all packets that it refuses, and again only when something has been filled since.
+ */
+static void look_for_room(struct vale_rx *rx)
 {
 	struct nm_ring *ring = rx->ring;
 
+	if (rx->looked == rx->at)
+		return;
+	rx->looked = rx->at;
 	ring->produce.hwcur_seen = OS_LOAD_ACQUIRE(&ring->hwcur);
-	rx->room = rx->num_slots - 1 -
-		   nm_ring_distance(ring->produce.hwcur_seen, rx->at, rx->num_slots);
+	rx->room = known_room(rx);
 }
 
 static inline bool have_room(struct vale_rx *rx, uint32_t slots)
 {
 	if (unlikely(rx->room < slots))
-		refresh_room(rx);
+		look_for_room(rx);
 	return rx->room >= slots;
 }
 
@@ -112,7 +125,7 @@ static uint32_t find_buffers(struct vale_rx *rx, const struct vale_packet *packe
 	uint32_t found, at = rx->at;
 
 	if (rx->room < n)
-		refresh_room(rx);
+		look_for_room(rx);
 	if (n > rx->room)
 		n = rx->room;
 	for (found = 0; found < n; found++) {
@@ -303,15 +316,19 @@ static void count_refusal(struct vale_tx *tx, struct vale_rx *rx, enum nm_drop c
 /* Any packet, of any number of fragments. */
 static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
 {
-	const struct vale_rx before = *rx;
+	const uint32_t at = rx->at;
+	const uint64_t packets = rx->packets, bytes = rx->bytes;
 	enum nm_drop cause = deliver_stream(tx, rx, packet);
 
 	if (cause == NM_DROPS) {
 		/* What became many packets was as many copies. */
-		tx->ring->stats.copies += rx->packets - before.packets - 1;
+		tx->ring->stats.copies += rx->packets - packets - 1;
 		return;
 	}
-	*rx = before;
+	rx->at = at;
+	rx->room = known_room(rx);
+	rx->packets = packets;
+	rx->bytes = bytes;
 	count_refusal(tx, rx, cause);
 }
 
@@ -330,8 +347,8 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, const struct nm_
 	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0)
 		rx->plain_max = pool->size < UINT16_MAX ? pool->size : UINT16_MAX;
 	rx->at = ring->produce.hwtail;
-	rx->room = rx->num_slots - 1 -
-		   nm_ring_distance(ring->produce.hwcur_seen, rx->at, rx->num_slots);
+	rx->room = known_room(rx);
+	rx->looked = rx->num_slots;
 	rx->packets = rx->bytes = 0;
 }
 
