@@ -124,11 +124,22 @@ static int service_start(struct ptnet_net *net)
 	return 0;
 }
 
+/* Suspended, and not for want of memory: what the driver has published since counts, also when its
+ * memory goes now, or the service ends. */
+static void service_take(struct ptnet_net *net)
+{
+	if (net->state != PTNET_SUSPENDED || csb_open(net) < 0)
+		return;
+	served_take(net->served, net->gh.window.addr);
+	csb_close(net);
+}
+
 /* Afterwards nobody touches guest memory. */
 static void service_stop(struct ptnet_net *net)
 {
 	if (net->state == PTNET_STOPPED)
 		return;
+	service_take(net);
 	served_stop(net->served);
 	csb_close(net);
 	net->state = PTNET_STOPPED;
@@ -144,23 +155,30 @@ static void service_suspend(struct ptnet_net *net)
 	net->stats.suspends++;
 }
 
-/* Goes on if the memory of both arrays is there, and the driver doesn't want a pause. */
-static void service_try_resume(struct ptnet_net *net)
+/* Goes on if the memory of both arrays is there, and the driver doesn't want a pause. An error: it could
+ * not, and is still suspended. */
+static int service_try_resume(struct ptnet_net *net)
 {
+	int error;
+
 	if (net->state != PTNET_SUSPENDED || net->paused || csb_open(net) < 0)
-		return;
-	served_resume(net->served, net->gh.window.addr, net->hg.window.addr);
-	net->state = PTNET_RUNNING;
+		return 0;
+	error = served_resume(net->served, net->gh.window.addr, net->hg.window.addr);
+	if (error)
+		csb_close(net);
+	else
+		net->state = PTNET_RUNNING;
+	return error;
 }
 
 /* Packets that wait at the other end of a pipe come in before our rings are served again. */
-static void set_paused(struct ptnet_net *net, bool on)
+static int set_paused(struct ptnet_net *net, bool on)
 {
 	if (on)
 		service_suspend(net);
 	net->paused = on;
 	served_pause(net->served, on);
-	service_try_resume(net);
+	return service_try_resume(net);
 }
 
 /*
@@ -206,8 +224,9 @@ static void command(struct ptnet_net *net, uint32_t value)
 	int error = -EINVAL;
 
 	if (value == PTNETMAP_PTCTL_CREATE) {
-		set_paused(net, false);
-		error = service_start(net);
+		error = set_paused(net, false);
+		if (!error)
+			error = service_start(net);
 		if (error)
 			net->stats.failed_creates++;
 		else
@@ -221,8 +240,7 @@ static void command(struct ptnet_net *net, uint32_t value)
 		service_stop(net);
 		error = 0;
 	} else if (value == PTNETMAP_PTCTL_PAUSE || value == PTNETMAP_PTCTL_RESUME) {
-		set_paused(net, value == PTNETMAP_PTCTL_PAUSE);
-		error = 0;
+		error = set_paused(net, value == PTNETMAP_PTCTL_PAUSE);
 	}
 	net->result = (uint32_t)-error;
 }
@@ -245,14 +263,14 @@ static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 static void write_csb_high(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
-	set_paused(net, false);
+	(void)set_paused(net, false); /* there is nothing to resume */
 	array->high = value;
 }
 
 static void write_csb_low(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
-	set_paused(net, false);
+	(void)set_paused(net, false);
 	array->addr = (uint64_t)array->high << 32 | value;
 }
 
@@ -490,7 +508,7 @@ static int op_dma_map(void *dev, const struct vu_dma_map *map, int fd)
 	int error = guestmem_map(net->mem, map->address, map->size, map->flags, fd, map->offset);
 
 	if (!error)
-		service_try_resume(net);
+		(void)service_try_resume(net); /* the memory is there, whatever comes of it */
 	return error;
 }
 
@@ -500,8 +518,10 @@ static int op_dma_unmap(void *dev, uint64_t address, uint64_t size)
 
 	if (!guestmem_has(net->mem, address, size))
 		return -ENOENT;
-	if (csb_touches(net, address, size))
+	if (csb_touches(net, address, size)) {
+		service_take(net);
 		service_suspend(net);
+	}
 	return guestmem_unmap(net->mem, address, size);
 }
 
@@ -509,6 +529,7 @@ static int op_dma_unmap_all(void *dev)
 {
 	struct ptnet_net *net = dev;
 
+	service_take(net);
 	service_suspend(net);
 	return guestmem_unmap_all(net->mem);
 }

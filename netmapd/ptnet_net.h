@@ -19,8 +19,11 @@
  *    multiple of 64, or the arrays overlap), EFAULT (an array of 64 bytes per ring is not
  *    within one range of guest RAM that can be written), EBUSY (created already: goes on
  *    undisturbed), or what served_start() says. DELETE gives 0, also when not running.
- *    PAUSE and RESUME give 0, in any state. While paused a service that runs is suspended; CREATE,
- *    a write to a CSB register and reset resume first. Any other command gives EINVAL.
+ *    PAUSE gives 0, in any state, and so does RESUME; but if a service that was suspended can't go
+ *    on, RESUME gives what served_resume() says, and the next RESUME, CREATE or DMA map tries
+ *    again. While paused a service that runs is suspended, and what the driver publishes waits,
+ *    also when a DELETE follows; CREATE, a write to a CSB register and reset resume first. Any
+ *    other command gives EINVAL.
  *  - A write to any of the four CSB registers stops the service. Addresses are kept when
  *    it stops: DELETE, CREATE continues with the same arrays.
  *  - VNET_HDR_LEN is taken while stopped, if PTNETMAP_F_VNET_HDR was granted; other

@@ -13,6 +13,7 @@ enum served_state { SERVED_STOPPED, SERVED_RUNNING, SERVED_SUSPENDED };
 struct served_ring {
 	struct worker_ring ring;
 	struct worker *worker;
+	uint32_t head, cur; /* suspended, or owed: as the other side published them last */
 };
 
 struct served {
@@ -20,6 +21,7 @@ struct served {
 	struct nm_client *client;
 	enum served_state state;
 	bool paused;
+	bool owed; /* stopped while paused: head and cur of the rings count when the pause ends */
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
 	struct served_ring rings[SERVED_RINGS_MAX];
@@ -186,7 +188,7 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 {
 	int error;
 
-	if (s->state != SERVED_STOPPED)
+	if (s->state != SERVED_STOPPED || s->paused)
 		return -EBUSY;
 	if (!aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
@@ -205,16 +207,45 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 static void last_step(struct served *s)
 {
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		nm_serve_step(&s->rings[i].ring.serve);
+		nm_serve_finish(&s->rings[i].ring.serve);
+}
+
+/* The same without a CSB. What makes no sense is counted by the sync, and changes nothing. */
+static void pay(struct served *s)
+{
+	s->owed = false;
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		const struct served_ring *r = &s->rings[i];
+
+		if (!r->ring.serve.stopped)
+			(void)nm_ring_sync(core_ring(s, i), r->head, r->cur);
+	}
 }
 
 void served_stop(struct served *s)
 {
-	if (s->state == SERVED_RUNNING) {
+	enum served_state was = s->state;
+
+	s->state = SERVED_STOPPED;
+	if (was == SERVED_RUNNING) {
 		remove_all(s);
 		last_step(s);
+	} else if (was == SERVED_SUSPENDED && s->paused) {
+		s->owed = true;
+	} else if (was == SERVED_SUSPENDED) {
+		pay(s);
 	}
-	s->state = SERVED_STOPPED;
+}
+
+static void take(struct served *s, uint32_t i, const struct nm_csb_atok *atok)
+{
+	nm_csb_kern_load(atok, &s->rings[i].head, &s->rings[i].cur);
+}
+
+void served_take(struct served *s, const struct nm_csb_atok *atok)
+{
+	for (uint32_t i = 0; i < all_rings(s) && s->state == SERVED_SUSPENDED; i++)
+		take(s, i, &atok[i]);
 }
 
 void served_suspend(struct served *s)
@@ -222,15 +253,19 @@ void served_suspend(struct served *s)
 	if (s->state != SERVED_RUNNING)
 		return;
 	remove_all(s);
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		take(s, i, s->rings[i].ring.serve.atok);
 	s->state = SERVED_SUSPENDED;
 }
 
-void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	int error;
 
 	if (s->state != SERVED_SUSPENDED || !aligned(atok) || !aligned(ktoa))
-		return;
+		return -EINVAL;
+	if (s->paused)
+		return -EBUSY;
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
 	error = add_all(s);
@@ -239,6 +274,7 @@ void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_kto
 			strerror(-error));
 	else
 		s->state = SERVED_RUNNING;
+	return error;
 }
 
 void served_pause(struct served *s, bool on)
@@ -246,11 +282,12 @@ void served_pause(struct served *s, bool on)
 	struct nm_port *port = s->client->port;
 
 	os_mutex_lock(&s->daemon->core.lock);
-	if (port->ops->pause && s->paused != on) {
-		s->paused = on;
+	if (port->ops->pause && s->paused != on)
 		port->ops->pause(port, on);
-	}
+	s->paused = on;
 	os_mutex_unlock(&s->daemon->core.lock);
+	if (!on && s->owed)
+		pay(s);
 }
 
 void served_reset(struct served *s)
@@ -295,6 +332,11 @@ static int replace_fd(struct served *s, uint32_t ring, int *slot, int eventfd)
 	*slot = fd;
 	if (s->state == SERVED_RUNNING)
 		error = worker_add(r->worker, &r->ring);
+	if (error) { /* the old one could be waited for before */
+		*slot = old;
+		old = fd;
+		(void)worker_add(r->worker, &r->ring);
+	}
 	if (old >= 0)
 		close(old);
 	return error;

@@ -16,11 +16,13 @@
  *      served_close()     port released, buffers returned
  *
  *   state      allowed                                      forbidden
- *   stopped    start, set_hdr_len, close                    suspend, resume
- *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len
- *   suspended  resume, stop, kick (remembered), close       start
+ *   stopped    start, set_hdr_len, close                    suspend, resume, take
+ *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len, resume, take
+ *   suspended  resume, take, stop, kick (remembered),       start
+ *              close
  *
- * set_irq, pause and the readers of geometry are allowed in any state.
+ * set_irq, pause and the readers of geometry are allowed in any state; start, running and resume
+ * not while paused.
  *
  * served_suspend() and served_stop() return only when no worker holds a pointer
  * into the CSB; that takes at most one batch of each ring. Indices, pending
@@ -81,15 +83,25 @@ bool served_has_hdr(const struct served *s);
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts
  * service. The arrays hold one entry per ring, tx first, and stay valid and mapped
  * until served_suspend(), served_stop() or served_close() has returned. 64-byte aligned, else
- * -EINVAL. -EBUSY when not stopped.
+ * -EINVAL. -EBUSY when not stopped, or paused.
  */
 int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
-/* Allowed in any state. What the other side has published before counts. */
+/* Allowed in any state. What the other side has published before counts: it is moved now, or when a
+ * pause ends. */
 void served_stop(struct served *s);
 
 /* CSB memory goes away for a while: as stop, but start's filling in is not repeated. */
 void served_suspend(struct served *s);
-void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+/* 0, or a negative errno: -EINVAL for arrays that are not aligned or a port that is not suspended,
+ * -EBUSY while paused, or what the system answered, which the log says. Then it stays suspended, and
+ * the arrays are not touched any more. */
+int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+/*
+ * Before a stop while suspended, when the memory of the array is there: what the other side has
+ * published since the suspend counts as well. The array is not touched any more afterwards.
+ */
+void served_take(struct served *s, const struct nm_csb_atok *atok);
 
 /*
  * No buffer moves into a slot of the port's rings or out of it, neither by our service (which is to

@@ -104,13 +104,23 @@ void served_suspend(struct served *s)
 	s->suspends++;
 }
 
-void served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+void served_take(struct served *s, const struct nm_csb_atok *atok)
 {
 	assert(s->state == FAKE_SUSPENDED);
+	s->taken_head = atok[0].head;
+	s->takes++;
+}
+
+int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	assert(s->state == FAKE_SUSPENDED && !s->paused);
+	if (s->resume_error)
+		return s->resume_error;
 	s->atok = atok;
 	s->ktoa = ktoa;
 	s->state = FAKE_RUNNING;
 	s->resumes++;
+	return 0;
 }
 
 void served_pause(struct served *s, bool on)
