@@ -53,38 +53,55 @@ static bool is_left(
 	return region->guest[index] == guest && !shown[index];
 }
 
-/* What was left and belongs to somebody else goes to the guest's part, for what has left that. */
-static void exchange_left(struct nm_region *region, uint32_t guest, const uint8_t *shown)
+/* The owner gets what was left and is others', for what of its own is elsewhere. */
+static void exchange_left(
+	struct nm_region *region, uint32_t guest, uint32_t owner, const uint8_t *shown)
 {
 	uint32_t *map = region->owner[NM_POOL_BUF], left = NM_BUFS_RESERVED;
 	uint32_t total = region->pool[NM_POOL_BUF].count;
 
 	for (uint32_t i = NM_BUFS_RESERVED; i < total; i++) {
-		if (map[i] != guest || is_left(region, guest, shown, i))
+		if (map[i] != owner || is_left(region, guest, shown, i))
 			continue;
-		while (left < total && (!is_left(region, guest, shown, left) ||
-					       map[left] == guest || map[left] == NM_OWNER_NONE))
+		while (left < total &&
+			(!is_left(region, guest, shown, left) || map[left] == owner ||
+				map[left] == guest || map[left] == NM_OWNER_NONE))
 			left++;
 		if (left == total)
 			break; /* it has sent what it had not got */
 		map[i] = map[left];
-		map[left] = guest;
+		map[left] = owner;
 	}
+}
+
+/* The region is paused. Slots of `but` (may be NULL) don't count. */
+static void settle(
+	struct nm_region *region, uint32_t guest, uint32_t owner, const struct nm_port *but)
+{
+	uint8_t *shown = os_zalloc(region->pool[NM_POOL_BUF].count);
+
+	if (!shown)
+		return;
+	for (struct nm_port *port = region->core->ports; port; port = port->next)
+		if (port->region == region && port != but && !port->dead)
+			each_slot(port, mark, shown);
+	exchange_left(region, guest, owner, shown);
+	os_free(shown);
+}
+
+void nm_guest_settle_port(struct nm_port *port)
+{
+	if (port->region->guest && port->guest != NM_OWNER_NONE)
+		settle(port->region, port->guest, port->owner, port);
 }
 
 void nm_guest_settle_locked(struct nm_region *region, uint32_t guest)
 {
-	uint8_t *shown = region->guest ? os_zalloc(region->pool[NM_POOL_BUF].count) : NULL;
-
-	if (!shown)
+	if (!region->guest)
 		return;
 	nm_memory_pause(region, true);
-	for (struct nm_port *port = region->core->ports; port; port = port->next)
-		if (port->region == region && !port->dead)
-			each_slot(port, mark, shown);
-	exchange_left(region, guest, shown);
+	settle(region, guest, guest, NULL);
 	nm_memory_pause(region, false);
-	os_free(shown);
 }
 
 struct nm_run nm_guest_run_locked(const struct nm_region *region, uint32_t guest, uint32_t from)

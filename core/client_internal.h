@@ -65,6 +65,10 @@ int nm_pool_error(
 
 /* ---- client_guest.c -------------------------------------------------------------------- */
 
+/* The port of a machine is about to be put back to its first state: what it owns are buffers that the
+ * machine had, and nobody has now. Its region is paused. */
+void nm_guest_settle_port(struct nm_port *port);
+
 /* The buffers that the slots of a port show are with the machine that has the port. Its region is
  * paused. */
 void nm_guest_has_shown(struct nm_port *port);

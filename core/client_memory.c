@@ -609,6 +609,7 @@ void nm_client_reset_rings(struct nm_client *client)
 		nm_memory_pause(region, true);
 		settle_all_lists(region);
 		settle_paused(region, port, NULL);
+		nm_guest_settle_port(port);
 		each_ring(port, refill_ring, &r);
 		nm_guest_has_shown(port);
 		nm_memory_pause(region, false);

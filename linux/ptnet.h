@@ -76,14 +76,16 @@ struct ptnet_mem {
 	uint32_t id; /* HOSTMEMID of its network functions */
 	struct nm_region *region;
 	struct nmk_bar *bar;
-	struct nm_run guest_bufs; /* the guest's part of the buffers */
-	struct list_head wires;   /* under core->lock, with all below */
+	unsigned long *guest_bufs; /* a bit per buffer: of the guest's part */
+	uint32_t num_guest_bufs;
+	struct list_head wires; /* under core->lock, with all below */
 
 	/* See ptnet_abroad.c. */
 	atomic_t *here;     /* per buffer; NULL: the host exchanges none. Also changed by syncs */
 	bool traded;        /* since the last account; the same */
 	bool gave_up;       /* that was said in the log */
 	unsigned int holds; /* > 0: the host moves nothing */
+	bool paused;        /* it was told so */
 };
 
 /*
@@ -233,7 +235,7 @@ void ptnet_put(struct ptnet *ptn);
 int ptnet_device_probe(struct ptnet *ptn);
 /* The interface is not registered (any more). */
 void ptnet_device_release(struct ptnet *ptn);
-/* The host must not touch the CSB from here on. */
+/* The host must not touch the CSB from here on. core->lock held. */
 void ptnet_device_forget_csb(const struct ptnet *ptn);
 /* Writes the wanted header length to the device and takes the one it grants. ptn->lock held. */
 void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
@@ -252,8 +254,8 @@ void ptnet_rings_describe(struct ptnet *ptn, const char *name);
 void ptnet_rings_repair(struct ptnet *ptn);
 /* Number of the port's buffers in the ownership map. */
 uint32_t ptnet_rings_owner(const struct ptnet *ptn);
-/* The rings in the region show buffers of the host again. Nobody uses the region any more.
- * core->lock held. ptnet_wires_free(): and forgets about them. */
+/* Where the host exchanges no buffers the rings in the region show its own again. Nobody uses the
+ * region any more. core->lock held. ptnet_wires_free(): and forgets about them. */
 void ptnet_wires_restore(struct ptnet_mem *mem);
 void ptnet_wires_free(struct ptnet_mem *mem);
 
@@ -268,7 +270,8 @@ int ptnet_wire_lend(struct ptnet_mem *mem, struct ptnet_wire *wire);
 
 /* From hold to unhold, which are counted, the host moves no buffer into a slot of the region's ports
  * or out of it, and the map of owners knows what it has exchanged before. Applications may
- * sync; what they publish waits. A host that can't pause goes on. */
+ * sync; what they publish waits, but where the host exchanges none anyway: there it goes on. A host that
+ * can't pause goes on, too. */
 void ptnet_hold(struct ptnet_mem *mem);
 void ptnet_unhold(struct ptnet_mem *mem);
 /* Brings the map up to date; a part of hold. */

@@ -151,8 +151,7 @@ void ptnet_settle_with_host(struct ptnet_mem *mem)
 		map[come] = map[gone];
 		map[gone] = NM_OWNER_FOREIGN;
 	}
-	if (mem->guest_bufs.count >
-		0) /* else nothing can be allocated; and the host may not pause */
+	if (mem->num_guest_bufs > 0) /* else nothing can be allocated; and the host may not pause */
 		give_up(mem, gone, &gone_at);
 }
 
@@ -169,16 +168,19 @@ static void pause_all(struct ptnet_mem *mem, bool on)
 
 void ptnet_hold(struct ptnet_mem *mem)
 {
-	if (mem->holds++ > 0)
+	if (mem->holds++ > 0 || !mem->here)
 		return;
+	mem->paused = true;
 	pause_all(mem, true);
 	ptnet_settle_with_host(mem);
 }
 
 void ptnet_unhold(struct ptnet_mem *mem)
 {
-	if (--mem->holds == 0)
-		pause_all(mem, false);
+	if (--mem->holds > 0 || !mem->paused)
+		return;
+	mem->paused = false;
+	pause_all(mem, false);
 }
 
 /* ---- which buffers there are ---------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * gives, and the CSB, interrupts and rings that they lead to.
  */
 #include "ptnet.h"
+#include "world.h"
 
 #include <linux/dma-mapping.h>
 #include <linux/if_ether.h>
@@ -262,8 +263,10 @@ static void free_interrupts(struct ptnet *ptn)
 	pci_free_irq_vectors(ptn->pdev);
 }
 
+/* It ends a pause, too, so nobody may be in one. */
 void ptnet_device_forget_csb(const struct ptnet *ptn)
 {
+	lockdep_assert_held(&nm_world.lock.m);
 	write_csb_addresses(ptn, 0, 0);
 }
 
@@ -285,7 +288,9 @@ void ptnet_device_release(struct ptnet *ptn)
 	free_interrupts(ptn);
 	if (ptn->io) {
 		ptnet_negotiate_hdr_len(ptn, 0); /* the next driver may not ask for a header */
+		os_mutex_lock(&nm_world.lock);
 		ptnet_device_forget_csb(ptn);
+		os_mutex_unlock(&nm_world.lock);
 	}
 	if (ptn->atok)
 		dma_free_coherent(dev, PAGE_SIZE, ptn->atok, ptn->atok_dma);

@@ -4,6 +4,7 @@
 #include "ptnet.h"
 #include "world.h"
 
+#include <linux/bitmap.h>
 #include <linux/io.h>
 #include <linux/slab.h>
 
@@ -67,34 +68,53 @@ static bool read_alone(const struct ptnet_mem *mem)
 	return knows_guest_part(mem) && ioread32(mem->io + PTNET_MDEV_IO_GUEST_ALONE) == 1;
 }
 
-/* The guest's part; a host that doesn't know of it has none. */
+/* The guest's part of the other pools; a host that doesn't know of it has none. */
 static void read_guest_part(const struct ptnet_mem *mem, struct nm_run ours[NM_POOLS])
 {
 	const bool known = knows_guest_part(mem);
 
-	for (uint32_t i = 0; i < NM_POOLS; i++) {
+	for (uint32_t i = 0; i < NM_POOL_BUF; i++) {
 		void __iomem *regs = mem->io + PTNET_MDEV_IO_GUEST_IF_FIRST + 8 * i;
 
 		ours[i].first = known ? ioread32(regs) : 0;
 		ours[i].count = known ? ioread32(regs + 4) : 0;
 	}
+	ours[NM_POOL_BUF] = (struct nm_run){0};
 }
 
-/* Whose the buffers in the rings of passed-through ports are must be known also when nothing in
- * the region can be allocated. */
-static int track_buffers(struct nm_region *region)
+static int add_guest_bufs(struct ptnet_mem *mem, struct nm_run run)
 {
-	uint32_t count = region->pool[NM_POOL_BUF].count;
+	int error = nm_region_add_ours(mem->region, NM_POOL_BUF, run);
 
-	if (region->owner[NM_POOL_BUF])
-		return 0;
-	region->owner[NM_POOL_BUF] = os_zalloc((size_t)count * sizeof(uint32_t));
-	region->free[NM_POOL_BUF] = os_zalloc((size_t)count * sizeof(uint32_t));
-	if (!region->owner[NM_POOL_BUF] || !region->free[NM_POOL_BUF])
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		region->owner[NM_POOL_BUF][i] = NM_OWNER_FOREIGN;
+	if (error)
+		return error;
+	bitmap_set(mem->guest_bufs, run.first, run.count);
+	mem->num_guest_bufs += run.count;
 	return 0;
+}
+
+/* Run by run. A host that has one run for ever shows that again. Whose the buffers in the rings of
+ * passed-through ports are must be known also when nothing in the region can be allocated. */
+static int read_guest_bufs(struct ptnet_mem *mem)
+{
+	struct nm_run run = {0};
+	uint32_t from = 0;
+	int error;
+
+	mem->guest_bufs = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
+	if (!mem->guest_bufs)
+		return -ENOMEM;
+	error = add_guest_bufs(mem, run);
+	while (!error && knows_guest_part(mem)) {
+		iowrite32(from, mem->io + PTNET_MDEV_IO_GUEST_BUF_FIRST);
+		run.first = ioread32(mem->io + PTNET_MDEV_IO_GUEST_BUF_FIRST);
+		run.count = ioread32(mem->io + PTNET_MDEV_IO_GUEST_BUF_NUM);
+		if (run.count == 0 || run.first < from)
+			break;
+		error = add_guest_bufs(mem, run);
+		from = run.first + run.count;
+	}
+	return error;
 }
 
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
@@ -104,12 +124,11 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	int error;
 
 	read_guest_part(mem, ours);
-	mem->guest_bufs = ours[NM_POOL_BUF];
 	os_mutex_lock(&nm_world.lock);
 	mem->region = nm_region_adopt(
 		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
 	if (mem->region)
-		error = track_buffers(mem->region);
+		error = read_guest_bufs(mem);
 	if (!error)
 		error = ptnet_abroad_init(mem, read_alone(mem));
 	os_mutex_unlock(&nm_world.lock);
@@ -136,6 +155,7 @@ static void free_memory(struct ptnet_mem *mem)
 	ptnet_abroad_end(mem);
 	nm_region_put(mem->region);
 	os_mutex_unlock(&nm_world.lock);
+	bitmap_free(mem->guest_bufs);
 	if (mem->base)
 		memunmap(mem->base);
 	if (mem->io)

@@ -155,10 +155,12 @@ static void net_shutdown(struct pci_dev *pdev)
 
 	mutex_lock(&ptnet_probe_lock);
 	if (ptn->netdev) {
+		os_mutex_lock(&nm_world.lock);
 		mutex_lock(&ptn->lock);
 		ptnet_service_end(ptn);
 		ptnet_device_forget_csb(ptn);
 		mutex_unlock(&ptn->lock);
+		os_mutex_unlock(&nm_world.lock);
 	}
 	mutex_unlock(&ptnet_probe_lock);
 }

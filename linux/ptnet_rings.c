@@ -343,8 +343,7 @@ void ptnet_rings_repair(struct ptnet *ptn)
 
 static bool is_of_guest(const struct ptnet_mem *mem, uint32_t index)
 {
-	return index >= mem->guest_bufs.first &&
-	       index - mem->guest_bufs.first < mem->guest_bufs.count;
+	return nm_region_buf_valid(mem->region, index) && test_bit(index, mem->guest_bufs);
 }
 
 /* The next buffer that came from the host, is nobody else's now, and is in no ring; 0: none. */
@@ -374,19 +373,21 @@ static void mark_all(const struct ptnet_mem *mem, unsigned long *shown)
 	}
 }
 
-/* Those of the guest's part that the host has taken stay away; then a slot keeps one of them. */
+/*
+ * Only where nobody else moves buffers. A host that does so may be at it just now: the network functions,
+ * which could make it pause, are gone. It finds out for the next driver what is in the slots.
+ */
 void ptnet_wires_restore(struct ptnet_mem *mem)
 {
 	unsigned long *shown;
 	struct ptnet_wire *wire;
 	uint32_t at = NM_BUFS_RESERVED, index;
 
-	if (list_empty(&mem->wires))
+	if (mem->here || list_empty(&mem->wires))
 		return;
 	shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
 	if (!shown)
 		return; /* as after a crash: the next driver finds buffers of the guest's part there */
-	ptnet_settle_with_host(mem);
 	mark_all(mem, shown);
 	list_for_each_entry (wire, &mem->wires, link) {
 		for (uint32_t i = 0; i < wire->num_slots; i++) {

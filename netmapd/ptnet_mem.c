@@ -66,10 +66,23 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 	case PTNET_MDEV_IO_GUEST_BUF_NUM:
 		return mem->info.guest[NM_POOL_BUF].count;
 	case PTNET_MDEV_IO_GUEST_ALONE:
-		return mem->info.alone;
+		return mem->info.alone && mem->info.alone(mem->info.arg);
 	default:
 		return 0;
 	}
+}
+
+static void show_guest_bufs(struct ptnet_mem *mem, uint32_t from)
+{
+	if (mem->info.guest_bufs)
+		mem->info.guest[NM_POOL_BUF] = mem->info.guest_bufs(mem->info.arg, from);
+}
+
+/* The other registers are read only. */
+static void write_register(struct ptnet_mem *mem, uint64_t offset, const void *data, uint32_t bytes)
+{
+	if (offset == PTNET_MDEV_IO_GUEST_BUF_FIRST && bytes == 4)
+		show_guest_bufs(mem, ptnet_regs_value(data));
 }
 
 /* The part of [offset, offset + bytes) that the region has; BAR1 may be longer. */
@@ -132,11 +145,14 @@ static int op_write(void *dev, uint32_t index, uint64_t offset, const void *data
 	case VFIO_PCI_CONFIG_REGION_INDEX:
 		vu_pci_write(&mem->pci, (uint32_t)offset, data, bytes);
 		break;
+	case PTNETMAP_IO_PCI_BAR:
+		write_register(mem, offset, data, bytes);
+		break;
 	case PTNETMAP_MEM_PCI_BAR:
 		memcpy((char *)mem->info.base + offset, data, inside(mem, offset, bytes));
 		break;
 	}
-	return 0; /* the registers of BAR0 are read only */
+	return 0;
 }
 
 static void op_irq(void *dev, uint32_t index, struct vu_irq *irq)
@@ -180,6 +196,7 @@ static int op_reset(void *dev)
 {
 	struct ptnet_mem *mem = dev;
 
+	show_guest_bufs(mem, 0);
 	vu_pci_reset(&mem->pci);
 	return 0;
 }

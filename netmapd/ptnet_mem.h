@@ -30,7 +30,12 @@ struct ptnet_mem_info {
 	uint16_t id;   /* region id */
 	struct nmreq_pools_info pools;
 	struct nm_run guest[NM_POOLS]; /* set aside for the guest's own use; counts 0: nothing */
-	bool alone;                    /* nobody else has ports in the region */
+	/* What can change, both with `arg`. The guest's run of buffers that begins at `from` or behind it;
+	 * 0: its driver begins. NULL: guest[] says all. Nothing moves buffers in the region, where
+	 * nobody else has ports. NULL: not so. */
+	struct nm_run (*guest_bufs)(void *arg, uint32_t from);
+	bool (*alone)(void *arg);
+	void *arg;
 };
 
 /*

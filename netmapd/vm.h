@@ -37,10 +37,10 @@
 enum { VM_PORTS_MAX = 32, VM_REGIONS_MAX = 1 + VM_PORTS_MAX };
 
 struct vm_region {
-	struct nm_region *region; /* a reference */
-	struct nm_run guest[NM_POOLS];
-	uint32_t owner;        /* of the guest's part */
-	struct ptnet_mem *mem; /* NULL until the first port lies in it */
+	struct nm_region *region;      /* a reference */
+	struct nm_run guest[NM_POOLS]; /* in the beginning; of buffers the numbers can change */
+	uint32_t owner;                /* of the guest's part */
+	struct ptnet_mem *mem;         /* NULL until the first port lies in it */
 	char mem_path[NMD_PATH_MAX];
 };
 

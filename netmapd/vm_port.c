@@ -146,6 +146,26 @@ static int open_device(struct vm *vm, struct vm_port *port, const char *ifname, 
 	return error;
 }
 
+/* From now on the machine has the buffers of its rings. */
+static void give_to_guest(const struct vm_port *port)
+{
+	struct nm_core *core = port->client.core;
+
+	os_mutex_lock(&core->lock);
+	nm_port_set_guest_locked(port->client.port, port->region->owner);
+	os_mutex_unlock(&core->lock);
+}
+
+static void take_from_guest(const struct vm_port *port)
+{
+	struct nm_core *core = port->client.core;
+
+	os_mutex_lock(&core->lock);
+	if (port->client.port)
+		nm_port_set_guest_locked(port->client.port, NM_OWNER_NONE);
+	os_mutex_unlock(&core->lock);
+}
+
 static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
 {
 	int error = bind_port(vm, port, ifname, text);
@@ -159,6 +179,8 @@ static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, ch
 		error = open_memory(vm, port, text);
 	if (!error)
 		error = open_device(vm, port, ifname, text);
+	if (!error)
+		give_to_guest(port);
 	return error;
 }
 
@@ -199,6 +221,7 @@ void vm_port_free(struct vm_port *port)
 {
 	ptnet_net_free(port->net);
 	served_close(port->served);
+	take_from_guest(port);
 	nm_client_unbind(&port->client);
 	os_free(port);
 }

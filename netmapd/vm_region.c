@@ -84,6 +84,14 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	memset(r, 0, sizeof(*r));
 	r->region = region;
 	os_mutex_lock(&core->lock);
+	*error = region->reserved ? 0 : nm_region_track_guests(region);
+	if (*error) {
+		os_mutex_unlock(&core->lock);
+		vm->num_regions--;
+		snprintf(text, NMD_TEXT_MAX, "no memory for the map of memory region %u",
+			region->id);
+		return NULL;
+	}
 	nm_region_get(region);
 	r->owner = NM_OWNER_FIXED | nm_core_new_owner(core);
 	for (int pool = 0; pool < NM_POOLS; pool++)
@@ -93,6 +101,36 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	return r;
 }
 
+/* See ptnet_mem.h. */
+static struct nm_run guest_bufs(void *arg, uint32_t from)
+{
+	const struct vm_region *r = arg;
+	struct nm_core *core = r->region->core;
+	struct nm_run run;
+
+	os_mutex_lock(&core->lock);
+	if (from == 0)
+		nm_guest_settle_locked(r->region, r->owner);
+	run = nm_guest_run_locked(r->region, r->owner, from);
+	os_mutex_unlock(&core->lock);
+	return run;
+}
+
+/* Pipes between its own ports move buffers, too. */
+static bool is_alone(void *arg)
+{
+	const struct vm_region *r = arg;
+	struct nm_core *core = r->region->core;
+	bool alone = r->region->reserved;
+
+	os_mutex_lock(&core->lock);
+	for (const struct nm_port *port = core->ports; port; port = port->next)
+		if (port->region == r->region && port->ops->pause)
+			alone = false;
+	os_mutex_unlock(&core->lock);
+	return alone;
+}
+
 int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
 {
 	struct ptnet_mem_info info = {
@@ -100,7 +138,9 @@ int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
 		.size = r->region->size,
 		.base = r->region->base,
 		.id = r->region->id,
-		.alone = r->region->reserved,
+		.guest_bufs = guest_bufs,
+		.alone = is_alone,
+		.arg = r,
 	};
 	uint32_t index = (uint32_t)(r - vm->regions);
 	char name[NMD_NAME_MAX], number[12] = "";
@@ -128,16 +168,22 @@ int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
 /* ---- the guest's part comes back --------------------------------------------------------- */
 
 /*
- * Buffers of the guest may have wandered through a pipe into rings of others, who go on using them. So
- * they stop being fixed, and those who show one get it in exchange for one of theirs.
+ * Buffers of the guest may have wandered through a pipe to others, who go on using them: they are
+ * theirs, for what the guest has got. What there was nothing for stops being fixed, and those
+ * who show one get it in exchange for one of theirs.
  */
 static void give_back(struct nm_core *core, struct vm_region *r)
 {
-	uint32_t *owner = r->region->owner[NM_POOL_BUF];
+	uint32_t *owner = r->region->owner[NM_POOL_BUF], *guest = r->region->guest;
 	uint32_t loose = r->owner & ~NM_OWNER_FIXED;
 
-	for (uint32_t i = 0; i < r->guest[NM_POOL_BUF].count; i++)
-		owner[r->guest[NM_POOL_BUF].first + i] = loose;
+	nm_guest_settle_locked(r->region, r->owner);
+	for (uint32_t i = 0; i < r->region->pool[NM_POOL_BUF].count; i++) {
+		if (owner[i] == r->owner)
+			owner[i] = loose;
+		if (guest && guest[i] == r->owner)
+			nm_region_given(r->region, i, NM_OWNER_NONE);
+	}
 	nm_region_settle_all_locked(core, r->region);
 	nm_region_free_owner(r->region, r->owner);
 	nm_region_free_owner(r->region, loose);

@@ -369,6 +369,117 @@ static void test_guest_buffers_wander(void **state)
 	assert_int_equal(flow_run(&forth, 2000), 0);
 }
 
+/* The guest's part as a driver that begins finds it: bits of `part`. */
+static uint32_t read_runs(const struct vg_mem *mem, uint8_t *part)
+{
+	uint32_t sum = 0;
+	struct nm_run run = {0};
+
+	memset(part, 0, mem->buf_count);
+	do {
+		assert_int_equal(vfc_write32(mem->client, PTNETMAP_IO_PCI_BAR,
+					 PTNET_MDEV_IO_GUEST_BUF_FIRST, run.first + run.count),
+			0);
+		read_part(mem, PTNET_MDEV_IO_GUEST_BUF_FIRST, &run);
+		assert_true(run.first <= mem->buf_count && run.count <= mem->buf_count - run.first);
+		memset(part + run.first, 1, run.count);
+		sum += run.count;
+	} while (run.count > 0);
+	return sum;
+}
+
+/* Sends `count` buffers from `first` on, and the peer takes them out of its slots, for others of its own
+ * part: nobody can see then where they are. */
+static void hide(const struct nm_run *mine, const struct nm_run *theirs, uint32_t count)
+{
+	uint8_t packet[60] = {0};
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct netmap_slot *slot;
+
+		assert_int_equal(vg_sync(side[0].tx), 0);
+		slot = vg_slot(side[0].tx, 0);
+		slot->buf_idx = mine->first + i;
+		slot->flags = NS_BUF_CHANGED;
+		assert_int_equal(vg_put(side[0].tx, packet, sizeof(packet)), 0);
+		assert_int_equal(vg_sync(side[0].tx), 0);
+		while (vg_avail(side[1].rx) == 0)
+			assert_int_equal(vg_sync(side[1].rx), 0);
+		slot = vg_slot(side[1].rx, 0);
+		assert_int_equal(slot->buf_idx, mine->first + i);
+		slot->buf_idx = theirs->first + i;
+		assert_int_equal(vg_take(side[1].rx, packet, sizeof(packet)), sizeof(packet));
+	}
+	assert_int_equal(vg_sync(side[1].rx), 0);
+}
+
+/*
+ * The guest sends buffers of its part through the pipe, and begins anew: loads its driver again, or is
+ * reset. Its part is as large as before, and nothing of it is with its peer or in slots.
+ */
+static void test_guest_begins_anew(void **state)
+{
+	enum { HIDDEN = 100 };
+	uint32_t shown[2048], n, count;
+	struct nm_run mine, theirs;
+	static uint8_t part[1 << 20];
+
+	assert_in_range(side[0].mem->buf_count, 1000, sizeof(part));
+	count = read_runs(side[0].mem, part);
+	read_part(side[1].mem, PTNET_MDEV_IO_GUEST_BUF_FIRST, &theirs);
+	for (int how = 0; how < 2; how++) {
+		memset(&mine, 0, sizeof(mine));
+		assert_int_equal(vfc_write32(side[0].mem->client, PTNETMAP_IO_PCI_BAR,
+					 PTNET_MDEV_IO_GUEST_BUF_FIRST, 0),
+			0);
+		read_part(side[0].mem, PTNET_MDEV_IO_GUEST_BUF_FIRST, &mine);
+		assert_true(mine.count >= HIDDEN && theirs.count >= HIDDEN);
+		hide(&mine, &theirs, HIDDEN);
+		assert_int_equal(vg_stop(side[0].port), 0);
+		if (how) {
+			assert_int_equal(vfc_reset(side[0].mem->client), 0);
+			assert_int_equal(vfc_reset(side[0].port->client), 0);
+		}
+		assert_int_equal(read_runs(side[0].mem, part), count);
+		for (uint32_t i = 0; i < HIDDEN; i++)
+			assert_false(part[mine.first + i]);
+		for (int i = 0; i < SIDES; i++) {
+			n = collect(&side[i], shown);
+			for (uint32_t a = 0; a < n; a++)
+				assert_false(part[shown[a]]);
+		}
+		start(&side[0], 0, 0);
+		theirs.first += HIDDEN;
+		theirs.count -= HIDDEN;
+	}
+	make_flows();
+	assert_int_equal(flow_settle(&forth), 0);
+	assert_int_equal(flow_run(&forth, 2000), 0);
+}
+
+/* A machine that has both ends of a pipe is not told that nothing moves buffers in its region. */
+static void test_alone(void **state)
+{
+	struct nmd_vm_add_port_reply paths;
+	struct vg_mem *mem;
+	uint32_t alone;
+
+	assert_int_equal(vfc_read32(side[0].mem->client, PTNETMAP_IO_PCI_BAR,
+				 PTNET_MDEV_IO_GUEST_ALONE, &alone),
+		0);
+	assert_int_equal(alone, 1);
+	daemon_port(side[0].machine, "vale3:a{9", &paths);
+	assert_string_equal(paths.mem_path, side[0].paths.mem_path);
+	assert_int_equal(vfc_read32(side[0].mem->client, PTNETMAP_IO_PCI_BAR,
+				 PTNET_MDEV_IO_GUEST_ALONE, &alone),
+		0);
+	assert_int_equal(alone, 0);
+	mem = side[1].mem;
+	assert_int_equal(
+		vfc_read32(mem->client, PTNETMAP_IO_PCI_BAR, PTNET_MDEV_IO_GUEST_ALONE, &alone), 0);
+	assert_int_equal(alone, 1);
+}
+
 /* ---- monitors --------------------------------------------------------------------------------- */
 
 /* A third machine sees all that one of the others sends and receives; what it sends is dropped. */
@@ -611,8 +722,10 @@ int main(void)
 		PIPE(test_pipe_killed),
 		PIPE(test_two_regions),
 		SWITCH(test_guest_part_own),
+		SWITCH(test_alone),
 		PIPE(test_guest_part_shared),
 		PIPE(test_guest_buffers_wander),
+		PIPE(test_guest_begins_anew),
 		PIPE(test_monitor_of_a_pipe),
 		SWITCH(test_monitor_of_a_switch_port),
 		SWITCH(test_a_monitor_that_sleeps),

@@ -17,6 +17,9 @@
  *					and back in, from and into a pipe and an extra list; the
  *					pipe is closed and opened all the time
  *	ptcheck return PORT COUNT	the other end of that: keeps them for a while, and sends them back
+ *	ptcheck give PORT COUNT		so many packets out in buffers of a pipe; stays, until it is killed
+ *	ptcheck keep PORT COUNT		the other end of that: keeps them, and looks at them all the
+ *					time, until a packet more comes
  *	ptcheck churn PORT		opens and closes another pipe, until it is killed
  *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
  *
@@ -610,6 +613,51 @@ static void check_return(char **args)
 	close_port(&p);
 }
 
+static void check_give(char **args)
+{
+	uint32_t count = (uint32_t)atoi(args[1]);
+	struct port nic = open_nic(args[0]), pipe[2];
+
+	for (int end = 0; end < 2; end++)
+		pipe[end] = open_port(args[0], end ? "}g" : "{g", NR_REG_ALL_NIC, 0, 0);
+	CHECK(count <= pipe[0].tx->num_slots);
+	for (uint32_t i = 0; i < count; i++) {
+		struct netmap_ring *ring = nic.tx;
+
+		wait_for(&nic, POLLOUT);
+		exchange(&pipe[0].tx->slot[i], &ring->slot[ring->head]);
+		fill_packet(NETMAP_BUF(ring, ring->slot[ring->head].buf_idx), i, TRADED);
+		ring->slot[ring->head].len = TRADED;
+		ring->head = ring->cur = nm_ring_next(ring, ring->head);
+		CHECK(ioctl(nic.fd, NIOCTXSYNC) == 0);
+	}
+	say("given");
+	pause();
+}
+
+static void check_keep(char **args)
+{
+	uint32_t count = (uint32_t)atoi(args[1]), seen = 0;
+	struct port p = open_nic(args[0]);
+	struct netmap_ring *ring = p.rx;
+
+	say("ready");
+	while (seen < count) {
+		wait_for(&p, POLLIN);
+		for (; seen < count && ring->cur != ring->tail; seen++)
+			ring->cur = nm_ring_next(ring, ring->cur);
+	}
+	say("kept");
+	while (ring->cur == ring->tail) {
+		uint32_t at = ring->head;
+
+		for (uint32_t i = 0; i < count; i++, at = nm_ring_next(ring, at))
+			check_traded(ring, at, i);
+		CHECK(usleep(10000) == 0 && ioctl(p.fd, NIOCRXSYNC) == 0);
+	}
+	close_port(&p);
+}
+
 static void check_churn(char **args)
 {
 	for (;;) {
@@ -658,6 +706,8 @@ static const struct check checks[] = {
 	{"forward", check_forward, 1},
 	{"trade", check_trade, 2},
 	{"return", check_return, 2},
+	{"give", check_give, 2},
+	{"keep", check_keep, 2},
 	{"churn", check_churn, 1},
 	{"removal", check_removal, 1},
 };

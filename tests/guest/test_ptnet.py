@@ -451,6 +451,44 @@ def test_buffers_wander_between_guests(pipe_ends):
         node.assert_clean_log()
 
 
+@pytest.mark.one_kernel
+@pytest.mark.parametrize("how", ["unload", "reset"])
+def test_begins_anew_while_the_other_has_buffers(pipe_ends, how):
+    """What the other end has of a guest's own part stays the other's, and the guest has as many as before."""
+    a, b = pipe_ends
+    for node in pipe_ends:
+        node.run("ip link set data down")  # the stacks send nothing in between
+    before = room(a)
+    keep = b.spawn("ptcheck keep data 400")
+    keep.wait_output("^ready$")
+    give = a.spawn("ptcheck give data 400")
+    give.wait_output("^given$")
+    keep.wait_output("^kept$")
+    if how == "unload":
+        end(give)
+        a.run("rmmod netmap")
+    else:
+        a.reboot(hard=True)
+    a.load()
+    a.run("ip link set data down")
+    assert room(a) == before
+    # All of the part is written to; the other would see it.
+    a.run("timeout 2 ptcheck churn data", check=False)
+    netlab.ptcheck(a, "pipe", "data")
+    assert room(a) == before
+    assert keep.running
+    for node in pipe_ends:
+        assert "slots without a buffer" not in node.kmsg() and "can't be used any more" not in node.kmsg()
+        node.assert_clean_log()
+    a.run("pkt-gen -i data -f tx -n 1 -w 0")
+    assert keep.wait(30).out == "ready\nkept\nok\n"
+    for node in pipe_ends:
+        node.run("ip link set data up")
+    a.ping(b)
+    netlab.stream(a, "data", b, "data")
+    netlab.stream(b, "data", a, "data")
+
+
 def test_unload_while_the_other_side_sends(pair):
     a, b = pair.nodes
     tx = endless_sender(b)

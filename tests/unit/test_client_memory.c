@@ -266,6 +266,46 @@ static void lists_and_slots_exchanged(void **state)
 	nm_region_put(region);
 }
 
+/* Who leaves has put another's buffer into its list, which goes round: it is one buffer, however often the
+ * list comes to it, and one is given for it. */
+static void a_list_that_goes_round(void **state)
+{
+	enum { EXTRA = 6, LENGTHS = 3 };
+	struct nm_region *region = make_region(&core, 202, 64, 8);
+	struct nm_port *port = add("p", &quiet_ops, 1, 0), *other = add("q", &quiet_ops, 1, 0);
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .extra_bufs = EXTRA};
+
+	for (int theirs = 1; theirs <= LENGTHS; theirs++) {
+		struct nm_client leaving, stays;
+		uint32_t *link, index, before;
+
+		nm_client_init(&leaving, &core);
+		nm_client_init(&stays, &core);
+		leaving.own_region = stays.own_region = region;
+		assert_int_equal(nm_client_bind(&leaving, "p", &bind), 0);
+		assert_int_equal(nm_client_bind(&stays, "q", &bind), 0);
+		before = region->free_count[NM_POOL_BUF];
+		index = nifp_of(&stays)->ni_bufs_head;
+		link = (uint32_t *)(uintptr_t)&nifp_of(&leaving)->ni_bufs_head;
+		for (int i = 0; i < theirs; i++) {
+			*link = index;
+			link = nm_region_buf(region, index);
+			index = *link;
+		}
+		*link = nifp_of(&leaving)->ni_bufs_head; /* round */
+		nm_client_unbind(&leaving);
+		region_check(region);
+		/* What it had, but one for each that it showed, and its rings. */
+		assert_int_equal(
+			region->free_count[NM_POOL_BUF], before + 16 + EXTRA - (uint32_t)theirs);
+		nm_client_unbind(&stays);
+		assert_int_equal(region->free_count[NM_POOL_BUF], 200);
+	}
+	remove_port(port);
+	remove_port(other);
+	nm_region_put(region);
+}
+
 /* ---- a ring changes hands --------------------------------------------------------------------- */
 
 /* One client keeps ring 0; ring 1 goes from hand to hand, each leaving anything in its slots, or
@@ -801,6 +841,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_many_as_there_are, begin, end),
 		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, end),
 		cmocka_unit_test_setup_teardown(lists_and_slots_exchanged, begin, end),
+		cmocka_unit_test_setup_teardown(a_list_that_goes_round, begin, end),
 		cmocka_unit_test_setup_teardown(slots_of_a_ring_that_changes_hands, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_granted, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_for_one_are_for_all, begin, end),

@@ -123,6 +123,72 @@ static void test_registers(void **state)
 	}
 }
 
+/* A guest's part of several runs. */
+static uint32_t begun;
+
+static struct nm_run two_runs(void *arg, uint32_t from)
+{
+	assert_ptr_equal(arg, &begun);
+	begun += from == 0;
+	if (from <= 1)
+		return (struct nm_run){1, 1};
+	return from <= 3 ? (struct nm_run){3, 1} : (struct nm_run){from, 0};
+}
+
+static bool is_alone(void *arg)
+{
+	assert_ptr_equal(arg, &begun);
+	return begun > 2;
+}
+
+static void test_guest_part_in_runs(void **state)
+{
+	struct ptnet_mem_info info = {.fd = region_fd,
+		.base = region,
+		.size = BAR_BYTES,
+		.id = 1,
+		.pools = {.nr_buf_pool_objtotal = 4},
+		.guest[NM_POOL_BUF] = {2, 2},
+		.guest_bufs = two_runs,
+		.alone = is_alone,
+		.arg = &begun};
+	static const uint32_t from[] = {0, 2, 4, UINT32_MAX, 1, 0};
+	struct ptnet_mem *other = NULL;
+	struct vfc *first = client;
+	int ends[2];
+
+	begun = 0;
+	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(vu_server_adopt(ptnet_mem_server(other), ends[0]), 0);
+	assert_int_equal(vfc_from_fd(ends[1], &client), 0);
+	vfc_set_idle(client, pump, NULL);
+	assert_int_equal(vfc_negotiate(client), 0);
+	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_FIRST), 2);
+	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_NUM), 2);
+	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
+		struct nm_run run;
+
+		assert_int_equal(vfc_write32(client, 0, PTNET_MDEV_IO_GUEST_BUF_FIRST, from[i]), 0);
+		assert_int_equal(vfc_write32(client, 0, PTNET_MDEV_IO_GUEST_BUF_NUM, 77), 0);
+		begun -= from[i] == 0;
+		run = two_runs(&begun, from[i]);
+		assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_FIRST), run.first);
+		assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_NUM), run.count);
+	}
+	assert_int_equal(begun, 2);
+	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_ALONE), 0);
+	assert_int_equal(vfc_write32(client, 0, PTNET_MDEV_IO_GUEST_BUF_FIRST, 4), 0);
+	assert_int_equal(vfc_reset(client), 0); /* a driver that doesn't ask sees the first run */
+	assert_int_equal(begun, 3);
+	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_FIRST), 1);
+	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_ALONE), 1);
+	vfc_close(client);
+	ptnet_mem_free(other);
+	client = first;
+}
+
 static void test_bar_mapped(void **state)
 {
 	struct vu_region_info_msg info;
@@ -232,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_identity),
 		TEST(test_registers),
+		TEST(test_guest_part_in_runs),
 		TEST(test_bar_mapped),
 		TEST(test_bar_trapped),
 		TEST(test_dma),
