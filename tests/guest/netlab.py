@@ -140,11 +140,11 @@ class Node(ptnguest.Guest):
     def mac(self):
         return f"00:aa:bb:cc:00:{self.number:02x}"
 
-    def load(self):
-        """Loads the module, names the interfaces and sets `data` up, unless that was done."""
+    def load(self, up=True):
+        """Loads the module, names the interfaces and sets `data` up (then its stack sends), unless that was done."""
         self.run("modprobe netmap; for i in $(cd /sys/class/net; ls -d eth*); do "
                  f"grep -q {self.mac} /sys/class/net/$i/address && ip link set $i name data || ip link set $i name more; done; "
-                 f"ip link set data up; ip addr replace {self.address}/24 dev data")
+                 f"ip link set data {'up' if up else 'down'}; ip addr replace {self.address}/24 dev data")
         return self
 
     def ping(self, other):

@@ -469,14 +469,13 @@ def test_begins_anew_while_the_other_has_buffers(pipe_ends, how):
         a.run("rmmod netmap")
     else:
         a.reboot(hard=True)
-    a.load()
-    a.run("ip link set data down")
+    a.load(up=False)
     assert room(a) == before
     # All of the part is written to; the other would see it.
     a.run("timeout 2 ptcheck churn data", check=False)
     netlab.ptcheck(a, "pipe", "data")
     assert room(a) == before
-    assert keep.running
+    assert keep.running, keep.wait(5).out
     for node in pipe_ends:
         assert "slots without a buffer" not in node.kmsg() and "can't be used any more" not in node.kmsg()
         node.assert_clean_log()
