@@ -312,17 +312,22 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
 }
 
-/* Maps in which all is the other side's. */
+/* Maps in which all is the other side's; both, or none. */
 static int init_foreign(struct nm_region *region, enum nm_pool pool)
 {
 	uint32_t count = region->pool[pool].count;
+	uint32_t *owner = os_zalloc((size_t)count * sizeof(uint32_t));
+	uint32_t *spare = os_zalloc((size_t)count * sizeof(uint32_t));
 
-	region->owner[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
-	region->free[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
-	if (!region->owner[pool] || !region->free[pool])
+	if (!owner || !spare) {
+		os_free(owner);
+		os_free(spare);
 		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < count; i++)
-		region->owner[pool][i] = NM_OWNER_FOREIGN;
+		owner[i] = NM_OWNER_FOREIGN;
+	region->owner[pool] = owner;
+	region->free[pool] = spare;
 	return 0;
 }
 
@@ -341,7 +346,7 @@ int nm_region_add_ours(struct nm_region *region, enum nm_pool pool, struct nm_ru
 	if (!run_valid(run, pool, region->pool[pool].count))
 		return -EINVAL;
 	if (!region->owner[pool] && init_foreign(region, pool) != 0)
-		return -ENOMEM; /* the rest goes with the region */
+		return -ENOMEM;
 	owner = region->owner[pool];
 	for (uint32_t i = 0; i < run.count; i++)
 		if (owner[run.first + i] != NM_OWNER_FOREIGN)

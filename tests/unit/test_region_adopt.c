@@ -332,8 +332,12 @@ static void more_is_ours(void **state)
 		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err));
 	assert_non_null(region);
 	assert_null(region->owner[NM_POOL_BUF]);
-	fail_allocation(1);
-	assert_int_equal(nm_region_add_ours(region, NM_POOL_BUF, runs[0].run), -ENOMEM);
+	for (uint32_t nth = 1; nth <= 2; nth++) {
+		fail_allocation(nth);
+		assert_int_equal(nm_region_add_ours(region, NM_POOL_BUF, runs[0].run), -ENOMEM);
+		assert_null(region->owner[NM_POOL_BUF]);
+		assert_null(region->free[NM_POOL_BUF]);
+	}
 	fail_allocation(0);
 	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
 		assert_int_equal(
