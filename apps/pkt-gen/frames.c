@@ -2,25 +2,16 @@
 #include "frames.h"
 
 #include <stdio.h>
-#include <string.h>
 
-uint32_t ring_room(const struct netmap_ring *ring)
+void frame_cut_parts(const struct worker *w, uint32_t room, struct cut *c)
 {
-	return ring->nr_buf_size < UINT16_MAX ? ring->nr_buf_size : UINT16_MAX;
-}
-
-struct cut frame_cut(const struct worker *w, uint32_t room, uint32_t len)
-{
-	struct cut c = {.total = w->hdr_len + len};
-
 	if (w->o->frags > 1) {
-		c.slots = w->o->frags;
-		c.part = w->o->frag_size ? w->o->frag_size : c.total / c.slots;
-		return c;
+		c->slots = w->o->frags;
+		c->part = w->o->frag_size ? w->o->frag_size : c->total / c->slots;
+	} else {
+		c->slots = (c->total + room - 1) / room;
+		c->part = room;
 	}
-	c.part = room;
-	c.slots = (c.total + room - 1) / room;
-	return c;
 }
 
 uint32_t cut_longest(const struct cut *c)
@@ -30,7 +21,7 @@ uint32_t cut_longest(const struct cut *c)
 	return c->slots > 1 && c->part > rest ? c->part : rest;
 }
 
-uint32_t frame_put(const struct worker *w, struct netmap_ring *ring, uint32_t head,
+uint32_t frame_put_parts(const struct worker *w, struct netmap_ring *ring, uint32_t head,
 	const uint8_t *frame, const struct cut *c)
 {
 	uint32_t left = c->total, hdr = w->hdr_len;

@@ -44,7 +44,7 @@ static void look(struct worker *w, const uint8_t *frame, uint32_t len, struct ba
 		b->counted++;
 }
 
-/* A packet ends with this slot. */
+/* A packet ends with this slot, and is looked into. */
 static void packet_end(struct worker *w, struct gathered *g, struct netmap_ring *ring,
 	struct netmap_slot *slot, struct batch *b)
 {
@@ -52,9 +52,7 @@ static void packet_end(struct worker *w, struct gathered *g, struct netmap_ring 
 	uint8_t *frame;
 
 	b->packets++;
-	if (!w->o->check && !w->o->dump) {
-		b->counted++;
-	} else if (!g->len && !g->too_long) {
+	if (!g->len && !g->too_long) {
 		frame = slot_frame(w, ring, slot, &len);
 		look(w, frame, len, b);
 	} else {
@@ -69,28 +67,62 @@ static void packet_end(struct worker *w, struct gathered *g, struct netmap_ring 
 	g->too_long = false;
 }
 
-/* Takes packets from one ring, until `want` have counted (0: no limit) or it is empty. */
-static void take(struct worker *w, struct gathered *g, struct netmap_ring *ring, uint64_t want,
-	struct batch *b)
+/* Takes up to n slots, until `want` packets have counted (0: no limit). */
+static void take_looking(struct worker *w, struct gathered *g, struct netmap_ring *ring, uint32_t n,
+	uint64_t want, struct batch *b)
 {
-	uint32_t head = ring->head, n = nm_ring_space(ring);
+	uint32_t head = ring->head;
 
-	if (n > w->o->burst)
-		n = w->o->burst;
 	for (; n && (!want || b->counted < want); n--) {
 		struct netmap_slot *slot = &ring->slot[head];
 
 		b->slots++;
 		b->bytes += slot->len;
-		if (!(slot->flags & NS_MOREFRAG)) {
+		if (slot->flags & NS_MOREFRAG) {
+			gather(g, ring, slot);
+		} else {
 			b->bytes -= b->bytes < w->hdr_len ? b->bytes : w->hdr_len;
 			packet_end(w, g, ring, slot, b);
-		} else if (w->o->check || w->o->dump) {
-			gather(g, ring, slot);
 		}
 		head = nm_ring_next(ring, head);
 	}
 	ring->head = ring->cur = head;
+}
+
+/* The same for packets that are only counted. */
+static void take_counting(
+	struct worker *w, struct netmap_ring *ring, uint32_t n, uint64_t want, struct batch *b)
+{
+	uint32_t head = ring->head, slots, packets = 0;
+	uint64_t bytes = 0, most = want ? want - b->counted : UINT64_MAX, headers;
+
+	for (slots = 0; slots < n && packets < most; slots++) {
+		const struct netmap_slot *slot = &ring->slot[head];
+
+		bytes += slot->len;
+		packets += !(slot->flags & NS_MOREFRAG);
+		head = nm_ring_next(ring, head);
+	}
+	ring->head = ring->cur = head;
+	headers = (uint64_t)packets * w->hdr_len;
+	b->bytes += bytes - (bytes < headers ? bytes : headers);
+	b->slots += slots;
+	b->packets += packets;
+	b->counted += packets;
+}
+
+/* Takes packets from one ring, until `want` have counted (0: no limit) or it is empty. */
+static void take(struct worker *w, struct gathered *g, struct netmap_ring *ring, uint64_t want,
+	struct batch *b)
+{
+	uint32_t n = nm_ring_space(ring);
+
+	if (n > w->o->burst)
+		n = w->o->burst;
+	if (w->o->check || w->o->dump)
+		take_looking(w, g, ring, n, want, b);
+	else
+		take_counting(w, ring, n, want, b);
 }
 
 static struct batch take_all(struct worker *w, struct gathered *parts, uint64_t want)

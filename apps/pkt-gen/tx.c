@@ -18,6 +18,7 @@ struct sender {
 	uint8_t *indirect; /* header and frame, for -I */
 	struct pacer pacer;
 	struct idle idle;
+	bool alike; /* each frame is as the one before it */
 	uint64_t sent;
 	/* Of the burst that is being made. */
 	uint64_t bytes, slots;
@@ -74,6 +75,14 @@ static const uint8_t *next_frame(struct sender *s, uint32_t *len)
 	return o->rubbish ? NULL : s->frame->bytes;
 }
 
+static bool are_alike(const struct sender *s)
+{
+	const struct gen_options *o = s->w->o;
+
+	return !s->w->replay && !o->check && !o->dump && !o->indirect && !o->len_min &&
+	       !s->frame->changes;
+}
+
 /* A frame was sent: on to the next one. */
 static void advance(struct sender *s)
 {
@@ -87,41 +96,71 @@ static void advance(struct sender *s)
 		packet_set_len(s->frame, o->len_min + packet_random(s->frame, o->len - o->len_min));
 }
 
-/* Lays the next frame into the ring, if there is room for it. */
-static bool put_next(struct sender *s, struct netmap_ring *ring)
+/* Lays the next frame into slots that are free, from `head` on. Returns the slot behind it. */
+static uint32_t put_next(struct sender *s, struct netmap_ring *ring, uint32_t head,
+	const uint8_t *frame, const struct cut *cut)
 {
 	const struct worker *w = s->w;
-	uint32_t len, head = ring->head;
-	const uint8_t *frame = next_frame(s, &len);
-	struct cut cut = frame_cut(w, ring_room(ring), len);
+	uint32_t len = cut->total - w->hdr_len, next;
 
-	if (cut.slots > nm_ring_space(ring))
-		return false;
 	if (w->o->check)
 		stamp(s);
 	if (w->o->dump && frame)
 		frame_dump("sent", frame, len);
-	ring->head = ring->cur = frame_put(w, ring, head, w->o->indirect ? NULL : frame, &cut);
+	next = frame_put(w, ring, head, w->o->indirect ? NULL : frame, cut);
 	if (w->o->indirect) {
 		ring->slot[head].ptr = (uintptr_t)s->indirect;
 		ring->slot[head].flags |= NS_INDIRECT;
 	}
 	s->bytes += len;
-	s->slots += cut.slots;
+	s->slots += cut->slots;
 	advance(s);
-	return true;
+	return next;
 }
 
-/* Puts up to n packets into one ring. Returns how many. */
+/* Puts up to n frames into free slots from *head on, which moves on. Returns how many. */
+static uint32_t fill_each(struct sender *s, struct netmap_ring *ring, uint32_t n, uint32_t *head)
+{
+	uint32_t room = ring_room(ring), left = nm_ring_space(ring), done, len;
+
+	for (done = 0; done < n; done++) {
+		const uint8_t *frame = next_frame(s, &len);
+		struct cut cut = frame_cut(s->w, room, len);
+
+		if (cut.slots > left)
+			break;
+		left -= cut.slots;
+		*head = put_next(s, ring, *head, frame, &cut);
+	}
+	return done;
+}
+
+/* The same when all are alike: half the instructions for each. */
+static uint32_t fill_alike(struct sender *s, struct netmap_ring *ring, uint32_t n, uint32_t *head)
+{
+	uint32_t left = nm_ring_space(ring), done, len, at = *head;
+	const uint8_t *frame = next_frame(s, &len);
+	const struct cut cut = frame_cut(s->w, ring_room(ring), len);
+
+	for (done = 0; done < n && cut.slots <= left; done++, left -= cut.slots)
+		at = frame_put(s->w, ring, at, frame, &cut);
+	*head = at;
+	s->bytes += (uint64_t)done * len;
+	s->slots += (uint64_t)done * cut.slots;
+	s->sent += done;
+	return done;
+}
+
+/* Puts up to n packets into one ring, as long as there is room. Returns how many. */
 static uint32_t fill(struct sender *s, struct netmap_ring *ring, uint32_t n)
 {
-	uint32_t done = 0;
+	uint32_t head = ring->head;
+	uint32_t done = s->alike ? fill_alike(s, ring, n, &head) : fill_each(s, ring, n, &head);
 
-	while (done < n && put_next(s, ring))
-		done++;
 	/* The last one of a burst is to be reported as soon as it is out. */
 	if (done)
-		ring->slot[ring->head ? ring->head - 1 : ring->num_slots - 1].flags |= NS_REPORT;
+		ring->slot[head ? head - 1 : ring->num_slots - 1].flags |= NS_REPORT;
+	ring->head = ring->cur = head;
 	return done;
 }
 
@@ -228,6 +267,7 @@ enum worker_end tx_run(struct worker *w)
 	if (!s.frame)
 		return worker_failed(w, "a frame");
 	packet_init(s.frame, w->o, w->src_mac);
+	s.alike = are_alike(&s);
 	if (w->o->indirect) {
 		s.indirect = calloc(1, w->hdr_len + s.frame->len);
 		if (!s.indirect) {
