@@ -118,6 +118,82 @@ static uint64_t copy_packet(struct netmap_ring *rx, struct netmap_ring *tx, uint
 	return bytes;
 }
 
+/* Packets of one slot, which are by far the most frequent, move in runs: both heads are stored once for
+ * all of them. */
+struct run {
+	uint32_t from, to, max; /* heads; packets that both rings have slots for */
+};
+
+static struct run begin_run(struct netmap_ring *rx, struct netmap_ring *tx, uint32_t limit)
+{
+	struct run run = {.from = rx->head, .to = tx->head, .max = nm_ring_space(rx)};
+	uint32_t space = nm_ring_space(tx);
+
+	if (run.max > space)
+		run.max = space;
+	if (run.max > limit)
+		run.max = limit;
+	return run;
+}
+
+static void end_run(struct netmap_ring *rx, struct netmap_ring *tx, const struct run *run,
+	uint32_t packets, struct move_stats *stats)
+{
+	rx->head = rx->cur = run->from;
+	tx->head = tx->cur = run->to;
+	stats->packets += packets;
+	stats->slots += packets;
+}
+
+static uint32_t exchange_run(
+	struct netmap_ring *rx, struct netmap_ring *tx, uint32_t limit, struct move_stats *stats)
+{
+	struct run run = begin_run(rx, tx, limit);
+	uint64_t bytes = 0;
+	uint32_t n;
+
+	for (n = 0; n < run.max; n++) {
+		struct netmap_slot *from = &rx->slot[run.from];
+
+		if (from->flags & NS_MOREFRAG)
+			break;
+		bytes += from->len;
+		exchange_slot(rx, from, &tx->slot[run.to]);
+		run.from = nm_ring_next(rx, run.from);
+		run.to = nm_ring_next(tx, run.to);
+	}
+	stats->bytes += bytes;
+	end_run(rx, tx, &run, n, stats);
+	return n;
+}
+
+/* As long as they fit in one slot each. */
+static uint32_t copy_run(
+	struct netmap_ring *rx, struct netmap_ring *tx, uint32_t limit, struct move_stats *stats)
+{
+	uint32_t fits = rx->nr_buf_size < tx->nr_buf_size ? rx->nr_buf_size : tx->nr_buf_size;
+	struct run run = begin_run(rx, tx, rx->offset_mask || tx->offset_mask ? 0 : limit);
+	uint64_t bytes = 0;
+	uint32_t n;
+
+	for (n = 0; n < run.max; n++) {
+		struct netmap_slot *from = &rx->slot[run.from], *to = &tx->slot[run.to];
+		uint16_t len = from->len;
+
+		if (from->flags & NS_MOREFRAG || len > fits)
+			break;
+		memcpy(NETMAP_BUF(tx, to->buf_idx), NETMAP_BUF(rx, from->buf_idx), len);
+		to->len = len;
+		to->flags = 0;
+		bytes += len;
+		run.from = nm_ring_next(rx, run.from);
+		run.to = nm_ring_next(tx, run.to);
+	}
+	stats->bytes += bytes;
+	end_run(rx, tx, &run, n, stats);
+	return n;
+}
+
 static void skip(struct netmap_ring *rx, uint32_t slots, struct move_stats *stats)
 {
 	while (slots--)
@@ -128,9 +204,15 @@ static void skip(struct netmap_ring *rx, uint32_t slots, struct move_stats *stat
 enum move_end move_packets(struct netmap_ring *rx, struct netmap_ring *tx, uint32_t limit,
 	bool exchange, struct move_stats *stats)
 {
-	while (limit) {
-		uint32_t slots = packet_slots(rx), space = nm_ring_space(tx), needed;
+	for (;;) {
+		uint32_t slots, space, needed;
 
+		limit -= exchange ? exchange_run(rx, tx, limit, stats)
+				  : copy_run(rx, tx, limit, stats);
+		if (!limit)
+			return MOVE_LIMIT;
+		slots = packet_slots(rx);
+		space = nm_ring_space(tx);
 		if (!slots) {
 			/* A ring full of a packet without an end would stay full for ever. */
 			if (nm_ring_space(rx) < rx->num_slots - 1)
@@ -151,5 +233,4 @@ enum move_end move_packets(struct netmap_ring *rx, struct netmap_ring *tx, uint3
 		stats->slots += needed;
 		limit--;
 	}
-	return MOVE_LIMIT;
 }
