@@ -76,8 +76,9 @@ enum {
 	SHARED_RINGS = 1024,
 	SHARED_IFS = 512,
 	RINGS_MAX = 65536, /* of a region; also registrations */
-	GUEST_UNSET = UINT32_MAX,
 };
+
+#define GUEST_UNSET UINT32_MAX
 
 /* One line, whatever the user's text holds. */
 static void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...)

@@ -406,10 +406,11 @@ static void rings_that_lead_to_the_stack(void **state)
 {
 	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {64, 64}};
 	const struct nm_bind stack_only = {.mode = NR_REG_SW};
-	struct nm_port_ops tap_ops = wire_nic_ops;
+	static struct nm_port_ops tap_ops; /* the device stays until the test's end() */
 	struct nm_client squatter;
 	struct app app;
 
+	tap_ops = wire_nic_ops;
 	tap_ops.is_stack = true;
 	wire_add(&core, &tap_ops, &shape);
 	open_app(&app, 64, 1, 0);
