@@ -190,6 +190,23 @@ static struct nm_region *prefer_region(
 	return region;
 }
 
+/* A pipe that doesn't lie with its port is told of: it is shared with others there, and exchanges no
+ * buffers with the port. */
+static struct nm_region *shared_region(
+	struct nm_client *client, const struct nm_port *port, int *error)
+{
+	const struct nm_region *region = family_region(port);
+	struct need need = need_of(port);
+
+	if (region && shares_with_parent(port) && region->id != NM_REGION_SHARED_ID)
+		os_log(OS_LOG_INFO,
+			"%s: lies in region %d, not in region %u as its port: %u rings, %llu buffers wanted, %u, %u left there",
+			port->name, NM_REGION_SHARED_ID, region->id, need.rings,
+			(unsigned long long)need.bufs, region->free_count[NM_POOL_RING],
+			region->free_count[NM_POOL_BUF]);
+	return named_region(client, port, NM_REGION_SHARED_ID, error);
+}
+
 struct nm_region *nm_region_choose(
 	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind, int *error)
 {
@@ -209,7 +226,7 @@ struct nm_region *nm_region_choose(
 	if (region)
 		*error = check_region(client, port, region);
 	else if (port->ops->shares_region)
-		return named_region(client, port, NM_REGION_SHARED_ID, error);
+		return shared_region(client, port, error);
 	else
 		region = client->own_region;
 	if (*error)

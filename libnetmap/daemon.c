@@ -27,9 +27,10 @@ static int daemon_open(struct nmport_d *d, char why[NMLIB_WHY])
 /* The numbers of a reply fit together? */
 static int check_attach(const struct nmd_attach *at, unsigned int nfds)
 {
-	uint64_t rings = at->rings;
+	uint64_t rings = at->rings, kicks = rings < NMD_KICKS_MAX ? rings : NMD_KICKS_MAX;
 
-	if (rings != (uint64_t)at->tx_rings + at->rx_rings || nfds != 4 + rings)
+	if (rings != (uint64_t)at->tx_rings + at->rx_rings || rings > NMD_RINGS_MAX ||
+		nfds != 4 + kicks)
 		return -EPROTO;
 	if (at->ktoa_offset > at->csb_size ||
 		at->ktoa_offset < rings * sizeof(struct nm_csb_atok) ||
@@ -76,8 +77,9 @@ int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds,
 	p->region_fd = fds[0];
 	p->irq[NMLIB_TX] = fds[2];
 	p->irq[NMLIB_RX] = fds[3];
+	p->kicks = nfds - 4;
 	for (uint32_t i = 0; i < at->rings; i++)
-		p->rings[i].kick = fds[4 + i];
+		p->rings[i].kick = fds[4 + i % p->kicks];
 	close(fds[1]);
 	d->priv->daemon = p;
 	return 0;
@@ -89,7 +91,7 @@ static void drop_attach(struct nmport_d *d)
 
 	if (!p)
 		return;
-	for (uint32_t i = 0; i < p->at.rings; i++)
+	for (uint32_t i = 0; i < p->kicks; i++)
 		close(p->rings[i].kick);
 	close(p->irq[NMLIB_TX]);
 	close(p->irq[NMLIB_RX]);

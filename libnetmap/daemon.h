@@ -43,7 +43,7 @@ enum { NMLIB_EVENTS_IN = POLLIN | POLLRDNORM, NMLIB_EVENTS_OUT = POLLOUT | POLLW
 struct nmlib_ring {
 	struct nm_csb_appl csb;
 	struct netmap_ring *ring; /* NULL: not mapped yet */
-	int kick;                 /* eventfd */
+	int kick;                 /* eventfd; that of ring i % kicks */
 
 	/* Of the application's own CSB. */
 	uint32_t told_hwcur, told_hwtail; /* as last stored there */
@@ -69,6 +69,7 @@ struct nmlib_daemon_port {
 	int conn;     /* the connection */
 	int region_fd;
 	int irq[NMLIB_DIRS]; /* eventfds */
+	uint32_t kicks;      /* eventfds: one of each ring, or of several */
 	int stop;            /* eventfd: ends a wait of the sync loop */
 	uint64_t flags;      /* NR_* of the registration */
 	char *csb;           /* mapped, at.csb_size bytes */

@@ -123,7 +123,7 @@ struct loop {
 	uint32_t rings; /* entries of event; 0: no eventfds at all */
 	struct {
 		int32_t ioeventfd, irqfd;
-	} event[NMD_FDS_MAX];
+	} event[NMD_RINGS_MAX];
 };
 
 /* What the application has moved goes to netmapd. True: something has. */
@@ -226,7 +226,7 @@ static void drain(int fd)
 static void wait_events(struct loop *l)
 {
 	struct nmlib_daemon_port *p = l->p;
-	struct pollfd fds[4 + NMD_FDS_MAX] = {
+	struct pollfd fds[4 + NMD_RINGS_MAX] = {
 		{.fd = p->conn},
 		{.fd = p->stop, .events = POLLIN},
 		{.fd = p->irq[NMLIB_TX], .events = POLLIN},

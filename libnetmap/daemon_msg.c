@@ -208,7 +208,11 @@ int nmlib_daemon_message(
 		nmd_hdr_init(&x->msg.hdr, NMD_NMREQ, sizeof(x->msg.hdr) + x->flat.size);
 		flatten(&x->flat, x->msg.payload);
 		ret = exchange(d->fd, &x->msg, send_fd, x->flat.size, &x->answer);
-		if (ret < 0)
+		if (ret == -EMFILE)
+			snprintf(why, NMLIB_WHY,
+				"this program may not open as many files as the port's rings need: up to %d; raise its limit (ulimit -n), or open fewer rings",
+				NMD_FDS_MAX);
+		else if (ret < 0)
 			snprintf(why, NMLIB_WHY, "netmapd: %s",
 				ret == -ECONNRESET ? "it closed the connection" : strerror(-ret));
 		else

@@ -9,19 +9,29 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { CSB_BYTES = 2 * SERVED_RINGS_MAX * sizeof(struct nm_csb_atok), EXTMEM_PAGE = 4096 };
+enum {
+	PAGE = 4096,
+	CSB_PER_PAGE = PAGE / sizeof(struct nm_csb_atok),
+	/* Descriptors: CSB and interrupts; a ring's kick, and served.c's own of kick and interrupt. */
+	FDS_OF_USER = 3,
+	FDS_OF_RING = 3,
+};
+
+static_assert((int)NMD_RINGS_MAX == (int)SERVED_RINGS_MAX, "what is served can be told");
 
 struct local {
 	struct daemon *daemon;
 	struct nm_client client;
 	struct served *served;
-	char *csb; /* CSB_BYTES: atok entries, then ktoa entries */
+	char *csb; /* csb_bytes: atok entries, then, from the middle, ktoa entries */
+	size_t csb_bytes;
 	int csb_fd;
 	int tx_irq, rx_irq;
-	int kicks[SERVED_RINGS_MAX];
-	uint32_t rings;
+	int kicks[NMD_KICKS_MAX];
+	uint32_t num_kicks;
 };
 
 struct local *local_new(struct daemon *d)
@@ -49,13 +59,12 @@ static void detach(struct local *l)
 {
 	served_close(l->served);
 	l->served = NULL;
-	for (uint32_t i = 0; i < l->rings; i++)
-		close_fd(&l->kicks[i]);
-	l->rings = 0;
+	while (l->num_kicks)
+		close_fd(&l->kicks[--l->num_kicks]);
 	close_fd(&l->tx_irq);
 	close_fd(&l->rx_irq);
 	if (l->csb)
-		munmap(l->csb, CSB_BYTES);
+		munmap(l->csb, l->csb_bytes);
 	l->csb = NULL;
 	close_fd(&l->csb_fd);
 	nm_client_unbind(&l->client);
@@ -132,9 +141,8 @@ static struct os_mem *extmem(
 
 	*error = -EINVAL;
 	if (m->extmem >= 0)
-		why = bytes && bytes <= INT64_MAX - EXTMEM_PAGE
-			      ? sealed_check(m->extmem, 0,
-					(bytes + EXTMEM_PAGE - 1) / EXTMEM_PAGE * EXTMEM_PAGE, &st)
+		why = bytes && bytes <= INT64_MAX - PAGE
+			      ? sealed_check(m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st)
 			      : "can't be of this size";
 	if (why) {
 		snprintf(err, err_size, "external memory of %llu bytes: its file %s",
@@ -151,13 +159,14 @@ static struct os_mem *extmem(
 
 /* ---- attaching ----------------------------------------------------------------------- */
 
-static int make_csb(struct local *l)
+static int make_csb(struct local *l, uint32_t rings)
 {
+	l->csb_bytes = 2 * PAGE * (rings / CSB_PER_PAGE + 1);
 	l->csb_fd = memfd_create("netmap-csb", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (l->csb_fd < 0 || ftruncate(l->csb_fd, CSB_BYTES) < 0 ||
+	if (l->csb_fd < 0 || ftruncate(l->csb_fd, (off_t)l->csb_bytes) < 0 ||
 		fcntl(l->csb_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	l->csb = mmap(NULL, CSB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, l->csb_fd, 0);
+	l->csb = mmap(NULL, l->csb_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, l->csb_fd, 0);
 	if (l->csb == MAP_FAILED) {
 		l->csb = NULL;
 		return -errno;
@@ -171,18 +180,27 @@ static int make_eventfd(int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
-static int make_ring_fds(struct local *l, uint32_t tx_rings, uint32_t rings)
+/* Kicks for all rings, shared when there are more rings than descriptors to pass on. */
+static int make_fds(struct local *l, uint32_t rings)
 {
+	uint32_t kicks = rings < NMD_KICKS_MAX ? rings : NMD_KICKS_MAX;
 	int error = make_eventfd(&l->tx_irq);
 
 	if (!error)
 		error = make_eventfd(&l->rx_irq);
+	while (!error && l->num_kicks < kicks) {
+		error = make_eventfd(&l->kicks[l->num_kicks]);
+		l->num_kicks += !error;
+	}
+	return error;
+}
+
+static int set_fds(struct local *l, uint32_t tx_rings, uint32_t rings)
+{
+	int error = 0;
+
 	for (uint32_t i = 0; i < rings && !error; i++) {
-		error = make_eventfd(&l->kicks[i]);
-		if (error)
-			break;
-		l->rings = i + 1;
-		error = served_set_kick(l->served, i, l->kicks[i]);
+		error = served_set_kick(l->served, i, l->kicks[i % l->num_kicks]);
 		if (!error)
 			error = served_set_irq(l->served, i, i < tx_rings ? l->tx_irq : l->rx_irq);
 	}
@@ -194,8 +212,8 @@ static void fill_attach(
 {
 	*attach = (struct nmd_attach){
 		.region_size = l->client.port->region->size,
-		.csb_size = CSB_BYTES,
-		.ktoa_offset = CSB_BYTES / 2,
+		.csb_size = l->csb_bytes,
+		.ktoa_offset = l->csb_bytes / 2,
 		.rings = geo->tx_rings + geo->rx_rings,
 		.tx_rings = geo->tx_rings,
 		.rx_rings = geo->rx_rings,
@@ -212,31 +230,48 @@ static void fill_fds(struct local *l, int fds[NMD_FDS_MAX], uint32_t *nfds)
 	fds[n++] = l->csb_fd;
 	fds[n++] = l->tx_irq;
 	fds[n++] = l->rx_irq;
-	for (uint32_t i = 0; i < l->rings; i++)
+	for (uint32_t i = 0; i < l->num_kicks; i++)
 		fds[n++] = l->kicks[i];
 	*nfds = n;
+}
+
+static int attach_error(const struct local *l, uint32_t rings, int error, char *text)
+{
+	struct rlimit limit = {0};
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (error == -EMFILE)
+		snprintf(text, NMD_TEXT_MAX,
+			"%.64s: netmapd may open %llu files only, and the %u rings need up to %u: open fewer rings, or start netmapd with a higher limit (ulimit -n, LimitNOFILE)",
+			l->client.port->name, (unsigned long long)limit.rlim_cur, rings,
+			FDS_OF_USER + FDS_OF_RING * rings);
+	else
+		snprintf(text, NMD_TEXT_MAX, "%s: can't be attached: %s", l->client.port->name,
+			strerror(-error));
+	return error;
 }
 
 static int attach_rings(struct local *l, struct nmd_attach *attach, char *text)
 {
 	struct served_geometry geo;
+	uint32_t rings;
 	int error;
 
 	l->served = served_open(l->daemon, &l->client, &error, text);
 	if (!l->served)
 		return error;
 	served_geometry(l->served, &geo);
-	error = make_csb(l);
+	rings = geo.tx_rings + geo.rx_rings;
+	error = make_csb(l, rings);
 	if (!error)
-		error = make_ring_fds(l, geo.tx_rings, geo.tx_rings + geo.rx_rings);
+		error = make_fds(l, rings);
+	if (!error)
+		error = set_fds(l, geo.tx_rings, rings);
 	if (!error)
 		error = served_start(l->served, (struct nm_csb_atok *)l->csb,
-			(struct nm_csb_ktoa *)(l->csb + CSB_BYTES / 2));
-	if (error) {
-		snprintf(text, NMD_TEXT_MAX, "%s: can't be attached: %s", l->client.port->name,
-			strerror(-error));
-		return error;
-	}
+			(struct nm_csb_ktoa *)(l->csb + l->csb_bytes / 2));
+	if (error)
+		return attach_error(l, rings, error, text);
 	fill_attach(l, &geo, attach);
 	return 0;
 }

@@ -45,12 +45,14 @@
 enum {
 	NMD_MAGIC = 0x746e7470, /* "ptnt" */
 	NMD_VERSION = 1,
-	NMD_MSG_MAX = 16384,  /* bytes of one message, either way */
-	NMD_TEXT_MAX = 256,   /* bytes of an error text, with its final 0 */
-	NMD_NAME_MAX = 64,    /* bytes of a port name, with its final 0 */
-	NMD_SPEC_MAX = 256,   /* bytes of a port as users write it, suffixes and options included */
-	NMD_PATH_MAX = 108,   /* bytes of a socket path (sockaddr_un) */
-	NMD_FDS_MAX = 132,    /* descriptors of one reply: 4 + one kick per ring */
+	NMD_MSG_MAX = 16384, /* bytes of one message, either way */
+	NMD_TEXT_MAX = 256,  /* bytes of an error text, with its final 0 */
+	NMD_NAME_MAX = 64,   /* bytes of a port name, with its final 0 */
+	NMD_SPEC_MAX = 256,  /* bytes of a port as users write it, suffixes and options included */
+	NMD_PATH_MAX = 108,  /* bytes of a socket path (sockaddr_un) */
+	NMD_RINGS_MAX = 256, /* of one registration: 64 and as many host rings, each way */
+	NMD_KICKS_MAX = 128, /* of one registration; one message carries at most 253 descriptors */
+	NMD_FDS_MAX = 4 + NMD_KICKS_MAX, /* descriptors of one reply */
 	NMD_EXIT_ALREADY = 3, /* exit status of a netmapd that finds another one at its socket */
 };
 
@@ -114,15 +116,17 @@ struct nmd_hello {
  *   [0]           the region: memfd, sealed; map attach.region_size bytes read-write
  *   [1]           the CSB: memfd, sealed; map attach.csb_size bytes read-write: struct
  *                 nm_csb_atok[n], then, at attach.ktoa_offset, struct nm_csb_ktoa[n],
- *                 with n = attach.rings, in the order of the kicks
+ *                 with n = attach.rings
  *   [2]           eventfd, signalled when a tx ring that asked for it (appl_need_kick)
  *                 has new room
  *   [3]           the same for rx rings: new packets
- *   [4] ...       eventfd per ring, kick: tx rings first, then rx rings; only the rings
- *                 that were registered (nr_mode, nr_flags)
- * Ring i of the CSB is tx ring attach.first_tx + i for i < attach.tx_rings, and rx
- * ring attach.first_rx + (i - attach.tx_rings) behind them; numbers as in the
- * netmap_if, where host rings follow the hardware rings.
+ *   [4] ...       eventfds, kicks: one per ring up to NMD_KICKS_MAX rings; with more rings
+ *                 there are NMD_KICKS_MAX of them, and rings share: ring i of the CSB is
+ *                 kicked through descriptor 4 + i % (nfds - 4)
+ * There are n rings in the CSB, tx rings first, then rx rings; only those that were
+ * registered (nr_mode, nr_flags). Ring i of the CSB is tx ring attach.first_tx + i for
+ * i < attach.tx_rings, and rx ring attach.first_rx + (i - attach.tx_rings) behind them;
+ * numbers as in the netmap_if, where host rings follow the hardware rings.
  *
  * Both CSB arrays are filled in before the reply: head, cur, hwcur, hwtail.
  * head, cur and tail in the rings of the region are the application's own.

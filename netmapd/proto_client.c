@@ -210,7 +210,7 @@ static ssize_t receive(int fd, void *reply, size_t max, struct fd_list *list)
 	if (n == 0)
 		return -ECONNRESET;
 	if (!collect_fds(&msg, list))
-		return -EPROTO;
+		return list->count < NMD_FDS_MAX ? -EMFILE : -EPROTO;
 	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
 	return n;

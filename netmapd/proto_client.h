@@ -76,6 +76,7 @@ void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size);
  *   -EMSGSIZE    the request is larger than NMD_MSG_MAX, or the reply than reply_max
  *   -EPROTO      the reply is not one: wrong header, wrong size, too many descriptors
  *   -EPROTONOSUPPORT  netmapd speaks another version
+ *   -EMFILE      this process may not have as many descriptors as come along
  *   -ECONNRESET  netmapd closed the connection
  *   -ETIMEDOUT   no reply within NMD_REPLY_SECONDS
  */

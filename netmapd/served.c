@@ -24,8 +24,10 @@ struct served {
 	bool owed; /* stopped while paused: head and cur of the rings count when the pause ends */
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
-	struct served_ring rings[SERVED_RINGS_MAX];
+	struct served_ring rings[]; /* tx, then rx */
 };
+
+static_assert(SERVED_RINGS_MAX == 4 * NM_RINGS_MAX, "two directions, with host rings");
 
 static uint32_t all_rings(const struct served *s)
 {
@@ -66,13 +68,7 @@ struct served *served_open(struct daemon *d, struct nm_client *client, int *erro
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
 	struct served *s;
 
-	if (rings > SERVED_RINGS_MAX) {
-		snprintf(err, NMD_TEXT_MAX, "%s: %u rings; at most %d can be served for one user",
-			client->port->name, rings, SERVED_RINGS_MAX);
-		*error = -EINVAL;
-		return NULL;
-	}
-	s = os_zalloc(sizeof(*s));
+	s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 	if (!s) {
 		snprintf(err, NMD_TEXT_MAX, "%s: out of memory", client->port->name);
 		*error = -ENOMEM;
@@ -126,6 +122,7 @@ struct nm_region *served_region(const struct served *s)
 void served_stats(const struct served *s, struct served_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
+	stats->bad_kicks = OS_LOAD(&s->bad_kicks);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		const struct nm_serve *serve = &s->rings[i].ring.serve;
 

@@ -43,7 +43,9 @@ struct daemon;
 struct nm_region;
 struct nm_client;
 
-enum { SERVED_RINGS_MAX = 128 }; /* tx and rx rings together: two pages of CSB entries each way */
+/* tx and rx rings together, host rings included: what a port can have. A user costs memory for
+ * the rings that it has, not for so many. */
+enum { SERVED_RINGS_MAX = 256 };
 
 /* What a device model or an application has to know of the port. */
 struct served_geometry {
@@ -69,6 +71,7 @@ struct served_stats {
 	uint64_t steps, work_steps; /* looked at; found something to do */
 	uint64_t interrupts;        /* wanted by the other side */
 	uint32_t stopped;           /* rings whose user stored nonsense */
+	uint64_t bad_kicks;         /* for rings that the port has not */
 };
 
 void served_stats(const struct served *s, struct served_stats *stats);

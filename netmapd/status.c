@@ -106,6 +106,7 @@ static void set_served(json_t *out, const struct served *served)
 	set_u64(out, "work_steps", stats.work_steps);
 	set_u64(out, "interrupts", stats.interrupts);
 	set_u64(out, "stopped_rings", stats.stopped);
+	set_u64(out, "bad_kicks", stats.bad_kicks);
 }
 
 static void add_application(void *arg, const struct local *local, pid_t pid)
@@ -138,6 +139,7 @@ static json_t *vm_port_json(const struct vm_port *port)
 	set_u64(out, "resets", stats.resets);
 	set_u64(out, "ignored_writes", stats.ignored_writes);
 	set_u64(out, "features", stats.features);
+	set_u64(out, "dma_ranges", stats.dma_ranges);
 	set_served(out, port->served);
 	return out;
 }

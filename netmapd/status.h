@@ -10,10 +10,13 @@
  *        "switches": [{"name", "index", "ports", "macs"}],
  *        "attached": [{"name", "device", "pairs", "host_rings", "polling"}],
  *        "regions":  [{"id", "size", "free": {pool: count}}],
- *        "applications": [{"name" (of the port), "pid", "steps", "work_steps", "interrupts"}],
+ *        "applications": [{"name" (of the port), "pid", "steps", "work_steps", "interrupts",
+ *                      "stopped_rings", "bad_kicks"}],
  *        "vms":      [{"id", "name", "region",
  *                      "memory": [{"region", "guest": {pool: count}}],
- *                      "ports": [{"name", "mac", "state", "steps", …}]}] }
+ *                      "ports": [{"name", "mac", "state", "kicks", "creates", "failed_creates",
+ *                                 "suspends", "resets", "ignored_writes", "features",
+ *                                 "dma_ranges", and the counts of an application}]}] }
  *
  * Members that are 0 or don't apply may be left out where they are rare (parent, holds, host, dead).
  *

@@ -219,7 +219,7 @@ static void forget_fds(struct nmport_d *d)
 	run_internal_forget(p->irq[NMLIB_TX]);
 	run_internal_forget(p->irq[NMLIB_RX]);
 	run_internal_forget(p->stop);
-	for (uint32_t i = 0; i < p->at.rings; i++)
+	for (uint32_t i = 0; i < p->kicks; i++)
 		run_internal_forget(p->rings[i].kick);
 }
 

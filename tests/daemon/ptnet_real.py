@@ -97,7 +97,7 @@ class Netmapd:
         if expect_ready:
             wait_until(lambda: self.answers() or self.process.poll() is not None, "netmapd answers")
             assert self.process.poll() is None, self.log()
-            wait_until(lambda: self.descriptors().count("socket") == 1, "the one that asked is gone")
+            self.at_rest()
 
     def answers(self):
         try:
@@ -135,6 +135,10 @@ class Netmapd:
             except FileNotFoundError:
                 pass
         return sorted(found)
+
+    def at_rest(self):
+        """descriptors(), when nobody is connected any more."""
+        return wait_until(lambda: (found := self.descriptors()).count("socket") == 1 and found, "all have left")
 
     def mappings(self):
         """How many there are of packet memory and of CSBs."""
@@ -465,7 +469,7 @@ class Port:
             raise
         self.reg = dict(zip(REGISTER_FIELDS, NMREQ_REGISTER.unpack_from(payload, NMREQ_HEADER.size)))
         region_size, csb_size, self.ktoa_offset, rings, tx, rx, first_tx, first_rx, _ = self.attach
-        assert rings == tx + rx == len(self.fds) - 4
+        assert rings == tx + rx and len(self.fds) - 4 == min(rings, 128)
         self.region = mmap.mmap(self.fds[0], region_size)
         self.csb_map = mmap.mmap(self.fds[1], csb_size)
         # As words, which are loaded and stored at once; pack_into() would store 0 first, then byte by byte.
@@ -480,7 +484,7 @@ class Port:
         num_tx, _, _, host_tx, _ = struct.unpack_from("=IIIII", self.region, nifp + 24)
         entry = index + (num_tx + host_tx if direction else 0)
         (offset,) = struct.unpack_from("=q", self.region, nifp + 56 + 8 * entry)
-        return Ring(self, nifp + offset, number, self.fds[4 + number])
+        return Ring(self, nifp + offset, number, self.fds[4 + number % (len(self.fds) - 4)])
 
     def __enter__(self):
         return self

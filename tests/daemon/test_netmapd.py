@@ -311,12 +311,12 @@ def test_applications_see_the_end(daemon):
 
 
 def test_exit_when_unused(start_netmapd):
-    daemon = start_netmapd("--exit-when-unused", "1")
+    daemon = start_netmapd("--exit-when-unused", "3")  # more than it takes until the port is there
     with Port(daemon.path, "vale1:1"):
-        time.sleep(2.5)
+        time.sleep(4.5)
         assert daemon.process.poll() is None
     assert daemon.process.wait(PATIENCE) == 0
-    assert "nobody has been connected for 1 s" in daemon.log()
+    assert "nobody has been connected for 3 s" in daemon.log()
 
 
 def test_one_that_is_about_to_end(place):
@@ -461,13 +461,21 @@ def test_idle_costs_nothing(daemon):
         a.send(b"\xff" * 60)
         b.receive(1)
         wait_until(lambda: sum(w["sleeps"] for w in daemon.status()["daemon"]["workers"]) >= 2, "workers sleep")
-        time.sleep(0.2)
-        rounds = [w["rounds"] for w in daemon.status()["daemon"]["workers"]]
+
+        def rounds_of_workers():
+            return [w["rounds"] for w in daemon.status()["daemon"]["workers"]]
+
+        def at_rest():
+            before = rounds_of_workers()
+            time.sleep(0.2)
+            return before == rounds_of_workers()
+
+        wait_until(at_rest, "workers sleep for good")
+        rounds = rounds_of_workers()
         ticks = daemon.cpu_ticks()
         time.sleep(2)
         assert daemon.cpu_ticks() - ticks <= 2
-        after = [w["rounds"] for w in daemon.status()["daemon"]["workers"]]
-        assert sum(after) - sum(rounds) < 10  # a question wakes nobody
+        assert sum(rounds_of_workers()) - sum(rounds) < 10  # a question wakes nobody
 
 
 # ------------------------------------------------------------ descriptors run out
@@ -479,6 +487,7 @@ def test_out_of_descriptors(start_netmapd):
     daemon = start_netmapd(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
     with Port(daemon.path, "vale1:1") as a, Port(daemon.path, "vale1:2") as b:
         before = daemon.descriptors()
+        began = time.monotonic()
         crowd = [Connection(daemon.path) for _ in range(2 * limit)]
         served = []
         for c in crowd:
@@ -488,6 +497,7 @@ def test_out_of_descriptors(start_netmapd):
             except (ConnectionResetError, BrokenPipeError):
                 pass
         assert 0 < len(served) < limit
+        took = time.monotonic() - began
         ticks = daemon.cpu_ticks()
         time.sleep(1)
         assert daemon.cpu_ticks() - ticks <= 5
@@ -500,7 +510,7 @@ def test_out_of_descriptors(start_netmapd):
             pass
     log = daemon.log()
     assert "a client is turned away: Too many open files" in log
-    assert log.count("turned away") <= 25  # a line per client at most, and no more than 20 per second
+    assert log.count("turned away") <= 25 + 20 * took  # a line per client at most, and no more than 20 per second
 
 
 def test_registration_without_descriptors(start_netmapd):
@@ -532,7 +542,8 @@ def test_registration_without_descriptors(start_netmapd):
             break
     assert attach[3] == 2 and len(refused) >= 9
     assert "no memory for a region" in refused[0]
-    assert refused[1:] == ["vale1:1: can't be attached: Too many open files"] * (len(refused) - 1)
+    text = f"vale1:1: netmapd may open {limit} files only, and the 2 rings need up to 9: open fewer rings, or"
+    assert all(r.startswith(text) for r in refused[1:])
     assert "bytes of packet memory can't be had: Too many open files" in daemon.log()
     for c in candidates + fillers:
         c.close()
