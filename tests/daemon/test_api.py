@@ -37,7 +37,8 @@ def shared():
     daemon = Netmapd(place, "--workers", "2")
     # What is made once, when it is first needed, stays.
     run(NMAPI, "polling", env=environment(daemon.path))
-    daemon.idle_descriptors = daemon.descriptors()
+    wait_until(lambda: nothing_left(daemon), "the port is gone")
+    daemon.idle_descriptors = daemon.at_rest()
     yield daemon
     daemon.stop()
     daemon.check_end()
@@ -52,7 +53,7 @@ def test_api(shared, test):
         pytest.skip(skipped[1])
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"^ok 1 - ", result.stdout, re.M), result.stdout
-    wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone", 5)
+    wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone")
 
 
 @pytest.mark.parametrize("test", DEVICE_TESTS)
@@ -62,11 +63,11 @@ def test_api_under_netmap_run(shared, test):
     env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"  # the preloaded library comes first
     result = run(NETMAP_RUN, NMAPI, test, env=env)
     assert result.returncode == 0 and re.search(rf"^ok 1 - {test}$", result.stdout, re.M), result.stdout + result.stderr
-    wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone", 5)
+    wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone")
 
 
 def test_nothing_is_left(shared):
-    wait_until(lambda: shared.descriptors() == shared.idle_descriptors, "descriptors of the tests are closed", 5)
+    wait_until(lambda: shared.descriptors() == shared.idle_descriptors, "descriptors of the tests are closed")
 
 
 # ------------------------------------------------------------ conservation
@@ -166,5 +167,5 @@ def test_stress(shared):
     """Many processes on few ports, killed at any moment: then nothing is left of them."""
     result = run(NMSTRESS, "8", "8", env=environment(shared.path))
     assert result.returncode == 0, result.stdout + result.stderr
-    wait_until(lambda: nothing_left(shared), "ports and regions are gone", 10)
-    wait_until(lambda: shared.descriptors() == shared.idle_descriptors, "descriptors are closed", 10)
+    wait_until(lambda: nothing_left(shared), "ports and regions are gone")
+    wait_until(lambda: shared.descriptors() == shared.idle_descriptors, "descriptors are closed")

@@ -141,8 +141,11 @@ class Node(ptnguest.Guest):
         return f"00:aa:bb:cc:00:{self.number:02x}"
 
     def load(self, up=True):
-        """Loads the module, names the interfaces and sets `data` up (then its stack sends), unless that was done."""
-        self.run("modprobe netmap; for i in $(cd /sys/class/net; ls -d eth*); do "
+        """Loads the module, names the interfaces and sets `data` up (then its stack sends), unless that was done.
+
+        What the stack sends is what it is asked for: without IPv6 it looks for no routers and neighbours by itself.
+        """
+        self.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1; modprobe netmap; for i in $(cd /sys/class/net; ls -d eth*); do "
                  f"grep -q {self.mac} /sys/class/net/$i/address && ip link set $i name data || ip link set $i name more; done; "
                  f"ip link set data {'up' if up else 'down'}; ip addr replace {self.address}/24 dev data")
         return self

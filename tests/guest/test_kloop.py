@@ -69,7 +69,7 @@ def test_killed_in_the_loop(guest, mode):
     guest.run("sleep 0.2")
     assert loop.running and guest.run(f"grep -c valeq:1 {DEBUGFS}/ports").out == "1\n"
     loop.kill(signal.SIGKILL)
-    assert loop.wait(10).rc == 128 + signal.SIGKILL
+    assert loop.wait(30).rc == 128 + signal.SIGKILL
     assert guest.run(f"cat {DEBUGFS}/ports").out == ""
 
 
@@ -89,8 +89,8 @@ def test_debugfs(guest):
     # Who is there and doesn't read: drops, by cause.
     guest.run(f"for i in $(seq 100); do grep -q 'copies [1-9]' {DEBUGFS}/ports && exit 0; sleep 0.1; done; exit 1")
     sender.kill(signal.SIGSTOP)
-    guest.run(f"echo valed >{DEBUGFS}/macs")
-    assert guest.run(f"cat {DEBUGFS}/macs").out == ""
+    # The sender may be in the middle of a sync still, and its address learnt once more.
+    guest.run(f"for i in $(seq 50); do echo valed >{DEBUGFS}/macs && sleep 0.1 && [ -z \"$(cat {DEBUGFS}/macs)\" ] && exit 0; done; exit 1")
     refused = guest.run(f"echo valenone >{DEBUGFS}/macs", check=False)
     assert refused.rc != 0 and "No such file or directory" in refused.out
     assert guest.run(f"stat -c %a {DEBUGFS}/ports {DEBUGFS}/macs").out == "400\n600\n"
