@@ -83,10 +83,13 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 		return error;
 	}
 	*port = nm_port_find_locked(core, name);
-	if (!*port)
-		return nm_client_error(
-			client, -ENXIO, "%s: no such port; a switch port is valeID:PORT", name);
-	return 0;
+	if (*port)
+		return 0;
+	return nm_client_error(client, -ENXIO,
+		core->home_ops && core->home_ops->lookup
+			? "%s: no such port or network device; a switch port is valeID:PORT"
+			: "%s: no such port; a switch port is valeID:PORT, and a network device is a port if vale-ctl -n has made it",
+		name);
 }
 
 /* A monitor of what the name says. */
@@ -166,6 +169,11 @@ static bool may_be_empty(const struct nm_port *port, const struct nm_bind *bind,
 	       port->num_rings[dir] == 0 && port->num_rings[!dir] > 0;
 }
 
+static bool wants_host(const struct nm_bind *bind)
+{
+	return bind->mode == NR_REG_SW || bind->mode == NR_REG_ONE_SW;
+}
+
 static int choose_rings(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	static const uint64_t only[NM_DIRS] = {NR_TX_RINGS_ONLY, NR_RX_RINGS_ONLY};
@@ -186,9 +194,10 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 			first = count = 0;
 		else if (first + count > limit || (count == 0 && !may_be_empty(port, bind, dir)))
 			return nm_client_error(client, -EINVAL,
-				"%s: %s ring %u asked for; the port has %u rings and %u host rings there",
-				port->name, dir == NM_TX ? "tx" : "rx", bind->ringid,
-				port->num_rings[dir], port->num_host_rings[dir]);
+				"%s: %s %sring %u asked for; the port has %u rings and %u host rings there",
+				port->name, dir == NM_TX ? "tx" : "rx",
+				wants_host(bind) ? "host " : "", bind->ringid, port->num_rings[dir],
+				port->num_host_rings[dir]);
 		client->first[dir] = first;
 		client->count[dir] = count;
 	}

@@ -25,6 +25,9 @@ struct nm_region *nm_region_choose(
 /* Bytes of a ring object with so many slots. */
 uint32_t nm_ring_bytes(uint32_t slots);
 
+/* Objects that a port takes for its rings, with its peer. */
+void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);
+
 /* ---- client_memory.c ------------------------------------------------------------------- */
 
 /* Region, rings and buffers for a port, and its pipe peer, that has none. */

@@ -5,12 +5,17 @@
 int nm_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted)
 {
+	const struct nm_home_ops *home = client->core->home_ops;
 	const struct nm_region *region = port->region;
+	const char *more = home && home->more_objects ? home->more_objects(region, pool) : NULL;
 
+	if (region->external)
+		more = "a larger external memory";
 	return nm_client_error(client, -ENOMEM,
-		"%s: %s pool of region %u is too small: %llu wanted, %u of %u free; use fewer rings or slots, or a larger region",
+		"%s: %s pool of region %u is too small: %llu wanted, %u of %u free; use fewer rings or slots%s%s",
 		port->name, nm_pool_name(pool), region->id, (unsigned long long)wanted,
-		region->free_count[pool], region->pool[pool].count);
+		region->free_count[pool], region->pool[pool].count,
+		more ? ", or have more with " : "", more ? more : "");
 }
 
 /* ---- rings --------------------------------------------------------------------------- */
@@ -393,6 +398,26 @@ void nm_memory_release(struct nm_port *port)
 		memset(&peer->offsets, 0, sizeof(peer->offsets));
 }
 
+/* Before anything is taken, so that the text can say what is wanted in all. */
+static int check_room(struct nm_client *client, const struct nm_port *port)
+{
+	const struct nm_region *region = port->region;
+	uint64_t rings, bufs;
+	int error = 0;
+
+	for (int dir = 0; dir < NM_DIRS && !error; dir++)
+		if (nm_port_all_rings(port, dir) > 0)
+			error = check_slots(client, &port->rings[dir][0]);
+	if (error)
+		return error;
+	nm_region_need(port, &rings, &bufs);
+	if (rings > region->free_count[NM_POOL_RING])
+		return nm_pool_error(client, port, NM_POOL_RING, rings);
+	if (bufs > region->free_count[NM_POOL_BUF])
+		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
+	return 0;
+}
+
 static int setup_rings(struct nm_client *client, struct nm_port *port)
 {
 	int error = 0;
@@ -419,7 +444,9 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		peer->region = port->region;
 		peer->own_memory = true;
 	}
-	error = setup_rings(client, port);
+	error = check_room(client, port);
+	if (!error)
+		error = setup_rings(client, port);
 	if (!error && peer)
 		error = setup_rings(client, peer);
 	if (!error)

@@ -36,6 +36,14 @@ static struct need need_of(const struct nm_port *port)
 	return need;
 }
 
+void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
+{
+	struct need need = need_of(port);
+
+	*rings = need.rings;
+	*bufs = need.bufs;
+}
+
 uint32_t nm_ring_bytes(uint32_t slots)
 {
 	return (uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));

@@ -86,18 +86,42 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	return port;
 }
 
-static bool shape_valid(const struct nm_shape *shape)
+/* What is wrong with a shape, in numbers; what is NULL: nothing. */
+struct misshape {
+	const char *what;
+	uint32_t number, min, max;
+};
+
+static struct misshape misshape_of(const struct nm_shape *shape)
 {
+	static const char *const text[NM_DIRS][3] = {
+		[NM_TX] = {"tx rings", "tx host rings", "slots in each tx ring"},
+		[NM_RX] = {"rx rings", "rx host rings", "slots in each rx ring"},
+	};
+
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		uint32_t rings = shape->rings[dir], host = shape->host_rings[dir];
+		uint32_t slots = shape->slots[dir];
 
-		if (rings > NM_RINGS_MAX || host > NM_RINGS_MAX)
-			return false;
-		if (rings + host > 0 &&
-			(shape->slots[dir] < NM_SLOTS_MIN || shape->slots[dir] > NM_SLOTS_MAX))
-			return false;
+		if (rings > NM_RINGS_MAX)
+			return (struct misshape){text[dir][0], rings, 1, NM_RINGS_MAX};
+		if (host > NM_RINGS_MAX)
+			return (struct misshape){text[dir][1], host, 0, NM_RINGS_MAX};
+		if (rings + host > 0 && (slots < NM_SLOTS_MIN || slots > NM_SLOTS_MAX))
+			return (struct misshape){text[dir][2], slots, NM_SLOTS_MIN, NM_SLOTS_MAX};
 	}
-	return true;
+	return (struct misshape){0};
+}
+
+void nm_shape_explain(const struct nm_shape *shape, const char *name, char *err, size_t err_size)
+{
+	struct misshape m = misshape_of(shape);
+
+	if (m.what)
+		os_snprintf(err, err_size, "%s: %u %s asked for; there can be %u to %u", name,
+			m.number, m.what, m.min, m.max);
+	else
+		os_snprintf(err, err_size, "%s: no memory for its rings", name);
 }
 
 static int make_rings(struct nm_port *port, enum nm_dir dir)
@@ -144,7 +168,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
 	*error = -EINVAL;
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || !shape_valid(shape))
+	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || misshape_of(shape).what)
 		return NULL;
 	*error = -EEXIST;
 	if (!unnamed && registered(core, name))

@@ -79,6 +79,9 @@ struct nm_home_ops {
 	 * waiting for work. */
 	int (*splice_poll)(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err,
 		size_t err_size);
+	/* Words for an error text: what a user can set so that such a pool has more objects. NULL:
+	 * nothing. */
+	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
 };
 
 struct nm_core {
@@ -181,8 +184,9 @@ struct nm_port {
 	uint32_t
 		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
-	uint32_t guest;     /* the machine that has it, by the fixed owner of its part of the region; 0 */
-	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
+	uint32_t
+		guest; /* the machine that has it, by the fixed owner of its part of the region; 0 */
+	uint32_t hdr_len; /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients;
 	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
 	struct nm_client *client_list;
@@ -275,6 +279,10 @@ static inline struct nm_ring *nm_client_ring(
 
 /* Sets client->err; returns error, so that it can be used in a return statement. */
 int nm_client_error(struct nm_client *client, int error, const char *fmt, ...) os_printf_like(3, 4);
+
+/* Why nm_port_add_locked() did not take a shape: the number that can't be, and its bounds; or that there
+ * is no memory. */
+void nm_shape_explain(const struct nm_shape *shape, const char *name, char *err, size_t err_size);
 
 /*
  * For the home and for port kinds: makes a port and registers it. The shape is checked; 0 rings

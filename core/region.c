@@ -267,6 +267,7 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 		free_region(region);
 		return NULL;
 	}
+	region->external = true;
 	region->mem = mem;
 	region->base = os_mem_addr(mem);
 	link_region(core, region);

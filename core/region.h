@@ -86,6 +86,7 @@ struct nm_region {
 	struct nm_pool_geometry pool[NM_POOLS];
 	uint16_t id; /* nr_mem_id; unique, never 0 */
 	bool foreign;
+	bool external; /* on memory that is the application's (EXTMEM) */
 	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
 	bool shared;   /* made for whoever names it by its id, not for one port or client */
 	uint32_t refs;

@@ -153,20 +153,15 @@ static uint32_t free_number(const struct nm_vale *vale)
 }
 
 static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const char *name,
-	const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS], int *error)
+	const struct nm_shape *shape, int *error)
 {
 	struct nm_vale_port *vp = os_zalloc(sizeof(*vp));
-	struct nm_shape shape = {0};
 	struct nm_port *port;
 
 	*error = -ENOMEM;
 	if (!vp)
 		return NULL;
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		shape.rings[dir] = num_rings[dir] ? num_rings[dir] : 1;
-		shape.slots[dir] = num_slots[dir] ? num_slots[dir] : NM_SLOTS_DEFAULT;
-	}
-	port = nm_port_add_locked(vale->core, name, &vale_ops, &shape, error);
+	port = nm_port_add_locked(vale->core, name, &vale_ops, shape, error);
 	if (!port) {
 		os_free(vp);
 		return NULL;
@@ -182,10 +177,23 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	return port;
 }
 
+static struct nm_shape complete_shape(
+	const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS])
+{
+	struct nm_shape shape = {0};
+
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		shape.rings[dir] = num_rings[dir] ? num_rings[dir] : 1;
+		shape.slots[dir] = num_slots[dir] ? num_slots[dir] : NM_SLOTS_DEFAULT;
+	}
+	return shape;
+}
+
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
 	int *error, char *err, size_t err_size)
 {
+	const struct nm_shape shape = complete_shape(num_rings, num_slots);
 	struct nm_port *port = nm_port_find_locked(core, name);
 	struct nm_vale *vale;
 	uint32_t number;
@@ -209,12 +217,9 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 			vale->members);
 		return NULL;
 	}
-	port = add_port(vale, number, name, num_rings, num_slots, error);
+	port = add_port(vale, number, name, &shape, error);
 	if (!port) {
-		os_snprintf(err, err_size,
-			"%s: rings (%u tx, %u rx; 1 to %u) or slots (%u tx, %u rx; %u to %u) can't be had",
-			name, num_rings[NM_TX], num_rings[NM_RX], NM_RINGS_MAX, num_slots[NM_TX],
-			num_slots[NM_RX], NM_SLOTS_MIN, NM_SLOTS_MAX);
+		nm_shape_explain(&shape, name, err, err_size);
 		put_vale(vale);
 	}
 	return port;

@@ -14,6 +14,20 @@
 
 struct nm_core nm_world;
 
+static const char *more_objects(const struct nm_region *region, enum nm_pool pool)
+{
+	static const char *const shared[NM_POOLS] = {"parameter if_num of the module",
+		"parameter ring_num of the module", "parameter buf_num of the module"};
+	static const char *const foreign[NM_POOLS] = {"netmapd --guest-ifs on the host",
+		"netmapd --guest-rings on the host", "netmapd --guest-buffers on the host"};
+
+	if (region->foreign)
+		return foreign[pool];
+	if (region->shared)
+		return shared[pool];
+	return pool == NM_POOL_BUF ? "parameter priv_buf_num of the module" : NULL;
+}
+
 static const struct nm_home_ops home_ops = {
 	.lookup = nmk_nic_lookup,
 	.newif = nmk_persist_newif,
@@ -21,6 +35,7 @@ static const struct nm_home_ops home_ops = {
 	.splice_start = nmk_splice_start,
 	.splice_stop = nmk_splice_stop,
 	.splice_poll = nmk_splice_poll,
+	.more_objects = more_objects,
 };
 
 static int __init nmk_init(void)

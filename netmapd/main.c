@@ -179,6 +179,18 @@ static int serve(struct daemon *d)
 	return 0;
 }
 
+static const char *more_objects(const struct nm_region *region, enum nm_pool pool)
+{
+	static const char *const shared[NM_POOLS] = {
+		"netmapd --shared-ifs", "netmapd --shared-rings", "netmapd --shared-buffers"};
+
+	if (region->shared)
+		return shared[pool];
+	if (pool != NM_POOL_BUF)
+		return NULL;
+	return region->reserved ? "netmapd --vm-buffers" : "netmapd --spare-buffers";
+}
+
 static void start_core(struct daemon *d)
 {
 	static const struct nm_home_ops ops = {
@@ -187,6 +199,7 @@ static void start_core(struct daemon *d)
 		.splice_start = splices_start,
 		.splice_stop = splices_stop,
 		.splice_poll = splices_poll,
+		.more_objects = more_objects,
 	};
 
 	nm_core_init(&d->core);

@@ -80,6 +80,8 @@ static int complete(struct bridge_options *o, char err[OPTIONS_ERR])
 	}
 	if (!same)
 		return 0;
+	if (o->port[1][0] && (strncmp(name, "netmap:", 7) != 0 || strpbrk(name, "{}")))
+		return cmdline_bad(err, "%.60s is given twice: two ports are needed, or -L", name);
 	if (strncmp(name, "netmap:", 7) != 0 || strpbrk(name, "{}"))
 		return cmdline_bad(
 			err, "%.60s has no host rings: a second port is needed, or -L", name);

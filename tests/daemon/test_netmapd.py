@@ -443,7 +443,7 @@ def test_buffers_of_machines(start_netmapd):
     daemon = start_netmapd("--vm-buffers", "1000")
     with Connection(daemon.path) as c:
         c.vm_create()
-        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: .* wanted, .* of 1250 free"):
+        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: 2048 wanted, .* of 1250 free.* more with netmapd --vm-buffers$"):
             c.vm_add_port("vale1:1")
         c.vm_add_port("vale1:2@conf:slots=256")
         with pytest.raises(Refused, match="buffer pool"):

@@ -185,9 +185,9 @@ static void small_pools(void **state)
 		const char *says[3];
 	} cases[] = {
 		{{4, 2, 34}, {256, 512, 64}, 16, {""}}, /* just enough */
-		{{4, 2, 33}, {256, 512, 64}, 16, {"buffer pool", "1 wanted", "0 of 33 free"}},
-		{{4, 2, 17}, {256, 512, 64}, 16, {"buffer pool", "1 wanted", "0 of 17 free"}},
-		{{4, 1, 34}, {256, 512, 64}, 16, {"ring pool", "1 wanted", "0 of 1 free"}},
+		{{4, 2, 33}, {256, 512, 64}, 16, {"buffer pool", "32 wanted", "31 of 33 free"}},
+		{{4, 2, 17}, {256, 512, 64}, 16, {"buffer pool", "32 wanted", "15 of 17 free"}},
+		{{4, 1, 34}, {256, 512, 64}, 16, {"ring pool", "2 wanted", "1 of 1 free"}},
 		{{4, 2, 34}, {256, 512, 64}, 17, {"17 slots", "has room for 16"}},
 		{{4, 2, 4000}, {256, 512, 64}, 1000, {"1000 slots", "has room for 16"}},
 	};
