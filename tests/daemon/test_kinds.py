@@ -4,6 +4,7 @@
 import errno
 import fcntl
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -435,11 +436,12 @@ def test_addresses(open_port, daemon):
         b.send(frame(1, 2))
         known = {address: (name, age) for address, port, age, name in c.macs("vale1")}
         assert {m: n for m, (n, age) in known.items()} == {mac(1): "vale1:a", mac(2): "vale1:b"}
-        assert all(age <= 8 for _, age in known.values())
+        assert all(age < 200 for _, age in known.values())
         assert c.macs("vale2") == []
         shown = ctl(daemon, "macs", "vale1")
         assert shown.returncode == 0 and "02:00:00:00:00:01  vale1:a" in shown.stdout
-        assert ctl(daemon, "macs").stdout == shown.stdout
+        ageless = re.compile(r"\d+ s$", re.M)
+        assert ageless.sub("", ctl(daemon, "macs").stdout) == ageless.sub("", shown.stdout) != shown.stdout
         assert ctl(daemon, "flush", "vale1").returncode == 0
         assert c.macs("vale1") == []
         for ask in c.macs, c.flush:

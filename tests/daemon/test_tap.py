@@ -573,12 +573,13 @@ def test_programs_with_all_rings(daemon, how):
     command, backend = ([BUILD / "libnetmap/preload/netmap-run"], "kernel") if how == "netmap-run" else ([], "daemon")
     command += [PKT_GEN, "-i", f"netmap:{P}*@conf:host-rings=64", "-f", "tx", "-l", "60", "-n", "20000", "-w", "0"]
     env = environment(daemon.path, NETMAP_BACKEND=backend)
+    env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"  # the preloaded library comes first
     control(daemon, newif, tx_slots=64, rx_slots=64, tx_rings=64, rx_rings=64)
     up(daemon)
     result = run(*command, env=env)
     assert result.returncode == 0 and "Sent 20000 packets" in result.stdout + result.stderr, result.stderr
     sent = [r["packets"] + sum(r["errors"].values()) for r in tap(daemon)["rings"] if r["dir"] == "tx"]
-    assert len(sent) == 128 and sum(sent) == 20000 and sum(map(bool, sent)) > 64
+    assert len(sent) == 128 and sum(sent) == 20000 and sum(map(bool, sent)) > 8  # a burst has 512
     if how == "libnetmap":
         few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
         expect_line(run(*command, env=env, preexec_fn=few), 1, "pkt-gen", P, "up to 132", "ulimit -n")
