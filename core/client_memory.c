@@ -398,10 +398,19 @@ void nm_memory_release(struct nm_port *port)
 		memset(&peer->offsets, 0, sizeof(peer->offsets));
 }
 
+static int check_pools(
+	struct nm_client *client, const struct nm_port *port, uint64_t rings, uint64_t bufs)
+{
+	if (rings > port->region->free_count[NM_POOL_RING])
+		return nm_pool_error(client, port, NM_POOL_RING, rings);
+	if (bufs > port->region->free_count[NM_POOL_BUF])
+		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
+	return 0;
+}
+
 /* Before anything is taken, so that the text can say what is wanted in all. */
 static int check_room(struct nm_client *client, const struct nm_port *port)
 {
-	const struct nm_region *region = port->region;
 	uint64_t rings, bufs;
 	int error = 0;
 
@@ -411,11 +420,7 @@ static int check_room(struct nm_client *client, const struct nm_port *port)
 	if (error)
 		return error;
 	nm_region_need(port, &rings, &bufs);
-	if (rings > region->free_count[NM_POOL_RING])
-		return nm_pool_error(client, port, NM_POOL_RING, rings);
-	if (bufs > region->free_count[NM_POOL_BUF])
-		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
-	return 0;
+	return check_pools(client, port, rings, bufs);
 }
 
 static int setup_rings(struct nm_client *client, struct nm_port *port)
@@ -473,7 +478,6 @@ static struct nm_ring *next_host_ring(
 /* All or none: memory that is there can be had, under core->lock. */
 static int check_host_rings(struct nm_client *client, struct nm_port *port)
 {
-	const struct nm_region *region = port->region;
 	uint64_t rings = 0, bufs = 0;
 
 	for (int dir = 0; dir < NM_DIRS; dir++) {
@@ -488,11 +492,7 @@ static int check_host_rings(struct nm_client *client, struct nm_port *port)
 			bufs += ring->num_slots;
 		}
 	}
-	if (rings > region->free_count[NM_POOL_RING])
-		return nm_pool_error(client, port, NM_POOL_RING, rings);
-	if (bufs > region->free_count[NM_POOL_BUF])
-		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
-	return 0;
+	return check_pools(client, port, rings, bufs);
 }
 
 int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)

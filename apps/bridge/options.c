@@ -80,11 +80,11 @@ static int complete(struct bridge_options *o, char err[OPTIONS_ERR])
 	}
 	if (!same)
 		return 0;
-	if (o->port[1][0] && (strncmp(name, "netmap:", 7) != 0 || strpbrk(name, "{}")))
-		return cmdline_bad(err, "%.60s is given twice: two ports are needed, or -L", name);
 	if (strncmp(name, "netmap:", 7) != 0 || strpbrk(name, "{}"))
-		return cmdline_bad(
-			err, "%.60s has no host rings: a second port is needed, or -L", name);
+		return cmdline_bad(err,
+			o->port[1][0] ? "%.60s is given twice: two ports are needed, or -L"
+				      : "%.60s has no host rings: a second port is needed, or -L",
+			name);
 	if (len < strlen(name) || strpbrk(name, "^*"))
 		return cmdline_bad(
 			err, "%.60s: with one port, give the name of the interface only", name);

@@ -27,10 +27,22 @@ static void pump(void *arg)
 		;
 }
 
+/* `client` is of this device now. */
+static void connect_to(struct ptnet_mem *device)
+{
+	int ends[2];
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(vu_server_adopt(ptnet_mem_server(device), ends[0]), 0);
+	assert_int_equal(vfc_from_fd(ends[1], &client), 0);
+	vfc_set_idle(client, pump, NULL);
+	assert_int_equal(vfc_negotiate(client), 0);
+}
+
 static int setup(void **state)
 {
 	struct ptnet_mem_info info = {.size = REGION_BYTES, .id = 77};
-	int ends[2];
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
@@ -53,12 +65,7 @@ static int setup(void **state)
 	info.guest[NM_POOL_RING] = (struct nm_run){3, 0};
 	info.guest[NM_POOL_BUF] = (struct nm_run){2, 2};
 	assert_int_equal(ptnet_mem_new(loop, NULL, "mem", &info, &mem), 0);
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-	assert_int_equal(vu_server_adopt(ptnet_mem_server(mem), ends[0]), 0);
-	assert_int_equal(vfc_from_fd(ends[1], &client), 0);
-	vfc_set_idle(client, pump, NULL);
-	assert_int_equal(vfc_negotiate(client), 0);
+	connect_to(mem);
 	return 0;
 }
 
@@ -155,16 +162,10 @@ static void test_guest_part_in_runs(void **state)
 	static const uint32_t from[] = {0, 2, 4, UINT32_MAX, 1, 0};
 	struct ptnet_mem *other = NULL;
 	struct vfc *first = client;
-	int ends[2];
 
 	begun = 0;
 	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-	assert_int_equal(vu_server_adopt(ptnet_mem_server(other), ends[0]), 0);
-	assert_int_equal(vfc_from_fd(ends[1], &client), 0);
-	vfc_set_idle(client, pump, NULL);
-	assert_int_equal(vfc_negotiate(client), 0);
+	connect_to(other);
 	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_FIRST), 2);
 	assert_int_equal(get(0, PTNET_MDEV_IO_GUEST_BUF_NUM), 2);
 	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
