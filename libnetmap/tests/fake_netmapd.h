@@ -2,7 +2,7 @@
 /*
  * fake_netmapd.h - a netmapd of one port for the tests of libnetmap.
  *
- * It speaks the protocol of netmapd/proto.h on a socket of its own, in a thread,
+ * It speaks the protocol of proto/proto.h on a socket of its own, in a thread,
  * and answers REGISTER with a small region and a CSB. Nobody serves the rings:
  * the test itself plays the engine, through `atok`, `ktoa`, the kicks and the
  * interrupts, and so sees each step of the library.

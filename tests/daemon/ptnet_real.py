@@ -2,7 +2,7 @@
 """A real netmapd and what the tests of it need: its process, its protocol, its rings.
 
 Netmapd starts the program of $PTNETMAP_BUILD, else of build/ beside tests/, and
-sees to it that it ends well. Connection speaks netmapd/proto.h byte by byte, and
+sees to it that it ends well. Connection speaks proto/proto.h byte by byte, and
 so can say what no library would. Port is an application by hand: it maps the
 region and the CSB of a registration. All of that works the same when netmapd was
 built with sanitizers.

@@ -7,7 +7,7 @@
 Checks, with TAP output:
 - what core/ may contain: no #ifdef on where it is, no system header;
 - that Kbuild and Meson both compile exactly the files that core/sources.txt lists;
-- that no function of core/ is written again in linux/ or netmapd/;
+- that no function of core/ is written again in linux/, user/ or netmapd/;
 - that the programs hold these files: every function of core is in the netmapd that was built,
   and in each netmap.ko (those given; else those below BUILD-DIRECTORY/module and
   SOURCE-ROOT/build/module; skipped when there is none, or when it is older than core/).
@@ -20,8 +20,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-# In core/, but for user space alone: the module gets names from requests, never as users write them.
-USER_SPACE_ONLY = {"portspec.c"}
 # The daemon's applications translate their older requests for themselves (netmap-run).
 NOT_IN_DAEMON = {"legacy.c"}
 # Each home defines these, core/os.h asks for it.
@@ -69,7 +67,7 @@ def functions(path):
 
 
 def home_sources(root):
-    return sorted(p for room in ("linux", "netmapd") for p in (root / room).glob("*.[ch]"))
+    return sorted(p for room in ("linux", "user", "netmapd") for p in (root / room).rglob("*.[ch]"))
 
 
 def forbidden_in_core(root):
@@ -100,7 +98,7 @@ def forbidden_in_core(root):
 
 def list_is_complete(root, sources):
     there = {p.name for p in (root / "core").glob("*.c")}
-    return ([f"core/{name} is in no list" for name in sorted(there - set(sources) - USER_SPACE_ONLY)]
+    return ([f"core/{name} is in no list" for name in sorted(there - set(sources))]
             + [f"sources.txt lists {name}, which is not there" for name in sources if name not in there]
             + [f"sources.txt lists {name} twice" for name in sorted(set(sources)) if sources.count(name) > 1])
 
@@ -130,7 +128,7 @@ def meson_matches(root, build, sources):
         source = (Path(command["directory"]) / command["file"]).resolve()
         if source.parent == root / "core" and "libcore.a.p" in command.get("output", command["command"]):
             compiled[source.name] = compiled.get(source.name, 0) + 1
-    wanted = set(sources) | USER_SPACE_ONLY
+    wanted = set(sources)
     problems = ([f"core/meson.build leaves out {name}" for name in sorted(wanted - set(compiled))]
                 + [f"core/meson.build has {name}" for name in sorted(set(compiled) - wanted)])
     for path in home_sources(root):

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../netmapd/proto_client.h"
+#include "proto_client.h"
 
 struct listing {
 	int fd;

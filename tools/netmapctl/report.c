@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../netmapd/proto_client.h"
+#include "proto_client.h"
 
 enum { REPORT_MAX = 64 << 20 }; /* bytes; more is not a report */
 

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../netmapd/proto_client.h"
+#include "proto_client.h"
 #include "child.h"
 #include "qemu.h"
 

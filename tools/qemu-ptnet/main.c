@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../netmapd/proto.h"
+#include "proto.h"
 #include "accel.h"
 #include "command.h"
 #include "daemon.h"

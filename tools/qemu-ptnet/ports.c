@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../netmapd/proto.h"
+#include "proto.h"
 #include "portspec.h"
 
 enum { NO_ARG = -1 };

@@ -37,8 +37,8 @@
  *
  * Thread safety: formats only.
  */
-#ifndef NETMAPD_PROTO_H
-#define NETMAPD_PROTO_H
+#ifndef PROTO_PROTO_H
+#define PROTO_PROTO_H
 
 #include <stdint.h>
 

@@ -28,8 +28,8 @@
  * Thread safety: the functions keep no state of their own. One connection
  * carries one request at a time: callers that share a descriptor lock around it.
  */
-#ifndef NETMAPD_PROTO_CLIENT_H
-#define NETMAPD_PROTO_CLIENT_H
+#ifndef PROTO_PROTO_CLIENT_H
+#define PROTO_PROTO_CLIENT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -7,8 +7,8 @@
  *
  * Thread safety: as core/os.h says.
  */
-#ifndef NETMAPD_OS_HOME_H
-#define NETMAPD_OS_HOME_H
+#ifndef USER_OS_HOME_H
+#define USER_OS_HOME_H
 
 #include <assert.h>
 #include <errno.h>

@@ -4,8 +4,8 @@
  *
  * Thread safety: os_log_setup() once, before other threads run.
  */
-#ifndef NETMAPD_OS_USER_H
-#define NETMAPD_OS_USER_H
+#ifndef USER_OS_USER_H
+#define USER_OS_USER_H
 
 #include "os.h"
 

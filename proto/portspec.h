@@ -23,8 +23,8 @@
  *
  * Thread safety: pure functions.
  */
-#ifndef CORE_PORTSPEC_H
-#define CORE_PORTSPEC_H
+#ifndef PROTO_PORTSPEC_H
+#define PROTO_PORTSPEC_H
 
 #include "os.h"
 #include <net/netmap.h>
