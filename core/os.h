@@ -28,12 +28,19 @@
  *                      OS_LOAD_ACQUIRE(p), OS_STORE_RELEASE(p, v)
  *                      os_mb(): full barrier
  *   os_time_s()        seconds of a monotonic clock, cheap and coarse
+ *   os_assert(cond)    the core's own state is as it must be: never a question of what another
+ *                      party has written. Not evaluated, and no code, unless NM_DEBUG is defined.
+ *   os_assert_held(l)  the caller holds this os_mutex, os_spin or os_rwlock (some reader, or
+ *                      this thread the writer); the same. In the kernel for lockdep.
+ *
+ * Locks are annotated: see annotate.h, and locks.h for those of the core.
  *
  * Thread safety: as said for each.
  */
 #ifndef CORE_OS_H
 #define CORE_OS_H
 
+#include "annotate.h"
 #include "os_home.h"
 
 /* Memory for control structures: zeroed, suitably aligned for a cache line; NULL when there is

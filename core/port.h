@@ -39,6 +39,7 @@
 #ifndef CORE_PORT_H
 #define CORE_PORT_H
 
+#include "locks.h"
 #include "os.h"
 #include "region.h"
 #include "ring.h"
@@ -104,6 +105,21 @@ struct nm_core {
 	void *home;                         /* the home's */
 	struct nm_splice *splices;
 };
+
+static inline void nm_core_lock(struct nm_core *core) OS_LOCKS(NM_CORE_LOCK)
+{
+	os_mutex_lock(&core->lock);
+}
+
+static inline void nm_core_unlock(struct nm_core *core) OS_UNLOCKS(NM_CORE_LOCK)
+{
+	os_mutex_unlock(&core->lock);
+}
+
+static inline void nm_core_assert_locked(struct nm_core *core) OS_ASSERTS_HELD(NM_CORE_LOCK)
+{
+	os_assert_held(&core->lock);
+}
 
 /* What a port kind does. All are called with core->lock held, but for the syncs. */
 struct nm_port_ops {

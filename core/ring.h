@@ -25,6 +25,7 @@
 #ifndef CORE_RING_H
 #define CORE_RING_H
 
+#include "locks.h"
 #include "os.h"
 #include <net/netmap.h>
 
@@ -107,6 +108,26 @@ struct nm_ring {
 
 	struct nm_ring_stats stats __attribute__((aligned(NM_CACHE_LINE)));
 } __attribute__((aligned(NM_CACHE_LINE)));
+
+static inline void nm_produce_lock(struct nm_ring *ring) OS_LOCKS(NM_PRODUCE_LOCK)
+{
+	os_spin_lock(&ring->produce.lock);
+}
+
+static inline void nm_produce_unlock(struct nm_ring *ring) OS_UNLOCKS(NM_PRODUCE_LOCK)
+{
+	os_spin_unlock(&ring->produce.lock);
+}
+
+static inline void nm_monitors_lock(struct nm_ring *ring) OS_LOCKS(NM_MONITORS_LOCK)
+{
+	os_spin_lock(&ring->monitor_lock);
+}
+
+static inline void nm_monitors_unlock(struct nm_ring *ring) OS_UNLOCKS(NM_MONITORS_LOCK)
+{
+	os_spin_unlock(&ring->monitor_lock);
+}
 
 /* A slot as loaded once from shared memory. */
 struct nm_slot_copy {

@@ -32,6 +32,26 @@ struct nm_vale {
 	uint32_t num_active;
 };
 
+static inline void vale_read_lock(struct nm_vale *vale) OS_LOCKS_SHARED(VALE_LOCK)
+{
+	os_read_lock(&vale->lock);
+}
+
+static inline void vale_read_unlock(struct nm_vale *vale) OS_UNLOCKS_SHARED(VALE_LOCK)
+{
+	os_read_unlock(&vale->lock);
+}
+
+static inline void vale_write_lock(struct nm_vale *vale) OS_LOCKS(VALE_LOCK)
+{
+	os_write_lock(&vale->lock);
+}
+
+static inline void vale_write_unlock(struct nm_vale *vale) OS_UNLOCKS(VALE_LOCK)
+{
+	os_write_unlock(&vale->lock);
+}
+
 struct nm_vale_port {
 	struct nm_vale *vale;
 	uint8_t number;

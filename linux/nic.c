@@ -32,7 +32,7 @@ static LIST_HEAD(nics); /* under core->lock */
 
 static struct net_device *device_of(const struct nmk_nic *nic)
 {
-	return rcu_dereference_protected(nic->dev, lockdep_is_held(&nm_world.lock.m));
+	return rcu_dereference_protected(nic->dev, lockdep_is_held(&nm_world.lock.l));
 }
 
 static void free_nic(struct kref *kref)

@@ -10,10 +10,12 @@
 #ifndef LINUX_OS_HOME_H
 #define LINUX_OS_HOME_H
 
+#include <linux/bug.h>
 #include <linux/build_bug.h>
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/limits.h>
+#include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
 #include <linux/prefetch.h>
@@ -46,25 +48,34 @@
 #define OS_STORE_RELEASE(p, v)     virt_store_release(p, v)
 #define os_mb()                    virt_mb()
 
+/* Own corruption is reported once per place, with where it was found. */
+#ifdef NM_DEBUG
+#define os_assert(cond) WARN_ON_ONCE(!(cond))
+#else
+#define os_assert(cond) ((void)sizeof(!(cond)))
+#endif
+
+#define os_assert_held(lock) lockdep_assert_held(&(lock)->l)
+
 struct os_mutex {
-	struct mutex m;
+	struct mutex l;
 };
 
-#define os_mutex_init(l) mutex_init(&(l)->m) /* a macro: each place is a lock class */
+#define os_mutex_init(m) mutex_init(&(m)->l) /* a macro: each place is a lock class */
 
-static inline void os_mutex_destroy(struct os_mutex *l)
+static inline void os_mutex_destroy(struct os_mutex *m)
 {
-	mutex_destroy(&l->m);
+	mutex_destroy(&m->l);
 }
 
-static inline void os_mutex_lock(struct os_mutex *l)
+static inline void os_mutex_lock(struct os_mutex *m)
 {
-	mutex_lock(&l->m);
+	mutex_lock(&m->l);
 }
 
-static inline void os_mutex_unlock(struct os_mutex *l)
+static inline void os_mutex_unlock(struct os_mutex *m)
 {
-	mutex_unlock(&l->m);
+	mutex_unlock(&m->l);
 }
 
 struct os_spin {

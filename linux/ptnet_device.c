@@ -266,7 +266,7 @@ static void free_interrupts(struct ptnet *ptn)
 /* It ends a pause, too, so nobody may be in one. */
 void ptnet_device_forget_csb(const struct ptnet *ptn)
 {
-	lockdep_assert_held(&nm_world.lock.m);
+	lockdep_assert_held(&nm_world.lock.l);
 	write_csb_addresses(ptn, 0, 0);
 }
 

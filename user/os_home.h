@@ -36,52 +36,111 @@
 #define os_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #endif
 
-struct os_mutex {
-	pthread_mutex_t m;
+/* Who holds a lock, for os_assert_held(). */
+#ifdef NM_DEBUG
+#define os_assert(cond) assert(cond)
+
+struct os_holder {
+	pthread_t thread; /* the one that holds it, or writes; 0: none */
+	uint32_t readers;
 };
+
+static inline void os_holder_set(struct os_holder *h, pthread_t thread)
+{
+	OS_STORE(&h->thread, thread);
+}
+
+static inline void os_holder_add_reader(struct os_holder *h, int by)
+{
+	__atomic_fetch_add(&h->readers, (uint32_t)by, __ATOMIC_RELAXED);
+}
+
+static inline bool os_holder_is_held(const struct os_holder *h)
+{
+	return OS_LOAD(&h->thread) == pthread_self() || OS_LOAD(&h->readers) > 0;
+}
+#else
+#define os_assert(cond) ((void)sizeof(!(cond)))
+
+struct os_holder {
+};
+
+static inline void os_holder_set(struct os_holder *h, pthread_t thread)
+{
+}
+
+static inline void os_holder_add_reader(struct os_holder *h, int by)
+{
+}
+
+static inline bool os_holder_is_held(const struct os_holder *h)
+{
+	return true;
+}
+#endif
+
+#define os_assert_held(lock) os_assert(os_holder_is_held(&(lock)->holder))
+
+struct OS_CAPABILITY("mutex") os_mutex {
+	pthread_mutex_t l;
+	struct os_holder holder;
+};
+
+#define OS_MUTEX_INIT                          \
+	{                                      \
+		.l = PTHREAD_MUTEX_INITIALIZER \
+	} /* for one that is a variable */
 
 static inline void os_mutex_init(struct os_mutex *m)
 {
-	pthread_mutex_init(&m->m, NULL);
+	pthread_mutex_init(&m->l, NULL);
+	os_holder_set(&m->holder, 0);
 }
 
 static inline void os_mutex_destroy(struct os_mutex *m)
 {
-	pthread_mutex_destroy(&m->m);
+	pthread_mutex_destroy(&m->l);
 }
 
-static inline void os_mutex_lock(struct os_mutex *m)
+static inline void os_mutex_lock(struct os_mutex *m) OS_LOCKS(*m)
 {
-	pthread_mutex_lock(&m->m);
+	pthread_mutex_lock(&m->l);
+	os_holder_set(&m->holder, pthread_self());
 }
 
-static inline void os_mutex_unlock(struct os_mutex *m)
+static inline void os_mutex_unlock(struct os_mutex *m) OS_UNLOCKS(*m)
 {
-	pthread_mutex_unlock(&m->m);
+	os_holder_set(&m->holder, 0);
+	pthread_mutex_unlock(&m->l);
 }
 
 /* Held for one batch at most; pthread's spin lock is a test-and-set with pause. */
-struct os_spin {
+struct OS_CAPABILITY("spin lock") os_spin {
 	pthread_spinlock_t l;
+	struct os_holder holder;
 };
 
 static inline void os_spin_init(struct os_spin *s)
 {
 	pthread_spin_init(&s->l, PTHREAD_PROCESS_PRIVATE);
+	os_holder_set(&s->holder, 0);
 }
 
-static inline void os_spin_lock(struct os_spin *s)
+static inline void os_spin_lock(struct os_spin *s) OS_LOCKS(*s)
 {
 	pthread_spin_lock(&s->l);
+	os_holder_set(&s->holder, pthread_self());
 }
 
-static inline void os_spin_unlock(struct os_spin *s)
+static inline void os_spin_unlock(struct os_spin *s) OS_UNLOCKS(*s)
 {
+	os_holder_set(&s->holder, 0);
 	pthread_spin_unlock(&s->l);
 }
 
-struct os_rwlock {
+struct OS_CAPABILITY("read-write lock") os_rwlock {
 	pthread_rwlock_t l;
+	struct os_holder holder;
 };
 
 static inline void os_rwlock_init(struct os_rwlock *l)
@@ -92,6 +151,7 @@ static inline void os_rwlock_init(struct os_rwlock *l)
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&l->l, &attr);
 	pthread_rwlockattr_destroy(&attr);
+	l->holder = (struct os_holder){};
 }
 
 static inline void os_rwlock_destroy(struct os_rwlock *l)
@@ -99,23 +159,27 @@ static inline void os_rwlock_destroy(struct os_rwlock *l)
 	pthread_rwlock_destroy(&l->l);
 }
 
-static inline void os_read_lock(struct os_rwlock *l)
+static inline void os_read_lock(struct os_rwlock *l) OS_LOCKS_SHARED(*l)
 {
 	pthread_rwlock_rdlock(&l->l);
+	os_holder_add_reader(&l->holder, 1);
 }
 
-static inline void os_read_unlock(struct os_rwlock *l)
+static inline void os_read_unlock(struct os_rwlock *l) OS_UNLOCKS_SHARED(*l)
 {
+	os_holder_add_reader(&l->holder, -1);
 	pthread_rwlock_unlock(&l->l);
 }
 
-static inline void os_write_lock(struct os_rwlock *l)
+static inline void os_write_lock(struct os_rwlock *l) OS_LOCKS(*l)
 {
 	pthread_rwlock_wrlock(&l->l);
+	os_holder_set(&l->holder, pthread_self());
 }
 
-static inline void os_write_unlock(struct os_rwlock *l)
+static inline void os_write_unlock(struct os_rwlock *l) OS_UNLOCKS(*l)
 {
+	os_holder_set(&l->holder, 0);
 	pthread_rwlock_unlock(&l->l);
 }
 
