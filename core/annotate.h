@@ -29,16 +29,12 @@
  * The analysis knows classes, not locks: whether it is the right lock of its class is what
  * os_assert_held() finds out in tests. It doesn't look through function pointers.
  *
+ * Included by os_home.h, which defines OS_ATTRIBUTE(x): __attribute__((x)) for clang, else empty.
+ *
  * Thread safety: no code.
  */
 #ifndef CORE_ANNOTATE_H
 #define CORE_ANNOTATE_H
-
-#ifdef __clang__
-#define OS_ATTRIBUTE(x) __attribute__((x))
-#else
-#define OS_ATTRIBUTE(x)
-#endif
 
 #define OS_CAPABILITY(name)          OS_ATTRIBUTE(capability(name))
 #define OS_GUARDED_BY(lock)          OS_ATTRIBUTE(guarded_by(lock))

@@ -14,7 +14,8 @@
  *               offsetof, static_assert, positive errno constants (EINVAL, …)
  *   strings     memcpy, memset, memcmp, strlen, strnlen, strcmp, strncmp
  *   compiler    likely(x), unlikely(x), os_printf_like(fmt, first), and to start loading a
- *               cache line: os_prefetch(addr), or os_prefetch_write(addr) to own it
+ *               cache line: os_prefetch(addr), or os_prefetch_write(addr) to own it;
+ *               OS_ATTRIBUTE(x), and annotate.h
  *   struct os_mutex    sleeping lock: os_mutex_init/_destroy/_lock/_unlock
  *   struct os_spin     short lock, never held across a sleep: os_spin_init/_lock/_unlock.
  *                      In the kernel it also keeps soft interrupts out.
@@ -40,7 +41,6 @@
 #ifndef CORE_OS_H
 #define CORE_OS_H
 
-#include "annotate.h"
 #include "os_home.h"
 
 /* Memory for control structures: zeroed, suitably aligned for a cache line; NULL when there is

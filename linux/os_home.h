@@ -39,6 +39,9 @@
 #define UINT64_MAX U64_MAX
 #endif
 
+#define OS_ATTRIBUTE(x) /* lockdep looks after locks here */
+#include "annotate.h"
+
 #define os_prefetch(addr)          prefetch(addr)
 #define os_prefetch_write(addr)    prefetchw(addr)
 #define os_printf_like(fmt, first) __printf(fmt, first)

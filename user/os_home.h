@@ -20,6 +20,13 @@
 #include <string.h>
 #include <time.h>
 
+#ifdef __clang__
+#define OS_ATTRIBUTE(x) __attribute__((x))
+#else
+#define OS_ATTRIBUTE(x)
+#endif
+#include "annotate.h"
+
 #define likely(x)                  __builtin_expect(!!(x), 1)
 #define unlikely(x)                __builtin_expect(!!(x), 0)
 #define os_prefetch(addr)          __builtin_prefetch(addr)
