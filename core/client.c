@@ -459,7 +459,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	if (client->port)
 		return nm_client_error(
 			client, -EBUSY, "already registered to %s", client->port->name);
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	error = find_port(client, name, bind, &port);
 	if (!error) {
 		chosen = port->ops->chosen_host_rings;
@@ -477,7 +477,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 		client->flags = bind->flags;
 	else if (chosen)
 		(void)nm_port_set_host_rings_locked(port, host_rings); /* if it is unused */
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	os_make_printable(client->err); /* it may quote a name that is none */
 	return error;
 }
@@ -508,7 +508,7 @@ void nm_client_unbind(struct nm_client *client)
 
 	if (!port)
 		return;
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	unbind_locked(client, port);
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 }

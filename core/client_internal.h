@@ -60,8 +60,9 @@ void nm_memory_repair(struct nm_port *port);
 /* First state of a ring's indices. */
 void nm_ring_restart(struct nm_ring *ring);
 
-/* What protects the indices of a ring: of a pipe's tx ring, the lock of the ring it leads to. */
-struct os_spin *nm_ring_lock(struct nm_ring *ring);
+/* The ring whose produce.lock protects the indices of this one: of a pipe's tx ring, the ring it leads
+ * to. */
+struct nm_ring *nm_ring_guard(struct nm_ring *ring);
 
 int nm_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted);

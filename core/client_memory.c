@@ -20,13 +20,13 @@ int nm_pool_error(
 
 /* ---- rings --------------------------------------------------------------------------- */
 
-struct os_spin *nm_ring_lock(struct nm_ring *ring)
+struct nm_ring *nm_ring_guard(struct nm_ring *ring)
 {
 	struct nm_port *peer = ring->port->peer;
 
 	if (ring->dir == NM_TX && peer)
-		return &peer->rings[NM_RX][ring->id].produce.lock;
-	return &ring->produce.lock;
+		return &peer->rings[NM_RX][ring->id];
+	return ring;
 }
 
 /* An empty ring: tx may fill all slots but one, rx has received nothing. */
@@ -46,9 +46,9 @@ static void clear_ring(struct nm_ring *ring)
 
 void nm_ring_restart(struct nm_ring *ring)
 {
-	os_spin_lock(nm_ring_lock(ring));
+	nm_produce_lock(nm_ring_guard(ring));
 	clear_ring(ring);
-	os_spin_unlock(nm_ring_lock(ring));
+	nm_produce_unlock(nm_ring_guard(ring));
 }
 
 static void init_slot(const struct nm_ring *ring, struct netmap_slot *slot, uint32_t index)
@@ -575,7 +575,7 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 
 	if (!wants_repair(ring))
 		return;
-	os_spin_lock(nm_ring_lock(ring));
+	nm_produce_lock(nm_ring_guard(ring));
 	for (uint32_t i = 0; i < ring->num_slots; i++) {
 		struct netmap_slot *slot = &ring->slots[i];
 		struct nm_slot_copy copy = nm_slot_load(slot);
@@ -588,7 +588,7 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 			OS_STORE(&slot->ptr, r->port->offsets.initial);
 		}
 	}
-	os_spin_unlock(nm_ring_lock(ring));
+	nm_produce_unlock(nm_ring_guard(ring));
 }
 
 void nm_memory_repair(struct nm_port *port)
@@ -617,11 +617,11 @@ static void refill_ring(struct nm_ring *ring, void *arg)
 {
 	struct repair *r = arg;
 
-	os_spin_lock(nm_ring_lock(ring));
+	nm_produce_lock(nm_ring_guard(ring));
 	for (uint32_t i = 0; i < ring->num_slots; i++)
 		init_slot(ring, &ring->slots[i], next_unseen(r));
 	clear_ring(ring);
-	os_spin_unlock(nm_ring_lock(ring));
+	nm_produce_unlock(nm_ring_guard(ring));
 }
 
 void nm_client_reset_rings(struct nm_client *client)
@@ -630,7 +630,7 @@ void nm_client_reset_rings(struct nm_client *client)
 	struct repair r = {.port = port, .next = NM_BUFS_RESERVED};
 	struct nm_region *region;
 
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	region = port ? port->region : NULL;
 	if (region && port->own_memory && !port->dead) {
 		nm_memory_pause(region, true);
@@ -641,5 +641,5 @@ void nm_client_reset_rings(struct nm_client *client)
 		nm_guest_has_shown(port);
 		nm_memory_pause(region, false);
 	}
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 }

@@ -53,19 +53,19 @@ static int probe_begin(struct nm_client *client, const char *name, struct probe 
 	probe->tmp.own_region = client->own_region;
 	if (name[0] == '\0' && !client->port)
 		return nm_client_error(client, -ENXIO, "no port named, and none registered");
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
 	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
-		os_mutex_unlock(&client->core->lock);
+		nm_core_unlock(client->core);
 		error = nm_client_bind(&probe->tmp, name, &bind);
 		if (error)
 			return nm_client_error(client, error, "%s", probe->tmp.err);
-		os_mutex_lock(&client->core->lock);
+		nm_core_lock(client->core);
 		probe->port = probe->tmp.port;
 	}
 	error = probe_region(client, probe, probe->port->region);
 	if (error) {
-		os_mutex_unlock(&client->core->lock);
+		nm_core_unlock(client->core);
 		nm_client_unbind(&probe->tmp);
 	}
 	return error;
@@ -74,7 +74,7 @@ static int probe_begin(struct nm_client *client, const char *name, struct probe 
 static void probe_end(struct nm_client *client, struct probe *probe)
 {
 	nm_region_put(probe->region);
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	nm_client_unbind(&probe->tmp);
 }
 
@@ -114,14 +114,14 @@ static int do_pools_info(struct nm_client *client, struct request *rq)
 		probe_end(client, &probe);
 		return 0;
 	}
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	region = nm_region_find(client->core, pools->nr_mem_id);
 	if (region)
 		nm_region_info(region, pools);
 	else
 		error = nm_client_error(
 			client, -ENOENT, "there is no memory region %u", pools->nr_mem_id);
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	return error;
 }
 
@@ -355,11 +355,11 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 			&rq->body.attach.port_index, client->err, sizeof(client->err));
 	if (error)
 		return error;
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	splice = nm_splice_find_locked(client->core, rq->hdr.nr_name);
 	if (splice && splice->vale.port && splice->vale.port->region)
 		reg->nr_mem_id = splice->vale.port->region->id;
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	return 0;
 }
 
@@ -377,9 +377,9 @@ static int do_vale_list(struct nm_client *client, struct request *rq)
 	uint32_t vale = rq->body.list.nr_bridge_idx, port = rq->body.list.nr_port_idx;
 	int error;
 
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &vale, &port);
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	if (error)
 		return nm_client_error(client, error, "%s: no such port on a switch",
 			rq->hdr.nr_name[0] ? rq->hdr.nr_name : "end of the list");
@@ -438,9 +438,9 @@ static int do_vale_polling(struct nm_client *client, struct request *rq)
 		error = polling_cpus(client, rq, &count);
 	if (error)
 		return error;
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	error = set_polling(client, rq, count);
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	return error;
 }
 
@@ -498,10 +498,10 @@ static int do_vale_newif(struct nm_client *client, struct request *rq)
 	if (!home || !home->newif)
 		return nm_client_error(client, -EOPNOTSUPP,
 			"%s: persistent ports can't be made here", rq->hdr.nr_name);
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	error = home->newif(client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, client->err,
 		sizeof(client->err));
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	if (error)
 		return error;
 	newif->nr_tx_rings = (uint16_t)shape.rings[NM_TX];
@@ -521,9 +521,9 @@ static int do_vale_delif(struct nm_client *client, struct request *rq)
 	if (!home || !home->delif)
 		return nm_client_error(client, -EOPNOTSUPP,
 			"%s: there are no persistent ports here", rq->hdr.nr_name);
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	error = home->delif(client->core, rq->hdr.nr_name, client->err, sizeof(client->err));
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	return error;
 }
 
@@ -551,7 +551,7 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 	struct nm_port *port;
 	int error = 0;
 
-	os_mutex_lock(&client->core->lock);
+	nm_core_lock(client->core);
 	port = rq->hdr.nr_name[0] ? nm_port_find_locked(client->core, rq->hdr.nr_name)
 				  : client->port;
 	if (!port)
@@ -560,7 +560,7 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 		error = set_port_hdr(client, port, rq->body.hdr.nr_hdr_len);
 	if (!error)
 		rq->body.hdr.nr_hdr_len = port->hdr_len;
-	os_mutex_unlock(&client->core->lock);
+	nm_core_unlock(client->core);
 	return error;
 }
 

@@ -15,25 +15,25 @@ struct monitor_port {
 
 static void hook(struct nm_monitor *m)
 {
-	os_spin_lock(&m->watched->monitor_lock);
+	nm_monitors_lock(m->watched);
 	m->fresh = true;
 	m->next = m->watched->monitors;
 	OS_STORE(&m->watched->monitors, m);
-	os_spin_unlock(&m->watched->monitor_lock);
+	nm_monitors_unlock(m->watched);
 }
 
 static void unhook(struct nm_monitor *m)
 {
 	struct nm_monitor *next, *before = NULL;
 
-	os_spin_lock(&m->watched->monitor_lock);
+	nm_monitors_lock(m->watched);
 	for (next = m->watched->monitors; next && next != m; next = next->next)
 		before = next;
 	if (next && before)
 		before->next = m->next;
 	else if (next)
 		OS_STORE(&m->watched->monitors, m->next);
-	os_spin_unlock(&m->watched->monitor_lock);
+	nm_monitors_unlock(m->watched);
 }
 
 static int monitor_start(struct nm_port *port, char *err, size_t err_size)
@@ -62,10 +62,10 @@ static void monitor_pause(struct nm_port *port, bool on)
 	for (uint32_t i = 0; i < mp->num_links; i++) {
 		struct nm_monitor *m = &mp->links[i];
 
-		os_spin_lock(&m->watched->monitor_lock);
+		nm_monitors_lock(m->watched);
 		if (is_zcopy(m))
 			m->paused = on ? m->paused + 1 : m->paused - 1;
-		os_spin_unlock(&m->watched->monitor_lock);
+		nm_monitors_unlock(m->watched);
 	}
 }
 
@@ -161,10 +161,10 @@ static bool has_zcopy(struct nm_ring *ring)
 {
 	const struct nm_monitor *m;
 
-	os_spin_lock(&ring->monitor_lock);
+	nm_monitors_lock(ring);
 	for (m = ring->monitors; m && !is_zcopy(m); m = m->next)
 		;
-	os_spin_unlock(&ring->monitor_lock);
+	nm_monitors_unlock(ring);
 	return m != NULL;
 }
 
@@ -306,10 +306,10 @@ void nm_monitor_ended_locked(struct nm_port *watched)
 		for (uint32_t i = 0; i < nm_port_all_rings(watched, dir); i++) {
 			struct nm_ring *ring = &watched->rings[dir][i];
 
-			os_spin_lock(&ring->monitor_lock);
+			nm_monitors_lock(ring);
 			for (struct nm_monitor *m = ring->monitors; m; m = m->next)
 				os_wakeup_signal(&m->to->wakeup);
-			os_spin_unlock(&ring->monitor_lock);
+			nm_monitors_unlock(ring);
 		}
 	}
 }

@@ -50,10 +50,10 @@ static void add_slot(
 
 static void count(struct nm_ring *to, enum nm_drop cause)
 {
-	os_spin_lock(&to->produce.lock);
+	nm_produce_lock(to);
 	if (OS_LOAD(&to->users) > 0)
 		to->stats.drops[cause]++;
-	os_spin_unlock(&to->produce.lock);
+	nm_produce_unlock(to);
 }
 
 /* Moves behind the rest of a packet that has been counted. */
@@ -252,7 +252,7 @@ static bool show_packet(const struct nm_monitor *m, const struct packet *p)
 	enum nm_drop cause = p->cause;
 	bool bound;
 
-	os_spin_lock(&to->produce.lock);
+	nm_produce_lock(to);
 	bound = OS_LOAD(&to->users) > 0;
 	if (unlikely(m->paused) && cause == NM_DROPS)
 		cause = NM_DROP_MISSED;
@@ -260,7 +260,7 @@ static bool show_packet(const struct nm_monitor *m, const struct packet *p)
 		cause = is_zcopy(m) ? exchange(m, p) : copy(m, p);
 	if (bound && cause != NM_DROPS)
 		to->stats.drops[cause]++;
-	os_spin_unlock(&to->produce.lock);
+	nm_produce_unlock(to);
 	return bound && cause == NM_DROPS;
 }
 
@@ -315,7 +315,7 @@ static void show(struct nm_ring *ring, enum watch how, uint32_t from, uint32_t t
 		uint32_t left = nm_ring_distance(at, to, ring->num_slots);
 
 		at = nm_ring_advance(at, left < SHOW_SLOTS ? left : SHOW_SLOTS, ring->num_slots);
-		os_spin_lock(&ring->monitor_lock);
+		nm_monitors_lock(ring);
 		for (struct nm_monitor *m = ring->monitors; m; m = m->next) {
 			if (m->how != how)
 				continue;
@@ -323,7 +323,7 @@ static void show(struct nm_ring *ring, enum watch how, uint32_t from, uint32_t t
 				find_start(m, start);
 			show_part(m, at, at == to);
 		}
-		os_spin_unlock(&ring->monitor_lock);
+		nm_monitors_unlock(ring);
 		start = at;
 	}
 }

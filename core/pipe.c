@@ -321,11 +321,6 @@ static int lane_move(struct lane *lane)
 	return result;
 }
 
-static struct os_spin *lane_lock(struct lane *lane)
-{
-	return &lane->rx->produce.lock;
-}
-
 /* ---- syncs ---------------------------------------------------------------------------- */
 
 static int pipe_txsync(struct nm_ring *ring)
@@ -335,10 +330,10 @@ static int pipe_txsync(struct nm_ring *ring)
 	if (ring->head != lane->head) { /* which only this thread changes */
 		int moved;
 
-		os_spin_lock(lane_lock(lane));
+		nm_produce_lock(lane->rx);
 		lane->head = ring->head;
 		moved = lane_move(lane);
-		os_spin_unlock(lane_lock(lane));
+		nm_produce_unlock(lane->rx);
 		/* Also when it is full: whoever serves it must hear of slots that are given back. */
 		if (moved & (MOVED_RX | MOVED_BLOCKED))
 			os_wakeup_signal(&lane->rx->wakeup);
@@ -359,9 +354,9 @@ static int pipe_rxsync(struct nm_ring *ring)
 		if (unlikely(OS_LOAD(&lane->blocked))) {
 			int moved;
 
-			os_spin_lock(lane_lock(lane));
+			nm_produce_lock(lane->rx);
 			moved = lane_move(lane);
-			os_spin_unlock(lane_lock(lane));
+			nm_produce_unlock(lane->rx);
 			if (moved & MOVED_TX)
 				os_wakeup_signal(&lane->tx->wakeup);
 		}
@@ -396,9 +391,9 @@ static void each_lane(struct nm_port *port, void (*fn)(struct lane *lane))
 
 static void lane_pause(struct lane *lane)
 {
-	os_spin_lock(lane_lock(lane));
+	nm_produce_lock(lane->rx);
 	lane->paused++;
-	os_spin_unlock(lane_lock(lane));
+	nm_produce_unlock(lane->rx);
 }
 
 /* What came up meanwhile is done now, unless somebody else has paused it, too. */
@@ -406,10 +401,10 @@ static void lane_resume(struct lane *lane)
 {
 	int moved;
 
-	os_spin_lock(lane_lock(lane));
+	nm_produce_lock(lane->rx);
 	lane->paused--;
 	moved = lane_move(lane);
-	os_spin_unlock(lane_lock(lane));
+	nm_produce_unlock(lane->rx);
 	if (moved & (MOVED_RX | MOVED_BLOCKED))
 		os_wakeup_signal(&lane->rx->wakeup);
 	if (moved & MOVED_TX)
@@ -441,7 +436,7 @@ static void lane_drop_half(struct lane *lane)
 
 	if (OS_LOAD(&tx->users) > 0 || tx->port->dead)
 		return;
-	os_spin_lock(lane_lock(lane));
+	nm_produce_lock(lane->rx);
 	start = i = lane->moved;
 	while (i != lane->head) {
 		bool more = nm_slot_load(&tx->slots[i]).flags & NS_MOREFRAG;
@@ -456,7 +451,7 @@ static void lane_drop_half(struct lane *lane)
 	}
 	tx->dropping = 0;
 	lane->head = tx->head = tx->cur = start;
-	os_spin_unlock(lane_lock(lane));
+	nm_produce_unlock(lane->rx);
 }
 
 static void pipe_users_changed(struct nm_port *port)

@@ -51,10 +51,10 @@ void nm_core_destroy(struct nm_core *core)
 {
 	struct nm_port *port;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	while ((port = unheld(core)) != NULL)
 		nm_port_remove_locked(port);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	os_mutex_destroy(&core->lock);
 }
 

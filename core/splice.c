@@ -204,9 +204,9 @@ static int bind_vale(
 		return error;
 	if (vale->port->region != port->region || vale->port->clients > 1)
 		return nm_client_error(vale, -EBUSY, "%s: is in use already", name);
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return error ? nm_client_error(
 			       vale, error, "%s: no virtio-net header of %u bytes", name, hdr_len)
 		     : 0;
@@ -235,7 +235,7 @@ static int make_region(struct nm_splice *splice, const char *device, char *err, 
 	const struct nm_port *port;
 	int error = 0;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	port = nm_port_find_locked(core, device);
 	if (port && !port->region) {
 		params.count[NM_POOL_IF] = 2 * NM_RINGS_MAX;
@@ -248,7 +248,7 @@ static int make_region(struct nm_splice *splice, const char *device, char *err, 
 			params.size[NM_POOL_BUF] = core->shared_params.size[NM_POOL_BUF];
 		splice->region = nm_region_create(core, &params, 0, &error, err, err_size);
 	}
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return error;
 }
 
@@ -329,9 +329,9 @@ static void free_splice(struct nm_splice *splice)
 	nm_client_unbind(&splice->vale);
 	nm_client_unbind(&splice->host);
 	nm_client_unbind(&splice->device);
-	os_mutex_lock(&splice->core->lock);
+	nm_core_lock(splice->core);
 	nm_region_put(splice->region);
-	os_mutex_unlock(&splice->core->lock);
+	nm_core_unlock(splice->core);
 	os_free(splice);
 }
 
@@ -343,7 +343,7 @@ static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size
 	int error;
 
 	memcpy(name, splice->name, sizeof(name));
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	error = nm_vale_list_locked(core, name, &vale, port_index);
 	if (!error)
 		error = core->home_ops->splice_start(splice, err, err_size);
@@ -351,7 +351,7 @@ static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size
 		splice->next = core->splices;
 		core->splices = splice;
 	}
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return error;
 }
 
@@ -415,7 +415,7 @@ static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *
 	struct nm_splice **link = &core->splices, *splice;
 	uint32_t vale;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	while (*link && strcmp((*link)->name, name) != 0)
 		link = &(*link)->next;
 	splice = *link;
@@ -426,7 +426,7 @@ static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *
 			*port_index = 0;
 		core->home_ops->splice_stop(splice);
 	}
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return splice;
 }
 

@@ -78,11 +78,11 @@ static int vale_start(struct nm_port *port, char *err, size_t err_size)
 		nm_vale_batch_init(batch);
 		port->rings[NM_TX][i].priv = batch;
 	}
-	os_write_lock(&vale->lock);
+	vale_write_lock(vale);
 	vale->active[vale->num_active++] = vp->number;
 	vale->live[vp->number] = port;
 	vp->started = true;
-	os_write_unlock(&vale->lock);
+	vale_write_unlock(vale);
 	return 0;
 }
 
@@ -92,14 +92,14 @@ static void vale_stop(struct nm_port *port)
 	struct nm_vale *vale = vp->vale;
 	uint32_t i = 0;
 
-	os_write_lock(&vale->lock);
+	vale_write_lock(vale);
 	while (i < vale->num_active && vale->active[i] != vp->number)
 		i++;
 	if (i < vale->num_active)
 		vale->active[i] = vale->active[--vale->num_active];
 	vale->live[vp->number] = NULL;
 	vp->started = false;
-	os_write_unlock(&vale->lock);
+	vale_write_unlock(vale);
 	/* Nobody forwards to it or learns for it any more. Its number is given to no other port before
 	 * core->lock is free again, and until then its addresses are unknown to those who find them. */
 	nm_mactable_forget_port(&vale->macs, vp->number);
@@ -113,9 +113,9 @@ static void vale_destroy(struct nm_port *port)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	os_write_lock(&vp->vale->lock);
+	vale_write_lock(vp->vale);
 	vp->vale->ports[vp->number] = NULL;
-	os_write_unlock(&vp->vale->lock);
+	vale_write_unlock(vp->vale);
 	vp->vale->members--;
 	put_vale(vp->vale);
 	os_free(vp);
@@ -125,9 +125,9 @@ static int vale_set_hdr_len(struct nm_port *port, uint32_t bytes)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	os_write_lock(&vp->vale->lock);
+	vale_write_lock(vp->vale);
 	port->hdr_len = bytes;
-	os_write_unlock(&vp->vale->lock);
+	vale_write_unlock(vp->vale);
 	return 0;
 }
 
@@ -171,9 +171,9 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	port->priv = vp;
 	port->ephemeral = true;
 	vale->members++;
-	os_write_lock(&vale->lock);
+	vale_write_lock(vale);
 	vale->ports[number] = port;
-	os_write_unlock(&vale->lock);
+	vale_write_unlock(vale);
 	return port;
 }
 

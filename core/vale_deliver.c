@@ -379,7 +379,7 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 	bool in_use;
 
 	tx->ring->stats.copies += n;
-	os_spin_lock(&ring->produce.lock);
+	nm_produce_lock(ring);
 	in_use = OS_LOAD(&ring->users) != 0;
 	begin(&rx, tx, port);
 	while (likely(in_use) && i < n) {
@@ -392,7 +392,7 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 	ring->stats.packets += rx.packets;
 	ring->stats.bytes += rx.bytes;
 	OS_STORE_RELEASE(&ring->produce.hwtail, rx.at);
-	os_spin_unlock(&ring->produce.lock);
+	nm_produce_unlock(ring);
 	if (rx.packets > 0)
 		os_wakeup_signal(&ring->wakeup);
 }

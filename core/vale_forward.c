@@ -350,7 +350,7 @@ static void forward(struct vale_tx *tx)
  */
 static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 {
-	os_read_lock(&tx->vale->lock);
+	vale_read_lock(tx->vale);
 	tx->hdr_len = tx->ring->port->hdr_len;
 	tx->least = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */
@@ -358,7 +358,7 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 	at = collect(tx, at);
 	if (tx->batch->num_packets > 0)
 		forward(tx);
-	os_read_unlock(&tx->vale->lock);
+	vale_read_unlock(tx->vale);
 	return at;
 }
 

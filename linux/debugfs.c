@@ -52,10 +52,10 @@ static void show_port(struct seq_file *out, const struct nm_port *port)
 
 static int ports_show(struct seq_file *out, void *unused)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
 		show_port(out, port);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ports);
@@ -64,7 +64,7 @@ DEFINE_SHOW_ATTRIBUTE(ports);
 
 static int regions_show(struct seq_file *out, void *unused)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	for (const struct nm_region *region = nm_world.regions; region; region = region->next) {
 		seq_printf(out, "%u: bytes %llu refs %u%s%s\n", region->id, region->size,
 			region->refs, region->foreign ? " foreign" : "",
@@ -75,7 +75,7 @@ static int regions_show(struct seq_file *out, void *unused)
 				region->pool[pool].count, region->pool[pool].size,
 				region->free_count[pool]);
 	}
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(regions);
@@ -105,9 +105,9 @@ static void show_switch(void *arg, const char *name, uint32_t index, uint32_t po
 
 static int macs_show(struct seq_file *out, void *unused)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	nm_vale_each_locked(&nm_world, show_switch, out);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return 0;
 }
 
@@ -126,9 +126,9 @@ static ssize_t macs_write(struct file *file, const char __user *text, size_t byt
 	if (copy_from_user(name, text, bytes))
 		return -EFAULT;
 	name[bytes] = '\0';
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	error = nm_vale_flush_locked(&nm_world, strim(name));
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return error ? error : (ssize_t)bytes;
 }
 

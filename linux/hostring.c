@@ -159,7 +159,7 @@ enum nm_drop nmk_rx_deliver(struct nm_ring *ring, const struct sk_buff *skb)
 	}
 	d.hdr.num_buffers = (__force __virtio16)cpu_to_le16(1);
 	d.bytes = skb->len + d.hdr_len;
-	os_spin_lock(&ring->produce.lock);
+	nm_produce_lock(ring);
 	cause = deliver_locked(ring, &d);
 	if (likely(cause == NM_DROPS)) {
 		ring->stats.packets++;
@@ -167,15 +167,15 @@ enum nm_drop nmk_rx_deliver(struct nm_ring *ring, const struct sk_buff *skb)
 	} else {
 		ring->stats.drops[cause]++;
 	}
-	os_spin_unlock(&ring->produce.lock);
+	nm_produce_unlock(ring);
 	return cause;
 }
 
 void nmk_rx_drop(struct nm_ring *ring, enum nm_drop cause)
 {
-	os_spin_lock(&ring->produce.lock);
+	nm_produce_lock(ring);
 	ring->stats.drops[cause]++;
-	os_spin_unlock(&ring->produce.lock);
+	nm_produce_unlock(ring);
 }
 
 /* A virtio-net header has words for what is left to be done with the packet. */

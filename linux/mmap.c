@@ -84,9 +84,9 @@ static struct nmk_bar *bar_find(const struct nm_region *region)
 
 void nmk_view_set(struct nmk_view *view, struct file *file, struct nm_region *region)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	nm_region_get(region);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 
 	mutex_lock(&views_lock);
 	view->file = file;
@@ -107,9 +107,9 @@ void nmk_view_clear(struct nmk_view *view)
 	mutex_unlock(&views_lock);
 	if (view->bar)
 		kref_put(&view->bar->kref, bar_free);
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	nm_region_put(view->region);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	view->region = NULL;
 }
 

@@ -340,7 +340,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 
 	if (event != NETDEV_UNREGISTER && event != NETDEV_CHANGENAME)
 		return NOTIFY_DONE;
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	nic = find_nic(dev);
 	if (nic && event == NETDEV_UNREGISTER)
 		device_gone(nic); /* or it moves to another namespace */
@@ -348,7 +348,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 		renamed(dev, nic->port);
 	else if (event == NETDEV_CHANGENAME && nmk_persist_is_ours(dev))
 		renamed(dev, nmk_persist_port(dev));
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return NOTIFY_DONE;
 }
 

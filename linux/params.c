@@ -136,13 +136,13 @@ static int set_param(const char *text, const struct kernel_param *kp)
 		*value = number;
 		return 0;
 	}
-	os_mutex_lock(&started->lock);
+	nm_core_lock(started);
 	memcpy(candidate, values, sizeof(values));
 	candidate[value - values] = number;
 	error = apply(started, candidate);
 	if (!error)
 		*value = number;
-	os_mutex_unlock(&started->lock);
+	nm_core_unlock(started);
 	return error;
 }
 
@@ -173,9 +173,9 @@ static int get_param(char *buf, const struct kernel_param *kp)
 
 	if (!started)
 		return -EAGAIN;
-	os_mutex_lock(&started->lock);
+	nm_core_lock(started);
 	value = current_value((uint32_t *)kp->arg - values);
-	os_mutex_unlock(&started->lock);
+	nm_core_unlock(started);
 	return scnprintf(buf, PAGE_SIZE, "%u\n", value);
 }
 

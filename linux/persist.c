@@ -267,9 +267,9 @@ int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_sh
 	}
 	error = add_port(core, netdev_priv(dev), &shape);
 	if (!error) {
-		os_mutex_unlock(&core->lock);
+		nm_core_unlock(core);
 		error = register_netdev(dev);
-		os_mutex_lock(&core->lock);
+		nm_core_lock(core);
 		if (error)
 			remove_port(netdev_priv(dev));
 	}
@@ -305,9 +305,9 @@ int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t 
 		return -EBUSY;
 	}
 	p->leaving = true; /* nobody finds its port any more */
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	unregister_netdev(p->dev);
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	remove_port(p);
 	free_netdev(p->dev);
 	return 0;
@@ -315,16 +315,16 @@ int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t 
 
 void nmk_persist_unregister(void)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	while (!list_empty(&all)) {
 		struct persist *p = list_first_entry(&all, struct persist, link);
 
 		p->leaving = true;
-		os_mutex_unlock(&nm_world.lock);
+		nm_core_unlock(&nm_world);
 		unregister_netdev(p->dev);
-		os_mutex_lock(&nm_world.lock);
+		nm_core_lock(&nm_world);
 		remove_port(p);
 		free_netdev(p->dev);
 	}
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 }

@@ -288,9 +288,9 @@ void ptnet_device_release(struct ptnet *ptn)
 	free_interrupts(ptn);
 	if (ptn->io) {
 		ptnet_negotiate_hdr_len(ptn, 0); /* the next driver may not ask for a header */
-		os_mutex_lock(&nm_world.lock);
+		nm_core_lock(&nm_world);
 		ptnet_device_forget_csb(ptn);
-		os_mutex_unlock(&nm_world.lock);
+		nm_core_unlock(&nm_world);
 	}
 	if (ptn->atok)
 		dma_free_coherent(dev, PAGE_SIZE, ptn->atok, ptn->atok_dma);

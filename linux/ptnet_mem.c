@@ -124,14 +124,14 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	int error;
 
 	read_guest_part(mem, ours);
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	mem->region = nm_region_adopt(
 		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
 	if (mem->region)
 		error = read_guest_bufs(mem);
 	if (!error)
 		error = ptnet_abroad_init(mem, read_alone(mem));
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	if (error) {
 		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
 			err);
@@ -145,16 +145,16 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
  * their ports are dead, and their mappings are taken away here. */
 static void free_memory(struct ptnet_mem *mem)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	ptnet_port_end_region(mem->region);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	nmk_bar_gone(mem->bar);
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	ptnet_wires_restore(mem); /* no application can reach the slots any more */
 	ptnet_wires_free(mem);
 	ptnet_abroad_end(mem);
 	nm_region_put(mem->region);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	bitmap_free(mem->guest_bufs);
 	if (mem->base)
 		memunmap(mem->base);
@@ -251,9 +251,9 @@ static void mem_remove(struct pci_dev *pdev)
  * been shut down before: they came later. */
 static void mem_shutdown(struct pci_dev *pdev)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	ptnet_wires_restore(pci_get_drvdata(pdev));
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 }
 
 static const struct pci_device_id mem_ids[] = {

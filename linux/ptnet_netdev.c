@@ -12,7 +12,7 @@ static int ptnet_open(struct net_device *netdev)
 	struct ptnet *ptn = ptnet_of(netdev);
 	int error;
 
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	mutex_lock(&ptn->lock);
 	if (!ptn->netmap && !ptn->gone) {
 		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
@@ -28,7 +28,7 @@ static int ptnet_open(struct net_device *netdev)
 		netif_carrier_on(netdev);
 	}
 	mutex_unlock(&ptn->lock);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return error;
 }
 
@@ -36,7 +36,7 @@ static int ptnet_stop(struct net_device *netdev)
 {
 	struct ptnet *ptn = ptnet_of(netdev);
 
-	os_mutex_lock(&nm_world.lock); /* the host is not paused */
+	nm_core_lock(&nm_world); /* the host is not paused */
 	mutex_lock(&ptn->lock);
 	netif_carrier_off(netdev);
 	if (ptn->netmap)
@@ -46,7 +46,7 @@ static int ptnet_stop(struct net_device *netdev)
 	ptn->up = false;
 	ptnet_service_put(ptn);
 	mutex_unlock(&ptn->lock);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return 0;
 }
 
@@ -176,12 +176,12 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 	if (event != NETDEV_CHANGENAME || !ptnet_is_ours(netdev))
 		return NOTIFY_DONE;
 	ptn = ptnet_of(netdev);
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	error = ptn->port ? nm_port_rename_locked(ptn->port, netdev->name) : 0;
 	if (error)
 		netdev_warn(
 			netdev, "its port keeps the name %s: error %d\n", ptn->port->name, -error);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return NOTIFY_DONE;
 }
 

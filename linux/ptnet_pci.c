@@ -32,9 +32,9 @@ static int go_public(struct ptnet *ptn)
 		rtnl_unlock();
 		return error;
 	}
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	error = ptnet_port_add(ptn);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	if (error)
 		unregister_netdevice(ptn->netdev);
 	rtnl_unlock();
@@ -70,9 +70,9 @@ void ptnet_detach(struct ptnet *ptn)
 	if (!netdev)
 		return;
 	rtnl_lock();
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	ptnet_port_remove(ptn);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	unregister_netdevice(netdev);
 	rtnl_unlock();
 	ptnet_device_release(ptn);
@@ -155,12 +155,12 @@ static void net_shutdown(struct pci_dev *pdev)
 
 	mutex_lock(&ptnet_probe_lock);
 	if (ptn->netdev) {
-		os_mutex_lock(&nm_world.lock);
+		nm_core_lock(&nm_world);
 		mutex_lock(&ptn->lock);
 		ptnet_service_end(ptn);
 		ptnet_device_forget_csb(ptn);
 		mutex_unlock(&ptn->lock);
-		os_mutex_unlock(&nm_world.lock);
+		nm_core_unlock(&nm_world);
 	}
 	mutex_unlock(&ptnet_probe_lock);
 }

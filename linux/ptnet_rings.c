@@ -198,7 +198,7 @@ static int attach_wire(struct ptnet *ptn)
 {
 	int error = 0;
 
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	ptn->wire = find_wire(ptn);
 	if (!ptn->wire)
 		error = make_wire(ptn);
@@ -206,16 +206,16 @@ static int attach_wire(struct ptnet *ptn)
 		ptn->wire->ptn = ptn;
 		share_lent(ptn);
 	}
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return error;
 }
 
 void ptnet_rings_forget(struct ptnet *ptn)
 {
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	if (ptn->wire)
 		ptn->wire->ptn = NULL;
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 }
 
 uint32_t ptnet_rings_owner(const struct ptnet *ptn)

@@ -283,13 +283,13 @@ static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
 {
 	const struct nm_splice *splice;
 
-	os_mutex_lock(&nm_world.lock);
+	nm_core_lock(&nm_world);
 	for (splice = nm_world.splices; splice; splice = splice->next)
 		if (!dead_only || is_over(splice))
 			break;
 	if (splice)
 		memcpy(name, splice->name, NETMAP_REQ_IFNAMSIZ);
-	os_mutex_unlock(&nm_world.lock);
+	nm_core_unlock(&nm_world);
 	return splice;
 }
 

@@ -228,7 +228,7 @@ static int list_macs(struct nm_core *core, const char *vale, uint64_t *pos, stru
 	static struct nm_vale_mac macs[MACS_MAX];
 	int n;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	n = nm_vale_macs_locked(core, vale, pos, macs, MACS_MAX);
 	for (int i = 0; i < n; i++) {
 		const char *port = nm_vale_port_name_locked(core, vale, macs[i].port);
@@ -239,7 +239,7 @@ static int list_macs(struct nm_core *core, const char *vale, uint64_t *pos, stru
 		list[i].age_s = macs[i].age_s;
 		snprintf(list[i].name, sizeof(list[i].name), "%s", port ? port : "");
 	}
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return n;
 }
 
@@ -271,9 +271,9 @@ static int on_vale_flush(struct conn *c, size_t bytes)
 
 	if (error)
 		return reply_error(c, sizeof(struct nmd_reply), error, text);
-	os_mutex_lock(&c->daemon->core.lock);
+	nm_core_lock(&c->daemon->core);
 	error = nm_vale_flush_locked(&c->daemon->core, name);
-	os_mutex_unlock(&c->daemon->core.lock);
+	nm_core_unlock(&c->daemon->core);
 	if (error)
 		return reply_error(c, sizeof(struct nmd_reply), no_switch(name, error, text), text);
 	start_reply(sizeof(struct nmd_reply));

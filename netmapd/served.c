@@ -151,9 +151,9 @@ int served_set_hdr_len(struct served *s, uint32_t bytes)
 
 	if (s->state != SERVED_STOPPED)
 		return -EBUSY;
-	os_mutex_lock(&s->daemon->core.lock);
+	nm_core_lock(&s->daemon->core);
 	error = nm_port_set_hdr_len_locked(s->client->port, bytes);
-	os_mutex_unlock(&s->daemon->core.lock);
+	nm_core_unlock(&s->daemon->core);
 	return error;
 }
 
@@ -278,11 +278,11 @@ void served_pause(struct served *s, bool on)
 {
 	struct nm_port *port = s->client->port;
 
-	os_mutex_lock(&s->daemon->core.lock);
+	nm_core_lock(&s->daemon->core);
 	if (port->ops->pause && s->paused != on)
 		port->ops->pause(port, on);
 	s->paused = on;
-	os_mutex_unlock(&s->daemon->core.lock);
+	nm_core_unlock(&s->daemon->core);
 	if (!on && s->owed)
 		pay(s);
 }

@@ -207,9 +207,9 @@ void splices_end(struct daemon *d)
 	uint32_t index;
 
 	for (;;) {
-		os_mutex_lock(&d->core.lock);
+		nm_core_lock(&d->core);
 		os_snprintf(name, sizeof(name), "%s", d->core.splices ? d->core.splices->name : "");
-		os_mutex_unlock(&d->core.lock);
+		nm_core_unlock(&d->core);
 		if (!name[0])
 			return;
 		if (nm_splice_detach(&d->core, name, &index, err, sizeof(err)) != 0) {

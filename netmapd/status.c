@@ -208,7 +208,7 @@ char *status_text(struct daemon *d)
 	json_t *applications = json_array();
 	char *text;
 
-	os_mutex_lock(&d->core.lock);
+	nm_core_lock(&d->core);
 	for (const struct nm_port *port = d->core.ports; port; port = port->next)
 		json_array_append_new(ports, port_json(port));
 	nm_vale_each_locked(&d->core, add_switch, switches);
@@ -216,7 +216,7 @@ char *status_text(struct daemon *d)
 		json_array_append_new(regions, region_json(region));
 	for (const struct nm_splice *splice = d->core.splices; splice; splice = splice->next)
 		json_array_append_new(attached, splice_json(splice));
-	os_mutex_unlock(&d->core.lock);
+	nm_core_unlock(&d->core);
 	ctl_each_local(d, add_application, applications);
 	for (const struct vm *vm = d->vms; vm; vm = vm->next)
 		json_array_append_new(vms, vm_json(vm));

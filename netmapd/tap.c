@@ -44,7 +44,7 @@ static void remove_gone(struct taps *taps)
 {
 	struct tap *tap, *next;
 
-	os_mutex_lock(&taps->daemon->core.lock);
+	nm_core_lock(&taps->daemon->core);
 	for (tap = taps->list; tap; tap = next) {
 		next = tap->next;
 		if (!tap->gone || tap->removed)
@@ -54,7 +54,7 @@ static void remove_gone(struct taps *taps)
 		tap->removed = true;
 		nm_port_remove_locked(tap->port);
 	}
-	os_mutex_unlock(&taps->daemon->core.lock);
+	nm_core_unlock(&taps->daemon->core);
 	vm_ports_check(taps->daemon);
 }
 

@@ -10,18 +10,18 @@ static int make_own_region(struct vm *vm, char *text)
 	struct nm_region *region;
 	int error = 0;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	region = nm_region_create(
 		core, &vm->daemon->config.vm_region, 0, &error, text, NMD_TEXT_MAX);
 	if (region)
 		region->reserved = true;
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	if (!region)
 		return error;
 	vm_region_get(vm, region, &error, text);
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	nm_region_put(region); /* vm->regions[0] has a reference of its own */
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return error;
 }
 

@@ -47,10 +47,10 @@ static int shared_region(struct vm *vm, const struct nm_portspec *spec, uint16_t
 	struct nm_core *core = &vm->daemon->core;
 	const struct nm_port *port;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	port = nm_port_find_locked(core, spec->share);
 	*id = port && port->region ? port->region->id : 0;
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	if (*id)
 		return 0;
 	snprintf(text, NMD_TEXT_MAX, "%s: @share=%s: %s", spec->name, spec->share,
@@ -151,19 +151,19 @@ static void give_to_guest(const struct vm_port *port)
 {
 	struct nm_core *core = port->client.core;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	nm_port_set_guest_locked(port->client.port, port->region->owner);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 }
 
 static void take_from_guest(const struct vm_port *port)
 {
 	struct nm_core *core = port->client.core;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	if (port->client.port)
 		nm_port_set_guest_locked(port->client.port, NM_OWNER_NONE);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 }
 
 static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)

@@ -83,10 +83,10 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	r = &vm->regions[vm->num_regions++];
 	memset(r, 0, sizeof(*r));
 	r->region = region;
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	*error = region->reserved ? 0 : nm_region_track_guests(region);
 	if (*error) {
-		os_mutex_unlock(&core->lock);
+		nm_core_unlock(core);
 		vm->num_regions--;
 		snprintf(text, NMD_TEXT_MAX, "no memory for the map of memory region %u",
 			region->id);
@@ -96,7 +96,7 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	r->owner = NM_OWNER_FIXED | nm_core_new_owner(core);
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		set_aside(vm, r, pool);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	say_if_short(vm, r);
 	return r;
 }
@@ -108,11 +108,11 @@ static struct nm_run guest_bufs(void *arg, uint32_t from)
 	struct nm_core *core = r->region->core;
 	struct nm_run run;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	if (from == 0)
 		nm_guest_settle_locked(r->region, r->owner);
 	run = nm_guest_run_locked(r->region, r->owner, from);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return run;
 }
 
@@ -123,11 +123,11 @@ static bool is_alone(void *arg)
 	struct nm_core *core = r->region->core;
 	bool alone = r->region->reserved;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	for (const struct nm_port *port = core->ports; port; port = port->next)
 		if (port->region == r->region && port->ops->pause)
 			alone = false;
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	return alone;
 }
 
@@ -194,8 +194,8 @@ void vm_region_put(struct vm *vm, struct vm_region *r)
 	struct nm_core *core = &vm->daemon->core;
 
 	ptnet_mem_free(r->mem);
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	give_back(core, r);
 	nm_region_put(r->region);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 }

@@ -52,18 +52,18 @@ static struct nm_port *add(
 	struct nm_port *port;
 	int error;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, name, ops, &shape, &error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_non_null(port);
 	return port;
 }
 
 static void remove_port(struct nm_port *port)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_remove_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 static int bind_as(struct nm_client *client, const char *name, const struct nm_bind *bind)
@@ -779,9 +779,9 @@ static void exchanged_with_the_host(void **state)
 		struct nm_client app, pipe;
 
 		if (tracked) {
-			os_mutex_lock(&core.lock);
+			nm_core_lock(&core);
 			port->wire_owner = nm_core_new_owner(&core);
-			os_mutex_unlock(&core.lock);
+			nm_core_unlock(&core);
 			for (uint32_t i = 2; i < 18; i++)
 				region->owner[NM_POOL_BUF][i] = port->wire_owner;
 		}

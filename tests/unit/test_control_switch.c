@@ -113,13 +113,13 @@ static void remove_device(const char *name)
 {
 	struct nm_port *port;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	core.home_ops = NULL;
 	port = nm_port_find_locked(&core, name);
 	if (port)
 		nm_port_remove_locked(port);
 	core.home_ops = &ops;
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 static int begin(void **state)
@@ -379,9 +379,9 @@ static void device_info(void **state)
 	prepare(NETMAP_REQ_POOLS_INFO_GET, "dev1");
 	assert_int_equal(ask(), 0);
 	assert_int_equal(pools->nr_mem_id, NM_REGION_SHARED_ID);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_find_locked(&core, "dev1");
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_null(port->region);
 	assert_int_equal(core_count_regions(&core), 0);
 	remove_device("dev1");

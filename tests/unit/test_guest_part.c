@@ -61,7 +61,7 @@ static void begin_anew(struct party *p)
 	uint32_t have = 0;
 	struct nm_run run;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_guest_settle_locked(region(), p->owner);
 	for (uint32_t from = 0;; from = run.first + run.count) {
 		run = nm_guest_run_locked(region(), p->owner, from);
@@ -71,7 +71,7 @@ static void begin_anew(struct party *p)
 		for (uint32_t i = 0; i < run.count; i++)
 			p->hand[have++] = run.first + i;
 	}
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(have, PART);
 }
 
@@ -79,13 +79,13 @@ static void make_machine(struct party *p)
 {
 	uint32_t first;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_region_track_guests(region()), 0);
 	p->owner = NM_OWNER_FIXED | nm_core_new_owner(&core);
 	assert_int_equal(nm_region_alloc_run(region(), NM_POOL_BUF, p->owner, PART, &first), 0);
 	for (int i = 0; i < PORTS; i++)
 		nm_port_set_guest_locked(p->port[i].port, p->owner);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	begin_anew(p);
 }
 
@@ -178,12 +178,12 @@ static void restart(struct party *p, bool reset)
 /* As its memory is given back: what becomes free nobody has. */
 static void end_machine(struct party *p)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	for (int i = 0; i < PORTS; i++)
 		nm_port_set_guest_locked(p->port[i].port, NM_OWNER_NONE);
 	nm_guest_settle_locked(region(), p->owner);
 	assert_int_equal(nm_region_free_owner(region(), p->owner), PART);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	region_check(region());
 }
 
@@ -245,7 +245,7 @@ static void liar_begins_anew(void **state)
 			party[0].hand[prng_below(&r, PART)] = prng_edge32(&r, BUFS);
 			move(&party[prng_below(&r, PARTIES)], &r);
 		}
-		os_mutex_lock(&core.lock);
+		nm_core_lock(&core);
 		nm_guest_settle_locked(region(), party[0].owner);
 		for (uint32_t n = 0;; n += run.count) {
 			run = nm_guest_run_locked(region(), party[0].owner, run.first + run.count);
@@ -253,7 +253,7 @@ static void liar_begins_anew(void **state)
 				break;
 			assert_true(n + run.count <= PART);
 		}
-		os_mutex_unlock(&core.lock);
+		nm_core_unlock(&core);
 		region_check(region());
 		for (int i = 0; i < MACHINES; i++)
 			end_machine(&party[i]);
@@ -274,7 +274,7 @@ static void without_memory(void **state)
 		move(&party[prng_below(&r, PARTIES)], &r);
 	for (int i = 1; i < PARTIES; i++)
 		see_party(&party[i], seen);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	fail_allocation(1);
 	nm_guest_settle_locked(region(), party[0].owner);
 	assert_true(allocation_failed());
@@ -284,7 +284,7 @@ static void without_memory(void **state)
 			assert_int_equal(seen[run.first + i], 0);
 		have += run.count;
 	}
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_in_range(have, 1, PART - 1);
 	for (int i = 0; i < MACHINES; i++)
 		end_machine(&party[i]);

@@ -422,9 +422,9 @@ static void offsets(void **state)
 
 static void set_hdr_len(struct app *app, uint32_t bytes)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(app->client.port, bytes), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 static void the_header_is_that_of_the_port(void **state)
@@ -445,9 +445,9 @@ static void the_header_is_that_of_the_port(void **state)
 	expect(&mon, frame, FRAME, NS_TXMON);
 	set_hdr_len(&a, 0);
 	assert_int_equal(mon.client.port->hdr_len, 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(mon.client.port, 12), -EOPNOTSUPP);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	app_close(&mon);
 	app_close(&b);
 	app_close(&a);
@@ -492,9 +492,9 @@ static void a_monitor_is_not_watched(void **state)
 
 	open_app(&a, "vale0:a", 0, 0);
 	open_app(&mon, "vale0:a", NR_MONITOR_RX, 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_null(nm_monitor_make_locked(mon.client.port, &bind, &error, err, sizeof(err)));
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(error, -EINVAL);
 	assert_true(err[0] != '\0');
 	app_close(&a);
@@ -596,19 +596,19 @@ static void the_port_is_pulled(void **state)
 	uint8_t frame[FRAME] = {1};
 	int error;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "dev", &pull_ops,
 		&(struct nm_shape){.rings = {1, 1}, .slots = {16, 16}}, &error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_non_null(port);
 	open_app(&a, "dev", 0, 0);
 	open_app(&mon, "dev", NR_MONITOR_TX, 0);
 	send_one(&a, frame, FRAME, 1);
 	woken = 0;
 	os_wakeup_set(&app_private(&mon, NM_RX, 0)->wakeup, on_wakeup, NULL);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_remove_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(woken, 1);
 	expect(&mon, frame, FRAME, NS_TXMON); /* what is there can be had */
 	assert_int_equal(nm_ring_sync_shared(app_private(&mon, NM_RX, 0)), -ENXIO);

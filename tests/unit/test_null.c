@@ -129,7 +129,7 @@ static void placeholders(void **state)
 	struct nm_port *a, *b, *c;
 	int error = 1;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	a = nm_null_placeholder_locked(&core, "eth0", &error);
 	assert_non_null(a);
 	assert_int_equal(error, 0);
@@ -143,7 +143,7 @@ static void placeholders(void **state)
 	assert_int_equal(error, -ENOMEM);
 	nm_port_release_locked(a);
 	assert_null(core.ports);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 int main(void)

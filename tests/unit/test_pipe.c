@@ -299,9 +299,9 @@ static struct nm_port *find(const char *name)
 {
 	struct nm_port *port;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_find_locked(&core, name);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	return port;
 }
 
@@ -403,10 +403,10 @@ static void header_length_of_both(void **state)
 	assert_int_equal(nm_client_bind(&client, "x}1", &all), -EIO);
 	all.flags = NR_ACCEPT_VNET_HDR;
 	assert_int_equal(nm_client_bind(&client, "x}1", &all), 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(a.client.port, 0), -EBUSY);
 	assert_int_equal(nm_port_set_hdr_len_locked(a.client.port, 12), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_unbind(&client);
 	app_close(&a);
 }

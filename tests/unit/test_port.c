@@ -78,17 +78,17 @@ static struct nm_port *add(const char *name, int *error)
 {
 	struct nm_port *port;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, name, &ops, &one_pair, error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	return port;
 }
 
 static void remove_port(struct nm_port *port)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_remove_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 static int begin_kind(void **state)
@@ -120,7 +120,7 @@ static void names_in_the_registry(void **state)
 	assert_non_null(b);
 	assert_int_not_equal(a->owner, b->owner);
 	assert_int_not_equal(a->owner, NM_OWNER_NONE);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_ptr_equal(nm_port_find_locked(&core, "a"), a);
 	assert_ptr_equal(nm_port_find_locked(&core, long_name), b);
 	assert_null(nm_port_find_locked(&core, "c"));
@@ -133,7 +133,7 @@ static void names_in_the_registry(void **state)
 	assert_int_equal(nm_port_set_hdr_len_locked(b, 0), 0);
 	assert_int_equal(nm_port_set_hdr_len_locked(b, 12), -EOPNOTSUPP);
 	assert_int_equal(nm_port_set_hdr_len_locked(b, 11), -EINVAL);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	remove_port(a);
 	assert_int_equal(kind.destroys, 1);
 	nm_core_destroy(&core); /* takes the other one with it */
@@ -165,13 +165,13 @@ static void shapes(void **state)
 		struct nm_port *port;
 		int error;
 
-		os_mutex_lock(&core.lock);
+		nm_core_lock(&core);
 		port = nm_port_add_locked(&core, "p", &ops, &cases[i].shape, &error);
 		assert_int_equal(!!port, cases[i].good);
 		assert_int_equal(error, cases[i].good ? 0 : -EINVAL);
 		if (port)
 			nm_port_remove_locked(port);
-		os_mutex_unlock(&core.lock);
+		nm_core_unlock(&core);
 	}
 }
 
@@ -432,9 +432,9 @@ static void held_while_restarted(void **state)
 	memset(&held_now, 0, sizeof(held_now));
 	holding.hold = hold_ring;
 	holding.ring_reset = reset_while_held;
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "p", &holding, &one_pair, &error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_init(&first, &core);
 	nm_client_init(&second, &core);
 	assert_int_equal(nm_client_bind(&first, "p", &all), 0);
@@ -460,24 +460,24 @@ static void held(void **state)
 
 	port = add("p", &error);
 	port->ephemeral = true;
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_hold_locked(port);
 	nm_port_hold_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
 	nm_client_unbind(&client);
 	assert_int_equal(kind.stops, 1);
 	assert_int_equal(kind.destroys, 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_release_locked(port);
 	assert_int_equal(kind.destroys, 0);
 	nm_port_release_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(kind.destroys, 1);
 	/* One that is not made on demand stays, and one that is pulled while it is held is dead. */
 	port = add("p", &error);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_hold_locked(port);
 	nm_port_release_locked(port);
 	assert_ptr_equal(nm_port_find_locked(&core, "p"), port);
@@ -488,7 +488,7 @@ static void held(void **state)
 	assert_null(nm_port_find_locked(&core, ""));
 	assert_int_equal(nm_port_rename_locked(port, "q"), -ENXIO);
 	nm_port_release_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(kind.destroys, 2);
 }
 
@@ -497,9 +497,9 @@ static int set_host_rings(struct nm_port *port, uint32_t tx, uint32_t rx)
 	const uint32_t count[NM_DIRS] = {tx, rx};
 	int error;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	error = nm_port_set_host_rings_locked(port, count);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	return error;
 }
 
@@ -523,13 +523,13 @@ static void host_rings(void **state)
 	assert_int_equal(set_host_rings(port, 64, 2), -ENOMEM);
 	fail_allocation(0);
 	assert_int_equal(port->num_host_rings[NM_RX], 3);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_hold_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(set_host_rings(port, 1, 1), -EBUSY);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_release_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
 	assert_int_equal(set_host_rings(port, 1, 1), -EBUSY);
@@ -549,9 +549,9 @@ static void chosen_host_rings(void **state)
 	int error;
 
 	choosing.chosen_host_rings = true;
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "p", &choosing, &one_pair, &error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_init(&first, &core);
 	nm_client_init(&second, &core);
 	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
@@ -586,7 +586,7 @@ static void unnamed(void **state)
 	struct nm_port *a, *b, *c;
 	int error;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	a = nm_port_add_unnamed_locked(&core, "x", &ops, &one_pair, &error);
 	b = nm_port_add_unnamed_locked(&core, "x", &ops, &one_pair, &error);
 	c = nm_port_add_locked(&core, "x", &ops, &one_pair, &error);
@@ -598,7 +598,7 @@ static void unnamed(void **state)
 	nm_port_remove_locked(b);
 	assert_null(nm_port_add_unnamed_locked(&core, "", &ops, &one_pair, &error));
 	assert_int_equal(error, -EINVAL);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 /* A core goes with pipes that nobody uses any more, and their parents. */
@@ -608,14 +608,14 @@ static void a_core_with_holds(void **state)
 
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "x{1", &all), 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_hold_locked(client.port); /* a monitor, say */
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	nm_client_unbind(&client);
 	assert_int_equal(core_count_ports(&core), 3);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_release_locked(core.ports->holds ? core.ports : core.ports->next);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	core_check_empty(&core);
 }
 
@@ -649,9 +649,9 @@ static void status_of_switches(void **state)
 		assert_true(app_put(&b, 0, frame, 60, 0));
 	}
 	app_txsync(&b, 0);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_vale_each_locked(&core, see, &seen);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_string_equal(seen.text, "vale1#1:2,5 vale0#0:1,0 ");
 	app_close(&a);
 	app_close(&b);

@@ -138,10 +138,10 @@ static void play_begin(struct play *play, uint32_t slots)
 
 	nm_core_init(&play->core);
 	memset(&kind, 0, sizeof(kind));
-	os_mutex_lock(&play->core.lock);
+	nm_core_lock(&play->core);
 	play->port = nm_port_add_locked(&play->core, "play", &play_ops,
 		&(struct nm_shape){.rings = {1, 1}, .slots = {slots, slots}}, &error);
-	os_mutex_unlock(&play->core.lock);
+	nm_core_unlock(&play->core);
 	assert_non_null(play->port);
 	app_open(&play->core, &play->app,
 		&(struct app_config){.name = "play", .buf_size = 64, .slots = slots});
@@ -290,10 +290,10 @@ static void a_dead_port(void **state)
 
 	play_begin(&play, 16);
 	os_wakeup_set(&app_private(&play.app, NM_RX, 0)->wakeup, on_wakeup, NULL);
-	os_mutex_lock(&play.core.lock);
+	nm_core_lock(&play.core);
 	nm_port_remove_locked(play.port);
 	assert_null(nm_port_find_locked(&play.core, "play"));
-	os_mutex_unlock(&play.core.lock);
+	nm_core_unlock(&play.core);
 	assert_int_equal(woken, 1);
 	assert_int_equal(nm_ring_sync(app_private(&play.app, NM_TX, 0), 1, 1), -ENXIO);
 	assert_int_equal(nm_ring_sync_shared(app_private(&play.app, NM_RX, 0)), -ENXIO);

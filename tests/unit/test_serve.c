@@ -328,9 +328,9 @@ static void any_positions(void **state)
 
 static void a_dead_port_stops(void **state)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_remove_locked(a.client.port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	/* An idle one, too. */
 	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
 }
@@ -503,9 +503,9 @@ static void what_came_before_the_sleep(void **state)
 	struct nm_port *port;
 	int error;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "fetching", &ops, &shape, &error);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_non_null(port);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "fetching", &bind), 0);
@@ -530,9 +530,9 @@ static void what_came_before_the_sleep(void **state)
 	assert_false(nm_serve_prepare_sleep(&rx.kern));
 	OS_STORE(&port->dead, false);
 	nm_client_unbind(&client);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	nm_port_remove_locked(port);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 int main(void)

@@ -75,10 +75,10 @@ static void attach_and_detach(void **state)
 	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, err, sizeof(err)), 0);
 	assert_int_equal(index, 1); /* the second on its switch */
 	assert_int_equal(starts, 1);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_ptr_equal(nm_splice_find_locked(&core, "vale0:dev"), running);
 	assert_null(nm_splice_find_locked(&core, "vale1:dev"));
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(running->pairs, 1);
 	assert_ptr_equal(running->vale.port->region, wire_device->region);
 	assert_true(wire_device->region->id > NM_REGION_SHARED_ID);
@@ -378,9 +378,9 @@ static void header_of_the_device(void **state)
 	struct app app;
 
 	wire_add(&core, &wire_nic_ops, &one_ring);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(wire_device, 12), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	assert_int_equal(running->vale.port->hdr_len, 12);

@@ -231,10 +231,10 @@ static int list(const char *vale, struct nm_vale_mac *macs, uint32_t most)
 	uint64_t pos = 0;
 	int n = 0, got_now;
 
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	while ((got_now = nm_vale_macs_locked(&core, vale, &pos, macs + n, most)) > 0)
 		n += got_now;
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	return got_now < 0 ? got_now : n;
 }
 
@@ -268,7 +268,7 @@ static void list_of_addresses(void **state)
 		}
 		assert_int_equal(seen, (1u << 20) - 1);
 	}
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 0), "vale0:a");
 	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 1), "vale0:b");
 	assert_null(nm_vale_port_name_locked(&core, "vale0", 2));
@@ -276,7 +276,7 @@ static void list_of_addresses(void **state)
 	assert_null(nm_vale_port_name_locked(&core, "vale0", UINT32_MAX));
 	assert_null(nm_vale_port_name_locked(&core, "vale1", 0));
 	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	assert_int_equal(list("vale0", macs, 7), 0);
 	send(&a, NM_TEST_BROADCAST, 1);
 	send(&b, NM_TEST_BROADCAST, 2);

@@ -280,9 +280,9 @@ static void open_port(struct port *p)
 			.flags = p->deaf ? NR_TX_RINGS_ONLY : 0});
 	for (uint32_t i = 0; i < RINGS; i++)
 		p->rx[i].last = &p->rx[i].first;
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_vale_list_locked(&core, name, &index, &p->number), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 }
 
 static void close_port(struct port *p)

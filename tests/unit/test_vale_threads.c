@@ -375,9 +375,9 @@ static char *open_to_the_end(struct app *app, uint32_t slots)
 	app->client.own_region = app->region;
 	assert_int_equal(nm_client_bind(&app->client, "vale0:tx", &bind), 0);
 	app->nifp = (void *)(place + app->client.nifp_offset);
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(app->client.port, 12), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	return place;
 }
 

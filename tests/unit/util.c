@@ -264,9 +264,9 @@ void app_open(struct nm_core *core, struct app *app, const struct app_config *co
 		fail_msg("%s: %s", config->name, app->client.err);
 	app->nifp = (void *)(app->client.port->region->base + app->client.nifp_offset);
 	app->buf_size = app->client.port->region->pool[NM_POOL_BUF].size;
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	error = nm_port_set_hdr_len_locked(app->client.port, config->hdr_len);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	assert_int_equal(error, 0);
 }
 

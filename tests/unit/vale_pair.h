@@ -50,9 +50,9 @@ static inline void close_pair(void)
 
 static inline void set_hdr_len(struct app *app, uint32_t bytes)
 {
-	os_mutex_lock(&core.lock);
+	nm_core_lock(&core);
 	assert_int_equal(nm_port_set_hdr_len_locked(app->client.port, bytes), 0);
-	os_mutex_unlock(&core.lock);
+	nm_core_unlock(&core);
 	app->hdr_len = bytes;
 }
 

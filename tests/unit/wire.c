@@ -26,9 +26,9 @@ void wire_add(struct nm_core *core, const struct nm_port_ops *ops, const struct 
 {
 	int error;
 
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	wire_device = nm_port_add_locked(core, "dev", ops, shape, &error);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	assert_non_null(wire_device);
 	for (int i = 0; i < WIRES_MOST; i++) {
 		wires[i].taken = wires[i].count = wires[i].credit = 0;
@@ -40,9 +40,9 @@ void wire_remove(struct nm_core *core)
 {
 	if (!wire_device)
 		return;
-	os_mutex_lock(&core->lock);
+	nm_core_lock(core);
 	nm_port_remove_locked(wire_device);
-	os_mutex_unlock(&core->lock);
+	nm_core_unlock(core);
 	wire_device = NULL;
 }
 
