@@ -4,7 +4,7 @@
  *
  * vu_conn.c moves bytes and descriptors; this part takes one whole message, checks
  * it against the table of commands and against the device, calls the device, and
- * fills in the reply. It does no I/O, so tests and fuzzers call it directly.
+ * fills in the reply. It does no I/O, so tests call it directly.
  *
  *      struct vu_session s;
  *      vu_session_init(&s, &my_ops, my_device);

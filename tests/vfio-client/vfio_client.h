@@ -3,7 +3,7 @@
  * vfio_client.h - the hypervisor's side of a vfio-user connection.
  *
  * Does with a device what QEMU does, one blocking call per message, and lets a
- * test, a benchmark, or a fuzzer send what QEMU would never send.
+ * test or a benchmark send what QEMU would never send.
  *
  *      struct vfc *c;
  *      int error = vfc_connect("/run/…/net0", &c);
