@@ -16,16 +16,6 @@ void nm_client_init(struct nm_client *client, struct nm_core *core)
 	client->nifp_index = UINT32_MAX;
 }
 
-int nm_client_error(struct nm_client *client, int error, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	os_vsnprintf(client->err, sizeof(client->err), fmt, ap);
-	va_end(ap);
-	return error;
-}
-
 /* ---- which port ---------------------------------------------------------------------- */
 
 /* The older spelling of a pipe end: its parent's name, and its id as a number. */
@@ -34,11 +24,11 @@ static int name_pipe(struct nm_client *client, const struct nm_bind *bind, struc
 	char text[2 * NETMAP_REQ_IFNAMSIZ];
 
 	if (name->pipe != NM_PIPE_NONE)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: a mode that makes a pipe, of a name that is a pipe's", name->base);
 	os_snprintf(text, sizeof(text), "%s%c%u", name->base,
 		bind->mode == NR_REG_PIPE_MASTER ? '{' : '}', bind->ringid);
-	return nm_name_parse(text, name, client->err, sizeof(client->err));
+	return nm_name_parse(text, name, &client->err);
 }
 
 /* Whoever comes first chooses, where the port's kind lets him; when he gets no further, the port is as
@@ -55,7 +45,7 @@ static int choose_host_rings(
 		count[dir] = bind->num_host_rings[dir] ? bind->num_host_rings[dir]
 						       : port->num_host_rings[dir];
 	error = nm_port_set_host_rings_locked(port, count);
-	return error ? nm_client_error(client, error,
+	return error ? nm_error_set(&client->err, error,
 			       "%s: %u tx and %u rx host rings can't be made; at most %d each",
 			       port->name, count[NM_TX], count[NM_RX], NM_RINGS_MAX)
 		     : 0;
@@ -66,26 +56,25 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 {
 	struct nm_core *core = client->core;
 	struct nm_name parsed;
-	int error = nm_name_parse(name, &parsed, client->err, sizeof(client->err));
+	int error = nm_name_parse(name, &parsed, &client->err);
 
 	if (!error && (bind->mode == NR_REG_PIPE_MASTER || bind->mode == NR_REG_PIPE_SLAVE))
 		error = name_pipe(client, bind, &parsed);
 	if (error)
 		return error;
 	if (parsed.pipe != NM_PIPE_NONE) {
-		*port = nm_pipe_get_locked(
-			core, &parsed, bind, &error, client->err, sizeof(client->err));
+		*port = nm_pipe_get_locked(core, &parsed, bind, &error, &client->err);
 		return error;
 	}
 	if (parsed.kind == NM_NAME_VALE) {
 		*port = nm_vale_port_get_locked(core, name, parsed.vale, bind->num_rings,
-			bind->num_slots, &error, client->err, sizeof(client->err));
+			bind->num_slots, &error, &client->err);
 		return error;
 	}
 	*port = nm_port_find_locked(core, name);
 	if (*port)
 		return 0;
-	return nm_client_error(client, -ENXIO,
+	return nm_error_set(&client->err, -ENXIO,
 		core->home_ops && core->home_ops->lookup
 			? "%s: no such port or network device; a switch port is valeID:PORT"
 			: "%s: no such port; a switch port is valeID:PORT, and a network device is a port if vale-ctl -n has made it",
@@ -98,7 +87,7 @@ static int make_monitor(struct nm_client *client, const struct nm_bind *bind, st
 	struct nm_port *watched = *port;
 	int error;
 
-	*port = nm_monitor_make_locked(watched, bind, &error, client->err, sizeof(client->err));
+	*port = nm_monitor_make_locked(watched, bind, &error, &client->err);
 	if (*port)
 		return 0;
 	nm_port_unused_locked(watched);
@@ -111,8 +100,7 @@ static int find_port(struct nm_client *client, const char *name, const struct nm
 	int error = 0;
 
 	if (bind->mode == NR_REG_NULL) {
-		*port = nm_null_make_locked(
-			client->core, name, bind, &error, client->err, sizeof(client->err));
+		*port = nm_null_make_locked(client->core, name, bind, &error, &client->err);
 		return error;
 	}
 	error = find_named(client, name, bind, port);
@@ -180,20 +168,20 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 
 	if (bind->mode == NR_REG_NIC_SW &&
 		port->num_host_rings[NM_TX] + port->num_host_rings[NM_RX] == 0)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: host rings asked for as well (mode %u); the port has none", port->name,
 			bind->mode);
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		uint32_t first, count, limit;
 
 		if (!choose(port, bind, dir, &first, &count, &limit))
-			return nm_client_error(client, -EINVAL,
+			return nm_error_set(&client->err, -EINVAL,
 				"%s: mode %u is not a way to register", port->name, bind->mode);
 		if ((bind->flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY)) &&
 			!(bind->flags & only[dir]))
 			first = count = 0;
 		else if (first + count > limit || (count == 0 && !may_be_empty(port, bind, dir)))
-			return nm_client_error(client, -EINVAL,
+			return nm_error_set(&client->err, -EINVAL,
 				"%s: %s %sring %u asked for; the port has %u rings and %u host rings there",
 				port->name, dir == NM_TX ? "tx" : "rx",
 				wants_host(bind) ? "host " : "", bind->ringid, port->num_rings[dir],
@@ -211,8 +199,9 @@ static int check_rings_free(struct nm_client *client, struct nm_port *port, bool
 			const struct nm_ring *ring = &port->rings[dir][client->first[dir] + i];
 
 			if (ring->exclusive || (exclusive && ring->users > 0))
-				return nm_client_error(client, -EBUSY, "%s: %s ring %u is in use",
-					port->name, dir == NM_TX ? "tx" : "rx", ring->id);
+				return nm_error_set(&client->err, -EBUSY,
+					"%s: %s ring %u is in use", port->name,
+					dir == NM_TX ? "tx" : "rx", ring->id);
 		}
 	}
 	return 0;
@@ -267,17 +256,18 @@ static int check_offsets(struct nm_client *client, const char *name, const struc
 	uint64_t mask = offset_mask(o->bits);
 
 	if (o->bits > 64)
-		return nm_client_error(client, -EINVAL, "%s: an offset has at most 64 bits, not %u",
-			name, o->bits);
+		return nm_error_set(&client->err, -EINVAL,
+			"%s: an offset has at most 64 bits, not %u", name, o->bits);
 	if (o->max > mask)
-		return nm_client_error(client, -EINVAL, "%s: %u bits can't hold an offset of %llu",
-			name, o->bits, (unsigned long long)o->max);
+		return nm_error_set(&client->err, -EINVAL,
+			"%s: %u bits can't hold an offset of %llu", name, o->bits,
+			(unsigned long long)o->max);
 	if (o->initial > o->max)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: initial offset %llu is larger than the largest, %llu", name,
 			(unsigned long long)o->initial, (unsigned long long)o->max);
 	if (o->tx_align & (o->tx_align - 1))
-		return nm_client_error(client, -EINVAL, "%s: alignment %u is not a power of two",
+		return nm_error_set(&client->err, -EINVAL, "%s: alignment %u is not a power of two",
 			name, o->tx_align);
 	return 0;
 }
@@ -289,12 +279,12 @@ static int check_buffer(struct nm_client *client, const struct nm_port *port)
 
 	if (port->offsets.mask &&
 		(port->offsets.max >= size || port->offsets.gap >= size - port->offsets.max))
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: offset %llu and gap %llu leave nothing of a buffer of %llu bytes",
 			port->name, (unsigned long long)port->offsets.max,
 			(unsigned long long)port->offsets.gap, (unsigned long long)size);
 	if (port->offsets.align > size)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: alignment %llu is larger than a buffer of %llu bytes", port->name,
 			(unsigned long long)port->offsets.align, (unsigned long long)size);
 	return 0;
@@ -307,13 +297,13 @@ static int join_offsets(
 	if (!o)
 		return port->offsets.mask == 0
 			       ? 0
-			       : nm_client_error(client, -EBUSY,
+			       : nm_error_set(&client->err, -EBUSY,
 					 "%s: packets have an offset in their buffers; register with the option OFFSETS",
 					 port->name);
 	if (port->offsets.mask != offset_mask(o->bits) || o->max > port->offsets.max ||
 		o->initial != port->offsets.initial || o->min_gap > port->offsets.gap ||
 		o->tx_align > port->offsets.align)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: other users have registered without these offsets", port->name);
 	return 0;
 }
@@ -324,7 +314,7 @@ static int grant_offsets(struct nm_client *client, struct nm_port *port, const s
 	if (!o)
 		return 0;
 	if (port->region && port->region->foreign)
-		return nm_client_error(client, -EOPNOTSUPP,
+		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: offsets are not possible on a port of another system", port->name);
 	port->offsets.max = o->max;
 	port->offsets.initial = o->initial;
@@ -357,10 +347,10 @@ static void release_port(struct nm_port *port, bool started)
 static int check_started(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	if (bind->extmem)
-		return nm_client_error(
-			client, -EBUSY, "%s: is in use and has its memory already", port->name);
+		return nm_error_set(&client->err, -EBUSY,
+			"%s: is in use and has its memory already", port->name);
 	if (port->region->reserved && port->region != client->own_region)
-		return nm_client_error(client, -EPERM,
+		return nm_error_set(&client->err, -EPERM,
 			"%s: memory region %u belongs to a virtual machine", port->name,
 			port->region->id);
 	return join_offsets(client, port, bind->offsets);
@@ -371,7 +361,8 @@ static int start_port(struct nm_client *client, struct nm_port *port, const stru
 	int error = 0;
 
 	if (port->region && bind->extmem)
-		error = nm_client_error(client, -EINVAL, "%s: brings its own memory", port->name);
+		error = nm_error_set(
+			&client->err, -EINVAL, "%s: brings its own memory", port->name);
 	if (!error)
 		error = grant_offsets(client, port, bind->offsets);
 	if (!error)
@@ -379,20 +370,20 @@ static int start_port(struct nm_client *client, struct nm_port *port, const stru
 	if (!error)
 		error = check_buffer(client, port);
 	if (!error && port->ops->start)
-		error = port->ops->start(port, client->err, sizeof(client->err));
+		error = port->ops->start(port, &client->err);
 	return error;
 }
 
 static int check_wishes(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	if (port->dead)
-		return nm_client_error(client, -ENXIO, "the port is gone");
+		return nm_error_set(&client->err, -ENXIO, "the port is gone");
 	if (port->hdr_len > 0 && !(bind->flags & NR_ACCEPT_VNET_HDR))
-		return nm_client_error(client, -EIO,
+		return nm_error_set(&client->err, -EIO,
 			"%s: packets carry a virtio-net header of %u bytes; register with NR_ACCEPT_VNET_HDR",
 			port->name, port->hdr_len);
 	if (port->region && bind->mem_id && bind->mem_id != port->region->id)
-		return nm_client_error(client, -EINVAL, "%s: uses memory region %u, not %u",
+		return nm_error_set(&client->err, -EINVAL, "%s: uses memory region %u, not %u",
 			port->name, port->region->id, bind->mem_id);
 	return bind->offsets ? check_offsets(client, port->name, bind->offsets) : 0;
 }
@@ -457,8 +448,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	int error;
 
 	if (client->port)
-		return nm_client_error(
-			client, -EBUSY, "already registered to %s", client->port->name);
+		return nm_error_set(
+			&client->err, -EBUSY, "already registered to %s", client->port->name);
 	nm_core_lock(client->core);
 	error = find_port(client, name, bind, &port);
 	if (!error) {
@@ -478,7 +469,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	else if (chosen)
 		(void)nm_port_set_host_rings_locked(port, host_rings); /* if it is unused */
 	nm_core_unlock(client->core);
-	os_make_printable(client->err); /* it may quote a name that is none */
+	os_make_printable(client->err.text); /* it may quote a name that is none */
 	return error;
 }
 

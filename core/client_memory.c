@@ -11,7 +11,7 @@ int nm_pool_error(
 
 	if (region->external)
 		more = "a larger external memory";
-	return nm_client_error(client, -ENOMEM,
+	return nm_error_set(&client->err, -ENOMEM,
 		"%s: %s pool of region %u is too small: %llu wanted, %u of %u free; use fewer rings or slots%s%s",
 		port->name, nm_pool_name(pool), region->id, (unsigned long long)wanted,
 		region->free_count[pool], region->pool[pool].count,
@@ -91,7 +91,7 @@ static int check_slots(struct nm_client *client, const struct nm_ring *ring)
 
 	if (nm_ring_bytes(ring->num_slots) <= size)
 		return 0;
-	return nm_client_error(client, -ENOMEM,
+	return nm_error_set(&client->err, -ENOMEM,
 		"%s: %u slots per ring wanted; a ring object of region %u has room for %llu",
 		port->name, ring->num_slots, port->region->id,
 		(unsigned long long)((size - sizeof(struct netmap_ring)) /

@@ -126,7 +126,7 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 	if (use_brought_nifp(client, port))
 		return 0;
 	if (bytes > port->region->pool[NM_POOL_IF].size)
-		return nm_client_error(client, -ENOMEM,
+		return nm_error_set(&client->err, -ENOMEM,
 			"%s: its netmap_if has %llu bytes, an object of region %u only %u",
 			port->name, (unsigned long long)bytes, port->region->id,
 			port->region->pool[NM_POOL_IF].size);

@@ -60,7 +60,7 @@ static struct nm_region *private_region(
 	uint64_t most = NM_BUFS_MAX - NM_BUFS_RESERVED;
 
 	if (need.bufs > most) {
-		*error = nm_client_error(client, -ENOMEM,
+		*error = nm_error_set(&client->err, -ENOMEM,
 			"%s: %llu buffers wanted; a region holds at most %llu", port->name,
 			(unsigned long long)need.bufs, (unsigned long long)most);
 		return NULL;
@@ -79,7 +79,7 @@ static struct nm_region *private_region(
 	params.count[NM_POOL_RING] = need.rings ? need.rings : 1;
 	params.size[NM_POOL_RING] = nm_ring_bytes(need.most_slots);
 	params.count[NM_POOL_BUF] = (uint32_t)need.bufs + NM_BUFS_RESERVED;
-	return nm_region_create(core, &params, 0, error, client->err, sizeof(client->err));
+	return nm_region_create(core, &params, 0, error, &client->err);
 }
 
 /* Extra buffers are given as far as there are: rather none than no port. */
@@ -108,8 +108,8 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
 	if (params.size[NM_POOL_IF] == 0)
 		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
-	region = nm_region_create_on(client->core, bind->extmem, bind->extmem_bytes, &params, error,
-		client->err, sizeof(client->err));
+	region = nm_region_create_on(
+		client->core, bind->extmem, bind->extmem_bytes, &params, error, &client->err);
 	return region;
 }
 
@@ -118,11 +118,11 @@ static int check_region(
 	struct nm_client *client, const struct nm_port *port, const struct nm_region *region)
 {
 	if (region->reserved && region != client->own_region)
-		return nm_client_error(client, -EPERM,
+		return nm_error_set(&client->err, -EPERM,
 			"%s: memory region %u belongs to a virtual machine", port->name,
 			region->id);
 	if (region->foreign && !region->owner[NM_POOL_BUF])
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: nothing of memory region %u is set aside for this system", port->name,
 			region->id);
 	return 0;
@@ -131,8 +131,7 @@ static int check_region(
 static struct nm_region *named_region(
 	struct nm_client *client, const struct nm_port *port, uint16_t id, int *error)
 {
-	struct nm_region *region =
-		nm_region_by_id(client->core, id, error, client->err, sizeof(client->err));
+	struct nm_region *region = nm_region_by_id(client->core, id, error, &client->err);
 
 	if (!region)
 		return NULL;
@@ -223,7 +222,7 @@ struct nm_region *nm_region_choose(
 
 	*error = 0;
 	if (must && (bind->extmem || (bind->mem_id && bind->mem_id != region->id))) {
-		*error = nm_client_error(client, -EINVAL, "%s: it must lie in memory region %u",
+		*error = nm_error_set(&client->err, -EINVAL, "%s: it must lie in memory region %u",
 			port->name, region->id);
 		return NULL;
 	}

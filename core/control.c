@@ -6,17 +6,17 @@ static int check_header(
 	struct nm_client *client, const struct request *rq, const struct request_type **type)
 {
 	if (rq->hdr.nr_version < NETMAP_MIN_API || rq->hdr.nr_version > NETMAP_MAX_API)
-		return nm_client_error(client, -EINVAL, "API version %u; %d to %d are served",
+		return nm_error_set(&client->err, -EINVAL, "API version %u; %d to %d are served",
 			rq->hdr.nr_version, NETMAP_MIN_API, NETMAP_MAX_API);
 	if (rq->hdr.nr_reserved != 0)
-		return nm_client_error(
-			client, -EINVAL, "nr_reserved is %u; it must be 0", rq->hdr.nr_reserved);
+		return nm_error_set(&client->err, -EINVAL, "nr_reserved is %u; it must be 0",
+			rq->hdr.nr_reserved);
 	*type = nm_request_type(rq->hdr.nr_reqtype);
 	if (!*type)
-		return nm_client_error(
-			client, -EOPNOTSUPP, "request %u is not supported", rq->hdr.nr_reqtype);
+		return nm_error_set(&client->err, -EOPNOTSUPP, "request %u is not supported",
+			rq->hdr.nr_reqtype);
 	if (strnlen(rq->hdr.nr_name, sizeof(rq->hdr.nr_name)) == sizeof(rq->hdr.nr_name))
-		return nm_client_error(client, -EINVAL, "a port name has at most %d bytes",
+		return nm_error_set(&client->err, -EINVAL, "a port name has at most %d bytes",
 			NETMAP_REQ_IFNAMSIZ - 1);
 	return 0;
 }
@@ -28,7 +28,7 @@ static int read_body(struct nm_client *client, struct request *rq, size_t bytes)
 	if (bytes == 0)
 		return 0;
 	error = rq->ua->read(rq->ua->arg, rq->hdr.nr_body, &rq->body, bytes);
-	return error ? nm_client_error(client, error, "the request's body can't be read") : 0;
+	return error ? nm_error_set(&client->err, error, "the request's body can't be read") : 0;
 }
 
 static int write_body(struct nm_client *client, const struct request *rq, size_t bytes)
@@ -38,7 +38,7 @@ static int write_body(struct nm_client *client, const struct request *rq, size_t
 	if (bytes == 0)
 		return 0;
 	error = rq->ua->write(rq->ua->arg, rq->hdr.nr_body, &rq->body, bytes);
-	return error ? nm_client_error(client, error, "the request's body can't be written") : 0;
+	return error ? nm_error_set(&client->err, error, "the request's body can't be written") : 0;
 }
 
 static int run(struct nm_client *client, struct request *rq)
@@ -58,7 +58,7 @@ static int run(struct nm_client *client, struct request *rq)
 	if (error)
 		return error;
 	if (written)
-		return nm_client_error(client, written, "an option can't be written");
+		return nm_error_set(&client->err, written, "an option can't be written");
 	return write_body(client, rq, type->body_size);
 }
 
@@ -69,12 +69,13 @@ static int run_and_reply(struct nm_client *client, struct request *rq)
 
 	error = rq->ua->read(rq->ua->arg, rq->addr, &rq->hdr, sizeof(rq->hdr));
 	if (error)
-		return nm_client_error(client, error, "the request's header can't be read");
+		return nm_error_set(&client->err, error, "the request's header can't be read");
 	error = run(client, rq);
 	rq->hdr.nr_version = NETMAP_API;
 	written = rq->ua->write(rq->ua->arg, rq->addr, &rq->hdr, sizeof(rq->hdr));
 	if (!error && written)
-		error = nm_client_error(client, written, "the request's header can't be written");
+		error = nm_error_set(
+			&client->err, written, "the request's header can't be written");
 	/* Whoever isn't told where its rings are doesn't have them. */
 	if (error && !was_bound)
 		nm_client_unbind(client);
@@ -86,13 +87,13 @@ int nm_control(struct nm_client *client, const struct nm_uaccess *ua, uint64_t h
 	struct request *rq = os_zalloc(sizeof(*rq));
 	int error;
 
-	client->err[0] = '\0';
+	client->err.text[0] = '\0';
 	if (!rq)
-		return nm_client_error(client, -ENOMEM, "no memory for a request");
+		return nm_error_set(&client->err, -ENOMEM, "no memory for a request");
 	rq->ua = ua;
 	rq->addr = header_addr;
 	error = run_and_reply(client, rq);
-	os_make_printable(client->err);
+	os_make_printable(client->err.text);
 	os_free(rq);
 	return error;
 }

@@ -48,7 +48,7 @@ struct nm_uaccess {
 
 	/* EXTMEM: the caller's memory, held until os_mem_free(). NULL with *error and a text. */
 	struct os_mem *(*extmem)(
-		void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size);
+		void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err);
 	/* CSB: maps two arrays of the caller's, `entries` entries each, for the client's rings (tx
 	 * first), and fills them in. The client is exclusive, and the addresses aligned to an
 	 * entry. Undone by the home when nm_control() returns with the client unbound, and when it

@@ -36,11 +36,11 @@ static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 		int error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
 
 		if (error)
-			return nm_client_error(client, error, "an option can't be read");
+			return nm_error_set(&client->err, error, "an option can't be read");
 		bytes = option_bytes(opt.nro_reqtype, opt.nro_size);
 		if (bytes > NETMAP_REQ_MAXSIZE || used + bytes > NETMAP_REQ_MAXSIZE ||
 			rq->num_options == NM_OPTIONS_MAX)
-			return nm_client_error(client, -EMSGSIZE,
+			return nm_error_set(&client->err, -EMSGSIZE,
 				"a request with its options has at most %d bytes; these have more, or are in a loop",
 				NETMAP_REQ_MAXSIZE);
 		used += bytes;
@@ -61,13 +61,13 @@ static int judge(struct nm_client *client, struct request *rq, uint32_t allowed)
 		if (opt->type >= NETMAP_REQ_OPT_MAX || !(allowed & (1u << opt->type))) {
 			opt->status = EOPNOTSUPP;
 			if (result == 0)
-				result = nm_client_error(client, -EOPNOTSUPP,
+				result = nm_error_set(&client->err, -EOPNOTSUPP,
 					"option %u does not exist, or not for request %u",
 					opt->type, rq->hdr.nr_reqtype);
 		} else if (rq->given[opt->type]) {
 			rq->given[opt->type]->status = opt->status = EINVAL;
-			result = nm_client_error(
-				client, -EINVAL, "option %u stands twice", opt->type);
+			result = nm_error_set(
+				&client->err, -EINVAL, "option %u stands twice", opt->type);
 		} else {
 			rq->given[opt->type] = opt;
 		}
@@ -88,7 +88,7 @@ static int read_content(
 	if (!error)
 		return 0;
 	return nm_option_failed(rq, type,
-		nm_client_error(client, error, "the contents of option %u can't be read", type));
+		nm_error_set(&client->err, error, "the contents of option %u can't be read", type));
 }
 
 static int read_eventfds(struct nm_client *client, struct request *rq)
@@ -106,13 +106,13 @@ static int read_eventfds(struct nm_client *client, struct request *rq)
 	if (bytes == 0 || bytes % sizeof(rq->kloop.eventfds[0]) != 0 ||
 		bytes > sizeof(rq->kloop.eventfds))
 		return nm_option_failed(rq, type,
-			nm_client_error(client, -EINVAL,
+			nm_error_set(&client->err, -EINVAL,
 				"eventfds: nro_size is %llu; it must be the size of the option with one entry per ring",
 				(unsigned long long)opt->size));
 	error = rq->ua->read(rq->ua->arg, opt->addr + head, rq->kloop.eventfds, (size_t)bytes);
 	if (error)
 		return nm_option_failed(
-			rq, type, nm_client_error(client, error, "the eventfds can't be read"));
+			rq, type, nm_error_set(&client->err, error, "the eventfds can't be read"));
 	rq->kloop.rings = (uint32_t)(bytes / sizeof(rq->kloop.eventfds[0]));
 	return 0;
 }

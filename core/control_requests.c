@@ -32,8 +32,7 @@ static int probe_region(struct nm_client *client, struct probe *probe, struct nm
 	if (region)
 		nm_region_get(region);
 	else
-		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &error, client->err,
-			sizeof(client->err));
+		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &error, &client->err);
 	probe->region = region;
 	return error;
 }
@@ -52,14 +51,14 @@ static int probe_begin(struct nm_client *client, const char *name, struct probe 
 	nm_client_init(&probe->tmp, client->core);
 	probe->tmp.own_region = client->own_region;
 	if (name[0] == '\0' && !client->port)
-		return nm_client_error(client, -ENXIO, "no port named, and none registered");
+		return nm_error_set(&client->err, -ENXIO, "no port named, and none registered");
 	nm_core_lock(client->core);
 	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
 	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
 		nm_core_unlock(client->core);
 		error = nm_client_bind(&probe->tmp, name, &bind);
 		if (error)
-			return nm_client_error(client, error, "%s", probe->tmp.err);
+			return nm_error_set(&client->err, error, "%s", probe->tmp.err.text);
 		nm_core_lock(client->core);
 		probe->port = probe->tmp.port;
 	}
@@ -119,8 +118,8 @@ static int do_pools_info(struct nm_client *client, struct request *rq)
 	if (region)
 		nm_region_info(region, pools);
 	else
-		error = nm_client_error(
-			client, -ENOENT, "there is no memory region %u", pools->nr_mem_id);
+		error = nm_error_set(
+			&client->err, -ENOENT, "there is no memory region %u", pools->nr_mem_id);
 	nm_core_unlock(client->core);
 	return error;
 }
@@ -134,14 +133,15 @@ static int check_csb(struct nm_client *client, struct request *rq, uint64_t flag
 	int error = 0;
 
 	if (!rq->ua->csb_enable)
-		error = nm_client_error(client, -EOPNOTSUPP, "the option CSB is not served here");
+		error = nm_error_set(
+			&client->err, -EOPNOTSUPP, "the option CSB is not served here");
 	else if (!(flags & NR_EXCLUSIVE))
-		error = nm_client_error(client, -EINVAL,
+		error = nm_error_set(&client->err, -EINVAL,
 			"a CSB is only for rings that nobody else uses: register with NR_EXCLUSIVE");
 	else if (csb->csb_atok == 0 || csb->csb_ktoa == 0 ||
 		 csb->csb_atok % sizeof(struct nm_csb_atok) != 0 ||
 		 csb->csb_ktoa % sizeof(struct nm_csb_ktoa) != 0)
-		error = nm_client_error(client, -EINVAL,
+		error = nm_error_set(&client->err, -EINVAL,
 			"the CSB arrays must be aligned to %zu bytes, the size of an entry",
 			sizeof(struct nm_csb_atok));
 	return error ? nm_option_failed(rq, NETMAP_REQ_OPT_CSB, error) : 0;
@@ -152,11 +152,11 @@ static int enable_csb(struct nm_client *client, struct request *rq)
 	uint32_t entries = client->count[NM_TX] + client->count[NM_RX];
 	int error;
 
-	client->err[0] = '\0';
+	client->err.text[0] = '\0';
 	error = rq->ua->csb_enable(
 		rq->ua->arg, client, rq->csb.csb_atok, rq->csb.csb_ktoa, entries);
-	if (error && client->err[0] == '\0')
-		nm_client_error(client, error,
+	if (error && client->err.text[0] == '\0')
+		nm_error_set(&client->err, error,
 			"the CSB arrays, %u entries each, can't be used: error %d", entries,
 			-error);
 	return error ? nm_option_failed(rq, NETMAP_REQ_OPT_CSB, error) : 0;
@@ -167,9 +167,9 @@ static int do_csb_enable(struct nm_client *client, struct request *rq)
 	int error;
 
 	if (!client->port)
-		return nm_client_error(client, -ENXIO, "CSB_ENABLE: no port is registered");
+		return nm_error_set(&client->err, -ENXIO, "CSB_ENABLE: no port is registered");
 	if (!rq->given[NETMAP_REQ_OPT_CSB])
-		return nm_client_error(client, -EINVAL, "CSB_ENABLE needs the option CSB");
+		return nm_error_set(&client->err, -EINVAL, "CSB_ENABLE needs the option CSB");
 	error = check_csb(client, rq, client->flags);
 	return error ? error : enable_csb(client, rq);
 }
@@ -186,13 +186,13 @@ static int wanted_offsets(struct nm_client *client, struct request *rq, struct n
 		.min_gap = opt->nro_min_gap,
 	};
 	if (offsets->bits > 64)
-		return nm_client_error(
-			client, -EINVAL, "offsets: %u bits; slot.ptr has 64", offsets->bits);
+		return nm_error_set(
+			&client->err, -EINVAL, "offsets: %u bits; slot.ptr has 64", offsets->bits);
 	if (offsets->tx_align & (offsets->tx_align - 1))
-		return nm_client_error(client, -EINVAL, "offsets: alignment %u is no power of two",
-			offsets->tx_align);
+		return nm_error_set(&client->err, -EINVAL,
+			"offsets: alignment %u is no power of two", offsets->tx_align);
 	if (offsets->initial > offsets->max)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"offsets: initial %llu is more than the maximum, %llu",
 			(unsigned long long)offsets->initial, (unsigned long long)offsets->max);
 	return 0;
@@ -220,13 +220,14 @@ static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm
 	int error = -EOPNOTSUPP;
 
 	if (!rq->ua->extmem)
-		return nm_client_error(client, -EOPNOTSUPP, "the option EXTMEM is not served here");
+		return nm_error_set(
+			&client->err, -EOPNOTSUPP, "the option EXTMEM is not served here");
 	if (bind->mem_id != 0)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"EXTMEM makes a region, and nr_mem_id %u names another one", bind->mem_id);
 	if (info->nr_memsize == 0)
-		return nm_client_error(
-			client, -EINVAL, "EXTMEM: nr_memsize, the size of the memory, is 0");
+		return nm_error_set(
+			&client->err, -EINVAL, "EXTMEM: nr_memsize, the size of the memory, is 0");
 	bind->extmem_params = (struct nm_region_params){
 		.count = {info->nr_if_pool_objtotal, info->nr_ring_pool_objtotal,
 			info->nr_buf_pool_objtotal},
@@ -234,15 +235,15 @@ static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm
 			info->nr_buf_pool_objsize},
 	};
 	if (!wishes_fit(&bind->extmem_params, info->nr_memsize))
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"EXTMEM: %u netmap_if of %u bytes, %u rings of %u and %u buffers of %u don't fit into %llu bytes",
 			info->nr_if_pool_objtotal, info->nr_if_pool_objsize,
 			info->nr_ring_pool_objtotal, info->nr_ring_pool_objsize,
 			info->nr_buf_pool_objtotal, info->nr_buf_pool_objsize,
 			(unsigned long long)info->nr_memsize);
 	bind->extmem_bytes = info->nr_memsize;
-	bind->extmem = rq->ua->extmem(rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &error,
-		client->err, sizeof(client->err));
+	bind->extmem = rq->ua->extmem(
+		rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &error, &client->err);
 	return bind->extmem ? 0 : error;
 }
 
@@ -329,10 +330,10 @@ static int do_register(struct nm_client *client, struct request *rq)
 static int check_switch_name(struct nm_client *client, const struct request *rq)
 {
 	struct nm_name name;
-	int error = nm_name_parse(rq->hdr.nr_name, &name, client->err, sizeof(client->err));
+	int error = nm_name_parse(rq->hdr.nr_name, &name, &client->err);
 
 	if (!error && (name.kind != NM_NAME_VALE || name.pipe != NM_PIPE_NONE))
-		error = nm_client_error(client, -EINVAL,
+		error = nm_error_set(&client->err, -EINVAL,
 			"%s: the name of a device on a switch is valeID:DEVICE", rq->hdr.nr_name);
 	return error;
 }
@@ -347,12 +348,12 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 
 	if (!error && reg->nr_mode != NR_REG_DEFAULT && reg->nr_mode != NR_REG_ALL_NIC &&
 		reg->nr_mode != NR_REG_NIC_SW)
-		error = nm_client_error(client, -EINVAL,
+		error = nm_error_set(&client->err, -EINVAL,
 			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
 			rq->hdr.nr_name, reg->nr_mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
 	if (!error)
 		error = nm_splice_attach(client->core, rq->hdr.nr_name, &bind,
-			&rq->body.attach.port_index, client->err, sizeof(client->err));
+			&rq->body.attach.port_index, &client->err);
 	if (error)
 		return error;
 	nm_core_lock(client->core);
@@ -369,7 +370,7 @@ static int do_vale_detach(struct nm_client *client, struct request *rq)
 
 	return error ? error
 		     : nm_splice_detach(client->core, rq->hdr.nr_name, &rq->body.detach.port_index,
-			       client->err, sizeof(client->err));
+			       &client->err);
 }
 
 static int do_vale_list(struct nm_client *client, struct request *rq)
@@ -381,7 +382,7 @@ static int do_vale_list(struct nm_client *client, struct request *rq)
 	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &vale, &port);
 	nm_core_unlock(client->core);
 	if (error)
-		return nm_client_error(client, error, "%s: no such port on a switch",
+		return nm_error_set(&client->err, error, "%s: no such port on a switch",
 			rq->hdr.nr_name[0] ? rq->hdr.nr_name : "end of the list");
 	rq->body.list.nr_bridge_idx = (uint16_t)vale;
 	rq->body.list.nr_port_idx = port;
@@ -397,12 +398,12 @@ static int polling_cpus(struct nm_client *client, const struct request *rq, uint
 	if (polling->nr_mode == NETMAP_POLLING_MODE_SINGLE_CPU && *count <= 1)
 		*count = 1;
 	else if (polling->nr_mode != NETMAP_POLLING_MODE_MULTI_CPU || *count == 0)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: polling mode %u with %u CPUs; mode %d has one, mode %d one or more",
 			rq->hdr.nr_name, polling->nr_mode, *count, NETMAP_POLLING_MODE_SINGLE_CPU,
 			NETMAP_POLLING_MODE_MULTI_CPU);
 	if (*count > UINT32_MAX - polling->nr_first_cpu_id)
-		return nm_client_error(client, -EINVAL, "%s: there is no CPU %u and %u more",
+		return nm_error_set(&client->err, -EINVAL, "%s: there is no CPU %u and %u more",
 			rq->hdr.nr_name, polling->nr_first_cpu_id, *count);
 	return 0;
 }
@@ -414,16 +415,16 @@ static int set_polling(struct nm_client *client, const struct request *rq, uint3
 	int error;
 
 	if (!splice)
-		return nm_client_error(client, -ENXIO,
+		return nm_error_set(&client->err, -ENXIO,
 			"%s: no device is attached to a switch by this name", rq->hdr.nr_name);
 	if (splice->polling == (count > 0))
-		return nm_client_error(client, count ? -EBUSY : -EINVAL, "%s: %s", rq->hdr.nr_name,
-			count ? "is being polled already" : "is not being polled");
+		return nm_error_set(&client->err, count ? -EBUSY : -EINVAL, "%s: %s",
+			rq->hdr.nr_name, count ? "is being polled already" : "is not being polled");
 	if (!core->home_ops || !core->home_ops->splice_poll)
-		return nm_client_error(client, -EOPNOTSUPP, "%s: there are no polling threads here",
-			rq->hdr.nr_name);
-	error = core->home_ops->splice_poll(splice, count ? rq->body.polling.nr_first_cpu_id : 0,
-		count, client->err, sizeof(client->err));
+		return nm_error_set(&client->err, -EOPNOTSUPP,
+			"%s: there are no polling threads here", rq->hdr.nr_name);
+	error = core->home_ops->splice_poll(
+		splice, count ? rq->body.polling.nr_first_cpu_id : 0, count, &client->err);
 	if (!error)
 		splice->polling = count > 0;
 	return error;
@@ -450,13 +451,13 @@ static int check_interface_name(struct nm_client *client, const struct request *
 {
 	const char *text = rq->hdr.nr_name;
 	struct nm_name name;
-	int error = nm_name_parse(text, &name, client->err, sizeof(client->err));
+	int error = nm_name_parse(text, &name, &client->err);
 
 	if (error)
 		return error;
 	if (name.kind != NM_NAME_PLAIN || name.pipe != NM_PIPE_NONE ||
 		strncmp(text, "vale", 4) == 0 || strlen(text) > IFNAME_MAX)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: a persistent port is named as a network device: 1 to %d bytes, not beginning with \"vale\"",
 			text, IFNAME_MAX);
 	return 0;
@@ -476,7 +477,7 @@ static int newif_shape(
 			shape->slots[dir] = NM_SLOTS_DEFAULT;
 		if (shape->rings[dir] > NM_RINGS_MAX || shape->slots[dir] < NM_SLOTS_MIN ||
 			shape->slots[dir] > NM_SLOTS_MAX)
-			return nm_client_error(client, -EINVAL,
+			return nm_error_set(&client->err, -EINVAL,
 				"%u %s rings of %u slots; 1 to %d rings of %d to %d slots are possible",
 				shape->rings[dir], dir == NM_TX ? "tx" : "rx", shape->slots[dir],
 				NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
@@ -496,11 +497,10 @@ static int do_vale_newif(struct nm_client *client, struct request *rq)
 	if (error)
 		return error;
 	if (!home || !home->newif)
-		return nm_client_error(client, -EOPNOTSUPP,
+		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: persistent ports can't be made here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
-	error = home->newif(client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, client->err,
-		sizeof(client->err));
+	error = home->newif(client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, &client->err);
 	nm_core_unlock(client->core);
 	if (error)
 		return error;
@@ -519,10 +519,10 @@ static int do_vale_delif(struct nm_client *client, struct request *rq)
 	if (error)
 		return error;
 	if (!home || !home->delif)
-		return nm_client_error(client, -EOPNOTSUPP,
+		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: there are no persistent ports here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
-	error = home->delif(client->core, rq->hdr.nr_name, client->err, sizeof(client->err));
+	error = home->delif(client->core, rq->hdr.nr_name, &client->err);
 	nm_core_unlock(client->core);
 	return error;
 }
@@ -536,11 +536,11 @@ static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t
 	int error;
 
 	if (bytes != port->hdr_len && port->clients > (client->port == port ? 1 : 0))
-		return nm_client_error(client, -EBUSY,
+		return nm_error_set(&client->err, -EBUSY,
 			"%s: the virtio-net header can't be changed while others use the port",
 			port->name);
 	error = nm_port_set_hdr_len_locked(port, bytes);
-	return error ? nm_client_error(client, error,
+	return error ? nm_error_set(&client->err, error,
 			       "%s: virtio-net header of %u bytes refused; 0, 10 and 12 are possible where the port kind has one",
 			       port->name, bytes)
 		     : 0;
@@ -555,7 +555,7 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 	port = rq->hdr.nr_name[0] ? nm_port_find_locked(client->core, rq->hdr.nr_name)
 				  : client->port;
 	if (!port)
-		error = nm_client_error(client, -ENXIO, "%s: no such port", rq->hdr.nr_name);
+		error = nm_error_set(&client->err, -ENXIO, "%s: no such port", rq->hdr.nr_name);
 	else if (rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET)
 		error = set_port_hdr(client, port, rq->body.hdr.nr_hdr_len);
 	if (!error)
@@ -573,7 +573,7 @@ static int check_eventfds(struct nm_client *client, struct request *rq)
 
 	if (rq->given[NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS] && rq->kloop.rings != rings)
 		return nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS,
-			nm_client_error(client, -EINVAL,
+			nm_error_set(&client->err, -EINVAL,
 				"eventfds for %u rings; the registration has %u", rq->kloop.rings,
 				rings));
 	if (!rq->given[NETMAP_REQ_OPT_SYNC_KLOOP_MODE])
@@ -582,7 +582,7 @@ static int check_eventfds(struct nm_client *client, struct request *rq)
 		sleeping += rq->kloop.eventfds[i].ioeventfd < 0;
 	if ((rq->mode.mode & ~direct) || (rq->mode.mode && (rq->kloop.rings == 0 || sleeping)))
 		return nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_MODE,
-			nm_client_error(client, -EINVAL,
+			nm_error_set(&client->err, -EINVAL,
 				"loop mode %#x; DIRECT_TX (1) and DIRECT_RX (2) are possible, with an ioeventfd for each ring",
 				rq->mode.mode));
 	rq->kloop.mode = rq->mode.mode;
@@ -594,23 +594,24 @@ static int do_kloop_start(struct nm_client *client, struct request *rq)
 	int error;
 
 	if (!rq->ua->kloop_start)
-		return nm_client_error(client, -EOPNOTSUPP, "the sync loop is not served here");
+		return nm_error_set(&client->err, -EOPNOTSUPP, "the sync loop is not served here");
 	if (!client->port)
-		return nm_client_error(client, -ENXIO, "SYNC_KLOOP_START: no port is registered");
+		return nm_error_set(
+			&client->err, -ENXIO, "SYNC_KLOOP_START: no port is registered");
 	if (rq->body.kloop.sleep_us > SLEEP_US_MAX)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"sleep_us is %u; 0 to %d microseconds are possible",
 			rq->body.kloop.sleep_us, SLEEP_US_MAX);
 	error = check_eventfds(client, rq);
 	if (error)
 		return error;
 	rq->kloop.start = rq->body.kloop;
-	client->err[0] = '\0';
+	client->err.text[0] = '\0';
 	error = rq->ua->kloop_start(rq->ua->arg, client, &rq->kloop);
 	if (error == -EBADF)
 		nm_option_failed(rq, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS, error);
-	if (error && client->err[0] == '\0')
-		nm_client_error(client, error, "the sync loop ended with error %d", -error);
+	if (error && client->err.text[0] == '\0')
+		nm_error_set(&client->err, error, "the sync loop ended with error %d", -error);
 	return error;
 }
 
@@ -619,13 +620,14 @@ static int do_kloop_stop(struct nm_client *client, struct request *rq)
 	int error;
 
 	if (!rq->ua->kloop_stop)
-		return nm_client_error(client, -EOPNOTSUPP, "the sync loop is not served here");
+		return nm_error_set(&client->err, -EOPNOTSUPP, "the sync loop is not served here");
 	if (!client->port)
-		return nm_client_error(client, -ENXIO, "SYNC_KLOOP_STOP: no port is registered");
-	client->err[0] = '\0';
+		return nm_error_set(&client->err, -ENXIO, "SYNC_KLOOP_STOP: no port is registered");
+	client->err.text[0] = '\0';
 	error = rq->ua->kloop_stop(rq->ua->arg, client);
-	if (error && client->err[0] == '\0')
-		nm_client_error(client, error, "the sync loop can't be stopped: error %d", -error);
+	if (error && client->err.text[0] == '\0')
+		nm_error_set(
+			&client->err, error, "the sync loop can't be stopped: error %d", -error);
 	return error;
 }
 

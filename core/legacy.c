@@ -123,7 +123,7 @@ static void from_ginfo(const struct nmreq *nmr, struct nm_legacy *l)
 }
 
 int nm_legacy_request(
-	const struct nmreq *nmr, bool regif, struct nm_legacy *out, char *err, size_t err_size)
+	const struct nmreq *nmr, bool regif, struct nm_legacy *out, struct nm_error *err)
 {
 	int error = 0;
 
@@ -131,17 +131,15 @@ int nm_legacy_request(
 	out->regif = regif;
 	out->hdr.nr_version = NETMAP_API;
 	memcpy(out->hdr.nr_name, nmr->nr_name, strnlen(nmr->nr_name, sizeof(nmr->nr_name) - 1));
-	if (nmr->nr_version < OLDEST_VERSION) {
-		os_snprintf(err, err_size, "API version %u; the oldest that is served is %d",
+	if (nmr->nr_version < OLDEST_VERSION)
+		return nm_error_set(err, -EINVAL, "API version %u; the oldest that is served is %d",
 			nmr->nr_version, OLDEST_VERSION);
-		return -EINVAL;
-	}
 	if (regif)
 		error = from_regif(nmr, out);
 	else
 		from_ginfo(nmr, out);
 	if (error)
-		os_snprintf(err, err_size, "command %u of NIOCREGIF is not served", nmr->nr_cmd);
+		nm_error_set(err, error, "command %u of NIOCREGIF is not served", nmr->nr_cmd);
 	return error;
 }
 

@@ -6,7 +6,7 @@
  * any other, and its result goes back into the struct nmreq.
  *
  *      struct nm_legacy l;
- *      error = nm_legacy_request(&nmr, true, &l, err, sizeof(err));
+ *      error = nm_legacy_request(&nmr, true, &l, &err);
  *      … execute l.hdr with l.body (no options; l.hdr.nr_body is for the caller to set) …
  *      nm_legacy_result(&l, error == 0, &nmr);
  *
@@ -16,6 +16,7 @@
 #define CORE_LEGACY_H
 
 #include "os.h"
+#include "error.h"
 #include <net/netmap.h>
 
 struct nm_legacy {
@@ -42,7 +43,7 @@ struct nm_legacy {
  * Whether names and numbers make sense is for the request to say.
  */
 int nm_legacy_request(
-	const struct nmreq *nmr, bool regif, struct nm_legacy *out, char *err, size_t err_size);
+	const struct nmreq *nmr, bool regif, struct nm_legacy *out, struct nm_error *err);
 
 /* After success: the output fields; nr_ringid and nr_flags stay as they are, but for a monitor, whose
  * rings are all its own: then they say so. nr_offset and

@@ -36,7 +36,7 @@ static void unhook(struct nm_monitor *m)
 	nm_monitors_unlock(m->watched);
 }
 
-static int monitor_start(struct nm_port *port, char *err, size_t err_size)
+static int monitor_start(struct nm_port *port, struct nm_error *err)
 {
 	struct monitor_port *mp = port->priv;
 
@@ -251,7 +251,7 @@ static struct nm_port *add_port(
 }
 
 struct nm_port *nm_monitor_make_locked(
-	struct nm_port *watched, const struct nm_bind *bind, int *error, char *err, size_t err_size)
+	struct nm_port *watched, const struct nm_bind *bind, int *error, struct nm_error *err)
 {
 	struct monitor_port *mp = NULL;
 	struct nm_port *port = NULL;
@@ -259,11 +259,11 @@ struct nm_port *nm_monitor_make_locked(
 
 	*error = -EINVAL;
 	if (watched->ops == &monitor_ops) {
-		os_snprintf(err, err_size, "%s: a monitor can't be watched", watched->name);
+		nm_error_set(err, *error, "%s: a monitor can't be watched", watched->name);
 		return NULL;
 	}
 	if (choose(watched, bind, &c) != 0) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			"%s: no such rings to watch: mode %u, ring %u; the port has %u tx and %u rx rings, %u and %u host rings",
 			watched->name, bind->mode, bind->ringid, watched->num_rings[NM_TX],
 			watched->num_rings[NM_RX], watched->num_host_rings[NM_TX],
@@ -286,11 +286,11 @@ struct nm_port *nm_monitor_make_locked(
 		return port;
 	}
 	if (*error == -EBUSY)
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			"%s: another zero-copy monitor watches one of these rings; copy monitors can be several",
 			watched->name);
 	else
-		os_snprintf(err, err_size, "%s: no monitor of %u rings can be made: error %d",
+		nm_error_set(err, *error, "%s: no monitor of %u rings can be made: error %d",
 			watched->name, c.most, -*error);
 	if (mp)
 		os_free(mp->links);

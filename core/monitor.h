@@ -48,8 +48,8 @@
  * A zero-copy monitor's `parent` is the watched port, in whose region it lives; a copy monitor has
  * none. Called by nm_client_bind(), which binds the client to all rings of the result.
  */
-struct nm_port *nm_monitor_make_locked(struct nm_port *watched, const struct nm_bind *bind,
-	int *error, char *err, size_t err_size);
+struct nm_port *nm_monitor_make_locked(
+	struct nm_port *watched, const struct nm_bind *bind, int *error, struct nm_error *err);
 
 /* What nm_ring_sync() does with a ring that has monitors: as ring->port->ops->txsync/rxsync, with
  * the monitors shown what passes. old_head, old_tail: ring->head and ring->tail before this sync. */

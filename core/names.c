@@ -34,7 +34,7 @@ static void take(char *dst, const char *src, size_t len)
 }
 
 /* "valeID:PORT": true when the base has this form; then vale and port are filled in. */
-static int parse_vale(const char *base, struct nm_name *out, char *err, size_t err_size)
+static int parse_vale(const char *base, struct nm_name *out, struct nm_error *err)
 {
 	size_t len = strlen(base);
 	size_t id = 4 + span(base + 4, len - 4, is_id_char);
@@ -45,55 +45,47 @@ static int parse_vale(const char *base, struct nm_name *out, char *err, size_t e
 	port = span(base + id + 1, len - id - 1, is_port_char);
 	if (port > 0 && base[id + 1 + port] == '^')
 		port++; /* host rings of a device on the switch */
-	if (port == 0 || id + 1 + port != len) {
-		os_snprintf(err, err_size,
+	if (port == 0 || id + 1 + port != len)
+		return nm_error_set(err, -EINVAL,
 			"\"%s\": a switch port is valeID:PORT with PORT of letters, digits, _ . -",
 			base);
-		return -EINVAL;
-	}
 	out->kind = NM_NAME_VALE;
 	take(out->vale, base, id);
 	take(out->port, base + id + 1, port);
 	return 0;
 }
 
-static int parse_pipe(
-	const char *brace, size_t len, struct nm_name *out, char *err, size_t err_size)
+static int parse_pipe(const char *brace, size_t len, struct nm_name *out, struct nm_error *err)
 {
-	if (len < 2 || span(brace + 1, len - 1, is_id_char) != len - 1) {
-		os_snprintf(err, err_size, "\"%s\": a pipe id is one or more of letters, digits, _",
-			brace);
-		return -EINVAL;
-	}
+	if (len < 2 || span(brace + 1, len - 1, is_id_char) != len - 1)
+		return nm_error_set(err, -EINVAL,
+			"\"%s\": a pipe id is one or more of letters, digits, _", brace);
 	out->pipe = brace[0] == '{' ? NM_PIPE_MASTER : NM_PIPE_SLAVE;
 	take(out->pipe_id, brace + 1, len - 1);
 	return 0;
 }
 
-int nm_name_parse(const char *name, struct nm_name *out, char *err, size_t err_size)
+int nm_name_parse(const char *name, struct nm_name *out, struct nm_error *err)
 {
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 	size_t base;
 
 	memset(out, 0, sizeof(*out));
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ) {
-		os_snprintf(
-			err, err_size, "a port name has 1 to %d bytes", NETMAP_REQ_IFNAMSIZ - 1);
-		return -EINVAL;
-	}
+	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ)
+		return nm_error_set(
+			err, -EINVAL, "a port name has 1 to %d bytes", NETMAP_REQ_IFNAMSIZ - 1);
 	base = span(name, len, is_plain_char);
 	if (base == 0 || (base < len && name[base] != '{' && name[base] != '}')) {
-		os_snprintf(err, err_size, "a port name is printable, without space and /");
-		return -EINVAL;
+		return nm_error_set(err, -EINVAL, "a port name is printable, without space and /");
 	}
 	take(out->base, name, base);
 	if (base < len) {
-		int error = parse_pipe(name + base, len - base, out, err, err_size);
+		int error = parse_pipe(name + base, len - base, out, err);
 
 		if (error)
 			return error;
 	}
 	if (base > 4 && memcmp(name, "vale", 4) == 0)
-		return parse_vale(out->base, out, err, err_size);
+		return parse_vale(out->base, out, err);
 	return 0;
 }

@@ -18,6 +18,7 @@
 #define CORE_NAMES_H
 
 #include "os.h"
+#include "error.h"
 #include <net/netmap.h>
 
 enum nm_name_kind { NM_NAME_PLAIN, NM_NAME_VALE };
@@ -34,6 +35,6 @@ struct nm_name {
 
 /* `name` need not end with 0 within NETMAP_REQ_IFNAMSIZ bytes (then it is an error). 0, or
  * -EINVAL with one line in err. */
-int nm_name_parse(const char *name, struct nm_name *out, char *err, size_t err_size);
+int nm_name_parse(const char *name, struct nm_name *out, struct nm_error *err);
 
 #endif

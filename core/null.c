@@ -32,7 +32,7 @@ static const struct nm_port_ops placeholder_ops = {
 };
 
 struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
-	const struct nm_bind *bind, int *error, char *err, size_t err_size)
+	const struct nm_bind *bind, int *error, struct nm_error *err)
 {
 	struct nm_shape shape = {0};
 	struct nm_port *port;
@@ -46,9 +46,9 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	if (port)
 		port->ephemeral = true;
 	else if (*error == -ENOMEM)
-		os_snprintf(err, err_size, "%s: no memory for a null port", name);
+		nm_error_set(err, *error, "%s: no memory for a null port", name);
 	else
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			"%s: at most %u rings of each sort with %u to %u slots are possible", name,
 			NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
 	return port;

@@ -498,19 +498,18 @@ static const struct nm_port_ops pipe_ops = {
 
 /* The parent, made if need be. The caller holds it. */
 static struct nm_port *find_parent(
-	struct nm_core *core, const struct nm_name *name, int *error, char *err, size_t err_size)
+	struct nm_core *core, const struct nm_name *name, int *error, struct nm_error *err)
 {
 	static const uint32_t any[NM_DIRS];
 	struct nm_port *parent;
 
 	if (name->kind == NM_NAME_VALE)
-		return nm_vale_port_get_locked(
-			core, name->base, name->vale, any, any, error, err, err_size);
+		return nm_vale_port_get_locked(core, name->base, name->vale, any, any, error, err);
 	parent = nm_port_find_locked(core, name->base);
 	if (!parent)
 		parent = nm_null_placeholder_locked(core, name->base, error);
 	if (!parent)
-		os_snprintf(err, err_size, "%s: no memory for a port", name->base);
+		nm_error_set(err, *error, "%s: no memory for a port", name->base);
 	return parent;
 }
 
@@ -587,7 +586,7 @@ static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
 }
 
 struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
-	const struct nm_bind *bind, int *error, char *err, size_t err_size)
+	const struct nm_bind *bind, int *error, struct nm_error *err)
 {
 	char text[2][NETMAP_REQ_IFNAMSIZ];
 	const char *names[2] = {text[0], text[1]};
@@ -602,12 +601,12 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 	for (port = core->ports; port; port = port->next)
 		if (port->ops == &pipe_ops && strcmp(port->name, names[0]) == 0)
 			return port;
-	parent = find_parent(core, name, error, err, err_size);
+	parent = find_parent(core, name, error, err);
 	if (!parent)
 		return NULL;
 	port = make_ends(core, names, bind, parent, error);
 	if (!port) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			*error == -ENOMEM
 				? "%s: no memory for a pipe"
 				: "%s: at most %u rings with %u to %u slots are possible, and the name must be free",

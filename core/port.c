@@ -113,15 +113,15 @@ static struct misshape misshape_of(const struct nm_shape *shape)
 	return (struct misshape){0};
 }
 
-void nm_shape_explain(const struct nm_shape *shape, const char *name, char *err, size_t err_size)
+void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err)
 {
 	struct misshape m = misshape_of(shape);
 
 	if (m.what)
-		os_snprintf(err, err_size, "%s: %u %s asked for; there can be %u to %u", name,
+		nm_error_set(err, -EINVAL, "%s: %u %s asked for; there can be %u to %u", name,
 			m.number, m.what, m.min, m.max);
 	else
-		os_snprintf(err, err_size, "%s: no memory for its rings", name);
+		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
 }
 
 static int make_rings(struct nm_port *port, enum nm_dir dir)

@@ -41,11 +41,12 @@
 
 #include "locks.h"
 #include "os.h"
+#include "error.h"
 #include "region.h"
 #include "ring.h"
 #include <net/netmap.h>
 
-enum { NM_ERR_TEXT = 256, NM_PORT_HDR_MAX = 12 };
+enum { NM_PORT_HDR_MAX = 12 };
 
 struct nm_port;
 struct nm_client;
@@ -70,16 +71,16 @@ struct nm_home_ops {
 	/* VALE_NEWIF: makes a network device of the system and registers it as a port. VALE_DELIF.
 	 * Negative errno with a text. */
 	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
-		uint16_t mem_id, char *err, size_t err_size);
-	int (*delif)(struct nm_core *core, const char *name, char *err, size_t err_size);
+		uint16_t mem_id, struct nm_error *err);
+	int (*delif)(struct nm_core *core, const char *name, struct nm_error *err);
 	/* A device is on a switch (splice.h): run nm_splice_step() for it from now on, until
 	 * splice_stop has returned. */
-	int (*splice_start)(struct nm_splice *splice, char *err, size_t err_size);
+	int (*splice_start)(struct nm_splice *splice, struct nm_error *err);
 	void (*splice_stop)(struct nm_splice *splice);
 	/* Threads of its own that poll, on CPUs first to first + count - 1; count 0: back to
 	 * waiting for work. */
-	int (*splice_poll)(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err,
-		size_t err_size);
+	int (*splice_poll)(
+		struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 	/* Words for an error text: what a user can set so that such a pool has more objects. NULL:
 	 * nothing. */
 	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
@@ -127,7 +128,7 @@ struct nm_port_ops {
 
 	/* The first client is being bound: rings exist (or, with a foreign region, must be set up
 	 * here: shared, slots and region of each ring, port->nifp_offset). Optional. */
-	int (*start)(struct nm_port *port, char *err, size_t err_size);
+	int (*start)(struct nm_port *port, struct nm_error *err);
 	/* The last client is gone; on return no producer touches the rings any more. Optional. */
 	void (*stop)(struct nm_port *port);
 	/* The port is being freed. Optional. */
@@ -259,7 +260,7 @@ struct nm_client {
 	uint32_t extra_bufs;    /* how many it was given */
 	uint32_t bufs_head;     /* of their list, as it was given */
 	bool exclusive_only;    /* the home can serve it only when it shares no ring (CSB) */
-	char err[NM_ERR_TEXT];  /* why the last call failed: one line */
+	struct nm_error err;    /* why the last call failed */
 };
 
 int nm_core_init(struct nm_core *core);
@@ -293,12 +294,9 @@ static inline struct nm_ring *nm_client_ring(
 	return &client->port->rings[dir][client->first[dir] + i];
 }
 
-/* Sets client->err; returns error, so that it can be used in a return statement. */
-int nm_client_error(struct nm_client *client, int error, const char *fmt, ...) os_printf_like(3, 4);
-
 /* Why nm_port_add_locked() did not take a shape: the number that can't be, and its bounds; or that there
  * is no memory. */
-void nm_shape_explain(const struct nm_shape *shape, const char *name, char *err, size_t err_size);
+void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
 /*
  * For the home and for port kinds: makes a port and registers it. The shape is checked; 0 rings

@@ -25,7 +25,7 @@ static uint64_t align_up(uint64_t value, uint64_t to)
 	return (value + to - 1) / to * to;
 }
 
-static bool params_valid(const struct nm_region_params *params, char *err, size_t err_size)
+static bool params_valid(const struct nm_region_params *params, struct nm_error *err)
 {
 	static const uint32_t size_min[NM_POOLS] = {
 		IF_SIZE_MIN, sizeof(struct netmap_ring), NM_BUF_SIZE_MIN};
@@ -36,12 +36,12 @@ static bool params_valid(const struct nm_region_params *params, char *err, size_
 		uint32_t count_min = i == NM_POOL_BUF ? NM_BUFS_RESERVED + 1 : 1;
 
 		if (params->count[i] < count_min || params->count[i] > OBJECTS_MAX) {
-			os_snprintf(err, err_size, "%s pool: %u objects; %u to %u are possible",
+			nm_error_set(err, -EINVAL, "%s pool: %u objects; %u to %u are possible",
 				nm_pool_name(i), params->count[i], count_min, OBJECTS_MAX);
 			return false;
 		}
 		if (params->size[i] < size_min[i] || params->size[i] > size_max[i]) {
-			os_snprintf(err, err_size,
+			nm_error_set(err, -EINVAL,
 				"%s pool: objects of %u bytes; %u to %u are possible",
 				nm_pool_name(i), params->size[i], size_min[i], size_max[i]);
 			return false;
@@ -75,11 +75,11 @@ static uint64_t lay_out(
 }
 
 uint64_t nm_region_layout(const struct nm_region_params *params,
-	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size)
+	struct nm_pool_geometry pool[NM_POOLS], struct nm_error *err)
 {
 	uint64_t bytes, size = 4096;
 
-	if (!params_valid(params, err, err_size))
+	if (!params_valid(params, err))
 		return 0;
 	bytes = lay_out(params, pool);
 	while (size < bytes)
@@ -131,53 +131,47 @@ static void link_region(struct nm_core *core, struct nm_region *region)
 
 /* An id and the private maps. *error and a text on failure; the caller frees the region. */
 static int init_region(
-	struct nm_core *core, struct nm_region *region, uint16_t id, char *err, size_t err_size)
+	struct nm_core *core, struct nm_region *region, uint16_t id, struct nm_error *err)
 {
 	region->id = id ? id : free_id(core);
-	if (region->id == 0) {
-		os_snprintf(err, err_size, "no region id is free");
-		return -ENOMEM;
-	}
+	if (region->id == 0)
+		return nm_error_set(err, -ENOMEM, "no region id is free");
 	if (nm_region_find(core, region->id)) {
-		os_snprintf(err, err_size, "region %u exists already", id);
-		return -EEXIST;
+		return nm_error_set(err, -EEXIST, "region %u exists already", id);
 	}
 	for (int i = 0; i < NM_POOLS; i++) {
 		if (init_pool(region, i) == 0)
 			continue;
-		os_snprintf(err, err_size, "no memory for the maps of a region");
-		return -ENOMEM;
+		return nm_error_set(err, -ENOMEM, "no memory for the maps of a region");
 	}
 	return 0;
 }
 
-static struct nm_region *new_region(int *error, char *err, size_t err_size)
+static struct nm_region *new_region(int *error, struct nm_error *err)
 {
 	struct nm_region *region = os_zalloc(sizeof(*region));
 
 	if (region)
 		return region;
-	*error = -ENOMEM;
-	os_snprintf(err, err_size, "no memory for a region");
+	nm_error_set(err, *error = -ENOMEM, "no memory for a region");
 	return NULL;
 }
 
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, char *err, size_t err_size)
+	uint16_t id, int *error, struct nm_error *err)
 {
-	struct nm_region *region = new_region(error, err, err_size);
+	struct nm_region *region = new_region(error, err);
 
 	if (!region)
 		return NULL;
-	region->size = nm_region_layout(params, region->pool, err, err_size);
-	*error = region->size ? init_region(core, region, id, err, err_size) : -EINVAL;
+	region->size = nm_region_layout(params, region->pool, err);
+	*error = region->size ? init_region(core, region, id, err) : -EINVAL;
 	if (*error)
 		goto fail;
 	region->mem = os_mem_alloc(region->size);
 	if (!region->mem) {
-		os_snprintf(err, err_size, "no memory for a region of %llu bytes",
+		nm_error_set(err, *error = -ENOMEM, "no memory for a region of %llu bytes",
 			(unsigned long long)region->size);
-		*error = -ENOMEM;
 		goto fail;
 	}
 	region->base = os_mem_addr(region->mem);
@@ -225,7 +219,7 @@ static void suit(struct nm_region_params *params, uint64_t bytes)
 }
 
 /* The wishes themselves: 0, or what nm_region_layout() would take. */
-static bool wishes_valid(const struct nm_region_params *wishes, char *err, size_t err_size)
+static bool wishes_valid(const struct nm_region_params *wishes, struct nm_error *err)
 {
 	struct nm_region_params params = *wishes;
 
@@ -235,34 +229,33 @@ static bool wishes_valid(const struct nm_region_params *wishes, char *err, size_
 		if (params.size[i] == 0)
 			params.size[i] = NM_BUF_SIZE_DEFAULT;
 	}
-	return params_valid(&params, err, err_size);
+	return params_valid(&params, err);
 }
 
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *wishes, int *error, char *err, size_t err_size)
+	const struct nm_region_params *wishes, int *error, struct nm_error *err)
 {
 	struct nm_region_params params = *wishes;
 	struct nm_region *region;
 
 	*error = -EINVAL;
-	if (!wishes_valid(wishes, err, err_size))
+	if (!wishes_valid(wishes, err))
 		return NULL;
 	suit(&params, bytes);
 	if (params.count[NM_POOL_BUF] <= NM_BUFS_RESERVED) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error = -ENOMEM,
 			"%llu bytes of memory have no room for %u netmap_if, %u rings of %u bytes and a buffer of %u",
 			(unsigned long long)bytes, params.count[NM_POOL_IF],
 			params.count[NM_POOL_RING], params.size[NM_POOL_RING],
 			params.size[NM_POOL_BUF]);
-		*error = -ENOMEM;
 		return NULL;
 	}
-	region = new_region(error, err, err_size);
+	region = new_region(error, err);
 	if (!region)
 		return NULL;
 	lay_out(&params, region->pool);
 	region->size = bytes;
-	*error = init_region(core, region, 0, err, err_size);
+	*error = init_region(core, region, 0, err);
 	if (*error) {
 		free_region(region);
 		return NULL;
@@ -275,7 +268,7 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 }
 
 struct nm_region *nm_region_by_id(
-	struct nm_core *core, uint16_t id, int *error, char *err, size_t err_size)
+	struct nm_core *core, uint16_t id, int *error, struct nm_error *err)
 {
 	struct nm_region *region = nm_region_find(core, id);
 
@@ -284,7 +277,7 @@ struct nm_region *nm_region_by_id(
 		nm_region_get(region);
 		return region;
 	}
-	region = nm_region_create(core, &core->shared_params, id, error, err, err_size);
+	region = nm_region_create(core, &core->shared_params, id, error, err);
 	if (region)
 		region->shared = true;
 	return region;
@@ -376,13 +369,13 @@ static bool ours_valid(
 
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
-	int *error, char *err, size_t err_size)
+	int *error, struct nm_error *err)
 {
 	struct nm_region *region;
 
 	*error = -EINVAL;
 	if (!geometry_valid(pool, size) || !ours_valid(ours, pool)) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
 			(unsigned long long)size);
 		return NULL;
@@ -390,12 +383,12 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	*error = -ENOMEM;
 	region = os_zalloc(sizeof(*region));
 	if (!region) {
-		os_snprintf(err, err_size, "no memory for a region");
+		nm_error_set(err, *error, "no memory for a region");
 		return NULL;
 	}
 	region->id = free_id(core);
 	if (region->id == 0) {
-		os_snprintf(err, err_size, "no region id is free");
+		nm_error_set(err, *error, "no region id is free");
 		os_free(region);
 		return NULL;
 	}
@@ -406,8 +399,7 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	for (int i = 0; i < NM_POOLS; i++) {
 		if (init_ours(region, i, ours[i]) == 0)
 			continue;
-		os_snprintf(err, err_size, "no memory for the maps of a region");
-		*error = -ENOMEM;
+		nm_error_set(err, *error = -ENOMEM, "no memory for the maps of a region");
 		free_region(region);
 		return NULL;
 	}

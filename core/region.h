@@ -42,6 +42,7 @@
 #define CORE_REGION_H
 
 #include "os.h"
+#include "error.h"
 #include <net/netmap.h>
 
 struct nm_core;
@@ -102,14 +103,14 @@ struct nm_region {
 /* Bytes of a region with these params (a power of two) and the place of its pools. 0 when a
  * number is out of range; err then says which. */
 uint64_t nm_region_layout(const struct nm_region_params *params,
-	struct nm_pool_geometry pool[NM_POOLS], char *err, size_t err_size);
+	struct nm_pool_geometry pool[NM_POOLS], struct nm_error *err);
 
 /*
  * Creates a region; the caller holds one reference. id 0: any free one is taken. Returns NULL,
  * *error (negative errno) and a text in err.
  */
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, char *err, size_t err_size);
+	uint16_t id, int *error, struct nm_error *err);
 
 /*
  * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
@@ -117,14 +118,14 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
  * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *params, int *error, char *err, size_t err_size);
+	const struct nm_region_params *params, int *error, struct nm_error *err);
 
 /*
  * The region with this id (not 0), made from core->shared_params if there is none; the caller
  * gets a reference. NULL with *error and a text.
  */
 struct nm_region *nm_region_by_id(
-	struct nm_core *core, uint16_t id, int *error, char *err, size_t err_size);
+	struct nm_core *core, uint16_t id, int *error, struct nm_error *err);
 
 /*
  * A foreign region: memory at base that somebody else has laid out as `pool` says, with the
@@ -134,7 +135,7 @@ struct nm_region *nm_region_by_id(
  */
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
-	int *error, char *err, size_t err_size);
+	int *error, struct nm_error *err);
 
 /* More of a foreign region is set aside for this side. Also an empty run: then there are maps. -EINVAL:
  * objects that don't exist, or that have been set aside; -ENOMEM. */

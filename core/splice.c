@@ -178,10 +178,9 @@ struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name)
 }
 
 /* A client's error and text become those of the request. */
-static int passed_on(const struct nm_client *client, int error, char *err, size_t err_size)
+static int passed_on(const struct nm_client *client, int error, struct nm_error *err)
 {
-	os_snprintf(err, err_size, "%s", client->err);
-	return error;
+	return nm_error_set(err, error, "%s", client->err.text);
 }
 
 /* A switch port like `device`, seen from the other side of the wire, in the same region. */
@@ -203,12 +202,12 @@ static int bind_vale(
 	if (error)
 		return error;
 	if (vale->port->region != port->region || vale->port->clients > 1)
-		return nm_client_error(vale, -EBUSY, "%s: is in use already", name);
+		return nm_error_set(&vale->err, -EBUSY, "%s: is in use already", name);
 	nm_core_lock(core);
 	error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
 	nm_core_unlock(core);
-	return error ? nm_client_error(
-			       vale, error, "%s: no virtio-net header of %u bytes", name, hdr_len)
+	return error ? nm_error_set(&vale->err, error, "%s: no virtio-net header of %u bytes", name,
+			       hdr_len)
 		     : 0;
 }
 
@@ -227,7 +226,7 @@ static void add_rings(const struct nm_port *port, struct nm_region_params *param
 
 /* A region for a device that has none yet, and its port on the switch. A device that isn't there is
  * no error here: the bind will say so. */
-static int make_region(struct nm_splice *splice, const char *device, char *err, size_t err_size)
+static int make_region(struct nm_splice *splice, const char *device, struct nm_error *err)
 {
 	struct nm_core *core = splice->core;
 	struct nm_region_params params = core->region_params;
@@ -246,7 +245,7 @@ static int make_region(struct nm_splice *splice, const char *device, char *err, 
 			(uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));
 		if (core->shared_params.size[NM_POOL_BUF] > params.size[NM_POOL_BUF])
 			params.size[NM_POOL_BUF] = core->shared_params.size[NM_POOL_BUF];
-		splice->region = nm_region_create(core, &params, 0, &error, err, err_size);
+		splice->region = nm_region_create(core, &params, 0, &error, err);
 	}
 	nm_core_unlock(core);
 	return error;
@@ -254,23 +253,23 @@ static int make_region(struct nm_splice *splice, const char *device, char *err, 
 
 /* One half of a splice: the device's own rings, or its host rings. */
 static int bind_half(struct nm_client *device, struct nm_client *vale, const char *device_name,
-	const char *vale_name, const struct nm_bind *bind, char *err, size_t err_size)
+	const char *vale_name, const struct nm_bind *bind, struct nm_error *err)
 {
 	int error = nm_client_bind(device, device_name, bind);
 
 	if (error)
-		return passed_on(device, error, err, err_size);
+		return passed_on(device, error, err);
 	error = bind_vale(device, vale, vale_name, device->port->hdr_len);
-	return error ? passed_on(vale, error, err, err_size) : 0;
+	return error ? passed_on(vale, error, err) : 0;
 }
 
 /* Host rings that lead where the device's own rings lead. */
-static int bind_unswitched(struct nm_splice *splice, const char *device, char *err, size_t err_size)
+static int bind_unswitched(struct nm_splice *splice, const char *device, struct nm_error *err)
 {
 	const struct nm_bind bind = {.mode = NR_REG_SW, .flags = NR_EXCLUSIVE | NR_ACCEPT_VNET_HDR};
 	int error = nm_client_bind(&splice->host, device, &bind);
 
-	return error ? passed_on(&splice->host, error, err, err_size) : 0;
+	return error ? passed_on(&splice->host, error, err) : 0;
 }
 
 static uint32_t most_rings(const struct nm_client *client)
@@ -280,7 +279,7 @@ static uint32_t most_rings(const struct nm_client *client)
 }
 
 static int bind_all(struct nm_splice *splice, const char *device, const struct nm_bind *wanted,
-	char *err, size_t err_size)
+	struct nm_error *err)
 {
 	struct nm_bind bind = {
 		.mode = NR_REG_ALL_NIC,
@@ -288,32 +287,28 @@ static int bind_all(struct nm_splice *splice, const char *device, const struct n
 		.mem_id = wanted->mem_id,
 	};
 	char host_name[NETMAP_REQ_IFNAMSIZ];
-	int error = wanted->mem_id ? 0 : make_region(splice, device, err, err_size);
+	int error = wanted->mem_id ? 0 : make_region(splice, device, err);
 
 	if (error)
 		return error;
 	if (splice->region)
 		bind.mem_id = splice->region->id;
-	error = bind_half(
-		&splice->device, &splice->vale, device, splice->name, &bind, err, err_size);
+	error = bind_half(&splice->device, &splice->vale, device, splice->name, &bind, err);
 	if (error)
 		return error;
 	splice->device_pairs = splice->pairs = most_rings(&splice->device);
 	if (wanted->mode != NR_REG_NIC_SW)
 		return 0;
 	if (splice->device.port->ops->is_stack) /* it is on the switch by that: nobody else's */
-		return bind_unswitched(splice, device, err, err_size);
+		return bind_unswitched(splice, device, err);
 	if (os_snprintf(host_name, sizeof(host_name), "%s^", splice->name) >=
-		(int)sizeof(host_name)) {
-		os_snprintf(err, err_size,
+		(int)sizeof(host_name))
+		return nm_error_set(err, -EINVAL,
 			"%s: the name of the port for its host rings has one character more, and that is too long",
 			splice->name);
-		return -EINVAL;
-	}
 	bind.mode = NR_REG_SW;
 	bind.mem_id = 0;
-	error = bind_half(
-		&splice->host, &splice->vale_host, device, host_name, &bind, err, err_size);
+	error = bind_half(&splice->host, &splice->vale_host, device, host_name, &bind, err);
 	if (!error)
 		splice->pairs += most_rings(&splice->host);
 	return error;
@@ -335,7 +330,7 @@ static void free_splice(struct nm_splice *splice)
 	os_free(splice);
 }
 
-static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size_t err_size)
+static int start(struct nm_splice *splice, uint32_t *port_index, struct nm_error *err)
 {
 	struct nm_core *core = splice->core;
 	char name[NETMAP_REQ_IFNAMSIZ];
@@ -346,7 +341,7 @@ static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size
 	nm_core_lock(core);
 	error = nm_vale_list_locked(core, name, &vale, port_index);
 	if (!error)
-		error = core->home_ops->splice_start(splice, err, err_size);
+		error = core->home_ops->splice_start(splice, err);
 	if (!error) {
 		splice->next = core->splices;
 		core->splices = splice;
@@ -356,53 +351,47 @@ static int start(struct nm_splice *splice, uint32_t *port_index, char *err, size
 }
 
 static int check_request(const struct nm_core *core, const char *name, const struct nm_bind *bind,
-	struct nm_name *parsed, char *err, size_t err_size)
+	struct nm_name *parsed, struct nm_error *err)
 {
-	int error = nm_name_parse(name, parsed, err, err_size);
+	int error = nm_name_parse(name, parsed, err);
 
 	if (error)
 		return error;
-	if (parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE) {
-		os_snprintf(err, err_size, "%s: a port on a switch is valeID:NAME", name);
-		return -EINVAL;
-	}
+	if (parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE)
+		return nm_error_set(err, -EINVAL, "%s: a port on a switch is valeID:NAME", name);
 	if (bind->mode != NR_REG_DEFAULT && bind->mode != NR_REG_ALL_NIC &&
 		bind->mode != NR_REG_NIC_SW) {
-		os_snprintf(err, err_size,
+		return nm_error_set(err, -EINVAL,
 			"%s: mode %u; a device is attached with all its rings, and with its host rings or without",
 			name, bind->mode);
-		return -EINVAL;
 	}
-	if (!core->home_ops || !core->home_ops->splice_start || !core->home_ops->splice_stop) {
-		os_snprintf(err, err_size, "%s: devices can't be attached to a switch here", name);
-		return -EOPNOTSUPP;
-	}
+	if (!core->home_ops || !core->home_ops->splice_start || !core->home_ops->splice_stop)
+		return nm_error_set(
+			err, -EOPNOTSUPP, "%s: devices can't be attached to a switch here", name);
 	return 0;
 }
 
 int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
-	uint32_t *port_index, char *err, size_t err_size)
+	uint32_t *port_index, struct nm_error *err)
 {
 	struct nm_splice *splice;
 	struct nm_name parsed;
-	int error = check_request(core, name, bind, &parsed, err, err_size);
+	int error = check_request(core, name, bind, &parsed, err);
 
 	if (error)
 		return error;
 	splice = os_zalloc(sizeof(*splice));
-	if (!splice) {
-		os_snprintf(err, err_size, "%s: no memory", name);
-		return -ENOMEM;
-	}
+	if (!splice)
+		return nm_error_set(err, -ENOMEM, "%s: no memory", name);
 	splice->core = core;
 	memcpy(splice->name, name, strlen(name) + 1);
 	nm_client_init(&splice->device, core);
 	nm_client_init(&splice->vale, core);
 	nm_client_init(&splice->host, core);
 	nm_client_init(&splice->vale_host, core);
-	error = bind_all(splice, parsed.port, bind, err, err_size);
+	error = bind_all(splice, parsed.port, bind, err);
 	if (!error)
-		error = start(splice, port_index, err, err_size);
+		error = start(splice, port_index, err);
 	if (error)
 		free_splice(splice);
 	return error;
@@ -431,14 +420,13 @@ static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *
 }
 
 int nm_splice_detach(
-	struct nm_core *core, const char *name, uint32_t *port_index, char *err, size_t err_size)
+	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
 {
 	struct nm_splice *splice = take(core, name, port_index);
 
-	if (!splice) {
-		os_snprintf(err, err_size, "%s: no such device is attached to a switch", name);
-		return -ENXIO;
-	}
+	if (!splice)
+		return nm_error_set(
+			err, -ENXIO, "%s: no such device is attached to a switch", name);
 	free_splice(splice);
 	return 0;
 }

@@ -59,7 +59,7 @@ static void put_vale(struct nm_vale *vale)
 
 /* ---- operations of the port kind ----------------------------------------------------- */
 
-static int vale_start(struct nm_port *port, char *err, size_t err_size)
+static int vale_start(struct nm_port *port, struct nm_error *err)
 {
 	struct nm_vale_port *vp = port->priv;
 	struct nm_vale *vale = vp->vale;
@@ -68,7 +68,7 @@ static int vale_start(struct nm_port *port, char *err, size_t err_size)
 		struct vale_batch *batch = os_zalloc(sizeof(*batch));
 
 		if (!batch) {
-			os_snprintf(err, err_size, "%s: no memory for its batches", port->name);
+			nm_error_set(err, -ENOMEM, "%s: no memory for its batches", port->name);
 			while (i-- > 0) {
 				os_free(port->rings[NM_TX][i].priv);
 				port->rings[NM_TX][i].priv = NULL;
@@ -191,7 +191,7 @@ static struct nm_shape complete_shape(
 
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
-	int *error, char *err, size_t err_size)
+	int *error, struct nm_error *err)
 {
 	const struct nm_shape shape = complete_shape(num_rings, num_slots);
 	struct nm_port *port = nm_port_find_locked(core, name);
@@ -205,21 +205,19 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	if (!vale)
 		vale = make_vale(core, vale_name);
 	if (!vale) {
-		*error = -ENOMEM;
-		os_snprintf(err, err_size, "%s: no memory for a switch", vale_name);
+		nm_error_set(err, *error = -ENOMEM, "%s: no memory for a switch", vale_name);
 		return NULL;
 	}
 	number = free_number(vale);
 	if (number == NM_VALE_PORTS_MAX) {
-		*error = -ENOSPC;
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error = -ENOSPC,
 			"%s: switch %s has %u ports already, the most it can have", name, vale_name,
 			vale->members);
 		return NULL;
 	}
 	port = add_port(vale, number, name, &shape, error);
 	if (!port) {
-		nm_shape_explain(&shape, name, err, err_size);
+		nm_shape_explain(&shape, name, err);
 		put_vale(vale);
 	}
 	return port;

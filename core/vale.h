@@ -47,7 +47,7 @@ enum {
  * nm_client_bind(). NULL with *error. */
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
-	int *error, char *err, size_t err_size);
+	int *error, struct nm_error *err);
 
 /* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
  * (switch *vale, port *port), with its name. -ENOENT when there is none. */

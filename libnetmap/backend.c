@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const struct nmport_backend *nmlib_choose(char why[NMLIB_WHY])
+const struct nmport_backend *nmlib_choose(struct nm_error *why)
 {
 	const char *wish = getenv("NETMAP_BACKEND");
 
@@ -18,34 +18,35 @@ const struct nmport_backend *nmlib_choose(char why[NMLIB_WHY])
 		return &nmlib_kernel;
 	if (strcmp(wish, nmlib_daemon.name) == 0)
 		return &nmlib_daemon;
-	snprintf(why, NMLIB_WHY, "NETMAP_BACKEND is '%.64s', must be kernel or daemon", wish);
+	nm_error_set(why, -EINVAL, "NETMAP_BACKEND is '%.64s', must be kernel or daemon", wish);
 	return NULL;
 }
 
 int nmlib_connect(struct nmport_d *d)
 {
 	struct nmport_priv *priv = d->priv;
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	int ret;
 
 	if (d->fd >= 0)
 		return 0;
-	priv->backend = nmlib_choose(why);
-	ret = priv->backend ? priv->backend->open(d, why) : -EINVAL;
+	priv->backend = nmlib_choose(&why);
+	ret = priv->backend ? priv->backend->open(d, &why) : -EINVAL;
 	if (ret < 0)
-		return nmlib_fail(d->ctx, ret, d->hdr.nr_name[0] ? d->hdr.nr_name : "netmap", why);
+		return nmlib_fail(
+			d->ctx, ret, d->hdr.nr_name[0] ? d->hdr.nr_name : "netmap", why.text);
 	return 0;
 }
 
 const char *nmport_backend(struct nmport_d *d)
 {
 	const struct nmport_backend *backend = d->priv->backend;
-	char why[NMLIB_WHY];
+	struct nm_error why;
 
 	if (!backend)
-		backend = nmlib_choose(why);
+		backend = nmlib_choose(&why);
 	if (!backend) {
-		nmctx_ferror(d->ctx, "%s", why);
+		nmctx_ferror(d->ctx, "%s", why.text);
 		errno = EINVAL;
 		return NULL;
 	}
@@ -82,7 +83,7 @@ static const char *request_name(uint16_t reqtype)
 	return reqtype < sizeof(names) / sizeof(names[0]) ? names[reqtype] : "unknown request";
 }
 
-void nmlib_explain(const struct nmreq_header *hdr, int error, char why[NMLIB_WHY])
+void nmlib_explain(const struct nmreq_header *hdr, int error, struct nm_error *why)
 {
 	const char *text = meaning(hdr->nr_reqtype, error);
 	unsigned int most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
@@ -94,20 +95,20 @@ void nmlib_explain(const struct nmreq_header *hdr, int error, char why[NMLIB_WHY
 			break; /* a list that loops: that is why it was refused */
 		if (!opt->nro_status || opt->nro_status > 4095)
 			continue;
-		snprintf(why, NMLIB_WHY, "%s: option %s: %s", request_name(hdr->nr_reqtype),
+		nm_error_set(why, error, "%s: option %s: %s", request_name(hdr->nr_reqtype),
 			nmreq_option_name(opt->nro_reqtype), strerror((int)opt->nro_status));
 		return;
 	}
 	if (text)
-		snprintf(why, NMLIB_WHY, "%s: %s (%s)", request_name(hdr->nr_reqtype), text,
+		nm_error_set(why, error, "%s: %s (%s)", request_name(hdr->nr_reqtype), text,
 			strerror(-error));
 	else
-		snprintf(why, NMLIB_WHY, "%s: %s", request_name(hdr->nr_reqtype), strerror(-error));
+		nm_error_set(why, error, "%s: %s", request_name(hdr->nr_reqtype), strerror(-error));
 }
 
 int nmport_request(struct nmport_d *d, struct nmreq_header *hdr)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	int ret;
 
 	if (hdr->nr_reqtype == NETMAP_REQ_REGISTER)
@@ -115,9 +116,9 @@ int nmport_request(struct nmport_d *d, struct nmreq_header *hdr)
 			d->ctx, -EINVAL, hdr->nr_name, "a port is registered by nmport_register()");
 	if (nmlib_connect(d) < 0)
 		return -1;
-	ret = d->priv->backend->request(d, hdr, why);
+	ret = d->priv->backend->request(d, hdr, &why);
 	if (ret < 0)
-		return nmlib_fail(d->ctx, ret, hdr->nr_name[0] ? hdr->nr_name : "netmap", why);
+		return nmlib_fail(d->ctx, ret, hdr->nr_name[0] ? hdr->nr_name : "netmap", why.text);
 	return 0;
 }
 

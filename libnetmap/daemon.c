@@ -12,9 +12,9 @@
 
 #include "proto_client.h"
 
-static int daemon_open(struct nmport_d *d, char why[NMLIB_WHY])
+static int daemon_open(struct nmport_d *d, struct nm_error *why)
 {
-	int fd = nmd_connect(NULL, NULL, why);
+	int fd = nmd_connect(NULL, NULL, why->text);
 
 	if (fd < 0)
 		return fd;
@@ -136,7 +136,7 @@ int nmlib_daemon_share(struct nmlib_daemon_port *p)
 /* ---- requests ------------------------------------------------------------------------- */
 
 /* The one option CSB of a request, NULL if there is none; -EINVAL if there are two. */
-static int find_csb(struct nmreq_header *hdr, struct nmreq_opt_csb **csb, char why[NMLIB_WHY])
+static int find_csb(struct nmreq_header *hdr, struct nmreq_opt_csb **csb, struct nm_error *why)
 {
 	unsigned int n = 0, most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
 	struct nmreq_option *opt;
@@ -150,15 +150,14 @@ static int find_csb(struct nmreq_header *hdr, struct nmreq_opt_csb **csb, char w
 			continue;
 		if (*csb) {
 			opt->nro_status = (*csb)->nro_opt.nro_status = EINVAL;
-			snprintf(why, NMLIB_WHY, "the option csb stands twice");
-			return -EINVAL;
+			return nm_error_set(why, -EINVAL, "the option csb stands twice");
 		}
 		*csb = (struct nmreq_opt_csb *)opt;
 	}
 	return 0;
 }
 
-static int do_register(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int do_register(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	const struct nmreq_register *reg = (struct nmreq_register *)(uintptr_t)hdr->nr_body;
 	struct nmlib_extmem extmem;
@@ -185,7 +184,7 @@ static int do_register(struct nmport_d *d, struct nmreq_header *hdr, char why[NM
 	return ret;
 }
 
-static int do_csb_enable(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int do_csb_enable(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	struct nmreq_option *opt = (struct nmreq_option *)(uintptr_t)hdr->nr_options;
 	struct nmreq_opt_csb *csb;
@@ -195,15 +194,13 @@ static int do_csb_enable(struct nmport_d *d, struct nmreq_header *hdr, char why[
 	if (ret < 0)
 		return ret;
 	if (!csb) {
-		snprintf(why, NMLIB_WHY, "CSB_ENABLE needs the option csb");
-		return -EINVAL;
+		return nm_error_set(why, -EINVAL, "CSB_ENABLE needs the option csb");
 	}
 	for (; opt; opt = (struct nmreq_option *)(uintptr_t)opt->nro_next) {
 		if (opt == &csb->nro_opt)
 			continue;
 		opt->nro_status = EOPNOTSUPP;
-		snprintf(why, NMLIB_WHY, "CSB_ENABLE takes the option csb only");
-		return -EOPNOTSUPP;
+		return nm_error_set(why, -EOPNOTSUPP, "CSB_ENABLE takes the option csb only");
 	}
 	return nmlib_csb_enable(d, csb, why);
 }
@@ -213,19 +210,19 @@ static bool good_version(const struct nmreq_header *hdr)
 	return hdr->nr_version >= NETMAP_MIN_API && hdr->nr_version <= NETMAP_MAX_API;
 }
 
-static int local_request(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int local_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	int ret;
 
 	if (!good_version(hdr) || hdr->nr_reserved) {
-		snprintf(why, NMLIB_WHY,
+		nm_error_set(why, -EINVAL,
 			"API version %u with nr_reserved %u: %d to %d with 0 are served",
 			hdr->nr_version, hdr->nr_reserved, NETMAP_MIN_API, NETMAP_MAX_API);
 		hdr->nr_version = NETMAP_API;
 		return -EINVAL;
 	}
 	if (!d->priv->daemon) {
-		snprintf(why, NMLIB_WHY, "no port is registered");
+		nm_error_set(why, -ENXIO, "no port is registered");
 		ret = -ENXIO;
 	} else if (hdr->nr_reqtype == NETMAP_REQ_CSB_ENABLE) {
 		ret = do_csb_enable(d, hdr, why);
@@ -238,7 +235,7 @@ static int local_request(struct nmport_d *d, struct nmreq_header *hdr, char why[
 	return ret;
 }
 
-static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	switch (hdr->nr_reqtype) {
 	case NETMAP_REQ_REGISTER:

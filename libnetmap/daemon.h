@@ -109,19 +109,19 @@ struct nmlib_extmem {
 };
 
 /* Finds the option and copies the memory. 0 or a negative errno with a text. */
-int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, struct nm_error *why);
 /* The copy takes the place of the memory. The same. */
-int nmlib_extmem_replace(struct nmlib_extmem *e, char why[NMLIB_WHY]);
+int nmlib_extmem_replace(struct nmlib_extmem *e, struct nm_error *why);
 void nmlib_extmem_end(struct nmlib_extmem *e);
 
 /* ---- a CSB of the application's own ------------------------------------------------------ */
 
 /* Could a registration with these flags (NR_*) have this CSB? 0 or a negative errno with a text. */
-int nmlib_csb_check(struct nmreq_opt_csb *opt, uint64_t flags, char why[NMLIB_WHY]);
+int nmlib_csb_check(struct nmreq_opt_csb *opt, uint64_t flags, struct nm_error *why);
 /* CSB_ENABLE, and REGISTER with option CSB; d is registered. The same. */
-int nmlib_csb_enable(struct nmport_d *d, struct nmreq_opt_csb *opt, char why[NMLIB_WHY]);
+int nmlib_csb_enable(struct nmport_d *d, struct nmreq_opt_csb *opt, struct nm_error *why);
 /* SYNC_KLOOP_START: returns when stopped. The same. */
-int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why);
 /* SYNC_KLOOP_STOP: returns when it has ended, but in the loop's own thread (a signal handler). */
 int nmlib_kloop_stop(struct nmport_d *d);
 
@@ -176,7 +176,7 @@ int nmlib_daemon_poll(struct nmport_d *d, short events, int timeout_ms);
 /* Executes a request as a message to netmapd; send_fd goes along (-1: none). On REGISTER
  * d->priv->daemon is made. 0 or a negative errno with a text. */
 int nmlib_daemon_message(
-	struct nmport_d *d, struct nmreq_header *hdr, int send_fd, char why[NMLIB_WHY]);
+	struct nmport_d *d, struct nmreq_header *hdr, int send_fd, struct nm_error *why);
 /* Takes over the descriptors of a registration: from here on they are d's. */
 int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds, unsigned int nfds);
 

@@ -20,9 +20,9 @@
 
 enum { PART = 65536 }; /* bytes that are copied at a time */
 
-static int fail(struct nmlib_extmem *e, int error, char why[NMLIB_WHY], const char *text)
+static int fail(struct nmlib_extmem *e, int error, struct nm_error *why, const char *text)
 {
-	snprintf(why, NMLIB_WHY, "external memory of %llu bytes at 0x%llx: %.150s",
+	nm_error_set(why, error, "external memory of %llu bytes at 0x%llx: %.150s",
 		(unsigned long long)e->bytes, (unsigned long long)e->addr, text);
 	e->opt->nro_opt.nro_status = (uint32_t)-error;
 	return error;
@@ -77,7 +77,7 @@ static int make_copy(struct nmlib_extmem *e)
 											: 0;
 }
 
-int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, char why[NMLIB_WHY])
+int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, struct nm_error *why)
 {
 	struct nmreq_option *opt = NULL;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -106,7 +106,7 @@ int nmlib_extmem_begin(struct nmlib_extmem *e, struct nmreq_header *hdr, char wh
 		       : 0;
 }
 
-int nmlib_extmem_replace(struct nmlib_extmem *e, char why[NMLIB_WHY])
+int nmlib_extmem_replace(struct nmlib_extmem *e, struct nm_error *why)
 {
 	void *addr;
 

@@ -34,23 +34,18 @@ enum {
 	MODES = NM_OPT_SYNC_KLOOP_DIRECT_TX | NM_OPT_SYNC_KLOOP_DIRECT_RX,
 };
 
-static int fail(int error, char why[NMLIB_WHY], const char *text)
-{
-	snprintf(why, NMLIB_WHY, "%s", text);
-	return error;
-}
-
 /* ---- CSB_ENABLE ----------------------------------------------------------------------- */
 
-int nmlib_csb_check(struct nmreq_opt_csb *opt, uint64_t flags, char why[NMLIB_WHY])
+int nmlib_csb_check(struct nmreq_opt_csb *opt, uint64_t flags, struct nm_error *why)
 {
 	int error = 0;
 
 	if (!(flags & NR_EXCLUSIVE))
-		error = fail(-EINVAL, why, "a CSB needs an exclusive registration (NR_EXCLUSIVE)");
+		error = nm_error_set(
+			why, -EINVAL, "a CSB needs an exclusive registration (NR_EXCLUSIVE)");
 	else if (!opt->csb_atok || opt->csb_atok % sizeof(struct nm_csb_atok) || !opt->csb_ktoa ||
 		 opt->csb_ktoa % sizeof(struct nm_csb_ktoa))
-		error = fail(-EINVAL, why, "the arrays of a CSB are aligned to 64 bytes");
+		error = nm_error_set(why, -EINVAL, "the arrays of a CSB are aligned to 64 bytes");
 	opt->nro_opt.nro_status = (uint32_t)-error;
 	return error;
 }
@@ -89,22 +84,22 @@ static int find_rings(struct nmport_d *d, struct nmlib_daemon_port *p)
 	return ret;
 }
 
-int nmlib_csb_enable(struct nmport_d *d, struct nmreq_opt_csb *opt, char why[NMLIB_WHY])
+int nmlib_csb_enable(struct nmport_d *d, struct nmreq_opt_csb *opt, struct nm_error *why)
 {
 	struct nmlib_daemon_port *p = d->priv->daemon;
 	int ret = nmlib_csb_check(opt, p->flags, why);
 
 	if (ret == 0 && p->atok)
-		ret = fail(-EBUSY, why, "the registration has a CSB already");
+		ret = nm_error_set(why, -EBUSY, "the registration has a CSB already");
 	if (ret == 0 && !d->mmap_done) {
 		ret = find_rings(d, p);
 		if (ret < 0)
-			fail(ret, why, "the state of the rings is not valid");
+			nm_error_set(why, ret, "the state of the rings is not valid");
 	}
 	if (ret == 0) {
 		ret = fill_csb(p, opt->csb_atok, opt->csb_ktoa);
 		if (ret < 0)
-			fail(ret, why, "the arrays of the CSB can't be written");
+			nm_error_set(why, ret, "the arrays of the CSB can't be written");
 	}
 	opt->nro_opt.nro_status = (uint32_t)-ret;
 	if (ret < 0)
@@ -285,25 +280,24 @@ static bool is_eventfd(int fd)
 }
 
 static int take_eventfds(
-	struct loop *l, struct nmreq_opt_sync_kloop_eventfds *opt, char why[NMLIB_WHY])
+	struct loop *l, struct nmreq_opt_sync_kloop_eventfds *opt, struct nm_error *why)
 {
 	uint32_t rings = l->p->at.rings;
 	uint64_t bytes = sizeof(*opt) + rings * sizeof(opt->eventfds[0]);
 
 	if (opt->nro_opt.nro_size != bytes) {
-		snprintf(why, NMLIB_WHY,
+		return nm_error_set(why, -EINVAL,
 			"eventfds for %u rings have %llu bytes (nro_size), not %llu", rings,
 			(unsigned long long)bytes, (unsigned long long)opt->nro_opt.nro_size);
-		return -EINVAL;
 	}
 	for (uint32_t i = 0; i < rings; i++) {
 		l->event[i].ioeventfd = opt->eventfds[i].ioeventfd;
 		l->event[i].irqfd = opt->eventfds[i].irqfd;
 		if ((l->event[i].ioeventfd >= 0 && !is_eventfd(l->event[i].ioeventfd)) ||
 			(l->event[i].irqfd >= 0 && !is_eventfd(l->event[i].irqfd))) {
-			snprintf(why, NMLIB_WHY, "descriptor %d or %d of ring %u is no eventfd",
+			return nm_error_set(why, -EBADF,
+				"descriptor %d or %d of ring %u is no eventfd",
 				l->event[i].ioeventfd, l->event[i].irqfd, i);
-			return -EBADF;
 		}
 	}
 	l->rings = rings;
@@ -311,14 +305,13 @@ static int take_eventfds(
 }
 
 static int take_option(
-	struct loop *l, struct nmreq_option *opt, uint32_t *seen, char why[NMLIB_WHY])
+	struct loop *l, struct nmreq_option *opt, uint32_t *seen, struct nm_error *why)
 {
 	uint32_t bit = opt->nro_reqtype < 32 ? 1u << opt->nro_reqtype : 0;
 
 	if (*seen & bit) {
-		snprintf(why, NMLIB_WHY, "the option %s stands twice",
+		return nm_error_set(why, -EINVAL, "the option %s stands twice",
 			nmreq_option_name(opt->nro_reqtype));
-		return -EINVAL;
 	}
 	*seen |= bit;
 	if (opt->nro_reqtype == NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS)
@@ -327,12 +320,11 @@ static int take_option(
 		l->mode = ((struct nmreq_opt_sync_kloop_mode *)opt)->mode;
 		return 0;
 	}
-	snprintf(why, NMLIB_WHY, "the sync loop has no option %s (number %u)",
+	return nm_error_set(why, -EOPNOTSUPP, "the sync loop has no option %s (number %u)",
 		nmreq_option_name(opt->nro_reqtype), opt->nro_reqtype);
-	return -EOPNOTSUPP;
 }
 
-static int take_request(struct loop *l, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int take_request(struct loop *l, struct nmreq_header *hdr, struct nm_error *why)
 {
 	const struct nmreq_sync_kloop_start *start =
 		(struct nmreq_sync_kloop_start *)(uintptr_t)hdr->nr_body;
@@ -341,11 +333,10 @@ static int take_request(struct loop *l, struct nmreq_header *hdr, char why[NMLIB
 	int ret = 0, error;
 
 	if (!start)
-		return fail(-EINVAL, why, "the sync loop needs its body");
+		return nm_error_set(why, -EINVAL, "the sync loop needs its body");
 	if (start->sleep_us > SLEEP_MAX_US) {
-		snprintf(why, NMLIB_WHY, "sleep_us is %u; at most %d are possible", start->sleep_us,
-			SLEEP_MAX_US);
-		return -EINVAL;
+		return nm_error_set(why, -EINVAL, "sleep_us is %u; at most %d are possible",
+			start->sleep_us, SLEEP_MAX_US);
 	}
 	l->sleep_us = start->sleep_us;
 	nmreq_foreach_option(hdr, opt)
@@ -362,16 +353,15 @@ static int take_request(struct loop *l, struct nmreq_header *hdr, char why[NMLIB
 	if (ret == 0 && ((l->mode & ~(uint32_t)MODES) || (l->mode && (!l->rings || asleep)))) {
 		opt = nmreq_find_option(hdr, NETMAP_REQ_OPT_SYNC_KLOOP_MODE);
 		opt->nro_status = EINVAL;
-		snprintf(why, NMLIB_WHY,
+		return nm_error_set(why, -EINVAL,
 			"mode 0x%x of the loop: DIRECT_TX (1) and DIRECT_RX (2) are possible, with an ioeventfd for each ring",
 			l->mode);
-		return -EINVAL;
 	}
 	return ret;
 }
 
 /* 0: stopped. Else what the loop ends with. */
-static int run(struct loop *l, char why[NMLIB_WHY])
+static int run(struct loop *l, struct nm_error *why)
 {
 	struct nmlib_daemon_port *p = l->p;
 	uint32_t stopped;
@@ -380,11 +370,11 @@ static int run(struct loop *l, char why[NMLIB_WHY])
 	awake(l);
 	while (__atomic_load_n(&p->loop, __ATOMIC_SEQ_CST) == NMLIB_LOOP_RUNS) {
 		if (OS_LOAD(&p->gone))
-			return fail(-ENXIO, why, "the sync loop ended: netmapd is gone");
+			return nm_error_set(why, -ENXIO, "the sync loop ended: netmapd is gone");
 		if (!serve_round(l, &stopped))
 			rest(l);
 		if (stopped == p->at.rings)
-			return fail(-EINVAL, why,
+			return nm_error_set(why, -EINVAL,
 				"the sync loop ended: each of its rings had an illegal index");
 	}
 	return 0;
@@ -397,7 +387,7 @@ static bool change(struct nmlib_daemon_port *p, uint32_t from, uint32_t to)
 		&p->loop, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	struct nmlib_daemon_port *p = d->priv->daemon;
 	struct loop l = {.p = p};
@@ -407,12 +397,12 @@ int nmlib_kloop_start(struct nmport_d *d, struct nmreq_header *hdr, char why[NML
 	if (ret < 0)
 		return ret;
 	if (!p->atok)
-		return fail(-EINVAL, why,
+		return nm_error_set(why, -EINVAL,
 			"a sync loop needs CSB_ENABLE, or REGISTER with the option csb");
 	if (change(p, NMLIB_LOOP_STOPPED, NMLIB_LOOP_NONE))
 		return 0;
 	if (!change(p, NMLIB_LOOP_NONE, NMLIB_LOOP_RUNS))
-		return fail(-EBUSY, why, "the sync loop of the registration runs already");
+		return nm_error_set(why, -EBUSY, "the sync loop of the registration runs already");
 	p->loop_pid = getpid();
 	p->loop_tid = gettid();
 	for (uint32_t i = 0; i < p->at.rings; i++)

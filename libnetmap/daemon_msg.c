@@ -9,7 +9,7 @@
 
 #include "proto_client.h"
 
-_Static_assert((int)NMLIB_WHY == (int)NMD_TEXT_MAX, "texts of netmapd are handed on as they are");
+_Static_assert((int)NM_ERR_TEXT == (int)NMD_TEXT_MAX, "texts of netmapd are handed on as they are");
 
 /* Each part takes at least the size of an option: more don't fit. */
 enum { PARTS_MAX = 2 + NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option) };
@@ -68,7 +68,7 @@ static size_t option_size(const struct nmreq_option *opt)
 }
 
 /* Finds the parts. A chain that loops is too large in the end. The option CSB is for this library. */
-static int find_parts(struct flat *f, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int find_parts(struct flat *f, struct nmreq_header *hdr, struct nm_error *why)
 {
 	size_t body = nmlib_body_size(hdr->nr_reqtype);
 	struct nmreq_option *opt;
@@ -90,7 +90,7 @@ static int find_parts(struct flat *f, struct nmreq_header *hdr, char why[NMLIB_W
 			ret = add_part(f, opt, option_size(opt));
 	}
 	if (ret)
-		snprintf(why, NMLIB_WHY, "too many options, or larger than %d bytes together",
+		nm_error_set(why, -EMSGSIZE, "too many options, or larger than %d bytes together",
 			NETMAP_REQ_MAXSIZE);
 	return ret;
 }
@@ -169,7 +169,7 @@ static int exchange(int fd, const struct message *msg, int send_fd, uint32_t siz
 }
 
 static int finish_request(struct nmport_d *d, struct nmreq_header *hdr, const struct flat *f,
-	struct answer *a, char why[NMLIB_WHY])
+	struct answer *a, struct nm_error *why)
 {
 	int ret = a->r.reply.hdr.status;
 
@@ -177,7 +177,7 @@ static int finish_request(struct nmport_d *d, struct nmreq_header *hdr, const st
 		unflatten(f, a->payload);
 	if (ret < 0) {
 		if (a->r.reply.text[0])
-			snprintf(why, NMLIB_WHY, "%s", a->r.reply.text);
+			nm_error_set(why, ret, "%s", a->r.reply.text);
 		else
 			nmlib_explain(hdr, ret, why);
 		return ret;
@@ -188,19 +188,18 @@ static int finish_request(struct nmport_d *d, struct nmreq_header *hdr, const st
 	if (ret == 0)
 		a->nfds = 0;
 	else
-		snprintf(why, NMLIB_WHY, "can't use what netmapd gave: %s", strerror(-ret));
+		nm_error_set(why, ret, "can't use what netmapd gave: %s", strerror(-ret));
 	return ret;
 }
 
 int nmlib_daemon_message(
-	struct nmport_d *d, struct nmreq_header *hdr, int send_fd, char why[NMLIB_WHY])
+	struct nmport_d *d, struct nmreq_header *hdr, int send_fd, struct nm_error *why)
 {
 	struct exchange *x = nmctx_malloc(d->ctx, sizeof(*x));
 	int ret;
 
 	if (!x) {
-		snprintf(why, NMLIB_WHY, "no memory for a message");
-		return -ENOMEM;
+		return nm_error_set(why, -ENOMEM, "no memory for a message");
 	}
 	x->answer.nfds = 0;
 	ret = find_parts(&x->flat, hdr, why);
@@ -209,11 +208,11 @@ int nmlib_daemon_message(
 		flatten(&x->flat, x->msg.payload);
 		ret = exchange(d->fd, &x->msg, send_fd, x->flat.size, &x->answer);
 		if (ret == -EMFILE)
-			snprintf(why, NMLIB_WHY,
+			nm_error_set(why, ret,
 				"this program may not open as many files as the port's rings need: up to %d; raise its limit (ulimit -n), or open fewer rings",
 				NMD_FDS_MAX);
 		else if (ret < 0)
-			snprintf(why, NMLIB_WHY, "netmapd: %s",
+			nm_error_set(why, ret, "netmapd: %s",
 				ret == -ECONNRESET ? "it closed the connection" : strerror(-ret));
 		else
 			ret = finish_request(d, hdr, &x->flat, &x->answer, why);

@@ -17,18 +17,17 @@
 #ifndef LIBNETMAP_INTERNAL_H
 #define LIBNETMAP_INTERNAL_H
 
+#include "error.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <libnetmap.h>
 
-enum { NMLIB_WHY = 256 }; /* bytes of an error text, as netmapd's */
-
 struct nmport_backend {
 	const char *name;
 	/* Connects: sets d->fd. */
-	int (*open)(struct nmport_d *d, char why[NMLIB_WHY]);
+	int (*open)(struct nmport_d *d, struct nm_error *why);
 	/* Executes a control request on d->fd. */
-	int (*request)(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY]);
+	int (*request)(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why);
 	/* A number that tells regions of the same id apart, once d is registered. */
 	uint64_t (*inode)(struct nmport_d *d);
 	/* Maps the region, size bytes. */
@@ -61,7 +60,7 @@ struct nmport_priv {
 struct nmport_d *nmlib_new(struct nmctx *ctx);
 
 /* The backend that the environment and the machine call for; NULL with a text. */
-const struct nmport_backend *nmlib_choose(char why[NMLIB_WHY]);
+const struct nmport_backend *nmlib_choose(struct nm_error *why);
 
 /* d->fd is connected afterwards. -1 with errno, reported. */
 int nmlib_connect(struct nmport_d *d);
@@ -80,7 +79,7 @@ extern const struct nm_portspec_env nmlib_env;
 int nmlib_fail(struct nmctx *ctx, int error, const char *what, const char *why);
 
 /* What an errno of a request means to a user. */
-void nmlib_explain(const struct nmreq_header *hdr, int error, char why[NMLIB_WHY]);
+void nmlib_explain(const struct nmreq_header *hdr, int error, struct nm_error *why);
 
 /* Body and option sizes by number, bytes; 0: none, or not known. */
 size_t nmlib_body_size(uint16_t reqtype);

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int kernel_open(struct nmport_d *d, char why[NMLIB_WHY])
+static int kernel_open(struct nmport_d *d, struct nm_error *why)
 {
 	int error;
 
@@ -19,12 +19,12 @@ static int kernel_open(struct nmport_d *d, char why[NMLIB_WHY])
 	if (d->fd >= 0)
 		return 0;
 	error = errno;
-	snprintf(why, NMLIB_WHY, "can't open /dev/netmap: %s%s", strerror(error),
+	nm_error_set(why, -error, "can't open /dev/netmap: %s%s", strerror(error),
 		error == ENOENT ? " (is the module netmap loaded?)" : "");
 	return -error;
 }
 
-static int kernel_request(struct nmport_d *d, struct nmreq_header *hdr, char why[NMLIB_WHY])
+static int kernel_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	int error;
 

@@ -62,7 +62,7 @@ struct nmport_d *nmport_clone(struct nmport_d *d)
 /* ---- name ----------------------------------------------------------------------------- */
 
 /* "extmem", "offset", … are allowed? */
-static int check_enabled(const struct nm_portspec *spec, char why[NMLIB_WHY])
+static int check_enabled(const struct nm_portspec *spec, struct nm_error *why)
 {
 	static const enum nm_portspec_option known[] = {
 		NM_SPEC_SHARE, NM_SPEC_CONF, NM_SPEC_EXTMEM, NM_SPEC_OFFSET};
@@ -72,8 +72,8 @@ static int check_enabled(const struct nm_portspec *spec, char why[NMLIB_WHY])
 
 		if (!(spec->given & known[i]) || nmlib_option_enabled(name))
 			continue;
-		snprintf(why, NMLIB_WHY, "the option @%s is disabled in this program", name);
-		return -EINVAL;
+		return nm_error_set(
+			why, -EINVAL, "the option @%s is disabled in this program", name);
 	}
 	return 0;
 }
@@ -108,16 +108,16 @@ static int apply_extmem(struct nmport_d *d, const struct nm_portspec *spec)
 
 int nmport_parse(struct nmport_d *d, const char *portspec)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	struct nm_portspec spec;
 
-	if (nm_portspec_parse(portspec, &nmlib_env, &spec, why, sizeof(why))) {
-		nmctx_ferror(d->ctx, "%s", why);
+	if (nm_portspec_parse(portspec, &nmlib_env, &spec, &why)) {
+		nmctx_ferror(d->ctx, "%s", why.text);
 		errno = EINVAL;
 		return -1;
 	}
-	if (check_enabled(&spec, why))
-		return nmlib_fail(d->ctx, -EINVAL, portspec, why);
+	if (check_enabled(&spec, &why))
+		return nmlib_fail(d->ctx, -EINVAL, portspec, why.text);
 	memcpy(d->hdr.nr_name, spec.name, sizeof(d->hdr.nr_name));
 	d->reg = spec.reg;
 	if ((spec.given & NM_SPEC_SHARE) && apply_share(d, spec.share) < 0)
@@ -210,7 +210,7 @@ static void set_ranges(struct nmport_d *d)
 
 int nmport_register(struct nmport_d *d)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	int ret;
 
 	if (d->register_done)
@@ -219,9 +219,9 @@ int nmport_register(struct nmport_d *d)
 		return -1;
 	d->hdr.nr_reqtype = NETMAP_REQ_REGISTER;
 	d->hdr.nr_body = (uintptr_t)&d->reg;
-	ret = d->priv->backend->request(d, &d->hdr, why);
+	ret = d->priv->backend->request(d, &d->hdr, &why);
 	if (ret < 0) {
-		nmlib_fail(d->ctx, ret, d->hdr.nr_name, why);
+		nmlib_fail(d->ctx, ret, d->hdr.nr_name, why.text);
 		nmport_undo_register(d);
 		errno = -ret;
 		return -1;
@@ -316,7 +316,7 @@ static int get_mem(struct nmport_d *d)
 
 int nmport_mmap(struct nmport_d *d)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	int ret;
 
 	if (d->mmap_done)
@@ -325,9 +325,9 @@ int nmport_mmap(struct nmport_d *d)
 		return nmlib_fail(d->ctx, -EINVAL, d->hdr.nr_name, "mmap before registration");
 	ret = get_mem(d);
 	if (ret < 0) {
-		snprintf(why, sizeof(why), "mmap of the region, %llu bytes: %s",
+		nm_error_set(&why, ret, "mmap of the region, %llu bytes: %s",
 			(unsigned long long)d->reg.nr_memsize, strerror(-ret));
-		return nmlib_fail(d->ctx, ret, d->hdr.nr_name, why);
+		return nmlib_fail(d->ctx, ret, d->hdr.nr_name, why.text);
 	}
 	d->nifp = NETMAP_IF(d->mem->mem, d->reg.nr_offset);
 	d->mmap_done = 1;

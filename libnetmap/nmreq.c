@@ -89,19 +89,20 @@ void nmreq_header_init(struct nmreq_header *hdr, uint16_t reqtype, void *body)
 
 int nmreq_header_decode(const char **pifname, struct nmreq_header *hdr, struct nmctx *ctx)
 {
-	char why[NM_PORTSPEC_ERR], what[96];
+	struct nm_error why;
+	char what[96];
 	struct nm_portspec spec;
 
 	memset(&spec, 0, sizeof(spec));
 	snprintf(what, sizeof(what), "%.80s", *pifname);
-	if (nm_portspec_name(pifname, &nmlib_env, &spec, why, sizeof(why)))
-		return nmlib_fail(ctx, -EINVAL, what, why);
+	if (nm_portspec_name(pifname, &nmlib_env, &spec, &why))
+		return nmlib_fail(ctx, -EINVAL, what, why.text);
 	memcpy(hdr->nr_name, spec.name, sizeof(hdr->nr_name));
 	return 0;
 }
 
 /* A region id at *p, as "@12". Other options are left alone. */
-static int decode_mem_id(const char **p, struct nm_portspec *spec, char *why, size_t size)
+static int decode_mem_id(const char **p, struct nm_portspec *spec, struct nm_error *why)
 {
 	char text[16];
 	const char *t = text;
@@ -111,12 +112,11 @@ static int decode_mem_id(const char **p, struct nm_portspec *spec, char *why, si
 		return 0;
 	len = 1 + strcspn(*p + 1, "@");
 	if (len >= sizeof(text)) {
-		snprintf(why, size, "the region id is too long");
-		return -EINVAL;
+		return nm_error_set(why, -EINVAL, "the region id is too long");
 	}
 	memcpy(text, *p, len);
 	text[len] = '\0';
-	if (nm_portspec_options(&t, spec, why, size))
+	if (nm_portspec_options(&t, spec, why))
 		return -EINVAL;
 	*p += len;
 	return 0;
@@ -124,15 +124,15 @@ static int decode_mem_id(const char **p, struct nm_portspec *spec, char *why, si
 
 int nmreq_register_decode(const char **pmode, struct nmreq_register *reg, struct nmctx *ctx)
 {
-	char why[NM_PORTSPEC_ERR], what[96];
+	struct nm_error why;
+	char what[96];
 	struct nm_portspec spec;
 	const char *p = *pmode;
 
 	memset(&spec, 0, sizeof(spec));
 	snprintf(what, sizeof(what), "%.80s", p);
-	if (nm_portspec_rings(&p, &spec, why, sizeof(why)) ||
-		decode_mem_id(&p, &spec, why, sizeof(why)))
-		return nmlib_fail(ctx, -EINVAL, what, why);
+	if (nm_portspec_rings(&p, &spec, &why) || decode_mem_id(&p, &spec, &why))
+		return nmlib_fail(ctx, -EINVAL, what, why.text);
 	*pmode = p;
 	reg->nr_mode = spec.reg.nr_mode;
 	reg->nr_ringid = spec.reg.nr_ringid;

@@ -119,15 +119,15 @@ static int map_file(const char *path, void **base, size_t *size)
 
 int nmport_extmem_from_file(struct nmport_d *d, const char *path)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	size_t size = 0;
 	void *base = NULL;
 	int ret = map_file(path, &base, &size);
 
 	if (ret < 0) {
-		snprintf(why, sizeof(why), "can't map %.128s: %s", path,
+		nm_error_set(&why, ret, "can't map %.128s: %s", path,
 			ret == -EINVAL ? "the file is empty" : strerror(-ret));
-		return nmlib_fail(d->ctx, ret, d->hdr.nr_name, why);
+		return nmlib_fail(d->ctx, ret, d->hdr.nr_name, why.text);
 	}
 	if (nmport_extmem(d, base, size) < 0) {
 		ret = errno;

@@ -127,8 +127,8 @@ static int csb_enable(
 	int error;
 
 	if (f->csb)
-		return nm_client_error(
-			client, -EBUSY, "%s: is in CSB mode already", client->port->name);
+		return nm_error_set(
+			&client->err, -EBUSY, "%s: is in CSB mode already", client->port->name);
 	f->csb = nmk_csb_new(client, atok, ktoa, entries, &error);
 	return f->csb ? 0 : error;
 }
@@ -165,7 +165,7 @@ static int run_request(
 	if (!error && f->client.port && !f->view.region) {
 		error = start_forwarding(f);
 		if (error)
-			nm_client_error(&f->client, error, "no memory to wake an epoll set");
+			nm_error_set(&f->client.err, error, "no memory to wake an epoll set");
 		else
 			nmk_view_set(&f->view, file, f->client.port->region);
 	}
@@ -174,7 +174,7 @@ static int run_request(
 	/* The end of a list, and a signal, are nothing to tell of. */
 	if (error && error != -ENOENT && error != -ERESTARTSYS)
 		os_log(OS_LOG_INFO, "%s (%d): %s", current->comm, task_pid_nr(current),
-			f->client.err);
+			f->client.err.text);
 	return error;
 }
 
@@ -227,12 +227,12 @@ static int run_legacy(struct nmk_file *f, struct file *file, struct nmreq *nmr, 
 {
 	struct nm_legacy legacy;
 	const struct nm_uaccess ua = {.read = legacy_read, .write = legacy_write, .arg = &legacy};
-	int error = nm_legacy_request(nmr, regif, &legacy, f->client.err, sizeof(f->client.err));
+	int error = nm_legacy_request(nmr, regif, &legacy, &f->client.err);
 
 	static_assert(offsetof(struct nm_legacy, hdr) == 0);
 	if (error) {
 		os_log(OS_LOG_INFO, "%s (%d): %s", current->comm, task_pid_nr(current),
-			f->client.err);
+			f->client.err.text);
 	} else {
 		legacy.hdr.nr_body = offsetof(struct nm_legacy, body);
 		error = run_request(f, file, &ua, 0);

@@ -82,25 +82,25 @@ void nmk_unpin(struct nmk_pin *pin)
 }
 
 struct os_mem *nmk_extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size)
+	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
 {
 	struct os_mem *mem;
 
 	*error = -EINVAL;
 	if (offset_in_page(addr)) {
-		os_snprintf(err, err_size,
-			"EXTMEM: the memory doesn't begin at a page of %lu bytes", PAGE_SIZE);
+		nm_error_set(err, *error, "EXTMEM: the memory doesn't begin at a page of %lu bytes",
+			PAGE_SIZE);
 		return NULL;
 	}
 	*error = -ENOMEM;
 	mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
 	if (!mem) {
-		os_snprintf(err, err_size, "EXTMEM: no memory");
+		nm_error_set(err, *error, "EXTMEM: no memory");
 		return NULL;
 	}
 	*error = nmk_pin(&mem->pin, addr, bytes);
 	if (*error) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, *error,
 			"EXTMEM: %llu bytes of memory can't be held (error %d); they must be mapped and writable, and within the limit of locked memory (ulimit -l)",
 			bytes, -*error);
 		kfree(mem);

@@ -12,6 +12,7 @@
 #ifndef LINUX_EXTMEM_H
 #define LINUX_EXTMEM_H
 
+#include "error.h"
 #include "os.h"
 
 #include <linux/mm_types.h>
@@ -37,6 +38,6 @@ struct os_mem {
 
 /* For struct nm_uaccess. `arg` is not looked at; addr: of a page. */
 struct os_mem *nmk_extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size);
+	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err);
 
 #endif

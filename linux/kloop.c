@@ -306,7 +306,7 @@ static struct loop *make_loop(struct nmk_kloop *kloop, struct nmk_csb *csb,
 		loop->sleeps |= request->eventfds[i].ioeventfd < 0;
 	*error = get_descriptors(loop, request);
 	if (*error) {
-		nm_client_error(client, *error, "an eventfd of the sync loop is none");
+		nm_error_set(&client->err, *error, "an eventfd of the sync loop is none");
 		put_descriptors(loop);
 		kvfree(loop);
 		return NULL;
@@ -350,12 +350,12 @@ static void free_loop(struct loop *loop)
 static int check_start(struct nmk_kloop *kloop, const struct nmk_csb *csb, struct nm_client *client)
 {
 	if (!csb)
-		return nm_client_error(client, -EINVAL,
+		return nm_error_set(&client->err, -EINVAL,
 			"%s: a sync loop needs CSB mode: CSB_ENABLE, or REGISTER with the option CSB",
 			client->port->name);
 	if (kloop->running)
-		return nm_client_error(
-			client, -EBUSY, "%s: a sync loop is running already", client->port->name);
+		return nm_error_set(&client->err, -EBUSY, "%s: a sync loop is running already",
+			client->port->name);
 	return 0;
 }
 
@@ -389,13 +389,13 @@ int nmk_kloop_start(struct nmk_kloop *kloop, struct rw_semaphore *bound, struct 
 	kloop->stop = false;
 	wake_up_all(&kloop->wq);
 	if (error == -ENXIO)
-		nm_client_error(client, error, "the sync loop ended: its port is gone");
+		nm_error_set(&client->err, error, "the sync loop ended: its port is gone");
 	else if (error == -EINVAL)
-		nm_client_error(client, error,
+		nm_error_set(&client->err, error,
 			"%s: the sync loop ended: each of its rings had an illegal index",
 			client->port->name);
 	else if (error)
-		nm_client_error(client, error, "the sync loop was interrupted by a signal");
+		nm_error_set(&client->err, error, "the sync loop was interrupted by a signal");
 	return error;
 }
 

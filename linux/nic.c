@@ -109,30 +109,25 @@ static void unhook(struct nmk_nic *nic)
 
 /* ---- operations of the port kind ----------------------------------------------------- */
 
-static int nic_start(struct nm_port *port, char *err, size_t err_size)
+static int nic_start(struct nm_port *port, struct nm_error *err)
 {
 	struct nmk_nic *nic = port->priv;
 	struct net_device *dev = device_of(nic);
 	int error;
 
-	if (!dev) {
-		os_snprintf(err, err_size, "%s: the device is gone", port->name);
-		return -ENXIO;
-	}
+	if (!dev)
+		return nm_error_set(err, -ENXIO, "%s: the device is gone", port->name);
 	if (rcu_access_pointer(dev->rx_handler)) {
-		os_snprintf(err, err_size,
+		return nm_error_set(err, -EBUSY,
 			"%s: its packets go to a bridge, bond, team, macvlan or the like; take it out of there first",
 			port->name);
-		return -EBUSY;
 	}
 	error = nmk_nic_tx_start(nic);
-	if (error) {
-		os_snprintf(err, err_size, "%s: no memory for its tx rings", port->name);
-		return error;
-	}
+	if (error)
+		return nm_error_set(err, error, "%s: no memory for its tx rings", port->name);
 	error = hook(nic, dev);
 	if (error) {
-		os_snprintf(err, err_size,
+		nm_error_set(err, error,
 			"%s: the kernel refuses to hand over its packets: error %d", port->name,
 			-error);
 		nmk_nic_tx_stop(nic);

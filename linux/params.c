@@ -86,16 +86,15 @@ static int evaluate(const uint32_t *given, const struct nm_core *core,
 	struct nm_region_params *shared, struct nm_region_params *own)
 {
 	struct nm_pool_geometry pool[NM_POOLS];
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 
 	take_pool(shared, NM_POOL_IF, given, IF_NUM, IF_SIZE);
 	take_pool(shared, NM_POOL_RING, given, RING_NUM, RING_SIZE);
 	take_pool(shared, NM_POOL_BUF, given, BUF_NUM, BUF_SIZE);
 	if (given[PRIV_BUF_SIZE])
 		own->size[NM_POOL_BUF] = given[PRIV_BUF_SIZE];
-	if (!nm_region_layout(shared, pool, err, sizeof(err)) ||
-		!nm_region_layout(own, pool, err, sizeof(err))) {
-		pr_err("parameters: %s\n", err);
+	if (!nm_region_layout(shared, pool, &err) || !nm_region_layout(own, pool, &err)) {
+		pr_err("parameters: %s\n", err.text);
 		return -EINVAL;
 	}
 	if (given[PRIV_BUF_NUM] > NM_BUFS_MAX) {

@@ -113,7 +113,7 @@ static void setup_device(struct net_device *dev)
 
 /* ---- the port -------------------------------------------------------------------------- */
 
-static int persist_start(struct nm_port *port, char *err, size_t err_size)
+static int persist_start(struct nm_port *port, struct nm_error *err)
 {
 	struct persist *p = port->priv;
 
@@ -229,42 +229,35 @@ static struct nm_shape complete_shape(const struct nm_shape *wanted)
 }
 
 static int check_wishes(
-	const char *name, const struct nm_shape *shape, uint16_t mem_id, char *err, size_t err_size)
+	const char *name, const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
-	if (!dev_valid_name(name) || strchr(name, '%')) {
-		os_snprintf(err, err_size,
+	if (!dev_valid_name(name) || strchr(name, '%'))
+		return nm_error_set(err, -EINVAL,
 			"%s: the name of a network device has at most %d bytes, and none of / : %%",
 			name, IFNAMSIZ - 1);
-		return -EINVAL;
-	}
 	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX) {
-		os_snprintf(err, err_size, "%s: at most %d rings in each direction", name,
-			NM_RINGS_MAX);
-		return -EINVAL;
+		return nm_error_set(
+			err, -EINVAL, "%s: at most %d rings in each direction", name, NM_RINGS_MAX);
 	}
-	if (mem_id > NM_REGION_SHARED_ID) {
-		os_snprintf(err, err_size,
+	if (mem_id > NM_REGION_SHARED_ID)
+		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: whoever registers it first chooses its memory region (@ID), not who makes it",
 			name);
-		return -EOPNOTSUPP;
-	}
 	return 0;
 }
 
 int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
-	uint16_t mem_id, char *err, size_t err_size)
+	uint16_t mem_id, struct nm_error *err)
 {
 	struct nm_shape shape = complete_shape(wanted);
 	struct net_device *dev;
-	int error = check_wishes(name, &shape, mem_id, err, err_size);
+	int error = check_wishes(name, &shape, mem_id, err);
 
 	if (error)
 		return error;
 	dev = alloc_device(name, &shape);
-	if (!dev) {
-		os_snprintf(err, err_size, "%s: no memory for a network device", name);
-		return -ENOMEM;
-	}
+	if (!dev)
+		return nm_error_set(err, -ENOMEM, "%s: no memory for a network device", name);
 	error = add_port(core, netdev_priv(dev), &shape);
 	if (!error) {
 		nm_core_unlock(core);
@@ -274,7 +267,7 @@ int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_sh
 			remove_port(netdev_priv(dev));
 	}
 	if (error) {
-		os_snprintf(err, err_size, "%s: the network device can't be made: %s", name,
+		nm_error_set(err, error, "%s: the network device can't be made: %s", name,
 			error == -EEXIST ? "there is one of this name"
 					 : "the kernel, or the shape of its rings, is against it");
 		free_netdev(dev);
@@ -292,17 +285,14 @@ static struct persist *find(struct net *net, const char *name)
 	return p;
 }
 
-int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t err_size)
+int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err)
 {
 	struct persist *p = find(current->nsproxy->net_ns, name);
 
-	if (!p || p->leaving) {
-		os_snprintf(err, err_size, "%s: no persistent port of this name", name);
-		return -ENXIO;
-	}
+	if (!p || p->leaving)
+		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
 	if (p->port && (p->port->clients > 0 || p->port->holds > 0)) {
-		os_snprintf(err, err_size, "%s: in use", name);
-		return -EBUSY;
+		return nm_error_set(err, -EBUSY, "%s: in use", name);
 	}
 	p->leaving = true; /* nobody finds its port any more */
 	nm_core_unlock(core);

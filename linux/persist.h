@@ -23,8 +23,8 @@
 
 /* home_ops */
 int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, char *err, size_t err_size);
-int nmk_persist_delif(struct nm_core *core, const char *name, char *err, size_t err_size);
+	uint16_t mem_id, struct nm_error *err);
+int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err);
 
 bool nmk_persist_is_ours(const struct net_device *dev); /* any context */
 /* Its port; NULL: it is just being made or removed. */

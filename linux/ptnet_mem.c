@@ -120,13 +120,12 @@ static int read_guest_bufs(struct ptnet_mem *mem)
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
 {
 	struct nm_run ours[NM_POOLS];
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	int error;
 
 	read_guest_part(mem, ours);
 	nm_core_lock(&nm_world);
-	mem->region = nm_region_adopt(
-		&nm_world, mem->base, mem->size, pool, ours, &error, err, sizeof(err));
+	mem->region = nm_region_adopt(&nm_world, mem->base, mem->size, pool, ours, &error, &err);
 	if (mem->region)
 		error = read_guest_bufs(mem);
 	if (!error)
@@ -134,7 +133,7 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	nm_core_unlock(&nm_world);
 	if (error) {
 		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
-			err);
+			err.text);
 		return error;
 	}
 	mem->bar = nmk_bar_add(mem->region, pci_resource_start(mem->pdev, PTNETMAP_MEM_PCI_BAR));

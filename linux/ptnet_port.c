@@ -208,7 +208,7 @@ static void give_to_stack(struct ptnet *ptn)
 	ptnet_stack_on(ptn);
 }
 
-static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
+static int ptnet_port_start(struct nm_port *port, struct nm_error *err)
 {
 	struct ptnet *ptn = port->priv;
 	int error;
@@ -218,7 +218,7 @@ static int ptnet_port_start(struct nm_port *port, char *err, size_t err_size)
 		ptnet_stack_off(ptn);
 	error = start_service(ptn, port);
 	if (error) {
-		os_snprintf(err, err_size, "%s: the host does not start the port: error %d",
+		nm_error_set(err, error, "%s: the host does not start the port: error %d",
 			port->name, -error);
 		goto fail;
 	}

@@ -207,7 +207,7 @@ static struct runners *start_runners(struct nm_splice *splice, uint32_t first_cp
 }
 
 static int replace_runners(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	struct runners *rs;
 
@@ -216,7 +216,7 @@ static int replace_runners(
 	splice->home = NULL;
 	rs = start_runners(splice, first_cpu, count);
 	if (IS_ERR(rs)) {
-		os_snprintf(err, err_size, "%s: its thread can't be started: error %d",
+		nm_error_set(err, (int)PTR_ERR(rs), "%s: its thread can't be started: error %d",
 			splice->name, (int)-PTR_ERR(rs));
 		return (int)PTR_ERR(rs);
 	}
@@ -229,13 +229,11 @@ static bool is_over(const struct nm_splice *splice)
 	return splice->device.port->dead || splice->vale.port->dead;
 }
 
-int nmk_splice_start(struct nm_splice *splice, char *err, size_t err_size)
+int nmk_splice_start(struct nm_splice *splice, struct nm_error *err)
 {
-	if (is_over(splice)) {
-		os_snprintf(err, err_size, "%s: the device is gone", splice->name);
-		return -ENXIO;
-	}
-	return replace_runners(splice, 0, 0, err, err_size);
+	if (is_over(splice))
+		return nm_error_set(err, -ENXIO, "%s: the device is gone", splice->name);
+	return replace_runners(splice, 0, 0, err);
 }
 
 void nmk_splice_stop(struct nm_splice *splice)
@@ -246,32 +244,28 @@ void nmk_splice_stop(struct nm_splice *splice)
 }
 
 int nmk_splice_poll(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	int error;
 
-	if (is_over(splice)) {
-		os_snprintf(err, err_size, "%s: the device is gone", splice->name);
-		return -ENXIO;
-	}
+	if (is_over(splice))
+		return nm_error_set(err, -ENXIO, "%s: the device is gone", splice->name);
 	if (count > splice->pairs) {
-		os_snprintf(err, err_size, "%s: %u polling threads; it has %u pairs of rings",
-			splice->name, count, splice->pairs);
-		return -EINVAL;
+		return nm_error_set(err, -EINVAL,
+			"%s: %u polling threads; it has %u pairs of rings", splice->name, count,
+			splice->pairs);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (first_cpu >= nr_cpu_ids || i >= nr_cpu_ids - first_cpu ||
-			!cpu_online(first_cpu + i)) {
-			os_snprintf(err, err_size, "%s: there is no CPU %llu", splice->name,
+			!cpu_online(first_cpu + i))
+			return nm_error_set(err, -EINVAL, "%s: there is no CPU %llu", splice->name,
 				(unsigned long long)first_cpu + i);
-			return -EINVAL;
-		}
 	}
-	error = replace_runners(splice, first_cpu, count, err, err_size);
+	error = replace_runners(splice, first_cpu, count, err);
 	if (error && count > 0) { /* as it was */
-		char ignored[NM_ERR_TEXT];
+		struct nm_error ignored;
 
-		(void)replace_runners(splice, 0, 0, ignored, sizeof(ignored));
+		(void)replace_runners(splice, 0, 0, &ignored);
 	}
 	return error;
 }
@@ -295,11 +289,12 @@ static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
 
 static void detach(bool dead_only)
 {
-	char name[NETMAP_REQ_IFNAMSIZ], err[NM_ERR_TEXT];
+	struct nm_error err;
+	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t index;
 
 	while (find_one(dead_only, name)) {
-		if (nm_splice_detach(&nm_world, name, &index, err, sizeof(err)) == 0 && dead_only)
+		if (nm_splice_detach(&nm_world, name, &index, &err) == 0 && dead_only)
 			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch", name);
 	}
 }

@@ -14,10 +14,10 @@
 #include "port.h"
 
 /* home_ops */
-int nmk_splice_start(struct nm_splice *splice, char *err, size_t err_size);
+int nmk_splice_start(struct nm_splice *splice, struct nm_error *err);
 void nmk_splice_stop(struct nm_splice *splice);
 int nmk_splice_poll(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size);
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 
 /* A device is gone: takes it off its switch, soon. Any context. */
 void nmk_splice_reap(void);

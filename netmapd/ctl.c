@@ -109,10 +109,13 @@ static int on_hello(struct conn *c, size_t bytes)
 	return send_reply(c, NULL, 0);
 }
 
+static_assert(sizeof(((struct nm_error *)0)->text) == NMD_TEXT_MAX, "a text fits a reply");
+
 static int on_nmreq(struct conn *c, size_t bytes)
 {
 	size_t payload = bytes - sizeof(struct nmd_hdr);
 	struct nmd_nmreq_reply *reply;
+	struct nm_error err;
 	int fds[NMD_FDS_MAX], error;
 	uint32_t nfds;
 
@@ -126,8 +129,10 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
 	memcpy(reply + 1, in.bytes + sizeof(struct nmd_hdr), payload);
 	reply->payload = (uint32_t)payload;
-	error = local_request(c->local, reply + 1, payload, c->came, &reply->attach, fds, &nfds,
-		reply->reply.text);
+	error = local_request(
+		c->local, reply + 1, payload, c->came, &reply->attach, fds, &nfds, &err);
+	if (error)
+		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
 	reply->reply.hdr.status = error;
 	reply->nfds = nfds;
 	if (local_bound(c->local))
@@ -139,13 +144,14 @@ static int on_vm_create(struct conn *c, size_t bytes)
 {
 	const struct nmd_vm_create *request = (const struct nmd_vm_create *)in.bytes;
 	struct nmd_vm_create_reply *reply;
-	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
 	int error = 0;
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
-	c->vm = vm_new(c->daemon, name, &error, text);
+	c->vm = vm_new(c->daemon, name, &error, &err);
 	if (!c->vm)
-		return reply_error(c, sizeof(*reply), error, text);
+		return reply_error(c, sizeof(*reply), error, err.text);
 	c->state = CONN_VM;
 	reply = (struct nmd_vm_create_reply *)start_reply(sizeof(*reply));
 	reply->vm = c->vm->number;
@@ -157,7 +163,7 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in.bytes;
 	struct nmd_vm_add_port_reply *reply;
 	const struct vm_port *port;
-	char text[NMD_TEXT_MAX];
+	struct nm_error err;
 	int error;
 
 	if (strnlen(request->ifname, NMD_SPEC_MAX) == NMD_SPEC_MAX)
@@ -166,9 +172,9 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	if (request->mac[0] & 1)
 		return reply_error(
 			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
-	error = vm_add_port(c->vm, request->ifname, request->mac, &port, text);
+	error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
 	if (error)
-		return reply_error(c, sizeof(*reply), error, text);
+		return reply_error(c, sizeof(*reply), error, err.text);
 	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
 	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
 	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
@@ -204,21 +210,21 @@ static int on_status(struct conn *c, size_t bytes)
 }
 
 /* One switch's name out of a message. */
-static int switch_name(const char in_message[NMD_NAME_MAX], char name[NMD_NAME_MAX], char *text)
+static int switch_name(
+	const char in_message[NMD_NAME_MAX], char name[NMD_NAME_MAX], struct nm_error *err)
 {
 	snprintf(name, NMD_NAME_MAX, "%.*s", NMD_NAME_MAX - 1, in_message);
 	if (strnlen(in_message, NMD_NAME_MAX) < NMD_NAME_MAX)
 		return 0;
-	snprintf(text, NMD_TEXT_MAX, "the name of a switch has at most 63 bytes");
-	return -EINVAL;
+	return nm_error_set(err, -EINVAL, "the name of a switch has at most 63 bytes");
 }
 
-static int no_switch(const char *name, int error, char *text)
+static int no_switch(const char *name, int error, struct nm_error *err)
 {
 	if (error == -ENOENT)
-		snprintf(text, NMD_TEXT_MAX, "%s: no such switch", name);
+		nm_error_set(err, error, "%s: no such switch", name);
 	else
-		snprintf(text, NMD_TEXT_MAX, "%s: %s", name, strerror(-error));
+		nm_error_set(err, error, "%s: %s", name, strerror(-error));
 	return error;
 }
 
@@ -248,15 +254,16 @@ static int on_vale_macs(struct conn *c, size_t bytes)
 	const struct nmd_vale_macs *request = (const struct nmd_vale_macs *)in.bytes;
 	struct nmd_vale_macs_reply *reply =
 		(struct nmd_vale_macs_reply *)start_reply(sizeof(*reply));
-	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
 	uint64_t pos = request->pos;
-	int n, error = switch_name(request->vale, name, text);
+	int n, error = switch_name(request->vale, name, &err);
 
 	if (error)
-		return reply_error(c, sizeof(*reply), error, text);
+		return reply_error(c, sizeof(*reply), error, err.text);
 	n = list_macs(&c->daemon->core, name, &pos, (struct nmd_mac *)(reply + 1));
 	if (n < 0)
-		return reply_error(c, sizeof(*reply), no_switch(name, n, text), text);
+		return reply_error(c, sizeof(*reply), no_switch(name, n, &err), err.text);
 	reply->pos = pos;
 	reply->count = (uint32_t)n;
 	reply->reply.hdr.size += (uint32_t)n * sizeof(struct nmd_mac);
@@ -266,16 +273,18 @@ static int on_vale_macs(struct conn *c, size_t bytes)
 static int on_vale_flush(struct conn *c, size_t bytes)
 {
 	const struct nmd_vale_flush *request = (const struct nmd_vale_flush *)in.bytes;
-	char name[NMD_NAME_MAX], text[NMD_TEXT_MAX];
-	int error = switch_name(request->vale, name, text);
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
+	int error = switch_name(request->vale, name, &err);
 
 	if (error)
-		return reply_error(c, sizeof(struct nmd_reply), error, text);
+		return reply_error(c, sizeof(struct nmd_reply), error, err.text);
 	nm_core_lock(&c->daemon->core);
 	error = nm_vale_flush_locked(&c->daemon->core, name);
 	nm_core_unlock(&c->daemon->core);
 	if (error)
-		return reply_error(c, sizeof(struct nmd_reply), no_switch(name, error, text), text);
+		return reply_error(
+			c, sizeof(struct nmd_reply), no_switch(name, error, &err), err.text);
 	start_reply(sizeof(struct nmd_reply));
 	return send_reply(c, NULL, 0);
 }
@@ -466,17 +475,16 @@ void ctl_each_local(
 
 /* ---- the socket ---------------------------------------------------------------------- */
 
-static int fail(char *text, const char *what, const char *path)
+static int fail(struct nm_error *err, const char *what, const char *path)
 {
 	int error = -errno;
 
-	snprintf(text, NMD_TEXT_MAX, "%s %s: %s", what, path, strerror(-error));
-	return error;
+	return nm_error_set(err, error, "%s %s: %s", what, path, strerror(-error));
 }
 
 /* Parents of the socket, as far as they are missing; for the user alone, or for all to pass
  * through when root makes them. */
-static int make_parents(const char *path, char *text)
+static int make_parents(const char *path, struct nm_error *err)
 {
 	char dir[NMD_PATH_MAX];
 
@@ -485,44 +493,42 @@ static int make_parents(const char *path, char *text)
 			continue;
 		snprintf(dir, sizeof(dir), "%.*s", (int)i, path);
 		if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
-			return fail(text, "can't make", dir);
+			return fail(err, "can't make", dir);
 	}
 	return 0;
 }
 
-static int take_lock(struct ctl *ctl, const char *path, char *text)
+static int take_lock(struct ctl *ctl, const char *path, struct nm_error *err)
 {
 	char lock[NMD_PATH_MAX + 8];
 
 	snprintf(lock, sizeof(lock), "%s.lock", path);
 	ctl->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (ctl->lock_fd < 0)
-		return fail(text, "can't open", lock);
+		return fail(err, "can't open", lock);
 	if (flock(ctl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		snprintf(text, NMD_TEXT_MAX, "another netmapd serves %s", path);
-		return -EALREADY;
+		return nm_error_set(err, -EALREADY, "another netmapd serves %s", path);
 	}
 	return 0;
 }
 
 /* The lock is ours, so whoever listened there is dead. What is no socket is somebody's file. */
-static int remove_stale(const char *path, char *text)
+static int remove_stale(const char *path, struct nm_error *err)
 {
 	struct stat st;
 
 	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-		snprintf(text, NMD_TEXT_MAX, "%s exists, and is not a socket", path);
-		return -EEXIST;
+		return nm_error_set(err, -EEXIST, "%s exists, and is not a socket", path);
 	}
 	if (unlink(path) < 0 && errno != ENOENT)
-		return fail(text, "can't replace", path);
+		return fail(err, "can't replace", path);
 	return 0;
 }
 
-static int listen_at(struct ctl *ctl, const char *path, char *text)
+static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int error = remove_stale(path, text);
+	int error = remove_stale(path, err);
 
 	if (error)
 		return error;
@@ -530,38 +536,37 @@ static int listen_at(struct ctl *ctl, const char *path, char *text)
 	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (ctl->fd < 0 || ctl->spare_fd < 0)
-		return fail(text, "no socket for", path);
+		return fail(err, "no socket for", path);
 	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
 	if (fchmod(ctl->fd, 0600) < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return fail(text, "can't bind", path);
+		return fail(err, "can't bind", path);
 	ctl->bound = true;
 	if (listen(ctl->fd, BACKLOG) < 0)
-		return fail(text, "can't listen at", path);
+		return fail(err, "can't listen at", path);
 	return 0;
 }
 
-int ctl_open(struct daemon *d, char *text)
+int ctl_open(struct daemon *d, struct nm_error *err)
 {
 	const char *path = d->config.socket_path;
 	struct ctl *ctl = os_zalloc(sizeof(*ctl));
 	int error;
 
 	if (!ctl) {
-		snprintf(text, NMD_TEXT_MAX, "out of memory");
-		return -ENOMEM;
+		return nm_error_set(err, -ENOMEM, "out of memory");
 	}
 	d->ctl = ctl;
 	ctl->fd = ctl->lock_fd = ctl->spare_fd = -1;
 	ctl->none_since = os_time_s();
-	error = make_parents(path, text);
+	error = make_parents(path, err);
 	if (!error)
-		error = take_lock(ctl, path, text);
+		error = take_lock(ctl, path, err);
 	if (!error)
-		error = listen_at(ctl, path, text);
+		error = listen_at(ctl, path, err);
 	if (!error) {
 		error = loop_add(d->loop, ctl->fd, EPOLLIN, accept_ready, d, &ctl->handle);
 		if (error)
-			snprintf(text, NMD_TEXT_MAX, "%s: %s", path, strerror(-error));
+			nm_error_set(err, error, "%s: %s", path, strerror(-error));
 	}
 	if (error)
 		ctl_close(d);

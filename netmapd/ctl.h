@@ -16,7 +16,7 @@
  * file beside it tells; a dead one's socket is replaced). Negative errno with a text of
  * NMD_TEXT_MAX bytes; -EALREADY: another netmapd runs there.
  */
-int ctl_open(struct daemon *d, char *text);
+int ctl_open(struct daemon *d, struct nm_error *err);
 void ctl_close(struct daemon *d); /* ends all connections and what they own */
 
 /* Connections now; and seconds (os_time_s) since when there is none. */

@@ -132,7 +132,7 @@ static int write_message(void *arg, uint64_t addr, const void *src, size_t bytes
 
 /* `addr` is one of the application's, and of no use here: the memory came as a file. */
 static struct os_mem *extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size)
+	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
 {
 	const struct message *m = arg;
 	const char *why = "did not come with the request";
@@ -145,14 +145,14 @@ static struct os_mem *extmem(
 			      ? sealed_check(m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st)
 			      : "can't be of this size";
 	if (why) {
-		snprintf(err, err_size, "external memory of %llu bytes: its file %s",
+		nm_error_set(err, *error, "external memory of %llu bytes: its file %s",
 			(unsigned long long)bytes, why);
 		return NULL;
 	}
 	mem = os_mem_on_file(m->extmem, bytes);
 	*error = mem ? 0 : -errno;
 	if (!mem)
-		snprintf(err, err_size, "external memory of %llu bytes can't be mapped: %s",
+		nm_error_set(err, *error, "external memory of %llu bytes can't be mapped: %s",
 			(unsigned long long)bytes, strerror(errno));
 	return mem;
 }
@@ -235,29 +235,29 @@ static void fill_fds(struct local *l, int fds[NMD_FDS_MAX], uint32_t *nfds)
 	*nfds = n;
 }
 
-static int attach_error(const struct local *l, uint32_t rings, int error, char *text)
+static int attach_error(const struct local *l, uint32_t rings, int error, struct nm_error *err)
 {
 	struct rlimit limit = {0};
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (error == -EMFILE)
-		snprintf(text, NMD_TEXT_MAX,
+		nm_error_set(err, error,
 			"%.64s: netmapd may open %llu files only, and the %u rings need up to %u: open fewer rings, or start netmapd with a higher limit (ulimit -n, LimitNOFILE)",
 			l->client.port->name, (unsigned long long)limit.rlim_cur, rings,
 			FDS_OF_USER + FDS_OF_RING * rings);
 	else
-		snprintf(text, NMD_TEXT_MAX, "%s: can't be attached: %s", l->client.port->name,
+		nm_error_set(err, error, "%s: can't be attached: %s", l->client.port->name,
 			strerror(-error));
 	return error;
 }
 
-static int attach_rings(struct local *l, struct nmd_attach *attach, char *text)
+static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_error *err)
 {
 	struct served_geometry geo;
 	uint32_t rings;
 	int error;
 
-	l->served = served_open(l->daemon, &l->client, &error, text);
+	l->served = served_open(l->daemon, &l->client, &error, err);
 	if (!l->served)
 		return error;
 	served_geometry(l->served, &geo);
@@ -271,13 +271,13 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, char *text)
 		error = served_start(l->served, (struct nm_csb_atok *)l->csb,
 			(struct nm_csb_ktoa *)(l->csb + l->csb_bytes / 2));
 	if (error)
-		return attach_error(l, rings, error, text);
+		return attach_error(l, rings, error, err);
 	fill_attach(l, &geo, attach);
 	return 0;
 }
 
 int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
-	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, char *text)
+	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err)
 {
 	struct message m = {payload, bytes, extmem_fd};
 	const struct nm_uaccess ua = {
@@ -289,23 +289,21 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	memset(attach, 0, sizeof(*attach));
 	*nfds = 0;
 	if (bytes < sizeof(hdr)) {
-		snprintf(text, NMD_TEXT_MAX, "a request of %zu bytes has no header", bytes);
-		return -EINVAL;
+		return nm_error_set(err, -EINVAL, "a request of %zu bytes has no header", bytes);
 	}
 	memcpy(&hdr, payload, sizeof(hdr));
 	if ((hdr.nr_body && hdr.nr_body < sizeof(hdr)) ||
 		(hdr.nr_options && hdr.nr_options < sizeof(hdr))) {
-		snprintf(text, NMD_TEXT_MAX, "the request's body or options lie in its header");
-		return -EINVAL;
+		return nm_error_set(
+			err, -EINVAL, "the request's body or options lie in its header");
 	}
 	error = nm_control(&l->client, &ua, 0);
 	if (error) {
-		snprintf(text, NMD_TEXT_MAX, "%s", l->client.err);
-		return error;
+		return nm_error_set(err, error, "%s", l->client.err.text);
 	}
 	if (was_bound || !local_bound(l))
 		return 0;
-	error = attach_rings(l, attach, text);
+	error = attach_rings(l, attach, err);
 	if (error)
 		detach(l);
 	else

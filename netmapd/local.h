@@ -34,6 +34,6 @@ const struct served *local_served(const struct local *l); /* NULL when not bound
  * them, don't close them.
  */
 int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
-	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, char *text);
+	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err);
 
 #endif

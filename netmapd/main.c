@@ -212,7 +212,7 @@ static void start_core(struct daemon *d)
 /* 0, or an exit status with a line on stderr; stop() is due in any case. */
 static int start(struct daemon *d, struct loop_handle **signals)
 {
-	char text[NMD_TEXT_MAX];
+	struct nm_error err;
 	int fd = block_signals(), error = notify_init();
 
 	if (error)
@@ -226,9 +226,9 @@ static int start(struct daemon *d, struct loop_handle **signals)
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	error = ctl_open(d, text);
+	error = ctl_open(d, &err);
 	if (error) {
-		os_log(OS_LOG_ERR, "%s", text);
+		os_log(OS_LOG_ERR, "%s", err.text);
 		return error == -EALREADY ? NMD_EXIT_ALREADY : EXIT_FAILURE;
 	}
 	vm_dir_clean(d);

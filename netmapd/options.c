@@ -278,7 +278,7 @@ static void add_guest_part(struct daemon_config *config)
 {
 	uint32_t *count = config->vm_region.count;
 	struct nm_pool_geometry pool[NM_POOLS];
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 
 	if (config->guest[NM_POOL_BUF] == GUEST_UNSET) {
 		uint32_t left = NM_BUFS_MAX - count[NM_POOL_BUF], part = count[NM_POOL_BUF] / 4;
@@ -290,10 +290,10 @@ static void add_guest_part(struct daemon_config *config)
 	if (count[NM_POOL_BUF] > NM_BUFS_MAX)
 		wrong("--vm-buffers and --guest-buffers are %u together, more than %d",
 			count[NM_POOL_BUF], NM_BUFS_MAX);
-	if (nm_region_layout(&config->vm_region, pool, err, sizeof(err)) == 0)
-		wrong("the memory region of a virtual machine: %s", err);
-	if (nm_region_layout(&config->shared, pool, err, sizeof(err)) == 0)
-		wrong("the shared memory region: %s", err);
+	if (nm_region_layout(&config->vm_region, pool, &err) == 0)
+		wrong("the memory region of a virtual machine: %s", err.text);
+	if (nm_region_layout(&config->shared, pool, &err) == 0)
+		wrong("the shared memory region: %s", err.text);
 }
 
 void options_parse(struct options *o, int argc, char **argv)

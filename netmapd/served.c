@@ -63,15 +63,15 @@ static void assign_workers(struct served *s)
 	}
 }
 
-struct served *served_open(struct daemon *d, struct nm_client *client, int *error, char *err)
+struct served *served_open(
+	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err)
 {
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
 	struct served *s;
 
 	s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 	if (!s) {
-		snprintf(err, NMD_TEXT_MAX, "%s: out of memory", client->port->name);
-		*error = -ENOMEM;
+		nm_error_set(err, *error = -ENOMEM, "%s: out of memory", client->port->name);
 		return NULL;
 	}
 	s->daemon = d;

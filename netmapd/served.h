@@ -34,6 +34,7 @@
 #ifndef NETMAPD_SERVED_H
 #define NETMAPD_SERVED_H
 
+#include "error.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <net/netmap.h>
@@ -60,7 +61,8 @@ struct served_geometry {
  * `client` stays the caller's and must outlive the result. Returns NULL with a text
  * in err (NMD_TEXT_MAX bytes) and a negative errno in *error.
  */
-struct served *served_open(struct daemon *d, struct nm_client *client, int *error, char *err);
+struct served *served_open(
+	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err);
 void served_close(struct served *s); /* NULL is allowed */
 
 void served_geometry(const struct served *s, struct served_geometry *geo);

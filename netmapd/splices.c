@@ -60,15 +60,13 @@ static void assign_shared(struct daemon *d, struct home *home)
 	}
 }
 
-int splices_start(struct nm_splice *splice, char *err, size_t err_size)
+int splices_start(struct nm_splice *splice, struct nm_error *err)
 {
 	struct home *home =
 		os_zalloc(sizeof(*home) + (size_t)splice->pairs * sizeof(home->pairs[0]));
 
-	if (!home) {
-		os_snprintf(err, err_size, "%s: out of memory", splice->name);
-		return -ENOMEM;
-	}
+	if (!home)
+		return nm_error_set(err, -ENOMEM, "%s: out of memory", splice->name);
 	home->num_pairs = splice->pairs;
 	for (uint32_t i = 0; i < home->num_pairs; i++)
 		home->pairs[i].entry = (struct worker_splice){.splice = splice, .pair = i};
@@ -143,7 +141,7 @@ static int new_poller(struct daemon *d, int cpu)
 
 /* Pairs go to `count` workers of their own. */
 static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t first_cpu,
-	uint32_t count, char *err, size_t err_size)
+	uint32_t count, struct nm_error *err)
 {
 	struct home *home = splice->home;
 
@@ -151,7 +149,7 @@ static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t fir
 		int own = new_poller(d, (int)(first_cpu + i));
 
 		if (own < 0) {
-			os_snprintf(err, err_size, "%s: no thread for CPU %u: %s", splice->name,
+			nm_error_set(err, own, "%s: no thread for CPU %u: %s", splice->name,
 				first_cpu + i, strerror(-own));
 			return own;
 		}
@@ -164,36 +162,32 @@ static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t fir
 }
 
 static int check_cpus(
-	const struct nm_splice *splice, uint32_t first, uint32_t count, char *err, size_t err_size)
+	const struct nm_splice *splice, uint32_t first, uint32_t count, struct nm_error *err)
 {
-	if (count > splice->pairs) {
-		os_snprintf(err, err_size, "%s: %u threads for %u pairs of rings", splice->name,
-			count, splice->pairs);
-		return -EINVAL;
-	}
+	if (count > splice->pairs)
+		return nm_error_set(err, -EINVAL, "%s: %u threads for %u pairs of rings",
+			splice->name, count, splice->pairs);
 	for (uint32_t i = 0; i < count; i++) {
 		if (first < CPU_SETSIZE && can_run_on(first + i))
 			continue;
-		os_snprintf(err, err_size, "%s: netmapd can't run on CPU %llu", splice->name,
+		return nm_error_set(err, -EINVAL, "%s: netmapd can't run on CPU %llu", splice->name,
 			(unsigned long long)first + i);
-		return -EINVAL;
 	}
 	return 0;
 }
 
-int splices_poll(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+int splices_poll(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	struct daemon *d = splice->core->home;
 	struct home *home = splice->home;
-	int error = check_cpus(splice, first_cpu, count, err, err_size);
+	int error = check_cpus(splice, first_cpu, count, err);
 
 	if (error)
 		return error;
 	remove_pairs(home);
 	end_polling(splice, home);
 	if (count > 0)
-		error = take_pollers(d, splice, first_cpu, count, err, err_size);
+		error = take_pollers(d, splice, first_cpu, count, err);
 	if (error)
 		end_polling(splice, home);
 	if (error || count == 0)
@@ -203,7 +197,8 @@ int splices_poll(
 
 void splices_end(struct daemon *d)
 {
-	char name[NETMAP_REQ_IFNAMSIZ], err[NM_ERR_TEXT];
+	struct nm_error err;
+	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t index;
 
 	for (;;) {
@@ -212,8 +207,8 @@ void splices_end(struct daemon *d)
 		nm_core_unlock(&d->core);
 		if (!name[0])
 			return;
-		if (nm_splice_detach(&d->core, name, &index, err, sizeof(err)) != 0) {
-			os_log(OS_LOG_WARN, "%s", err);
+		if (nm_splice_detach(&d->core, name, &index, &err) != 0) {
+			os_log(OS_LOG_WARN, "%s", err.text);
 			return;
 		}
 	}

@@ -15,10 +15,10 @@
 #include "splice.h"
 
 /* splice_start, splice_stop and splice_poll of nm_home_ops. */
-int splices_start(struct nm_splice *splice, char *err, size_t err_size);
+int splices_start(struct nm_splice *splice, struct nm_error *err);
 void splices_stop(struct nm_splice *splice);
 int splices_poll(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size);
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 
 /* Takes all devices off their switches. At the end; without core->lock. */
 void splices_end(struct daemon *d);

@@ -93,36 +93,34 @@ static void queues_ready(void *arg, uint32_t events)
 
 /* ---- the device ------------------------------------------------------------------------ */
 
-static int fail(char *err, size_t err_size, int error, const char *name, const char *why)
+static int fail(struct nm_error *err, int error, const char *name, const char *why)
 {
-	os_snprintf(err, err_size, "%s: no network device can be made: %s", name, why);
-	return error;
+	return nm_error_set(err, error, "%s: no network device can be made: %s", name, why);
 }
 
-static int tun_error(int error, const char *name, char *err, size_t err_size)
+static int tun_error(int error, const char *name, struct nm_error *err)
 {
 	switch (error) {
 	case EPERM:
 	case EACCES:
-		return fail(err, err_size, -EPERM, name,
+		return fail(err, -EPERM, name,
 			"netmapd lacks the privilege (CAP_NET_ADMIN); run it as root, or have the administrator make it: ip tuntap add dev NAME mode tap user USER");
 	case ENOENT:
 	case ENODEV:
 	case ENXIO:
-		return fail(err, err_size, -EOPNOTSUPP, name,
-			"this system has no /dev/net/tun (module tun)");
+		return fail(err, -EOPNOTSUPP, name, "this system has no /dev/net/tun (module tun)");
 	case EBUSY:
-		return fail(err, err_size, -EBUSY, name, "it exists, and another program uses it");
+		return fail(err, -EBUSY, name, "it exists, and another program uses it");
 	case EINVAL:
-		return fail(err, err_size, -EEXIST, name,
+		return fail(err, -EEXIST, name,
 			"a device of this name exists, and is no TAP with as many queues");
 	default:
-		return fail(err, err_size, -error, name, strerror(error));
+		return fail(err, -error, name, strerror(error));
 	}
 }
 
 /* One queue of the device; the first makes it. */
-static int open_queue(struct tap *tap, uint32_t i, char *err, size_t err_size)
+static int open_queue(struct tap *tap, uint32_t i, struct nm_error *err)
 {
 	struct tap_queue *q = &tap->queues[i];
 	int hdr = TAP_HDR_MIN;
@@ -132,17 +130,17 @@ static int open_queue(struct tap *tap, uint32_t i, char *err, size_t err_size)
 	q->number = i;
 	q->scratch = os_zalloc(TAP_PACKET_MAX);
 	if (!q->scratch)
-		return fail(err, err_size, -ENOMEM, tap->ifname, "out of memory");
+		return fail(err, -ENOMEM, tap->ifname, "out of memory");
 	q->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (q->fd < 0)
-		return tun_error(errno, tap->ifname, err, err_size);
+		return tun_error(errno, tap->ifname, err);
 	memcpy(ifr.ifr_name, tap->ifname, sizeof(ifr.ifr_name));
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	if (tap->num_queues > 1)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
 	if (ioctl(q->fd, TUNSETIFF, &ifr) < 0 || ioctl(q->fd, TUNSETVNETHDRSZ, &hdr) < 0 ||
 		ioctl(q->fd, TUNSETOFFLOAD, 0) < 0)
-		return tun_error(errno, tap->ifname, err, err_size);
+		return tun_error(errno, tap->ifname, err);
 	return 0;
 }
 
@@ -155,7 +153,7 @@ static void set_carrier(const struct tap *tap, int on)
 
 /* ---- operations of the port kind --------------------------------------------------------- */
 
-static int tap_start(struct nm_port *port, char *err, size_t err_size)
+static int tap_start(struct nm_port *port, struct nm_error *err)
 {
 	struct tap *tap = port->priv;
 
@@ -296,28 +294,28 @@ static void complete_shape(const struct nm_shape *wanted, struct nm_shape *shape
 }
 
 static int check_wishes(
-	const char *name, const struct nm_shape *shape, uint16_t mem_id, char *err, size_t err_size)
+	const char *name, const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
 	if (strlen(name) >= IFNAMSIZ || strchr(name, '%') || strchr(name, ':'))
-		return fail(err, err_size, -EINVAL, name,
+		return fail(err, -EINVAL, name,
 			"the name of a network device has at most 15 bytes, and none of / : %");
 	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX)
-		return fail(err, err_size, -EINVAL, name, "at most 64 rings in each direction");
+		return fail(err, -EINVAL, name, "at most 64 rings in each direction");
 	if (mem_id > NM_REGION_SHARED_ID)
-		return fail(err, err_size, -EOPNOTSUPP, name,
+		return fail(err, -EOPNOTSUPP, name,
 			"its memory region is chosen by who registers it first (@ID), not when it is made");
 	return 0;
 }
 
 /* The port of a device that is there. core->lock held. */
-static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape *shape, char *err,
-	size_t err_size)
+static int add_port(
+	struct nm_core *core, struct tap *tap, const struct nm_shape *shape, struct nm_error *err)
 {
 	int error;
 
 	tap->port = nm_port_add_locked(core, tap->ifname, &tap_ops, shape, &error);
 	if (!tap->port)
-		return fail(err, err_size, error, tap->ifname,
+		return fail(err, error, tap->ifname,
 			error == -ENOMEM ? "out of memory"
 					 : "its rings and slots are out of range");
 	tap->port->priv = tap;
@@ -330,25 +328,25 @@ static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape
 }
 
 int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
-	uint16_t mem_id, char *err, size_t err_size)
+	uint16_t mem_id, struct nm_error *err)
 {
 	struct daemon *d = core->home;
 	struct nm_shape shape;
 	struct tap *tap;
-	int error = check_wishes(name, wanted, mem_id, err, err_size);
+	int error = check_wishes(name, wanted, mem_id, err);
 
 	if (error)
 		return error;
 	if (nm_port_find_locked(core, name))
-		return fail(err, err_size, -EEXIST, name, "there is a port of this name");
+		return fail(err, -EEXIST, name, "there is a port of this name");
 	complete_shape(wanted, &shape);
 	tap = new_tap(d->taps, name, shape.rings[NM_RX]);
 	if (!tap)
-		return fail(err, err_size, -ENOMEM, name, "out of memory");
+		return fail(err, -ENOMEM, name, "out of memory");
 	for (uint32_t i = 0; i < tap->num_queues && !error; i++)
-		error = open_queue(tap, i, err, err_size);
+		error = open_queue(tap, i, err);
 	if (!error)
-		error = add_port(core, tap, &shape, err, err_size);
+		error = add_port(core, tap, &shape, err);
 	if (error)
 		free_tap(tap);
 	else
@@ -357,18 +355,15 @@ int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wa
 	return error;
 }
 
-int taps_delif(struct nm_core *core, const char *name, char *err, size_t err_size)
+int taps_delif(struct nm_core *core, const char *name, struct nm_error *err)
 {
 	struct nm_port *port = nm_port_find_locked(core, name);
 
-	if (!port || port->ops != &tap_ops) {
-		os_snprintf(err, err_size, "%s: no persistent port of this name", name);
-		return -ENXIO;
-	}
+	if (!port || port->ops != &tap_ops)
+		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
 	if (port->clients || port->holds) {
-		os_snprintf(err, err_size, "%s: the port is in use; end or detach its users first",
-			name);
-		return -EBUSY;
+		return nm_error_set(
+			err, -EBUSY, "%s: the port is in use; end or detach its users first", name);
 	}
 	nm_port_remove_locked(port);
 	os_log(OS_LOG_INFO, "%s: the persistent port is gone", name);

@@ -4,34 +4,32 @@
 #include <stdio.h>
 
 /* The region where nobody else gets in. */
-static int make_own_region(struct vm *vm, char *text)
+static int make_own_region(struct vm *vm, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;
 	struct nm_region *region;
 	int error = 0;
 
 	nm_core_lock(core);
-	region = nm_region_create(
-		core, &vm->daemon->config.vm_region, 0, &error, text, NMD_TEXT_MAX);
+	region = nm_region_create(core, &vm->daemon->config.vm_region, 0, &error, err);
 	if (region)
 		region->reserved = true;
 	nm_core_unlock(core);
 	if (!region)
 		return error;
-	vm_region_get(vm, region, &error, text);
+	vm_region_get(vm, region, &error, err);
 	nm_core_lock(core);
 	nm_region_put(region); /* vm->regions[0] has a reference of its own */
 	nm_core_unlock(core);
 	return error;
 }
 
-struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
+struct vm *vm_new(struct daemon *d, const char *name, int *error, struct nm_error *err)
 {
 	struct vm *vm = os_zalloc(sizeof(*vm));
 
 	if (!vm) {
-		snprintf(text, NMD_TEXT_MAX, "out of memory");
-		*error = -ENOMEM;
+		nm_error_set(err, *error = -ENOMEM, "out of memory");
 		return NULL;
 	}
 	vm->daemon = d;
@@ -40,11 +38,11 @@ struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text)
 	os_make_printable(vm->name); /* for logs and status */
 	vm->next = d->vms;
 	d->vms = vm;
-	*error = make_own_region(vm, text);
+	*error = make_own_region(vm, err);
 	if (!*error)
-		*error = vm_dir_make(vm, text);
+		*error = vm_dir_make(vm, err);
 	if (!*error)
-		*error = vm_region_open(vm, &vm->regions[0], text);
+		*error = vm_region_open(vm, &vm->regions[0], err);
 	if (*error) {
 		vm_free(vm);
 		return NULL;
@@ -77,19 +75,18 @@ void vm_free(struct vm *vm)
 }
 
 int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const struct vm_port **out,
-	char *text)
+	struct nm_error *err)
 {
 	uint32_t regions = vm->num_regions;
 	struct vm_port *port;
 	int error;
 
 	if (vm->num_ports == VM_PORTS_MAX) {
-		snprintf(text, NMD_TEXT_MAX,
+		return nm_error_set(err, -ENOSPC,
 			"%s: the machine has %d ports already, the most it can have", ifname,
 			VM_PORTS_MAX);
-		return -ENOSPC;
 	}
-	port = vm_port_new(vm, ifname, mac, &error, text);
+	port = vm_port_new(vm, ifname, mac, &error, err);
 	if (!port) { /* what it alone would have used goes with it */
 		while (vm->num_regions > regions)
 			vm_region_put(vm, &vm->regions[--vm->num_regions]);

@@ -66,14 +66,14 @@ struct vm {
 	uint32_t num_ports;
 };
 
-/* NULL with *error and a text (NMD_TEXT_MAX bytes). */
-struct vm *vm_new(struct daemon *d, const char *name, int *error, char *text);
+/* NULL with *error and a text in err. */
+struct vm *vm_new(struct daemon *d, const char *name, int *error, struct nm_error *err);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
 /* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is
  * chosen. The port is in vm->ports then. */
 int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6],
-	const struct vm_port **port, char *text);
+	const struct vm_port **port, struct nm_error *err);
 
 /* Ports may have died (devices that were removed): their hypervisors are told. */
 void vm_ports_check(struct daemon *d);
@@ -81,22 +81,23 @@ void vm_ports_check(struct daemon *d);
 /* ---- parts of it, for vm*.c ------------------------------------------------------------ */
 
 /* vm_dir.c: a directory that nobody else has, with its lock; vm->number goes with it. */
-int vm_dir_make(struct vm *vm, char *text);
+int vm_dir_make(struct vm *vm, struct nm_error *err);
 void vm_dir_remove(struct vm *vm);
 /* Removes what killed netmapd have left beside the control socket. At the start. */
 void vm_dir_clean(const struct daemon *d);
 
 /* vm_region.c: the machine's view of a region, made when there is none yet. Takes a reference of its
  * own. NULL with *error and a text. */
-struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *error, char *text);
+struct vm_region *vm_region_get(
+	struct vm *vm, struct nm_region *region, int *error, struct nm_error *err);
 /* Its memory function, opened when there is none yet. */
-int vm_region_open(struct vm *vm, struct vm_region *region, char *text);
+int vm_region_open(struct vm *vm, struct vm_region *region, struct nm_error *err);
 /* No port of the machine lies in it any more. */
 void vm_region_put(struct vm *vm, struct vm_region *region);
 
 /* vm_port.c */
 struct vm_port *vm_port_new(
-	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, char *text);
+	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, struct nm_error *err);
 void vm_port_free(struct vm_port *port);
 
 #endif

@@ -16,7 +16,7 @@ static int parent_length(const struct daemon *d)
 }
 
 /* DIR + /vmN, into vm->dir. */
-static int name_dir(struct vm *vm, char *text)
+static int name_dir(struct vm *vm, struct nm_error *err)
 {
 	const char *socket = vm->daemon->config.socket_path;
 	int n = snprintf(vm->dir, sizeof(vm->dir), "%.*s/vm%u", parent_length(vm->daemon), socket,
@@ -24,9 +24,8 @@ static int name_dir(struct vm *vm, char *text)
 
 	/* Behind it come /mem32 and /net31. */
 	if (n < 0 || (size_t)n + sizeof("/net31") > sizeof(vm->dir)) {
-		snprintf(text, NMD_TEXT_MAX, "the path of the control socket is too long: %s",
-			socket);
-		return -ENAMETOOLONG;
+		return nm_error_set(err, -ENAMETOOLONG,
+			"the path of the control socket is too long: %s", socket);
 	}
 	return 0;
 }
@@ -73,9 +72,9 @@ static void empty_dir(int fd)
 	}
 }
 
-static int try_dir(struct vm *vm, char *text)
+static int try_dir(struct vm *vm, struct nm_error *err)
 {
-	int error = name_dir(vm, text);
+	int error = name_dir(vm, err);
 
 	if (error)
 		return error;
@@ -88,10 +87,10 @@ static int try_dir(struct vm *vm, char *text)
 		return 0;
 	}
 	if (error == -EPERM)
-		snprintf(text, NMD_TEXT_MAX, "%s exists and is open to other users: remove it",
-			vm->dir);
+		nm_error_set(
+			err, error, "%s exists and is open to other users: remove it", vm->dir);
 	else
-		snprintf(text, NMD_TEXT_MAX, "can't make %s: %s", vm->dir, strerror(-error));
+		nm_error_set(err, error, "can't make %s: %s", vm->dir, strerror(-error));
 	vm->dir[0] = '\0';
 	if (vm->dir_fd >= 0)
 		close(vm->dir_fd);
@@ -103,13 +102,13 @@ static int try_dir(struct vm *vm, char *text)
  * A directory that a killed netmapd left is used again; one that is locked belongs to another
  * netmapd, whose control socket lies beside ours: then the next number is tried.
  */
-int vm_dir_make(struct vm *vm, char *text)
+int vm_dir_make(struct vm *vm, struct nm_error *err)
 {
 	int error;
 
 	do {
 		vm->number = ++vm->daemon->next_vm;
-		error = try_dir(vm, text);
+		error = try_dir(vm, err);
 	} while (error == -EWOULDBLOCK);
 	return error;
 }

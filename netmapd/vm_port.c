@@ -42,7 +42,8 @@ static const char *why_not(const struct nm_portspec *spec)
 }
 
 /* @share: the id of the region that the port uses now. */
-static int shared_region(struct vm *vm, const struct nm_portspec *spec, uint16_t *id, char *text)
+static int shared_region(
+	struct vm *vm, const struct nm_portspec *spec, uint16_t *id, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;
 	const struct nm_port *port;
@@ -53,24 +54,22 @@ static int shared_region(struct vm *vm, const struct nm_portspec *spec, uint16_t
 	nm_core_unlock(core);
 	if (*id)
 		return 0;
-	snprintf(text, NMD_TEXT_MAX, "%s: @share=%s: %s", spec->name, spec->share,
+	return nm_error_set(err, -ENXIO, "%s: @share=%s: %s", spec->name, spec->share,
 		port ? "the port is not in use, so it has no memory to share" : "no such port");
-	return -ENXIO;
 }
 
 /* From the user's text to a bound client. */
-static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
 	struct nm_portspec spec;
 	struct nm_bind bind;
-	int error = nm_portspec_parse(ifname, NULL, &spec, text, NMD_TEXT_MAX);
+	int error = nm_portspec_parse(ifname, NULL, &spec, err);
 	const char *why = error ? NULL : why_not(&spec);
 
 	if (error)
 		return error;
 	if (why) {
-		snprintf(text, NMD_TEXT_MAX, "%.100s: %s", ifname, why);
-		return -EOPNOTSUPP;
+		return nm_error_set(err, -EOPNOTSUPP, "%.100s: %s", ifname, why);
 	}
 	bind = (struct nm_bind){
 		.mode = spec.reg.nr_mode,
@@ -81,53 +80,52 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, ch
 		.num_slots = {spec.reg.nr_tx_slots, spec.reg.nr_rx_slots},
 	};
 	if (spec.given & NM_SPEC_SHARE)
-		error = shared_region(vm, &spec, &bind.mem_id, text);
+		error = shared_region(vm, &spec, &bind.mem_id, err);
 	if (error)
 		return error;
 	port->client.own_region = vm->regions[0].region;
 	port->client.exclusive_only = true;
 	error = nm_client_bind(&port->client, spec.name, &bind);
 	if (error)
-		snprintf(text, NMD_TEXT_MAX, "%s", port->client.err);
+		nm_error_set(err, error, "%s", port->client.err.text);
 	return error;
 }
 
 /* What only the bound port shows. */
-static int check_shape(const struct vm_port *port, const char *ifname, char *text)
+static int check_shape(const struct vm_port *port, const char *ifname, struct nm_error *err)
 {
 	struct served_geometry geo;
 
 	served_geometry(port->served, &geo);
 	if (geo.tx_rings == 0 || geo.rx_rings == 0) {
-		snprintf(text, NMD_TEXT_MAX,
+		return nm_error_set(err, -EOPNOTSUPP,
 			"%.100s: has %u tx and %u rx rings; a device needs both: it is not a port that moves packets",
 			ifname, geo.tx_rings, geo.rx_rings);
-		return -EOPNOTSUPP;
 	}
 	if (geo.tx_rings + geo.rx_rings > PTNET_MAX_RINGS) {
-		snprintf(text, NMD_TEXT_MAX,
+		return nm_error_set(err, -EINVAL,
 			"%.100s: %u rings; a port of a virtual machine has at most %d, both directions together",
 			ifname, geo.tx_rings + geo.rx_rings, PTNET_MAX_RINGS);
-		return -EINVAL;
 	}
 	return 0;
 }
 
 /* ---- its device ----------------------------------------------------------------------------- */
 
-static int open_memory(struct vm *vm, struct vm_port *port, char *text)
+static int open_memory(struct vm *vm, struct vm_port *port, struct nm_error *err)
 {
 	struct vm_region *region;
 	int error;
 
-	region = vm_region_get(vm, port->client.port->region, &error, text);
+	region = vm_region_get(vm, port->client.port->region, &error, err);
 	if (region)
-		error = vm_region_open(vm, region, text);
+		error = vm_region_open(vm, region, err);
 	port->region = region;
 	return error;
 }
 
-static int open_device(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+static int open_device(
+	struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
 	char name[2 * NMD_NAME_MAX];
 	struct ptnet_net_config config = {.name = name};
@@ -141,8 +139,8 @@ static int open_device(struct vm *vm, struct vm_port *port, const char *ifname, 
 	unlink(port->path);
 	error = ptnet_net_new(vm->daemon->loop, port->path, &config, port->served, &port->net);
 	if (error)
-		snprintf(text, NMD_TEXT_MAX, "%.80s: no device for it at %s: %s", ifname,
-			port->path, strerror(-error));
+		nm_error_set(err, error, "%.80s: no device for it at %s: %s", ifname, port->path,
+			strerror(-error));
 	return error;
 }
 
@@ -166,19 +164,19 @@ static void take_from_guest(const struct vm_port *port)
 	nm_core_unlock(core);
 }
 
-static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, char *text)
+static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
-	int error = bind_port(vm, port, ifname, text);
+	int error = bind_port(vm, port, ifname, err);
 
 	if (error)
 		return error;
-	port->served = served_open(vm->daemon, &port->client, &error, text);
+	port->served = served_open(vm->daemon, &port->client, &error, err);
 	if (!error)
-		error = check_shape(port, ifname, text);
+		error = check_shape(port, ifname, err);
 	if (!error)
-		error = open_memory(vm, port, text);
+		error = open_memory(vm, port, err);
 	if (!error)
-		error = open_device(vm, port, ifname, text);
+		error = open_device(vm, port, ifname, err);
 	if (!error)
 		give_to_guest(port);
 	return error;
@@ -197,18 +195,17 @@ static void choose_mac(struct vm_port *port, const uint8_t mac[6])
 }
 
 struct vm_port *vm_port_new(
-	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, char *text)
+	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, struct nm_error *err)
 {
 	struct vm_port *port = os_zalloc(sizeof(*port));
 
 	if (!port) {
-		snprintf(text, NMD_TEXT_MAX, "%.100s: out of memory", ifname);
-		*error = -ENOMEM;
+		nm_error_set(err, *error = -ENOMEM, "%.100s: out of memory", ifname);
 		return NULL;
 	}
 	nm_client_init(&port->client, &vm->daemon->core);
 	choose_mac(port, mac);
-	*error = open_port(vm, port, ifname, text);
+	*error = open_port(vm, port, ifname, err);
 	if (*error) {
 		vm_port_free(port);
 		return NULL;

@@ -64,7 +64,8 @@ static void say_if_short(const struct vm *vm, const struct vm_region *r)
 	}
 }
 
-struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *error, char *text)
+struct vm_region *vm_region_get(
+	struct vm *vm, struct nm_region *region, int *error, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;
 	struct vm_region *r;
@@ -75,9 +76,8 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 			return &vm->regions[i];
 	/* There is a port for each of them but the first, so they can't run out. */
 	if (vm->num_regions == VM_REGIONS_MAX) {
-		snprintf(text, NMD_TEXT_MAX, "the machine uses %u memory regions, the most it can",
-			vm->num_regions);
-		*error = -ENOSPC;
+		nm_error_set(err, *error = -ENOSPC,
+			"the machine uses %u memory regions, the most it can", vm->num_regions);
 		return NULL;
 	}
 	r = &vm->regions[vm->num_regions++];
@@ -88,8 +88,7 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, int *er
 	if (*error) {
 		nm_core_unlock(core);
 		vm->num_regions--;
-		snprintf(text, NMD_TEXT_MAX, "no memory for the map of memory region %u",
-			region->id);
+		nm_error_set(err, *error, "no memory for the map of memory region %u", region->id);
 		return NULL;
 	}
 	nm_region_get(region);
@@ -131,7 +130,7 @@ static bool is_alone(void *arg)
 	return alone;
 }
 
-int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
+int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 {
 	struct ptnet_mem_info info = {
 		.fd = os_mem_fd(r->region->mem),
@@ -157,11 +156,11 @@ int vm_region_open(struct vm *vm, struct vm_region *r, char *text)
 	unlink(r->mem_path);
 	error = ptnet_mem_new(vm->daemon->loop, r->mem_path, name, &info, &r->mem);
 	if (error == -EINVAL)
-		snprintf(text, NMD_TEXT_MAX,
+		nm_error_set(err, error,
 			"memory region %u (%llu bytes) can't be a PCI BAR: its size is no power of two",
 			r->region->id, (unsigned long long)r->region->size);
 	else if (error)
-		snprintf(text, NMD_TEXT_MAX, "%s: %s", r->mem_path, strerror(-error));
+		nm_error_set(err, error, "%s: %s", r->mem_path, strerror(-error));
 	return error;
 }
 

@@ -8,17 +8,11 @@ struct span {
 	size_t len;
 };
 
-/* Where errors go. */
-struct report {
-	char *err;
-	size_t size;
-};
-
 enum { MAX_16 = 0xffff };
 #define MAX_32 0xffffffffu
 #define MAX_64 (~(uint64_t)0)
 
-#define FAIL(r, ...) (os_snprintf((r)->err, (r)->size, __VA_ARGS__), -EINVAL)
+#define FAIL(r, ...) nm_error_set(r, -EINVAL, __VA_ARGS__)
 /* For %.*s: no more of a user's text than fits a line. */
 #define SPAN(x) (int)((x).len < 80 ? (x).len : 80), (x).s
 
@@ -69,7 +63,7 @@ static struct span span_cut(struct span *x, char c)
 
 /* A decimal number, all of x, in min..max. `what` is for the error. */
 static int span_number(struct span x, uint64_t min, uint64_t max, const char *what, uint64_t *value,
-	struct report *r)
+	struct nm_error *r)
 {
 	uint64_t v = 0;
 	size_t i;
@@ -105,7 +99,7 @@ static size_t id_length(const char *s)
 }
 
 /* Takes "netmap:" off; leaves "valeID:" on. */
-static int take_prefix(const char **p, struct report *r)
+static int take_prefix(const char **p, struct nm_error *r)
 {
 	if (strncmp(*p, "netmap:", 7) == 0) {
 		*p += 7;
@@ -139,7 +133,7 @@ static size_t name_length(const char *s, const struct nm_portspec_env *env)
 }
 
 /* Copies the name and has it checked by names.h. */
-static int store_name(struct span x, char out[NETMAP_REQ_IFNAMSIZ], struct report *r)
+static int store_name(struct span x, char out[NETMAP_REQ_IFNAMSIZ], struct nm_error *r)
 {
 	struct nm_name parts;
 
@@ -148,23 +142,22 @@ static int store_name(struct span x, char out[NETMAP_REQ_IFNAMSIZ], struct repor
 			(unsigned int)x.len, NETMAP_REQ_IFNAMSIZ - 1);
 	memset(out, 0, NETMAP_REQ_IFNAMSIZ);
 	memcpy(out, x.s, x.len);
-	return nm_name_parse(out, &parts, r->err, r->size);
+	return nm_name_parse(out, &parts, r);
 }
 
 int nm_portspec_name(const char **p, const struct nm_portspec_env *env, struct nm_portspec *out,
-	char *err, size_t err_size)
+	struct nm_error *err)
 {
-	struct report r = {.err = err, .size = err_size};
 	const char *s = *p;
 	struct span name;
 	int ret;
 
-	ret = take_prefix(&s, &r);
+	ret = take_prefix(&s, err);
 	if (ret)
 		return ret;
 	name.s = s;
 	name.len = name_length(s, env);
-	ret = store_name(name, out->name, &r);
+	ret = store_name(name, out->name, err);
 	if (ret)
 		return ret;
 	*p = s + name.len;
@@ -174,7 +167,7 @@ int nm_portspec_name(const char **p, const struct nm_portspec_env *env, struct n
 /* ---- rings and flags ------------------------------------------------------------------ */
 
 /* Digits at *p, as the number of a ring. */
-static int take_ring_number(const char **p, struct nmreq_register *reg, struct report *r)
+static int take_ring_number(const char **p, struct nmreq_register *reg, struct nm_error *r)
 {
 	struct span x = {.s = *p, .len = 0};
 	uint64_t v;
@@ -190,7 +183,7 @@ static int take_ring_number(const char **p, struct nmreq_register *reg, struct r
 	return 0;
 }
 
-static int take_rings(const char **p, struct nmreq_register *reg, struct report *r)
+static int take_rings(const char **p, struct nmreq_register *reg, struct nm_error *r)
 {
 	switch (**p) {
 	case '*':
@@ -214,7 +207,7 @@ static int take_rings(const char **p, struct nmreq_register *reg, struct report 
 	}
 }
 
-static int take_flags(const char **p, struct nmreq_register *reg, struct report *r)
+static int take_flags(const char **p, struct nmreq_register *reg, struct nm_error *r)
 {
 	const uint64_t both = NR_MONITOR_TX | NR_MONITOR_RX;
 	const uint64_t only = NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY;
@@ -255,21 +248,20 @@ static int take_flags(const char **p, struct nmreq_register *reg, struct report 
 	return 0;
 }
 
-int nm_portspec_rings(const char **p, struct nm_portspec *out, char *err, size_t err_size)
+int nm_portspec_rings(const char **p, struct nm_portspec *out, struct nm_error *err)
 {
-	struct report r = {.err = err, .size = err_size};
 	const char *s = *p;
 	int ret;
 
-	ret = take_rings(&s, &out->reg, &r);
+	ret = take_rings(&s, &out->reg, err);
 	if (!ret && *s == '/') {
 		s++;
-		ret = take_flags(&s, &out->reg, &r);
+		ret = take_flags(&s, &out->reg, err);
 	}
 	if (!ret && *s && *s != '@') {
 		struct span rest = {.s = s, .len = strlen(s)};
 
-		ret = FAIL(&r, "unknown suffix '%.*s'", SPAN(rest));
+		ret = FAIL(err, "unknown suffix '%.*s'", SPAN(rest));
 	}
 	if (ret)
 		return ret;
@@ -335,7 +327,7 @@ static void store(struct nm_portspec *out, size_t offset, unsigned int bytes, ui
 
 /* key=value of an option. */
 static int set_key(const char *option, const struct key *keys, struct span name, struct span value,
-	struct nm_portspec *out, struct report *r)
+	struct nm_portspec *out, struct nm_error *r)
 {
 	const struct key *k = keys;
 	uint64_t v;
@@ -357,7 +349,7 @@ static int set_key(const char *option, const struct key *keys, struct span name,
 
 /* K=V,K=V,… */
 static int set_keys(const char *option, const struct key *keys, struct span list,
-	struct nm_portspec *out, struct report *r)
+	struct nm_portspec *out, struct nm_error *r)
 {
 	int ret;
 
@@ -383,7 +375,7 @@ static int set_keys(const char *option, const struct key *keys, struct span list
 	return 0;
 }
 
-static int set_share(struct span value, struct nm_portspec *out, struct report *r)
+static int set_share(struct span value, struct nm_portspec *out, struct nm_error *r)
 {
 	/* A span is not ended by 0, and take_prefix() wants a string. */
 	char text[NETMAP_REQ_IFNAMSIZ + 8];
@@ -407,7 +399,7 @@ static int set_share(struct span value, struct nm_portspec *out, struct report *
 }
 
 /* One option, without its @. */
-static int take_option(struct span x, struct nm_portspec *out, struct report *r)
+static int take_option(struct span x, struct nm_portspec *out, struct nm_error *r)
 {
 	struct span head = x, tail = span_cut(&head, ':'), key = x, value = span_cut(&key, '=');
 	uint32_t bit = 0;
@@ -443,16 +435,15 @@ static int take_option(struct span x, struct nm_portspec *out, struct report *r)
 	return 0;
 }
 
-int nm_portspec_options(const char **p, struct nm_portspec *out, char *err, size_t err_size)
+int nm_portspec_options(const char **p, struct nm_portspec *out, struct nm_error *err)
 {
-	struct report r = {.err = err, .size = err_size};
 	const char *s = *p;
 	int ret;
 
 	while (*s == '@') {
 		struct span x = {.s = s + 1, .len = length_until(s + 1, "@")};
 
-		ret = take_option(x, out, &r);
+		ret = take_option(x, out, err);
 		if (ret)
 			return ret;
 		s = x.s + x.len;
@@ -460,31 +451,31 @@ int nm_portspec_options(const char **p, struct nm_portspec *out, char *err, size
 	if (*s) {
 		struct span rest = {.s = s, .len = strlen(s)};
 
-		return FAIL(&r, "unknown suffix '%.*s'", SPAN(rest));
+		return FAIL(err, "unknown suffix '%.*s'", SPAN(rest));
 	}
 	if ((out->given & NM_SPEC_MEM_ID) && (out->given & NM_SPEC_SHARE))
-		return FAIL(&r, "@ID and @share= both say which region to use");
+		return FAIL(err, "@ID and @share= both say which region to use");
 	if ((out->given & NM_SPEC_EXTMEM) && !out->extmem_file[0])
-		return FAIL(&r, "@extmem: needs file=PATH");
+		return FAIL(err, "@extmem: needs file=PATH");
 	*p = s;
 	return 0;
 }
 
 int nm_portspec_parse(const char *text, const struct nm_portspec_env *env, struct nm_portspec *out,
-	char *err, size_t err_size)
+	struct nm_error *err)
 {
-	char why[NM_PORTSPEC_ERR];
+	struct nm_error why;
 	const char *p = text;
 	int ret;
 
 	memset(out, 0, sizeof(*out));
-	ret = nm_portspec_name(&p, env, out, why, sizeof(why));
+	ret = nm_portspec_name(&p, env, out, &why);
 	if (!ret)
-		ret = nm_portspec_rings(&p, out, why, sizeof(why));
+		ret = nm_portspec_rings(&p, out, &why);
 	if (!ret)
-		ret = nm_portspec_options(&p, out, why, sizeof(why));
+		ret = nm_portspec_options(&p, out, &why);
 	if (ret)
-		os_snprintf(err, err_size, "%.80s: %s", text, why);
+		nm_error_set(err, why.code, "%.80s: %s", text, why.text);
 	return ret;
 }
 

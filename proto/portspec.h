@@ -14,9 +14,9 @@
  * rest), and plain structures for what goes into options of the request.
  *
  *      struct nm_portspec spec;
- *      char err[NM_PORTSPEC_ERR];
- *      if (nm_portspec_parse("netmap:ens4-1/x@conf:slots=512", NULL, &spec, err, sizeof(err)))
- *              complain(err);
+ *      struct nm_error err;
+ *      if (nm_portspec_parse("netmap:ens4-1/x@conf:slots=512", NULL, &spec, &err))
+ *              complain(err.text);
  *
  * An interface may have a '-' in its name (br-lan). Only digits behind the last
  * '-' can be a ring number, and an interface that exists by the whole name wins.
@@ -27,10 +27,10 @@
 #define PROTO_PORTSPEC_H
 
 #include "os.h"
+#include "error.h"
 #include <net/netmap.h>
 
 enum {
-	NM_PORTSPEC_ERR = 256, /* bytes that suffice for an error text */
 	NM_PORTSPEC_FILE = 256,
 };
 
@@ -71,7 +71,7 @@ struct nm_portspec_env {
  * in err ("TEXT: what is wrong with which part"); *out is undefined then.
  */
 int nm_portspec_parse(const char *text, const struct nm_portspec_env *env, struct nm_portspec *out,
-	char *err, size_t err_size);
+	struct nm_error *err);
 
 /*
  * The same in three steps; each takes what it understands at *p and moves *p
@@ -80,9 +80,9 @@ int nm_portspec_parse(const char *text, const struct nm_portspec_env *env, struc
  * text. The caller clears *out first. Their error texts don't repeat the text.
  */
 int nm_portspec_name(const char **p, const struct nm_portspec_env *env, struct nm_portspec *out,
-	char *err, size_t err_size);
-int nm_portspec_rings(const char **p, struct nm_portspec *out, char *err, size_t err_size);
-int nm_portspec_options(const char **p, struct nm_portspec *out, char *err, size_t err_size);
+	struct nm_error *err);
+int nm_portspec_rings(const char **p, struct nm_portspec *out, struct nm_error *err);
+int nm_portspec_options(const char **p, struct nm_portspec *out, struct nm_error *err);
 
 /* Name of one option ("share", …); NULL for anything else. */
 const char *nm_portspec_option_name(enum nm_portspec_option option);

@@ -299,7 +299,7 @@ static int open_error(int error, const char *why)
 
 static int connect_file(struct run_file *f)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	int ret;
 
 	f->common = new_common();
@@ -307,8 +307,8 @@ static int connect_file(struct run_file *f)
 	if (!f->common || !f->port)
 		return -ENOMEM;
 	f->port->priv->backend = &nmlib_daemon;
-	ret = nmlib_daemon.open(f->port, why);
-	return ret < 0 ? open_error(ret, why) : 0;
+	ret = nmlib_daemon.open(f->port, &why);
+	return ret < 0 ? open_error(ret, why.text) : 0;
 }
 
 static uint64_t last_id;

@@ -159,7 +159,7 @@ static int execute(struct run_file *f, struct nmreq_header *hdr)
 {
 	bool loop = hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_START ||
 		    hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_STOP;
-	char why[NMLIB_WHY] = "";
+	struct nm_error why = {0};
 	int ret = 0;
 
 	/* The loop lasts; STOP must get by. */
@@ -167,14 +167,14 @@ static int execute(struct run_file *f, struct nmreq_header *hdr)
 		ret = run_lock_control(f);
 	if (ret < 0)
 		return ret;
-	ret = nmlib_daemon.request(f->port, hdr, why);
+	ret = nmlib_daemon.request(f->port, hdr, &why);
 	if (ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER)
 		ret = take_port(f, hdr);
 	if (!loop)
 		run_unlock_control(f);
 	if (ret < 0 && run_verbose)
 		run_say("%s: %s", hdr->nr_name[0] ? hdr->nr_name : "netmap",
-			why[0] ? why : strerror(-ret));
+			why.text[0] ? why.text : strerror(-ret));
 	return ret;
 }
 
@@ -195,7 +195,7 @@ static int control(struct run_file *f, void *arg)
 
 static int legacy(struct run_file *f, void *arg, bool regif)
 {
-	char why[NMLIB_WHY];
+	struct nm_error why;
 	struct nm_legacy l;
 	struct nmreq nmr;
 	int ret, back;
@@ -203,9 +203,9 @@ static int legacy(struct run_file *f, void *arg, bool regif)
 	ret = nmlib_user_read(&nmr, (uintptr_t)arg, sizeof(nmr));
 	if (ret < 0)
 		return ret;
-	ret = nm_legacy_request(&nmr, regif, &l, why, sizeof(why));
+	ret = nm_legacy_request(&nmr, regif, &l, &why);
 	if (ret < 0 && run_verbose)
-		run_say("%s", why);
+		run_say("%s", why.text);
 	if (ret == 0) {
 		l.hdr.nr_body = l.body_size ? (uintptr_t)&l.body : 0;
 		ret = execute(f, &l.hdr);

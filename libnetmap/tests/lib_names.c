@@ -64,14 +64,14 @@ static const struct good good[] = {
 static void test_good(void **state)
 {
 	struct nm_portspec s;
-	char err[NM_PORTSPEC_ERR];
+	struct nm_error err;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		const struct good *g = &good[i];
 
-		if (nm_portspec_parse(g->text, &env, &s, err, sizeof(err)))
-			fail_msg("%s", err);
+		if (nm_portspec_parse(g->text, &env, &s, &err))
+			fail_msg("%s", err.text);
 		assert_string_equal(s.name, g->name);
 		assert_int_equal(s.reg.nr_mode, g->mode);
 		assert_int_equal(s.reg.nr_ringid, g->ring);
@@ -180,12 +180,12 @@ static void test_long_name(void **state)
 static void test_options(void **state)
 {
 	struct nm_portspec s;
-	char err[NM_PORTSPEC_ERR];
+	struct nm_error err;
 
 	(void)state;
 	assert_int_equal(nm_portspec_parse("vale1:a@conf:rings=2,rx-rings=3,slots=512,tx-slots=64,"
 					   "host-rings=4,host-tx-rings=5@share=vale0:b",
-				 NULL, &s, err, sizeof(err)),
+				 NULL, &s, &err),
 		0);
 	assert_int_equal(s.given, NM_SPEC_CONF | NM_SPEC_SHARE);
 	assert_int_equal(s.reg.nr_tx_rings, 2);
@@ -198,7 +198,7 @@ static void test_options(void **state)
 	assert_int_equal(nm_portspec_parse("netmap:e@extmem:file=/dev/x:y,if-num=1,if-size=2,"
 					   "ring-num=3,ring-size=4,buf-num=5,buf-size=6@offset:"
 					   "initial=18446744073709551615,bits=64",
-				 NULL, &s, err, sizeof(err)),
+				 NULL, &s, &err),
 		0);
 	assert_string_equal(s.extmem_file, "/dev/x:y");
 	assert_int_equal(s.extmem.nr_if_pool_objtotal, 1);

@@ -51,7 +51,7 @@ static inline void open_in(
 	nm_client_init(&app->client, &core);
 	app->client.own_region = region;
 	if (nm_client_bind(&app->client, name, &bind))
-		fail_msg("%s: %s", name, app->client.err);
+		fail_msg("%s: %s", name, app->client.err.text);
 	app->nifp = (void *)(app->client.port->region->base + app->client.nifp_offset);
 	app->buf_size = app_ring(app, NM_TX, 0)->nr_buf_size;
 }
@@ -65,7 +65,7 @@ static inline int try_bind(const char *name, uint32_t mode, uint64_t flags, uint
 	nm_client_init(&client, &core);
 	error = nm_client_bind(&client, name, &bind);
 	if (error)
-		assert_true(client.err[0] != '\0');
+		assert_true(client.err.text[0] != '\0');
 	nm_client_unbind(&client);
 	return error;
 }

@@ -33,7 +33,7 @@ static int write_memory(void *arg, uint64_t addr, const void *src, size_t bytes)
 struct home home;
 
 static struct os_mem *give_extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, char *err, size_t err_size)
+	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
 {
 	struct os_mem *mem;
 
@@ -43,7 +43,7 @@ static struct os_mem *give_extmem(
 	mem = home.extmem_error ? NULL : os_mem_alloc(bytes);
 	*error = home.extmem_error ? home.extmem_error : -ENOMEM;
 	if (!mem)
-		os_snprintf(err, err_size, "no external memory for a test");
+		nm_error_set(err, *error, "no external memory for a test");
 	return mem;
 }
 
@@ -127,8 +127,8 @@ int ask_as(struct nm_client *who)
 
 	assert_true(error <= 0);
 	if (error) /* one line of text for each error, none for success */
-		assert_int_not_equal(who->err[0], '\0');
-	for (const char *c = who->err; *c; c++)
+		assert_int_not_equal(who->err.text[0], '\0');
+	for (const char *c = who->err.text; *c; c++)
 		assert_true(*c >= ' ' && *c <= '~');
 	return error;
 }
@@ -147,8 +147,8 @@ void prepare_register(const char *name)
 
 void check_err_says(const char *text)
 {
-	if (!strstr(client.err, text))
-		fail_msg("\"%s\" does not say \"%s\"", client.err, text);
+	if (!strstr(client.err.text, text))
+		fail_msg("\"%s\" does not say \"%s\"", client.err.text, text);
 }
 
 void *push_option(uint32_t at, uint32_t type)

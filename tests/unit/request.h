@@ -71,7 +71,7 @@ void prepare_register(const char *name);
 int ask_as(struct nm_client *who);
 int ask(void);
 
-void check_err_says(const char *text); /* client.err */
+void check_err_says(const char *text); /* client.err.text */
 
 /*
  * Puts an option in front of the chain of the prepared request: at offset `at` of the memory, with

@@ -50,21 +50,21 @@ static const struct nm_shape one_ring = {.rings = {1, 1}, .slots = {64, 64}};
 static inline int attach(const char *name, uint32_t mode)
 {
 	const struct nm_bind bind = {.mode = mode};
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	uint32_t index;
-	int error = nm_splice_attach(&core, name, &bind, &index, err, sizeof(err));
+	int error = nm_splice_attach(&core, name, &bind, &index, &err);
 
 	if (error)
-		assert_int_not_equal(err[0], '\0');
+		assert_int_not_equal(err.text[0], '\0');
 	return error;
 }
 
 static inline int detach(const char *name)
 {
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	uint32_t index;
 
-	return nm_splice_detach(&core, name, &index, err, sizeof(err));
+	return nm_splice_detach(&core, name, &index, &err);
 }
 
 static inline void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)

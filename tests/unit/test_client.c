@@ -194,7 +194,7 @@ static void bind_without_memory(void **state)
 				break;
 			failures++;
 			assert_int_equal(error, -ENOMEM);
-			assert_int_not_equal(client.err[0], '\0');
+			assert_int_not_equal(client.err.text[0], '\0');
 			assert_null(client.port);
 			assert_int_equal(core_count_ports(&core), 1);
 			assert_int_equal(core_count_regions(&core), 1);

@@ -404,7 +404,7 @@ static void offsets_granted(void **state)
 
 		assert_int_equal(bind_as(&client, "p", &bind), cases[i].error);
 		if (cases[i].error) {
-			assert_int_not_equal(client.err[0], '\0');
+			assert_int_not_equal(client.err.text[0], '\0');
 			assert_null(port->region);
 			assert_int_equal(port->offsets.mask, 0);
 			continue;
@@ -641,12 +641,11 @@ static struct nm_region *adopt(uint32_t ifs, uint32_t rings, uint32_t bufs)
 	const struct nm_run ours[NM_POOLS] = {
 		{F_IFS - ifs, ifs}, {F_RINGS - rings, rings}, {F_BUFS - bufs, bufs}};
 	struct nm_region *region;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
 	memset(foreign_memory, 0x55, sizeof(foreign_memory));
-	region = nm_region_adopt(
-		&core, foreign_memory, F_SIZE, pool, ours, &error, err, sizeof(err));
+	region = nm_region_adopt(&core, foreign_memory, F_SIZE, pool, ours, &error, &err);
 	assert_non_null(region);
 	return region;
 }

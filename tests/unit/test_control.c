@@ -224,10 +224,10 @@ static void vale_list_steps(void **state)
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_slots = {4, 4}};
 	struct nm_region *region;
 	struct prng r = prng_new(1);
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	region = nm_region_create(&core, &params, 0, &error, &err);
 	assert_non_null(region);
 	for (uint32_t i = 0; i < MOST; i++) {
 		nm_client_init(&clients[i], &core);
@@ -379,7 +379,7 @@ static void names_that_are_none_bound(void **state)
 
 	assert_int_equal(nm_client_bind(&client, "vale0:a{\n\x1b[2J\xff", &bind), -EINVAL);
 	check_err_says("\"{??[2J?\"");
-	assert_null(strpbrk(client.err, "\n\x1b\xff"));
+	assert_null(strpbrk(client.err.text, "\n\x1b\xff"));
 }
 
 /* ---- any request -------------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ static struct nm_port *find_device(struct nm_core *c, const char *name)
 }
 
 static int new_interface(struct nm_core *c, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, char *err, size_t err_size)
+	uint16_t mem_id, struct nm_error *err)
 {
 	int error = devices.error;
 
@@ -58,28 +58,28 @@ static int new_interface(struct nm_core *c, const char *name, const struct nm_sh
 	if (!error)
 		nm_port_add_locked(c, name, &device_ops, shape, &error);
 	if (error)
-		os_snprintf(err, err_size, "%s: the test says no", name);
+		nm_error_set(err, devices.error, "%s: the test says no", name);
 	return error;
 }
 
-static int delete_interface(struct nm_core *c, const char *name, char *err, size_t err_size)
+static int delete_interface(struct nm_core *c, const char *name, struct nm_error *err)
 {
 	struct nm_port *port = nm_port_find_locked(c, name);
 
 	devices.delifs++;
 	if (!port || devices.error) {
-		os_snprintf(err, err_size, "%s: the test says no", name);
+		nm_error_set(err, devices.error, "%s: the test says no", name);
 		return devices.error ? devices.error : -ENXIO;
 	}
 	nm_port_remove_locked(port);
 	return 0;
 }
 
-static int start_splice(struct nm_splice *splice, char *err, size_t err_size)
+static int start_splice(struct nm_splice *splice, struct nm_error *err)
 {
 	devices.starts++;
 	if (devices.error)
-		os_snprintf(err, err_size, "%s: the test says no", splice->name);
+		nm_error_set(err, devices.error, "%s: the test says no", splice->name);
 	return devices.error;
 }
 
@@ -89,13 +89,13 @@ static void stop_splice(struct nm_splice *splice)
 }
 
 static int poll_splice(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, char *err, size_t err_size)
+	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	devices.polls++;
 	devices.first_cpu = first_cpu;
 	devices.cpus = count;
 	if (devices.error)
-		os_snprintf(err, err_size, "%s: the test says no", splice->name);
+		nm_error_set(err, devices.error, "%s: the test says no", splice->name);
 	return devices.error;
 }
 

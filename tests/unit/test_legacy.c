@@ -16,9 +16,9 @@ static struct nmreq nmr_of(const char *name, uint32_t version)
 static struct nm_legacy translated(const struct nmreq *nmr, bool regif, uint16_t type)
 {
 	struct nm_legacy l;
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 
-	assert_int_equal(nm_legacy_request(nmr, regif, &l, err, sizeof(err)), 0);
+	assert_int_equal(nm_legacy_request(nmr, regif, &l, &err), 0);
 	assert_int_equal(l.hdr.nr_version, NETMAP_API);
 	assert_int_equal(l.hdr.nr_reqtype, type);
 	assert_int_equal(l.hdr.nr_options, 0);
@@ -38,12 +38,11 @@ static void versions(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nmreq nmr = nmr_of("eth0", cases[i].version);
 		struct nm_legacy l;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 
 		for (int regif = 0; regif < 2; regif++) {
-			assert_int_equal(nm_legacy_request(&nmr, regif, &l, err, sizeof(err)),
-				cases[i].error);
-			assert_int_equal(err[0] != '\0', cases[i].error != 0);
+			assert_int_equal(nm_legacy_request(&nmr, regif, &l, &err), cases[i].error);
+			assert_int_equal(err.text[0] != '\0', cases[i].error != 0);
 		}
 		nm_legacy_result(&l, false, &nmr);
 		assert_int_equal(nmr.nr_version, NETMAP_API);
@@ -79,13 +78,13 @@ static void commands(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nmreq nmr = nmr_of("vale0:1", 14);
 		struct nm_legacy l;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 
 		nmr.nr_cmd = cases[i].cmd;
-		assert_int_equal(nm_legacy_request(&nmr, true, &l, err, sizeof(err)),
-			cases[i].type ? 0 : -EOPNOTSUPP);
+		assert_int_equal(
+			nm_legacy_request(&nmr, true, &l, &err), cases[i].type ? 0 : -EOPNOTSUPP);
 		if (!cases[i].type) {
-			assert_int_not_equal(err[0], '\0');
+			assert_int_not_equal(err.text[0], '\0');
 			continue;
 		}
 		assert_int_equal(l.hdr.nr_reqtype, cases[i].type);
@@ -297,9 +296,9 @@ static void polling_cpus(void **state)
 
 static int execute(struct nm_client *who, struct nmreq *nmr, bool regif)
 {
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	struct nm_legacy l;
-	int error = nm_legacy_request(nmr, regif, &l, err, sizeof(err));
+	int error = nm_legacy_request(nmr, regif, &l, &err);
 
 	if (!error) {
 		memset(&memory, 0, sizeof(memory));

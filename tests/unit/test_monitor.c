@@ -354,7 +354,7 @@ static void open_with_offsets(struct app *app, struct nm_region *region, const c
 	nm_client_init(&app->client, &core);
 	app->client.own_region = region;
 	if (nm_client_bind(&app->client, name, &bind))
-		fail_msg("%s: %s", name, app->client.err);
+		fail_msg("%s: %s", name, app->client.err.text);
 	app->nifp = (void *)(app->client.port->region->base + app->client.nifp_offset);
 	app->buf_size = app_ring(app, NM_TX, 0)->nr_buf_size;
 }
@@ -486,17 +486,17 @@ static void which_rings(void **state)
 static void a_monitor_is_not_watched(void **state)
 {
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = NR_MONITOR_RX};
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	struct app a, mon;
 	int error = 0;
 
 	open_app(&a, "vale0:a", 0, 0);
 	open_app(&mon, "vale0:a", NR_MONITOR_RX, 0);
 	nm_core_lock(&core);
-	assert_null(nm_monitor_make_locked(mon.client.port, &bind, &error, err, sizeof(err)));
+	assert_null(nm_monitor_make_locked(mon.client.port, &bind, &error, &err));
 	nm_core_unlock(&core);
 	assert_int_equal(error, -EINVAL);
-	assert_true(err[0] != '\0');
+	assert_true(err.text[0] != '\0');
 	app_close(&a);
 	app_close(&mon);
 }

@@ -66,10 +66,10 @@ static void good_names(void **state)
 {
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		struct nm_name name;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 
-		if (nm_name_parse(good[i].name, &name, err, sizeof(err)) != 0)
-			fail_msg("\"%s\" refused: %s", good[i].name, err);
+		if (nm_name_parse(good[i].name, &name, &err) != 0)
+			fail_msg("\"%s\" refused: %s", good[i].name, err.text);
 		assert_int_equal(name.kind, good[i].kind);
 		assert_int_equal(name.pipe, good[i].pipe);
 		assert_string_equal(name.base, good[i].base);
@@ -83,12 +83,12 @@ static void bad_names(void **state)
 {
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct nm_name name;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 
-		if (nm_name_parse(bad[i], &name, err, sizeof(err)) != -EINVAL)
+		if (nm_name_parse(bad[i], &name, &err) != -EINVAL)
 			fail_msg("\"%s\" accepted", bad[i]);
-		assert_int_not_equal(err[0], '\0');
-		assert_null(strchr(err, '\n'));
+		assert_int_not_equal(err.text[0], '\0');
+		assert_null(strchr(err.text, '\n'));
 	}
 }
 
@@ -96,25 +96,31 @@ static void bad_names(void **state)
 static void name_without_end(void **state)
 {
 	char *field = os_zalloc(NETMAP_REQ_IFNAMSIZ);
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	struct nm_name name;
 
 	memset(field, 'a', NETMAP_REQ_IFNAMSIZ);
-	assert_int_equal(nm_name_parse(field, &name, err, sizeof(err)), -EINVAL);
+	assert_int_equal(nm_name_parse(field, &name, &err), -EINVAL);
 	memcpy(field, "vale0:", 6);
-	assert_int_equal(nm_name_parse(field, &name, err, sizeof(err)), -EINVAL);
+	assert_int_equal(nm_name_parse(field, &name, &err), -EINVAL);
 	os_free(field);
 }
 
-/* Too short a buffer for the text cuts the text, and nothing else. */
+/* A text that is too long is cut, and nothing else. */
 static void short_error_buffer(void **state)
 {
-	struct nm_name name;
-	char err[5] = "....";
+	struct {
+		struct nm_error err;
+		char behind[4];
+	} x = {.behind = "..."};
+	char word[2 * NM_ERR_TEXT];
 
-	assert_int_equal(nm_name_parse("vale0:a/b", &name, err, 4), -EINVAL);
-	assert_int_equal(strlen(err), 3);
-	assert_int_equal(err[4], '\0');
+	memset(word, 'x', sizeof(word));
+	word[sizeof(word) - 1] = '\0';
+	assert_int_equal(nm_error_set(&x.err, -EINVAL, "%s", word), -EINVAL);
+	assert_int_equal(x.err.code, -EINVAL);
+	assert_int_equal(strlen(x.err.text), NM_ERR_TEXT - 1);
+	assert_string_equal(x.behind, "...");
 }
 
 /* Whatever is accepted can be put together again from its parts. */
@@ -125,7 +131,8 @@ static void parts_make_the_name(void **state)
 	uint32_t accepted = 0;
 
 	for (int round = 0; round < 50000; round++) {
-		char text[NETMAP_REQ_IFNAMSIZ] = "", again[4 * NETMAP_REQ_IFNAMSIZ], err[64];
+		char text[NETMAP_REQ_IFNAMSIZ] = "", again[4 * NETMAP_REQ_IFNAMSIZ];
+		struct nm_error err;
 		uint32_t len = prng_below(&r, 12);
 		struct nm_name name;
 
@@ -133,7 +140,7 @@ static void parts_make_the_name(void **state)
 			strcpy(text, prng_chance(&r, 50) ? "vale" : "vale1:");
 		for (uint32_t i = (uint32_t)strlen(text); i < len; i++)
 			text[i] = alphabet[prng_below(&r, sizeof(alphabet) - 1)];
-		if (nm_name_parse(text, &name, err, sizeof(err)) != 0)
+		if (nm_name_parse(text, &name, &err) != 0)
 			continue;
 		accepted++;
 		os_snprintf(again, sizeof(again), "%s%s%s", name.base,

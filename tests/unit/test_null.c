@@ -52,7 +52,7 @@ static void exactly_what_was_asked_for(void **state)
 		nm_client_init(&client, &core);
 		assert_int_equal(nm_client_bind(&client, "any", &bind), cases[i].error);
 		if (cases[i].error) {
-			assert_int_not_equal(client.err[0], '\0');
+			assert_int_not_equal(client.err.text[0], '\0');
 			core_check_empty(&core);
 			continue;
 		}

@@ -430,7 +430,7 @@ static void without_memory(void **state)
 			if (!allocation_failed())
 				break;
 			assert_int_equal(error, -ENOMEM);
-			assert_int_not_equal(client.err[0], '\0');
+			assert_int_not_equal(client.err.text[0], '\0');
 			failures++;
 			core_check_empty(&core);
 		}

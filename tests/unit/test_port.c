@@ -35,11 +35,11 @@ static void place_ring(struct nm_ring *ring, uint32_t object)
 	ring->head = ring->cur = ring->tail = ring->hwcur = 3; /* as the host says */
 }
 
-static int start(struct nm_port *port, char *err, size_t err_size)
+static int start(struct nm_port *port, struct nm_error *err)
 {
 	kind.starts++;
 	if (kind.start_error)
-		os_snprintf(err, err_size, "%s does not start", port->name);
+		nm_error_set(err, kind.start_error, "%s does not start", port->name);
 	else if (kind.foreign) {
 		place_ring(&port->rings[NM_TX][0], 0);
 		place_ring(&port->rings[NM_RX][0], 1);
@@ -266,7 +266,7 @@ static void a_start_that_fails(void **state)
 	kind.start_error = -EIO;
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "p", &all), -EIO);
-	assert_string_equal(client.err, "p does not start");
+	assert_string_equal(client.err.text, "p does not start");
 	assert_null(client.port);
 	assert_int_equal(kind.stops, 0);
 	assert_null(core.regions);
@@ -312,11 +312,10 @@ static void a_foreign_region(void **state)
 	struct netmap_ring *rings = (void *)(memory + 4096);
 	struct nm_client a, b;
 	struct nm_port *port;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
-	kind.foreign = nm_region_adopt(
-		&core, memory, sizeof(memory), pool, none, &error, err, sizeof(err));
+	kind.foreign = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &error, &err);
 	assert_non_null(kind.foreign);
 	port = add("ptnet0", &error);
 	port->region = kind.foreign; /* the reference goes to the port */
@@ -358,11 +357,10 @@ static void foreign_memory_is_not_shared(void **state)
 	struct nm_bind bind = all;
 	struct nm_region *region;
 	struct nm_client client;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
-	region = nm_region_adopt(
-		&core, memory, sizeof(memory), pool, none, &error, err, sizeof(err));
+	region = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &error, &err);
 	assert_non_null(region);
 	bind.mem_id = region->id;
 	nm_client_init(&client, &core);
@@ -564,7 +562,7 @@ static void chosen_host_rings(void **state)
 	nm_client_unbind(&second);
 	bind.num_host_rings[NM_TX] = 65;
 	assert_int_equal(nm_client_bind(&first, "p", &bind), -EINVAL);
-	assert_non_null(strstr(first.err, "65 tx and 2 rx"));
+	assert_non_null(strstr(first.err.text, "65 tx and 2 rx"));
 	bind.num_host_rings[NM_TX] = bind.num_host_rings[NM_RX] = 0; /* as it was */
 	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
 	assert_int_equal(first.count[NM_TX], 3);

@@ -45,23 +45,24 @@ static void layout_limits(void **state)
 		for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
 			struct nm_region_params params = small_params();
 			struct nm_pool_geometry pool[NM_POOLS];
-			char err[NM_ERR_TEXT] = "", number[16];
+			struct nm_error err = {0};
+			char number[16];
 			uint64_t size;
 
 			params.count[limits[i].pool] = cases[c].count;
 			params.size[limits[i].pool] = cases[c].size;
-			size = nm_region_layout(&params, pool, err, sizeof(err));
+			size = nm_region_layout(&params, pool, &err);
 			assert_int_equal(size != 0, cases[c].good);
 			if (cases[c].good)
 				continue;
 			/* The text names the pool and the number that is wrong. */
-			assert_non_null(strstr(err, nm_pool_name(limits[i].pool)));
+			assert_non_null(strstr(err.text, nm_pool_name(limits[i].pool)));
 			os_snprintf(number, sizeof(number), " %u ",
 				cases[c].count < limits[i].least_count ||
 						cases[c].count > limits[i].most_count
 					? cases[c].count
 					: cases[c].size);
-			assert_non_null(strstr(err, number));
+			assert_non_null(strstr(err.text, number));
 		}
 	}
 	assert_string_equal(nm_pool_name(NM_POOLS), "?");
@@ -81,9 +82,9 @@ static void layout_properties(void **state)
 		};
 		struct nm_pool_geometry pool[NM_POOLS];
 		uint64_t size, end = 0;
-		char err[NM_ERR_TEXT];
+		struct nm_error err;
 
-		size = nm_region_layout(&params, pool, err, sizeof(err));
+		size = nm_region_layout(&params, pool, &err);
 		assert_true(size >= 4096 && (size & (size - 1)) == 0);
 		for (int i = 0; i < NM_POOLS; i++) {
 			uint32_t to = i == NM_POOL_RING ? 128 : 64;
@@ -106,22 +107,22 @@ static void create_and_references(void **state)
 	struct nm_region_params params = small_params();
 	struct nm_region *a, *b;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error = 1;
 
 	nm_core_init(&core);
-	a = nm_region_create(&core, &params, NM_REGION_SHARED_ID, &error, err, sizeof(err));
+	a = nm_region_create(&core, &params, NM_REGION_SHARED_ID, &error, &err);
 	assert_non_null(a);
 	assert_int_equal(error, 0);
 	assert_int_equal(a->id, NM_REGION_SHARED_ID);
-	b = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	b = nm_region_create(&core, &params, 0, &error, &err);
 	assert_non_null(b);
 	assert_int_not_equal(b->id, 0);
 	assert_int_not_equal(b->id, a->id);
-	assert_null(nm_region_create(&core, &params, b->id, &error, err, sizeof(err)));
+	assert_null(nm_region_create(&core, &params, b->id, &error, &err));
 	assert_int_equal(error, -EEXIST);
 	params.size[NM_POOL_BUF] = 1;
-	assert_null(nm_region_create(&core, &params, 0, &error, err, sizeof(err)));
+	assert_null(nm_region_create(&core, &params, 0, &error, &err));
 	assert_int_equal(error, -EINVAL);
 
 	assert_ptr_equal(nm_region_find(&core, a->id), a);
@@ -147,11 +148,11 @@ static void create_without_memory(void **state)
 	nm_core_init(&core);
 	for (uint32_t nth = 1;; nth++) {
 		struct nm_region *region;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 		int error = 0;
 
 		fail_allocation(nth);
-		region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+		region = nm_region_create(&core, &params, 0, &error, &err);
 		if (!allocation_failed()) {
 			nm_region_put(region);
 			break;
@@ -159,7 +160,7 @@ static void create_without_memory(void **state)
 		failures++;
 		assert_null(region);
 		assert_int_equal(error, -ENOMEM);
-		assert_int_not_equal(err[0], '\0');
+		assert_int_not_equal(err.text[0], '\0');
 		core_check_empty(&core);
 	}
 	fail_allocation(0);
@@ -173,11 +174,11 @@ static void info_tells_the_geometry(void **state)
 	struct nmreq_pools_info info;
 	struct nm_region *region;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
 	nm_core_init(&core);
-	region = nm_region_create(&core, &params, 7, &error, err, sizeof(err));
+	region = nm_region_create(&core, &params, 7, &error, &err);
 	assert_non_null(region);
 	memset(&info, 0xff, sizeof(info));
 	nm_region_info(region, &info);
@@ -481,27 +482,27 @@ static void by_number(void **state)
 {
 	struct nm_region *a, *b;
 	struct nm_core core;
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	int error = 1;
 
 	nm_core_init(&core);
 	core.shared_params = small_params();
-	a = nm_region_by_id(&core, 7, &error, err, sizeof(err));
+	a = nm_region_by_id(&core, 7, &error, &err);
 	assert_non_null(a);
 	assert_int_equal(error, 0);
 	assert_int_equal(a->id, 7);
 	assert_int_equal(a->pool[NM_POOL_BUF].count, small_params().count[NM_POOL_BUF]);
-	b = nm_region_by_id(&core, 7, &error, err, sizeof(err));
+	b = nm_region_by_id(&core, 7, &error, &err);
 	assert_ptr_equal(a, b);
 	nm_region_put(a);
 	assert_ptr_equal(nm_region_find(&core, 7), b);
 	nm_region_put(b);
 	core_check_empty(&core);
 	fail_allocation(1);
-	assert_null(nm_region_by_id(&core, 7, &error, err, sizeof(err)));
+	assert_null(nm_region_by_id(&core, 7, &error, &err));
 	fail_allocation(0);
 	assert_int_equal(error, -ENOMEM);
-	assert_int_not_equal(err[0], '\0');
+	assert_int_not_equal(err.text[0], '\0');
 	nm_core_destroy(&core);
 }
 

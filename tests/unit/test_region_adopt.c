@@ -61,16 +61,16 @@ static void adopt_table(void **state)
 	for (size_t i = 0; i < sizeof(geometries) / sizeof(geometries[0]); i++) {
 		struct nm_region *region;
 		struct nm_core core;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 		int error = 1;
 
 		nm_core_init(&core);
-		region = nm_region_adopt(&core, memory, geometries[i].size, geometries[i].pool,
-			none, &error, err, sizeof(err));
+		region = nm_region_adopt(
+			&core, memory, geometries[i].size, geometries[i].pool, none, &error, &err);
 		if (!!region != geometries[i].good)
 			fail_msg("geometry %zu was %s", i, region ? "adopted" : "refused");
 		assert_int_equal(error, region ? 0 : -EINVAL);
-		assert_int_equal(err[0] != '\0', !region);
+		assert_int_equal(err.text[0] != '\0', !region);
 		nm_region_put(region);
 		core_check_empty(&core);
 		nm_core_destroy(&core);
@@ -90,7 +90,7 @@ static void adopt_any_geometry(void **state)
 		uint64_t mask = prng_chance(&r, 90) ? ~63ULL : ~0ULL;
 		struct nm_pool_geometry pool[NM_POOLS];
 		struct nm_region *region;
-		char err[NM_ERR_TEXT];
+		struct nm_error err;
 		int error;
 
 		for (int i = 0; i < NM_POOLS; i++) {
@@ -105,7 +105,7 @@ static void adopt_any_geometry(void **state)
 				pool[i].size = prng_edge32(&r, 4096) & (uint32_t)mask;
 			at = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
 		}
-		region = nm_region_adopt(&core, NULL, size, pool, none, &error, err, sizeof(err));
+		region = nm_region_adopt(&core, NULL, size, pool, none, &error, &err);
 		assert_int_equal(!!region, geometry_good(pool, size));
 		adopted += !!region;
 		nm_region_put(region);
@@ -122,12 +122,12 @@ static void foreign_objects_are_foreign(void **state)
 	uint32_t index = 5;
 	struct nm_region *region;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
 	nm_core_init(&core);
 	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err));
+		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err);
 	assert_non_null(region);
 	assert_true(region->foreign);
 	assert_ptr_equal(nm_region_find(&core, region->id), region);
@@ -142,12 +142,12 @@ static void foreign_objects_are_foreign(void **state)
 	core_check_empty(&core);
 
 	fail_allocation(1);
-	err[0] = '\0';
+	err.text[0] = '\0';
 	assert_null(nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err)));
+		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err));
 	fail_allocation(0);
 	assert_int_equal(error, -ENOMEM);
-	assert_int_not_equal(err[0], '\0');
+	assert_int_not_equal(err.text[0], '\0');
 	nm_core_destroy(&core);
 }
 
@@ -177,12 +177,12 @@ static void adopt_with_a_part(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct nm_run *ours = cases[i].ours;
 		struct nm_region *region;
-		char err[NM_ERR_TEXT];
+		struct nm_error err;
 		uint32_t index, first;
 		int error;
 
-		region = nm_region_adopt(&core, memory, sizeof(memory), geometries[0].pool, ours,
-			&error, err, sizeof(err));
+		region = nm_region_adopt(
+			&core, memory, sizeof(memory), geometries[0].pool, ours, &error, &err);
 		assert_int_equal(!!region, cases[i].good);
 		if (!region)
 			continue;
@@ -239,16 +239,16 @@ static void on_external_memory(void **state)
 		const struct nm_pool_geometry *pool;
 		struct nm_region *region;
 		struct nm_core core;
-		char err[NM_ERR_TEXT] = "";
+		struct nm_error err = {0};
 		int error = 1;
 
 		nm_core_init(&core);
 		region = nm_region_create_on(
-			&core, mem, cases[i].bytes, &cases[i].wishes, &error, err, sizeof(err));
+			&core, mem, cases[i].bytes, &cases[i].wishes, &error, &err);
 		if (error != cases[i].error)
-			fail_msg("case %zu: %d, %s", i, error, err);
+			fail_msg("case %zu: %d, %s", i, error, err.text);
 		assert_int_equal(!!region, !error);
-		assert_int_equal(err[0] != '\0', !region);
+		assert_int_equal(err.text[0] != '\0', !region);
 		if (!region) {
 			os_mem_free(mem); /* it is still the caller's */
 			nm_core_destroy(&core);
@@ -282,14 +282,13 @@ static void external_without_memory(void **state)
 	struct nm_region *region = NULL;
 	uint32_t failures = 0;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
 	nm_core_init(&core);
 	for (uint32_t nth = 1; !region; nth++) {
 		fail_allocation(nth);
-		region =
-			nm_region_create_on(&core, mem, 1 << 20, &wishes, &error, err, sizeof(err));
+		region = nm_region_create_on(&core, mem, 1 << 20, &wishes, &error, &err);
 		assert_int_equal(error, region ? 0 : -ENOMEM);
 		failures += !region;
 	}
@@ -324,12 +323,12 @@ static void more_is_ours(void **state)
 	uint32_t have = 0, index;
 	struct nm_region *region;
 	struct nm_core core;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
 	nm_core_init(&core);
 	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, err, sizeof(err));
+		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err);
 	assert_non_null(region);
 	assert_null(region->owner[NM_POOL_BUF]);
 	for (uint32_t nth = 1; nth <= 2; nth++) {

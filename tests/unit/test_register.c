@@ -86,7 +86,7 @@ static void modes_and_flags(void **state)
 			reg->nr_ringid = modes[i].ringid;
 			reg->nr_flags = modes[i].flags;
 			if (ask() != modes[i].error)
-				fail_msg("row %zu: %s", i, client.err);
+				fail_msg("row %zu: %s", i, client.err.text);
 			if (modes[i].error == 0) {
 				assert_memory_equal(client.first, modes[i].first, 8);
 				assert_memory_equal(client.count, modes[i].count, 8);
@@ -195,12 +195,12 @@ static void small_pools(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nm_region_params params;
 		struct nm_region *region;
-		char err[NM_ERR_TEXT];
+		struct nm_error err;
 		int error;
 
 		memcpy(params.count, cases[i].count, sizeof(params.count));
 		memcpy(params.size, cases[i].size, sizeof(params.size));
-		region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+		region = nm_region_create(&core, &params, 0, &error, &err);
 		assert_non_null(region);
 		client.own_region = region;
 		prepare_register("vale0:1");
@@ -225,10 +225,10 @@ static void small_netmap_if_pool(void **state)
 	struct nm_region_params params = {.count = {2, 80, 400}, .size = {256, 512, 64}};
 	struct nm_client more[2];
 	struct nm_region *region;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	region = nm_region_create(&core, &params, 0, &error, &err);
 	assert_non_null(region);
 	client.own_region = region;
 	for (int i = 0; i < 2; i++) {

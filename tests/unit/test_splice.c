@@ -10,10 +10,10 @@ static uint32_t starts, stops;
 static int start_error;
 static struct nm_splice *running;
 
-static int splice_start(struct nm_splice *splice, char *err, size_t err_size)
+static int splice_start(struct nm_splice *splice, struct nm_error *err)
 {
 	starts++;
-	os_snprintf(err, err_size, "not today");
+	nm_error_set(err, start_error, "not today");
 	if (start_error == 0)
 		running = splice;
 	return start_error;
@@ -67,12 +67,12 @@ static void attach_and_detach(void **state)
 {
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
 	uint32_t index = 99, index_too = 98;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	struct app first;
 
 	wire_add(&core, &wire_nic_ops, &one_ring);
 	open_app(&first, 64, 1, 0);
-	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, err, sizeof(err)), 0);
+	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(index, 1); /* the second on its switch */
 	assert_int_equal(starts, 1);
 	nm_core_lock(&core);
@@ -92,7 +92,7 @@ static void attach_and_detach(void **state)
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(detach("vale1:dev"), -ENXIO);
-	assert_int_equal(nm_splice_detach(&core, "vale0:dev", &index_too, err, sizeof(err)), 0);
+	assert_int_equal(nm_splice_detach(&core, "vale0:dev", &index_too, &err), 0);
 	assert_int_equal(index_too, index);
 	assert_int_equal(stops, 1);
 	assert_int_equal(detach("vale0:dev"), -ENXIO);
@@ -162,11 +162,11 @@ static void without_memory(void **state)
 static void the_region_that_is_named(void **state)
 {
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .mem_id = 7};
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	uint32_t index;
 
 	wire_add(&core, &wire_nic_ops, &one_ring);
-	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, err, sizeof(err)), 0);
+	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(wire_device->region->id, 7);
 	assert_int_equal(running->vale.port->region->id, 7);
 	assert_int_equal(detach("vale0:dev"), 0);

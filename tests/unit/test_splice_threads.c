@@ -57,7 +57,7 @@ static void set_wakeups(struct nm_splice *splice, void (*fn)(void *arg))
 	}
 }
 
-static int threaded_start(struct nm_splice *splice, char *err, size_t err_size)
+static int threaded_start(struct nm_splice *splice, struct nm_error *err)
 {
 	sem_init(&worker.wake, 0, 0);
 	OS_STORE(&worker.stop, false);

@@ -363,10 +363,10 @@ static void most_ports(void **state)
 	};
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_rings = {1, 1}, .num_slots = {4, 4}};
 	struct nm_region *region;
-	char err[NM_ERR_TEXT];
+	struct nm_error err;
 	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, err, sizeof(err));
+	region = nm_region_create(&core, &params, 0, &error, &err);
 	assert_non_null(region);
 	for (uint32_t i = 0; i <= NM_VALE_PORTS_MAX; i++) {
 		char name[32];
@@ -377,7 +377,7 @@ static void most_ports(void **state)
 		error = nm_client_bind(&clients[i], name, &bind);
 		assert_int_equal(error, i < NM_VALE_PORTS_MAX ? 0 : -ENOSPC);
 	}
-	assert_non_null(strstr(clients[NM_VALE_PORTS_MAX].err, "254"));
+	assert_non_null(strstr(clients[NM_VALE_PORTS_MAX].err.text, "254"));
 	nm_client_unbind(&clients[100]);
 	assert_int_equal(nm_client_bind(&clients[NM_VALE_PORTS_MAX], "vale0:more", &bind), 0);
 	region_check(region);
@@ -415,7 +415,7 @@ static void wrong_shapes(void **state)
 		nm_client_init(&client, &core);
 		assert_int_equal(nm_client_bind(&client, "vale0:x", &bind), cases[i].error);
 		if (cases[i].error)
-			assert_int_not_equal(client.err[0], '\0');
+			assert_int_not_equal(client.err.text[0], '\0');
 		nm_client_unbind(&client);
 		core_check_empty(&core);
 	}

@@ -200,12 +200,12 @@ struct nm_region *make_region(
 			buf_size},
 	};
 	struct nm_region *region;
-	char err[NM_ERR_TEXT] = "";
+	struct nm_error err = {0};
 	int error;
 
-	region = nm_region_create(core, &params, 0, &error, err, sizeof(err));
+	region = nm_region_create(core, &params, 0, &error, &err);
 	if (!region)
-		fail_msg("region of %u buffers of %u bytes: %s", bufs, buf_size, err);
+		fail_msg("region of %u buffers of %u bytes: %s", bufs, buf_size, err.text);
 	return region;
 }
 
@@ -261,7 +261,7 @@ void app_open(struct nm_core *core, struct app *app, const struct app_config *co
 	}
 	error = nm_client_bind(&app->client, config->name, &bind);
 	if (error)
-		fail_msg("%s: %s", config->name, app->client.err);
+		fail_msg("%s: %s", config->name, app->client.err.text);
 	app->nifp = (void *)(app->client.port->region->base + app->client.nifp_offset);
 	app->buf_size = app->client.port->region->pool[NM_POOL_BUF].size;
 	nm_core_lock(core);

@@ -63,7 +63,7 @@ static int check_keys(
 static int check_ifname(const struct port *port, char err[TEXT_ERR])
 {
 	struct nm_portspec spec;
-	char why[NM_PORTSPEC_ERR];
+	struct nm_error why;
 
 	if (!port->ifname || !port->ifname[0])
 		return text_fail(-EINVAL, err,
@@ -73,8 +73,8 @@ static int check_ifname(const struct port *port, char err[TEXT_ERR])
 		return text_fail(-EINVAL, err,
 			"-netdev netmap,id=%.100s: the port has %zu bytes of text, at most %d are possible",
 			port->id, strlen(port->ifname), NMD_SPEC_MAX - 1);
-	if (nm_portspec_parse(port->ifname, NULL, &spec, why, sizeof(why)) < 0)
-		return text_fail(-EINVAL, err, "-netdev netmap,id=%.100s: %s", port->id, why);
+	if (nm_portspec_parse(port->ifname, NULL, &spec, &why) < 0)
+		return text_fail(-EINVAL, err, "-netdev netmap,id=%.100s: %s", port->id, why.text);
 	return 0;
 }
 
