@@ -5,7 +5,6 @@
  *      client.c          which port, which rings; bind and unbind
  *      client_region.c   in which region a port lies
  *      client_memory.c   rings and buffers of a port; who owns which buffer
- *      client_guest.c    which buffers a virtual machine has
  *      client_nifp.c     what one client gets: its netmap_if, its extra buffers
  *
  * Thread safety: all of it under core->lock. Slots of rings that others use can change at any
@@ -49,8 +48,12 @@ void nm_memory_settle(struct nm_region *region, struct nm_port *leaving);
 /* From on to off nothing moves a buffer into a slot of the region or out of it. */
 void nm_memory_pause(const struct nm_region *region, bool on);
 
-/* What a client that is about to leave has put back into its list of extra buffers becomes its own,
- * one for one. nm_memory_settle() follows. */
+/*
+ * What a client that is about to leave has put back into its list of extra buffers becomes its own,
+ * one for one. nm_memory_settle() follows. So an application keeps what it has for as long as it
+ * shows it: in a slot, or in a list whose head it has written anew. Of buffers that another client lists
+ * when that one leaves, it keeps those that it shows in slots alone.
+ */
 void nm_memory_settle_extra(struct nm_client *leaving);
 
 /* Rings of a port in use that have lost their last user: each slot shows a buffer of the port's
@@ -67,16 +70,6 @@ struct nm_ring *nm_ring_guard(struct nm_ring *ring);
 int nm_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted);
 
-/* ---- client_guest.c -------------------------------------------------------------------- */
-
-/* The port of a machine is about to be put back to its first state: what it owns are buffers that the
- * machine had, and nobody has now. Its region is paused. */
-void nm_guest_settle_port(struct nm_port *port);
-
-/* The buffers that the slots of a port show are with the machine that has the port. Its region is
- * paused. */
-void nm_guest_has_shown(struct nm_port *port);
-
 /* ---- client_nifp.c --------------------------------------------------------------------- */
 
 /* netmap_if and extra buffers; client->first and count are set. */
@@ -88,8 +81,5 @@ void nm_nifp_free(struct nm_client *client, struct nm_port *port);
  * client->extra_bufs; any value. Returns how many: none when its head is still the first one, for
  * then it does not say what the application has exchanged. */
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown);
-
-/* The head of its list is the one that it was given. */
-bool nm_nifp_list_untouched(const struct nm_client *client);
 
 #endif

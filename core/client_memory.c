@@ -251,59 +251,19 @@ void nm_memory_settle(struct nm_region *region, struct nm_port *leaving)
 	nm_memory_pause(region, false);
 }
 
-/*
- * Another client whose buffer this is, and whose list is as it was given; NM_OWNER_NONE: there is none.
- * Its application may have passed the buffer on, or may have it on the list still: nobody can tell.
- */
-static uint32_t doubtful_owner(const struct nm_client *leaving, uint32_t index)
-{
-	const struct nm_region *region = leaving->port->region;
-	uint32_t owner = nm_region_buf_valid(region, index) ? region->owner[NM_POOL_BUF][index]
-							    : NM_OWNER_NONE;
-
-	if (owner == NM_OWNER_NONE || owner == leaving->owner)
-		return NM_OWNER_NONE;
-	for (const struct nm_port *port = region->core->ports; port; port = port->next)
-		for (const struct nm_client *c = port->client_list; c && port->region == region;
-			c = c->next)
-			if (c->owner == owner && c->extra_bufs > 0 && nm_nifp_list_untouched(c))
-				return owner;
-	return NM_OWNER_NONE;
-}
-
-/* Buffers in doubt stay whose they are, and what may have been given for them goes there, too: so
- * nothing becomes free that somebody has. */
 void nm_memory_settle_extra(struct nm_client *leaving)
 {
 	struct nm_region *region = leaving->port->region;
-	uint32_t *shown, *doubtful, count, kept = 0, doubts = 0;
-	uint8_t *seen;
+	uint32_t *shown;
 
 	if (leaving->extra_bufs == 0)
 		return;
-	shown = os_zalloc((size_t)leaving->extra_bufs * 2 * sizeof(uint32_t));
-	seen = os_zalloc(region->pool[NM_POOL_BUF].count);
-	if (!shown || !seen)
-		goto out;
-	doubtful = shown + leaving->extra_bufs; /* owners */
+	shown = os_zalloc((size_t)leaving->extra_bufs * sizeof(uint32_t));
+	if (!shown)
+		return;
 	nm_memory_pause(region, true);
-	count = nm_nifp_list_extra(leaving, shown);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t other;
-
-		if (seen[shown[i]]++)
-			break; /* the list goes round */
-		other = doubtful_owner(leaving, shown[i]);
-		if (other == NM_OWNER_NONE)
-			shown[kept++] = shown[i];
-		else
-			doubtful[doubts++] = other;
-	}
-	nm_region_settle(region, leaving->owner, shown, kept);
-	nm_region_give_unshown(region, leaving->owner, shown, kept, doubtful, doubts);
+	nm_region_settle(region, leaving->owner, shown, nm_nifp_list_extra(leaving, shown));
 	nm_memory_pause(region, false);
-out:
-	os_free(seen);
 	os_free(shown);
 }
 
@@ -514,11 +474,12 @@ struct repair {
 	struct nm_port *port;
 	uint8_t *seen; /* per buffer; NULL: none */
 	uint32_t next; /* buffers below have been looked at */
+	bool all;      /* rings in use, too */
 };
 
-static bool wants_repair(const struct nm_ring *ring)
+static bool wants_repair(const struct repair *r, const struct nm_ring *ring)
 {
-	return is_ours(ring) && ring->users == 0;
+	return is_ours(ring) && (r->all || ring->users == 0);
 }
 
 /* Rings in use first: what they show is theirs. */
@@ -526,7 +487,7 @@ static void see_used(struct nm_ring *ring, void *arg)
 {
 	struct repair *r = arg;
 
-	if (!ring->slots || wants_repair(ring))
+	if (!ring->slots || wants_repair(r, ring))
 		return;
 	for (uint32_t i = 0; i < ring->num_slots; i++) {
 		uint32_t index = nm_slot_load(&ring->slots[i]).buf_idx;
@@ -542,7 +503,7 @@ static void see_unused(struct nm_ring *ring, void *arg)
 	struct repair *r = arg;
 	const uint32_t *owner = r->port->region->owner[NM_POOL_BUF];
 
-	if (!wants_repair(ring))
+	if (!wants_repair(r, ring))
 		return;
 	for (uint32_t i = 0; i < ring->num_slots; i++) {
 		uint32_t index = nm_slot_load(&ring->slots[i]).buf_idx;
@@ -573,7 +534,7 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 	struct repair *r = arg;
 	uint32_t size = r->port->region->pool[NM_POOL_BUF].size;
 
-	if (!wants_repair(ring))
+	if (!wants_repair(r, ring))
 		return;
 	nm_produce_lock(nm_ring_guard(ring));
 	for (uint32_t i = 0; i < ring->num_slots; i++) {
@@ -591,10 +552,10 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 	nm_produce_unlock(nm_ring_guard(ring));
 }
 
-void nm_memory_repair(struct nm_port *port)
+static void repair_rings(struct nm_port *port, bool all)
 {
 	struct nm_region *region = port->region;
-	struct repair r = {.port = port, .next = NM_BUFS_RESERVED};
+	struct repair r = {.port = port, .next = NM_BUFS_RESERVED, .all = all};
 
 	if (!region || !region->owner[NM_POOL_BUF] || port->dead)
 		return;
@@ -603,12 +564,27 @@ void nm_memory_repair(struct nm_port *port)
 		return; /* packets in bad slots are dropped and counted */
 	nm_memory_pause(region, true);
 	settle_all_lists(region);
-	settle_paused(region, NULL, NULL);
+	if (all)
+		settle_leaving(port);
+	settle_paused(region, all ? port : NULL, NULL);
 	each_ring(port, see_used, &r);
 	each_ring(port, see_unused, &r);
 	each_ring(port, mend_slots, &r);
 	nm_memory_pause(region, false);
 	os_free(r.seen);
+}
+
+void nm_memory_repair(struct nm_port *port)
+{
+	repair_rings(port, false);
+}
+
+void nm_client_repair_rings(struct nm_client *client)
+{
+	nm_core_lock(client->core);
+	if (client->port && !client->port->guest_part)
+		repair_rings(client->port, true);
+	nm_core_unlock(client->core);
 }
 
 /* ---- reset --------------------------------------------------------------------------- */
@@ -635,10 +611,9 @@ void nm_client_reset_rings(struct nm_client *client)
 	if (region && port->own_memory && !port->dead) {
 		nm_memory_pause(region, true);
 		settle_all_lists(region);
+		settle_leaving(port);
 		settle_paused(region, port, NULL);
-		nm_guest_settle_port(port);
 		each_ring(port, refill_ring, &r);
-		nm_guest_has_shown(port);
 		nm_memory_pause(region, false);
 	}
 	nm_core_unlock(client->core);

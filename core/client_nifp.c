@@ -83,11 +83,6 @@ static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t 
 	client->bufs_head = head;
 }
 
-bool nm_nifp_list_untouched(const struct nm_client *client)
-{
-	return OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head) == client->bufs_head;
-}
-
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
 {
 	const struct nm_region *region = client->port->region;

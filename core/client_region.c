@@ -123,8 +123,8 @@ static int check_region(
 			region->id);
 	if (region->foreign && !region->owner[NM_POOL_BUF])
 		return nm_error_set(&client->err, -EINVAL,
-			"%s: nothing of memory region %u is set aside for this system", port->name,
-			region->id);
+			"%s: nothing of memory region %u is set aside for this system (the host exchanges buffers there, or sets none aside); pipes and monitors that copy are possible",
+			port->name, region->id);
 	return 0;
 }
 

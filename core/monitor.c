@@ -270,6 +270,12 @@ struct nm_port *nm_monitor_make_locked(
 			watched->num_host_rings[NM_RX]);
 		return NULL;
 	}
+	if (c.zcopy && watched->guest_part) {
+		nm_error_set(err, *error = -EBUSY,
+			"%s: its guest has a part of memory region %u, and a zero-copy monitor would exchange buffers with it; one that copies can watch it",
+			watched->name, watched->region->id);
+		return NULL;
+	}
 	*error = -ENOMEM;
 	mp = os_zalloc(sizeof(*mp));
 	if (mp) {

@@ -238,8 +238,6 @@ static enum nm_drop exchange(const struct nm_monitor *m, const struct packet *p)
 		slot = &ring->slots[p->frag[i].slot];
 		put_buffer(ring, slot, place[i].buf_idx, place[i].offset);
 		OS_STORE(&slot->flags, NS_BUF_CHANGED);
-		nm_region_given(to->region, p->frag[i].buf_idx, to->port->guest);
-		nm_region_given(ring->region, place[i].buf_idx, ring->port->guest);
 	}
 	publish(to, p->frags, p->len);
 	return NM_DROPS;

@@ -38,7 +38,6 @@ struct move {
 	uint64_t gap;                           /* bytes that stay free behind the data */
 	uint64_t packets, bytes, taken, copies; /* delivered; taken from tx */
 	bool waiting;                           /* the next packet needs more room than there is */
-	bool crosses;                           /* between machines: who has which is noted */
 };
 
 static void count_both(struct move *m, enum nm_drop cause)
@@ -103,10 +102,6 @@ static inline void exchange(struct move *m, uint32_t from, uint32_t to, struct n
 		OS_STORE(&m->rx->slots[to].ptr, offset);
 	store_slot(&m->rx->slots[to], slot.buf_idx, slot.len, flags | NS_BUF_CHANGED);
 	store_slot(&m->tx->slots[from], theirs, slot.len, NS_BUF_CHANGED);
-	if (unlikely(m->crosses)) {
-		nm_region_given(m->rx->region, slot.buf_idx, m->rx->port->guest);
-		nm_region_given(m->tx->region, theirs, m->tx->port->guest);
-	}
 }
 
 /* Buffer of the receiver's slot; 0 when the receiver wrote nonsense there. */
@@ -296,7 +291,6 @@ static int lane_move(struct lane *lane)
 		return MOVED_NOTHING;
 	m.size = tx->region->pool[NM_POOL_BUF].size;
 	m.gap = rx->port->offsets.gap;
-	m.crosses = tx->region->guest && tx->port->guest != rx->port->guest;
 	m.room = rx->num_slots - 1 - nm_ring_distance(rx->produce.hwcur_seen, m.to, rx->num_slots);
 	/* `blocked` stays set until it is known that nothing waits: a receiver that looks meanwhile,
 	 * and sleeps without asking for a kick, would not be told again. */

@@ -228,6 +228,16 @@ void nm_port_unused_locked(struct nm_port *port)
 		nm_port_remove_locked(peer);
 }
 
+bool nm_port_exchanges_locked(const struct nm_port *port)
+{
+	if (port->peer || port->same_region)
+		return true;
+	for (const struct nm_port *p = port->core->ports; p; p = p->next)
+		if (p->same_region && p->parent == port)
+			return true;
+	return false;
+}
+
 void nm_port_release_locked(struct nm_port *port)
 {
 	port->holds--;

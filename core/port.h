@@ -201,9 +201,7 @@ struct nm_port {
 	uint32_t
 		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
-	uint32_t
-		guest; /* the machine that has it, by the fixed owner of its part of the region; 0 */
-	uint32_t hdr_len; /* virtio-net header: 0, 10 or 12 bytes */
+	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients;
 	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
 	struct nm_client *client_list;
@@ -217,6 +215,8 @@ struct nm_port {
 	bool own_memory;  /* region, rings and buffers are those that the core gave it */
 	bool unnamed;     /* not found by name (null ports, monitors): name is for texts only */
 	bool dead;        /* syncs return -ENXIO (a device that was pulled) */
+	/* A guest has it, and a part of its region: nothing may exchange the port's buffers. */
+	bool guest_part;
 };
 
 /* What a client wants of a port: the input fields of nmreq_register that matter here. */
@@ -287,6 +287,14 @@ void nm_client_unbind(struct nm_client *client); /* allowed when not bound; take
  */
 void nm_client_reset_rings(struct nm_client *client);
 
+/*
+ * Each slot that shows no buffer of the port, or one that a slot before it shows, gets one that no slot
+ * shows; the others stay as they are, with the packets that wait in them. For a guest that begins to use the
+ * rings, whose applications may have left anything in the slots. Nothing happens when the guest has a
+ * part of the region (guest_part): then its driver alone knows. Otherwise as nm_client_reset_rings().
+ */
+void nm_client_repair_rings(struct nm_client *client);
+
 /* Ring i of those that the client is bound to in a direction. */
 static inline struct nm_ring *nm_client_ring(
 	const struct nm_client *client, enum nm_dir dir, uint32_t i)
@@ -331,22 +339,9 @@ void nm_port_unused_locked(struct nm_port *port);
 void nm_port_settle_others_locked(struct nm_port *leaving);
 void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region);
 
-/*
- * A port is in the hands of a machine that has a part of its region (client_guest.c): `guest` is the
- * fixed owner of that part. 0: it is so no more. The port is bound.
- */
-void nm_port_set_guest_locked(struct nm_port *port, uint32_t guest);
-
-/*
- * A machine begins anew, or is gone: nothing that it had is in use any more but what its ports' slots show.
- * What others have got of its part becomes theirs, for what it has got of theirs, one for one: so
- * its part consists of other buffers afterwards, as many as before, that nobody has. Without memory for
- * that it stays as it is.
- */
-void nm_guest_settle_locked(struct nm_region *region, uint32_t guest);
-
-/* The first run, at or behind `from`, of buffers of its part that nobody else has; count 0: none. */
-struct nm_run nm_guest_run_locked(const struct nm_region *region, uint32_t guest, uint32_t from);
+/* Are buffers exchanged between slots of the port and those of another one, with nobody's syncs but the
+ * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
+bool nm_port_exchanges_locked(const struct nm_port *port);
 
 /* New numbers of host rings, of a port that has no clients, holds and memory: else -EBUSY. -EINVAL out
  * of range, -ENOMEM. */

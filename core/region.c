@@ -101,7 +101,6 @@ static void free_region(struct nm_region *region)
 		os_free(region->owner[i]);
 		os_free(region->free[i]);
 	}
-	os_free(region->guest);
 	os_mem_free(region->mem);
 	os_free(region);
 }
@@ -333,29 +332,18 @@ static bool run_valid(struct nm_run run, enum nm_pool pool, uint32_t count)
 	       (pool != NM_POOL_BUF || run.first >= NM_BUFS_RESERVED);
 }
 
-int nm_region_add_ours(struct nm_region *region, enum nm_pool pool, struct nm_run run)
-{
-	uint32_t *owner;
-
-	if (!run_valid(run, pool, region->pool[pool].count))
-		return -EINVAL;
-	if (!region->owner[pool] && init_foreign(region, pool) != 0)
-		return -ENOMEM;
-	owner = region->owner[pool];
-	for (uint32_t i = 0; i < run.count; i++)
-		if (owner[run.first + i] != NM_OWNER_FOREIGN)
-			return -EINVAL;
-	for (uint32_t i = run.first + run.count; i-- > run.first;) {
-		owner[i] = NM_OWNER_NONE;
-		region->free[pool][region->free_count[pool]++] = i;
-	}
-	return 0;
-}
-
 /* The maps of a foreign region know only what was set aside; without that there are none. */
 static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
 {
-	return ours.count == 0 ? 0 : nm_region_add_ours(region, pool, ours);
+	if (ours.count == 0)
+		return 0;
+	if (init_foreign(region, pool) != 0)
+		return -ENOMEM;
+	for (uint32_t i = ours.first + ours.count; i-- > ours.first;) {
+		region->owner[pool][i] = NM_OWNER_NONE;
+		region->free[pool][region->free_count[pool]++] = i;
+	}
+	return 0;
 }
 
 static bool ours_valid(
@@ -434,28 +422,12 @@ void nm_region_put(struct nm_region *region)
 	free_region(region);
 }
 
-int nm_region_track_guests(struct nm_region *region)
-{
-	if (!region->guest)
-		region->guest =
-			os_zalloc((size_t)region->pool[NM_POOL_BUF].count * sizeof(uint32_t));
-	return region->guest ? 0 : -ENOMEM;
-}
-
-/* What is free is nobody's; what is set aside for a guest is there. */
-static void take(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
-{
-	region->owner[pool][index] = owner;
-	if (pool == NM_POOL_BUF)
-		nm_region_given(region, index, owner & NM_OWNER_FIXED ? owner : NM_OWNER_NONE);
-}
-
 int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
 {
 	if (region->free_count[pool] == 0)
 		return -ENOMEM;
 	*index = region->free[pool][--region->free_count[pool]];
-	take(region, pool, owner, *index);
+	region->owner[pool][*index] = owner;
 	return 0;
 }
 
@@ -485,7 +457,7 @@ int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t ow
 	if (count == 0 || count > region->free_count[pool] || !find_run(region, pool, count, first))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++)
-		take(region, pool, owner, *first + i);
+		region->owner[pool][*first + i] = owner;
 	for (uint32_t i = 0; i < region->free_count[pool]; i++)
 		if (stack[i] < *first || stack[i] - *first >= count)
 			stack[kept++] = stack[i];
@@ -552,24 +524,6 @@ void nm_region_settle(
 		map[abroad] = map[i];
 		map[i] = owner;
 	}
-	os_free(is_shown);
-}
-
-void nm_region_give_unshown(struct nm_region *region, uint32_t owner, const uint32_t *shown,
-	uint32_t count, const uint32_t *to, uint32_t num_to)
-{
-	uint32_t *map = region->owner[NM_POOL_BUF], given = 0;
-	uint32_t total = region->pool[NM_POOL_BUF].count;
-	uint8_t *is_shown = map && num_to > 0 ? os_zalloc(total) : NULL;
-
-	if (!is_shown)
-		return;
-	for (uint32_t i = 0; i < count; i++)
-		if (nm_region_buf_valid(region, shown[i]))
-			is_shown[shown[i]] = 1;
-	for (uint32_t i = NM_BUFS_RESERVED; i < total && given < num_to; i++)
-		if (map[i] == owner && !is_shown[i])
-			map[i] = to[given++];
 	os_free(is_shown);
 }
 

@@ -29,10 +29,8 @@
  *        nm_region_alloc_run(… fixed owner)        nm_region_adopt(… ours[])
  *            -> registers of the memory device ->      -> nm_region_alloc()
  *
- * Where the host moves buffers from ring to ring, as in a pipe, those of a guest come into the hands of
- * others, and theirs into the guest's. guest[] says for each which machine has it: whatever is done
- * there, a buffer leaves it only through a slot. So when the guest begins anew, what it had is known,
- * and what others have (client_guest.c).
+ * A guest with such a part moves its buffers through the slots of its ports; so nothing at the host
+ * exchanges the buffers of those ports (nm_port_exchanges_locked), and none of the part leaves the guest.
  *
  * Thread safety: allocation, freeing and reference counts are serialised by the
  * core lock (port.h). Geometry is constant while a reference is held and may be
@@ -95,9 +93,6 @@ struct nm_region {
 	uint32_t *owner[NM_POOLS]; /* per object */
 	uint32_t *free[NM_POOLS];  /* stack of free indices, lowest on top at the start */
 	uint32_t free_count[NM_POOLS];
-	/* Per buffer: the machine (its fixed owner) into whose rings it was put last; 0: none. Also written
-	 * by syncs. NULL: no machine shares the region with others. */
-	uint32_t *guest;
 };
 
 /* Bytes of a region with these params (a power of two) and the place of its pools. 0 when a
@@ -137,13 +132,6 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
 	int *error, struct nm_error *err);
 
-/* More of a foreign region is set aside for this side. Also an empty run: then there are maps. -EINVAL:
- * objects that don't exist, or that have been set aside; -ENOMEM. */
-int nm_region_add_ours(struct nm_region *region, enum nm_pool pool, struct nm_run run);
-
-/* From now on guest[] is kept; whatever is there is no machine's. -ENOMEM. */
-int nm_region_track_guests(struct nm_region *region);
-
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id); /* NULL; takes no reference */
 void nm_region_get(struct nm_region *region);
 void nm_region_put(
@@ -171,21 +159,9 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
 void nm_region_settle(
 	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);
 
-/* Each of the owners to[0..num_to) gets a buffer that is owner's and not shown, as long as there are
- * such. */
-void nm_region_give_unshown(struct nm_region *region, uint32_t owner, const uint32_t *shown,
-	uint32_t count, const uint32_t *to, uint32_t num_to);
-
 static inline bool nm_region_buf_valid(const struct nm_region *region, uint32_t index)
 {
 	return index >= NM_BUFS_RESERVED && index < region->pool[NM_POOL_BUF].count;
-}
-
-/* The buffer was put into a slot of a machine's, or (0) of somebody else's. The index must be valid. */
-static inline void nm_region_given(struct nm_region *region, uint32_t index, uint32_t guest)
-{
-	if (region->guest)
-		OS_STORE(&region->guest[index], guest);
 }
 
 /* Address of an object; the index must be valid. */

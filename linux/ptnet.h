@@ -11,7 +11,6 @@
  *      ptnet_pci.c      network function: probe, remove, shutdown
  *      ptnet_device.c   its registers, CSB and interrupts
  *      ptnet_rings.c    its rings in the region
- *      ptnet_abroad.c   which buffers are here, and which the host has
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
  *      ptnet_port.c     the port: the rings in the hands of an application
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
@@ -76,39 +75,29 @@ struct ptnet_mem {
 	uint32_t id; /* HOSTMEMID of its network functions */
 	struct nm_region *region;
 	struct nmk_bar *bar;
-	unsigned long *guest_bufs; /* a bit per buffer: of the guest's part */
-	uint32_t num_guest_bufs;
-	struct list_head wires; /* under core->lock, with all below */
-
-	/* See ptnet_abroad.c. */
-	atomic_t *here;     /* per buffer; NULL: the host exchanges none. Also changed by syncs */
-	bool traded;        /* since the last account; the same */
-	bool gave_up;       /* that was said in the log */
-	unsigned int holds; /* > 0: the host moves nothing */
-	bool paused;        /* it was told so */
+	struct nm_run part[NM_POOLS]; /* of the guest; counts 0: nothing */
+	struct list_head wires;       /* under core->lock */
 };
 
 /*
  * The buffers of a passed-through port: as many as it has slots, with an owner number of their own
  * in the map of the region. In the beginning they are those that the host has put into the slots.
- * Who exchanges them:
- *
- *      applications here    for buffers of pipes, monitors and extra lists; when one of those goes,
- *                           nm_region_settle() makes up the account: so they can become buffers
- *                           of the guest's part, and the host's belong to a pipe, or are free
- *      the host             when the port is a pipe end there: see ptnet_abroad.c
+ * Applications here exchange them for buffers of pipes, monitors and extra lists; when one of those goes,
+ * nm_region_settle() makes up the account: so they can become buffers of the guest's part, and the host's
+ * belong to a pipe, or are free.
  *
  * This lives as long as the memory function, for the network function can go and come; at the
  * end the slots show buffers of the host's again. Under core->lock.
+ *
+ * Only in a region of which the guest has a part. In others the host may exchange the buffers, and nobody
+ * here knows which is whose, or has to: nothing is allocated there, and the host repairs slots when it
+ * begins to serve the rings.
  */
 struct ptnet_wire {
 	struct list_head link;
-	struct ptnet *ptn;    /* the network function; NULL: it is gone */
 	uint64_t nifp_offset; /* tells the port */
 	uint32_t owner;
 	uint32_t num_slots;
-	uint32_t *
-		lent; /* per slot; NULL: ptnet_mem.here is. With a network function under lent_lock */
 	struct netmap_slot *slot[]; /* all of its rings */
 };
 
@@ -155,10 +144,6 @@ struct ptnet_queue {
 	uint32_t next; /* stack: as csb.head, but not all of it is published yet */
 	bool dropping; /* stack, rx: inside a packet of too many fragments */
 
-	/* Of its part of ptnet_wire.lent; NULL: there is none. */
-	spinlock_t lent_lock;
-	uint32_t *lent;
-
 	struct napi_struct napi;
 	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
 	unsigned long interrupts; /* written by the handler only */
@@ -182,14 +167,12 @@ struct ptnet {
 	uint64_t nifp_offset;
 	struct netmap_if *nifp;     /* there, in the region */
 	uint32_t nifp_host_tx;      /* entries for host tx rings in its ring_ofs[] */
-	struct ptnet_wire *wire;    /* the buffers of its rings */
+	struct ptnet_wire *wire;    /* the buffers of its rings; NULL: the host knows */
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 
 	struct nm_port *port; /* under core->lock; NULL before and after */
-
-	struct mutex command_lock; /* a command and its result; innermost */
 
 	struct mutex lock;    /* for the rest, and for changes of state */
 	uint32_t users;       /* of the service: interface up, netmap client bound */
@@ -244,54 +227,18 @@ void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes);
 
 /* Probe: follows the netmap_if. -EINVAL: what it says does not lie in the region. */
 int ptnet_rings_find(struct ptnet *ptn); /* takes core->lock */
-/* The device is about to go; the same. Allowed when nothing was found. */
-void ptnet_rings_forget(struct ptnet *ptn);
 /* The two that follow: core->lock and ptn->lock held, and nobody uses the rings here. Repair: the
- * host doesn't serve them, either; the other end of a pipe is held. */
+ * host doesn't serve them, either. */
 /* Writes all that is constant in netmap_if and rings, for an application. */
 void ptnet_rings_describe(struct ptnet *ptn, const char *name);
 /* Slots without a buffer of the port's own get one. */
 void ptnet_rings_repair(struct ptnet *ptn);
-/* Number of the port's buffers in the ownership map. */
+/* Number of the port's buffers in the ownership map; 0: it doesn't know them. */
 uint32_t ptnet_rings_owner(const struct ptnet *ptn);
-/* Where the host exchanges no buffers the rings in the region show its own again. Nobody uses the
- * region any more. core->lock held. ptnet_wires_free(): and forgets about them. */
+/* The rings in the region show buffers of the host's again. Nobody uses the region any more. core->lock
+ * held. ptnet_wires_free(): and forgets about them. */
 void ptnet_wires_restore(struct ptnet_mem *mem);
 void ptnet_wires_free(struct ptnet_mem *mem);
-
-/* ---- ptnet_abroad.c: all but lend and take under core->lock -------------------------------- */
-
-/* alone: the host exchanges no buffers. -ENOMEM; ptnet_abroad_end() undoes both. */
-int ptnet_abroad_init(struct ptnet_mem *mem, bool alone);
-void ptnet_abroad_end(struct ptnet_mem *mem);
-/* All slots of a port are the host's, with the buffers that they show. Nobody uses the rings here.
- * -ENOMEM, the first time only. */
-int ptnet_wire_lend(struct ptnet_mem *mem, struct ptnet_wire *wire);
-
-/* From hold to unhold, which are counted, the host moves no buffer into a slot of the region's ports
- * or out of it, and the map of owners knows what it has exchanged before. Applications may
- * sync; what they publish waits, but where the host exchanges none anyway: there it goes on. A host that
- * can't pause goes on, too. */
-void ptnet_hold(struct ptnet_mem *mem);
-void ptnet_unhold(struct ptnet_mem *mem);
-/* Brings the map up to date; a part of hold. */
-void ptnet_settle_with_host(struct ptnet_mem *mem);
-
-void ptnet_lend_slots(struct ptnet_queue *q, uint32_t from, uint32_t count);
-void ptnet_take_slots(struct ptnet_queue *q, uint32_t from, uint32_t count);
-
-/* Slots become the host's, before that is published; and come back. The holder of the ring. */
-static inline void ptnet_lend(struct ptnet_queue *q, uint32_t from, uint32_t count)
-{
-	if (q->lent && count > 0)
-		ptnet_lend_slots(q, from, count);
-}
-
-static inline void ptnet_take(struct ptnet_queue *q, uint32_t from, uint32_t count)
-{
-	if (q->lent && count > 0)
-		ptnet_take_slots(q, from, count);
-}
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 
@@ -305,8 +252,6 @@ void ptnet_service_suspend(struct ptnet *ptn);
 int ptnet_service_resume(struct ptnet *ptn);
 /* Virtio-net header from now on. The host doesn't serve. -EOPNOTSUPP: it chose otherwise. */
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
-/* Between the two the host moves no buffer; see netmap_virt.h. core->lock held instead of ptn->lock. */
-void ptnet_service_pause(struct ptnet *ptn, bool on);
 /* Stops it whoever uses it; nothing starts it again. */
 void ptnet_service_end(struct ptnet *ptn);
 

@@ -100,7 +100,6 @@ static int make_queues(struct ptnet *ptn)
 		q->dir = i < tx ? NM_TX : NM_RX;
 		q->id = (uint16_t)(i < tx ? i : i - tx);
 		q->kick = kick + 4 * i;
-		spin_lock_init(&q->lent_lock);
 		u64_stats_init(&q->stats.sync);
 	}
 	return 0;
@@ -263,10 +262,8 @@ static void free_interrupts(struct ptnet *ptn)
 	pci_free_irq_vectors(ptn->pdev);
 }
 
-/* It ends a pause, too, so nobody may be in one. */
 void ptnet_device_forget_csb(const struct ptnet *ptn)
 {
-	lockdep_assert_held(&nm_world.lock.l);
 	write_csb_addresses(ptn, 0, 0);
 }
 
@@ -279,7 +276,6 @@ void ptnet_device_release(struct ptnet *ptn)
 	struct device *dev = &ptn->pdev->dev;
 	struct net_device *netdev = ptn->netdev;
 
-	ptnet_rings_forget(ptn);
 	mutex_lock(&ptn->lock);
 	ptnet_service_end(ptn);
 	mutex_unlock(&ptn->lock);
@@ -288,9 +284,7 @@ void ptnet_device_release(struct ptnet *ptn)
 	free_interrupts(ptn);
 	if (ptn->io) {
 		ptnet_negotiate_hdr_len(ptn, 0); /* the next driver may not ask for a header */
-		nm_core_lock(&nm_world);
 		ptnet_device_forget_csb(ptn);
-		nm_core_unlock(&nm_world);
 	}
 	if (ptn->atok)
 		dma_free_coherent(dev, PAGE_SIZE, ptn->atok, ptn->atok_dma);

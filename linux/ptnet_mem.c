@@ -4,7 +4,6 @@
 #include "ptnet.h"
 #include "world.h"
 
-#include <linux/bitmap.h>
 #include <linux/io.h>
 #include <linux/slab.h>
 
@@ -62,74 +61,31 @@ static bool knows_guest_part(const struct ptnet_mem *mem)
 	return pci_resource_len(mem->pdev, PTNETMAP_IO_PCI_BAR) >= PTNET_MDEV_IO_GUEST_END;
 }
 
-/* A host that doesn't know of it does not say: then we may not be alone. */
-static bool read_alone(const struct ptnet_mem *mem)
+/*
+ * The guest's part. There is none when the host doesn't know of such a thing; and one that exchanges buffers
+ * of our ports gives none (others do, but don't say that nobody else moves buffers: it is not used).
+ */
+static void read_guest_part(struct ptnet_mem *mem)
 {
-	return knows_guest_part(mem) && ioread32(mem->io + PTNET_MDEV_IO_GUEST_ALONE) == 1;
-}
-
-/* The guest's part of the other pools; a host that doesn't know of it has none. */
-static void read_guest_part(const struct ptnet_mem *mem, struct nm_run ours[NM_POOLS])
-{
-	const bool known = knows_guest_part(mem);
-
-	for (uint32_t i = 0; i < NM_POOL_BUF; i++) {
+	if (!knows_guest_part(mem) || ioread32(mem->io + PTNET_MDEV_IO_GUEST_ALONE) != 1)
+		return;
+	for (uint32_t i = 0; i < NM_POOLS; i++) {
 		void __iomem *regs = mem->io + PTNET_MDEV_IO_GUEST_IF_FIRST + 8 * i;
 
-		ours[i].first = known ? ioread32(regs) : 0;
-		ours[i].count = known ? ioread32(regs + 4) : 0;
+		mem->part[i].first = ioread32(regs);
+		mem->part[i].count = ioread32(regs + 4);
 	}
-	ours[NM_POOL_BUF] = (struct nm_run){0};
-}
-
-static int add_guest_bufs(struct ptnet_mem *mem, struct nm_run run)
-{
-	int error = nm_region_add_ours(mem->region, NM_POOL_BUF, run);
-
-	if (error)
-		return error;
-	bitmap_set(mem->guest_bufs, run.first, run.count);
-	mem->num_guest_bufs += run.count;
-	return 0;
-}
-
-/* Run by run. A host that has one run for ever shows that again. Whose the buffers in the rings of
- * passed-through ports are must be known also when nothing in the region can be allocated. */
-static int read_guest_bufs(struct ptnet_mem *mem)
-{
-	struct nm_run run = {0};
-	uint32_t from = 0;
-	int error;
-
-	mem->guest_bufs = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
-	if (!mem->guest_bufs)
-		return -ENOMEM;
-	error = add_guest_bufs(mem, run);
-	while (!error && knows_guest_part(mem)) {
-		iowrite32(from, mem->io + PTNET_MDEV_IO_GUEST_BUF_FIRST);
-		run.first = ioread32(mem->io + PTNET_MDEV_IO_GUEST_BUF_FIRST);
-		run.count = ioread32(mem->io + PTNET_MDEV_IO_GUEST_BUF_NUM);
-		if (run.count == 0 || run.first < from)
-			break;
-		error = add_guest_bufs(mem, run);
-		from = run.first + run.count;
-	}
-	return error;
 }
 
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
 {
-	struct nm_run ours[NM_POOLS];
 	struct nm_error err = {0};
 	int error;
 
-	read_guest_part(mem, ours);
+	read_guest_part(mem);
 	nm_core_lock(&nm_world);
-	mem->region = nm_region_adopt(&nm_world, mem->base, mem->size, pool, ours, &error, &err);
-	if (mem->region)
-		error = read_guest_bufs(mem);
-	if (!error)
-		error = ptnet_abroad_init(mem, read_alone(mem));
+	mem->region =
+		nm_region_adopt(&nm_world, mem->base, mem->size, pool, mem->part, &error, &err);
 	nm_core_unlock(&nm_world);
 	if (error) {
 		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
@@ -151,10 +107,8 @@ static void free_memory(struct ptnet_mem *mem)
 	nm_core_lock(&nm_world);
 	ptnet_wires_restore(mem); /* no application can reach the slots any more */
 	ptnet_wires_free(mem);
-	ptnet_abroad_end(mem);
 	nm_region_put(mem->region);
 	nm_core_unlock(&nm_world);
-	bitmap_free(mem->guest_bufs);
 	if (mem->base)
 		memunmap(mem->base);
 	if (mem->io)
@@ -201,7 +155,11 @@ static int probe_locked(struct pci_dev *pdev)
 	list_add(&mem->link, &memories);
 	pci_set_drvdata(pdev, mem);
 	pci_info(pdev, "memory region %u, %llu bytes, %u buffers for pipes and host rings here\n",
-		mem->id, mem->size, mem->region->free_count[NM_POOL_BUF]);
+		mem->id, mem->size, mem->part[NM_POOL_BUF].count);
+	if (mem->part[NM_POOL_BUF].count == 0)
+		pci_info(pdev,
+			"the host exchanges buffers of ports in region %u, or sets none aside: on ports there no zero-copy monitors, host rings and extra buffers; pipes of them copy\n",
+			mem->id);
 	return 0;
 }
 

@@ -36,7 +36,6 @@ static int ptnet_stop(struct net_device *netdev)
 {
 	struct ptnet *ptn = ptnet_of(netdev);
 
-	nm_core_lock(&nm_world); /* the host is not paused */
 	mutex_lock(&ptn->lock);
 	netif_carrier_off(netdev);
 	if (ptn->netmap)
@@ -46,7 +45,6 @@ static int ptnet_stop(struct net_device *netdev)
 	ptn->up = false;
 	ptnet_service_put(ptn);
 	mutex_unlock(&ptn->lock);
-	nm_core_unlock(&nm_world);
 	return 0;
 }
 

@@ -87,7 +87,6 @@ static int probe_locked(struct pci_dev *pdev)
 		return -ENOMEM;
 	kref_init(&ptn->kref);
 	mutex_init(&ptn->lock);
-	mutex_init(&ptn->command_lock);
 	__skb_queue_head_init(&ptn->forwarded);
 	ptn->pdev = pdev;
 	error = ptnet_device_probe(ptn);

@@ -10,20 +10,11 @@
 
 /* ---- sync: the application side of the CSB --------------------------------------------- */
 
-/* How many slots beyond a ring's tail are the application's: a tx ring never uses all of its slots,
- * but what is in that one has been sent. */
-static uint32_t spare(const struct ptnet_queue *q)
-{
-	return q->dir == NM_TX;
-}
-
 /* Takes over how far the host is. The port is the host's; the range alone is checked. */
 static int load_ring(struct nm_ring *ring, struct ptnet_queue *q)
 {
 	if (unlikely(!nm_csb_appl_load(&q->csb)))
 		return -EIO;
-	ptnet_take(q, nm_ring_advance(ring->tail, spare(q), q->num_slots),
-		nm_ring_distance(ring->tail, q->csb.hwtail, q->num_slots));
 	ring->hwcur = q->csb.hwcur;
 	ring->tail = q->csb.hwtail;
 	ring->produce.hwtail = q->csb.hwtail;
@@ -41,7 +32,6 @@ static int sync_wire(struct nm_ring *ring)
 
 	if (!waitqueue_active(&ring->wakeup.wq))
 		nm_csb_appl_awake(&q->csb);
-	ptnet_lend(q, q->csb.head, nm_ring_distance(q->csb.head, ring->head, q->num_slots));
 	if (nm_csb_appl_publish(&q->csb, ring->head, ring->cur))
 		ptnet_kick(q);
 	return load_ring(ring, q);
@@ -175,8 +165,6 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 	ring->head = ring->cur = q->csb.head;
 	ring->hwcur = q->csb.hwcur;
 	ring->tail = ring->produce.hwtail = q->csb.hwtail;
-	ptnet_take(
-		q, ring->head, nm_ring_distance(ring->head, ring->tail, q->num_slots) + spare(q));
 	memset(&ring->stats, 0, sizeof(ring->stats));
 	nm_ring_reset_shared(ring);
 	smp_store_release(&q->nmring, ring);
@@ -261,26 +249,13 @@ static void ptnet_port_stop(struct nm_port *port)
 	ptn->host = NULL;
 	__skb_queue_purge(&ptn->forwarded);
 	ptnet_service_suspend(ptn);
-	ptnet_hold(ptn->mem);
 	nm_port_settle_others_locked(port); /* they keep what they show */
 	ptnet_rings_repair(ptn);
-	ptnet_unhold(ptn->mem);
 	if (ptn->up)
 		give_to_stack(ptn);
 	ptnet_service_put(ptn);
 out:
 	mutex_unlock(&ptn->lock);
-}
-
-/* While the core settles which buffer is whose. */
-static void ptnet_pause(struct nm_port *port, bool on)
-{
-	const struct ptnet *ptn = port->priv;
-
-	if (on)
-		ptnet_hold(ptn->mem);
-	else
-		ptnet_unhold(ptn->mem);
 }
 
 static void ptnet_port_destroy(struct nm_port *port)
@@ -317,7 +292,6 @@ static const struct nm_port_ops ptnet_port_ops = {
 	.txsync = ptnet_txsync,
 	.rxsync = ptnet_rxsync,
 	.can_send = ptnet_can_send,
-	.pause = ptnet_pause,
 };
 
 /* ---- registration ----------------------------------------------------------------------- */

@@ -8,7 +8,6 @@
  * the rings is written anew for each application that finds the port unused; and whenever the
  * rings change hands, slots get buffers that exist, each in one slot only.
  */
-#include "client_internal.h"
 #include "ptnet.h"
 #include "world.h"
 
@@ -146,14 +145,6 @@ static void claim(const struct ptnet_mem *mem, uint32_t index, uint32_t owner)
 		return;
 	}
 	map[index] = owner;
-	if (mem->here)
-		atomic_set(&mem->here[index], 1);
-}
-
-static void free_wire(struct ptnet_wire *wire)
-{
-	kvfree(wire->lent);
-	kvfree(wire);
 }
 
 static int make_wire(struct ptnet *ptn)
@@ -172,26 +163,11 @@ static int make_wire(struct ptnet *ptn)
 			wire->slot[wire->num_slots++] = slot;
 		}
 	}
-	if (ptnet_wire_lend(ptn->mem, wire) != 0) {
-		free_wire(wire);
-		return -ENOMEM;
-	}
 	for (uint32_t i = 0; i < wire->num_slots; i++)
-		claim(ptn->mem, wire->lent ? wire->lent[i] : nm_slot_load(wire->slot[i]).buf_idx,
-			wire->owner);
+		claim(ptn->mem, nm_slot_load(wire->slot[i]).buf_idx, wire->owner);
 	list_add(&wire->link, &ptn->mem->wires);
 	ptn->wire = wire;
 	return 0;
-}
-
-static void share_lent(struct ptnet *ptn)
-{
-	uint32_t *lent = ptn->wire->lent;
-
-	for (uint32_t i = 0; lent && i < ptnet_num_queues(ptn); i++) {
-		ptn->queues[i].lent = lent;
-		lent += ptn->queues[i].num_slots;
-	}
 }
 
 static int attach_wire(struct ptnet *ptn)
@@ -199,28 +175,18 @@ static int attach_wire(struct ptnet *ptn)
 	int error = 0;
 
 	nm_core_lock(&nm_world);
-	ptn->wire = find_wire(ptn);
-	if (!ptn->wire)
-		error = make_wire(ptn);
-	if (!error) {
-		ptn->wire->ptn = ptn;
-		share_lent(ptn);
+	if (ptn->mem->region->owner[NM_POOL_BUF]) {
+		ptn->wire = find_wire(ptn);
+		if (!ptn->wire)
+			error = make_wire(ptn);
 	}
 	nm_core_unlock(&nm_world);
 	return error;
 }
 
-void ptnet_rings_forget(struct ptnet *ptn)
-{
-	nm_core_lock(&nm_world);
-	if (ptn->wire)
-		ptn->wire->ptn = NULL;
-	nm_core_unlock(&nm_world);
-}
-
 uint32_t ptnet_rings_owner(const struct ptnet *ptn)
 {
-	return ptn->wire->owner;
+	return ptn->wire ? ptn->wire->owner : NM_OWNER_NONE;
 }
 
 static void put_buffer(struct netmap_slot *slot, uint32_t index)
@@ -236,7 +202,7 @@ void ptnet_wires_free(struct ptnet_mem *mem)
 
 	list_for_each_entry_safe (wire, next, &mem->wires, link) {
 		list_del(&wire->link);
-		free_wire(wire);
+		kvfree(wire);
 	}
 }
 
@@ -329,10 +295,9 @@ void ptnet_rings_repair(struct ptnet *ptn)
 {
 	struct repaired r;
 
-	ptnet_hold(ptn->mem);
+	if (!ptn->wire)
+		return;
 	r = repair(ptn->mem->region, ptn->wire);
-	ptnet_wire_lend(ptn->mem, ptn->wire);
-	ptnet_unhold(ptn->mem);
 	if (r.none > 0)
 		os_log(OS_LOG_INFO,
 			"%s: an application left %u slots without a buffer of their own; %u repaired",
@@ -343,7 +308,9 @@ void ptnet_rings_repair(struct ptnet *ptn)
 
 static bool is_of_guest(const struct ptnet_mem *mem, uint32_t index)
 {
-	return nm_region_buf_valid(mem->region, index) && test_bit(index, mem->guest_bufs);
+	const struct nm_run *part = &mem->part[NM_POOL_BUF];
+
+	return index >= part->first && index - part->first < part->count;
 }
 
 /* The next buffer that came from the host, is nobody else's now, and is in no ring; 0: none. */
@@ -373,17 +340,13 @@ static void mark_all(const struct ptnet_mem *mem, unsigned long *shown)
 	}
 }
 
-/*
- * Only where nobody else moves buffers. A host that does so may be at it just now: the network functions,
- * which could make it pause, are gone. It finds out for the next driver what is in the slots.
- */
 void ptnet_wires_restore(struct ptnet_mem *mem)
 {
 	unsigned long *shown;
 	struct ptnet_wire *wire;
 	uint32_t at = NM_BUFS_RESERVED, index;
 
-	if (mem->here || list_empty(&mem->wires))
+	if (list_empty(&mem->wires))
 		return;
 	shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
 	if (!shown)

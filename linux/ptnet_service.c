@@ -11,10 +11,9 @@ static int command(struct ptnet *ptn, uint32_t cmd)
 {
 	uint32_t result;
 
-	mutex_lock(&ptn->command_lock);
+	lockdep_assert_held(&ptn->lock);
 	iowrite32(cmd, ptn->io + PTNET_IO_PTCTL);
 	result = ioread32(ptn->io + PTNET_IO_PTCTL);
-	mutex_unlock(&ptn->command_lock);
 	return result <= MAX_ERRNO ? -(int)result : -EIO;
 }
 
@@ -107,19 +106,6 @@ int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
 	if (!ptn->gone && ptn->hdr_len != bytes)
 		ptnet_negotiate_hdr_len(ptn, bytes);
 	return ptn->hdr_len == bytes ? 0 : -EOPNOTSUPP;
-}
-
-/* What is published meanwhile is seen afterwards. -EINVAL: a host that doesn't know of it. */
-void ptnet_service_pause(struct ptnet *ptn, bool on)
-{
-	int error;
-
-	if (READ_ONCE(ptn->gone))
-		return;
-	error = command(ptn, on ? PTNETMAP_PTCTL_PAUSE : PTNETMAP_PTCTL_RESUME);
-	if (error && error != -EINVAL)
-		pci_err(ptn->pdev, "the host does not %s the port: error %d\n",
-			on ? "pause" : "resume", -error);
 }
 
 void ptnet_service_end(struct ptnet *ptn)

@@ -15,7 +15,7 @@
  *
  * Lock order, outermost first. What a system call of an application takes:
  *
- *      nmk_file.bound -> core->lock -> os_wakeup.sync (one ring), ptnet.lock -> ptnet.command_lock
+ *      nmk_file.bound -> core->lock -> os_wakeup.sync (one ring), ptnet.lock
  *      nmk_file.bound -> os_wakeup.sync (one ring) -> locks of the port kind
  *      core->lock -> mmap lock -> nmk_bar.gone_lock
  *

@@ -23,6 +23,19 @@ struct ptnet_mem {
 	char name[PTNET_NAME_MAX];
 };
 
+/* Registers of the guest's part, two per pool, and the one that says that there is one. */
+static uint32_t read_part(const struct ptnet_mem *mem, uint32_t offset)
+{
+	struct nm_run part[NM_POOLS] = {{0}};
+	uint32_t i = (offset - PTNET_MDEV_IO_GUEST_IF_FIRST) / 4;
+
+	if (mem->info.guest_part)
+		mem->info.guest_part(mem->info.arg, part);
+	if (offset == PTNET_MDEV_IO_GUEST_ALONE)
+		return part[NM_POOL_BUF].count > 0;
+	return i % 2 ? part[i / 2].count : part[i / 2].first;
+}
+
 static uint32_t read_register(const void *dev, uint32_t offset)
 {
 	const struct ptnet_mem *mem = dev;
@@ -54,35 +67,16 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 	case PTNET_MDEV_IO_BUF_POOL_OBJSZ:
 		return pools->nr_buf_pool_objsize;
 	case PTNET_MDEV_IO_GUEST_IF_FIRST:
-		return mem->info.guest[NM_POOL_IF].first;
 	case PTNET_MDEV_IO_GUEST_IF_NUM:
-		return mem->info.guest[NM_POOL_IF].count;
 	case PTNET_MDEV_IO_GUEST_RING_FIRST:
-		return mem->info.guest[NM_POOL_RING].first;
 	case PTNET_MDEV_IO_GUEST_RING_NUM:
-		return mem->info.guest[NM_POOL_RING].count;
 	case PTNET_MDEV_IO_GUEST_BUF_FIRST:
-		return mem->info.guest[NM_POOL_BUF].first;
 	case PTNET_MDEV_IO_GUEST_BUF_NUM:
-		return mem->info.guest[NM_POOL_BUF].count;
 	case PTNET_MDEV_IO_GUEST_ALONE:
-		return mem->info.alone && mem->info.alone(mem->info.arg);
+		return read_part(mem, offset);
 	default:
 		return 0;
 	}
-}
-
-static void show_guest_bufs(struct ptnet_mem *mem, uint32_t from)
-{
-	if (mem->info.guest_bufs)
-		mem->info.guest[NM_POOL_BUF] = mem->info.guest_bufs(mem->info.arg, from);
-}
-
-/* The other registers are read only. */
-static void write_register(struct ptnet_mem *mem, uint64_t offset, const void *data, uint32_t bytes)
-{
-	if (offset == PTNET_MDEV_IO_GUEST_BUF_FIRST && bytes == 4)
-		show_guest_bufs(mem, ptnet_regs_value(data));
 }
 
 /* The part of [offset, offset + bytes) that the region has; BAR1 may be longer. */
@@ -146,8 +140,7 @@ static int op_write(void *dev, uint32_t index, uint64_t offset, const void *data
 		vu_pci_write(&mem->pci, (uint32_t)offset, data, bytes);
 		break;
 	case PTNETMAP_IO_PCI_BAR:
-		write_register(mem, offset, data, bytes);
-		break;
+		break; /* all read only */
 	case PTNETMAP_MEM_PCI_BAR:
 		memcpy((char *)mem->info.base + offset, data, inside(mem, offset, bytes));
 		break;
@@ -196,7 +189,6 @@ static int op_reset(void *dev)
 {
 	struct ptnet_mem *mem = dev;
 
-	show_guest_bufs(mem, 0);
 	vu_pci_reset(&mem->pci);
 	return 0;
 }
@@ -241,20 +233,6 @@ static void init_pci(struct ptnet_mem *mem)
 	vu_pci_add_bar(&mem->pci, PTNETMAP_MEM_PCI_BAR, VU_BAR_MEM64_PREFETCH, mem->bar_size);
 }
 
-static bool guest_part_valid(const struct ptnet_mem_info *info)
-{
-	const uint32_t objects[NM_POOLS] = {info->pools.nr_if_pool_objtotal,
-		info->pools.nr_ring_pool_objtotal, info->pools.nr_buf_pool_objtotal};
-
-	for (int i = 0; i < NM_POOLS; i++) {
-		const struct nm_run *run = &info->guest[i];
-
-		if (run->first > objects[i] || run->count > objects[i] - run->first)
-			return false;
-	}
-	return true;
-}
-
 static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
 {
 	const struct nmreq_pools_info *pools = &info->pools;
@@ -265,8 +243,6 @@ static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
 		return -ERANGE;
 	if (pools->nr_if_pool_offset > UINT32_MAX || pools->nr_ring_pool_offset > UINT32_MAX ||
 		pools->nr_buf_pool_offset > UINT32_MAX)
-		return -ERANGE;
-	if (!guest_part_valid(info))
 		return -ERANGE;
 	while (size < info->size)
 		size *= 2;

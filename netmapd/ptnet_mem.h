@@ -29,19 +29,16 @@ struct ptnet_mem_info {
 	void *base;    /* the region in this process, `size` bytes; must outlive the function */
 	uint16_t id;   /* region id */
 	struct nmreq_pools_info pools;
-	struct nm_run guest[NM_POOLS]; /* set aside for the guest's own use; counts 0: nothing */
-	/* What can change, both with `arg`. The guest's run of buffers that begins at `from` or behind it;
-	 * 0: its driver begins. NULL: guest[] says all. Nothing moves buffers in the region, where
-	 * nobody else has ports. NULL: not so. */
-	struct nm_run (*guest_bufs)(void *arg, uint32_t from);
-	bool (*alone)(void *arg);
+	/* What is set aside for the guest's own use, counts 0: nothing. Called with `arg` when the guest asks
+	 * for it; the answer is the same ever after. NULL: nothing. */
+	void (*guest_part)(void *arg, struct nm_run part[NM_POOLS]);
 	void *arg;
 };
 
 /*
  * Creates the function and its socket at `path` (see vu_server_new). `name` is for the log, and
  * is copied. 0 and *out, or a negative errno: as vu_server_new; -ERANGE: an offset or a size
- * does not fit its register, or the guest's part its pool; -EINVAL: the file is shorter than BAR1.
+ * does not fit its register; -EINVAL: the file is shorter than BAR1.
  */
 int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	const struct ptnet_mem_info *info, struct ptnet_mem **out);

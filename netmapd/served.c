@@ -189,6 +189,8 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 		return -EBUSY;
 	if (!aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
+	if (s->client->own_region) /* a machine's; an application has its slots repaired as it leaves */
+		nm_client_repair_rings(s->client);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
 	error = add_all(s);

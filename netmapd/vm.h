@@ -22,7 +22,8 @@
  * sockets in one DIR don't take each other's.
  *
  * In each region some objects are set aside for the guest (region.h: a fixed owner), so that it
- * can make pipes, monitors and host rings on its ports by itself. The memory function says which.
+ * can make pipes, monitors and host rings on its ports by itself. The memory function says which. None
+ * are where the host exchanges the buffers of one of the machine's ports (vm_region.c says when).
  *
  * Thread safety: control thread.
  */
@@ -37,9 +38,11 @@
 enum { VM_PORTS_MAX = 32, VM_REGIONS_MAX = 1 + VM_PORTS_MAX };
 
 struct vm_region {
-	struct nm_region *region;      /* a reference */
-	struct nm_run guest[NM_POOLS]; /* in the beginning; of buffers the numbers can change */
+	struct nm_region *region; /* a reference */
+	struct vm *vm;
+	struct nm_run guest[NM_POOLS]; /* the guest's part; counts 0: none */
 	uint32_t owner;                /* of the guest's part */
+	bool part_read;                /* by the guest: it stays as it is */
 	struct ptnet_mem *mem;         /* NULL until the first port lies in it */
 	char mem_path[NMD_PATH_MAX];
 };
@@ -92,6 +95,9 @@ struct vm_region *vm_region_get(
 	struct vm *vm, struct nm_region *region, int *error, struct nm_error *err);
 /* Its memory function, opened when there is none yet. */
 int vm_region_open(struct vm *vm, struct vm_region *region, struct nm_error *err);
+/* A port of the machine lies in it. -EBUSY with a text: the host exchanges the port's buffers, and the guest
+ * has a part of the region already. */
+int vm_region_join(struct vm_region *region, struct nm_port *port, struct nm_error *err);
 /* No port of the machine lies in it any more. */
 void vm_region_put(struct vm *vm, struct vm_region *region);
 

@@ -119,6 +119,8 @@ static int open_memory(struct vm *vm, struct vm_port *port, struct nm_error *err
 
 	region = vm_region_get(vm, port->client.port->region, &error, err);
 	if (region)
+		error = vm_region_join(region, port->client.port, err);
+	if (!error)
 		error = vm_region_open(vm, region, err);
 	port->region = region;
 	return error;
@@ -144,24 +146,16 @@ static int open_device(
 	return error;
 }
 
-/* From now on the machine has the buffers of its rings. */
-static void give_to_guest(const struct vm_port *port)
-{
-	struct nm_core *core = port->client.core;
-
-	nm_core_lock(core);
-	nm_port_set_guest_locked(port->client.port, port->region->owner);
-	nm_core_unlock(core);
-}
-
-static void take_from_guest(const struct vm_port *port)
+/* Others may still hold it. */
+static void leave_port(struct vm_port *port)
 {
 	struct nm_core *core = port->client.core;
 
 	nm_core_lock(core);
 	if (port->client.port)
-		nm_port_set_guest_locked(port->client.port, NM_OWNER_NONE);
+		port->client.port->guest_part = false;
 	nm_core_unlock(core);
+	nm_client_unbind(&port->client);
 }
 
 static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
@@ -177,8 +171,6 @@ static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 		error = open_memory(vm, port, err);
 	if (!error)
 		error = open_device(vm, port, ifname, err);
-	if (!error)
-		give_to_guest(port);
 	return error;
 }
 
@@ -218,7 +210,6 @@ void vm_port_free(struct vm_port *port)
 {
 	ptnet_net_free(port->net);
 	served_close(port->served);
-	take_from_guest(port);
-	nm_client_unbind(&port->client);
+	leave_port(port);
 	os_free(port);
 }

@@ -83,14 +83,8 @@ struct vm_region *vm_region_get(
 	r = &vm->regions[vm->num_regions++];
 	memset(r, 0, sizeof(*r));
 	r->region = region;
+	r->vm = vm;
 	nm_core_lock(core);
-	*error = region->reserved ? 0 : nm_region_track_guests(region);
-	if (*error) {
-		nm_core_unlock(core);
-		vm->num_regions--;
-		nm_error_set(err, *error, "no memory for the map of memory region %u", region->id);
-		return NULL;
-	}
 	nm_region_get(region);
 	r->owner = NM_OWNER_FIXED | nm_core_new_owner(core);
 	for (int pool = 0; pool < NM_POOLS; pool++)
@@ -100,34 +94,70 @@ struct vm_region *vm_region_get(
 	return r;
 }
 
-/* See ptnet_mem.h. */
-static struct nm_run guest_bufs(void *arg, uint32_t from)
-{
-	const struct vm_region *r = arg;
-	struct nm_core *core = r->region->core;
-	struct nm_run run;
+/* ---- which of a machine's regions has a part --------------------------------------------- */
 
-	nm_core_lock(core);
-	if (from == 0)
-		nm_guest_settle_locked(r->region, r->owner);
-	run = nm_guest_run_locked(r->region, r->owner, from);
-	nm_core_unlock(core);
-	return run;
+/*
+ * A guest moves buffers of its part through the slots of its ports. The host would not know any more
+ * which buffer is whose if it exchanged those of the same ports, so a machine has a part of a region, or
+ * ports there whose buffers are exchanged (nm_port_exchanges_locked), not both:
+ *
+ *      until the guest has read what its part is     such a port takes the part away
+ *      afterwards                                    such a port is refused
+ */
+static bool has_part(const struct vm_region *r)
+{
+	return r->guest[NM_POOL_BUF].count > 0;
 }
 
-/* Pipes between its own ports move buffers, too. */
-static bool is_alone(void *arg)
+/* core->lock held. */
+static void drop_part(struct vm_region *r, const struct nm_port *port)
 {
-	const struct vm_region *r = arg;
-	struct nm_core *core = r->region->core;
-	bool alone = r->region->reserved;
+	if (!has_part(r))
+		return;
+	nm_region_free_owner(r->region, r->owner);
+	memset(r->guest, 0, sizeof(r->guest));
+	os_log(OS_LOG_INFO,
+		"vm%u: netmapd exchanges the buffers of %s, so nothing of memory region %u is set aside for the guest: no zero-copy monitors, host rings and extra buffers of its own on its ports there, and pipes of theirs copy",
+		r->vm->number, port->name, r->region->id);
+}
+
+int vm_region_join(struct vm_region *r, struct nm_port *port, struct nm_error *err)
+{
+	struct nm_core *core = &r->vm->daemon->core;
+	int error = 0;
 
 	nm_core_lock(core);
-	for (const struct nm_port *port = core->ports; port; port = port->next)
-		if (port->region == r->region && port->ops->pause)
-			alone = false;
+	if (!nm_port_exchanges_locked(port)) {
+		port->guest_part = r->part_read && has_part(r);
+	} else if (r->part_read && has_part(r)) {
+		nm_error_set(err, error,
+			"%s: netmapd exchanges its buffers, and the guest that runs has a part of the same memory region %u; add the port before the machine starts",
+			port->name, r->region->id);
+		error = -EBUSY;
+	} else {
+		drop_part(r, port);
+	}
 	nm_core_unlock(core);
-	return alone;
+	return error;
+}
+
+/* See ptnet_mem.h. Others may have come to watch a port of the machine since it was made. */
+static void read_part(void *arg, struct nm_run part[NM_POOLS])
+{
+	struct vm_region *r = arg;
+	struct nm_core *core = &r->vm->daemon->core;
+
+	nm_core_lock(core);
+	for (uint32_t i = 0; i < r->vm->num_ports && !r->part_read; i++)
+		if (r->vm->ports[i]->region == r &&
+			nm_port_exchanges_locked(r->vm->ports[i]->client.port))
+			drop_part(r, r->vm->ports[i]->client.port);
+	for (uint32_t i = 0; i < r->vm->num_ports; i++)
+		if (r->vm->ports[i]->region == r)
+			r->vm->ports[i]->client.port->guest_part = has_part(r);
+	r->part_read = true;
+	memcpy(part, r->guest, sizeof(r->guest));
+	nm_core_unlock(core);
 }
 
 int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
@@ -137,8 +167,7 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 		.size = r->region->size,
 		.base = r->region->base,
 		.id = r->region->id,
-		.guest_bufs = guest_bufs,
-		.alone = is_alone,
+		.guest_part = read_part,
 		.arg = r,
 	};
 	uint32_t index = (uint32_t)(r - vm->regions);
@@ -150,7 +179,6 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 	if (index > 0)
 		snprintf(number, sizeof(number), "%u", index);
 	nm_region_info(r->region, &info.pools);
-	memcpy(info.guest, r->guest, sizeof(info.guest));
 	snprintf(name, sizeof(name), "vm%u memory%s", vm->number, number);
 	snprintf(r->mem_path, sizeof(r->mem_path), "%.90s/mem%s", vm->dir, number);
 	unlink(r->mem_path);
@@ -164,37 +192,13 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 	return error;
 }
 
-/* ---- the guest's part comes back --------------------------------------------------------- */
-
-/*
- * Buffers of the guest may have wandered through a pipe to others, who go on using them: they are
- * theirs, for what the guest has got. What there was nothing for stops being fixed, and those
- * who show one get it in exchange for one of theirs.
- */
-static void give_back(struct nm_core *core, struct vm_region *r)
-{
-	uint32_t *owner = r->region->owner[NM_POOL_BUF], *guest = r->region->guest;
-	uint32_t loose = r->owner & ~NM_OWNER_FIXED;
-
-	nm_guest_settle_locked(r->region, r->owner);
-	for (uint32_t i = 0; i < r->region->pool[NM_POOL_BUF].count; i++) {
-		if (owner[i] == r->owner)
-			owner[i] = loose;
-		if (guest && guest[i] == r->owner)
-			nm_region_given(r->region, i, NM_OWNER_NONE);
-	}
-	nm_region_settle_all_locked(core, r->region);
-	nm_region_free_owner(r->region, r->owner);
-	nm_region_free_owner(r->region, loose);
-}
-
 void vm_region_put(struct vm *vm, struct vm_region *r)
 {
 	struct nm_core *core = &vm->daemon->core;
 
 	ptnet_mem_free(r->mem);
 	nm_core_lock(core);
-	give_back(core, r);
+	nm_region_free_owner(r->region, r->owner);
 	nm_region_put(r->region);
 	nm_core_unlock(core);
 }

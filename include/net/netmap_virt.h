@@ -79,13 +79,7 @@
  * to use as it likes (rings and buffers of pipes, monitors and host rings, extra buffers);
  * the device never touches one unless the guest shows it a buffer in a slot. NUM 0, as the registers
  * of a device without this extension read: no part. When the driver goes, or its machine is reset,
- * all of it is free again.
- *
- * Of buffers the part can consist of several runs, and of others for each driver: what one has sent
- * through a pipe belongs to those who have it, when the next one comes, and what was there for it is
- * its part. A driver that begins writes 0 to BUF_FIRST: then the part is what it is from now on.
- * Whatever n was written there, BUF_FIRST and BUF_NUM are the first run that begins at buffer n or
- * behind it; NUM 0: there is none. A driver that writes nothing knows the first run.
+ * all of it is free again. What one of these registers has read it reads for ever.
  */
 #define PTNET_MDEV_IO_GUEST_IF_FIRST   100
 #define PTNET_MDEV_IO_GUEST_IF_NUM     104
@@ -93,9 +87,9 @@
 #define PTNET_MDEV_IO_GUEST_RING_NUM   112
 #define PTNET_MDEV_IO_GUEST_BUF_FIRST  116
 #define PTNET_MDEV_IO_GUEST_BUF_NUM    120
-/* 1: the device moves no buffers between the slots of the region's ports, and no other machine or
- * program has ports there. Else buffers of the host may come into the slots of a port, and those that
- * were there go, one for one. */
+/* 1: there is a part, and the device exchanges no buffers of the machine's ports in this region. A
+ * driver does well to use the part only then: some devices that had another one said 0 here, and brought
+ * buffers of the host into slots, for those that were there. */
 #define PTNET_MDEV_IO_GUEST_ALONE 124
 #define PTNET_MDEV_IO_GUEST_END   128
 

@@ -5,6 +5,7 @@
  *
  *	ptcheck room PORT		how many extra buffers can be had: prints the number
  *	ptcheck pipe PORT		packets through a pipe of the port
+ *	ptcheck apart-pipe PORT		the same where a pipe doesn't lie with its port
  *	ptcheck monitor PORT		copy and zero-copy monitors of what the port sends
  *	ptcheck watch PORT SECONDS	the same of what it receives, which others must send
  *	ptcheck extra PORT		buffers of the list go out through the port
@@ -13,14 +14,11 @@
  *	ptcheck relay PORT		between port and host rings without copying, until it is killed
  *	ptcheck hdr PORT BYTES		sets the length of the virtio-net header
  *	ptcheck forward PORT		the same with NR_FORWARD and NS_FORWARD
- *	ptcheck trade PORT COUNT	so many packets out through a port whose host exchanges buffers,
- *					and back in, from and into a pipe and an extra list; the
- *					pipe is closed and opened all the time
- *	ptcheck return PORT COUNT	the other end of that: keeps them for a while, and sends them back
- *	ptcheck give PORT COUNT		so many packets out in buffers of a pipe; stays, until it is killed
+ *	ptcheck give PORT COUNT		so many packets out; stays, until it is killed
  *	ptcheck keep PORT COUNT		the other end of that: keeps them, and looks at them all the
  *					time, until a packet more comes
- *	ptcheck churn PORT		opens and closes another pipe, until it is killed
+ *	ptcheck spoil PORT		leaves buffers in two slots, and numbers that are none
+ *	ptcheck apart PORT		each slot has a buffer of its own
  *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
  *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
@@ -188,13 +186,15 @@ static void check_room(char **args)
 	printf("%u\n", count_extra(args[0]));
 }
 
-static void check_pipe(char **args)
+/* Do its pipes lie with the port? */
+static void use_pipe(const char *name, bool with_port)
 {
-	struct port nic = open_nic(args[0]);
-	struct port a = open_port(args[0], "{7", NR_REG_ALL_NIC, 0, 0);
-	struct port b = open_port(args[0], "}7", NR_REG_ALL_NIC, 0, 0);
+	struct port nic = open_nic(name);
+	struct port a = open_port(name, "{7", NR_REG_ALL_NIC, 0, 0);
+	struct port b = open_port(name, "}7", NR_REG_ALL_NIC, 0, 0);
 
-	CHECK(a.reg.nr_mem_id == nic.reg.nr_mem_id && b.reg.nr_mem_id == nic.reg.nr_mem_id);
+	CHECK((a.reg.nr_mem_id == nic.reg.nr_mem_id) == with_port);
+	CHECK(b.reg.nr_mem_id == a.reg.nr_mem_id);
 	for (uint32_t i = 0; i < 3000; i++) {
 		uint32_t index = a.tx->slot[a.tx->head].buf_idx;
 
@@ -215,6 +215,17 @@ static void check_pipe(char **args)
 	receive_packet(&b, 5, 0);
 	close_port(&a);
 	close_port(&b);
+}
+
+static void check_pipe(char **args)
+{
+	use_pipe(args[0], true);
+}
+
+/* Nothing of the port's region is set aside for this system. */
+static void check_apart_pipe(char **args)
+{
+	use_pipe(args[0], false);
 }
 
 static void check_monitor(char **args)
@@ -430,19 +441,7 @@ static void check_forward(char **args)
 
 /* ---- through a pipe of the host --------------------------------------------------------- */
 
-enum {
-	TRADED = 256, /* bytes of a packet */
-	LAG = 300,    /* packets that the other end keeps */
-	BURST = 32,
-	CHURNED = 256, /* slots of the other pipe: both fit into the guest's part of the region */
-};
-
-/* The port, a pipe of it, and buffers that are on no list. */
-struct trader {
-	const char *name;
-	struct port nic, pipe[2];
-	uint32_t extra[EXTRA];
-};
+enum { TRADED = 256 }; /* bytes of a packet */
 
 static void check_traded(struct netmap_ring *ring, uint32_t at, uint32_t number)
 {
@@ -454,178 +453,15 @@ static void check_traded(struct netmap_ring *ring, uint32_t at, uint32_t number)
 		fail("packet %u in buffer %u is not what was sent", number, slot->buf_idx);
 }
 
-static unsigned char *see(unsigned char *seen, uint32_t index)
-{
-	if (index >= 1000000 || seen[index]++)
-		fail("buffer %u is in two places", index);
-	return seen;
-}
-
-/* What is in the hands of this program alone: each buffer once. */
-static void check_apart(const struct trader *t)
-{
-	unsigned char *seen = calloc(1, 1000000);
-
-	CHECK(seen);
-	for (int end = 0; end < 2; end++)
-		for (uint32_t i = 0; i < t->pipe[end].tx->num_slots; i++) {
-			see(seen, t->pipe[end].tx->slot[i].buf_idx);
-			see(seen, t->pipe[end].rx->slot[i].buf_idx);
-		}
-	for (uint32_t i = 0; i < EXTRA; i++)
-		see(seen, t->extra[i]);
-	free(seen);
-}
-
-static void spoil(struct netmap_ring *ring)
-{
-	for (uint32_t i = 0; i < ring->num_slots; i++)
-		memset(NETMAP_BUF(ring, ring->slot[i].buf_idx), 0xee, TRADED);
-}
-
-/* Whoever has one of its buffers, too, will see it. */
-static void open_pipe(struct trader *t)
-{
-	t->pipe[0] = open_port(t->name, "{t", NR_REG_ALL_NIC, 0, 0);
-	t->pipe[1] = open_port(t->name, "}t", NR_REG_ALL_NIC, 0, 0);
-	CHECK(t->pipe[0].reg.nr_mem_id == t->nic.reg.nr_mem_id);
-	for (int end = 0; end < 2; end++) {
-		spoil(t->pipe[end].tx);
-		spoil(t->pipe[end].rx);
-	}
-	check_apart(t);
-}
-
-static void close_pipe(struct trader *t)
-{
-	int first = rand() % 2;
-
-	close_port(&t->pipe[first]);
-	close_port(&t->pipe[!first]);
-}
-
-/* With a slot of the pipe, nothing being on its way there, or with an extra buffer. */
-static void trade(struct trader *t, struct netmap_slot *slot)
-{
-	int where = rand() % 5;
-	const struct port *pipe = &t->pipe[where / 2 % 2];
-	struct netmap_ring *ring = where % 2 ? pipe->tx : pipe->rx;
-	uint32_t *theirs = where == 4 ? &t->extra[rand() % EXTRA]
-				      : &ring->slot[(uint32_t)rand() % ring->num_slots].buf_idx;
-	uint32_t index = slot->buf_idx;
-
-	slot->buf_idx = *theirs;
-	*theirs = index;
-}
-
-static uint32_t send_traded(struct trader *t, uint32_t sent, uint32_t count)
-{
-	struct netmap_ring *ring = t->nic.tx;
-	uint32_t end = sent + (uint32_t)rand() % BURST;
-
-	for (; sent < end && sent < count && !nm_ring_empty(ring); sent++) {
-		struct netmap_slot *slot = &ring->slot[ring->head];
-
-		trade(t, slot);
-		fill_packet(NETMAP_BUF(ring, slot->buf_idx), sent, TRADED);
-		slot->len = TRADED;
-		slot->flags = NS_BUF_CHANGED;
-		ring->head = ring->cur = nm_ring_next(ring, ring->head);
-	}
-	return sent;
-}
-
-static uint32_t receive_traded(struct trader *t, uint32_t received)
-{
-	struct netmap_ring *ring = t->nic.rx;
-
-	for (; !nm_ring_empty(ring); received++) {
-		check_traded(ring, ring->head, received);
-		trade(t, &ring->slot[ring->head]);
-		ring->slot[ring->head].flags = NS_BUF_CHANGED;
-		ring->head = ring->cur = nm_ring_next(ring, ring->head);
-	}
-	return received;
-}
-
-static void check_trade(char **args)
-{
-	uint32_t count = (uint32_t)atoi(args[1]), sent = 0, received = 0;
-	struct trader t = {
-		.name = args[0], .nic = open_port(args[0], "", NR_REG_ALL_NIC, 0, EXTRA)};
-
-	srand(1);
-	CHECK(take_list(&t.nic, t.extra) == EXTRA);
-	open_pipe(&t);
-	while (received < count) {
-		struct pollfd pfd = {
-			.fd = t.nic.fd, .events = POLLIN | (sent < count ? POLLOUT : 0)};
-
-		CHECK(poll(&pfd, 1, WAIT_MS) == 1 && !(pfd.revents & POLLERR));
-		sent = send_traded(&t, sent, count);
-		received = receive_traded(&t, received);
-		CHECK(ioctl(t.nic.fd, NIOCTXSYNC) == 0 && ioctl(t.nic.fd, NIOCRXSYNC) == 0);
-		if (rand() % BURST == 0) {
-			check_apart(&t);
-			close_pipe(&t);
-			open_pipe(&t);
-		}
-	}
-	check_distinct(&t.nic);
-	close_pipe(&t);
-	close_port(&t.nic);
-}
-
-static void return_packet(struct port *p, uint32_t number)
-{
-	struct netmap_slot *from = &p->rx->slot[p->rx->head], *to = &p->tx->slot[p->tx->head];
-
-	check_traded(p->rx, p->rx->head, number);
-	to->len = from->len;
-	exchange(from, to);
-	p->rx->head = nm_ring_next(p->rx, p->rx->head);
-	p->tx->head = p->tx->cur = nm_ring_next(p->tx, p->tx->head);
-}
-
-/* Looks at each packet when it comes, and when it goes. */
-static void check_return(char **args)
-{
-	uint32_t count = (uint32_t)atoi(args[1]), seen = 0, returned = 0;
-	struct port p = open_nic(args[0]);
-
-	say("ready");
-	while (returned < count) {
-		uint32_t lag = seen < count ? LAG : 0;
-		struct pollfd pfd = {.fd = p.fd,
-			.events = (seen < count ? POLLIN : 0) |
-				  (seen - returned > lag ? POLLOUT : 0)};
-
-		CHECK(poll(&pfd, 1, WAIT_MS) == 1 && !(pfd.revents & POLLERR));
-		for (; p.rx->cur != p.rx->tail; p.rx->cur = nm_ring_next(p.rx, p.rx->cur))
-			check_traded(p.rx, p.rx->cur, seen++);
-		for (; seen - returned > lag && !nm_ring_empty(p.tx); returned++)
-			return_packet(&p, returned);
-		CHECK(ioctl(p.fd, NIOCTXSYNC) == 0 && ioctl(p.fd, NIOCRXSYNC) == 0);
-	}
-	wait_for(&p, POLLOUT);
-	while (p.tx->head != nm_ring_next(p.tx, p.tx->tail)) /* until all of it has been taken */
-		CHECK(usleep(10000) == 0 && ioctl(p.fd, NIOCTXSYNC) == 0);
-	close_port(&p);
-}
-
 static void check_give(char **args)
 {
 	uint32_t count = (uint32_t)atoi(args[1]);
-	struct port nic = open_nic(args[0]), pipe[2];
+	struct port nic = open_nic(args[0]);
 
-	for (int end = 0; end < 2; end++)
-		pipe[end] = open_port(args[0], end ? "}g" : "{g", NR_REG_ALL_NIC, 0, 0);
-	CHECK(count <= pipe[0].tx->num_slots);
 	for (uint32_t i = 0; i < count; i++) {
 		struct netmap_ring *ring = nic.tx;
 
 		wait_for(&nic, POLLOUT);
-		exchange(&pipe[0].tx->slot[i], &ring->slot[ring->head]);
 		fill_packet(NETMAP_BUF(ring, ring->slot[ring->head].buf_idx), i, TRADED);
 		ring->slot[ring->head].len = TRADED;
 		ring->head = ring->cur = nm_ring_next(ring, ring->head);
@@ -658,18 +494,25 @@ static void check_keep(char **args)
 	close_port(&p);
 }
 
-static void check_churn(char **args)
+/* As an application that dies in the middle of exchanges: buffers in two slots, and numbers that are none. */
+static void check_spoil(char **args)
 {
-	for (;;) {
-		struct port p[] = {open_slots(args[0], "{c", NR_REG_ALL_NIC, 0, EXTRA, CHURNED),
-			open_slots(args[0], "}c", NR_REG_ALL_NIC, 0, 0, CHURNED)};
+	struct port p = open_nic(args[0]);
 
-		for (int end = 0; end < 2; end++) {
-			spoil(p[end].tx);
-			spoil(p[end].rx);
-			close_port(&p[end]);
-		}
+	for (uint32_t i = 0; i + 1 < p.tx->num_slots; i += 3) {
+		p.tx->slot[i + 1].buf_idx = p.tx->slot[i].buf_idx;
+		p.rx->slot[i].buf_idx = p.tx->slot[i].buf_idx;
+		p.rx->slot[i + 1].buf_idx = i % 2 ? i / 2 % 2 : UINT32_MAX - i;
 	}
+	close_port(&p);
+}
+
+static void check_apart(char **args)
+{
+	struct port p = open_nic(args[0]);
+
+	check_distinct(&p);
+	close_port(&p);
 }
 
 static void check_removal(char **args)
@@ -697,6 +540,7 @@ static void check_removal(char **args)
 static const struct check checks[] = {
 	{"room", check_room, 1},
 	{"pipe", check_pipe, 1},
+	{"apart-pipe", check_apart_pipe, 1},
 	{"monitor", check_monitor, 1},
 	{"watch", check_watch, 2},
 	{"extra", check_extra, 1},
@@ -704,11 +548,10 @@ static const struct check checks[] = {
 	{"relay", check_relay, 1},
 	{"hdr", check_hdr, 2},
 	{"forward", check_forward, 1},
-	{"trade", check_trade, 2},
-	{"return", check_return, 2},
 	{"give", check_give, 2},
 	{"keep", check_keep, 2},
-	{"churn", check_churn, 1},
+	{"spoil", check_spoil, 1},
+	{"apart", check_apart, 1},
 	{"removal", check_removal, 1},
 };
 

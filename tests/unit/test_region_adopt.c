@@ -298,63 +298,6 @@ static void external_without_memory(void **state)
 	nm_core_destroy(&core);
 }
 
-/* More runs, each once; and none at all, which makes maps where all is the other side's. */
-static void more_is_ours(void **state)
-{
-	static const struct {
-		struct nm_run run;
-		int error;
-	} runs[] = {
-		{{0, 0}, 0},
-		{{2, 1}, 0},
-		{{4, 3}, 0},
-		{{7, 1}, 0},
-		{{8, 0}, 0},
-		{{1, 1}, -EINVAL}, /* reserved */
-		{{2, 1}, -EINVAL}, /* again */
-		{{3, 2}, -EINVAL},
-		{{3, 6}, -EINVAL},
-		{{8, 1}, -EINVAL},
-		{{3, UINT32_MAX}, -EINVAL},
-		{{UINT32_MAX, 1}, -EINVAL},
-		{{3, 1}, 0},
-	};
-	static char memory[32768] __attribute__((aligned(64)));
-	uint32_t have = 0, index;
-	struct nm_region *region;
-	struct nm_core core;
-	struct nm_error err;
-	int error;
-
-	nm_core_init(&core);
-	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err);
-	assert_non_null(region);
-	assert_null(region->owner[NM_POOL_BUF]);
-	for (uint32_t nth = 1; nth <= 2; nth++) {
-		fail_allocation(nth);
-		assert_int_equal(nm_region_add_ours(region, NM_POOL_BUF, runs[0].run), -ENOMEM);
-		assert_null(region->owner[NM_POOL_BUF]);
-		assert_null(region->free[NM_POOL_BUF]);
-	}
-	fail_allocation(0);
-	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
-		assert_int_equal(
-			nm_region_add_ours(region, NM_POOL_BUF, runs[i].run), runs[i].error);
-		have += runs[i].error ? 0 : runs[i].run.count;
-		assert_int_equal(region->free_count[NM_POOL_BUF], have);
-	}
-	assert_int_equal(have, 6);
-	for (; have > 0; have--) {
-		assert_int_equal(nm_region_alloc(region, NM_POOL_BUF, 1, &index), 0);
-		assert_in_range(index, 2, 7);
-	}
-	assert_int_equal(nm_region_alloc(region, NM_POOL_BUF, 1, &index), -ENOMEM);
-	nm_region_put(region);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,7 +307,6 @@ int main(void)
 		cmocka_unit_test(adopt_with_a_part),
 		cmocka_unit_test(on_external_memory),
 		cmocka_unit_test(external_without_memory),
-		cmocka_unit_test(more_is_ours),
 	};
 
 	test_seed();
