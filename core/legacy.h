@@ -16,7 +16,7 @@
 #define CORE_LEGACY_H
 
 #include "os.h"
-#include "error.h"
+#include "nm_error.h"
 #include <net/netmap.h>
 
 struct nm_legacy {

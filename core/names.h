@@ -18,7 +18,7 @@
 #define CORE_NAMES_H
 
 #include "os.h"
-#include "error.h"
+#include "nm_error.h"
 #include <net/netmap.h>
 
 enum nm_name_kind { NM_NAME_PLAIN, NM_NAME_VALE };

@@ -41,7 +41,7 @@
 
 #include "locks.h"
 #include "os.h"
-#include "error.h"
+#include "nm_error.h"
 #include "region.h"
 #include "ring.h"
 #include <net/netmap.h>

@@ -40,7 +40,7 @@
 #define CORE_REGION_H
 
 #include "os.h"
-#include "error.h"
+#include "nm_error.h"
 #include <net/netmap.h>
 
 struct nm_core;

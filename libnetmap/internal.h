@@ -17,7 +17,7 @@
 #ifndef LIBNETMAP_INTERNAL_H
 #define LIBNETMAP_INTERNAL_H
 
-#include "error.h"
+#include "nm_error.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <libnetmap.h>

@@ -12,7 +12,7 @@
 #ifndef LINUX_EXTMEM_H
 #define LINUX_EXTMEM_H
 
-#include "error.h"
+#include "nm_error.h"
 #include "os.h"
 
 #include <linux/mm_types.h>

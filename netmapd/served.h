@@ -34,7 +34,7 @@
 #ifndef NETMAPD_SERVED_H
 #define NETMAPD_SERVED_H
 
-#include "error.h"
+#include "nm_error.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <net/netmap.h>

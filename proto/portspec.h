@@ -27,7 +27,7 @@
 #define PROTO_PORTSPEC_H
 
 #include "os.h"
-#include "error.h"
+#include "nm_error.h"
 #include <net/netmap.h>
 
 enum {

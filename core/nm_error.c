@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "error.h"
+#include "nm_error.h"
 
 int nm_error_set(struct nm_error *err, int code, const char *fmt, ...)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * error.h - why a call failed: the one error type of the core and of all that is built on it.
+ * nm_error.h - why a call failed: the one error type of the core and of all that is built on it.
  *
  * A function that can fail for a reason that its user should read takes a struct nm_error and fills it:
  *
@@ -15,8 +15,8 @@
  *
  * Thread safety: the struct belongs to the caller.
  */
-#ifndef CORE_ERROR_H
-#define CORE_ERROR_H
+#ifndef CORE_NM_ERROR_H
+#define CORE_NM_ERROR_H
 
 #include "os.h"
 
