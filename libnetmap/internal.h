@@ -3,7 +3,7 @@
  * internal.h - what the files of libnetmap share.
  *
  * A port is reached through a backend: a table of a dozen functions, one for
- * /dev/netmap (kernel.c) and one for netmapd's socket (daemon.h).
+ * /dev/netmap (kernel.c) and one for netmapd's socket (nmd.h).
  * nmport.c keeps the order of things and knows nothing of either.
  *
  *      open -> request (any number) -> registered -> map -> attach -> sync, poll

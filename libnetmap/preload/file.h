@@ -17,7 +17,7 @@
  * look at the table that it isn't the one.
  *
  * After fork() parent and child have the same files; the state of the rings and the locks
- * are in memory that both share (libnetmap/daemon.h).
+ * are in memory that both share (libnetmap/nmd.h).
  *
  * Thread safety: any thread of any process.
  */
@@ -28,7 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../daemon.h"
+#include "../nmd.h"
 
 enum run_kind { RUN_NONE, RUN_FILE, RUN_EPOLL, RUN_INTERNAL };
 

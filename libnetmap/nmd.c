@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Backend "daemon": connection to netmapd, registration and what comes with it. */
-#include "daemon.h"
+#include "nmd.h"
 
 #include <errno.h>
 #include <stdio.h>

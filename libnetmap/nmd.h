@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * daemon.h - a port of netmapd, as the backend "daemon" holds it.
+ * nmd.h - a port of netmapd, as the backend "daemon" holds it.
  *
- *   daemon.c         connection, registration, what comes with it
- *   daemon_msg.c     control requests as messages
- *   daemon_extmem.c  the application's memory as a region
- *   daemon_sync.c    moves packets: it plays the application side of the CSB (core/csb.h)
+ *   nmd.c         connection, registration, what comes with it
+ *   nmd_msg.c     control requests as messages
+ *   nmd_extmem.c  the application's memory as a region
+ *   nmd_sync.c    moves packets: it plays the application side of the CSB (core/csb.h)
  *                    for the rings in the region, whose head, cur and tail nobody but the
  *                    application and this library looks at
- *   daemon_kloop.c   CSB_ENABLE and SYNC_KLOOP: a CSB of the application's own
+ *   nmd_kloop.c   CSB_ENABLE and SYNC_KLOOP: a CSB of the application's own
  *
  *      application     head, cur  ->  ring  ->  sync  ->  CSB atok  ->  netmapd
  *                      tail       <-  ring  <-  sync  <-  CSB ktoa  <-
@@ -23,8 +23,8 @@
  *	- after nmlib_daemon_share() the functions that take a struct nmlib_daemon_port
  *	  may be called by any thread of any process that has it.
  */
-#ifndef LIBNETMAP_DAEMON_H
-#define LIBNETMAP_DAEMON_H
+#ifndef LIBNETMAP_NMD_H
+#define LIBNETMAP_NMD_H
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Backend "daemon": sync and poll, the application side of the CSB. */
-#include "daemon.h"
+#include "nmd.h"
 
 #include <errno.h>
 #include <limits.h>

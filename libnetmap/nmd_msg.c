@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Backend "daemon": control requests as messages to netmapd. */
-#include "daemon.h"
+#include "nmd.h"
 
 #include <errno.h>
 #include <stdio.h>

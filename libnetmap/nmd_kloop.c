@@ -14,7 +14,7 @@
  *
  * An illegal head or cur stops its ring, and nothing else.
  */
-#include "daemon.h"
+#include "nmd.h"
 #include "usermem.h"
 
 #include <errno.h>

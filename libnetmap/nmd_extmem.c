@@ -7,7 +7,7 @@
  * memfd is mapped in the place of the memory: the same address, the same contents.
  * Until then nothing has changed for the application.
  */
-#include "daemon.h"
+#include "nmd.h"
 #include "usermem.h"
 
 #include <errno.h>
