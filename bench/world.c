@@ -149,18 +149,18 @@ int world_machine(struct world *w)
 {
 	struct nmd_vm_create create = {0};
 	struct nmd_vm_create_reply created;
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	int m = w->num_machines++, error;
 
 	if (m == WORLD_MACHINES)
 		die("machines", ENOSPC);
-	w->machines[m].conn = nmd_connect(w->socket, NULL, err);
+	w->machines[m].conn = nmd_connect(w->socket, NULL, &err);
 	if (w->machines[m].conn < 0)
-		die(err, w->machines[m].conn);
+		die(err.text, w->machines[m].conn);
 	nmd_hdr_init(&create.hdr, NMD_VM_CREATE, sizeof(create));
-	error = nmd_call(w->machines[m].conn, &create, &created, sizeof(created), err);
+	error = nmd_call(w->machines[m].conn, &create, &created, sizeof(created), &err);
 	if (error)
-		die(err, error);
+		die(err.text, error);
 	error = vg_new(16 << 20, &w->machines[m].vg);
 	if (error)
 		die("guest memory", error);
@@ -185,15 +185,15 @@ struct vg_port *world_port(struct world *w, int m, const char *ifname, uint32_t 
 {
 	struct nmd_vm_add_port add = {0};
 	struct nmd_vm_add_port_reply reply;
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	struct vg_port *port;
 	int error;
 
 	nmd_hdr_init(&add.hdr, NMD_VM_ADD_PORT, sizeof(add));
 	snprintf(add.ifname, sizeof(add.ifname), "%s", ifname);
-	error = nmd_call(w->machines[m].conn, &add, &reply, sizeof(reply), err);
+	error = nmd_call(w->machines[m].conn, &add, &reply, sizeof(reply), &err);
 	if (error)
-		die(err, error);
+		die(err.text, error);
 	add_mem(w, m, reply.mem_path);
 	error = vg_add_port(w->machines[m].vg, reply.net_path, &port);
 	if (!error)

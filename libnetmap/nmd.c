@@ -14,7 +14,7 @@
 
 static int daemon_open(struct nmport_d *d, struct nm_error *why)
 {
-	int fd = nmd_connect(NULL, NULL, why->text);
+	int fd = nmd_connect(NULL, NULL, why);
 
 	if (fd < 0)
 		return fd;

@@ -185,12 +185,13 @@ static void set_defaults(struct options *o)
 static void set_socket(struct options *o, const char *path)
 {
 	static char full[PATH_MAX + NMD_PATH_MAX];
-	char found[NMD_PATH_MAX], err[NMD_TEXT_MAX], *cwd = NULL;
+	struct nm_error err;
+	char found[NMD_PATH_MAX], *cwd = NULL;
 
 	if (path && !path[0])
 		wrong("--socket wants a path");
-	if (nmd_socket_path(path, found, err) != 0)
-		wrong("%s", err);
+	if (nmd_socket_path(path, found, &err) != 0)
+		wrong("%s", err.text);
 	if (found[0] != '/') {
 		cwd = getcwd(NULL, 0);
 		if (!cwd)

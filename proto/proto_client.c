@@ -15,18 +15,7 @@
 _Static_assert(NMD_PATH_MAX == sizeof(((struct sockaddr_un *)0)->sun_path),
 	"a socket path is what sockaddr_un can hold");
 
-/* Writes the text and returns the error, so that a caller can return fail(...). */
-__attribute__((format(printf, 3, 4))) static int fail(int error, char *err, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, NMD_TEXT_MAX, format, args);
-	va_end(args);
-	return error;
-}
-
-int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], char *err)
+int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], struct nm_error *err)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	char full[4096];
@@ -41,36 +30,38 @@ int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], char *err)
 		snprintf(full, sizeof(full), "%s", NMD_SYSTEM_SOCKET);
 
 	if (strlen(full) >= NMD_PATH_MAX)
-		return fail(-ENAMETOOLONG, err,
+		return nm_error_set(err, -ENAMETOOLONG,
 			"the path of netmapd's socket has %zu bytes, at most %d are possible: %.100s...",
 			strlen(full), NMD_PATH_MAX - 1, full);
 	memcpy(out, full, strlen(full) + 1);
 	return 0;
 }
 
-static int connect_error(int error, const char *path, char *err)
+static int connect_error(int error, const char *path, struct nm_error *err)
 {
 	switch (error) {
 	case ENOENT:
 	case ENOTDIR:
-		return fail(-ENOENT, err, "netmapd is not running: no socket %s", path);
+		return nm_error_set(err, -ENOENT, "netmapd is not running: no socket %s", path);
 	case ECONNREFUSED:
-		return fail(-error, err, "netmapd is not running: nobody listens on %s", path);
+		return nm_error_set(
+			err, -error, "netmapd is not running: nobody listens on %s", path);
 	case EACCES:
 	case EPERM:
-		return fail(-EACCES, err, "no permission to use netmapd's socket %s", path);
+		return nm_error_set(err, -EACCES, "no permission to use netmapd's socket %s", path);
 	case EPROTOTYPE:
-		return fail(-error, err, "%s is a socket, but not netmapd's", path);
+		return nm_error_set(err, -error, "%s is a socket, but not netmapd's", path);
 	case EAGAIN:
-		return fail(-ETIMEDOUT, err, "netmapd doesn't accept the connection on %s", path);
+		return nm_error_set(
+			err, -ETIMEDOUT, "netmapd doesn't accept the connection on %s", path);
 	default:
-		return fail(
-			-error, err, "can't connect to netmapd on %s: %s", path, strerror(error));
+		return nm_error_set(
+			err, -error, "can't connect to netmapd on %s: %s", path, strerror(error));
 	}
 }
 
 /* A connected socket, not greeted yet. */
-static int open_socket(const char *path, char *err)
+static int open_socket(const char *path, struct nm_error *err)
 {
 	struct timeval limit = {.tv_sec = NMD_REPLY_SECONDS};
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -78,7 +69,7 @@ static int open_socket(const char *path, char *err)
 
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return fail(-errno, err, "can't make a socket: %s", strerror(errno));
+		return nm_error_set(err, -errno, "can't make a socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 
@@ -93,9 +84,10 @@ static int open_socket(const char *path, char *err)
 	return fd;
 }
 
-int nmd_connect(const char *path, struct nmd_hello *hello, char *err)
+int nmd_connect(const char *path, struct nmd_hello *hello, struct nm_error *err)
 {
-	char full[NMD_PATH_MAX], why[NMD_TEXT_MAX];
+	struct nm_error why;
+	char full[NMD_PATH_MAX];
 	struct nmd_hello greeting;
 	struct nmd_hdr req;
 	int fd, ret;
@@ -108,10 +100,10 @@ int nmd_connect(const char *path, struct nmd_hello *hello, char *err)
 		return fd;
 
 	nmd_hdr_init(&req, NMD_HELLO, sizeof(req));
-	ret = nmd_call(fd, &req, &greeting, sizeof(greeting), why);
+	ret = nmd_call(fd, &req, &greeting, sizeof(greeting), &why);
 	if (ret < 0) {
 		close(fd);
-		return fail(ret, err, "%.120s on %s", why, full);
+		return nm_error_set(err, ret, "%.120s on %s", why.text, full);
 	}
 	greeting.program[sizeof(greeting.program) - 1] = '\0';
 	if (hello)
@@ -272,25 +264,26 @@ ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t
 	return n;
 }
 
-static int transport_error(int error, char *err)
+static int transport_error(int error, struct nm_error *err)
 {
 	switch (error) {
 	case -ECONNRESET:
-		return fail(error, err, "netmapd closed the connection");
+		return nm_error_set(err, error, "netmapd closed the connection");
 	case -ETIMEDOUT:
-		return fail(error, err, "netmapd gave no answer for %d seconds", NMD_REPLY_SECONDS);
+		return nm_error_set(
+			err, error, "netmapd gave no answer for %d seconds", NMD_REPLY_SECONDS);
 	case -EPROTONOSUPPORT:
-		return fail(error, err, "netmapd speaks another version of the protocol than %d",
-			NMD_VERSION);
+		return nm_error_set(err, error,
+			"netmapd speaks another version of the protocol than %d", NMD_VERSION);
 	case -EPROTO:
 	case -EMSGSIZE:
-		return fail(error, err, "an answer that is not netmapd's");
+		return nm_error_set(err, error, "an answer that is not netmapd's");
 	default:
-		return fail(error, err, "can't talk to netmapd: %s", strerror(-error));
+		return nm_error_set(err, error, "can't talk to netmapd: %s", strerror(-error));
 	}
 }
 
-int nmd_call(int fd, const void *req, void *reply, size_t reply_size, char *err)
+int nmd_call(int fd, const void *req, void *reply, size_t reply_size, struct nm_error *err)
 {
 	struct nmd_reply *r = reply;
 	ssize_t n = nmd_request(fd, req, reply, reply_size, NULL, NULL);
@@ -299,8 +292,9 @@ int nmd_call(int fd, const void *req, void *reply, size_t reply_size, char *err)
 		return transport_error(n, err);
 	if (r->hdr.status < 0) {
 		if (r->text[0])
-			return fail(r->hdr.status, err, "%s", r->text);
-		return fail(r->hdr.status, err, "netmapd says: %s", strerror(-r->hdr.status));
+			return nm_error_set(err, r->hdr.status, "%s", r->text);
+		return nm_error_set(
+			err, r->hdr.status, "netmapd says: %s", strerror(-r->hdr.status));
 	}
 	if ((size_t)n != reply_size)
 		return transport_error(-EPROTO, err);

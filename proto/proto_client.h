@@ -8,22 +8,21 @@
  * descriptors that come with it. A reply is checked before it is handed out, so
  * that a broken or foreign server gives an error and not a wild read.
  *
- *      char err[NMD_TEXT_MAX];
- *      int fd = nmd_connect(NULL, NULL, err);
+ *      struct nm_error err;
+ *      int fd = nmd_connect(NULL, NULL, &err);
  *      if (fd < 0)
- *              errx(1, "%s", err);
+ *              errx(1, "%s", err.text);
  *      struct nmd_vm_create req = { 0 };
  *      struct nmd_vm_create_reply reply;
  *      nmd_hdr_init(&req.hdr, NMD_VM_CREATE, sizeof(req));
- *      if (nmd_call(fd, &req, &reply, sizeof(reply), err) < 0)
- *              errx(1, "%s", err);
+ *      if (nmd_call(fd, &req, &reply, sizeof(reply), &err) < 0)
+ *              errx(1, "%s", err.text);
  *      ...
  *      close(fd);              everything the connection owned is released
  *
- * `err` is always a buffer of NMD_TEXT_MAX bytes, which receives one line without
- * a newline when the call fails and is left alone otherwise.
+ * A call that fails fills *err (nm_error.h); one that succeeds leaves it alone.
  *
- * Needs libc only: the file is compiled into each program and library that uses it.
+ * Needs libc and nm_error.c only: the file is compiled into each program and library that uses it.
  *
  * Thread safety: the functions keep no state of their own. One connection
  * carries one request at a time: callers that share a descriptor lock around it.
@@ -35,6 +34,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "nm_error.h"
 #include "proto.h"
 
 /* A server that says nothing for so long is given up (-ETIMEDOUT). */
@@ -44,7 +44,7 @@ enum { NMD_REPLY_SECONDS = 30 };
  * Where the control socket is: `path` if not NULL, else the order of proto.h.
  * Writes the path to out. -ENAMETOOLONG (text in err) when it doesn't fit.
  */
-int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], char *err);
+int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], struct nm_error *err);
 
 /*
  * Connects to netmapd at `path` (NULL: the usual place) and exchanges NMD_HELLO.
@@ -56,7 +56,7 @@ int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], char *err);
  *   -EPROTONOSUPPORT  netmapd speaks another version
  *   -EPROTO, -ETIMEDOUT, -ECONNRESET  as nmd_request()
  */
-int nmd_connect(const char *path, struct nmd_hello *hello, char *err);
+int nmd_connect(const char *path, struct nmd_hello *hello, struct nm_error *err);
 
 /* Fills in the header of a request of `size` bytes, header included. */
 void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size);
@@ -92,6 +92,6 @@ ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t
  * request succeeded and `reply` holds reply_size bytes; else a negative errno,
  * from the transport or from netmapd, with the text in err.
  */
-int nmd_call(int fd, const void *req, void *reply, size_t reply_size, char *err);
+int nmd_call(int fd, const void *req, void *reply, size_t reply_size, struct nm_error *err);
 
 #endif

@@ -114,13 +114,13 @@ static void preload(const char *library)
 /* Now, and not at the program's first open(), where it could not say much. */
 static void check_netmapd(void)
 {
-	char why[NMD_TEXT_MAX];
-	int fd = nmd_connect(NULL, NULL, why);
+	struct nm_error why;
+	int fd = nmd_connect(NULL, NULL, &why);
 
 	if (fd == -ENOENT || fd == -ECONNREFUSED)
-		die(1, "%s; start it: netmapd --background", why);
+		die(1, "%s; start it: netmapd --background", why.text);
 	if (fd < 0)
-		die(1, "%s", why);
+		die(1, "%s", why.text);
 	close(fd);
 }
 

@@ -21,7 +21,7 @@ static void __attribute__((noreturn)) give_up(const char *why)
 void real_start(struct real_netmapd *r)
 {
 	const char *program = getenv("NETMAPD");
-	char why[NMD_TEXT_MAX] = "";
+	struct nm_error why = {0};
 	int fd = -1;
 
 	if (!program)
@@ -42,10 +42,10 @@ void real_start(struct real_netmapd *r)
 		usleep(10000);
 		if (waitpid(r->pid, NULL, WNOHANG) == r->pid)
 			give_up("netmapd has ended");
-		fd = nmd_connect(NULL, NULL, why);
+		fd = nmd_connect(NULL, NULL, &why);
 	}
 	if (fd < 0)
-		give_up(why);
+		give_up(why.text);
 	close(fd);
 }
 

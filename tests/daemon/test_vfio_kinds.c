@@ -337,13 +337,13 @@ static void check_refused(int machine, const char *ifname, const char *why)
 {
 	struct nmd_vm_add_port req = {.ifname = ""};
 	struct nmd_vm_add_port_reply reply;
-	char text[NMD_TEXT_MAX] = "";
+	struct nm_error err = {0};
 
 	snprintf(req.ifname, sizeof(req.ifname), "%s", ifname);
 	nmd_hdr_init(&req.hdr, NMD_VM_ADD_PORT, sizeof(req));
-	assert_int_equal(nmd_call(machine, &req, &reply, sizeof(reply), text), -EBUSY);
-	if (!strstr(text, why))
-		fail_msg("%s: %s", ifname, text);
+	assert_int_equal(nmd_call(machine, &req, &reply, sizeof(reply), &err), -EBUSY);
+	if (!strstr(err.text, why))
+		fail_msg("%s: %s", ifname, err.text);
 }
 
 /* A machine gets such a port before its guest looks for its part, or not any more. */

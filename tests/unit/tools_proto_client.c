@@ -189,7 +189,7 @@ static void test_call(void **state)
 {
 	struct answer a = good_answer();
 	struct nmd_hello reply;
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	struct nmd_hdr req;
 	int pair[2];
 
@@ -198,23 +198,23 @@ static void test_call(void **state)
 	a.size = a.hello.reply.hdr.size = sizeof(struct nmd_reply);
 	memset(a.hello.reply.text, 'x', NMD_TEXT_MAX); /* not terminated */
 	prepare(pair, &a);
-	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), err), -EBUSY);
-	assert_int_equal(strspn(err, "x"), NMD_TEXT_MAX - 1);
+	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), &err), -EBUSY);
+	assert_int_equal(strspn(err.text, "x"), NMD_TEXT_MAX - 1);
 	close(pair[0]);
 	close(pair[1]);
 
 	/* success, but too short for what was asked */
 	a.hello.reply.hdr.status = 0;
 	prepare(pair, &a);
-	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), err), -EPROTO);
+	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), &err), -EPROTO);
 	close(pair[0]);
 
 	/* nobody there any more */
 	close(pair[1]);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	close(pair[1]);
-	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), err), -ECONNRESET);
-	assert_string_equal(err, "netmapd closed the connection");
+	assert_int_equal(nmd_call(pair[0], &req, &reply, sizeof(reply), &err), -ECONNRESET);
+	assert_string_equal(err.text, "netmapd closed the connection");
 	close(pair[0]);
 }
 
@@ -272,7 +272,8 @@ static int teardown_server(void **state)
 	return 0;
 }
 
-static int connect_once(struct server *s, struct answer a, struct nmd_hello *hello, char *err)
+static int connect_once(
+	struct server *s, struct answer a, struct nmd_hello *hello, struct nm_error *err)
 {
 	pthread_t thread;
 	int fd;
@@ -289,13 +290,13 @@ static void test_connect(void **state)
 	struct answer other = good_answer();
 	struct server *s = *state;
 	struct nmd_hello hello;
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	unsigned int before;
 	int fd;
 
 	listen_at(s, SOCK_SEQPACKET);
 	before = open_fds();
-	fd = connect_once(s, good_answer(), &hello, err);
+	fd = connect_once(s, good_answer(), &hello, &err);
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(hello.pid, 4711);
@@ -303,41 +304,43 @@ static void test_connect(void **state)
 	close(fd);
 
 	other.hello.reply.hdr.version++;
-	assert_int_equal(connect_once(s, other, NULL, err), -EPROTONOSUPPORT);
-	assert_non_null(strstr(err, "another version"));
-	assert_non_null(strstr(err, s->path));
+	assert_int_equal(connect_once(s, other, NULL, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "another version"));
+	assert_non_null(strstr(err.text, s->path));
 	assert_int_equal(open_fds(), before);
 }
 
 static void test_no_server(void **state)
 {
 	struct server *s = *state;
-	char err[NMD_TEXT_MAX], longer[NMD_PATH_MAX + 1];
+	struct nm_error err;
+	char longer[NMD_PATH_MAX + 1];
 
-	assert_int_equal(nmd_connect(s->path, NULL, err), -ENOENT);
-	assert_non_null(strstr(err, "not running"));
-	assert_non_null(strstr(err, s->path));
+	assert_int_equal(nmd_connect(s->path, NULL, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "not running"));
+	assert_non_null(strstr(err.text, s->path));
 
 	listen_at(s, SOCK_SEQPACKET);
 	close(s->fd); /* the file stays: a server that died */
-	assert_int_equal(nmd_connect(s->path, NULL, err), -ECONNREFUSED);
-	assert_non_null(strstr(err, s->path));
+	assert_int_equal(nmd_connect(s->path, NULL, &err), -ECONNREFUSED);
+	assert_non_null(strstr(err.text, s->path));
 
 	listen_at(s, SOCK_STREAM);
-	assert_int_equal(nmd_connect(s->path, NULL, err), -EPROTOTYPE);
-	assert_non_null(strstr(err, "not netmapd's"));
+	assert_int_equal(nmd_connect(s->path, NULL, &err), -EPROTOTYPE);
+	assert_non_null(strstr(err.text, "not netmapd's"));
 
 	memset(longer, 'x', NMD_PATH_MAX);
 	longer[NMD_PATH_MAX] = '\0';
-	assert_int_equal(nmd_connect(longer, NULL, err), -ENAMETOOLONG);
-	assert_non_null(strstr(err, "108 bytes, at most 107"));
+	assert_int_equal(nmd_connect(longer, NULL, &err), -ENAMETOOLONG);
+	assert_non_null(strstr(err.text, "108 bytes, at most 107"));
 }
 
 static void expect_path(const char *given, const char *want)
 {
-	char path[NMD_PATH_MAX], err[NMD_TEXT_MAX];
+	struct nm_error err;
+	char path[NMD_PATH_MAX];
 
-	assert_int_equal(nmd_socket_path(given, path, err), 0);
+	assert_int_equal(nmd_socket_path(given, path, &err), 0);
 	assert_string_equal(path, want);
 }
 
@@ -365,15 +368,15 @@ static void test_no_permission(void **state)
 {
 	struct server *s = *state;
 	uid_t user = geteuid();
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 
 	listen_at(s, SOCK_SEQPACKET);
 	if (user == 0)
 		assert_int_equal(seteuid(65534), 0);
 	else
 		assert_int_equal(chmod(s->dir, 0), 0);
-	assert_int_equal(nmd_connect(s->path, NULL, err), -EACCES);
-	assert_non_null(strstr(err, "no permission"));
+	assert_int_equal(nmd_connect(s->path, NULL, &err), -EACCES);
+	assert_non_null(strstr(err.text, "no permission"));
 	assert_int_equal(seteuid(user), 0);
 	assert_int_equal(chmod(s->dir, 0700), 0);
 }

@@ -51,7 +51,7 @@ static void wait_until_closed(const struct daemon_child *d, int fd)
 void daemon_start(struct daemon_child *d)
 {
 	const char *program = getenv("NETMAPD");
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	pid_t parent = getpid();
 	int fd, waited;
 
@@ -70,7 +70,7 @@ void daemon_start(struct daemon_child *d)
 		_exit(127);
 	}
 	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
-		fd = nmd_connect(d->socket, NULL, err);
+		fd = nmd_connect(d->socket, NULL, &err);
 		if (fd >= 0) {
 			wait_until_closed(d, fd);
 			return;
@@ -79,7 +79,7 @@ void daemon_start(struct daemon_child *d)
 			fail_msg("%s has exited", program);
 		nap();
 	}
-	fail_msg("%s does not answer: %s", program, err);
+	fail_msg("%s does not answer: %s", program, err.text);
 }
 
 bool daemon_alive(const struct daemon_child *d)
@@ -118,11 +118,11 @@ void daemon_stop(struct daemon_child *d)
 
 int daemon_connect(const struct daemon_child *d)
 {
-	char err[NMD_TEXT_MAX] = "";
-	int fd = nmd_connect(d->socket, NULL, err);
+	struct nm_error err = {0};
+	int fd = nmd_connect(d->socket, NULL, &err);
 
 	if (fd < 0)
-		fail_msg("%s", err);
+		fail_msg("%s", err.text);
 	return fd;
 }
 
@@ -130,25 +130,25 @@ int daemon_vm(const struct daemon_child *d, const char *name)
 {
 	struct nmd_vm_create_reply reply;
 	struct nmd_vm_create req = {.name = ""};
-	char err[NMD_TEXT_MAX] = "";
+	struct nm_error err = {0};
 	int fd = daemon_connect(d);
 
 	snprintf(req.name, sizeof(req.name), "%s", name);
 	nmd_hdr_init(&req.hdr, NMD_VM_CREATE, sizeof(req));
-	if (nmd_call(fd, &req, &reply, sizeof(reply), err) < 0)
-		fail_msg("%s", err);
+	if (nmd_call(fd, &req, &reply, sizeof(reply), &err) < 0)
+		fail_msg("%s", err.text);
 	return fd;
 }
 
 void daemon_port(int vm, const char *ifname, struct nmd_vm_add_port_reply *reply)
 {
 	struct nmd_vm_add_port req = {.ifname = ""};
-	char err[NMD_TEXT_MAX] = "";
+	struct nm_error err = {0};
 
 	snprintf(req.ifname, sizeof(req.ifname), "%s", ifname);
 	nmd_hdr_init(&req.hdr, NMD_VM_ADD_PORT, sizeof(req));
-	if (nmd_call(vm, &req, reply, sizeof(*reply), err) < 0)
-		fail_msg("%s: %s", ifname, err);
+	if (nmd_call(vm, &req, reply, sizeof(*reply), &err) < 0)
+		fail_msg("%s: %s", ifname, err.text);
 }
 
 void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)

@@ -103,11 +103,11 @@ static int list_all(struct listing *l, const char *socket)
 
 static int connect_to(const char *socket)
 {
-	char err[NMD_TEXT_MAX];
-	int fd = nmd_connect(socket, NULL, err);
+	struct nm_error err;
+	int fd = nmd_connect(socket, NULL, &err);
 
 	if (fd < 0)
-		ctl_fail(CTL_FAILED, "%s", err);
+		ctl_fail(CTL_FAILED, "%s", err.text);
 	return fd;
 }
 
@@ -134,7 +134,7 @@ int ctl_flush(int argc, char **argv, const char *socket)
 {
 	struct nmd_vale_flush req = {.vale = ""};
 	struct nmd_reply reply;
-	char err[NMD_TEXT_MAX];
+	struct nm_error err;
 	int fd, error;
 
 	if (argc != 2)
@@ -146,7 +146,7 @@ int ctl_flush(int argc, char **argv, const char *socket)
 		return CTL_FAILED;
 	nmd_hdr_init(&req.hdr, NMD_VALE_FLUSH, sizeof(req));
 	memcpy(req.vale, argv[1], strlen(argv[1]));
-	error = nmd_call(fd, &req, &reply, sizeof(reply), err);
+	error = nmd_call(fd, &req, &reply, sizeof(reply), &err);
 	close(fd);
-	return error ? ctl_fail(CTL_FAILED, "%s", err) : CTL_OK;
+	return error ? ctl_fail(CTL_FAILED, "%s", err.text) : CTL_OK;
 }

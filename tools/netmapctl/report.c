@@ -73,12 +73,13 @@ char *ctl_report_text(const char *socket)
 {
 	_Alignas(struct nmd_status_reply) char message[NMD_MSG_MAX];
 	const struct nmd_status_reply *part;
-	char err[NMD_TEXT_MAX], *text = NULL;
+	struct nm_error err;
+	char *text = NULL;
 	uint32_t length = 0;
-	int fd = nmd_connect(socket, NULL, err);
+	int fd = nmd_connect(socket, NULL, &err);
 
 	if (fd < 0) {
-		ctl_fail(CTL_FAILED, "%s", err);
+		ctl_fail(CTL_FAILED, "%s", err.text);
 		return NULL;
 	}
 	do {

@@ -101,14 +101,14 @@ static int is_absent(int error)
 }
 
 /* Once, or a while longer: for the netmapd that someone else has just started. */
-static int connect_started(const char *socket, int retries, char text[NMD_TEXT_MAX])
+static int connect_started(const char *socket, int retries, struct nm_error *why)
 {
 	struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
-	int fd = nmd_connect(socket, NULL, text);
+	int fd = nmd_connect(socket, NULL, why);
 
 	while (is_absent(fd) && retries-- > 0) {
 		nanosleep(&pause, NULL);
-		fd = nmd_connect(socket, NULL, text);
+		fd = nmd_connect(socket, NULL, why);
 	}
 	return fd;
 }
@@ -116,20 +116,20 @@ static int connect_started(const char *socket, int retries, char text[NMD_TEXT_M
 int daemon_connect(const char *socket, const char *netmapd, char err[TEXT_ERR])
 {
 	int started = -EALREADY, fd;
-	char text[NMD_TEXT_MAX];
+	struct nm_error why;
 
-	fd = nmd_connect(socket, NULL, text);
+	fd = nmd_connect(socket, NULL, &why);
 	for (int i = 0; is_absent(fd) && started == -EALREADY && i < STARTS; i++) {
 		started = start(socket, netmapd, err);
 		if (started < 0 && started != -EALREADY)
 			return started;
-		fd = connect_started(socket, started < 0 ? RETRIES : 0, text);
+		fd = connect_started(socket, started < 0 ? RETRIES : 0, &why);
 	}
 	if (fd >= 0)
 		return fd;
 	if (started == 0)
-		return text_fail(fd, err, "netmapd was started, but: %s", text);
-	return text_fail(fd, err, "%s", text);
+		return text_fail(fd, err, "netmapd was started, but: %s", why.text);
+	return text_fail(fd, err, "%s", why.text);
 }
 
 static int add_port(
@@ -137,15 +137,15 @@ static int add_port(
 {
 	struct nmd_vm_add_port req = {.spare = {0}};
 	struct nmd_vm_add_port_reply reply;
-	char text[NMD_TEXT_MAX];
+	struct nm_error why;
 	int ret;
 
 	nmd_hdr_init(&req.hdr, NMD_VM_ADD_PORT, sizeof(req));
 	memcpy(req.ifname, port->ifname, strlen(port->ifname) + 1); /* ports_find() measured it */
 	memcpy(req.mac, port->mac, sizeof(req.mac));
-	ret = nmd_call(fd, &req, &reply, sizeof(reply), text);
+	ret = nmd_call(fd, &req, &reply, sizeof(reply), &why);
 	if (ret < 0)
-		return text_fail(ret, err, "%s", text);
+		return text_fail(ret, err, "%s", why.text);
 	reply.net_path[NMD_PATH_MAX - 1] = '\0';
 	reply.mem_path[NMD_PATH_MAX - 1] = '\0';
 	if (reply.net_path[0] != '/' || reply.mem_path[0] != '/')
@@ -160,14 +160,14 @@ int daemon_make_ports(int fd, const char *name, const struct ports *ports,
 {
 	struct nmd_vm_create req = {.name = ""};
 	struct nmd_vm_create_reply reply;
-	char text[NMD_TEXT_MAX];
+	struct nm_error why;
 	int ret;
 
 	nmd_hdr_init(&req.hdr, NMD_VM_CREATE, sizeof(req));
 	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
-	ret = nmd_call(fd, &req, &reply, sizeof(reply), text);
+	ret = nmd_call(fd, &req, &reply, sizeof(reply), &why);
 	if (ret < 0)
-		return text_fail(ret, err, "%s", text);
+		return text_fail(ret, err, "%s", why.text);
 	for (size_t i = 0; i < ports->count; i++) {
 		ret = add_port(fd, &ports->port[i], &sockets[i], err);
 		if (ret < 0)
@@ -179,12 +179,13 @@ int daemon_make_ports(int fd, const char *name, const struct ports *ports,
 int daemon_example_sockets(const char *socket, const struct ports *ports,
 	struct command_sockets *sockets, char err[TEXT_ERR])
 {
-	char path[NMD_PATH_MAX], text[NMD_TEXT_MAX];
+	struct nm_error why;
+	char path[NMD_PATH_MAX];
 	const char *dir;
-	int ret = nmd_socket_path(socket, path, text);
+	int ret = nmd_socket_path(socket, path, &why);
 
 	if (ret < 0)
-		return text_fail(ret, err, "%s", text);
+		return text_fail(ret, err, "%s", why.text);
 	dir = dirname(path);
 	for (size_t i = 0; i < ports->count; i++) {
 		sockets[i].mem_path = text_format("%s/vm1/mem", dir);
