@@ -33,8 +33,8 @@ static int name_pipe(struct nm_client *client, const struct nm_bind *bind, struc
 
 /* Whoever comes first chooses, where the port's kind lets him; when he gets no further, the port is as
  * it was (nm_client_bind). */
-static int choose_host_rings(
-	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+static int choose_host_rings(struct nm_client *client, struct nm_port *port,
+	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t count[NM_DIRS];
 	int error;
@@ -52,7 +52,7 @@ static int choose_host_rings(
 }
 
 static int find_named(struct nm_client *client, const char *name, const struct nm_bind *bind,
-	struct nm_port **port)
+	struct nm_port **port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_name parsed;
@@ -83,6 +83,7 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 
 /* A monitor of what the name says. */
 static int make_monitor(struct nm_client *client, const struct nm_bind *bind, struct nm_port **port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *watched = *port;
 	int error;
@@ -95,7 +96,7 @@ static int make_monitor(struct nm_client *client, const struct nm_bind *bind, st
 }
 
 static int find_port(struct nm_client *client, const char *name, const struct nm_bind *bind,
-	struct nm_port **port)
+	struct nm_port **port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
 
@@ -328,13 +329,13 @@ static int grant_offsets(struct nm_client *client, struct nm_port *port, const s
 
 /* ---- bind and unbind ----------------------------------------------------------------- */
 
-static bool is_started(const struct nm_port *port)
+static bool is_started(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	return port->clients > 0 || (port->peer && port->peer->clients > 0);
 }
 
 /* Undoes start_port() when nobody is bound; frees a port made on demand. */
-static void release_port(struct nm_port *port, bool started)
+static void release_port(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (is_started(port))
 		return;
@@ -357,6 +358,7 @@ static int check_started(struct nm_client *client, struct nm_port *port, const s
 }
 
 static int start_port(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
 
@@ -388,7 +390,7 @@ static int check_wishes(struct nm_client *client, struct nm_port *port, const st
 	return bind->offsets ? check_offsets(client, port->name, bind->offsets) : 0;
 }
 
-static void enlist(struct nm_client *client, struct nm_port *port)
+static void enlist(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	client->port = port;
 	client->next = port->client_list;
@@ -396,7 +398,7 @@ static void enlist(struct nm_client *client, struct nm_port *port)
 	port->clients++;
 }
 
-static void delist(struct nm_client *client, struct nm_port *port)
+static void delist(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_client **link = &port->client_list;
 
@@ -408,6 +410,7 @@ static void delist(struct nm_client *client, struct nm_port *port)
 }
 
 static int bind_locked(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	bool exclusive = (bind->flags & NR_EXCLUSIVE) || client->exclusive_only;
 	bool was_started = is_started(port), started = was_started;
@@ -473,7 +476,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	return error;
 }
 
-static void unbind_locked(struct nm_client *client, struct nm_port *port)
+static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	bool extra = client->owner != NM_OWNER_NONE && !port->dead;
 	bool unused = count_rings(client, port, false, -1);

@@ -18,8 +18,8 @@
 /* ---- client_region.c ------------------------------------------------------------------- */
 
 /* A reference to the region of a port that has none yet, as port.h says; NULL with *error. */
-struct nm_region *nm_region_choose(
-	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind, int *error);
+struct nm_region *nm_region_choose(struct nm_client *client, struct nm_port *port,
+	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Bytes of a ring object with so many slots. */
 uint32_t nm_ring_bytes(uint32_t slots);
@@ -30,23 +30,25 @@ void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 /* ---- client_memory.c ------------------------------------------------------------------- */
 
 /* Region, rings and buffers for a port, and its pipe peer, that has none. */
-int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind);
+int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Gives them back; nobody is bound to the port, or its peer, any more. */
-void nm_memory_release(struct nm_port *port);
+void nm_memory_release(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Host rings that the client has chosen, of a port whose kind brings its own hardware rings. */
-int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port);
+int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * Before a client's buffers are freed: each port of the region gets what it shows, one
  * for one. First `leaving` (may be NULL) and its peer, then the others: so what leaves can take
  * nothing with it that others show, and half an exchange (one buffer in two slots) does no harm.
  */
-void nm_memory_settle(struct nm_region *region, struct nm_port *leaving);
+void nm_memory_settle(struct nm_region *region, struct nm_port *leaving) OS_REQUIRES(NM_CORE_LOCK);
 
 /* From on to off nothing moves a buffer into a slot of the region or out of it. */
-void nm_memory_pause(const struct nm_region *region, bool on);
+void nm_memory_pause(const struct nm_region *region, bool on) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * What a client that is about to leave has put back into its list of extra buffers becomes its own,
@@ -54,11 +56,11 @@ void nm_memory_pause(const struct nm_region *region, bool on);
  * shows it: in a slot, or in a list whose head it has written anew. Of buffers that another client lists
  * when that one leaves, it keeps those that it shows in slots alone.
  */
-void nm_memory_settle_extra(struct nm_client *leaving);
+void nm_memory_settle_extra(struct nm_client *leaving) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Rings of a port in use that have lost their last user: each slot shows a buffer of the port's
  * that no other slot of it shows, and nothing that a reader would stumble over. */
-void nm_memory_repair(struct nm_port *port);
+void nm_memory_repair(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* First state of a ring's indices. */
 void nm_ring_restart(struct nm_ring *ring);
@@ -67,19 +69,21 @@ void nm_ring_restart(struct nm_ring *ring);
  * to. */
 struct nm_ring *nm_ring_guard(struct nm_ring *ring);
 
-int nm_pool_error(
-	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted);
+int nm_pool_error(struct nm_client *client, const struct nm_port *port, enum nm_pool pool,
+	uint64_t wanted) OS_REQUIRES(NM_CORE_LOCK);
 
 /* ---- client_nifp.c --------------------------------------------------------------------- */
 
 /* netmap_if and extra buffers; client->first and count are set. */
-int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs);
+int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs)
+	OS_REQUIRES(NM_CORE_LOCK);
 /* The region is settled already. */
-void nm_nifp_free(struct nm_client *client, struct nm_port *port);
+void nm_nifp_free(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The extra buffers that a client shows, as far as its list makes sense: at most
  * client->extra_bufs; any value. Returns how many: none when its head is still the first one, for
  * then it does not say what the application has exchanged. */
-uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown);
+uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

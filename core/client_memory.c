@@ -30,7 +30,7 @@ struct nm_ring *nm_ring_guard(struct nm_ring *ring)
 }
 
 /* An empty ring: tx may fill all slots but one, rx has received nothing. */
-static void clear_ring(struct nm_ring *ring)
+static void clear_ring(struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	const struct nm_port_ops *ops = ring->port->ops;
 
@@ -59,7 +59,7 @@ static void init_slot(const struct nm_ring *ring, struct netmap_slot *slot, uint
 }
 
 /* Fills the shared side of a ring: geometry, slots with buffers. */
-static int fill_ring(struct nm_client *client, struct nm_ring *ring)
+static int fill_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = ring->region;
 	struct netmap_ring *shared = ring->shared;
@@ -98,7 +98,7 @@ static int check_slots(struct nm_client *client, const struct nm_ring *ring)
 				     sizeof(struct netmap_slot)));
 }
 
-static int setup_ring(struct nm_client *client, struct nm_ring *ring)
+static int setup_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = ring->port;
 	struct nm_region *region = port->region;
@@ -162,6 +162,7 @@ static uint32_t slots_of(const struct nm_port *port)
 }
 
 static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *shown, bool ours)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	shown->ours = ours;
 	shown->count = 0;
@@ -172,7 +173,7 @@ static void settle_rings(struct nm_port *port, uint32_t owner, struct shown *sho
 
 /* The port gets what its slots show. Without memory for that the map alone decides: safe, but
  * exchanged buffers stay exchanged. */
-static void settle_port(struct nm_port *port)
+static void settle_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct shown shown = {.room = slots_of(port)};
 
@@ -191,7 +192,7 @@ static void settle_port(struct nm_port *port)
  * it has got for buffers of its own is not left with somebody else's in their place, and freed
  * in their stead, which an application may keep to itself.
  */
-static void settle_leaving(struct nm_port *port)
+static void settle_leaving(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (port && port->region && !port->dead)
 		settle_port(port);
@@ -199,7 +200,7 @@ static void settle_leaving(struct nm_port *port)
 
 /* Clients get what their lists show, as far as no slot shows it: those come afterwards. For an
  * application that has taken buffers off its list need not keep it up to date. */
-static void settle_lists(const struct nm_port *port)
+static void settle_lists(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t most = 0, *shown;
 
@@ -216,7 +217,7 @@ static void settle_lists(const struct nm_port *port)
 	os_free(shown);
 }
 
-static void settle_all_lists(const struct nm_region *region)
+static void settle_all_lists(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (struct nm_port *port = region->core->ports; port; port = port->next)
 		if (port->region == region && !port->dead)
@@ -233,8 +234,8 @@ void nm_memory_pause(const struct nm_region *region, bool on)
 }
 
 /* The region's pipes are paused, and lists were settled. */
-static void settle_paused(
-	struct nm_region *region, const struct nm_port *leaving, const struct nm_port *too)
+static void settle_paused(struct nm_region *region, const struct nm_port *leaving,
+	const struct nm_port *too) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (struct nm_port *port = region->core->ports; port; port = port->next)
 		if (port->region == region && !port->dead && port != leaving && port != too)
@@ -299,7 +300,7 @@ static void keep_shown(struct nm_ring *ring, void *arg)
 	}
 }
 
-static void free_objects(struct nm_port *leaving)
+static void free_objects(struct nm_port *leaving) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = leaving->region;
 
@@ -323,7 +324,7 @@ static void forget_ring(struct nm_ring *ring, void *arg)
 	ring->offset_mask = 0;
 }
 
-static void release_one(struct nm_port *port)
+static void release_one(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	free_objects(port);
 	each_ring(port, forget_ring, NULL);
@@ -358,8 +359,8 @@ void nm_memory_release(struct nm_port *port)
 		memset(&peer->offsets, 0, sizeof(peer->offsets));
 }
 
-static int check_pools(
-	struct nm_client *client, const struct nm_port *port, uint64_t rings, uint64_t bufs)
+static int check_pools(struct nm_client *client, const struct nm_port *port, uint64_t rings,
+	uint64_t bufs) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (rings > port->region->free_count[NM_POOL_RING])
 		return nm_pool_error(client, port, NM_POOL_RING, rings);
@@ -370,6 +371,7 @@ static int check_pools(
 
 /* Before anything is taken, so that the text can say what is wanted in all. */
 static int check_room(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint64_t rings, bufs;
 	int error = 0;
@@ -383,7 +385,7 @@ static int check_room(struct nm_client *client, const struct nm_port *port)
 	return check_pools(client, port, rings, bufs);
 }
 
-static int setup_rings(struct nm_client *client, struct nm_port *port)
+static int setup_rings(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
 
@@ -437,6 +439,7 @@ static struct nm_ring *next_host_ring(
 
 /* All or none: memory that is there can be had, under core->lock. */
 static int check_host_rings(struct nm_client *client, struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint64_t rings = 0, bufs = 0;
 
@@ -552,7 +555,7 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 	nm_produce_unlock(nm_ring_guard(ring));
 }
 
-static void repair_rings(struct nm_port *port, bool all)
+static void repair_rings(struct nm_port *port, bool all) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = port->region;
 	struct repair r = {.port = port, .next = NM_BUFS_RESERVED, .all = all};

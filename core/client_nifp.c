@@ -63,6 +63,7 @@ enum { LEFT_TO_OTHERS = 4 };
 
 /* As many as there are, up to `wanted`: a list through the first word of each. */
 static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = port->region;
 	uint32_t keep = region->shared ? region->pool[NM_POOL_BUF].count / LEFT_TO_OTHERS : 0;

@@ -51,8 +51,8 @@ uint32_t nm_ring_bytes(uint32_t slots)
 
 /* A region for this port alone: its rings, some extra buffers, and what is spare for its pipes and
  * monitors. */
-static struct nm_region *private_region(
-	struct nm_client *client, const struct nm_port *port, uint32_t extra, int *error)
+static struct nm_region *private_region(struct nm_client *client, const struct nm_port *port,
+	uint32_t extra, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_region_params params = core->region_params;
@@ -83,8 +83,8 @@ static struct nm_region *private_region(
 }
 
 /* Extra buffers are given as far as there are: rather none than no port. */
-static struct nm_region *make_private_region(
-	struct nm_client *client, const struct nm_port *port, uint32_t extra, int *error)
+static struct nm_region *make_private_region(struct nm_client *client, const struct nm_port *port,
+	uint32_t extra, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region;
 
@@ -97,7 +97,7 @@ static struct nm_region *make_private_region(
 }
 
 static struct nm_region *external_region(struct nm_client *client, const struct nm_port *port,
-	const struct nm_bind *bind, int *error)
+	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region_params params = bind->extmem_params;
 	struct need need = need_of(port);
@@ -128,8 +128,8 @@ static int check_region(
 	return 0;
 }
 
-static struct nm_region *named_region(
-	struct nm_client *client, const struct nm_port *port, uint16_t id, int *error)
+static struct nm_region *named_region(struct nm_client *client, const struct nm_port *port,
+	uint16_t id, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = nm_region_by_id(client->core, id, error, &client->err);
 
@@ -155,7 +155,7 @@ static const struct nm_port *family_root(const struct nm_port *port)
 }
 
 /* The region where a relative lies: parent, pipe or zero-copy monitor of one parent. */
-static struct nm_region *family_region(const struct nm_port *port)
+static struct nm_region *family_region(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	const struct nm_port *root = family_root(port);
 
@@ -183,8 +183,8 @@ static bool has_room(const struct nm_region *region, const struct nm_port *port)
 }
 
 /* With its family where that is possible; a zero-copy monitor there or nowhere. *must: it is. */
-static struct nm_region *prefer_region(
-	const struct nm_client *client, const struct nm_port *port, bool *must)
+static struct nm_region *prefer_region(const struct nm_client *client, const struct nm_port *port,
+	bool *must) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = family_region(port);
 
@@ -200,7 +200,7 @@ static struct nm_region *prefer_region(
 /* A pipe that doesn't lie with its port is told of: it is shared with others there, and exchanges no
  * buffers with the port. */
 static struct nm_region *shared_region(
-	struct nm_client *client, const struct nm_port *port, int *error)
+	struct nm_client *client, const struct nm_port *port, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	const struct nm_region *region = family_region(port);
 	struct need need = need_of(port);

@@ -67,6 +67,7 @@ struct nm_uaccess {
 };
 
 /* Executes the request whose header is at header_addr. */
-int nm_control(struct nm_client *client, const struct nm_uaccess *ua, uint64_t header_addr);
+int nm_control(struct nm_client *client, const struct nm_uaccess *ua, uint64_t header_addr)
+	OS_EXCLUDES(NM_CORE_LOCK);
 
 #endif

@@ -26,6 +26,7 @@ static bool is_device(const struct nm_port *port)
 }
 
 static int probe_region(struct nm_client *client, struct probe *probe, struct nm_region *region)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
 
@@ -41,36 +42,33 @@ static int probe_region(struct nm_client *client, struct probe *probe, struct nm
  * Finds the port that a request names, or the one the client is bound to when it names none. One
  * that is made on demand is bound for the time of the question, so that it has its memory; a
  * device is not, for that would take it from the system: its region is known.
- * After success core->lock is held, and probe_end() must follow.
+ * Returns with core->lock, and probe_end() must follow, whether it was found or not.
  */
 static int probe_begin(struct nm_client *client, const char *name, struct probe *probe)
+	OS_ACQUIRE(NM_CORE_LOCK)
 {
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR};
-	int error;
+	int error = 0;
 
+	probe->region = NULL;
 	nm_client_init(&probe->tmp, client->core);
 	probe->tmp.own_region = client->own_region;
+	nm_core_lock(client->core);
 	if (name[0] == '\0' && !client->port)
 		return nm_error_set(&client->err, -ENXIO, "no port named, and none registered");
-	nm_core_lock(client->core);
 	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
 	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
 		nm_core_unlock(client->core);
 		error = nm_client_bind(&probe->tmp, name, &bind);
+		nm_core_lock(client->core);
 		if (error)
 			return nm_error_set(&client->err, error, "%s", probe->tmp.err.text);
-		nm_core_lock(client->core);
 		probe->port = probe->tmp.port;
 	}
-	error = probe_region(client, probe, probe->port->region);
-	if (error) {
-		nm_core_unlock(client->core);
-		nm_client_unbind(&probe->tmp);
-	}
-	return error;
+	return probe_region(client, probe, probe->port->region);
 }
 
-static void probe_end(struct nm_client *client, struct probe *probe)
+static void probe_end(struct nm_client *client, struct probe *probe) OS_RELEASE(NM_CORE_LOCK)
 {
 	nm_region_put(probe->region);
 	nm_core_unlock(client->core);
@@ -83,19 +81,19 @@ static int do_port_info(struct nm_client *client, struct request *rq)
 	struct probe probe;
 	int error = probe_begin(client, rq->hdr.nr_name, &probe);
 
-	if (error)
-		return error;
-	memset(info, 0, sizeof(*info));
-	info->nr_memsize = probe.region->size;
-	info->nr_tx_slots = probe.port->num_slots[NM_TX];
-	info->nr_rx_slots = probe.port->num_slots[NM_RX];
-	info->nr_tx_rings = (uint16_t)probe.port->num_rings[NM_TX];
-	info->nr_rx_rings = (uint16_t)probe.port->num_rings[NM_RX];
-	info->nr_host_tx_rings = (uint16_t)probe.port->num_host_rings[NM_TX];
-	info->nr_host_rx_rings = (uint16_t)probe.port->num_host_rings[NM_RX];
-	info->nr_mem_id = probe.region->id;
+	if (!error) {
+		memset(info, 0, sizeof(*info));
+		info->nr_memsize = probe.region->size;
+		info->nr_tx_slots = probe.port->num_slots[NM_TX];
+		info->nr_rx_slots = probe.port->num_slots[NM_RX];
+		info->nr_tx_rings = (uint16_t)probe.port->num_rings[NM_TX];
+		info->nr_rx_rings = (uint16_t)probe.port->num_rings[NM_RX];
+		info->nr_host_tx_rings = (uint16_t)probe.port->num_host_rings[NM_TX];
+		info->nr_host_rx_rings = (uint16_t)probe.port->num_host_rings[NM_RX];
+		info->nr_mem_id = probe.region->id;
+	}
 	probe_end(client, &probe);
-	return 0;
+	return error;
 }
 
 static int do_pools_info(struct nm_client *client, struct request *rq)
@@ -107,11 +105,10 @@ static int do_pools_info(struct nm_client *client, struct request *rq)
 
 	if (rq->hdr.nr_name[0] != '\0' || client->port) {
 		error = probe_begin(client, rq->hdr.nr_name, &probe);
-		if (error)
-			return error;
-		nm_region_info(probe.region, pools);
+		if (!error)
+			nm_region_info(probe.region, pools);
 		probe_end(client, &probe);
-		return 0;
+		return error;
 	}
 	nm_core_lock(client->core);
 	region = nm_region_find(client->core, pools->nr_mem_id);
@@ -409,6 +406,7 @@ static int polling_cpus(struct nm_client *client, const struct request *rq, uint
 }
 
 static int set_polling(struct nm_client *client, const struct request *rq, uint32_t count)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_splice *splice = nm_splice_find_locked(core, rq->hdr.nr_name);
@@ -532,6 +530,7 @@ static int do_vale_delif(struct nm_client *client, struct request *rq)
 /* The header changes what every packet of the port means: only for a port that the caller has
  * for itself, or nobody has. */
 static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t bytes)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error;
 

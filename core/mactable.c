@@ -58,7 +58,7 @@ int nm_mactable_init(struct nm_mactable *t)
 		return -ENOMEM;
 	os_random(t->key, sizeof(t->key));
 	os_spin_init(&t->lock);
-	t->swept = nm_mac_epoch(os_time_s());
+	OS_STORE(&t->swept, nm_mac_epoch(os_time_s()));
 	return 0;
 }
 
@@ -103,6 +103,7 @@ uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t 
 /* ---- changes, under t->lock ------------------------------------------------------------- */
 
 static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
+	OS_REQUIRES(MACTABLE_LOCK)
 {
 	uint64_t old = *place;
 
@@ -114,7 +115,7 @@ static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
 }
 
 /* One slice for each epoch since the last time. After a long pause that is the whole table. */
-static void sweep(struct nm_mactable *t, uint64_t epoch)
+static void sweep(struct nm_mactable *t, uint64_t epoch) OS_REQUIRES(MACTABLE_LOCK)
 {
 	uint64_t from = t->swept;
 	bool all = all_too_old(t, epoch);
@@ -175,6 +176,7 @@ static struct shares look_at_shares(uint64_t *bucket, uint32_t port, uint64_t ep
 
 /* Place for an address that the bucket doesn't have, or NULL: it can't be learnt. */
 static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t port, uint64_t epoch)
+	OS_REQUIRES(MACTABLE_LOCK)
 {
 	uint64_t *empty = NULL;
 	struct shares s;
@@ -194,6 +196,7 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t po
 }
 
 static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
+	OS_REQUIRES(MACTABLE_LOCK)
 {
 	uint64_t *bucket = bucket_of(t, nm_mac_bucket(t, mac)), *place = NULL;
 
@@ -219,9 +222,9 @@ void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint6
 		for (int i = 0; i < NM_MAC_WAYS; i++)
 			if (OS_LOAD(&bucket[i]) == entry)
 				return; /* known and fresh */
-	os_spin_lock(&t->lock);
+	nm_mactable_lock(t);
 	learn_locked(t, mac, port, epoch);
-	os_spin_unlock(&t->lock);
+	nm_mactable_unlock(t);
 }
 
 /* A slice at a time, so that nobody who learns waits long. */
@@ -230,12 +233,12 @@ void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 	for (uint32_t from = 0; from < NM_MAC_ENTRIES; from += SLICE) {
 		bool more;
 
-		os_spin_lock(&t->lock);
+		nm_mactable_lock(t);
 		more = t->counts[port] > 0;
 		for (uint32_t i = from; more && i < from + SLICE; i++)
 			if (t->entries[i] != 0 && entry_port(t->entries[i]) == port)
 				set_entry(t, &t->entries[i], 0);
-		os_spin_unlock(&t->lock);
+		nm_mactable_unlock(t);
 		if (!more)
 			break;
 	}
@@ -244,11 +247,11 @@ void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 void nm_mactable_flush(struct nm_mactable *t)
 {
 	for (uint32_t from = 0; from < NM_MAC_ENTRIES; from += SLICE) {
-		os_spin_lock(&t->lock);
+		nm_mactable_lock(t);
 		for (uint32_t i = from; i < from + SLICE; i++)
 			if (t->entries[i] != 0)
 				set_entry(t, &t->entries[i], 0);
-		os_spin_unlock(&t->lock);
+		nm_mactable_unlock(t);
 	}
 }
 

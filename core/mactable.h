@@ -32,6 +32,7 @@
 #ifndef CORE_MACTABLE_H
 #define CORE_MACTABLE_H
 
+#include "locks.h"
 #include "os.h"
 
 enum {
@@ -48,13 +49,24 @@ enum {
 static_assert(NM_MAC_BUCKETS_LOG2 <= 16, "a bucket's number fits beside an address");
 
 struct nm_mactable {
-	uint64_t *entries; /* NM_MAC_ENTRIES, cache line aligned */
+	uint64_t *entries OS_PT_GUARDED_BY(MACTABLE_LOCK); /* NM_MAC_ENTRIES, cache line aligned */
 	uint64_t key[2];
-	uint64_t swept; /* epoch up to which slices were swept, not modulo 256: nothing was learnt
-			   later */
+	/* Epoch up to which slices were swept, not modulo 256: nothing was learnt later. */
+	uint64_t swept OS_GUARDED_BY(MACTABLE_LOCK);
 	struct os_spin lock;
-	uint32_t counts[NM_MAC_NONE + 1]; /* entries per port, also those that are too old */
+	/* Entries per port, also those that are too old. */
+	uint32_t counts[NM_MAC_NONE + 1] OS_GUARDED_BY(MACTABLE_LOCK);
 };
+
+static inline void nm_mactable_lock(struct nm_mactable *t) OS_LOCKS(MACTABLE_LOCK)
+{
+	os_spin_lock(&t->lock);
+}
+
+static inline void nm_mactable_unlock(struct nm_mactable *t) OS_UNLOCKS(MACTABLE_LOCK)
+{
+	os_spin_unlock(&t->lock);
+}
 
 int nm_mactable_init(struct nm_mactable *t); /* -ENOMEM */
 void nm_mactable_destroy(struct nm_mactable *t);

@@ -69,7 +69,7 @@ static void monitor_pause(struct nm_port *port, bool on)
 	}
 }
 
-static void monitor_destroy(struct nm_port *port)
+static void monitor_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct monitor_port *mp = port->priv;
 
@@ -216,8 +216,8 @@ static uint32_t choose_slots(
 	return slots;
 }
 
-static struct nm_port *add_port(
-	struct monitor_port *mp, const struct nm_bind *bind, const struct choice *c, int *error)
+static struct nm_port *add_port(struct monitor_port *mp, const struct nm_bind *bind,
+	const struct choice *c, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *watched = mp->watched;
 	struct nm_shape shape = {

@@ -48,8 +48,8 @@
  * A zero-copy monitor's `parent` is the watched port, in whose region it lives; a copy monitor has
  * none. Called by nm_client_bind(), which binds the client to all rings of the result.
  */
-struct nm_port *nm_monitor_make_locked(
-	struct nm_port *watched, const struct nm_bind *bind, int *error, struct nm_error *err);
+struct nm_port *nm_monitor_make_locked(struct nm_port *watched, const struct nm_bind *bind,
+	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* What nm_ring_sync() does with a ring that has monitors: as ring->port->ops->txsync/rxsync, with
  * the monitors shown what passes. old_head, old_tail: ring->head and ring->tail before this sync. */
@@ -57,9 +57,9 @@ int nm_monitor_sync(struct nm_ring *ring, uint32_t old_head, uint32_t old_tail);
 
 /* A port is dead: wakes those who wait at its monitors; their syncs fail with -ENXIO as soon as they
  * have taken what is there. */
-void nm_monitor_ended_locked(struct nm_port *watched);
+void nm_monitor_ended_locked(struct nm_port *watched) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The virtio-net header length of a port has changed: its monitors follow. */
-void nm_monitor_hdr_changed_locked(const struct nm_port *watched);
+void nm_monitor_hdr_changed_locked(const struct nm_port *watched) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

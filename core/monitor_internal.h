@@ -2,7 +2,7 @@
 /*
  * monitor_internal.h - what monitor.c (monitors come and go) and monitor_show.c (packets) share.
  *
- * Thread safety: as struct nm_monitor says.
+ * Thread safety: as struct nm_monitor says; its lock is that of the watched ring.
  */
 #ifndef CORE_MONITOR_INTERNAL_H
 #define CORE_MONITOR_INTERNAL_H
@@ -11,17 +11,22 @@
 
 enum watch { WATCH_TX_COPY, WATCH_RX_COPY, WATCH_TX_ZCOPY, WATCH_RX_ZCOPY };
 
-/* A watched ring and a ring that shows it. All below `how` is under the watched ring's lock. */
+/* A watched ring and a ring that shows it. */
 struct nm_monitor {
 	struct nm_ring *watched, *to;
 	enum watch how;
 	uint16_t flags; /* NS_TXMON, or 0 */
-	struct nm_monitor *next;
-	bool fresh;   /* hasn't been shown anything */
-	bool waiting; /* copy, tx: `at` is the beginning of a packet whose end is not released yet */
-	uint32_t paused; /* zero copy, by so many: buffers stay where they are */
-	bool skip;       /* inside a packet that has been counted already */
-	uint32_t at;     /* next slot to look at */
+	struct nm_monitor *next OS_GUARDED_BY(NM_MONITORS_LOCK);
+	/* Hasn't been shown anything. */
+	bool fresh OS_GUARDED_BY(NM_MONITORS_LOCK);
+	/* Copy, tx: `at` is the beginning of a packet whose end is not released yet. */
+	bool waiting OS_GUARDED_BY(NM_MONITORS_LOCK);
+	/* Zero copy, by so many: buffers stay where they are. */
+	uint32_t paused OS_GUARDED_BY(NM_MONITORS_LOCK);
+	/* Inside a packet that has been counted already. */
+	bool skip OS_GUARDED_BY(NM_MONITORS_LOCK);
+	/* Next slot to look at. */
+	uint32_t at OS_GUARDED_BY(NM_MONITORS_LOCK);
 };
 
 static inline bool is_zcopy(const struct nm_monitor *m)

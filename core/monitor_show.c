@@ -57,7 +57,7 @@ static void count(struct nm_ring *to, enum nm_drop cause)
 }
 
 /* Moves behind the rest of a packet that has been counted. */
-static void skip_rest(struct nm_monitor *m, uint32_t end)
+static void skip_rest(struct nm_monitor *m, uint32_t end) OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	const struct nm_ring *ring = m->watched;
 
@@ -69,6 +69,7 @@ static void skip_rest(struct nm_monitor *m, uint32_t end)
 
 /* Takes the packet at m->at, which ends before slot `end`; else false, and m->at stays. */
 static bool gather(struct nm_monitor *m, uint32_t end, struct packet *p)
+	OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	const struct nm_ring *ring = m->watched;
 	uint32_t i = m->at, slots = 0;
@@ -104,7 +105,7 @@ struct place {
 	uint32_t buf_idx, offset, room;
 };
 
-static uint32_t free_slots(struct nm_ring *to)
+static uint32_t free_slots(struct nm_ring *to) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	to->produce.hwcur_seen = OS_LOAD_ACQUIRE(&to->hwcur);
 	return to->num_slots - 1 -
@@ -176,6 +177,7 @@ static void copy_bytes(const struct nm_ring *ring, const struct packet *p, uint3
 /* Into as few buffers as it fits in; the monitor's can be of another size. All is checked before the
  * first byte is written. produce.lock is held, here and in exchange(). */
 static enum nm_drop copy(const struct nm_monitor *m, const struct packet *p)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint32_t slots = 0, left = p->len, room = free_slots(m->to), at = 0, done = 0;
 	struct place place[NETMAP_MAX_FRAGS];
@@ -215,6 +217,7 @@ static void put_buffer(
 }
 
 static enum nm_drop exchange(const struct nm_monitor *m, const struct packet *p)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_ring *ring = m->watched, *to = m->to;
 	struct place place[NETMAP_MAX_FRAGS];
@@ -245,6 +248,7 @@ static enum nm_drop exchange(const struct nm_monitor *m, const struct packet *p)
 
 /* Before the client is bound, and when it goes, the ring is nobody's: then nothing is counted. */
 static bool show_packet(const struct nm_monitor *m, const struct packet *p)
+	OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	struct nm_ring *to = m->to;
 	enum nm_drop cause = p->cause;
@@ -270,7 +274,7 @@ static bool more_follows(const struct nm_ring *ring, uint32_t i)
 }
 
 /* Where a monitor begins in the slots that begin at `from`. */
-static void find_start(struct nm_monitor *m, uint32_t from)
+static void find_start(struct nm_monitor *m, uint32_t from) OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	const struct nm_ring *ring = m->watched;
 	uint32_t n = ring->num_slots;
@@ -287,7 +291,7 @@ static void find_start(struct nm_monitor *m, uint32_t from)
 }
 
 /* A part of the slots that pass: up to `to`, and there is no more if `last`. */
-static void show_part(struct nm_monitor *m, uint32_t to, bool last)
+static void show_part(struct nm_monitor *m, uint32_t to, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	struct packet p;
 	bool shown = false;

@@ -17,9 +17,10 @@
 /* Makes a null port, unnamed and ephemeral, with exactly the rings that bind asks for (slots: the
  * default where 0). NULL with *error and a text. */
 struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err);
+	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The placeholder `name`, made when it is not there. The caller holds it. NULL with *error. */
-struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error);
+struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -46,7 +46,7 @@ static void count_both(struct move *m, enum nm_drop cause)
 	m->rx->stats.drops[cause]++;
 }
 
-static void look_for_room(struct move *m)
+static void look_for_room(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	m->rx->produce.hwcur_seen = OS_LOAD_ACQUIRE(&m->rx->hwcur);
 	m->room = m->rx->num_slots - 1 -
@@ -54,7 +54,7 @@ static void look_for_room(struct move *m)
 }
 
 /* Is there room for `slots`? If not, `blocked` is set, and whoever makes room will see it. */
-static bool have_room(struct move *m, uint32_t slots)
+static bool have_room(struct move *m, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	if (likely(m->room >= slots))
 		return true;
@@ -114,6 +114,7 @@ static inline uint32_t their_buffer(const struct move *m, uint32_t to)
 
 /* A packet of one slot. False: it has to wait. */
 static inline bool move_single(struct move *m, struct nm_slot_copy slot)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint64_t offset = nm_slot_offset(m->tx, &m->tx->slots[m->from]);
 	enum nm_drop cause = check_slot(m, slot, offset);
@@ -221,7 +222,7 @@ static bool find_theirs(const struct move *m, struct packet *p)
 }
 
 /* A packet of several slots. False: it has to wait, for room or for its end. */
-static bool move_chain(struct move *m)
+static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct packet p;
 
@@ -254,7 +255,7 @@ static void skip_dropped(struct move *m)
 
 /* Both rings are written to: what their lines cost is paid once, not for reading and again for
  * writing. With that a pipe carried half as many packets again. */
-static void move_all(struct move *m)
+static void move_all(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	bool more = true;
 
@@ -273,7 +274,7 @@ static void move_all(struct move *m)
 enum moved { MOVED_NOTHING = 0, MOVED_TX = 1, MOVED_RX = 2, MOVED_BLOCKED = 4 };
 
 /* Moves what can be moved; the lock is held. A set of enum moved: who has news. */
-static int lane_move(struct lane *lane)
+static int lane_move(struct lane *lane) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_ring *tx = lane->tx, *rx = lane->rx;
 	uint32_t was_blocked = OS_LOAD(&lane->blocked);
@@ -454,7 +455,7 @@ static void pipe_users_changed(struct nm_port *port)
 }
 
 /* One length for both ends; not under somebody else's feet. */
-static int pipe_set_hdr_len(struct nm_port *port, uint32_t bytes)
+static int pipe_set_hdr_len(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (!port->peer || port->peer->clients > 0)
 		return -EBUSY;
@@ -464,7 +465,7 @@ static int pipe_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	return 0;
 }
 
-static void pipe_destroy(struct nm_port *port)
+static void pipe_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct pipe *pipe = port->priv;
 
@@ -491,8 +492,8 @@ static const struct nm_port_ops pipe_ops = {
 /* ---- making one ------------------------------------------------------------------------- */
 
 /* The parent, made if need be. The caller holds it. */
-static struct nm_port *find_parent(
-	struct nm_core *core, const struct nm_name *name, int *error, struct nm_error *err)
+static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *name, int *error,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	static const uint32_t any[NM_DIRS];
 	struct nm_port *parent;
@@ -535,6 +536,7 @@ static struct lane *join(struct lane *lane, struct nm_port *from, struct nm_port
 }
 
 static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *ends[] = {a, b};
 
@@ -552,7 +554,7 @@ static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
 
 /* Both ends; what was made is freed again on failure. */
 static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
-	const struct nm_bind *bind, struct nm_port *parent, int *error)
+	const struct nm_bind *bind, struct nm_port *parent, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_shape mine, theirs;
 	struct nm_port *a, *b = NULL;

@@ -49,6 +49,6 @@
  * rx rings of the other). NULL with *error and a text. The ports are ephemeral.
  */
 struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err);
+	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

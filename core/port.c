@@ -20,7 +20,7 @@ int nm_core_init(struct nm_core *core)
 {
 	memset(core, 0, sizeof(*core));
 	os_mutex_init(&core->lock);
-	core->next_owner = NM_OWNER_NONE + 1;
+	OS_STORE(&core->next_owner, NM_OWNER_NONE + 1);
 	core->region_params = (struct nm_region_params){
 		.count = {DEFAULT_IFS, DEFAULT_RINGS, DEFAULT_BUFS},
 		.size = {NIFP_SIZE,
@@ -38,7 +38,7 @@ int nm_core_init(struct nm_core *core)
 }
 
 /* A port that nobody holds; what holds others (pipes, monitors) goes first. */
-static struct nm_port *unheld(struct nm_core *core)
+static struct nm_port *unheld(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = core->ports;
 
@@ -68,7 +68,7 @@ uint32_t nm_core_new_owner(struct nm_core *core)
 	return owner;
 }
 
-static struct nm_port *registered(struct nm_core *core, const char *name)
+static struct nm_port *registered(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = core->ports;
 
@@ -163,6 +163,7 @@ static void free_port(struct nm_port *port)
 
 static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port;
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
@@ -212,7 +213,7 @@ void nm_port_hold_locked(struct nm_port *port)
 	port->holds++;
 }
 
-static bool in_use(const struct nm_port *port)
+static bool in_use(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	return port->clients > 0 || port->holds > 0;
 }
@@ -253,7 +254,7 @@ static void signal_all(struct nm_port *port)
 }
 
 /* The memory of others goes with the port that brought it: no port that lies in it can go on. */
-static void mark_dead(struct nm_port *port)
+static void mark_dead(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (port->dead)
 		return;
@@ -268,7 +269,7 @@ static void mark_dead(struct nm_port *port)
 			mark_dead(child);
 }
 
-static void unlink_port(struct nm_port *port)
+static void unlink_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port **link = &port->core->ports;
 

@@ -88,10 +88,11 @@ struct nm_home_ops {
 
 struct nm_core {
 	struct os_mutex lock;
-	struct nm_port *ports;
-	struct nm_region *regions;
-	struct nm_vale *switches;
-	uint32_t next_owner; /* numbers of ports; never reused within 2^32 ports */
+	struct nm_port *ports OS_GUARDED_BY(NM_CORE_LOCK);
+	struct nm_region *regions OS_GUARDED_BY(NM_CORE_LOCK);
+	struct nm_vale *switches OS_GUARDED_BY(NM_CORE_LOCK);
+	/* Numbers of ports; never reused within 2^32 ports. */
+	uint32_t next_owner OS_GUARDED_BY(NM_CORE_LOCK);
 
 	/*
 	 * Regions made by the core. region_params: sizes of objects in the region of one port; how many
@@ -104,7 +105,7 @@ struct nm_core {
 
 	const struct nm_home_ops *home_ops; /* may be NULL */
 	void *home;                         /* the home's */
-	struct nm_splice *splices;
+	struct nm_splice *splices OS_GUARDED_BY(NM_CORE_LOCK);
 };
 
 static inline void nm_core_lock(struct nm_core *core) OS_LOCKS(NM_CORE_LOCK)
@@ -182,7 +183,7 @@ struct nm_port_ops {
 };
 
 struct nm_port {
-	struct nm_port *next;
+	struct nm_port *next OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_core *core;
 	const struct nm_port_ops *ops;
 	void *priv; /* of the kind */
@@ -202,15 +203,16 @@ struct nm_port {
 		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
 	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
-	uint32_t clients;
-	uint32_t holds; /* pipe ends, monitors and splices that want it to exist, used or not */
-	struct nm_client *client_list;
+	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
+	/* Pipe ends, monitors and splices that want it to exist, used or not. */
+	uint32_t holds OS_GUARDED_BY(NM_CORE_LOCK);
+	struct nm_client *client_list OS_GUARDED_BY(NM_CORE_LOCK);
 	struct {
 		uint64_t max, initial; /* bytes; granted to the first client that asked */
 		uint64_t mask;         /* of slot.ptr; 0: no offsets */
 		uint64_t align, gap;   /* of tx data; free bytes behind rx data */
 	} offsets;
-	bool ephemeral;   /* freed with its last client and hold */
+	bool ephemeral OS_GUARDED_BY(NM_CORE_LOCK); /* freed with its last client and hold */
 	bool same_region; /* it must lie in the region of its parent (zero-copy monitors) */
 	bool own_memory;  /* region, rings and buffers are those that the core gave it */
 	bool unnamed;     /* not found by name (null ports, monitors): name is for texts only */
@@ -253,21 +255,21 @@ struct nm_client {
 	uint32_t first[NM_DIRS],
 		count[NM_DIRS]; /* rings it is bound to; numbers as in port->rings */
 	uint64_t flags;         /* NR_* of the registration */
-	struct nm_client *next; /* of port->client_list */
-	uint64_t nifp_offset;   /* of its netmap_if in port->region */
-	uint32_t nifp_index;    /* in the pool, or UINT32_MAX: none of its own */
-	uint32_t owner;         /* of its extra buffers; NM_OWNER_NONE: it has none */
-	uint32_t extra_bufs;    /* how many it was given */
-	uint32_t bufs_head;     /* of their list, as it was given */
-	bool exclusive_only;    /* the home can serve it only when it shares no ring (CSB) */
-	struct nm_error err;    /* why the last call failed */
+	struct nm_client *next OS_GUARDED_BY(NM_CORE_LOCK); /* of port->client_list */
+	uint64_t nifp_offset;                               /* of its netmap_if in port->region */
+	uint32_t nifp_index; /* in the pool, or UINT32_MAX: none of its own */
+	uint32_t owner;      /* of its extra buffers; NM_OWNER_NONE: it has none */
+	uint32_t extra_bufs; /* how many it was given */
+	uint32_t bufs_head;  /* of their list, as it was given */
+	bool exclusive_only; /* the home can serve it only when it shares no ring (CSB) */
+	struct nm_error err; /* why the last call failed: one line */
 };
 
 int nm_core_init(struct nm_core *core);
 /* A number for the ownership map of regions, not used by anyone else. core->lock held. */
-uint32_t nm_core_new_owner(struct nm_core *core);
+uint32_t nm_core_new_owner(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK);
 /* All clients must be unbound. */
-void nm_core_destroy(struct nm_core *core);
+void nm_core_destroy(struct nm_core *core) OS_EXCLUDES(NM_CORE_LOCK);
 
 /* While it is bound a client is in the port's list: the struct must stay where it is. */
 void nm_client_init(struct nm_client *client, struct nm_core *core);
@@ -277,15 +279,17 @@ void nm_client_init(struct nm_client *client, struct nm_core *core);
  * (VALE). 0 or a negative errno with client->err: -EBUSY rings in use, -ENXIO no such port,
  * -ENOMEM with the pool, wanted and left, -EINVAL … Takes the lock.
  */
-int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind);
-void nm_client_unbind(struct nm_client *client); /* allowed when not bound; takes the lock */
+int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
+	OS_EXCLUDES(NM_CORE_LOCK);
+/* Allowed when not bound; takes the lock. */
+void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
  * Gives every ring of the client's port its first state: empty, with the port's own buffers in
  * the slots. For a guest that was reset; the client must be the only one of the port and no ring
  * in a sync. Takes the lock.
  */
-void nm_client_reset_rings(struct nm_client *client);
+void nm_client_reset_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
  * Each slot that shows no buffer of the port, or one that a slot before it shows, gets one that no slot
@@ -293,7 +297,7 @@ void nm_client_reset_rings(struct nm_client *client);
  * rings, whose applications may have left anything in the slots. Nothing happens when the guest has a
  * part of the region (guest_part): then its driver alone knows. Otherwise as nm_client_reset_rings().
  */
-void nm_client_repair_rings(struct nm_client *client);
+void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /* Ring i of those that the client is bound to in a direction. */
 static inline struct nm_ring *nm_client_ring(
@@ -311,48 +315,55 @@ void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_
  * are allowed where the kind can do without (null). NULL with *error: -EEXIST, -ENOMEM, -EINVAL.
  */
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error);
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* The same for a port that is not found by name; the name is for texts and needn't be unique. */
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error);
+	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Keeps a port in existence, as a client does, without using it; and lets go of it: a port made
  * on demand ends with the last hold and client. */
-void nm_port_hold_locked(struct nm_port *port);
-void nm_port_release_locked(struct nm_port *port);
+void nm_port_hold_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+void nm_port_release_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Takes a port without clients off the registry and frees it. A port that still has clients, or is
  * held, is marked dead (every sync fails with -ENXIO), loses its name, and goes with the last of
  * them; so are its pipes and monitors when they lie in the foreign region that goes with it. The
  * memory of a dead port's rings is not touched any more. */
-void nm_port_remove_locked(struct nm_port *port);
+void nm_port_remove_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Frees a port made on demand (a pipe: both ends) if nobody uses or holds it; else nothing. */
-void nm_port_unused_locked(struct nm_port *port);
+void nm_port_unused_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * Who owns which buffer, after buffers have wandered between the ports of a region: each port gets
  * what it shows, one for one (nm_region_settle). With the first, a port that is about to give up its
  * own, and its peer, come before the others.
  */
-void nm_port_settle_others_locked(struct nm_port *leaving);
-void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region);
+void nm_port_settle_others_locked(struct nm_port *leaving) OS_REQUIRES(NM_CORE_LOCK);
+void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Are buffers exchanged between slots of the port and those of another one, with nobody's syncs but the
  * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
-bool nm_port_exchanges_locked(const struct nm_port *port);
+bool nm_port_exchanges_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* New numbers of host rings, of a port that has no clients, holds and memory: else -EBUSY. -EINVAL out
  * of range, -ENOMEM. */
-int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS]);
+int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS])
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
-int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes);
+int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK);
 
-int nm_port_rename_locked(struct nm_port *port, const char *name); /* -EEXIST */
-struct nm_port *nm_port_find_locked(
-	struct nm_core *core, const char *name); /* asks core->lookup too */
+/* -EEXIST. */
+int nm_port_rename_locked(struct nm_port *port, const char *name) OS_REQUIRES(NM_CORE_LOCK);
+
+/* Asks core->lookup, too. */
+struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * NM_DROPS when the part of a packet that a slot of the ring shows, `offset` (nm_slot_offset) bytes

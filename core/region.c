@@ -87,7 +87,7 @@ uint64_t nm_region_layout(const struct nm_region_params *params,
 	return size;
 }
 
-static uint16_t free_id(struct nm_core *core)
+static uint16_t free_id(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t id = NM_REGION_SHARED_ID + 1; id < 0xffff; id++)
 		if (!nm_region_find(core, (uint16_t)id))
@@ -120,7 +120,7 @@ static int init_pool(struct nm_region *region, enum nm_pool pool)
 	return 0;
 }
 
-static void link_region(struct nm_core *core, struct nm_region *region)
+static void link_region(struct nm_core *core, struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
 {
 	region->core = core;
 	region->refs = 1;
@@ -129,8 +129,8 @@ static void link_region(struct nm_core *core, struct nm_region *region)
 }
 
 /* An id and the private maps. *error and a text on failure; the caller frees the region. */
-static int init_region(
-	struct nm_core *core, struct nm_region *region, uint16_t id, struct nm_error *err)
+static int init_region(struct nm_core *core, struct nm_region *region, uint16_t id,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	region->id = id ? id : free_id(core);
 	if (region->id == 0)
@@ -334,6 +334,7 @@ static bool run_valid(struct nm_run run, enum nm_pool pool, uint32_t count)
 
 /* The maps of a foreign region know only what was set aside; without that there are none. */
 static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (ours.count == 0)
 		return 0;

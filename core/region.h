@@ -39,6 +39,7 @@
 #ifndef CORE_REGION_H
 #define CORE_REGION_H
 
+#include "locks.h"
 #include "os.h"
 #include "nm_error.h"
 #include <net/netmap.h>
@@ -78,7 +79,7 @@ struct nm_region_params {
 };
 
 struct nm_region {
-	struct nm_region *next; /* list of the core */
+	struct nm_region *next OS_GUARDED_BY(NM_CORE_LOCK); /* list of the core */
 	struct nm_core *core;
 	char *base;    /* address in this home */
 	uint64_t size; /* bytes; a power of two, as a PCI BAR must be, but on external memory */
@@ -88,7 +89,7 @@ struct nm_region {
 	bool external; /* on memory that is the application's (EXTMEM) */
 	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
 	bool shared;   /* made for whoever names it by its id, not for one port or client */
-	uint32_t refs;
+	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;        /* NULL when foreign */
 	uint32_t *owner[NM_POOLS]; /* per object */
 	uint32_t *free[NM_POOLS];  /* stack of free indices, lowest on top at the start */
@@ -105,7 +106,7 @@ uint64_t nm_region_layout(const struct nm_region_params *params,
  * *error (negative errno) and a text in err.
  */
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, struct nm_error *err);
+	uint16_t id, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
@@ -113,14 +114,15 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
  * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *params, int *error, struct nm_error *err);
+	const struct nm_region_params *params, int *error, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * The region with this id (not 0), made from core->shared_params if there is none; the caller
  * gets a reference. NULL with *error and a text.
  */
-struct nm_region *nm_region_by_id(
-	struct nm_core *core, uint16_t id, int *error, struct nm_error *err);
+struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, int *error,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * A foreign region: memory at base that somebody else has laid out as `pool` says, with the
@@ -130,25 +132,28 @@ struct nm_region *nm_region_by_id(
  */
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
-	int *error, struct nm_error *err);
+	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
-struct nm_region *nm_region_find(struct nm_core *core, uint16_t id); /* NULL; takes no reference */
-void nm_region_get(struct nm_region *region);
-void nm_region_put(
-	struct nm_region *region); /* frees it with the last reference; NULL is allowed */
+/* NULL: there is none. Takes no reference. */
+struct nm_region *nm_region_find(struct nm_core *core, uint16_t id) OS_REQUIRES(NM_CORE_LOCK);
+void nm_region_get(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
+/* Frees it with the last reference; NULL is allowed. */
+void nm_region_put(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
 /* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
-int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index);
+int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* As many objects in a row, for an owner: *first, or -ENOMEM and none. */
 int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
-	uint32_t *first);
+	uint32_t *first) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Frees one object if `owner` owns it; else -EINVAL and nothing happens. */
-int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index);
+int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Frees all that `owner` owns. Returns the number of objects. */
-uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
+uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * Settles ownership of buffers between `owner` and the others: `shown` lists the `count` buffer
@@ -156,8 +161,8 @@ uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner);
  * owner that is not fixed, that owner gets in exchange one buffer of `owner`'s that is not on the
  * list. Nobody's number of buffers changes.
  */
-void nm_region_settle(
-	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count);
+void nm_region_settle(struct nm_region *region, uint32_t owner, const uint32_t *shown,
+	uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
 
 static inline bool nm_region_buf_valid(const struct nm_region *region, uint32_t index)
 {

@@ -89,7 +89,8 @@ struct nm_ring {
 	void *priv;              /* of the port kind */
 	uint64_t offset_mask;    /* of slot.ptr; 0: packets begin where their buffer begins */
 	struct os_wakeup wakeup; /* signalled on new tx room or new rx packets */
-	struct nm_monitor *monitors; /* who watches it; see monitor.h */
+	/* Who watches it; see monitor.h. nm_ring_sync() looks whether there is one without the lock. */
+	struct nm_monitor *monitors OS_GUARDED_BY(NM_MONITORS_LOCK);
 	struct os_spin monitor_lock; /* of monitors, for monitor.c alone */
 
 	/* The application's side: written only by the thread that syncs. */
@@ -101,8 +102,9 @@ struct nm_ring {
 
 	/* The other side: written by producers (rx), under the lock, or by txsync. */
 	struct {
-		uint32_t hwtail;     /* rx: producer index, OS_STORE_RELEASE for rxsync */
-		uint32_t hwcur_seen; /* producers' copy of hwcur, refreshed when it runs out */
+		uint32_t hwtail; /* rx: producer index, OS_STORE_RELEASE for rxsync */
+		/* Producers' copy of hwcur, refreshed when it runs out. */
+		uint32_t hwcur_seen OS_GUARDED_BY(NM_PRODUCE_LOCK);
 		struct os_spin lock;
 	} produce __attribute__((aligned(NM_CACHE_LINE)));
 

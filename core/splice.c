@@ -201,14 +201,17 @@ static int bind_vale(
 	error = nm_client_bind(vale, name, &bind);
 	if (error)
 		return error;
-	if (vale->port->region != port->region || vale->port->clients > 1)
-		return nm_error_set(&vale->err, -EBUSY, "%s: is in use already", name);
 	nm_core_lock(core);
-	error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
+	if (vale->port->region != port->region || vale->port->clients > 1) {
+		error = nm_error_set(&vale->err, -EBUSY, "%s: is in use already", name);
+	} else {
+		error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
+		if (error)
+			nm_error_set(&vale->err, error, "%s: no virtio-net header of %u bytes",
+				name, hdr_len);
+	}
 	nm_core_unlock(core);
-	return error ? nm_error_set(&vale->err, error, "%s: no virtio-net header of %u bytes", name,
-			       hdr_len)
-		     : 0;
+	return error;
 }
 
 static void add_rings(const struct nm_port *port, struct nm_region_params *params, uint32_t *slots)

@@ -63,10 +63,11 @@ struct nm_splice {
  * device, or (detach) none attached by this name; -EOPNOTSUPP the home can't run it.
  */
 int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
-	uint32_t *port_index, struct nm_error *err);
-int nm_splice_detach(
-	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err);
-struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name);
+	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
+int nm_splice_detach(struct nm_core *core, const char *name, uint32_t *port_index,
+	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
+struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good
  * when one of the ports is dead (a device that was pulled): detach is what is left to do. */

@@ -2,7 +2,7 @@
 /* Switches and their ports: how they come and go. Packets are in vale_forward.c. */
 #include "vale_internal.h"
 
-static struct nm_vale *find_vale(struct nm_core *core, const char *name)
+static struct nm_vale *find_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale *vale = core->switches;
 
@@ -12,7 +12,7 @@ static struct nm_vale *find_vale(struct nm_core *core, const char *name)
 }
 
 /* Lowest number that no switch has, so that stepping through them ends. */
-static uint32_t free_index(struct nm_core *core)
+static uint32_t free_index(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t index = 0;; index++) {
 		const struct nm_vale *vale = core->switches;
@@ -24,7 +24,7 @@ static uint32_t free_index(struct nm_core *core)
 	}
 }
 
-static struct nm_vale *make_vale(struct nm_core *core, const char *name)
+static struct nm_vale *make_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale *vale = os_zalloc(sizeof(*vale));
 
@@ -43,7 +43,7 @@ static struct nm_vale *make_vale(struct nm_core *core, const char *name)
 	return vale;
 }
 
-static void put_vale(struct nm_vale *vale)
+static void put_vale(struct nm_vale *vale) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale **link = &vale->core->switches;
 
@@ -109,13 +109,11 @@ static void vale_stop(struct nm_port *port)
 	}
 }
 
-static void vale_destroy(struct nm_port *port)
+static void vale_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	vale_write_lock(vp->vale);
 	vp->vale->ports[vp->number] = NULL;
-	vale_write_unlock(vp->vale);
 	vp->vale->members--;
 	put_vale(vp->vale);
 	os_free(vp);
@@ -143,7 +141,7 @@ static const struct nm_port_ops vale_ops = {
 
 /* ---- ports --------------------------------------------------------------------------- */
 
-static uint32_t free_number(const struct nm_vale *vale)
+static uint32_t free_number(const struct nm_vale *vale) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t number = 0;
 
@@ -153,7 +151,7 @@ static uint32_t free_number(const struct nm_vale *vale)
 }
 
 static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const char *name,
-	const struct nm_shape *shape, int *error)
+	const struct nm_shape *shape, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale_port *vp = os_zalloc(sizeof(*vp));
 	struct nm_port *port;
@@ -171,9 +169,7 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	port->priv = vp;
 	port->ephemeral = true;
 	vale->members++;
-	vale_write_lock(vale);
 	vale->ports[number] = port;
-	vale_write_unlock(vale);
 	return port;
 }
 
@@ -225,6 +221,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 
 /* Port at or behind number `from` on a switch. */
 static struct nm_port *next_port(const struct nm_vale *vale, uint32_t from)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t i = from; i < NM_VALE_PORTS_MAX; i++)
 		if (vale->ports[i])

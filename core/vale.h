@@ -47,12 +47,12 @@ enum {
  * nm_client_bind(). NULL with *error. */
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
-	int *error, struct nm_error *err);
+	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
  * (switch *vale, port *port), with its name. -ENOENT when there is none. */
-int nm_vale_list_locked(
-	struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *vale, uint32_t *port);
+int nm_vale_list_locked(struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *vale,
+	uint32_t *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* One address that a switch knows. */
 struct nm_vale_mac {
@@ -67,17 +67,18 @@ struct nm_vale_mac {
  * changes meanwhile: an address may be seen twice or not at all between two calls.
  */
 int nm_vale_macs_locked(struct nm_core *core, const char *vale, uint64_t *pos,
-	struct nm_vale_mac *out, uint32_t max);
+	struct nm_vale_mac *out, uint32_t max) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Forgets all addresses of a switch. -ENOENT. */
-int nm_vale_flush_locked(struct nm_core *core, const char *vale);
+int nm_vale_flush_locked(struct nm_core *core, const char *vale) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Name of the port with this number; NULL: none. */
-const char *nm_vale_port_name_locked(struct nm_core *core, const char *vale, uint32_t number);
+const char *nm_vale_port_name_locked(struct nm_core *core, const char *vale, uint32_t number)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* For status: calls fn for each switch with its number of ports and of known addresses. */
 void nm_vale_each_locked(struct nm_core *core,
 	void (*fn)(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs),
-	void *arg);
+	void *arg) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -32,7 +32,7 @@ struct vale_rx {
 	uint64_t packets, bytes;
 };
 
-static inline uint32_t known_room(const struct vale_rx *rx)
+static inline uint32_t known_room(const struct vale_rx *rx) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	return rx->num_slots - 1 -
 	       nm_ring_distance(rx->ring->produce.hwcur_seen, rx->at, rx->num_slots);
@@ -42,7 +42,7 @@ static inline uint32_t known_room(const struct vale_rx *rx)
  * How far is the receiver now? Its index is in its own CPU's cache; so one that is full is asked once
  * for all packets that it refuses, and again only when something has been filled since.
  */
-static void look_for_room(struct vale_rx *rx)
+static void look_for_room(struct vale_rx *rx) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_ring *ring = rx->ring;
 
@@ -53,7 +53,7 @@ static void look_for_room(struct vale_rx *rx)
 	rx->room = known_room(rx);
 }
 
-static inline bool have_room(struct vale_rx *rx, uint32_t slots)
+static inline bool have_room(struct vale_rx *rx, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	if (unlikely(rx->room < slots))
 		look_for_room(rx);
@@ -120,7 +120,7 @@ static inline void copy_packet(char *dst, const char *src, uint32_t len)
  * reading made none.
  */
 static uint32_t find_buffers(struct vale_rx *rx, const struct vale_packet *packets,
-	const uint8_t *order, uint32_t n, char **to)
+	const uint8_t *order, uint32_t n, char **to) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint32_t found, at = rx->at;
 
@@ -149,8 +149,8 @@ static uint32_t find_buffers(struct vale_rx *rx, const struct vale_packet *packe
  * of it. Returns how many of the packets order[0..n) were delivered; what stopped it is for
  * deliver_any() to find out.
  */
-static uint32_t deliver_plain(
-	struct vale_rx *rx, const struct vale_packet *packets, const uint8_t *order, uint32_t n)
+static uint32_t deliver_plain(struct vale_rx *rx, const struct vale_packet *packets,
+	const uint8_t *order, uint32_t n) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	char *to[NM_VALE_BATCH];
 	uint32_t found = find_buffers(rx, packets, order, n, to), at = rx->at;
@@ -184,6 +184,7 @@ static uint32_t slot_bytes(const struct vale_rx *rx)
 
 /* Can `frames` frames be had that fill `slots` slots in all, `each` of them at most in one? */
 static enum nm_drop check_room(struct vale_rx *rx, uint64_t slots, uint32_t each)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	if (each > NETMAP_MAX_FRAGS)
 		return NM_DROP_FRAGMENTS;
@@ -196,8 +197,8 @@ static enum nm_drop check_room(struct vale_rx *rx, uint64_t slots, uint32_t each
  * Buffers for a frame of len bytes, from rx->at on: each slot is loaded once, and checked. How many
  * slots that takes is known when the last is found, since the receiver chooses the offsets.
  */
-static enum nm_drop gather(
-	struct vale_rx *rx, uint32_t len, struct nm_piece *pieces, uint32_t *slots)
+static enum nm_drop gather(struct vale_rx *rx, uint32_t len, struct nm_piece *pieces,
+	uint32_t *slots) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint32_t n;
 
@@ -229,8 +230,8 @@ static enum nm_drop gather(
 	return NM_DROPS;
 }
 
-static enum nm_drop deliver_frame(
-	struct vale_tx *tx, struct vale_rx *rx, const struct nm_frame *frame, struct nm_cursor from)
+static enum nm_drop deliver_frame(struct vale_tx *tx, struct vale_rx *rx,
+	const struct nm_frame *frame, struct nm_cursor from) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_piece *pieces = tx->batch->pieces;
 	uint32_t len = frame->head_len + frame->len, slots;
@@ -255,6 +256,7 @@ static enum nm_drop deliver_frame(
 /* The packet behind a virtio-net header that a receiver without one can't see. */
 static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 	const struct nm_vnet_hdr *vnet, struct nm_cursor from, uint32_t len)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_offload *o = &tx->batch->offload;
 	uint32_t bytes = slot_bytes(rx), each, last;
@@ -275,8 +277,8 @@ static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 	return cause;
 }
 
-static enum nm_drop deliver_stream(
-	struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
+static enum nm_drop deliver_stream(struct vale_tx *tx, struct vale_rx *rx,
+	const struct vale_packet *packet) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	const struct nm_frag only = {packet->buf, packet->len};
 	struct nm_cursor from = {packet->frags == 1 ? &only : &tx->batch->frags[packet->first], 0};
@@ -315,6 +317,7 @@ static void count_refusal(struct vale_tx *tx, struct vale_rx *rx, enum nm_drop c
 
 /* Any packet, of any number of fragments. */
 static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	const uint32_t at = rx->at;
 	const uint64_t packets = rx->packets, bytes = rx->bytes;
@@ -333,6 +336,7 @@ static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct val
 }
 
 static void begin(struct vale_rx *rx, const struct vale_tx *tx, const struct nm_port *port)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_ring *ring = rx->ring;
 	const struct nm_pool_geometry *pool = &ring->region->pool[NM_POOL_BUF];

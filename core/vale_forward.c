@@ -261,7 +261,7 @@ static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
 
 /* Number of the port that an address lives at. An address of a port that is leaving may still be
  * found: it is as unknown as one that is not in the table. */
-static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key)
+static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	uint32_t to;
 
@@ -271,7 +271,7 @@ static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key)
 	return likely(tx->vale->live[to]) ? to : VALE_TO_ALL;
 }
 
-static void classify(struct vale_tx *tx)
+static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
 	uint64_t last_dst = 0;
@@ -305,7 +305,7 @@ static_assert(NM_MAC_NONE == (int)VALE_TO_ALL, "an unknown address goes to all p
 
 /* ---- deliver -------------------------------------------------------------------------- */
 
-static void deliver_to_all(struct vale_tx *tx)
+static void deliver_to_all(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
 	const struct nm_vale *vale = tx->vale;
@@ -325,7 +325,7 @@ static void deliver_to_all(struct vale_tx *tx)
 	batch->chains[VALE_TO_ALL].first = VALE_END;
 }
 
-static void forward(struct vale_tx *tx)
+static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
 

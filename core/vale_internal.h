@@ -6,8 +6,8 @@
  *      vale_forward.c   the two syncs: packets are collected and classified
  *      vale_deliver.c   packets go into the receivers' rings
  *
- * Thread safety: `ports`, `live`, `active` and the hdr_len of a port on the switch change under the
- * write lock; forwarding reads them under the read lock. The rest is under core->lock. A
+ * Thread safety: `live`, `active` and the hdr_len of a port on the switch change under the write
+ * lock; forwarding reads them under the read lock. The rest is under core->lock. A
  * struct vale_batch and a struct vale_tx belong to the thread that syncs the tx ring.
  */
 #ifndef CORE_VALE_INTERNAL_H
@@ -18,18 +18,20 @@
 #include "vale.h"
 
 struct nm_vale {
-	struct nm_vale *next;
+	struct nm_vale *next OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_core *core;
 	uint32_t index;
-	uint32_t members; /* ports that exist, started or not */
+	uint32_t members OS_GUARDED_BY(NM_CORE_LOCK); /* ports that exist, started or not */
 	char name[NETMAP_REQ_IFNAMSIZ];
 
 	struct os_rwlock lock;
 	struct nm_mactable macs;
-	struct nm_port *ports[NM_VALE_PORTS_MAX]; /* by port number; NULL: free */
-	struct nm_port *live[256];                /* those that take part, by number; else NULL */
-	uint8_t active[NM_VALE_PORTS_MAX];        /* their numbers in a row */
-	uint32_t num_active;
+	struct nm_port *ports[NM_VALE_PORTS_MAX] OS_GUARDED_BY(
+		NM_CORE_LOCK); /* by port number; NULL: free */
+	struct nm_port *live[256] OS_GUARDED_BY(
+		VALE_LOCK); /* those that take part, by number; else NULL */
+	uint8_t active[NM_VALE_PORTS_MAX] OS_GUARDED_BY(VALE_LOCK); /* their numbers in a row */
+	uint32_t num_active OS_GUARDED_BY(VALE_LOCK);
 };
 
 static inline void vale_read_lock(struct nm_vale *vale) OS_LOCKS_SHARED(VALE_LOCK)

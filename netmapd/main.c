@@ -149,14 +149,24 @@ static void stop_workers(struct daemon *d)
 		worker_free(d->pollers[i]);
 }
 
-static bool unused_too_long(const struct daemon *d)
+static bool has_attached(struct daemon *d)
+{
+	bool some;
+
+	nm_core_lock(&d->core);
+	some = d->core.splices != NULL;
+	nm_core_unlock(&d->core);
+	return some;
+}
+
+static bool unused_too_long(struct daemon *d)
 {
 	uint64_t since;
 
 	if (d->config.unused_s == 0 || ctl_connections(d, &since) > 0)
 		return false;
 	/* What outlives the connection that made it is in use. */
-	if (d->core.splices || taps_count(d) > 0)
+	if (has_attached(d) || taps_count(d) > 0)
 		return false;
 	return os_time_s() - since >= d->config.unused_s;
 }

@@ -38,7 +38,7 @@ static json_t *ring_json(const struct nm_ring *ring)
 	return out;
 }
 
-static json_t *port_json(const struct nm_port *port)
+static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	json_t *out = json_object(), *rings = json_array();
 

@@ -38,6 +38,7 @@ static uint32_t shared_part(
 /* Of one pool; less where there is not so much in a row. None is no error: then the guest can't make
  * pipes and monitors there. core->lock held. */
 static void set_aside(struct vm *vm, struct vm_region *r, enum nm_pool pool)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t count = vm->daemon->config.guest[pool];
 	uint32_t most = r->region->reserved ? count : shared_part(vm->daemon, r->region, pool);
@@ -110,7 +111,7 @@ static bool has_part(const struct vm_region *r)
 }
 
 /* core->lock held. */
-static void drop_part(struct vm_region *r, const struct nm_port *port)
+static void drop_part(struct vm_region *r, const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (!has_part(r))
 		return;

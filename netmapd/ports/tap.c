@@ -308,8 +308,8 @@ static int check_wishes(
 }
 
 /* The port of a device that is there. core->lock held. */
-static int add_port(
-	struct nm_core *core, struct tap *tap, const struct nm_shape *shape, struct nm_error *err)
+static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape *shape,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error;
 

@@ -54,7 +54,8 @@ uint32_t taps_count(const struct daemon *d);
 
 /* newif and delif of nm_home_ops. */
 int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err);
-int taps_delif(struct nm_core *core, const char *name, struct nm_error *err);
+	uint16_t mem_id, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+int taps_delif(struct nm_core *core, const char *name, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 #endif
