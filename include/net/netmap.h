@@ -6,7 +6,7 @@
  *	ptnet guest driver share: the objects in a memory region (netmap_if,
  *	rings, slots), the control requests with their options, and the CSB.
  * Why:	these layouts are an ABI. Programs and guest drivers that were built
- *	elsewhere rely on every size, offset and number; tests/unit/abi.c pins
+ *	elsewhere rely on every size, offset and number; tests/unit/include/test_abi.c pins
  *	each of them. Nothing may change here; new things go into new options.
  * How:	user space includes <net/netmap_user.h> (which includes this file) or
  *	<libnetmap.h>; the kernel module and the core include this file.
