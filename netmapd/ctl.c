@@ -149,7 +149,7 @@ static int on_vm_create(struct conn *c, size_t bytes)
 	int error = 0;
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
-	c->vm = vm_new(c->daemon, name, &error, &err);
+	c->vm = vm_new(c->daemon, name, request->bar_min, &error, &err);
 	if (!c->vm)
 		return reply_error(c, sizeof(*reply), error, err.text);
 	c->state = CONN_VM;

@@ -24,16 +24,30 @@ static int make_own_region(struct vm *vm, struct nm_error *err)
 	return error;
 }
 
-struct vm *vm_new(struct daemon *d, const char *name, int *error, struct nm_error *err)
+static bool is_bar_min(uint64_t bytes)
 {
-	struct vm *vm = os_zalloc(sizeof(*vm));
+	return bytes >= NMD_BAR_SMALLEST && bytes <= NMD_BAR_LARGEST && !(bytes & (bytes - 1));
+}
 
+struct vm *vm_new(
+	struct daemon *d, const char *name, uint64_t bar_min, int *error, struct nm_error *err)
+{
+	struct vm *vm;
+
+	if (bar_min && !is_bar_min(bar_min)) {
+		nm_error_set(err, *error = -EINVAL,
+			"a BAR of at least %llu bytes: not a power of two from %llu to %llu",
+			(unsigned long long)bar_min, NMD_BAR_SMALLEST, NMD_BAR_LARGEST);
+		return NULL;
+	}
+	vm = os_zalloc(sizeof(*vm));
 	if (!vm) {
 		nm_error_set(err, *error = -ENOMEM, "out of memory");
 		return NULL;
 	}
 	vm->daemon = d;
 	vm->dir_fd = -1;
+	vm->bar_min = bar_min ? bar_min : NMD_BAR_DEFAULT;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	os_make_printable(vm->name); /* for logs and status */
 	vm->next = d->vms;

@@ -61,6 +61,7 @@ struct vm {
 	struct daemon *daemon;
 	uint32_t number;
 	char name[NMD_NAME_MAX];
+	uint64_t bar_min;       /* bytes that BAR1 of its memory functions has at least */
 	char dir[NMD_PATH_MAX]; /* "": none */
 	int dir_fd;             /* open and locked, so that no other netmapd uses it; -1: none */
 	struct vm_region regions[VM_REGIONS_MAX]; /* [0]: its own */
@@ -70,7 +71,8 @@ struct vm {
 };
 
 /* NULL with *error and a text in err. */
-struct vm *vm_new(struct daemon *d, const char *name, int *error, struct nm_error *err);
+struct vm *vm_new(
+	struct daemon *d, const char *name, uint64_t bar_min, int *error, struct nm_error *err);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
 /* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is

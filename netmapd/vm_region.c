@@ -166,6 +166,7 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 	struct ptnet_mem_info info = {
 		.fd = os_mem_fd(r->region->mem),
 		.size = r->region->size,
+		.bar_min = vm->bar_min,
 		.base = r->region->base,
 		.id = r->region->id,
 		.guest_part = read_part,

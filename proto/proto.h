@@ -56,6 +56,11 @@ enum {
 	NMD_EXIT_ALREADY = 3, /* exit status of a netmapd that finds another one at its socket */
 };
 
+/* Bytes of a memory function's BAR1. One of 4 GiB has no room below 4 GiB: see ptnet_mem.h. */
+#define NMD_BAR_SMALLEST (1ULL << 20)
+#define NMD_BAR_DEFAULT  (1ULL << 32)
+#define NMD_BAR_LARGEST  (1ULL << 40)
+
 #define NMD_SYSTEM_SOCKET "/run/netmapd/socket"
 #define NMD_USER_SOCKET   "netmapd/socket" /* below $XDG_RUNTIME_DIR */
 
@@ -153,6 +158,9 @@ struct nmd_nmreq_reply {
 struct nmd_vm_create {
 	struct nmd_hdr hdr;
 	char name[NMD_NAME_MAX]; /* for logs and status; may be empty */
+	/* Bytes that BAR1 of its memory functions has at least: a power of two, NMD_BAR_SMALLEST to
+	 * NMD_BAR_LARGEST; 0: NMD_BAR_DEFAULT. */
+	uint64_t bar_min;
 };
 
 struct nmd_vm_create_reply {

@@ -16,7 +16,8 @@
 
 struct ptnet_mem {
 	struct ptnet_mem_info info; /* .fd is ours */
-	uint64_t bar_size;          /* bytes of BAR1 */
+	uint64_t map_size;          /* bytes of the file that clients map: a power of two */
+	uint64_t bar_size;          /* bytes of BAR1: that, or more */
 	struct vu_pci pci;
 	struct guestmem *ranges; /* none has a file: they are only checked */
 	struct vu_server *server;
@@ -107,7 +108,8 @@ static void op_region(void *dev, uint32_t index, struct vu_region *region)
 	case PTNETMAP_MEM_PCI_BAR:
 		*region = (struct vu_region){.size = mem->bar_size,
 			.flags = rw | VFIO_REGION_INFO_FLAG_MMAP,
-			.fd = mem->info.fd};
+			.fd = mem->info.fd,
+			.fd_size = mem->map_size};
 		break;
 	}
 }
@@ -233,13 +235,18 @@ static void init_pci(struct ptnet_mem *mem)
 	vu_pci_add_bar(&mem->pci, PTNETMAP_MEM_PCI_BAR, VU_BAR_MEM64_PREFETCH, mem->bar_size);
 }
 
-static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
+static bool is_bar_size(uint64_t bytes)
+{
+	return bytes >= GUESTMEM_PAGE && (bytes & (bytes - 1)) == 0;
+}
+
+static int check_info(const struct ptnet_mem_info *info, uint64_t *map_size)
 {
 	const struct nmreq_pools_info *pools = &info->pools;
 	struct stat st;
 	uint64_t size = GUESTMEM_PAGE;
 
-	if (info->size == 0 || info->size > 1ull << 62)
+	if (info->size == 0 || info->size > 1ull << 62 || !is_bar_size(info->bar_min))
 		return -ERANGE;
 	if (pools->nr_if_pool_offset > UINT32_MAX || pools->nr_ring_pool_offset > UINT32_MAX ||
 		pools->nr_buf_pool_offset > UINT32_MAX)
@@ -250,7 +257,7 @@ static int check_info(const struct ptnet_mem_info *info, uint64_t *bar_size)
 		return -errno;
 	if (st.st_size < 0 || (uint64_t)st.st_size < size)
 		return -EINVAL;
-	*bar_size = size;
+	*map_size = size;
 	return 0;
 }
 
@@ -258,8 +265,8 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	const struct ptnet_mem_info *info, struct ptnet_mem **out)
 {
 	struct ptnet_mem *mem;
-	uint64_t bar_size = 0;
-	int error = check_info(info, &bar_size);
+	uint64_t map_size = 0;
+	int error = check_info(info, &map_size);
 
 	if (error)
 		return error;
@@ -268,7 +275,8 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 		return -ENOMEM;
 	snprintf(mem->name, sizeof(mem->name), "%s", name);
 	mem->info = *info;
-	mem->bar_size = bar_size;
+	mem->map_size = map_size;
+	mem->bar_size = map_size > info->bar_min ? map_size : info->bar_min;
 	init_pci(mem);
 	mem->info.fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 3);
 	if (mem->info.fd < 0) {

@@ -51,6 +51,7 @@ struct vu_region {
 	uint32_t flags;     /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
 	int fd;             /* with _MMAP: the file to map; stays the device's */
 	uint64_t fd_offset; /* bytes */
+	uint64_t fd_size;   /* bytes of the region that the file has: whole pages */
 };
 
 /* What an interrupt index is. */

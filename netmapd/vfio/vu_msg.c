@@ -169,11 +169,24 @@ static int find_region(struct vu_session *session, uint32_t index, struct vu_reg
 	return 0;
 }
 
+/* A file that ends before the region does: the client must not map what is behind it. */
+static void put_area(struct vu_reply *reply, const struct vu_region *region)
+{
+	const struct vu_region_area area = {
+		.header = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1},
+		.nr_areas = 1,
+		.size = region->fd_size,
+	};
+
+	put(reply, &area, sizeof(area));
+}
+
 static int handle_get_region_info(
 	struct vu_session *session, const struct vu_msg *msg, struct vu_reply *reply)
 {
 	struct vu_region_info_msg info;
 	struct vu_region region;
+	uint32_t room;
 	int error;
 
 	get(msg, &info, sizeof(info));
@@ -182,6 +195,7 @@ static int handle_get_region_info(
 	error = find_region(session, info.index, &region);
 	if (error)
 		return error;
+	room = info.argsz;
 	info.argsz = sizeof(info);
 	info.size = region.size;
 	info.flags = region.flags;
@@ -189,9 +203,17 @@ static int handle_get_region_info(
 		info.flags &= ~VFIO_REGION_INFO_FLAG_MMAP; /* no way to pass the file */
 	if (info.flags & VFIO_REGION_INFO_FLAG_MMAP) {
 		info.offset = region.fd_offset;
-		reply->fd = region.fd;
+		if (region.fd_size < region.size) {
+			info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+			info.cap_offset = sizeof(info);
+			info.argsz += sizeof(struct vu_region_area);
+		}
+		if (room >= info.argsz)
+			reply->fd = region.fd;
 	}
 	put(reply, &info, sizeof(info));
+	if (info.cap_offset && room >= info.argsz)
+		put_area(reply, &region);
 	return 0;
 }
 

@@ -120,6 +120,17 @@ struct vu_region_info_msg {
 	uint64_t offset; /* bytes, for mmap of the descriptor */
 };
 
+/* Follows the reply, with VFIO_REGION_INFO_FLAG_CAPS, when only one area of the region can be mapped.
+ * A command whose argsz has no room for it gets the reply alone: argsz and cap_offset say what to
+ * ask for, and no descriptor comes along. */
+struct vu_region_area {
+	struct vfio_info_cap_header header; /* VFIO_REGION_INFO_CAP_SPARSE_MMAP, version 1 */
+	uint32_t nr_areas;                  /* 1 */
+	uint32_t reserved;
+	uint64_t offset; /* bytes, in the region */
+	uint64_t size;   /* bytes */
+};
+
 /* VU_DEVICE_GET_REGION_IO_FDS, both ways. */
 struct vu_region_io_fds {
 	uint32_t argsz;
@@ -176,6 +187,7 @@ static_assert(sizeof(struct vu_dma_map) == 32, "wire format");
 static_assert(sizeof(struct vu_dma_unmap) == 24, "wire format");
 static_assert(sizeof(struct vu_device_info) == 16, "wire format");
 static_assert(sizeof(struct vu_region_info_msg) == 32, "wire format");
+static_assert(sizeof(struct vu_region_area) == 32, "wire format");
 static_assert(sizeof(struct vu_region_io_fds) == 16, "wire format");
 static_assert(sizeof(struct vu_irq_info_msg) == 16, "wire format");
 static_assert(sizeof(struct vu_irq_set) == 20, "wire format");

@@ -388,8 +388,8 @@ class Connection:
     def flush(self, switch):
         assert self.ask(VALE_FLUSH, switch.encode().ljust(64, b"\0")) == (b"", [])
 
-    def vm_create(self, name=b""):
-        return struct.unpack("=II", self.ask(VM_CREATE, name.ljust(64, b"\0"))[0])[0]
+    def vm_create(self, name=b"", bar_min=0):
+        return struct.unpack("=II", self.ask(VM_CREATE, struct.pack("=64sQ", name, bar_min))[0])[0]
 
     def vm_add_port(self, name, mac=bytes(6)):
         """(path of the network function, path of the memory function, MAC address)"""

@@ -40,7 +40,7 @@ def nothing_left(status):
 BODIES = {
     HELLO: b"",
     NMREQ: nmreq(PORT_INFO_GET, "vale1:1", bytes(40)),
-    VM_CREATE: bytes(64),
+    VM_CREATE: bytes(72),
     VM_ADD_PORT: b"vale1:1".ljust(264, b"\0"),
     STATUS: bytes(8),
     VALE_MACS: bytes(8) + b"vale77".ljust(64, b"\0"),
@@ -144,6 +144,16 @@ def test_a_question_does_not_bind(daemon, connect):
     with pytest.raises(Refused):
         c.nmreq(register("vale1:1", mode=0))
     c.vm_create()
+    c.vm_add_port("vale1:1")
+
+
+def test_least_bar(daemon, connect):
+    c = connect()
+    for size in (1, 1 << 19, (1 << 32) - 1, 3 << 30, 1 << 41, (1 << 64) - 1):
+        with pytest.raises(Refused, match=f"{size} bytes.*from 1048576 to 1099511627776") as refused:
+            c.vm_create(bar_min=size)
+        assert refused.value.errno == errno.EINVAL
+    c.vm_create(bar_min=1 << 40)
     c.vm_add_port("vale1:1")
 
 
@@ -669,7 +679,7 @@ class Fuzzer:
         if kind in (VALE_MACS, VALE_FLUSH):
             name = r.choice([b"vale1", b"vale2", b"vale", self.name()])[:64].ljust(64, b"\0")
             return (struct.pack("=Q", r.choice([0, self.number(64)])) if kind == VALE_MACS else b"") + name
-        return bytes(64 if kind == VM_CREATE else 0)
+        return bytes(64) + struct.pack("=Q", r.choice([0, 1 << 20, 1 << r.randrange(64), self.number(64)])) if kind == VM_CREATE else b""
 
     def message(self):
         r = self.random

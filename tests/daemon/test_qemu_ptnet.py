@@ -118,9 +118,17 @@ def test_ports(qemu, netmapd):
 
     assert [kind for _, kind, _ in netmapd.requests] == [HELLO, VM_CREATE, VM_ADD_PORT, VM_ADD_PORT]
     assert {number for number, _, _ in netmapd.requests} == {0}
-    assert netmapd.requests[1][2].rstrip(b"\0") == b"vm one"
+    assert netmapd.requests[1][2] == b"vm one".ljust(72, b"\0")
     assert netmapd.requests[2][2] == b"vale1:11".ljust(256, b"\0") + bytes(8)
     assert netmapd.requests[3][2] == b"vale1:10".ljust(256, b"\0") + b"\0\xaa\xbb\xcc\x0a\x0a\0\0"
+
+
+@pytest.mark.parametrize("text,size", [("1M", 1 << 20), ("256", 1 << 28), ("4g", 1 << 32), ("1T", 1 << 40)])
+def test_bar_min(qemu, netmapd, text, size):
+    result = run_ptnet("--quiet", "--bar-min", text, *PORT_A, *DEVICE_A)
+    assert result.returncode == 0, result.stderr
+    assert "--bar-min" not in json.loads(result.stdout.splitlines()[0])
+    assert netmapd.requests[1][2] == bytes(64) + struct.pack("=Q", size)
 
 
 def test_the_connection_lives_as_long_as_qemu(qemu, netmapd):

@@ -352,6 +352,41 @@ int vfc_region_info(struct vfc *c, uint32_t index, struct vu_region_info_msg *in
 	return call_for(c, VU_DEVICE_GET_REGION_INFO, &ask, sizeof(ask), info, sizeof(*info), fd);
 }
 
+int vfc_region_area(
+	struct vfc *c, uint32_t index, struct vu_region_info_msg *info, uint64_t *bytes, int *fd)
+{
+	struct {
+		struct vu_region_info_msg info;
+		struct vu_region_area area;
+	} answer;
+	const struct vu_region_info_msg ask = {.argsz = sizeof(answer), .index = index};
+	int error = vfc_region_info(c, index, info, fd);
+
+	if (error)
+		return error;
+	*bytes = info->flags & VFIO_REGION_INFO_FLAG_MMAP ? info->size : 0;
+	if (info->argsz == sizeof(*info))
+		return info->flags & VFIO_REGION_INFO_FLAG_CAPS ? -EBADMSG : 0;
+	if (*fd >= 0) { /* it comes with the whole answer, not with a part */
+		close(*fd);
+		return -EBADMSG;
+	}
+	error = call_for(
+		c, VU_DEVICE_GET_REGION_INFO, &ask, sizeof(ask), &answer, sizeof(answer), fd);
+	if (error)
+		return error;
+	if (memcmp(info, &answer.info, sizeof(*info)) != 0 ||
+		!(info->flags & VFIO_REGION_INFO_FLAG_CAPS) || info->cap_offset != sizeof(*info) ||
+		answer.area.header.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP ||
+		answer.area.header.version != 1 || answer.area.header.next != 0 ||
+		answer.area.nr_areas != 1 || answer.area.offset != 0) {
+		close(*fd);
+		return -EBADMSG;
+	}
+	*bytes = answer.area.size;
+	return 0;
+}
+
 int vfc_irq_info(struct vfc *c, uint32_t index, struct vu_irq_info_msg *info)
 {
 	const struct vu_irq_info_msg ask = {.argsz = sizeof(ask), .index = index};

@@ -83,6 +83,10 @@ int vfc_negotiate_with(struct vfc *c, uint16_t major, uint16_t minor, const char
 int vfc_device_info(struct vfc *c, struct vu_device_info *info);
 /* *fd: to map the region, the caller's; -1: none. */
 int vfc_region_info(struct vfc *c, uint32_t index, struct vu_region_info_msg *info, int *fd);
+/* The same as QEMU asks: again, when there is more to say. *bytes: the area that can be mapped, from
+ * the region's beginning; 0: none. */
+int vfc_region_area(
+	struct vfc *c, uint32_t index, struct vu_region_info_msg *info, uint64_t *bytes, int *fd);
 int vfc_irq_info(struct vfc *c, uint32_t index, struct vu_irq_info_msg *info);
 
 int vfc_read(struct vfc *c, uint32_t region, uint64_t offset, void *data, uint32_t bytes);

@@ -51,7 +51,7 @@ int vg_new(uint64_t ram_bytes, struct vg **out)
 static void mem_free(struct vg_mem *mem)
 {
 	if (mem->base)
-		munmap(mem->base, mem->bar_size);
+		munmap(mem->base, mem->map_size);
 	vfc_close(mem->client);
 	free(mem);
 }
@@ -189,20 +189,21 @@ static int realize(struct vg *vg, const char *path, uint16_t device, struct vfc 
 static int mem_map(struct vg_mem *mem)
 {
 	struct vu_region_info_msg info;
+	uint64_t bytes;
 	void *base;
-	int fd, error = vfc_region_info(mem->client, PTNETMAP_MEM_PCI_BAR, &info, &fd);
+	int fd, error = vfc_region_area(mem->client, PTNETMAP_MEM_PCI_BAR, &info, &bytes, &fd);
 
 	if (error)
 		return error;
-	if (fd < 0 || !(info.flags & VFIO_REGION_INFO_FLAG_MMAP))
+	if (fd < 0 || bytes == 0 || bytes > info.size)
 		return -EPROTO;
-	base = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)info.offset);
+	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)info.offset);
 	error = base == MAP_FAILED ? -errno : 0;
 	close(fd);
 	if (error)
 		return error;
 	mem->base = base;
-	mem->bar_size = info.size;
+	mem->map_size = bytes;
 	return 0;
 }
 
@@ -226,7 +227,7 @@ static int mem_probe(struct vg_mem *mem)
 	mem->buf_ofs = value[3];
 	mem->buf_count = value[4];
 	mem->buf_size = value[5];
-	if (mem->size > mem->bar_size || mem->buf_ofs > mem->size ||
+	if (mem->size > mem->map_size || mem->buf_ofs > mem->size ||
 		(uint64_t)mem->buf_count * mem->buf_size > mem->size - mem->buf_ofs)
 		return -EPROTO;
 	return 0;

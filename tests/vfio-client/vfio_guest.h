@@ -49,9 +49,9 @@ struct vg_port;
 /* A memory function, as the guest knows it. */
 struct vg_mem {
 	struct vfc *client;
-	char *base; /* BAR1 */
-	uint64_t bar_size;
-	uint64_t size; /* of the region, bytes */
+	char *base;        /* BAR1, as far as it can be mapped */
+	uint64_t map_size; /* bytes of that */
+	uint64_t size;     /* of the region, bytes */
 	uint32_t id;
 	uint32_t buf_ofs, buf_count, buf_size; /* of the buffer pool */
 };

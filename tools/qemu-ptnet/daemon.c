@@ -155,10 +155,10 @@ static int add_port(
 	return 0;
 }
 
-int daemon_make_ports(int fd, const char *name, const struct ports *ports,
+int daemon_make_ports(int fd, const char *name, uint64_t bar_min, const struct ports *ports,
 	struct command_sockets *sockets, char err[TEXT_ERR])
 {
-	struct nmd_vm_create req = {.name = ""};
+	struct nmd_vm_create req = {.name = "", .bar_min = bar_min};
 	struct nmd_vm_create_reply reply;
 	struct nm_error why;
 	int ret;

@@ -29,11 +29,12 @@ enum { DAEMON_UNUSED_SECONDS = 60 };
 int daemon_connect(const char *socket, const char *netmapd, char err[TEXT_ERR]);
 
 /*
- * Makes the connection `fd` the owner of a machine called `name` with these ports.
+ * Makes the connection `fd` the owner of a machine called `name` with these ports. bar_min: see
+ * struct nmd_vm_create.
  * Fills sockets[i] for port i; daemon_free_sockets() is due in any case (zeroed
  * before). 0, or a negative errno with netmapd's text.
  */
-int daemon_make_ports(int fd, const char *name, const struct ports *ports,
+int daemon_make_ports(int fd, const char *name, uint64_t bar_min, const struct ports *ports,
 	struct command_sockets *sockets, char err[TEXT_ERR]);
 
 /* Sockets as they might look, for --print: DIR/vm1/mem, DIR/vm1/net0, DIR/vm1/net1, … */

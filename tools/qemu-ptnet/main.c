@@ -37,6 +37,7 @@ static const char usage[] =
 	"  --qemu PATH     the QEMU to use, 10.1 or newer\n"
 	"  --netmapd PATH  the netmapd to start if none runs\n"
 	"  --socket PATH   the control socket of netmapd\n"
+	"  --bar-min SIZE  least size of a memory device's BAR1, 1M to 1T; default: 4G\n"
 	"  --quiet         don't say which acceleration is used\n"
 	"  --help          this text (-help is QEMU's)\n"
 	"  --version       the version of qemu-ptnet (-version is QEMU's)\n"
@@ -141,7 +142,8 @@ static int run_ports(struct run *r)
 		if (r->connection < 0)
 			return runtime_error(err);
 		command_vm_name(&r->scan, name, sizeof(name));
-		ret = daemon_make_ports(r->connection, name, &r->ports, r->sockets, err);
+		ret = daemon_make_ports(
+			r->connection, name, r->scan.bar_min, &r->ports, r->sockets, err);
 	}
 	if (ret < 0)
 		return runtime_error(err);

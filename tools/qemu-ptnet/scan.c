@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+#include "proto.h"
+
 /* Options of QEMU (x86, 5.0 to 11.1) that take no argument, and old ones that are gone. */
 static const char *const flags[] = {
 	"S",
@@ -60,9 +63,24 @@ bool scan_is_flag(const char *name)
 	return false;
 }
 
+static int take_bar_min(struct scan *s, const char *text, char err[TEXT_ERR])
+{
+	uint64_t bytes;
+
+	if (!text)
+		return 0;
+	if (memory_parse_size(text, &bytes) < 0 || (bytes & (bytes - 1)) ||
+		bytes < NMD_BAR_SMALLEST || bytes > NMD_BAR_LARGEST)
+		return text_fail(-EINVAL, err,
+			"--bar-min %.50s: not a power of two from 1M to 1T, like 256M or 4G", text);
+	s->bar_min = bytes;
+	return 0;
+}
+
 /* One option of our own at argv[*i]: 1, *i moved behind it; 0: not ours; or -EINVAL. */
 static int own_option(struct scan *s, int argc, char **argv, int *i, char err[TEXT_ERR])
 {
+	const char *bar_min = NULL;
 	const struct {
 		const char *name;
 		bool *flag;
@@ -75,12 +93,14 @@ static int own_option(struct scan *s, int argc, char **argv, int *i, char err[TE
 		{"--qemu", NULL, &s->qemu},
 		{"--netmapd", NULL, &s->netmapd},
 		{"--socket", NULL, &s->socket},
+		{"--bar-min", NULL, &bar_min},
 	};
 	const char *word = argv[*i];
 
 	for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++) {
 		size_t n = strlen(own[k].name);
 		const char *value;
+		int error;
 
 		if (strncmp(word, own[k].name, n) || (word[n] && word[n] != '='))
 			continue;
@@ -93,10 +113,12 @@ static int own_option(struct scan *s, int argc, char **argv, int *i, char err[TE
 		}
 		value = word[n] ? word + n + 1 : *i + 1 < argc ? argv[*i + 1] : "";
 		if (!value[0])
-			return text_fail(-EINVAL, err, "%s needs a path", own[k].name);
+			return text_fail(-EINVAL, err, "%s needs a %s", own[k].name,
+				own[k].value == &bar_min ? "size" : "path");
 		*own[k].value = value;
 		*i += word[n] ? 1 : 2;
-		return 1;
+		error = take_bar_min(s, bar_min, err);
+		return error ? error : 1;
 	}
 	return 0;
 }

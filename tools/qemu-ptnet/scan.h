@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "text.h"
 
@@ -31,13 +32,14 @@ struct scan {
 
 	/* qemu-ptnet's own; NULL: not given */
 	const char *qemu, *netmapd, *socket;
+	uint64_t bar_min; /* bytes; 0: not given */
 	bool print, quiet, help, version;
 };
 
 /*
  * Splits argv[1] … argv[argc - 1]. The strings of argv are referred to and must
  * outlive the result, which scan_free() releases in any case.
- * -EINVAL with a text: an option of our own without its argument.
+ * -EINVAL with a text: an option of our own without its argument, or with a wrong one.
  */
 int scan_parse(struct scan *s, int argc, char **argv, char err[TEXT_ERR]);
 void scan_free(struct scan *s);

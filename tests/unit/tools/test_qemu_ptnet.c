@@ -294,6 +294,12 @@ static const struct {
 	{"--socket=", "--socket needs a path"},
 	{"--netmapd= " PORT_A, "--netmapd needs a path"},
 	{"--print=yes", "--print takes no value"},
+	{"--bar-min", "--bar-min needs a size"},
+	{"--bar-min=3G " PORT_A, "--bar-min 3G: not a power of two from 1M to 1T"},
+	{"--bar-min 512K " PORT_A, "--bar-min 512K: "},
+	{"--bar-min 2T " PORT_A, "--bar-min 2T: "},
+	{"--bar-min 4GiB " PORT_A, "--bar-min 4GiB: "},
+	{"--bar-min -4G " PORT_A, "--bar-min -4G: "},
 };
 
 static void test_refusals(void **state)

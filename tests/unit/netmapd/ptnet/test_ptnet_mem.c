@@ -12,7 +12,8 @@
 
 enum { PAGE = 4096, RAM_SIZE = 1 << 20 };
 enum { RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE };
-enum { REGION_BYTES = 12288, BAR_BYTES = 16384 }; /* the region is no power of two, BAR1 is */
+/* The region is no power of two, its file is; BAR1 is longer. */
+enum { REGION_BYTES = 12288, FILE_BYTES = 16384, BAR_BYTES = 65536 };
 
 static struct loop *loop;
 static struct ptnet_mem *mem;
@@ -53,12 +54,12 @@ static void some_part(void *arg, struct nm_run part[NM_POOLS])
 
 static int setup(void **state)
 {
-	struct ptnet_mem_info info = {.size = REGION_BYTES, .id = 77};
+	struct ptnet_mem_info info = {.size = REGION_BYTES, .bar_min = BAR_BYTES, .id = 77};
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
-	region_fd = make_memfd(BAR_BYTES, RAM_SEALS);
-	region = mmap(NULL, BAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
+	region_fd = make_memfd(FILE_BYTES, RAM_SEALS);
+	region = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
 	assert_true(region != MAP_FAILED);
 	info.fd = region_fd;
 	info.base = region;
@@ -85,7 +86,7 @@ static int teardown(void **state)
 	vfc_close(client);
 	ptnet_mem_free(mem);
 	loop_free(loop);
-	munmap(region, BAR_BYTES);
+	munmap(region, FILE_BYTES);
 	close(region_fd);
 	assert_int_equal(count_fds(0), fds_before);
 	return 0;
@@ -145,7 +146,8 @@ static void test_registers(void **state)
 /* Nobody is asked before the guest wants to know; and where there is nobody to ask, there is no part. */
 static void test_guest_part(void **state)
 {
-	struct ptnet_mem_info info = {.fd = region_fd, .base = region, .size = BAR_BYTES, .id = 1};
+	struct ptnet_mem_info info = {
+		.fd = region_fd, .base = region, .size = FILE_BYTES, .bar_min = PAGE, .id = 1};
 	struct ptnet_mem *other = NULL;
 	struct vfc *first = client;
 
@@ -168,18 +170,19 @@ static void test_bar_mapped(void **state)
 {
 	struct vu_region_info_msg info;
 	char data[20], *bar;
+	uint64_t bytes;
 	int fd;
 
-	assert_int_equal(vfc_region_info(client, 1, &info, &fd), 0);
+	assert_int_equal(vfc_region_area(client, 1, &info, &bytes, &fd), 0);
 	assert_int_equal(info.size, BAR_BYTES);
-	assert_true(info.flags & VFIO_REGION_INFO_FLAG_MMAP);
-	bar = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)info.offset);
+	assert_int_equal(bytes, FILE_BYTES);
+	bar = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)info.offset);
 	assert_true(bar != MAP_FAILED);
 	strcpy(bar + 5000, "through the mapping");
 	assert_string_equal(region + 5000, "through the mapping");
 	assert_int_equal(vfc_read(client, 1, 5000, data, 20), 0);
 	assert_string_equal(data, "through the mapping");
-	munmap(bar, info.size);
+	munmap(bar, bytes);
 	close(fd);
 }
 
@@ -195,8 +198,11 @@ static void test_bar_trapped(void **state)
 	assert_int_equal(vfc_read(client, 1, REGION_BYTES - 4, data, 8), 0);
 	assert_memory_equal(data, "xxab\0\0\0\0", 8);
 	assert_memory_equal(region + REGION_BYTES, "xxxx", 4);
-	assert_int_equal(vfc_read(client, 1, BAR_BYTES - 8, data, 8), 0);
-	assert_memory_equal(data, "\0\0\0\0\0\0\0\0", 8);
+	for (uint64_t at = FILE_BYTES - 4; at <= BAR_BYTES - 8; at += PAGE) {
+		assert_int_equal(vfc_write(client, 1, at, "abcdabcd", 8), 0);
+		assert_int_equal(vfc_read(client, 1, at, data, 8), 0);
+		assert_memory_equal(data, "\0\0\0\0\0\0\0\0", 8);
+	}
 	assert_int_equal(vfc_read(client, 1, BAR_BYTES - 7, data, 8), -EINVAL);
 	assert_int_equal(vfc_read(client, 1, 1ull << 40, data, 8), -EINVAL);
 }
@@ -221,21 +227,55 @@ static void test_dma(void **state)
 
 static void test_limits(void **state)
 {
-	struct ptnet_mem_info info = {.fd = region_fd, .base = region, .id = 1};
+	static const uint64_t no_bars[] = {0, 1, PAGE / 2, PAGE + 1, 3 * PAGE, UINT64_MAX};
+	struct ptnet_mem_info info = {.fd = region_fd, .bar_min = PAGE, .base = region, .id = 1};
 	struct ptnet_mem *other = NULL;
 
-	info.size = BAR_BYTES + 1; /* BAR1 would be twice as long as the file */
+	info.size = FILE_BYTES + 1; /* the file would have to be twice as long */
 	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -EINVAL);
 	info.size = 0;
 	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
 	info.size = UINT64_MAX;
 	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
-	info.size = BAR_BYTES;
+	info.size = FILE_BYTES;
 	info.pools.nr_buf_pool_offset = 1ull << 32;
 	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
 	info.pools.nr_buf_pool_offset = 0;
-	assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
-	ptnet_mem_free(other);
+	for (size_t i = 0; i < sizeof(no_bars) / sizeof(no_bars[0]); i++) {
+		info.bar_min = no_bars[i];
+		assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), -ERANGE);
+	}
+}
+
+/* BAR1 is as long as the file when that is longer than the least; then all of it can be mapped. */
+static void test_bar_sizes(void **state)
+{
+	static const uint64_t least[] = {PAGE, FILE_BYTES, 2 * FILE_BYTES, 1ull << 32, 1ull << 62};
+	struct ptnet_mem_info info = {
+		.fd = region_fd, .size = REGION_BYTES, .base = region, .id = 1};
+	struct vfc *first = client;
+
+	for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
+		const uint64_t size = least[i] > FILE_BYTES ? least[i] : FILE_BYTES;
+		struct vu_region_info_msg bar;
+		uint64_t bytes, ones = UINT64_MAX, mask;
+		struct ptnet_mem *other = NULL;
+		int fd;
+
+		info.bar_min = least[i];
+		assert_int_equal(ptnet_mem_new(loop, NULL, "x", &info, &other), 0);
+		connect_to(other);
+		assert_int_equal(vfc_region_area(client, 1, &bar, &bytes, &fd), 0);
+		assert_int_equal(bar.size, size);
+		assert_int_equal(bytes, FILE_BYTES);
+		close(fd);
+		assert_int_equal(vfc_write(client, 7, PCI_BASE_ADDRESS_1, &ones, 8), 0);
+		assert_int_equal(vfc_read(client, 7, PCI_BASE_ADDRESS_1, &mask, 8), 0);
+		assert_int_equal(mask & ~0xfull, ~(size - 1));
+		vfc_close(client);
+		ptnet_mem_free(other);
+	}
+	client = first;
 }
 
 int main(void)
@@ -249,6 +289,7 @@ int main(void)
 		TEST(test_bar_trapped),
 		TEST(test_dma),
 		TEST(test_limits),
+		TEST(test_bar_sizes),
 	};
 
 	return cmocka_run_group_tests_name("ptnet_mem", tests, NULL, NULL);

@@ -18,7 +18,8 @@ unsigned int calls(void)
 }
 
 /*
- * The device: region 0 read-write, 1 can be mapped, 2 read only, 7 configuration.
+ * The device: region 0 read-write, 1 can be mapped, 2 read only, 5 can be mapped in part,
+ * 7 configuration.
  */
 
 static void op_region(void *arg, uint32_t index, struct vu_region *region)
@@ -31,10 +32,16 @@ static void op_region(void *arg, uint32_t index, struct vu_region *region)
 		*region = (struct vu_region){.size = 1ull << 40,
 			.flags = rw | VFIO_REGION_INFO_FLAG_MMAP,
 			.fd = dev.region_fd,
-			.fd_offset = 4096};
+			.fd_offset = 4096,
+			.fd_size = 1ull << 40};
 	if (index == 2)
 		*region = (struct vu_region){
 			.size = 16, .flags = VFIO_REGION_INFO_FLAG_READ, .fd = -1};
+	if (index == 5)
+		*region = (struct vu_region){.size = 1ull << 32,
+			.flags = rw | VFIO_REGION_INFO_FLAG_MMAP,
+			.fd = dev.region_fd,
+			.fd_size = 8192};
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		*region = (struct vu_region){.size = 256, .flags = rw, .fd = -1};
 }

@@ -79,6 +79,43 @@ static void test_before_version(void **state)
 	expect_alive();
 }
 
+/* Of a region that can be mapped in part the whole answer is longer: whoever has no room for it learns
+ * how long it is, and gets no descriptor. */
+static void test_area(void **state)
+{
+	struct vu_region_info_msg ask = {.argsz = sizeof(ask), .index = 5}, info;
+	uint64_t bytes;
+	struct vfc_reply reply;
+	int fd;
+
+	for (uint32_t room = sizeof(ask); room <= 2 * sizeof(ask) + 8; room += 8) {
+		const bool whole = room >= sizeof(ask) + sizeof(struct vu_region_area);
+
+		ask.argsz = room;
+		assert_int_equal(vfc_call(client, VU_DEVICE_GET_REGION_INFO, &ask, sizeof(ask),
+					 NULL, 0, &reply),
+			0);
+		assert_int_equal(reply.len, whole ? 64 : 32);
+		assert_int_equal(reply.fd >= 0, whole);
+		memcpy(&info, reply.payload, sizeof(info));
+		assert_int_equal(info.argsz, 64);
+		assert_int_equal(info.cap_offset, 32);
+		assert_true(info.flags & VFIO_REGION_INFO_FLAG_CAPS);
+		if (whole)
+			close(reply.fd);
+	}
+	assert_int_equal(vfc_region_area(client, 5, &info, &bytes, &fd), 0);
+	assert_int_equal(info.size, 1ull << 32);
+	assert_int_equal(bytes, 8192);
+	close(fd);
+	assert_int_equal(vfc_region_area(client, 1, &info, &bytes, &fd), 0);
+	assert_int_equal(bytes, 1ull << 40);
+	close(fd);
+	assert_int_equal(vfc_region_area(client, 0, &info, &bytes, &fd), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(fd, -1);
+}
+
 /* A client that can't take a descriptor is not told that it may map. */
 static void test_no_fds(void **state)
 {
@@ -87,9 +124,13 @@ static void test_no_fds(void **state)
 
 	assert_int_equal(
 		vfc_negotiate_with(client, 0, 0, "{\"capabilities\":{\"max_msg_fds\":0}}"), 0);
-	assert_int_equal(vfc_region_info(client, 1, &info, &fd), 0);
-	assert_int_equal(fd, -1);
-	assert_int_equal(info.flags, VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
+	for (uint32_t index = 1; index <= 5; index += 4) {
+		assert_int_equal(vfc_region_info(client, index, &info, &fd), 0);
+		assert_int_equal(fd, -1);
+		assert_int_equal(
+			info.flags, VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
+		assert_int_equal(info.argsz, sizeof(info));
+	}
 }
 
 /*
@@ -493,6 +534,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_before_version, setup_raw, teardown),
 		cmocka_unit_test_setup_teardown(test_no_fds, setup_raw, teardown),
 		cmocka_unit_test_setup_teardown(test_info, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_area, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_served, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_access, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_access_bounds, setup, teardown),
