@@ -112,37 +112,33 @@ static int find_port(struct nm_client *client, const char *name, const struct nm
 
 /* ---- which rings --------------------------------------------------------------------- */
 
-/* Rings of one direction: false if the mode is not one. */
-static bool choose(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
-	uint32_t *first, uint32_t *count, uint32_t *limit)
+bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
+	uint32_t *first, uint32_t *count)
 {
-	uint32_t hw = port->num_rings[dir], all = nm_port_all_rings(port, dir);
+	uint32_t hw = port->num_rings[dir], host = port->num_host_rings[dir];
 
 	*first = 0;
-	*limit = hw;
+	*count = hw;
 	switch (bind->mode) {
 	case NR_REG_ALL_NIC:
 	case NR_REG_PIPE_MASTER:
 	case NR_REG_PIPE_SLAVE:
-		*count = hw;
 		return true;
 	case NR_REG_NIC_SW:
 	case NR_REG_NULL:
-		*count = *limit = all;
+		*count = hw + host;
 		return true;
 	case NR_REG_SW:
 		*first = hw;
-		*count = all - hw;
-		*limit = all;
+		*count = host;
 		return true;
 	case NR_REG_ONE_NIC:
 		*first = bind->ringid;
-		*count = 1;
+		*count = bind->ringid < hw;
 		return true;
 	case NR_REG_ONE_SW:
 		*first = hw + bind->ringid;
-		*count = 1;
-		*limit = all;
+		*count = bind->ringid < host;
 		return true;
 	default:
 		return false;
@@ -173,15 +169,15 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 			"%s: host rings asked for as well (mode %u); the port has none", port->name,
 			bind->mode);
 	for (int dir = 0; dir < NM_DIRS; dir++) {
-		uint32_t first, count, limit;
+		uint32_t first, count;
 
-		if (!choose(port, bind, dir, &first, &count, &limit))
+		if (!nm_mode_rings(port, bind, dir, &first, &count))
 			return nm_error_set(&client->err, -EINVAL,
 				"%s: mode %u is not a way to register", port->name, bind->mode);
 		if ((bind->flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY)) &&
 			!(bind->flags & only[dir]))
 			first = count = 0;
-		else if (first + count > limit || (count == 0 && !may_be_empty(port, bind, dir)))
+		else if (count == 0 && !may_be_empty(port, bind, dir))
 			return nm_error_set(&client->err, -EINVAL,
 				"%s: %s %sring %u asked for; the port has %u rings and %u host rings there",
 				port->name, dir == NM_TX ? "tx" : "rx",

@@ -110,35 +110,9 @@ struct choice {
 static int choose_dir(const struct nm_port *watched, const struct nm_bind *bind, enum nm_dir dir,
 	struct choice *c)
 {
-	uint32_t hw = watched->num_rings[dir], all = nm_port_all_rings(watched, dir);
-	uint32_t first = 0, end = all;
-
-	switch (bind->mode) {
-	case NR_REG_ALL_NIC:
-	case NR_REG_PIPE_MASTER:
-	case NR_REG_PIPE_SLAVE:
-		end = hw;
-		break;
-	case NR_REG_NIC_SW:
-		break;
-	case NR_REG_SW:
-		first = hw;
-		break;
-	case NR_REG_ONE_NIC:
-		first = bind->ringid;
-		end = first < hw ? first + 1 : 0;
-		break;
-	case NR_REG_ONE_SW:
-		first = hw + bind->ringid;
-		end = first < all ? first + 1 : 0;
-		break;
-	default:
+	if (!nm_mode_rings(watched, bind, dir, &c->first[dir], &c->count[dir]) ||
+		c->count[dir] == 0)
 		return -EINVAL;
-	}
-	if (first >= end)
-		return -EINVAL;
-	c->first[dir] = first;
-	c->count[dir] = end - first;
 	if (c->count[dir] > c->most)
 		c->most = c->count[dir];
 	return 0;

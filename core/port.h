@@ -299,6 +299,13 @@ void nm_client_reset_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
  */
 void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
+/*
+ * The rings of a port that a registration mode means in a direction, without regard to flags; *count 0:
+ * there are none, or not the one that bind->ringid names. False: bind->mode is not a mode.
+ */
+bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
+	uint32_t *first, uint32_t *count);
+
 /* Ring i of those that the client is bound to in a direction. */
 static inline struct nm_ring *nm_client_ring(
 	const struct nm_client *client, enum nm_dir dir, uint32_t i)
