@@ -341,16 +341,9 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 	const struct nm_bind bind = {
 		.mode = reg->nr_mode, .flags = reg->nr_flags, .mem_id = reg->nr_mem_id};
 	const struct nm_splice *splice;
-	int error = check_switch_name(client, rq);
+	int error = nm_splice_attach(
+		client->core, rq->hdr.nr_name, &bind, &rq->body.attach.port_index, &client->err);
 
-	if (!error && reg->nr_mode != NR_REG_DEFAULT && reg->nr_mode != NR_REG_ALL_NIC &&
-		reg->nr_mode != NR_REG_NIC_SW)
-		error = nm_error_set(&client->err, -EINVAL,
-			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
-			rq->hdr.nr_name, reg->nr_mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
-	if (!error)
-		error = nm_splice_attach(client->core, rq->hdr.nr_name, &bind,
-			&rq->body.attach.port_index, &client->err);
 	if (error)
 		return error;
 	nm_core_lock(client->core);

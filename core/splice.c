@@ -361,12 +361,13 @@ static int check_request(const struct nm_core *core, const char *name, const str
 	if (error)
 		return error;
 	if (parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE)
-		return nm_error_set(err, -EINVAL, "%s: a port on a switch is valeID:NAME", name);
+		return nm_error_set(err, -EINVAL,
+			"%s: the name of a device on a switch is valeID:DEVICE", name);
 	if (bind->mode != NR_REG_DEFAULT && bind->mode != NR_REG_ALL_NIC &&
 		bind->mode != NR_REG_NIC_SW) {
 		return nm_error_set(err, -EINVAL,
-			"%s: mode %u; a device is attached with all its rings, and with its host rings or without",
-			name, bind->mode);
+			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
+			name, bind->mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
 	}
 	if (!core->home_ops || !core->home_ops->splice_start || !core->home_ops->splice_stop)
 		return nm_error_set(
