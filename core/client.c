@@ -248,7 +248,7 @@ static uint64_t offset_mask(uint32_t bits)
 	return bits == 0 || bits >= 64 ? UINT64_MAX : (1ULL << bits) - 1;
 }
 
-static int check_offsets(struct nm_client *client, const char *name, const struct nm_offsets *o)
+int nm_offsets_check(struct nm_client *client, const char *name, const struct nm_offsets *o)
 {
 	uint64_t mask = offset_mask(o->bits);
 
@@ -383,7 +383,7 @@ static int check_wishes(struct nm_client *client, struct nm_port *port, const st
 	if (port->region && bind->mem_id && bind->mem_id != port->region->id)
 		return nm_error_set(&client->err, -EINVAL, "%s: uses memory region %u, not %u",
 			port->name, port->region->id, bind->mem_id);
-	return bind->offsets ? check_offsets(client, port->name, bind->offsets) : 0;
+	return bind->offsets ? nm_offsets_check(client, port->name, bind->offsets) : 0;
 }
 
 static void enlist(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)

@@ -182,17 +182,7 @@ static int wanted_offsets(struct nm_client *client, struct request *rq, struct n
 		.tx_align = opt->nro_tx_align,
 		.min_gap = opt->nro_min_gap,
 	};
-	if (offsets->bits > 64)
-		return nm_error_set(
-			&client->err, -EINVAL, "offsets: %u bits; slot.ptr has 64", offsets->bits);
-	if (offsets->tx_align & (offsets->tx_align - 1))
-		return nm_error_set(&client->err, -EINVAL,
-			"offsets: alignment %u is no power of two", offsets->tx_align);
-	if (offsets->initial > offsets->max)
-		return nm_error_set(&client->err, -EINVAL,
-			"offsets: initial %llu is more than the maximum, %llu",
-			(unsigned long long)offsets->initial, (unsigned long long)offsets->max);
-	return 0;
+	return nm_offsets_check(client, rq->hdr.nr_name, offsets);
 }
 
 /* What was wished for in numbers must have room; the core may need a little for alignment. */

@@ -313,6 +313,10 @@ static inline struct nm_ring *nm_client_ring(
 	return &client->port->rings[dir][client->first[dir] + i];
 }
 
+/* 0, or -EINVAL with client->err: no port could grant such offsets. The bind asks, too; whoever has a use
+ * for the answer before asks first. */
+int nm_offsets_check(struct nm_client *client, const char *name, const struct nm_offsets *offsets);
+
 /* Why nm_port_add_locked() did not take a shape: the number that can't be, and its bounds; or that there
  * is no memory. */
 void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err);
