@@ -444,37 +444,19 @@ static int check_interface_name(struct nm_client *client, const struct request *
 	return 0;
 }
 
-static int newif_shape(
-	struct nm_client *client, const struct nmreq_vale_newif *newif, struct nm_shape *shape)
-{
-	*shape = (struct nm_shape){
-		.rings = {newif->nr_tx_rings, newif->nr_rx_rings},
-		.slots = {newif->nr_tx_slots, newif->nr_rx_slots},
-	};
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		if (shape->rings[dir] == 0)
-			shape->rings[dir] = 1;
-		if (shape->slots[dir] == 0)
-			shape->slots[dir] = NM_SLOTS_DEFAULT;
-		if (shape->rings[dir] > NM_RINGS_MAX || shape->slots[dir] < NM_SLOTS_MIN ||
-			shape->slots[dir] > NM_SLOTS_MAX)
-			return nm_error_set(&client->err, -EINVAL,
-				"%u %s rings of %u slots; 1 to %d rings of %d to %d slots are possible",
-				shape->rings[dir], dir == NM_TX ? "tx" : "rx", shape->slots[dir],
-				NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
-	}
-	return 0;
-}
-
 static int do_vale_newif(struct nm_client *client, struct request *rq)
 {
 	const struct nm_home_ops *home = client->core->home_ops;
 	struct nmreq_vale_newif *newif = &rq->body.newif;
-	struct nm_shape shape;
+	struct nm_shape shape = {
+		.rings = {newif->nr_tx_rings, newif->nr_rx_rings},
+		.slots = {newif->nr_tx_slots, newif->nr_rx_slots},
+	};
 	int error = check_interface_name(client, rq);
 
+	nm_shape_complete(&shape);
 	if (!error)
-		error = newif_shape(client, newif, &shape);
+		error = nm_shape_check(&shape, rq->hdr.nr_name, &client->err);
 	if (error)
 		return error;
 	if (!home || !home->newif)

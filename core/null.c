@@ -45,12 +45,8 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	port = nm_port_add_unnamed_locked(core, name[0] ? name : "null", &null_ops, &shape, error);
 	if (port)
 		port->ephemeral = true;
-	else if (*error == -ENOMEM)
-		nm_error_set(err, *error, "%s: no memory for a null port", name);
 	else
-		nm_error_set(err, *error,
-			"%s: at most %u rings of each sort with %u to %u slots are possible", name,
-			NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
+		nm_shape_explain(&shape, name[0] ? name : "null", err);
 	return port;
 }
 

@@ -514,12 +514,12 @@ static void shape_of(const struct nm_bind *bind, const struct nm_port *parent,
 {
 	*mine = *theirs = (struct nm_shape){0};
 	for (int dir = 0; dir < NM_DIRS; dir++) {
-		mine->rings[dir] = bind->num_rings[dir] ? bind->num_rings[dir] : 1;
-		mine->slots[dir] = bind->num_slots[dir];
-		if (mine->slots[dir] == 0)
-			mine->slots[dir] = parent->num_slots[dir];
-		if (mine->slots[dir] == 0)
-			mine->slots[dir] = NM_SLOTS_DEFAULT;
+		mine->rings[dir] = bind->num_rings[dir];
+		mine->slots[dir] =
+			bind->num_slots[dir] ? bind->num_slots[dir] : parent->num_slots[dir];
+	}
+	nm_shape_complete(mine);
+	for (int dir = 0; dir < NM_DIRS; dir++) {
 		theirs->rings[!dir] = mine->rings[dir];
 		theirs->slots[!dir] = mine->slots[dir];
 	}
@@ -554,18 +554,17 @@ static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
 
 /* Both ends; what was made is freed again on failure. */
 static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
-	const struct nm_bind *bind, struct nm_port *parent, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	const struct nm_shape *mine, const struct nm_shape *theirs, struct nm_port *parent,
+	int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_shape mine, theirs;
 	struct nm_port *a, *b = NULL;
 	struct pipe *pipe;
 
-	shape_of(bind, parent, &mine, &theirs);
-	a = nm_port_add_locked(core, names[0], &pipe_ops, &mine, error);
+	a = nm_port_add_locked(core, names[0], &pipe_ops, mine, error);
 	if (a)
-		b = nm_port_add_locked(core, names[1], &pipe_ops, &theirs, error);
+		b = nm_port_add_locked(core, names[1], &pipe_ops, theirs, error);
 	pipe = b ? os_zalloc(sizeof(*pipe) +
-			     (mine.rings[NM_TX] + mine.rings[NM_RX]) * sizeof(struct lane))
+			     (mine->rings[NM_TX] + mine->rings[NM_RX]) * sizeof(struct lane))
 		 : NULL;
 	if (pipe) {
 		pipe->parent = parent;
@@ -587,6 +586,7 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 	char text[2][NETMAP_REQ_IFNAMSIZ];
 	const char *names[2] = {text[0], text[1]};
 	bool master = name->pipe == NM_PIPE_MASTER;
+	struct nm_shape mine, theirs;
 	struct nm_port *parent, *port;
 
 	os_snprintf(
@@ -600,13 +600,15 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 	parent = find_parent(core, name, error, err);
 	if (!parent)
 		return NULL;
-	port = make_ends(core, names, bind, parent, error);
+	shape_of(bind, parent, &mine, &theirs);
+	port = make_ends(core, names, &mine, &theirs, parent, error);
 	if (!port) {
-		nm_error_set(err, *error,
-			*error == -ENOMEM
-				? "%s: no memory for a pipe"
-				: "%s: at most %u rings with %u to %u slots are possible, and the name must be free",
-			names[0], NM_RINGS_MAX, NM_SLOTS_MIN, NM_SLOTS_MAX);
+		if (*error == -EEXIST)
+			nm_error_set(err, *error,
+				"%s: another port has this name, or that of its other end",
+				names[0]);
+		else
+			nm_shape_explain(&mine, names[0], err);
 		nm_port_unused_locked(parent);
 	}
 	return port;

@@ -113,15 +113,30 @@ static struct misshape misshape_of(const struct nm_shape *shape)
 	return (struct misshape){0};
 }
 
-void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err)
+int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_error *err)
 {
 	struct misshape m = misshape_of(shape);
 
-	if (m.what)
-		nm_error_set(err, -EINVAL, "%s: %u %s asked for; there can be %u to %u", name,
-			m.number, m.what, m.min, m.max);
-	else
+	if (!m.what)
+		return 0;
+	return nm_error_set(err, -EINVAL, "%s: %u %s asked for; there can be %u to %u", name,
+		m.number, m.what, m.min, m.max);
+}
+
+void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err)
+{
+	if (nm_shape_check(shape, name, err) == 0)
 		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
+}
+
+void nm_shape_complete(struct nm_shape *shape)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		if (shape->rings[dir] == 0)
+			shape->rings[dir] = 1;
+		if (shape->slots[dir] == 0)
+			shape->slots[dir] = NM_SLOTS_DEFAULT;
+	}
 }
 
 static int make_rings(struct nm_port *port, enum nm_dir dir)

@@ -68,8 +68,9 @@ struct nm_home_ops {
 	/* The home's own ports (network devices): asked when a name is not registered; may register a
 	 * port (nm_port_add_locked) and return it. NULL: no such port. */
 	struct nm_port *(*lookup)(struct nm_core *core, const char *name);
-	/* VALE_NEWIF: makes a network device of the system and registers it as a port. VALE_DELIF.
-	 * Negative errno with a text. */
+	/* VALE_NEWIF: makes a network device of the system and registers it as a port; its rings and
+	 * slots are in bounds, how many host rings it has is the home's to say. VALE_DELIF. Negative errno
+	 * with a text. */
 	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
 		uint16_t mem_id, struct nm_error *err);
 	int (*delif)(struct nm_core *core, const char *name, struct nm_error *err);
@@ -317,8 +318,13 @@ static inline struct nm_ring *nm_client_ring(
  * for the answer before asks first. */
 int nm_offsets_check(struct nm_client *client, const char *name, const struct nm_offsets *offsets);
 
-/* Why nm_port_add_locked() did not take a shape: the number that can't be, and its bounds; or that there
- * is no memory. */
+/* One ring and the default of slots, each where the number is 0; host rings stay as they are. */
+void nm_shape_complete(struct nm_shape *shape);
+
+/* 0, or -EINVAL with a text: the number that can't be, and its bounds. */
+int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_error *err);
+
+/* Why nm_port_add_locked() did not take a shape: as nm_shape_check() says, or no memory. */
 void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
 /*

@@ -173,23 +173,14 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	return port;
 }
 
-static struct nm_shape complete_shape(
-	const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS])
-{
-	struct nm_shape shape = {0};
-
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		shape.rings[dir] = num_rings[dir] ? num_rings[dir] : 1;
-		shape.slots[dir] = num_slots[dir] ? num_slots[dir] : NM_SLOTS_DEFAULT;
-	}
-	return shape;
-}
-
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
 	int *error, struct nm_error *err)
 {
-	const struct nm_shape shape = complete_shape(num_rings, num_slots);
+	struct nm_shape shape = {
+		.rings = {num_rings[NM_TX], num_rings[NM_RX]},
+		.slots = {num_slots[NM_TX], num_slots[NM_RX]},
+	};
 	struct nm_port *port = nm_port_find_locked(core, name);
 	struct nm_vale *vale;
 	uint32_t number;
@@ -197,6 +188,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	*error = 0;
 	if (port)
 		return port;
+	nm_shape_complete(&shape);
 	vale = find_vale(core, vale_name);
 	if (!vale)
 		vale = make_vale(core, vale_name);

@@ -205,7 +205,7 @@ static void remove_port(struct persist *p)
 static struct net_device *alloc_device(const char *name, const struct nm_shape *shape)
 {
 	struct net_device *dev = alloc_netdev_mqs(sizeof(struct persist), name, NET_NAME_USER,
-		setup_device, max(shape->rings[NM_RX], 1u), max(shape->rings[NM_TX], 1u));
+		setup_device, shape->rings[NM_RX], shape->rings[NM_TX]);
 
 	if (!dev)
 		return NULL;
@@ -214,51 +214,32 @@ static struct net_device *alloc_device(const char *name, const struct nm_shape *
 	return dev;
 }
 
-static struct nm_shape complete_shape(const struct nm_shape *wanted)
-{
-	struct nm_shape shape = *wanted;
-
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		shape.host_rings[dir] = 0; /* the port itself leads to the stack */
-		if (shape.rings[dir] == 0)
-			shape.rings[dir] = 1;
-		if (shape.slots[dir] == 0)
-			shape.slots[dir] = NM_SLOTS_DEFAULT;
-	}
-	return shape;
-}
-
-static int check_wishes(
-	const char *name, const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
+static int check_wishes(const char *name, uint16_t mem_id, struct nm_error *err)
 {
 	if (!dev_valid_name(name) || strchr(name, '%'))
 		return nm_error_set(err, -EINVAL,
 			"%s: the name of a network device has at most %d bytes, and none of / : %%",
 			name, IFNAMSIZ - 1);
-	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX) {
-		return nm_error_set(
-			err, -EINVAL, "%s: at most %d rings in each direction", name, NM_RINGS_MAX);
-	}
-	if (mem_id > NM_REGION_SHARED_ID)
+	if (mem_id > NM_REGION_SHARED_ID) {
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: whoever registers it first chooses its memory region (@ID), not who makes it",
 			name);
+	}
 	return 0;
 }
 
-int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
+int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
 	uint16_t mem_id, struct nm_error *err)
 {
-	struct nm_shape shape = complete_shape(wanted);
 	struct net_device *dev;
-	int error = check_wishes(name, &shape, mem_id, err);
+	int error = check_wishes(name, mem_id, err);
 
 	if (error)
 		return error;
-	dev = alloc_device(name, &shape);
+	dev = alloc_device(name, shape);
 	if (!dev)
 		return nm_error_set(err, -ENOMEM, "%s: no memory for a network device", name);
-	error = add_port(core, netdev_priv(dev), &shape);
+	error = add_port(core, netdev_priv(dev), shape);
 	if (!error) {
 		nm_core_unlock(core);
 		error = register_netdev(dev);

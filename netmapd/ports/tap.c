@@ -283,24 +283,11 @@ static struct tap *new_tap(struct taps *taps, const char *name, uint32_t queues)
 }
 
 /* Numbers that were not given. */
-static void complete_shape(const struct nm_shape *wanted, struct nm_shape *shape)
-{
-	memset(shape, 0, sizeof(*shape));
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		shape->rings[dir] = wanted->rings[dir] ? wanted->rings[dir] : 1;
-		shape->host_rings[dir] = wanted->host_rings[dir] ? wanted->host_rings[dir] : 1;
-		shape->slots[dir] = wanted->slots[dir] ? wanted->slots[dir] : NM_SLOTS_DEFAULT;
-	}
-}
-
-static int check_wishes(
-	const char *name, const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
+static int check_wishes(const char *name, uint16_t mem_id, struct nm_error *err)
 {
 	if (strlen(name) >= IFNAMSIZ || strchr(name, '%') || strchr(name, ':'))
 		return fail(err, -EINVAL, name,
 			"the name of a network device has at most 15 bytes, and none of / : %");
-	if (shape->rings[NM_TX] > NM_RINGS_MAX || shape->rings[NM_RX] > NM_RINGS_MAX)
-		return fail(err, -EINVAL, name, "at most 64 rings in each direction");
 	if (mem_id > NM_REGION_SHARED_ID)
 		return fail(err, -EOPNOTSUPP, name,
 			"its memory region is chosen by who registers it first (@ID), not when it is made");
@@ -331,15 +318,15 @@ int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wa
 	uint16_t mem_id, struct nm_error *err)
 {
 	struct daemon *d = core->home;
-	struct nm_shape shape;
+	struct nm_shape shape = *wanted;
 	struct tap *tap;
-	int error = check_wishes(name, wanted, mem_id, err);
+	int error = check_wishes(name, mem_id, err);
 
 	if (error)
 		return error;
 	if (nm_port_find_locked(core, name))
 		return fail(err, -EEXIST, name, "there is a port of this name");
-	complete_shape(wanted, &shape);
+	shape.host_rings[NM_TX] = shape.host_rings[NM_RX] = 1;
 	tap = new_tap(d->taps, name, shape.rings[NM_RX]);
 	if (!tap)
 		return fail(err, -ENOMEM, name, "out of memory");
