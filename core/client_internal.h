@@ -21,9 +21,6 @@
 struct nm_region *nm_region_choose(struct nm_client *client, struct nm_port *port,
 	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK);
 
-/* Bytes of a ring object with so many slots. */
-uint32_t nm_ring_bytes(uint32_t slots);
-
 /* Objects that a port takes for its rings, with its peer. */
 void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);
 

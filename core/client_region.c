@@ -44,11 +44,6 @@ void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 	*bufs = need.bufs;
 }
 
-uint32_t nm_ring_bytes(uint32_t slots)
-{
-	return (uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));
-}
-
 /* A region for this port alone: its rings, some extra buffers, and what is spare for its pipes and
  * monitors. */
 static struct nm_region *private_region(struct nm_client *client, const struct nm_port *port,

@@ -23,16 +23,11 @@ int nm_core_init(struct nm_core *core)
 	OS_STORE(&core->next_owner, NM_OWNER_NONE + 1);
 	core->region_params = (struct nm_region_params){
 		.count = {DEFAULT_IFS, DEFAULT_RINGS, DEFAULT_BUFS},
-		.size = {NIFP_SIZE,
-			sizeof(struct netmap_ring) +
-				DEFAULT_RING_SLOTS * sizeof(struct netmap_slot),
-			NM_BUF_SIZE_DEFAULT},
+		.size = {NIFP_SIZE, nm_ring_bytes(DEFAULT_RING_SLOTS), NM_BUF_SIZE_DEFAULT},
 	};
 	core->shared_params = (struct nm_region_params){
 		.count = {SHARED_IFS, SHARED_RINGS, SHARED_BUFS},
-		.size = {NIFP_SIZE,
-			sizeof(struct netmap_ring) + SHARED_RING_SLOTS * sizeof(struct netmap_slot),
-			NM_BUF_SIZE_DEFAULT},
+		.size = {NIFP_SIZE, nm_ring_bytes(SHARED_RING_SLOTS), NM_BUF_SIZE_DEFAULT},
 	};
 	return 0;
 }

@@ -192,9 +192,8 @@ static uint32_t smaller(uint64_t a, uint32_t b)
 /* What is not wished for, and how many buffers fit behind the other pools. */
 static void suit(struct nm_region_params *params, uint64_t bytes)
 {
-	static const uint32_t sizes[NM_POOLS] = {1024,
-		sizeof(struct netmap_ring) + NM_SLOTS_DEFAULT * sizeof(struct netmap_slot),
-		NM_BUF_SIZE_DEFAULT};
+	const uint32_t sizes[NM_POOLS] = {
+		1024, nm_ring_bytes(NM_SLOTS_DEFAULT), NM_BUF_SIZE_DEFAULT};
 	static const uint32_t most[NM_POOLS] = {SUIT_IFS, SUIT_RINGS, OBJECTS_MAX};
 	struct nm_pool_geometry pool[NM_POOLS];
 	uint64_t fit;

@@ -131,6 +131,12 @@ static inline void nm_monitors_unlock(struct nm_ring *ring) OS_UNLOCKS(NM_MONITO
 	os_spin_unlock(&ring->monitor_lock);
 }
 
+/* Bytes of a ring with so many slots in shared memory. */
+static inline uint32_t nm_ring_bytes(uint32_t num_slots)
+{
+	return (uint32_t)(sizeof(struct netmap_ring) + num_slots * sizeof(struct netmap_slot));
+}
+
 /* A slot as loaded once from shared memory. */
 struct nm_slot_copy {
 	uint32_t buf_idx;

@@ -244,8 +244,7 @@ static int make_region(struct nm_splice *splice, const char *device, struct nm_e
 		params.count[NM_POOL_RING] = spare > 0 ? NM_RINGS_MAX : 0; /* of its monitors */
 		params.count[NM_POOL_BUF] = NM_BUFS_RESERVED + spare;
 		add_rings(port, &params, &slots);
-		params.size[NM_POOL_RING] =
-			(uint32_t)(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot));
+		params.size[NM_POOL_RING] = nm_ring_bytes(slots);
 		if (core->shared_params.size[NM_POOL_BUF] > params.size[NM_POOL_BUF])
 			params.size[NM_POOL_BUF] = core->shared_params.size[NM_POOL_BUF];
 		splice->region = nm_region_create(core, &params, 0, &error, err);
