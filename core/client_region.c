@@ -44,19 +44,18 @@ void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 	*bufs = need.bufs;
 }
 
-/* A region for this port alone: its rings, some extra buffers, and what is spare for its pipes and
- * monitors. */
-static struct nm_region *private_region(struct nm_client *client, const struct nm_port *port,
-	uint32_t extra, int *error) OS_REQUIRES(NM_CORE_LOCK)
+/* A region for what is needed, some extra buffers, and what is spare for pipes and monitors; buffers are
+ * of at least buf_size bytes. */
+static struct nm_region *private_region(struct nm_client *client, const char *name,
+	struct need need, uint32_t extra, uint32_t buf_size, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_region_params params = core->region_params;
-	struct need need = need_of(port);
 	uint64_t most = NM_BUFS_MAX - NM_BUFS_RESERVED;
 
 	if (need.bufs > most) {
 		*error = nm_error_set(&client->err, -ENOMEM,
-			"%s: %llu buffers wanted; a region holds at most %llu", port->name,
+			"%s: %llu buffers wanted; a region holds at most %llu", name,
 			(unsigned long long)need.bufs, (unsigned long long)most);
 		return NULL;
 	}
@@ -74,6 +73,8 @@ static struct nm_region *private_region(struct nm_client *client, const struct n
 	params.count[NM_POOL_RING] = need.rings ? need.rings : 1;
 	params.size[NM_POOL_RING] = nm_ring_bytes(need.most_slots);
 	params.count[NM_POOL_BUF] = (uint32_t)need.bufs + NM_BUFS_RESERVED;
+	if (params.size[NM_POOL_BUF] < buf_size)
+		params.size[NM_POOL_BUF] = buf_size;
 	return nm_region_create(core, &params, 0, error, &client->err);
 }
 
@@ -85,10 +86,21 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
-	region = private_region(client, port, extra, error);
+	region = private_region(client, port->name, need_of(port), extra, 0, error);
 	if (!region && extra > 0)
-		region = private_region(client, port, 0, error);
+		region = private_region(client, port->name, need_of(port), 0, 0, error);
 	return region;
+}
+
+struct nm_region *nm_region_make_mirrored(
+	struct nm_client *client, const struct nm_port *port, int *error)
+{
+	struct need need = need_of(port);
+
+	need.rings *= 2;
+	need.bufs *= 2;
+	return private_region(
+		client, port->name, need, 0, client->core->shared_params.size[NM_POOL_BUF], error);
 }
 
 static struct nm_region *external_region(struct nm_client *client, const struct nm_port *port,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "splice.h"
+#include "client_internal.h"
 #include "names.h"
 #include "vale.h"
 
@@ -214,43 +215,20 @@ static int bind_vale(
 	return error;
 }
 
-static void add_rings(const struct nm_port *port, struct nm_region_params *params, uint32_t *slots)
-{
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		uint32_t rings = nm_port_all_rings(port, dir);
-
-		/* The device's, and those of the switch's port that mirror them. */
-		params->count[NM_POOL_RING] += 2 * rings;
-		params->count[NM_POOL_BUF] += 2 * rings * port->num_slots[dir];
-		if (rings > 0 && port->num_slots[dir] > *slots)
-			*slots = port->num_slots[dir];
-	}
-}
-
 /* A region for a device that has none yet, and its port on the switch. A device that isn't there is
  * no error here: the bind will say so. */
 static int make_region(struct nm_splice *splice, const char *device, struct nm_error *err)
 {
 	struct nm_core *core = splice->core;
-	struct nm_region_params params = core->region_params;
-	uint32_t spare = core->spare_bufs, slots = NM_SLOTS_DEFAULT;
 	const struct nm_port *port;
 	int error = 0;
 
 	nm_core_lock(core);
 	port = nm_port_find_locked(core, device);
-	if (port && !port->region) {
-		params.count[NM_POOL_IF] = 2 * NM_RINGS_MAX;
-		params.count[NM_POOL_RING] = spare > 0 ? NM_RINGS_MAX : 0; /* of its monitors */
-		params.count[NM_POOL_BUF] = NM_BUFS_RESERVED + spare;
-		add_rings(port, &params, &slots);
-		params.size[NM_POOL_RING] = nm_ring_bytes(slots);
-		if (core->shared_params.size[NM_POOL_BUF] > params.size[NM_POOL_BUF])
-			params.size[NM_POOL_BUF] = core->shared_params.size[NM_POOL_BUF];
-		splice->region = nm_region_create(core, &params, 0, &error, err);
-	}
+	if (port && !port->region)
+		splice->region = nm_region_make_mirrored(&splice->device, port, &error);
 	nm_core_unlock(core);
-	return error;
+	return error ? passed_on(&splice->device, error, err) : 0;
 }
 
 /* One half of a splice: the device's own rings, or its host rings. */
