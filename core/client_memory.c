@@ -475,17 +475,24 @@ int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
 
 struct repair {
 	struct nm_port *port;
-	uint8_t *seen; /* per buffer; NULL: none */
-	uint32_t next; /* buffers below have been looked at */
-	bool all;      /* rings in use, too */
+	uint8_t *seen;                  /* per buffer; NULL: none */
+	uint32_t next;                  /* buffers below have been looked at */
+	const struct nm_client *client; /* its rings; NULL: those that nobody uses */
 };
+
+static bool has_ring(const struct nm_client *client, const struct nm_ring *ring)
+{
+	const struct nm_ring *first = nm_client_ring(client, ring->dir, 0);
+
+	return ring >= first && ring < first + client->count[ring->dir];
+}
 
 static bool wants_repair(const struct repair *r, const struct nm_ring *ring)
 {
-	return is_ours(ring) && (r->all || ring->users == 0);
+	return is_ours(ring) && (r->client ? has_ring(r->client, ring) : ring->users == 0);
 }
 
-/* Rings in use first: what they show is theirs. */
+/* Rings that stay as they are first: what they show is theirs. */
 static void see_used(struct nm_ring *ring, void *arg)
 {
 	struct repair *r = arg;
@@ -555,38 +562,66 @@ static void mend_slots(struct nm_ring *ring, void *arg)
 	nm_produce_unlock(nm_ring_guard(ring));
 }
 
-static void repair_rings(struct nm_port *port, bool all) OS_REQUIRES(NM_CORE_LOCK)
+/* The region is reconciled, and what rings that stay as they are show is known. False: no memory; then
+ * packets in bad slots are dropped and counted. */
+static bool begin_repair(struct repair *r, struct nm_port *port, const struct nm_client *client)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = port->region;
-	struct repair r = {.port = port, .next = NM_BUFS_RESERVED, .all = all};
 
-	if (!region || !region->owner[NM_POOL_BUF] || port->dead)
-		return;
-	r.seen = os_zalloc(region->pool[NM_POOL_BUF].count);
-	if (!r.seen)
-		return; /* packets in bad slots are dropped and counted */
+	*r = (struct repair){.port = port, .next = NM_BUFS_RESERVED, .client = client};
+	r->seen = os_zalloc(region->pool[NM_POOL_BUF].count);
+	if (!r->seen)
+		return false;
 	nm_memory_pause(region, true);
 	settle_all_lists(region);
-	if (all)
+	if (client)
 		settle_leaving(port);
-	settle_paused(region, all ? port : NULL, NULL);
-	each_ring(port, see_used, &r);
+	settle_paused(region, client ? port : NULL, NULL);
+	each_ring(port, see_used, r);
+	return true;
+}
+
+static void end_repair(struct repair *r) OS_REQUIRES(NM_CORE_LOCK)
+{
+	nm_memory_pause(r->port->region, false);
+	os_free(r->seen);
+}
+
+static void repair_rings(struct nm_port *port, const struct nm_client *client)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct repair r;
+
+	if (!port->region || !port->region->owner[NM_POOL_BUF] || port->dead)
+		return;
+	if (!begin_repair(&r, port, client))
+		return;
 	each_ring(port, see_unused, &r);
 	each_ring(port, mend_slots, &r);
-	nm_memory_pause(region, false);
-	os_free(r.seen);
+	end_repair(&r);
 }
 
 void nm_memory_repair(struct nm_port *port)
 {
-	repair_rings(port, false);
+	repair_rings(port, NULL);
+}
+
+/* Nobody but the client, which the caller answers for, is in a sync of its rings. */
+static void assert_only_user(struct nm_ring *ring, void *arg)
+{
+	const struct nm_client *client = arg;
+
+	os_assert(!has_ring(client, ring) || ring->users == 1);
 }
 
 void nm_client_repair_rings(struct nm_client *client)
 {
 	nm_core_lock(client->core);
-	if (client->port && !client->port->guest_part)
-		repair_rings(client->port, true);
+	if (client->port && !client->port->guest_part) {
+		each_ring(client->port, assert_only_user, client);
+		repair_rings(client->port, client);
+	}
 	nm_core_unlock(client->core);
 }
 
@@ -596,6 +631,8 @@ static void refill_ring(struct nm_ring *ring, void *arg)
 {
 	struct repair *r = arg;
 
+	if (!wants_repair(r, ring))
+		return;
 	nm_produce_lock(nm_ring_guard(ring));
 	for (uint32_t i = 0; i < ring->num_slots; i++)
 		init_slot(ring, &ring->slots[i], next_unseen(r));
@@ -606,18 +643,15 @@ static void refill_ring(struct nm_ring *ring, void *arg)
 void nm_client_reset_rings(struct nm_client *client)
 {
 	struct nm_port *port = client->port;
-	struct repair r = {.port = port, .next = NM_BUFS_RESERVED};
-	struct nm_region *region;
+	struct repair r;
 
 	nm_core_lock(client->core);
-	region = port ? port->region : NULL;
-	if (region && port->own_memory && !port->dead) {
-		nm_memory_pause(region, true);
-		settle_all_lists(region);
-		settle_leaving(port);
-		settle_paused(region, port, NULL);
-		each_ring(port, refill_ring, &r);
-		nm_memory_pause(region, false);
+	if (port && port->region && port->own_memory && !port->dead) {
+		each_ring(port, assert_only_user, client);
+		if (begin_repair(&r, port, client)) {
+			each_ring(port, refill_ring, &r);
+			end_repair(&r);
+		}
 	}
 	nm_core_unlock(client->core);
 }

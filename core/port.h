@@ -286,17 +286,18 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
- * Gives every ring of the client's port its first state: empty, with the port's own buffers in
- * the slots. For a guest that was reset; the client must be the only one of the port and no ring
- * in a sync. Takes the lock.
+ * Gives each ring of the client its first state: empty, with buffers of the port in the slots that no
+ * ring of another client shows; those stay as they are. For a guest that was reset. The client must be
+ * the only user of its rings (asserted), and none of them in a sync. Takes the lock.
  */
 void nm_client_reset_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
- * Each slot that shows no buffer of the port, or one that a slot before it shows, gets one that no slot
- * shows; the others stay as they are, with the packets that wait in them. For a guest that begins to use the
- * rings, whose applications may have left anything in the slots. Nothing happens when the guest has a
- * part of the region (guest_part): then its driver alone knows. Otherwise as nm_client_reset_rings().
+ * Each slot of the client's rings that shows no buffer of the port, or one that another slot shows, gets
+ * one that no slot shows; the others stay as they are, with the packets that wait in them. For a guest
+ * that begins to use the rings, whose applications may have left anything in the slots. Nothing happens
+ * when the guest has a part of the region (guest_part): then its driver alone knows. Otherwise as
+ * nm_client_reset_rings().
  */
 void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 

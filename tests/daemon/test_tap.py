@@ -503,6 +503,73 @@ def test_host_rings_both_ways(daemon, stack):
         assert rx["host"] and (rx["packets"], rx["bytes"], rx["errors"]) == (60, sum(map(len, back)), {})
 
 
+VU_VERSION, VU_DEVICE_RESET = 1, 13
+
+
+class Device:
+    """A hypervisor's end of a ptnet function, as far as a reset needs it: vfio/vu_proto.h."""
+
+    HDR = struct.Struct("=HHIII")
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(30)
+        self.socket.connect(path)
+        self.ask(VU_VERSION, bytes(4))
+
+    def ask(self, command, body=b""):
+        self.socket.send(self.HDR.pack(1, command, self.HDR.size + len(body), 0, 0) + body)
+        reply = self.socket.recv(4096)
+        assert self.HDR.unpack_from(reply)[3] == 1, reply
+
+    def close(self):
+        self.socket.close()
+
+
+def test_resets_of_a_guest_spare_the_host_rings(daemon, stack):
+    """A machine has the port, an application its host rings: resets, and ends of the hypervisor, in a loop, while packets
+    go from the application to the stack. All arrive, in their order."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+    with Connection(daemon.path) as vm, Port(daemon.path, P, mode=SW) as p:
+        vm.vm_create(b"resets")
+        path, _, _ = vm.vm_add_port(f"netmap:{P}")
+        wait_for_carrier(daemon)
+        done, resets, received = threading.Event(), [], []
+
+        def reset():
+            while not done.is_set():
+                device = Device(path)
+                for _ in range(20):
+                    device.ask(VU_DEVICE_RESET)
+                device.close()
+                resets.append(20)
+
+        def receive(count):
+            while len(received) < count:
+                received.append(struct.unpack_from("=I", s.recv(100), 14)[0])
+
+        count = 20000
+        threads = [threading.Thread(target=reset), threading.Thread(target=receive, args=(count,), daemon=True)]
+        for t in threads:
+            t.start()
+        for first in range(0, count, 32):
+            wait_until(lambda: p.tx[0].space() >= 32, "room in the host ring")
+            for i in range(first, first + 32):
+                p.tx[0].head = p.put(frame(BROADCAST, 1, struct.pack("=I", i)))
+            p.tx[0].publish(p.tx[0].head)
+        threads[1].join(10)
+        done.set()
+        threads[0].join()
+        assert received == list(range(count))
+        assert len(resets) > 5
+        vm.close()  # the NIC rings have nobody any more, so what the stack sends is the host ring's
+        s.send(frame(1, 9, b"back"))
+        assert p.receive(1) == [frame(1, 9, b"back")]
+
+
 def port_info(connection, name=P):
     """tx and rx rings, host tx and rx rings."""
     _, payload, _ = connection.nmreq(nmreq(PORT_INFO_GET, name, bytes(32)))

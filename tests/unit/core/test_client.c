@@ -488,6 +488,83 @@ static void reset_rings(void **state)
 	nm_region_put(region);
 }
 
+static void swap_bufs(struct netmap_slot *a, struct netmap_slot *b)
+{
+	uint32_t buf_idx = a->buf_idx;
+
+	a->buf_idx = b->buf_idx;
+	b->buf_idx = buf_idx;
+}
+
+/* A guest with ring 0 of a port is reset, or starts again, while an application has ring 1: with packets
+ * on their way in both directions, and buffers that went from one ring to the other. */
+static void a_reset_spares_other_clients(void **state)
+{
+	struct app app, guest, other;
+	struct prng r = prng_new(7);
+	uint8_t frame[60], got[200];
+
+	app_open(&core, &other, &(struct app_config){"vale0:other", 2048, 64, 2});
+	app_open(&core, &app, &(struct app_config){"vale0:port", 2048, 16, 2});
+	nm_client_unbind(&app.client);
+	assert_int_equal(
+		bind_to(&app.client, app.region, "vale0:port", 2, 16, NR_REG_ONE_NIC, 1), 0);
+	assert_int_equal(bind_to(&guest.client, NULL, "vale0:port", 0, 0, NR_REG_ONE_NIC, 0), 0);
+	for (uint32_t round = 0; round < 200; round++) {
+		struct netmap_ring *tx = nm_client_ring(&app.client, NM_TX, 0)->shared;
+		struct netmap_ring *rx = nm_client_ring(&app.client, NM_RX, 0)->shared;
+		struct netmap_ring *reset = nm_client_ring(&guest.client, NM_RX, 0)->shared;
+		struct netmap_slot slots[2][16];
+		struct nm_ring before[2];
+
+		for (uint32_t n = 0; n < 3; n++) {
+			make_frame(frame, 60, 0, NM_TEST_BROADCAST, 9, &r);
+			assert_true(app_put(&other, 1, frame, 60, 0));
+		}
+		app_txsync(&other, 1);
+		assert_int_equal(nm_ring_sync_shared(nm_client_ring(&app.client, NM_RX, 0)), 0);
+		tx->slot[tx->head].len = 60;
+		tx->slot[tx->head].flags = NS_MOREFRAG;
+		tx->head = tx->cur = (tx->head + 1) % 16;
+		assert_int_equal(nm_ring_sync_shared(nm_client_ring(&app.client, NM_TX, 0)), 0);
+		swap_bufs(&reset->slot[prng_below(&r, 16)], &tx->slot[prng_below(&r, 16)]);
+		if (round % 3 == 0) /* half of it: two slots with the same buffer */
+			reset->slot[prng_below(&r, 16)] = rx->slot[prng_below(&r, 16)];
+		memcpy(slots[NM_TX], tx->slot, sizeof(slots[NM_TX]));
+		memcpy(slots[NM_RX], rx->slot, sizeof(slots[NM_RX]));
+		before[NM_TX] = *nm_client_ring(&app.client, NM_TX, 0);
+		before[NM_RX] = *nm_client_ring(&app.client, NM_RX, 0);
+
+		if (round % 2)
+			nm_client_reset_rings(&guest.client);
+		else
+			nm_client_repair_rings(&guest.client);
+		region_check(app.region);
+		assert_memory_equal(slots[NM_TX], tx->slot, sizeof(slots[NM_TX]));
+		assert_memory_equal(slots[NM_RX], rx->slot, sizeof(slots[NM_RX]));
+		assert_memory_equal(
+			&before[NM_TX], nm_client_ring(&app.client, NM_TX, 0), sizeof(*before));
+		assert_memory_equal(
+			&before[NM_RX], nm_client_ring(&app.client, NM_RX, 0), sizeof(*before));
+		for (uint32_t i = 0; i < 16; i++)
+			for (uint32_t k = 0; k < 16; k++) {
+				assert_int_not_equal(reset->slot[i].buf_idx, tx->slot[k].buf_idx);
+				assert_int_not_equal(reset->slot[i].buf_idx, rx->slot[k].buf_idx);
+			}
+		if (round % 2)
+			assert_int_equal(reset->tail, 0);
+		rx->head = rx->cur = rx->tail;
+		tx->slot[(tx->head + 15) % 16].flags = 0;
+		assert_int_equal(nm_ring_sync_shared(nm_client_ring(&app.client, NM_RX, 0)), 0);
+		while (app_take(&other, 1, got, sizeof(got)) >= 0)
+			;
+	}
+	nm_client_unbind(&guest.client);
+	nm_client_unbind(&app.client);
+	nm_region_put(app.region);
+	app_close(&other);
+}
+
 /* One application has a port's ring 0 while others come and go on ring 1, ending anywhere. */
 static void a_ring_changes_hands(void **state)
 {
@@ -546,6 +623,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(half_an_exchange, begin, end),
 		cmocka_unit_test_setup_teardown(lies_at_the_end, begin, end),
 		cmocka_unit_test_setup_teardown(reset_rings, begin, end),
+		cmocka_unit_test_setup_teardown(a_reset_spares_other_clients, begin, end),
 		cmocka_unit_test_setup_teardown(a_ring_changes_hands, begin, end),
 	};
 
