@@ -40,6 +40,7 @@
 #define OS_GUARDED_BY(lock)          OS_ATTRIBUTE(guarded_by(lock))
 #define OS_PT_GUARDED_BY(lock)       OS_ATTRIBUTE(pt_guarded_by(lock))
 #define OS_ACQUIRED_AFTER(lock)      OS_ATTRIBUTE(acquired_after(lock))
+#define OS_ACQUIRED_BEFORE(lock)     OS_ATTRIBUTE(acquired_before(lock))
 #define OS_REQUIRES(lock)            OS_ATTRIBUTE(requires_capability(lock))
 #define OS_REQUIRES_SHARED(lock)     OS_ATTRIBUTE(requires_shared_capability(lock))
 #define OS_EXCLUDES(lock)            OS_ATTRIBUTE(locks_excluded(lock))

@@ -13,7 +13,7 @@
  * sleep. No two locks of one class are held at a time.
  *
  * The home has locks outside of these, around nm_core_lock() and around a sync (linux/world.h,
- * netmapd/locks.h); a sync takes no NM_CORE_LOCK.
+ * netmapd/daemon_locks.h); a sync takes no NM_CORE_LOCK.
  *
  * Thread safety: no code.
  */

@@ -2,10 +2,11 @@
 /* Contexts: error reporting, allocation, the lock of the list of mappings. */
 #include <libnetmap.h>
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "os.h"
 
 enum { ERROR_TEXT = 512 };
 
@@ -27,15 +28,16 @@ static void default_free(struct nmctx *ctx, void *mem)
 	free(mem);
 }
 
-static pthread_mutex_t default_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct os_mutex default_mutex = OS_MUTEX_INIT;
 
-static void default_lock(struct nmctx *ctx, int lock)
+/* One function for both, as the API has it. */
+static void default_lock(struct nmctx *ctx, int lock) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	(void)ctx;
 	if (lock)
-		pthread_mutex_lock(&default_mutex);
+		os_mutex_lock(&default_mutex);
 	else
-		pthread_mutex_unlock(&default_mutex);
+		os_mutex_unlock(&default_mutex);
 }
 
 static struct nmctx first_ctx = {

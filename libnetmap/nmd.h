@@ -50,11 +50,15 @@ struct nmlib_ring {
 	bool stopped;                     /* it stored an illegal head or cur */
 };
 
+OS_LOCK_CLASS(NMD_SIDE_LOCK);
+
 /* What all threads of one direction share. */
 struct nmlib_side {
-	pthread_mutex_t lock; /* of the direction's rings; only after nmlib_daemon_share() */
-	uint32_t sleepers;    /* threads between doze and rouse; under the lock */
-	uint32_t idle;        /* syncs without a result */
+	/* Of the direction's rings; only after nmlib_daemon_share(). Nothing else is locked within it, but
+	 * `watch` can be. */
+	pthread_mutex_t lock;
+	uint32_t sleepers OS_GUARDED_BY(NMD_SIDE_LOCK); /* threads between doze and rouse */
+	uint32_t idle OS_GUARDED_BY(NMD_SIDE_LOCK);     /* syncs without a result */
 
 	/* Only one thread waits for the interrupt and clears it: whoever else did would take
 	 * it from a thread that sleeps without limit. The others look again after a slice. */

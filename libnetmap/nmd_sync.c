@@ -15,8 +15,10 @@ enum {
 	SLICE_MS = 2,      /* of a thread that sleeps while another waits for the interrupt */
 };
 
-/* An error check tells a signal handler that came in the middle of a sync. */
+/* An error check tells a signal handler that came in the middle of a sync. The one thread of a port that
+ * isn't shared needs no lock: to the analysis it has it. */
 static int lock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+	OS_TRY_ACQUIRE(0, NMD_SIDE_LOCK) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	int error;
 
@@ -28,7 +30,7 @@ static int lock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 	return error == EDEADLK ? -EBUSY : -error;
 }
 
-static void unlock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static void unlock(struct nmlib_daemon_port *p, enum nmlib_dir dir) OS_UNLOCKS(NMD_SIDE_LOCK)
 {
 	if (unlikely(p->shared))
 		pthread_mutex_unlock(&p->side[dir].lock);
@@ -114,7 +116,7 @@ static void look_at_connection(struct nmlib_daemon_port *p)
 }
 
 /* As nmlib_daemon_sync(), with the lock. */
-static int sync_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static int sync_side(struct nmlib_daemon_port *p, enum nmlib_dir dir) OS_REQUIRES(NMD_SIDE_LOCK)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 	int ret, first = 0, moved = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "worker.h"
+#include "daemon_locks.h"
 #include "notify.h"
 #include "os.h"
 
@@ -16,11 +17,11 @@ enum { NS_PER_US = 1000, POLL_MIN_NS = 2000 };
 struct worker {
 	struct worker_config config;
 	pthread_t thread;
-	pthread_mutex_t gate, rounds; /* see worker.h; lock order: gate, rounds */
-	struct worker_ring *rings;    /* under rounds */
-	struct worker_splice *splices;
-	uint32_t num_rings, num_splices;
-	bool stop;
+	struct os_mutex gate, rounds; /* see worker.h, and daemon_locks.h for their order */
+	struct worker_ring *rings OS_GUARDED_BY(WORKER_ROUNDS);
+	struct worker_splice *splices OS_GUARDED_BY(WORKER_ROUNDS);
+	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_splices OS_GUARDED_BY(WORKER_ROUNDS);
+	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
 	bool dedicated;   /* never sleeps */
 	cpu_set_t first;  /* CPUs that it was made for */
 	bool armed;       /* kicks were asked for before the last sleep; worker only */
@@ -30,6 +31,26 @@ struct worker {
 
 	int sleeping __attribute__((aligned(64))); /* 1: somebody must write to `wake` */
 };
+
+static void gate_lock(struct worker *w) OS_LOCKS(WORKER_GATE)
+{
+	os_mutex_lock(&w->gate);
+}
+
+static void gate_unlock(struct worker *w) OS_UNLOCKS(WORKER_GATE)
+{
+	os_mutex_unlock(&w->gate);
+}
+
+static void rounds_lock(struct worker *w) OS_LOCKS(WORKER_ROUNDS)
+{
+	os_mutex_lock(&w->rounds);
+}
+
+static void rounds_unlock(struct worker *w) OS_UNLOCKS(WORKER_ROUNDS)
+{
+	os_mutex_unlock(&w->rounds);
+}
 
 static uint64_t now_ns(void)
 {
@@ -59,8 +80,8 @@ void worker_wake(struct worker *w)
 	}
 }
 
-/* One step of each ring. True when anything moved. Under `rounds`. */
-static bool round_of_rings(struct worker *w)
+/* One step of each ring. True when anything moved. */
+static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 {
 	bool work = false;
 
@@ -83,8 +104,8 @@ static bool round_of_rings(struct worker *w)
 	return work;
 }
 
-/* Asks for kicks. True when there is work after all. Under `rounds`. */
-static bool prepare_sleep(struct worker *w)
+/* Asks for kicks. True when there is work after all. */
+static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 {
 	bool work = false;
 
@@ -98,16 +119,16 @@ static bool prepare_sleep(struct worker *w)
 	return work || w->config.never_sleeps;
 }
 
-static void begin_round(struct worker *w)
+static void begin_round(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)
 {
-	pthread_mutex_lock(&w->gate);
-	pthread_mutex_unlock(&w->gate);
-	pthread_mutex_lock(&w->rounds);
+	gate_lock(w);
+	gate_unlock(w);
+	rounds_lock(w);
 }
 
-static void end_round(struct worker *w)
+static void end_round(struct worker *w) OS_RELEASE(WORKER_ROUNDS)
 {
-	pthread_mutex_unlock(&w->rounds);
+	rounds_unlock(w);
 }
 
 /* Polling pays when the sleep it would have saved was short. */
@@ -207,8 +228,8 @@ struct worker *worker_new(const struct worker_config *config)
 	if (!w)
 		return NULL;
 	w->config = *config;
-	pthread_mutex_init(&w->gate, NULL);
-	pthread_mutex_init(&w->rounds, NULL);
+	os_mutex_init(&w->gate);
+	os_mutex_init(&w->rounds);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	error = w->epoll < 0 || w->wake < 0 ||
@@ -229,16 +250,16 @@ struct worker *worker_new(const struct worker_config *config)
 }
 
 /* The control thread's turn between two rounds. */
-static void enter(struct worker *w)
+static void enter(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)
 {
-	pthread_mutex_lock(&w->gate);
-	pthread_mutex_lock(&w->rounds);
-	pthread_mutex_unlock(&w->gate);
+	gate_lock(w);
+	rounds_lock(w);
+	gate_unlock(w);
 }
 
-static void leave(struct worker *w)
+static void leave(struct worker *w) OS_RELEASE(WORKER_ROUNDS)
 {
-	pthread_mutex_unlock(&w->rounds);
+	rounds_unlock(w);
 }
 
 void worker_free(struct worker *w)
@@ -252,8 +273,8 @@ void worker_free(struct worker *w)
 	pthread_join(w->thread, NULL);
 	close(w->epoll);
 	close(w->wake);
-	pthread_mutex_destroy(&w->gate);
-	pthread_mutex_destroy(&w->rounds);
+	os_mutex_destroy(&w->gate);
+	os_mutex_destroy(&w->rounds);
 	os_free(w);
 }
 
@@ -276,9 +297,10 @@ int worker_add(struct worker *w, struct worker_ring *ring)
 
 void worker_remove(struct worker *w, struct worker_ring *ring)
 {
-	struct worker_ring **link = &w->rings;
+	struct worker_ring **link;
 
 	enter(w);
+	link = &w->rings;
 	while (*link && *link != ring)
 		link = &(*link)->next;
 	if (*link) {
@@ -312,9 +334,10 @@ void worker_add_splice(struct worker *w, struct worker_splice *s)
 
 void worker_remove_splice(struct worker *w, struct worker_splice *s)
 {
-	struct worker_splice **link = &w->splices;
+	struct worker_splice **link;
 
 	enter(w);
+	link = &w->splices;
 	while (*link && *link != s)
 		link = &(*link)->next;
 	if (*link) {

@@ -27,60 +27,72 @@ struct member {
 	uint64_t seen; /* EPOLLET: of the rings, at the last report */
 };
 
+/* Lock order: make_lock, sets_lock, the lock of a set (of all: fork), those of file.c. */
+static struct os_mutex make_lock = OS_MUTEX_INIT; /* of the making of sets */
+static struct os_mutex sets_lock OS_ACQUIRED_AFTER(make_lock) = OS_MUTEX_INIT;
+OS_LOCK_CLASS(RUN_EPOLL_LOCK) OS_ACQUIRED_AFTER(sets_lock);
+
 struct run_epoll {
 	struct run_object object;
-	struct run_epoll *prev, *next; /* in `sets` */
-	pthread_mutex_t lock;          /* of what follows */
-	struct member *member;
-	size_t count, room;
+	struct run_epoll *prev OS_GUARDED_BY(sets_lock), *next OS_GUARDED_BY(sets_lock);
+	struct os_mutex lock;
+	struct member *member OS_GUARDED_BY(RUN_EPOLL_LOCK);
+	size_t count OS_GUARDED_BY(RUN_EPOLL_LOCK), room OS_GUARDED_BY(RUN_EPOLL_LOCK);
 	int changed;    /* eventfd, in the set */
-	bool ours_last; /* who was reported first the last time */
+	bool ours_last; /* who was reported first the last time; atomic */
 };
 
-static uint64_t magic; /* of the event of `changed` */
-/* Of the making of sets. */
-static pthread_mutex_t make_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct run_epoll *sets; /* all there are */
-static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t magic;                                  /* of the event of `changed` */
+static struct run_epoll *sets OS_GUARDED_BY(sets_lock); /* all there are */
 
-/* A child that came into being while another thread changes a set would wait for it for ever. */
-void run_epoll_before_fork(void)
+static void set_lock(struct run_epoll *e) OS_LOCKS(RUN_EPOLL_LOCK)
 {
-	pthread_mutex_lock(&make_lock);
-	pthread_mutex_lock(&sets_lock);
-	for (struct run_epoll *e = sets; e; e = e->next)
-		pthread_mutex_lock(&e->lock);
+	os_mutex_lock(&e->lock);
 }
 
-void run_epoll_after_fork(void)
+static void set_unlock(struct run_epoll *e) OS_UNLOCKS(RUN_EPOLL_LOCK)
+{
+	os_mutex_unlock(&e->lock);
+}
+
+/* A child that came into being while another thread changes a set would wait for it for ever. */
+void run_epoll_before_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
+{
+	os_mutex_lock(&make_lock);
+	os_mutex_lock(&sets_lock);
+	for (struct run_epoll *e = sets; e; e = e->next)
+		set_lock(e);
+}
+
+void run_epoll_after_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
 	for (struct run_epoll *e = sets; e; e = e->next)
-		pthread_mutex_unlock(&e->lock);
-	pthread_mutex_unlock(&sets_lock);
-	pthread_mutex_unlock(&make_lock);
+		set_unlock(e);
+	os_mutex_unlock(&sets_lock);
+	os_mutex_unlock(&make_lock);
 }
 
 static void link_set(struct run_epoll *e)
 {
-	pthread_mutex_lock(&sets_lock);
+	os_mutex_lock(&sets_lock);
 	e->prev = NULL;
 	e->next = sets;
 	if (sets)
 		sets->prev = e;
 	sets = e;
-	pthread_mutex_unlock(&sets_lock);
+	os_mutex_unlock(&sets_lock);
 }
 
 static void unlink_set(struct run_epoll *e)
 {
-	pthread_mutex_lock(&sets_lock);
+	os_mutex_lock(&sets_lock);
 	if (e->prev)
 		e->prev->next = e->next;
 	else
 		sets = e->next;
 	if (e->next)
 		e->next->prev = e->prev;
-	pthread_mutex_unlock(&sets_lock);
+	os_mutex_unlock(&sets_lock);
 }
 
 void run_epoll_end(struct run_object *object)
@@ -89,8 +101,10 @@ void run_epoll_end(struct run_object *object)
 
 	unlink_set(e);
 	run_internal_close(e->changed);
+	set_lock(e);
 	free(e->member);
-	pthread_mutex_destroy(&e->lock);
+	set_unlock(e);
+	os_mutex_destroy(&e->lock);
 }
 
 static int fail(int error)
@@ -113,20 +127,31 @@ static int make_eventfd(struct run_epoll *e)
 	return 0;
 }
 
+static int make_room(struct run_epoll *e)
+{
+	int ret = -1;
+
+	set_lock(e);
+	e->member = malloc(ROOM * sizeof(*e->member));
+	if (e->member) {
+		e->room = ROOM;
+		ret = 0;
+	}
+	set_unlock(e);
+	return ret;
+}
+
 static struct run_epoll *new_set(void)
 {
 	struct run_epoll *e = run_new(RUN_EPOLL, sizeof(*e));
 
 	if (!e)
 		return NULL;
-	pthread_mutex_init(&e->lock, NULL);
+	os_mutex_init(&e->lock);
 	link_set(e);
 	e->changed = -1;
-	e->member = malloc(ROOM * sizeof(*e->member));
-	if (e->member && make_eventfd(e) == 0) {
-		e->room = ROOM;
+	if (make_room(e) == 0 && make_eventfd(e) == 0)
 		return e;
-	}
 	run_put(e);
 	return NULL;
 }
@@ -138,10 +163,10 @@ static struct run_epoll *get_set(int ep)
 	struct run_epoll *e;
 	int error = ENOMEM;
 
-	pthread_mutex_lock(&make_lock);
+	os_mutex_lock(&make_lock);
 	e = run_get(ep, RUN_EPOLL);
 	if (e || ep < 0 || run_kind_of(ep) != RUN_NONE) {
-		pthread_mutex_unlock(&make_lock);
+		os_mutex_unlock(&make_lock);
 		errno = ep < 0 ? EBADF : EINVAL;
 		return e;
 	}
@@ -161,13 +186,13 @@ static struct run_epoll *get_set(int ep)
 			e = run_get(ep, RUN_EPOLL);
 		}
 	}
-	pthread_mutex_unlock(&make_lock);
+	os_mutex_unlock(&make_lock);
 	errno = error;
 	return e;
 }
 
 /* Files that are closed leave their sets by themselves. */
-static void forget_closed(struct run_epoll *e)
+static void forget_closed(struct run_epoll *e) OS_REQUIRES(RUN_EPOLL_LOCK)
 {
 	for (size_t i = 0; i < e->count;) {
 		struct member *m = &e->member[i];
@@ -181,6 +206,7 @@ static void forget_closed(struct run_epoll *e)
 }
 
 static struct member *find(struct run_epoll *e, const struct run_file *f, int fd)
+	OS_REQUIRES(RUN_EPOLL_LOCK)
 {
 	for (size_t i = 0; i < e->count; i++)
 		if (e->member[i].file == f && e->member[i].fd == fd)
@@ -189,6 +215,7 @@ static struct member *find(struct run_epoll *e, const struct run_file *f, int fd
 }
 
 static int add(struct run_epoll *e, struct run_file *f, int fd, const struct epoll_event *event)
+	OS_REQUIRES(RUN_EPOLL_LOCK)
 {
 	if (e->count == e->room) {
 		struct member *more = realloc(e->member, 2 * e->room * sizeof(*more));
@@ -207,8 +234,8 @@ static int add(struct run_epoll *e, struct run_file *f, int fd, const struct epo
 	return 0;
 }
 
-static int change(
-	struct run_epoll *e, struct run_file *f, int op, int fd, const struct epoll_event *event)
+static int change(struct run_epoll *e, struct run_file *f, int op, int fd,
+	const struct epoll_event *event) OS_REQUIRES(RUN_EPOLL_LOCK)
 {
 	struct member *m;
 
@@ -248,9 +275,9 @@ int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 		run_put(f);
 		return fail(ret);
 	}
-	pthread_mutex_lock(&e->lock);
+	set_lock(e);
 	ret = change(e, f, op, fd, event);
-	pthread_mutex_unlock(&e->lock);
+	set_unlock(e);
 	nmlib_signal(e->changed);
 	run_put(e);
 	run_put(f);
@@ -272,7 +299,7 @@ static bool take_members(struct run_epoll *e, int ep, struct look *l)
 
 	l->item = l->few_items;
 	l->member = l->few_members;
-	pthread_mutex_lock(&e->lock);
+	set_lock(e);
 	forget_closed(e);
 	if (e->count >= FEW) {
 		l->item = malloc((e->count + 1) * sizeof(*l->item));
@@ -294,7 +321,7 @@ static bool take_members(struct run_epoll *e, int ep, struct look *l)
 		l->item[++l->count] = (struct run_item){
 			.file = f, .fd = m->fd, .events = (short)(m->events & EVENTS)};
 	}
-	pthread_mutex_unlock(&e->lock);
+	set_unlock(e);
 	if (ok)
 		l->item[0] = (struct run_item){.fd = ep, .events = POLLIN};
 	return ok;
@@ -323,6 +350,7 @@ static uint64_t position(const struct run_file *f)
 
 /* Is the event of a member to be reported? Its state changes with that. */
 static bool report(struct run_epoll *e, const struct member *copy, const struct run_item *it)
+	OS_REQUIRES(RUN_EPOLL_LOCK)
 {
 	struct member *m = find(e, copy->file, copy->fd);
 	uint64_t now;
@@ -344,7 +372,7 @@ static int give_ours(struct run_epoll *e, const struct look *l, struct epoll_eve
 {
 	int n = 0;
 
-	pthread_mutex_lock(&e->lock);
+	set_lock(e);
 	for (size_t i = 0; i < l->count && n < max; i++) {
 		const struct run_item *it = &l->item[1 + i];
 
@@ -352,7 +380,7 @@ static int give_ours(struct run_epoll *e, const struct look *l, struct epoll_eve
 			events[n++] = (struct epoll_event){
 				.events = (uint16_t)it->revents, .data = l->member[i].data};
 	}
-	pthread_mutex_unlock(&e->lock);
+	set_unlock(e);
 	return n;
 }
 
@@ -388,14 +416,14 @@ static int give_others(struct run_epoll *e, int ep, struct epoll_event *events, 
 static int give(
 	struct run_epoll *e, int ep, const struct look *l, struct epoll_event *events, int max)
 {
-	bool others = l->item[0].revents != 0;
+	bool others = l->item[0].revents != 0, ours_last = !OS_LOAD(&e->ours_last);
 	int n = 0;
 
-	e->ours_last = !e->ours_last;
-	if (others && e->ours_last)
+	OS_STORE(&e->ours_last, ours_last);
+	if (others && ours_last)
 		n = give_others(e, ep, events, max);
 	n += give_ours(e, l, events + n, max - n);
-	if (others && !e->ours_last)
+	if (others && !ours_last)
 		n += give_others(e, ep, events + n, max - n);
 	return n;
 }
@@ -405,7 +433,7 @@ static bool all_seen(struct run_epoll *e, struct look *l)
 {
 	bool seen = true;
 
-	pthread_mutex_lock(&e->lock);
+	set_lock(e);
 	for (size_t i = 0; i < l->count; i++) {
 		const struct member *m = find(e, l->member[i].file, l->member[i].fd);
 
@@ -413,7 +441,7 @@ static bool all_seen(struct run_epoll *e, struct look *l)
 			!((m->events & EPOLLET) && m->seen == position(m->file)))
 			seen = false;
 	}
-	pthread_mutex_unlock(&e->lock);
+	set_unlock(e);
 	return seen && l->item[0].revents == 0;
 }
 

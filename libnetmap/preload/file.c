@@ -23,9 +23,8 @@ static struct run_object *table[FDS_MAX]; /* atomic */
 static int highest = -1;                  /* atomic: no entry behind it */
 static struct run_object internal = {.kind = RUN_INTERNAL, .refs = 1};
 
-/* Of changes to the table and of the list of unused objects. */
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct run_object *unused[RUN_INTERNAL];
+static struct os_mutex unused_lock = OS_MUTEX_INIT;
+static struct run_object *unused[RUN_INTERNAL] OS_GUARDED_BY(unused_lock);
 
 int run_verbose;
 
@@ -100,11 +99,11 @@ void *run_new(enum run_kind kind, size_t bytes)
 {
 	struct run_object *o;
 
-	pthread_mutex_lock(&table_lock);
+	os_mutex_lock(&unused_lock);
 	o = unused[kind];
 	if (o)
 		unused[kind] = o->next;
-	pthread_mutex_unlock(&table_lock);
+	os_mutex_unlock(&unused_lock);
 	if (!o)
 		o = calloc(1, bytes);
 	if (!o)
@@ -189,15 +188,16 @@ static void ctx_free(struct nmctx *ctx, void *mem)
 	free(mem);
 }
 
-static pthread_mutex_t ctx_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct os_mutex ctx_mutex = OS_MUTEX_INIT;
 
-static void ctx_lock(struct nmctx *ctx, int lock)
+/* One function for both, as the API has it. */
+static void ctx_lock(struct nmctx *ctx, int lock) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	(void)ctx;
 	if (lock)
-		pthread_mutex_lock(&ctx_mutex);
+		os_mutex_lock(&ctx_mutex);
 	else
-		pthread_mutex_unlock(&ctx_mutex);
+		os_mutex_unlock(&ctx_mutex);
 }
 
 /* The program may use libnetmap, too: this one is our own. */
@@ -247,10 +247,10 @@ void run_put(void *object)
 		end_file((struct run_file *)o);
 	else
 		run_epoll_end(o);
-	pthread_mutex_lock(&table_lock);
+	os_mutex_lock(&unused_lock);
 	o->next = unused[o->kind];
 	unused[o->kind] = o;
-	pthread_mutex_unlock(&table_lock);
+	os_mutex_unlock(&unused_lock);
 }
 
 static struct run_common *new_common(void)
@@ -270,14 +270,15 @@ static struct run_common *new_common(void)
 	return c;
 }
 
-int run_lock_control(struct run_file *f)
+/* The lock is one between processes: no os_mutex. */
+int run_lock_control(struct run_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	int error = pthread_mutex_lock(&f->common->control);
 
 	return error == EOWNERDEAD ? -pthread_mutex_consistent(&f->common->control) : -error;
 }
 
-void run_unlock_control(struct run_file *f)
+void run_unlock_control(struct run_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	pthread_mutex_unlock(&f->common->control);
 }
@@ -400,17 +401,17 @@ int run_duplicated(int from, int to)
 
 /* In the order in which calls take them: a set is made, or asked for a file, with its lock
  * held, and objects come and go within both. */
-static void before_fork(void)
+static void before_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
 	run_epoll_before_fork();
-	pthread_mutex_lock(&ctx_mutex);
-	pthread_mutex_lock(&table_lock);
+	os_mutex_lock(&ctx_mutex);
+	os_mutex_lock(&unused_lock);
 }
 
-static void after_fork(void)
+static void after_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
-	pthread_mutex_unlock(&table_lock);
-	pthread_mutex_unlock(&ctx_mutex);
+	os_mutex_unlock(&unused_lock);
+	os_mutex_unlock(&ctx_mutex);
 	run_epoll_after_fork();
 }
 

@@ -39,6 +39,8 @@ struct run_object {
 	struct run_object *next; /* unused ones */
 };
 
+OS_LOCK_CLASS(RUN_CONTROL_LOCK);
+
 /* What the processes that have the file share. */
 struct run_common {
 	pthread_mutex_t control; /* one request at a time */
@@ -98,7 +100,8 @@ int run_before_replace(int to);
 /* The descriptor `to` is a duplicate of `from` now. Returns `to`, or -1 with errno. */
 int run_duplicated(int from, int to);
 
-int run_lock_control(struct run_file *f); /* 0 or a negative errno */
-void run_unlock_control(struct run_file *f);
+/* 0 or a negative errno. */
+int run_lock_control(struct run_file *f) OS_TRY_ACQUIRE(0, RUN_CONTROL_LOCK);
+void run_unlock_control(struct run_file *f) OS_RELEASE(RUN_CONTROL_LOCK);
 
 #endif

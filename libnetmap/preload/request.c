@@ -155,23 +155,32 @@ static int take_port(struct run_file *f, const struct nmreq_header *hdr)
 	return ret;
 }
 
+static int execute_unlocked(struct run_file *f, struct nmreq_header *hdr, struct nm_error *why)
+{
+	int ret = nmlib_daemon.request(f->port, hdr, why);
+
+	return ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER ? take_port(f, hdr) : ret;
+}
+
+static int execute_locked(struct run_file *f, struct nmreq_header *hdr, struct nm_error *why)
+{
+	int ret = run_lock_control(f);
+
+	if (ret != 0)
+		return ret;
+	ret = execute_unlocked(f, hdr, why);
+	run_unlock_control(f);
+	return ret;
+}
+
 static int execute(struct run_file *f, struct nmreq_header *hdr)
 {
 	bool loop = hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_START ||
 		    hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_STOP;
 	struct nm_error why = {0};
-	int ret = 0;
-
 	/* The loop lasts; STOP must get by. */
-	if (!loop)
-		ret = run_lock_control(f);
-	if (ret < 0)
-		return ret;
-	ret = nmlib_daemon.request(f->port, hdr, &why);
-	if (ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER)
-		ret = take_port(f, hdr);
-	if (!loop)
-		run_unlock_control(f);
+	int ret = loop ? execute_unlocked(f, hdr, &why) : execute_locked(f, hdr, &why);
+
 	if (ret < 0 && run_verbose)
 		run_say("%s: %s", hdr->nr_name[0] ? hdr->nr_name : "netmap",
 			why.text[0] ? why.text : strerror(-ret));

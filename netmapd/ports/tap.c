@@ -30,11 +30,12 @@ static void watch_queue(struct tap *tap, uint32_t i, int op)
 }
 
 /* What comes while nobody is registered is for nobody. */
-static void drain(const struct tap_queue *q)
+static void drain(struct tap_queue *q)
 {
-	for (int i = 0; i < 4096; i++)
-		if (read(q->fd, q->scratch, TAP_PACKET_MAX) < 0)
-			return;
+	tap_queue_lock(q);
+	for (int i = 0; i < 4096 && read(q->fd, q->scratch, TAP_PACKET_MAX) >= 0; i++)
+		;
+	tap_queue_unlock(q);
 }
 
 /* ---- events ---------------------------------------------------------------------------- */
@@ -60,6 +61,7 @@ static void remove_gone(struct taps *taps)
 
 static void queue_ready(struct tap_queue *q)
 {
+	struct nm_ring *reader = OS_LOAD(&q->reader);
 	struct tap *tap = q->tap;
 
 	if (!tap->started) {
@@ -68,8 +70,8 @@ static void queue_ready(struct tap_queue *q)
 		return;
 	}
 	OS_STORE_RELEASE(&q->ready, 1);
-	if (q->reader)
-		os_wakeup_signal(&q->reader->wakeup);
+	if (reader)
+		os_wakeup_signal(&reader->wakeup);
 }
 
 static void queues_ready(void *arg, uint32_t events)

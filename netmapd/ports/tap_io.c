@@ -206,7 +206,7 @@ struct room {
 };
 
 /* The largest packet that can come: bytes. */
-static uint32_t longest(struct tap_queue *q, uint32_t hdr_len)
+static uint32_t longest(struct tap_queue *q, uint32_t hdr_len) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	uint64_t now = os_time_s();
 	struct ifreq ifr = {0};
@@ -293,7 +293,7 @@ static void clear_header(const struct room *room, uint32_t hdr_len)
 
 /* One packet into the ring, or dropped and counted. False: there was none. */
 static bool read_packet(struct nm_ring *ring, struct tap_queue *q, uint32_t *at, uint32_t free,
-	uint32_t want, uint32_t hdr_len)
+	uint32_t want, uint32_t hdr_len) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	struct room room;
 	uint32_t len;
@@ -331,7 +331,7 @@ static void wait_for_more(struct tap_queue *q)
  * A packet is read when the longest that can come finds room, or half the ring is free: that
  * much is always free when a worker sleeps without having asked the application for a kick.
  */
-static void receive(struct nm_ring *ring, struct tap_queue *q)
+static void receive(struct nm_ring *ring, struct tap_queue *q) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->produce.hwtail;
 	uint32_t size = ring->region->pool[NM_POOL_BUF].size, want = longest(q, hdr_len);
@@ -358,11 +358,11 @@ static void receive(struct nm_ring *ring, struct tap_queue *q)
 
 void tap_set_reader(struct tap_queue *q, struct nm_ring *ring)
 {
-	if (q->reader == ring)
+	if (OS_LOAD(&q->reader) == ring)
 		return;
-	os_mutex_lock(&q->lock);
+	tap_queue_lock(q);
 	OS_STORE(&q->reader, ring);
-	os_mutex_unlock(&q->lock);
+	tap_queue_unlock(q);
 	if (ring) /* what the former one has left is ready; else there will be an event */
 		os_wakeup_signal(&ring->wakeup);
 }
@@ -387,10 +387,10 @@ static void read_queue(struct nm_ring *ring, struct tap_queue *q)
 {
 	if (!has_packets_for(q, ring))
 		return;
-	os_mutex_lock(&q->lock);
+	tap_queue_lock(q);
 	if (q->reader == ring)
 		receive(ring, q);
-	os_mutex_unlock(&q->lock);
+	tap_queue_unlock(q);
 }
 
 /* Of all queues those that are its own now; each is the first in its turn. */

@@ -17,6 +17,7 @@
 
 #include <net/if.h>
 
+#include "daemon_locks.h"
 #include "port.h"
 
 enum {
@@ -30,13 +31,13 @@ struct tap_queue {
 	struct tap *tap;
 	uint32_t number; /* also of the NIC rx ring */
 	int fd;
-	struct nm_ring *reader; /* rx ring that it is read into; NULL: none. Changed by the control
-				 * thread, under lock */
-	struct os_mutex lock;   /* of whoever reads */
-	int ready;              /* there may be something to read; see tap.h */
-	char *scratch;          /* TAP_PACKET_MAX bytes */
-	uint32_t mtu;           /* of the device, as of mtu_time */
-	uint64_t mtu_time;      /* os_time_s() */
+	/* Rx ring that it is read into; NULL: none. Changed by the control thread alone. */
+	struct nm_ring *reader OS_GUARDED_BY(TAP_QUEUE_LOCK);
+	struct os_mutex lock; /* of whoever reads */
+	int ready;            /* there may be something to read; see tap.h */
+	char *scratch OS_PT_GUARDED_BY(TAP_QUEUE_LOCK);  /* TAP_PACKET_MAX bytes */
+	uint32_t mtu OS_GUARDED_BY(TAP_QUEUE_LOCK);      /* of the device, as of mtu_time */
+	uint64_t mtu_time OS_GUARDED_BY(TAP_QUEUE_LOCK); /* os_time_s() */
 };
 
 struct tap {
@@ -51,6 +52,16 @@ struct tap {
 	struct tap_queue *queues;
 	uint32_t turn[NM_RINGS_MAX]; /* of each host rx ring: the queue that it reads first */
 };
+
+static inline void tap_queue_lock(struct tap_queue *q) OS_LOCKS(TAP_QUEUE_LOCK)
+{
+	os_mutex_lock(&q->lock);
+}
+
+static inline void tap_queue_unlock(struct tap_queue *q) OS_UNLOCKS(TAP_QUEUE_LOCK)
+{
+	os_mutex_unlock(&q->lock);
+}
 
 /* From now on the queue is read into this rx ring, which is woken; NULL: into none. Control thread. */
 void tap_set_reader(struct tap_queue *q, struct nm_ring *ring);
