@@ -84,8 +84,7 @@ static int monitor_rxsync(struct nm_ring *ring)
 {
 	const struct monitor_port *mp = ring->port->priv;
 
-	OS_STORE_RELEASE(&ring->hwcur, ring->head);
-	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+	nm_ring_rxsync_produced(ring);
 	return unlikely(ring->tail == ring->head && OS_LOAD(&mp->watched->dead)) ? -ENXIO : 0;
 }
 

@@ -268,9 +268,8 @@ static bool show_packet(const struct nm_monitor *m, const struct packet *p)
 
 static bool more_follows(const struct nm_ring *ring, uint32_t i)
 {
-	uint32_t before = i == 0 ? ring->num_slots - 1 : i - 1;
-
-	return (nm_slot_load(&ring->slots[before]).flags & NS_MOREFRAG) != 0;
+	return (nm_slot_load(&ring->slots[nm_ring_before(i, ring->num_slots)]).flags &
+		       NS_MOREFRAG) != 0;
 }
 
 /* Where a monitor begins in the slots that begin at `from`. */

@@ -333,9 +333,7 @@ static int pipe_txsync(struct nm_ring *ring)
 		if (moved & (MOVED_RX | MOVED_BLOCKED))
 			os_wakeup_signal(&lane->rx->wakeup);
 	}
-	ring->hwcur = OS_LOAD_ACQUIRE(&lane->moved);
-	ring->tail = ring->hwcur == 0 ? ring->num_slots - 1 : ring->hwcur - 1;
-	ring->produce.hwtail = ring->tail;
+	nm_ring_sent(ring, OS_LOAD_ACQUIRE(&lane->moved));
 	return 0;
 }
 

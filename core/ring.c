@@ -42,9 +42,14 @@ static void drop_sent(struct nm_ring *ring)
 		ring->stats.packets++;
 		ring->stats.drops[NM_DROP_RECEIVES_ONLY]++;
 	}
-	ring->hwcur = ring->head;
-	ring->tail = ring->hwcur == 0 ? ring->num_slots - 1 : ring->hwcur - 1;
-	ring->produce.hwtail = ring->tail;
+	nm_ring_sent(ring, ring->head);
+}
+
+int nm_ring_rxsync_produced(struct nm_ring *ring)
+{
+	OS_STORE_RELEASE(&ring->hwcur, ring->head);
+	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+	return 0;
 }
 
 int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)

@@ -174,6 +174,12 @@ static inline uint32_t nm_ring_advance(uint32_t i, uint32_t n, uint32_t num_slot
 	return i >= num_slots ? i - num_slots : i;
 }
 
+/* The slot before i. As the tail of a tx ring with hwcur i: every slot but one is the application's. */
+static inline uint32_t nm_ring_before(uint32_t i, uint32_t num_slots)
+{
+	return i == 0 ? num_slots - 1 : i - 1;
+}
+
 /*
  * True when a sync to (head, cur) is legal after the last one. All arguments may be
  * hostile but old_head and old_tail, which are private and < num_slots.
@@ -204,6 +210,17 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur);
 /* Application in the same memory: loads head and cur from the shared ring, syncs, and stores
  * tail (and, after an illegal move, head and cur) back. As nm_ring_sync(). */
 int nm_ring_sync_shared(struct nm_ring *ring);
+
+/* For a port kind's txsync: slots below `at` are sent, and every slot but one is free again. */
+static inline void nm_ring_sent(struct nm_ring *ring, uint32_t at)
+{
+	ring->hwcur = at;
+	ring->tail = ring->produce.hwtail = nm_ring_before(at, ring->num_slots);
+}
+
+/* The rxsync of a ring that other threads produce into: slots below head are free again, and what
+ * the producers have published is the application's. 0. */
+int nm_ring_rxsync_produced(struct nm_ring *ring);
 
 /* Writes head, cur and tail of the private state into the shared ring. */
 void nm_ring_reset_shared(struct nm_ring *ring);

@@ -54,9 +54,8 @@ static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
 /* With nothing new from the application: can a sync of this tx ring change anything? */
 static bool tx_done(const struct nm_ring *ring)
 {
-	uint32_t all = ring->head == 0 ? ring->num_slots - 1 : ring->head - 1;
-
-	return ring->hwcur == ring->head && ring->tail == all;
+	return ring->hwcur == ring->head &&
+	       ring->tail == nm_ring_before(ring->head, ring->num_slots);
 }
 
 /*

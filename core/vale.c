@@ -136,7 +136,7 @@ static const struct nm_port_ops vale_ops = {
 	.destroy = vale_destroy,
 	.set_hdr_len = vale_set_hdr_len,
 	.txsync = nm_vale_txsync,
-	.rxsync = nm_vale_rxsync,
+	.rxsync = nm_ring_rxsync_produced,
 };
 
 /* ---- ports --------------------------------------------------------------------------- */

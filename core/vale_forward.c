@@ -341,7 +341,7 @@ static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 	}
 }
 
-/* ---- the two syncs ------------------------------------------------------------------- */
+/* ---- the sync ------------------------------------------------------------------------ */
 
 /*
  * One batch from slots at..head; returns the first slot that was not taken. The lock is held for
@@ -397,16 +397,6 @@ int nm_vale_txsync(struct nm_ring *ring)
 		if (at == from)
 			break; /* an unfinished packet */
 	}
-	ring->hwcur = at;
-	/* Copies are done: every slot but one is the application's again. */
-	ring->tail = at == 0 ? ring->num_slots - 1 : at - 1;
-	ring->produce.hwtail = ring->tail;
-	return 0;
-}
-
-int nm_vale_rxsync(struct nm_ring *ring)
-{
-	OS_STORE_RELEASE(&ring->hwcur, ring->head);
-	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+	nm_ring_sent(ring, at); /* copies are done */
 	return 0;
 }

@@ -3,7 +3,7 @@
  * vale_internal.h - what the files of the switch share.
  *
  *      vale.c           switches and their ports come and go
- *      vale_forward.c   the two syncs: packets are collected and classified
+ *      vale_forward.c   the txsync: packets are collected and classified
  *      vale_deliver.c   packets go into the receivers' rings
  *
  * Thread safety: `live`, `active` and the hdr_len of a port on the switch change under the write
@@ -121,7 +121,6 @@ struct vale_tx {
 
 void nm_vale_batch_init(struct vale_batch *batch);
 int nm_vale_txsync(struct nm_ring *ring);
-int nm_vale_rxsync(struct nm_ring *ring);
 
 /*
  * Delivers two chains of the batch (packets for this port, and for all ports), in the order of

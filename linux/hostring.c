@@ -2,7 +2,6 @@
 #include "hostring.h"
 #include "compat.h"
 #include "region.h"
-#include "vale_internal.h"
 
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
@@ -461,15 +460,8 @@ int nmk_host_txsync(struct nm_ring *ring, struct net_device *dev)
 		more = send_up(ring, dev);
 		local_bh_enable();
 	}
-	ring->tail = nm_ring_advance(ring->hwcur, ring->num_slots - 1, ring->num_slots);
-	ring->produce.hwtail = ring->tail;
+	nm_ring_sent(ring, ring->hwcur);
 	return 0;
-}
-
-/* Producers do as those of a switch. */
-int nmk_host_rxsync(struct nm_ring *ring)
-{
-	return nm_vale_rxsync(ring);
 }
 
 bool nmk_host_wanted(const struct nm_port *port)

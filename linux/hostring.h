@@ -8,7 +8,6 @@
  *
  *      nmk_host_xmit()    what the stack sends (ndo_start_xmit, say): into a host rx ring
  *      nmk_host_txsync()  the application's host tx ring: into the stack, as if received
- *      nmk_host_rxsync()  a rx ring's slots given back; also of rings that aren't host rings
  *      nmk_forward()      before an rx sync gives slots back: NR_FORWARD, NS_FORWARD
  *
  * What can't be handed over as it is (checksum to be computed, segmentation to be done, a VLAN
@@ -42,7 +41,6 @@ void nmk_host_xmit(struct nm_port *port, struct sk_buff *skb);
 
 /* `dev`: whose stack. NULL: gone; packets are dropped, as for one that is down. */
 int nmk_host_txsync(struct nm_ring *ring, struct net_device *dev);
-int nmk_host_rxsync(struct nm_ring *ring);
 
 /* Released slots with NS_FORWARD of an rx ring, from old_head (ring->hwcur) on: hardware ring to the
  * stack, host ring to the wire (xmit: how a packet is sent by the device; takes the skb;

@@ -70,5 +70,5 @@ int nmk_nic_rxsync(struct nm_ring *ring)
 	rcu_read_lock();
 	nmk_forward(ring, ring->hwcur, rcu_dereference(nic->dev), to_wire);
 	rcu_read_unlock();
-	return nmk_host_rxsync(ring);
+	return nm_ring_rxsync_produced(ring);
 }

@@ -167,7 +167,7 @@ static const struct nm_port_ops persist_ops = {
 	.destroy = persist_destroy,
 	.set_hdr_len = persist_set_hdr_len,
 	.txsync = persist_txsync,
-	.rxsync = nmk_host_rxsync,
+	.rxsync = nm_ring_rxsync_produced,
 	.shares_region = true,
 };
 

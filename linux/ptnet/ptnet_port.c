@@ -126,7 +126,7 @@ static int sync_host_rx(struct nm_ring *ring)
 	nmk_forward(ring, ring->hwcur, ptn->netdev, remember_forwarded);
 	while ((skb = __skb_dequeue(&ptn->forwarded)))
 		send_forwarded(&ring->port->rings[NM_TX][0], skb);
-	return nmk_host_rxsync(ring);
+	return nm_ring_rxsync_produced(ring);
 }
 
 static int ptnet_rxsync(struct nm_ring *ring)

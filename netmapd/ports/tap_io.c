@@ -148,9 +148,7 @@ int tap_txsync(struct nm_ring *ring)
 		else
 			count_drop(ring, p.cause);
 	}
-	ring->hwcur = at;
-	ring->tail = at == 0 ? ring->num_slots - 1 : at - 1;
-	ring->produce.hwtail = ring->tail;
+	nm_ring_sent(ring, at);
 	return 0;
 }
 
