@@ -10,8 +10,8 @@
  *      nm_offload_plan()      reads the headers, once, into private memory; checks them; says
  *                             how many segments there will be, and how long each is
  *      nm_offload_segment(i)  headers of segment i, and which bytes of the packet follow
- *      nm_frame_write()       both into the receiver's buffers, summed on the way, and the
- *                             checksum behind it all
+ *      nm_frame_write()       both into the receiver's buffers (frame.h), summed on the way, and
+ *                             the checksum behind it all
  *
  *      TCP over IPv4, IPv6   TSO: sequence numbers, FIN and PSH in the last, CWR in the first
  *      UDP                   USO (one datagram becomes many), UFO (one becomes IP fragments)
@@ -32,6 +32,7 @@
 #ifndef CORE_OFFLOAD_H
 #define CORE_OFFLOAD_H
 
+#include "frame.h"
 #include "os.h"
 #include "ring.h"
 
@@ -56,59 +57,6 @@ struct nm_vnet_hdr {
 	uint16_t gso_size;
 	uint16_t csum_start, csum_offset;
 };
-
-/* ---- packets in pieces --------------------------------------------------------------- */
-
-struct nm_frag {
-	const char *buf;
-	uint32_t len;
-};
-
-/* A position in the fragments of a packet. Nobody goes further than the packet's length. */
-struct nm_cursor {
-	const struct nm_frag *frag;
-	uint32_t offset;
-};
-
-void nm_cursor_skip(struct nm_cursor *at, uint32_t bytes);
-void nm_cursor_copy(struct nm_cursor *from, void *dst, uint32_t bytes);
-
-/* A buffer of the receiver: `len` bytes of the frame go there. */
-struct nm_piece {
-	char *buf;
-	uint32_t len;
-};
-
-/* ---- internet checksums --------------------------------------------------------------- */
-
-/* Sum of 16-bit words in memory order, not complemented. `odd`: the next byte is the second of a
- * word. Begins as {0}. */
-struct nm_sum {
-	uint64_t sum;
-	bool odd;
-};
-
-void nm_sum_add(struct nm_sum *sum, const void *bytes, uint32_t len);
-/* The checksum as it is stored; never 0, which means "none" for UDP and is the same as 0xffff. */
-uint16_t nm_sum_finish(const struct nm_sum *sum);
-
-/* ---- frames ---------------------------------------------------------------------------- */
-
-/* A frame for the receiver: head, then bytes from .. from + len - 1 of the packet. */
-struct nm_frame {
-	const uint8_t *head; /* private memory, good until the next segment */
-	uint32_t head_len;
-	uint32_t from, len;
-	/* The checksum of `seed` and the data behind its first csum_skip bytes goes to byte csum_at
-	 * of the frame. */
-	bool csum;
-	uint32_t csum_skip, csum_at;
-	uint64_t seed; /* as in struct nm_sum */
-};
-
-/* Writes a frame. The pieces have room for it: the sum of their len is head_len + len. */
-void nm_frame_write(
-	const struct nm_frame *frame, struct nm_cursor packet, const struct nm_piece *pieces);
 
 /* ---- segments --------------------------------------------------------------------------- */
 

@@ -280,7 +280,7 @@ static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 static enum nm_drop deliver_stream(struct vale_tx *tx, struct vale_rx *rx,
 	const struct vale_packet *packet) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	const struct nm_frag only = {packet->buf, packet->len};
+	const struct nm_frag only = {.buf = packet->buf, .len = packet->len};
 	struct nm_cursor from = {packet->frags == 1 ? &only : &tx->batch->frags[packet->first], 0};
 	uint8_t hdr[NM_PORT_HDR_MAX] = {0};
 	struct nm_frame frame = {

@@ -169,7 +169,7 @@ static void cut_up(struct cut *cut, const uint8_t *bytes, uint32_t len)
 		buf = malloc(n ? n : 1);
 		assert_non_null(buf);
 		memcpy(buf, bytes + at, n);
-		cut->frags[cut->count++] = (struct nm_frag){buf, n};
+		cut->frags[cut->count++] = (struct nm_frag){.buf = buf, .len = n};
 		at += n;
 	}
 }
@@ -192,7 +192,7 @@ static void write_frame(const struct nm_frame *frame, const struct nm_frag *frag
 
 		if (size > len - at || n == 63)
 			size = len - at;
-		pieces[n++] = (struct nm_piece){malloc(size), size};
+		pieces[n++] = (struct nm_piece){.buf = malloc(size), .len = size};
 		assert_non_null(pieces[n - 1].buf);
 		at += size;
 	}

@@ -269,7 +269,7 @@ static void ufo_is_summed_late(void **state)
 
 		made_forget();
 		make(prng_chance(&made_prng, 50), UDP, prng_range(&made_prng, 1500, 9000));
-		all = (struct nm_frag){(char *)made.bytes, made.len};
+		all = (struct nm_frag){.buf = (char *)made.bytes, .len = made.len};
 		vnet = vnet_of(NM_VNET_GSO_UDP, 1400);
 		assert_int_equal(
 			nm_offload_plan(&o, &vnet, packet, made.len, 0x12345678), NM_DROPS);

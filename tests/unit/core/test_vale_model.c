@@ -93,7 +93,7 @@ static void enqueue(
 {
 	uint32_t len = frame->head_len + frame->len;
 	struct packet *packet = calloc(1, sizeof(*packet) + len);
-	struct nm_piece piece = {(char *)packet->bytes, len};
+	struct nm_piece piece = {.buf = (char *)packet->bytes, .len = len};
 
 	assert_non_null(packet);
 	nm_frame_write(frame, from, &piece);
@@ -122,7 +122,7 @@ static void model_deliver(struct port *from, uint32_t ring, struct port *to, con
 	static struct nm_offload o;
 	uint32_t size = to->app.buf_size > 65535 ? 65535 : to->app.buf_size;
 	uint32_t from_hdr = from->app.hdr_len, to_hdr = to->app.hdr_len, each, last;
-	struct nm_frag all = {(const char *)j->bytes + from_hdr, j->len - from_hdr};
+	struct nm_frag all = {.buf = (const char *)j->bytes + from_hdr, .len = j->len - from_hdr};
 	struct rx *rx = &to->rx[ring % to->app.rings];
 	struct tx *tx = &from->tx[ring];
 	uint8_t hdr[12] = {0};
