@@ -2,6 +2,7 @@
 #include "ring.h"
 #include "monitor.h"
 #include "port.h"
+#include "slots.h"
 
 static_assert(
 	sizeof(struct nm_slot_copy) == sizeof(uint64_t), "a slot's first word is loaded at once");
@@ -34,9 +35,11 @@ const char *nm_drop_name(enum nm_drop cause)
 /* A port that only receives: what is sent there is counted and gone. */
 static void drop_sent(struct nm_ring *ring)
 {
-	for (uint32_t i = ring->hwcur; i != ring->head;) {
-		ring->dropping = !!(nm_slot_load(&ring->slots[i]).flags & NS_MOREFRAG);
-		i = nm_ring_advance(i, 1, ring->num_slots);
+	const struct nm_slots slots = nm_ring_slots(ring);
+
+	for (uint32_t at = ring->hwcur; at != ring->head;) {
+		ring->dropping = 1;
+		at = nm_slots_skip(&slots, at, ring->head);
 		if (ring->dropping)
 			continue;
 		ring->stats.packets++;
