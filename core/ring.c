@@ -32,22 +32,6 @@ const char *nm_drop_name(enum nm_drop cause)
 	return cause < NM_DROPS ? names[cause] : NULL;
 }
 
-/* A port that only receives: what is sent there is counted and gone. */
-static void drop_sent(struct nm_ring *ring)
-{
-	const struct nm_slots slots = nm_ring_slots(ring);
-
-	for (uint32_t at = ring->hwcur; at != ring->head;) {
-		ring->dropping = 1;
-		at = nm_slots_skip(&slots, at, ring->head);
-		if (ring->dropping)
-			continue;
-		ring->stats.packets++;
-		ring->stats.drops[NM_DROP_RECEIVES_ONLY]++;
-	}
-	nm_ring_sent(ring, ring->head);
-}
-
 int nm_ring_rxsync_produced(struct nm_ring *ring)
 {
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
@@ -75,8 +59,7 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
 		return port->ops->rxsync(ring);
 	if (likely(!port->ops->receives_only))
 		return port->ops->txsync(ring);
-	drop_sent(ring);
-	return 0;
+	return nm_ring_drop_sent(ring);
 }
 
 void nm_ring_reset_shared(struct nm_ring *ring)

@@ -12,7 +12,7 @@
  *
  * Consumer: what an application (or another producer) has published, slots at .. end - 1.
  *
- *      struct nm_slots slots = nm_ring_slots(ring);
+ *      nm_slots_init_ring(&slots, ring, 0);
  *      while (nm_pkt_next(&slots, &at, end, &pkt) != NM_PKT_PARTIAL) {
  *              if (pkt.cause != NM_DROPS) count it;
  *              else if (!take(pkt.frags, pkt.slots)) break;    no room: the packet stays
@@ -46,6 +46,7 @@
 
 #include "frame.h"
 #include "os.h"
+#include "port.h"
 #include "region.h"
 #include "ring.h"
 
@@ -57,37 +58,38 @@ struct nm_slots {
 	char *bufs; /* buffer 0 */
 	uint32_t num_slots;
 	uint32_t buf_size, buf_count; /* bytes; buffers */
+	uint32_t plain;               /* a slot of fewer bytes needs no closer look; 0: each does */
 	bool sent;                    /* a tx ring: NS_INDIRECT says something */
 	uint64_t offset_mask;         /* of slot.ptr; 0: packets begin where their buffer begins */
 	uint64_t gap;       /* bytes of a buffer that stay free behind the data of a packet */
 	uint32_t *dropping; /* not 0: inside a packet that is being dropped */
 };
 
-/* Of slots in a region, without offsets. */
-static inline struct nm_slots nm_slots_in(const struct nm_region *region, struct netmap_slot *slots,
-	uint32_t num_slots, uint32_t *dropping)
+/* Slots in a region. Whoever dislikes NS_INDIRECT sets `sent`. */
+static inline void nm_slots_init(struct nm_slots *s, const struct nm_region *region,
+	struct netmap_slot *slots, uint32_t num_slots, uint64_t offset_mask, uint64_t gap,
+	uint32_t *dropping)
 {
 	const struct nm_pool_geometry *pool = &region->pool[NM_POOL_BUF];
 
-	return (struct nm_slots){
-		.slots = slots,
-		.bufs = region->base + pool->offset,
-		.num_slots = num_slots,
-		.buf_size = pool->size,
-		.buf_count = pool->count,
-		.dropping = dropping,
-	};
+	s->slots = slots;
+	s->bufs = region->base + pool->offset;
+	s->num_slots = num_slots;
+	s->buf_size = pool->size;
+	s->buf_count = pool->count;
+	s->plain = offset_mask == 0 && gap <= pool->size ? (uint32_t)(pool->size - gap + 1) : 0;
+	s->sent = false;
+	s->offset_mask = offset_mask;
+	s->gap = gap;
+	s->dropping = dropping;
 }
 
-/* Of a ring, to take packets from it. */
-static inline struct nm_slots nm_ring_slots(struct nm_ring *ring)
+/* Those of a ring; the gap is that of the port, when it is filled, or of who will get its buffers. */
+static inline void nm_slots_init_ring(struct nm_slots *s, struct nm_ring *ring, uint64_t gap)
 {
-	struct nm_slots slots =
-		nm_slots_in(ring->region, ring->slots, ring->num_slots, &ring->dropping);
-
-	slots.sent = ring->dir == NM_TX;
-	slots.offset_mask = ring->offset_mask;
-	return slots;
+	nm_slots_init(s, ring->region, ring->slots, ring->num_slots, ring->offset_mask, gap,
+		&ring->dropping);
+	s->sent = ring->dir == NM_TX;
 }
 
 static inline bool nm_slots_buf_valid(const struct nm_slots *s, uint32_t index)
@@ -104,6 +106,13 @@ static inline char *nm_slots_buf(const struct nm_slots *s, uint32_t index)
 static inline uint64_t nm_slots_offset(const struct nm_slots *s, uint32_t i)
 {
 	return likely(s->offset_mask == 0) ? 0 : OS_LOAD(&s->slots[i].ptr) & s->offset_mask;
+}
+
+/* Nearly all slots are: nm_slots_check() would find nothing, and there is no offset. */
+static inline bool nm_slots_plain(const struct nm_slots *s, struct nm_slot_copy slot)
+{
+	return likely(!(slot.flags & NS_INDIRECT)) && likely(nm_slots_buf_valid(s, slot.buf_idx)) &&
+	       likely(slot.len < s->plain);
 }
 
 /* NM_DROPS when the part of a packet that a slot shows, `offset` bytes into its buffer, lies in a
@@ -171,6 +180,9 @@ struct nm_pkt {
 	enum nm_drop cause;   /* NM_DROPS: it is good */
 };
 
+/* Of nm_slots_skip(). */
+uint32_t nm_slots_skip_rest(const struct nm_slots *s, uint32_t at, uint32_t end);
+
 /* The next packet of slots *at .. end - 1. *at is moved behind the rest of a dropped packet, but not
  * behind the packet that is found. */
 enum nm_pkt_state nm_pkt_next(
@@ -185,11 +197,17 @@ enum nm_pkt_state nm_pkt_next(
 bool nm_pkt_next_forward(const struct nm_slots *s, uint32_t *at, uint32_t end, struct nm_pkt *pkt);
 
 /* The slot behind the rest of a packet that is being dropped, as far as it is there. */
-uint32_t nm_slots_skip(const struct nm_slots *s, uint32_t at, uint32_t end);
+static inline uint32_t nm_slots_skip(const struct nm_slots *s, uint32_t at, uint32_t end)
+{
+	return likely(!*s->dropping) ? at : nm_slots_skip_rest(s, at, end);
+}
 
 /* The slot behind the last whole packet, however bad, of slots at .. end - 1: what follows it is the
  * beginning of one that is not finished. */
 uint32_t nm_slots_whole(const struct nm_slots *s, uint32_t at, uint32_t end);
+
+/* The txsync of a port that only receives: what is sent there is counted, packet by packet, and gone. */
+int nm_ring_drop_sent(struct nm_ring *ring);
 
 /* How far into its buffer a fragment or piece begins, bytes. */
 static inline uint64_t nm_slots_offset_of(
@@ -199,6 +217,12 @@ static inline uint64_t nm_slots_offset_of(
 }
 
 /* ---- producer ---------------------------------------------------------------------------- */
+
+/* This thread is the only producer of the ring, and needs no lock: for the analysis of locks. */
+static inline void nm_rxq_alone(const struct nm_ring *ring) OS_ASSERTS_HELD(NM_PRODUCE_LOCK)
+{
+	(void)ring;
+}
 
 /* An rx ring in the hands of a producer. */
 struct nm_rxq {
@@ -210,23 +234,31 @@ struct nm_rxq {
 	uint64_t packets, bytes; /* committed, not published */
 };
 
-void nm_rxq_begin(struct nm_rxq *q, struct nm_ring *ring);
-
 /* Free slots, without another look at the receiver. */
-static inline uint32_t nm_rxq_known_room(const struct nm_rxq *q)
+static inline uint32_t nm_rxq_known_room(const struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	return q->slots.num_slots - 1 -
 	       nm_ring_distance(q->ring->produce.hwcur_seen, q->at, q->slots.num_slots);
 }
 
+static inline void nm_rxq_begin(struct nm_rxq *q, struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	nm_slots_init_ring(&q->slots, ring, ring->port->offsets.gap);
+	q->ring = ring;
+	q->at = ring->produce.hwtail;
+	q->room = nm_rxq_known_room(q);
+	q->looked = ring->num_slots;
+	q->packets = q->bytes = 0;
+}
+
 /* How far is the receiver now? */
-void nm_rxq_look(struct nm_rxq *q);
+void nm_rxq_look(struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK);
 
 /* The same, but not a second time before something has been committed: the receiver's index is in
  * its own CPU's cache, so one that is full is asked once for all packets that it refuses. */
-void nm_rxq_look_once(struct nm_rxq *q);
+void nm_rxq_look_once(struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK);
 
-static inline bool nm_rxq_has_room(struct nm_rxq *q, uint32_t slots)
+static inline bool nm_rxq_has_room(struct nm_rxq *q, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	if (unlikely(q->room < slots))
 		nm_rxq_look_once(q);
@@ -243,11 +275,35 @@ static inline uint32_t nm_rxq_slot_bytes(const struct nm_rxq *q)
 
 /* Can packets that fill `slots` slots in all, `each` of them at most in one, be had? NM_DROPS, or
  * FRAGMENTS, TOO_LONG (more than the ring has), RX_FULL. */
-enum nm_drop nm_rxq_check(struct nm_rxq *q, uint64_t slots, uint32_t each);
+static inline enum nm_drop nm_rxq_check(struct nm_rxq *q, uint64_t slots, uint32_t each)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	if (each > NETMAP_MAX_FRAGS)
+		return NM_DROP_FRAGMENTS;
+	if (slots > q->slots.num_slots - 1)
+		return NM_DROP_TOO_LONG;
+	return nm_rxq_has_room(q, (uint32_t)slots) ? NM_DROPS : NM_DROP_RX_FULL;
+}
 
 /* The n-th free slot as its application left it: its buffer, and in piece->len the bytes that it takes.
  * NM_DROPS, or BAD_BUFFER, BAD_OFFSET. n is less than the room. */
-enum nm_drop nm_rxq_piece(const struct nm_rxq *q, uint32_t n, struct nm_piece *piece);
+static inline enum nm_drop nm_rxq_piece(const struct nm_rxq *q, uint32_t n, struct nm_piece *piece)
+{
+	const struct nm_slots *s = &q->slots;
+	uint32_t i = nm_ring_advance(q->at, n, s->num_slots);
+	uint32_t index = OS_LOAD(&s->slots[i].buf_idx);
+	uint64_t offset = nm_slots_offset(s, i), room;
+
+	if (unlikely(!nm_slots_buf_valid(s, index)))
+		return NM_DROP_BAD_BUFFER;
+	if (unlikely(s->gap >= s->buf_size || offset >= s->buf_size - s->gap))
+		return NM_DROP_BAD_OFFSET;
+	room = s->buf_size - s->gap - offset;
+	piece->buf = nm_slots_buf(s, index) + offset;
+	piece->len = room < UINT16_MAX ? (uint32_t)room : UINT16_MAX;
+	piece->buf_idx = index;
+	return NM_DROPS;
+}
 
 /*
  * Room for a packet of `bytes` bytes: pieces[0 .. *count - 1], 1 to NETMAP_MAX_FRAGS, with the bytes
@@ -255,16 +311,23 @@ enum nm_drop nm_rxq_piece(const struct nm_rxq *q, uint32_t n, struct nm_piece *p
  * BAD_OFFSET. reserve_some: for who doesn't know the length yet; on failure as well, *count pieces are
  * there, and the cause says why they are no more.
  */
-enum nm_drop nm_rxq_reserve(
-	struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces, uint32_t *count);
-enum nm_drop nm_rxq_reserve_some(
-	struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces, uint32_t *count);
+enum nm_drop nm_rxq_reserve(struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces,
+	uint32_t *count) OS_REQUIRES(NM_PRODUCE_LOCK);
+enum nm_drop nm_rxq_reserve_some(struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces,
+	uint32_t *count) OS_REQUIRES(NM_PRODUCE_LOCK);
 
 /* The packet lies in the pieces that were reserved last, piece->len bytes in each: so say the slots
  * now. Flags: more than those of the chain. */
 void nm_rxq_commit(struct nm_rxq *q, const struct nm_piece *pieces, uint32_t count, uint16_t flags);
 
 /* What was committed is the receiver's, and counted. */
-void nm_rxq_publish(struct nm_rxq *q);
+static inline void nm_rxq_publish(struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	struct nm_ring *ring = q->ring;
+
+	ring->stats.packets += q->packets;
+	ring->stats.bytes += q->bytes;
+	OS_STORE_RELEASE(&ring->produce.hwtail, q->at);
+}
 
 #endif

@@ -21,62 +21,7 @@ void nm_vale_batch_init(struct vale_batch *batch)
 
 /* ---- collect ------------------------------------------------------------------------- */
 
-static inline bool buf_valid(const struct vale_tx *tx, uint32_t index)
-{
-	return index - NM_BUFS_RESERVED < tx->buf_count - NM_BUFS_RESERVED; /* mod 2^32 */
-}
-
-static inline const char *buf_at(const struct vale_tx *tx, uint32_t index)
-{
-	return tx->bufs + (uint64_t)index * tx->buf_size;
-}
-
-/* NM_DROPS when the slot is good. */
-static inline enum nm_drop check_slot(
-	const struct vale_tx *tx, struct nm_slot_copy slot, uint64_t offset)
-{
-	if (unlikely(slot.flags & NS_INDIRECT))
-		return NM_DROP_INDIRECT;
-	if (unlikely(!buf_valid(tx, slot.buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > tx->buf_size))
-		return NM_DROP_BAD_LENGTH;
-	if (unlikely(offset > tx->buf_size - slot.len))
-		return NM_DROP_BAD_OFFSET;
-	return NM_DROPS;
-}
-
 #define LEARN UINT64_MAX /* src of a packet until its addresses are loaded */
-
-/* What is to be known of a packet while its slots are walked. */
-struct collected {
-	uint32_t slots, frags, len;
-	uint16_t first_flags, all_flags;
-	enum nm_drop cause;
-};
-
-static void collect_slot(struct vale_tx *tx, struct collected *c, uint32_t i)
-{
-	const struct netmap_slot *shared = &tx->ring->slots[i];
-	struct nm_slot_copy slot = nm_slot_load(shared);
-	uint64_t offset = nm_slot_offset(tx->ring, shared);
-	struct nm_frag *frag;
-
-	if (c->slots++ == 0)
-		c->first_flags = slot.flags;
-	c->all_flags = (uint16_t)((c->all_flags & ~NS_MOREFRAG) | slot.flags);
-	if (unlikely(c->slots > NETMAP_MAX_FRAGS) && c->cause == NM_DROPS)
-		c->cause = NM_DROP_FRAGMENTS;
-	if (likely(c->cause == NM_DROPS))
-		c->cause = check_slot(tx, slot, offset);
-	if (unlikely(c->cause != NM_DROPS))
-		return;
-	frag = &tx->batch->frags[c->frags++];
-	frag->buf = buf_at(tx, slot.buf_idx) + offset;
-	frag->len = slot.len;
-	c->len += slot.len;
-	os_prefetch(frag->buf);
-}
 
 /*
  * Takes one packet of any shape, beginning at slot *at, into the batch. False: its end has not been
@@ -86,35 +31,30 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 {
 	struct nm_ring *ring = tx->ring;
 	struct vale_batch *batch = tx->batch;
-	struct vale_packet *packet = &batch->packets[batch->num_packets];
-	struct collected c = {.frags = batch->num_frags, .cause = NM_DROPS};
-	uint32_t i = *at;
+	struct nm_pkt pkt = {.frags = &batch->frags[batch->num_frags]};
 
-	do {
-		if (unlikely(i == ring->head))
-			return false;
-		collect_slot(tx, &c, i);
-		i = nm_ring_advance(i, 1, ring->num_slots);
-	} while (c.all_flags & NS_MOREFRAG); /* of the last slot */
-	*at = i;
+	if (nm_pkt_next(&tx->slots, at, ring->head, &pkt) == NM_PKT_PARTIAL)
+		return false;
+	*at = pkt.next;
 	ring->stats.packets++;
-	if (likely(c.cause == NM_DROPS) && unlikely(c.len < tx->least))
-		c.cause = NM_DROP_TOO_SHORT;
-	if (unlikely(c.cause != NM_DROPS)) {
-		nm_vale_count_drop(ring, c.cause);
+	if (likely(pkt.cause == NM_DROPS) && unlikely(pkt.bytes < tx->least))
+		pkt.cause = NM_DROP_TOO_SHORT;
+	if (unlikely(pkt.cause != NM_DROPS)) {
+		nm_vale_count_drop(ring, pkt.cause);
 		return true;
 	}
-	ring->stats.bytes += c.len;
-	*packet = (struct vale_packet){
-		.buf = batch->frags[batch->num_frags].buf,
-		.len = c.len,
-		.frags = (uint8_t)c.slots,
+	ring->stats.bytes += pkt.bytes;
+	for (uint32_t i = 0; i < pkt.slots; i++)
+		os_prefetch(pkt.frags[i].buf);
+	batch->packets[batch->num_packets++] = (struct vale_packet){
+		.buf = pkt.frags[0].buf,
+		.len = pkt.bytes,
+		.frags = (uint8_t)pkt.slots,
 		.first = (uint8_t)batch->num_frags,
-		.explicitly = (uint8_t)(c.first_flags >> NS_PORT_SHIFT),
-		.src = c.all_flags & NS_NO_LEARN ? 0 : LEARN,
+		.explicitly = (uint8_t)(pkt.first_flags >> NS_PORT_SHIFT),
+		.src = pkt.any_flags & NS_NO_LEARN ? 0 : LEARN,
 	};
-	batch->num_frags = c.frags;
-	batch->num_packets++;
+	batch->num_frags += pkt.slots;
 	return true;
 }
 
@@ -137,10 +77,10 @@ static uint32_t collect_plain(struct vale_tx *tx, uint32_t at)
 		struct vale_packet *packet = &batch->packets[n];
 
 		if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) ||
-			unlikely(!buf_valid(tx, slot.buf_idx)) ||
+			unlikely(!nm_slots_buf_valid(&tx->slots, slot.buf_idx)) ||
 			unlikely(slot.len - tx->least >= tx->lengths)) /* mod 2^32 */
 			break;
-		packet->buf = buf_at(tx, slot.buf_idx);
+		packet->buf = nm_slots_buf(&tx->slots, slot.buf_idx);
 		os_prefetch(packet->buf);
 		packet->len = slot.len;
 		packet->frags = 1;
@@ -154,32 +94,6 @@ static uint32_t collect_plain(struct vale_tx *tx, uint32_t at)
 	ring->stats.bytes += bytes;
 	batch->num_packets = n;
 	return at;
-}
-
-/* Skips the rest of a packet whose beginning was dropped. */
-static uint32_t skip_dropped(struct nm_ring *ring, uint32_t at)
-{
-	while (ring->dropping && at != ring->head) {
-		ring->dropping = !!(nm_slot_load(&ring->slots[at]).flags & NS_MOREFRAG);
-		at = nm_ring_advance(at, 1, ring->num_slots);
-	}
-	return at;
-}
-
-/*
- * An unfinished packet waits in the ring for its end; but when it is longer than any packet
- * may be, or fills the ring, its end would be of no use: it is dropped as far as it is there.
- */
-static uint32_t drop_endless(struct nm_ring *ring, uint32_t at)
-{
-	uint32_t slots = nm_ring_distance(at, ring->head, ring->num_slots);
-
-	if (slots <= NETMAP_MAX_FRAGS && slots < ring->num_slots - 1)
-		return at;
-	ring->stats.packets++;
-	nm_vale_count_drop(ring, NM_DROP_FRAGMENTS);
-	ring->dropping = 1;
-	return ring->head;
 }
 
 /* Fills the batch from slots at..head; returns the first slot that was not taken. */
@@ -196,7 +110,7 @@ static uint32_t collect(struct vale_tx *tx, uint32_t at)
 			batch->num_frags > NM_VALE_BATCH)
 			return at;
 		if (!collect_packet(tx, &at))
-			return drop_endless(tx->ring, at);
+			return at;
 	}
 }
 
@@ -354,7 +268,7 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 	tx->hdr_len = tx->ring->port->hdr_len;
 	tx->least = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */
-	tx->lengths = tx->ring->offset_mask == 0 ? tx->buf_size - tx->least + 1 : 0;
+	tx->lengths = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->least + 1 : 0;
 	at = collect(tx, at);
 	if (tx->batch->num_packets > 0)
 		forward(tx);
@@ -364,15 +278,6 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 
 /* The shortest packet is never longer than the longest: buffers have at least 64 bytes. */
 static_assert(NM_PORT_HDR_MAX + VALE_ETH_HEADER <= NM_BUF_SIZE_MIN, "a header fits a buffer");
-
-static void begin(struct vale_tx *tx)
-{
-	const struct nm_region *region = tx->ring->region;
-
-	tx->bufs = region->base + region->pool[NM_POOL_BUF].offset;
-	tx->buf_size = region->pool[NM_POOL_BUF].size;
-	tx->buf_count = region->pool[NM_POOL_BUF].count;
-}
 
 int nm_vale_txsync(struct nm_ring *ring)
 {
@@ -387,9 +292,9 @@ int nm_vale_txsync(struct nm_ring *ring)
 
 	if (at == ring->head)
 		return 0;
-	begin(&tx);
+	nm_slots_init_ring(&tx.slots, ring, 0);
 	tx.epoch = nm_mac_epoch(os_time_s());
-	at = skip_dropped(ring, at);
+	at = nm_slots_skip(&tx.slots, at, ring->head);
 	while (at != ring->head) {
 		uint32_t from = at;
 

@@ -15,6 +15,7 @@
 
 #include "mactable.h"
 #include "offload.h"
+#include "slots.h"
 #include "vale.h"
 
 struct nm_vale {
@@ -109,8 +110,7 @@ struct vale_tx {
 	struct nm_ring *ring;
 	struct nm_vale *vale;
 	struct vale_batch *batch;
-	char *bufs; /* of the sender's region: buffer 0 */
-	uint32_t buf_size, buf_count;
+	struct nm_slots slots;
 	uint32_t hdr_len;
 	uint32_t least;   /* length of a packet */
 	uint32_t lengths; /* how many, from least on, fit a slot that needs no closer look */

@@ -34,7 +34,7 @@ static void make_ring(enum nm_dir dir, uint32_t n)
 	assert_non_null(ring->slots);
 	for (uint32_t i = 0; i < n; i++)
 		ring->slots[i].buf_idx = NM_BUFS_RESERVED + i % (BUFS - NM_BUFS_RESERVED);
-	slots = nm_ring_slots(ring);
+	nm_slots_init_ring(&slots, ring, 0);
 	at = 0;
 }
 
@@ -212,15 +212,42 @@ static void chains_that_fill_the_ring(void **state)
 	}
 }
 
+struct bad_slot {
+	uint32_t buf_idx;
+	uint16_t len, flags;
+	uint64_t ptr, gap;
+	enum nm_drop cause;
+};
+
+/* A packet of n slots, one of them bad, another one behind that; and a packet behind them. */
+static void bad_slot(const struct bad_slot *c, uint32_t n, uint32_t bad)
+{
+	struct netmap_slot *slot = &ring->slots[bad], old = *slot;
+
+	at = 0;
+	put_chain(0, n, 1, true);
+	put_chain(n, 1, 77, true);
+	slot->buf_idx = c->buf_idx;
+	slot->len = c->len;
+	slot->flags |= c->flags;
+	slot->ptr = c->ptr;
+	if (bad + 1 < n)
+		ring->slots[bad + 1].len = BUF_SIZE + 1;
+	if (c->cause != NM_DROPS)
+		drop(c->cause, n, n + 1);
+	else if (bad + 1 < n)
+		drop(NM_DROP_BAD_LENGTH, n, n + 1);
+	else
+		assert_int_equal(nm_pkt_next(&slots, &at, n + 1, &pkt), NM_PKT_WHOLE);
+	*slot = old;
+	at = n;
+	take(1, 77, n + 1);
+}
+
 /* One bad slot spoils its packet, wherever it stands, and no other; the first one gives the cause. */
 static void bad_slots(void **state)
 {
-	static const struct {
-		uint32_t buf_idx;
-		uint16_t len, flags;
-		uint64_t ptr, gap;
-		enum nm_drop cause;
-	} cases[] = {
+	static const struct bad_slot cases[] = {
 		{2, BUF_SIZE, 0, 0, 0, NM_DROPS},
 		{BUFS - 1, 1, 0, 0, 0, NM_DROPS},
 		{0, 1, 0, 0, 0, NM_DROP_BAD_BUFFER},
@@ -241,37 +268,16 @@ static void bad_slots(void **state)
 	};
 
 	make_ring(NM_TX, 32);
-	slots.offset_mask = MASK;
-	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
-		for (uint32_t n = 1; n < 6; n++) {
-			for (uint32_t bad = 0; bad < n; bad++) {
-				struct netmap_slot *slot = &ring->slots[bad], old = *slot;
-
-				at = 0;
-				slots.gap = cases[k].gap;
-				put_chain(0, n, 1, true);
-				put_chain(n, 1, 77, true);
-				slot->buf_idx = cases[k].buf_idx;
-				slot->len = cases[k].len;
-				slot->flags |= cases[k].flags;
-				slot->ptr = cases[k].ptr;
-				if (bad + 1 < n) /* another fault behind it */
-					ring->slots[bad + 1].len = BUF_SIZE + 1;
-				if (bad + 1 < n && cases[k].cause == NM_DROPS)
-					drop(NM_DROP_BAD_LENGTH, n, n + 1);
-				else if (cases[k].cause != NM_DROPS)
-					drop(cases[k].cause, n, n + 1);
-				else
-					assert_int_equal(nm_pkt_next(&slots, &at, n + 1, &pkt),
-						NM_PKT_WHOLE);
-				*slot = old;
-				slot->ptr = 0;
-				at = n;
-				take(1, 77, n + 1);
-			}
-		}
+	for (size_t k = 0; k < 2 * sizeof(cases) / sizeof(cases[0]); k++) {
+		ring->offset_mask = k & 1 ? MASK : 0;
+		if (!(k & 1) && cases[k / 2].ptr != 0)
+			continue;
+		nm_slots_init_ring(&slots, ring, cases[k / 2].gap);
+		for (uint32_t n = 1; n < 6; n++)
+			for (uint32_t bad = 0; bad < n; bad++)
+				bad_slot(&cases[k / 2], n, bad);
 	}
-	slots.gap = UINT64_MAX; /* nothing has such a gap */
+	nm_slots_init_ring(&slots, ring, UINT64_MAX); /* nothing has such a gap */
 	at = 0;
 	drop(NM_DROP_TOO_LONG, 5, 5);
 	assert_int_equal(ring->dropping, 0);
@@ -283,7 +289,8 @@ static void bad_slots(void **state)
 
 static void an_offset_moves_the_packet(void **state)
 {
-	slots.offset_mask = MASK;
+	ring->offset_mask = MASK;
+	nm_slots_init_ring(&slots, ring, 0);
 	put_chain(0, 2, 10, true);
 	ring->slots[1].ptr = ~(uint64_t)MASK | 100;
 	assert_int_equal(nm_pkt_next(&slots, &at, 2, &pkt), NM_PKT_WHOLE);
@@ -331,7 +338,8 @@ static void any_slots(void **state)
 	uint32_t published = 0, found = 0;
 
 	make_ring(NM_TX, 128);
-	slots.offset_mask = UINT64_MAX;
+	ring->offset_mask = UINT64_MAX;
+	nm_slots_init_ring(&slots, ring, 0);
 	for (int round = 0; round < 100000; round++) {
 		uint32_t n = prng_below(&r, 20), room = 127 - (published + 128 - at) % 128;
 
@@ -401,9 +409,10 @@ static void rewritten_meanwhile(void **state)
 	pthread_t thread;
 	struct nm_rxq q;
 
+	nm_rxq_alone(ring);
 	make_ring(NM_RX, 70);
 	ring->offset_mask = UINT64_MAX;
-	slots = nm_ring_slots(ring);
+	nm_slots_init_ring(&slots, ring, 0);
 	first = nm_region_buf(region, NM_BUFS_RESERVED);
 	last = (const char *)nm_region_buf(region, BUFS - 1) + BUF_SIZE;
 	OS_STORE(&stop, 0);
@@ -446,6 +455,7 @@ static void produce(uint32_t bytes, uint32_t expected)
 	uint32_t first = ring->produce.hwtail, sum = 0;
 	uint64_t packets = ring->stats.packets, all = ring->stats.bytes;
 
+	nm_rxq_alone(ring);
 	nm_rxq_begin(&q, ring);
 	assert_int_equal(nm_rxq_reserve(&q, bytes, pieces, &count), NM_DROPS);
 	assert_int_equal(count, expected);
@@ -471,6 +481,7 @@ static void refuse(uint32_t bytes, enum nm_drop cause)
 {
 	uint32_t first = ring->produce.hwtail;
 
+	nm_rxq_alone(ring);
 	nm_rxq_begin(&q, ring);
 	assert_int_equal(nm_rxq_reserve(&q, bytes, pieces, &count), cause);
 	nm_rxq_publish(&q);
@@ -504,6 +515,7 @@ static void bad_places(void **state)
 	static const uint32_t indices[] = {0, 1, BUFS, UINT32_MAX};
 	static const uint64_t offsets[] = {BUF_SIZE - GAP, BUF_SIZE, UINT64_MAX};
 
+	nm_rxq_alone(ring);
 	make_ring(NM_RX, 16);
 	ring->offset_mask = UINT64_MAX;
 	port.offsets.gap = GAP;
@@ -540,6 +552,7 @@ static void large_buffers(void **state)
 {
 	struct nm_region *large = make_region(&core, 10, 65536, 64);
 
+	nm_rxq_alone(ring);
 	make_ring(NM_RX, 8);
 	ring->region = large;
 	nm_rxq_begin(&q, ring);
@@ -554,6 +567,7 @@ static void large_buffers(void **state)
 /* As much as there is, and why not more. */
 static void as_much_as_there_is(void **state)
 {
+	nm_rxq_alone(ring);
 	make_ring(NM_RX, 4);
 	nm_rxq_begin(&q, ring);
 	assert_int_equal(nm_rxq_reserve_some(&q, 4 * BUF_SIZE, pieces, &count), NM_DROP_TOO_LONG);
@@ -572,6 +586,7 @@ static void as_much_as_there_is(void **state)
  * something was committed since, or by the next who produces. */
 static void one_look_at_the_receiver(void **state)
 {
+	nm_rxq_alone(ring);
 	make_ring(NM_RX, 8);
 	ring->hwcur = 3;
 	nm_rxq_begin(&q, ring);
