@@ -28,7 +28,7 @@
  *
  * Port kinds that have a fast path for packets of one slot in front of this call nm_slots_skip() first.
  *
- * Producer of an rx ring, under produce.lock:
+ * Producer of an rx ring, under produce.lock or as the only one:
  *
  *      nm_rxq_begin(&q, ring);
  *      for each packet: cause = nm_rxq_reserve(&q, bytes, pieces, &count);
