@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Binding clients to ports: which port, which rings, and the way back. */
+/*
+ * Binding clients to ports: which port, which rings, and the way back.
+ *
+ * A bind checks everything before it changes anything but the port that it made, or whose host rings it chose:
+ *
+ *   find     the name's port, made if the kind is made on demand; with monitor flags, its monitor
+ *   choose   rings of the mode; then what flags, header, region and offsets ask for; are they free
+ *   start    the first client of a port (or of its pipe peer) decides offsets and region, and gives
+ *            it rings and buffers; a later one joins, or is refused
+ *   nifp     the client's own netmap_if and extra buffers: the last step that can fail
+ *   enlist   counts users of the rings; a ring's first user finds it empty, but for pipes
+ *
+ * release_port() undoes start when no client is left, and frees a port made on demand. Unbind goes
+ * the same way back, and has owners of buffers reconciled before anything is freed.
+ */
 #include "client_internal.h"
 #include "monitor.h"
 #include "names.h"

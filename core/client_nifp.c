@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What one client finds in the region: its netmap_if, and its list of extra buffers. */
+/*
+ * What one client of a port gets in the region: a netmap_if, whose offsets lead to the rings that
+ * it is bound to (to none elsewhere), and a list of extra buffers, linked through the first word of
+ * each.
+ *
+ * The list is the application's to rewrite; what it holds at the end is read back entry by entry,
+ * each index checked, and no further than the number of buffers that were given.
+ */
 #include "client_internal.h"
 
 /* Entry of ring_ofs[] for host rings: at least one, also where there are none. */

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* In which region a port that is started has its rings and buffers. */
+/*
+ * In which region a port that is started has its rings and buffers.
+ *
+ * nm_region_choose(), at the end of the file, takes the first that applies: external memory, the
+ * region that the client names, the one of a relative (parent, pipe, zero-copy monitor), the shared
+ * one for kinds that share, the client's own, one made for the port. What a port needs is counted
+ * with its peer, since both lie in one region.
+ */
 #include "client_internal.h"
 
 enum {

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The way in and out of a control request. What each does is in control_requests.c. */
+/*
+ * The way in and out of a control request. What each does is in control_requests.c.
+ *
+ * header in -> version, type and name checked -> body in -> options in -> handler -> options out ->
+ * body out -> header out. The statuses of options go out whether the handler succeeded or not. A
+ * registration whose answer can't be delivered is undone: the caller would not know of its rings.
+ */
 #include "control_internal.h"
 
 static int check_header(

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The chain of options of a request: read (read_chain), which may be here (judge), what they say
+ * (read_content); after the request, statuses and results written back.
+ *
+ * Of each option only the header is read at first. An option that is unknown, given twice, or not
+ * for this request fails the request, but all of them are judged, so that each has its status. What
+ * is written back goes to the addresses that were read, never to ones that are found on a second
+ * look.
+ */
 #include "control_internal.h"
 
 /* Bytes that an option takes out of the size of the request. 32-bit programs leave out the padding

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What each control request does; its input has been copied and its options judged. */
+/*
+ * What each control request does: a handler per request, and the table that names them, at the end.
+ *
+ * A handler works on the private copies in struct request: it checks what needs no lock, does the
+ * work under core->lock, and puts the answer into the copy of the body, which control.c writes
+ * back.
+ */
 #include "control_internal.h"
 #include "names.h"
 #include "splice.h"

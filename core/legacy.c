@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The older requests (struct nmreq): made into a control request with one body (in), whose result
+ * is put back into a struct nmreq (out). Of NIOCREGIF nr_cmd says which request it is, 0 being
+ * REGISTER; of NIOCGINFO it tells VALE_LIST from PORT_INFO_GET.
+ */
 #include "legacy.h"
 
 enum { OLDEST_VERSION = 11 };

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * lookup     hash, compare all entries of the bucket, age
+ * learn      the common case, the very entry is there already (address, port, this epoch), takes no
+ *            lock; else, under t->lock: sweep the slices that are due since the last epoch, find
+ *            the address, or a place for it by the header's rules, and store the entry at once
+ */
 #include "mactable.h"
 
 enum {

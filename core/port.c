@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The registry of ports, and their life.
+ *
+ * A port exists as long as one of these holds: it is registered by a home; it has clients; it is
+ * held (pins: pipe ends, monitors and devices on switches). A port made on demand (ephemeral) is
+ * freed when the last client and the last hold are gone, and a pipe's two ends together. A port
+ * that is removed while it is in use is dead: it has lost its name, every sync fails, and it goes
+ * with the last user.
+ */
 #include "port.h"
 #include "monitor.h"
 

@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Serving a ring through a CSB: step, and going to sleep.
+ *
+ * step      load head and cur, sync a share of it, publish hwcur and hwtail, interrupt if asked for
+ * sleep     ask for kicks, full barrier, look again. Four things may have come unseen: a new head;
+ *           for a tx ring, room that its kind can use (can_send); packets or room behind the tail
+ *           that was published; somebody who waits for what this ring's consumer gives back. Any of
+ *           them means: don't sleep
+ *
+ * An index outside its bounds stops the ring for good: `stopped`, until the service is started
+ * anew.
+ */
 #include "serve.h"
 #include "port.h"
 

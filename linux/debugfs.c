@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Files of /sys/kernel/debug/netmap, each a seq_file that is written in one go under core->lock.
+ * `macs` can be written to: the name of a switch flushes its addresses.
+ */
 #include "debugfs.h"
 #include "vale.h"
 #include "world.h"

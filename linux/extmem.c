@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Memory of an application, as the memory of a region or as a CSB: its pages are pinned for as long
+ * as that exists, counted against the process's limit of locked memory, and mapped in a row for the
+ * kernel.
+ */
 #include "extmem.h"
 
 #include <linux/mm.h>

@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Parts: a ring's step and sleep; who wakes whom; the loop; making and ending one.
+ *
+ * What can wake the loop sets `pending` and wakes its queue: an ioeventfd (a wait-queue entry on
+ * the eventfd, which reads it), a ring's wakeup, STOP. The loop clears `pending`, full barrier,
+ * steps all rings: what is set afterwards is seen by the next turn. Direct rings run as work items
+ * instead, at most DIRECT_STEPS at a time, and queue themselves again while there is work.
+ */
 #include "kloop.h"
 #include "chardev.h"
 #include "compat.h"

@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * BARs, views (open files that have a region), and three kinds of page faults: pages of this
+ * kernel, pinned pages of an application, and BARs.
+ *
+ * A BAR that goes away: first `gone` under gone_lock, so that no fault inserts a page any more;
+ * then unmap_mapping_range() over all views takes out those that are there. A fault later sees
+ * `gone`: SIGBUS.
+ */
 #include "mmap.h"
 #include "compat.h"
 #include "extmem.h"

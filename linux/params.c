@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Parameters of the module that size regions. Each is a wish, 0 for none; what the core has chosen
+ * for itself is scaled to the memory of the machine, wishes replace it (apply), and the sum must be
+ * a region that can be made (evaluate): else the write fails and nothing changes.
+ */
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "params.h"

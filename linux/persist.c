@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/*
+ * A network device of the module's own, whose packets to and from the stack are the port's: what
+ * the stack sends (persist_xmit) goes into an rx ring, what a tx ring holds the device receives.
+ *
+ * Device and port are made and removed together. Registering and unregistering take the rtnl lock,
+ * which comes before core->lock: so that is released around them, and `leaving` hides a port that
+ * is being removed.
+ */
 #include "persist.h"
 #include "hostring.h"
 #include "nic.h"

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control socket: sending, a handler per message with the table of who may send it when,
+ * connections, and the socket itself with its lock file.
+ *
+ * A connection begins fresh, and by its first message that makes something becomes one
+ * application's (NMREQ) or one machine's (VM_CREATE): it stays that, and what it has made ends with
+ * it. A message is one datagram (SOCK_SEQPACKET); it is handled whole before the next one of
+ * anybody is read, so that one buffer for each direction does for all. A reply that the socket does
+ * not take ends the connection.
+ */
 #include "ctl.h"
 #include "local.h"
 #include "proto.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An application's port. Its requests are those of the ioctl; addresses in them are offsets into
+ * the message, and the message is the only memory that they reach.
+ *
+ * After the REGISTER that binds it, attach_rings(): open the service, make a CSB (a sealed memfd)
+ * and eventfds, start; the descriptors of all of them go out with the reply. Detaching is the
+ * reverse, service first, so that no worker is in the CSB when it is unmapped.
+ */
 #include "local.h"
 #include "control.h"
 #include "os_user.h"

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * epoll with a handle per descriptor.
+ *
+ * A handler may delete any handle, its own or one whose event of this round is still to come. So in
+ * a round a deleted handle is only marked (fn NULL) and put on a list of the dead, freed when the
+ * round ends.
+ */
 #include "loop.h"
 
 #include <assert.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A signal is an asynchronous poll of a descriptor that is always ready, with the eventfd as the
+ * one to tell. Completions nobody reads fill the kernel's queue, so every REAP_EVERY signals they
+ * are taken out; when the kernel is out of requests all the same, the signal is written directly
+ * rather than lost.
+ */
 #include "notify.h"
 
 #include <errno.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Devices on switches: their pairs of rings go to workers as rings of ports do, by the same rule
+ * (one worker per port, or one per ring). VALE_POLLING_ENABLE takes the pairs from these and gives
+ * them to workers of the device's own, bound to the CPUs that were asked for, which never sleep.
+ */
 #include "splices.h"
 
 #include <sched.h>

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What NMD_STATUS answers, as JSON: switches, ports with their rings, regions, attached devices,
+ * applications, machines, workers, the daemon.
+ *
+ * Counters are read while workers write them: each is a number of its own, and no two are of one
+ * moment.
+ */
 #include "status.h"
 #include "ctl.h"
 #include "local.h"

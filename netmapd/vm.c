@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A machine is made in this order: region of its own, directory, memory function; ports as they are
+ * added. vm_free() goes back, and is right for a machine that is made in part.
+ */
 #include "vm.h"
 
 #include <stdio.h>

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A worker's life: round, round, …; no work for poll_ns: prepare to sleep; sleep; adapt.
+ *
+ * `sleeping` is stored, then a full barrier, then all rings are looked at (prepare_sleep); a
+ * producer publishes, then a full barrier, then worker_wake() looks at `sleeping`. So one of the
+ * two sees the other. Kick eventfds are edge-triggered in epoll and never read: their counters are
+ * the clients'.
+ *
+ * How long it polls doubles when the last sleep was shorter than the longest polling time, which it
+ * would have spared, and halves when it was longer.
+ */
 #include "worker.h"
 #include "daemon_locks.h"
 #include "notify.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The name, then rings and flags, then @options: a parser each, which takes its part of the text.
+ * An error quotes the part that can't be.
+ */
 #include "portspec.h"
 #include "names.h"
 

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A client's side of the control socket: find it, connect, say HELLO, then a request and its reply
+ * at a time.
+ *
+ * A reply must have our magic and version, the request's type and, but for texts of any length, the
+ * size that the caller expects. Descriptors that come with anything else, or more of them than
+ * expected, are closed.
+ */
 #include "proto_client.h"
 
 #include <errno.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From the rx rings of one port to the tx rings of another: by exchanging buffers when both lie in
+ * one region, else by copying; packet by packet where packets have several slots, else in runs, for
+ * which heads are stored once. Indices and lengths are checked on a copy of the slot: the other
+ * side of a region writes, too.
+ */
 #include "move.h"
 
 /* Bytes that a buffer of the ring holds behind the offset of the slot. */

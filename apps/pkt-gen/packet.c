@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A frame is made once. The part of its UDP checksum that depends on the length alone is kept, so
+ * that other addresses or ports cost no pass over the payload; a stamp does, since it writes into
+ * the payload.
+ */
 #include "packet.h"
 
 #include <endian.h>

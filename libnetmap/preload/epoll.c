@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Members, then waiting.
+ *
+ * A wait takes copies of the members and keeps their files, so that another thread may change the
+ * set or close them meanwhile. It waits (wait.h) for netmap's files and for the real set as one
+ * more descriptor; then gives the events of both, in turn first. With EPOLLET a member remembers
+ * the position of its rings as last reported: the same position is no event.
+ */
 #include "epoll.h"
 
 #include <errno.h>

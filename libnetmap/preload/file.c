@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The table of descriptors, the files, and fork.
+ *
+ * Two descriptors stand for an open file: the low one is the program's, as from any open(); a
+ * duplicate at a high number is ours, for libnetmap. A close takes the entry out of the table
+ * first, since the number can be anybody's the moment it is closed; the call that holds the last
+ * reference ends the file.
+ */
 #include "file.h"
 
 #include <errno.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which file would be run, as execvp() finds it, and whether a preloaded library has a chance in
+ * it: no set-ID bits or capabilities, this machine's architecture, dynamically linked; for a
+ * script, its interpreter is looked at in its place.
+ */
 #include "program.h"
 
 #include <elf.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ioctl and mmap of a file. A request is copied out of the program into one arena, with the links
+ * between header, body and options leading there; it is run by libnetmap; results go back, and the
+ * program's own links stay as they were. The program's memory is read and written by calls that
+ * fail where it is not mapped.
+ */
 #include "request.h"
 
 #include <asm/ioctls.h>

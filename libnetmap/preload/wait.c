@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A round as the header draws it; then poll() and select(), which make items of their sets and
+ * back.
+ *
+ * Interrupts are asked for port by port (doze); the first that has an event after all ends it, and
+ * rouse() takes back what was asked for. Several processes may sleep on one port: then one of them
+ * has the interrupt, and the others wake after a slice of time to see whether it fell to them.
+ */
 #include "wait.h"
 
 #include <errno.h>

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * TAP ports: their queues (one descriptor each) and who hears of events; the device; operations of
+ * the port kind; making and removing. Packets are in tap_io.c.
+ *
+ * Descriptors are in one epoll set of their own, one-shot, which hangs in the control thread's
+ * loop: an event only marks a queue as ready and signals the ring that reads it; without a client
+ * of the port, what has come is thrown away.
+ */
 #include "tap.h"
 
 #include <fcntl.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Ranges are an array, sorted by address, searched by bisection. A file is kept once however many
+ * ranges are behind it (a client sends a new descriptor of the same file with each), found by
+ * device, inode and access, and closed with its last range.
+ */
 #include "guestmem.h"
 
 #include <assert.h>

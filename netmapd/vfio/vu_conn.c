@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Bytes in, whole messages to vu_msg.c, replies out.
+ *
+ * Descriptors are the hard part of it. A message may come in pieces, and a read may hold the end of
+ * one message and the beginning of the next; descriptors come with the first byte of theirs. The
+ * kernel ends a read behind the piece that carried some: so what a read has brought belongs to the
+ * last message that it touches. Each message owns its descriptors, and those that no handler took
+ * are closed after it.
+ *
+ * Replies that the socket does not take wait in a list; a client that lets it grow beyond its bound
+ * has ended its connection.
+ */
 #include "vu_conn.h"
 
 #include <errno.h>

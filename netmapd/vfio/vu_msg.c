@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A handler per command, and the table at the end: how long its payload may be, how many
+ * descriptors may come, whether before VERSION. vu_msg_handle() checks a message against its line
+ * before the handler sees it.
+ *
+ * Payloads are read with get() into private structures, at offsets that were checked against the
+ * length.
+ */
 #include "vu_msg.h"
 #include "notify.h"
 

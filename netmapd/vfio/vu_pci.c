@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The space is an array of bytes beside one of the bits that can be written. BARs need nothing
+ * more: the bits of an address that can be written are those above its size, so ones written to it
+ * read back as the size.
+ */
 #include "vu_pci.h"
 
 #include <assert.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One listening socket, one client. A connection ends in one place, end_connection(), whoever ends
+ * it: out of the loop, the device lets go of the client's memory, then the socket is closed, by
+ * which the client sees it.
+ */
 #include "vu_server.h"
 
 #include <errno.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * netmapd, found or started: connect; where no socket answers, run netmapd --background
+ * --exit-when-unused and connect again. Two qemu-ptnet at once may both start one: the second
+ * netmapd finds the lock taken, and both connect to the first.
+ */
 #include "daemon.h"
 
 #include <errno.h>

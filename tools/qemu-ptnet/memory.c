@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's RAM must be a file that netmapd can map: shared, and sealed against shrinking. Where
+ * the user has given memfd backends of his own they are checked; else one is added, of the size
+ * that -m says, under an id that is free.
+ */
 #include "memory.h"
 
 #include <ctype.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Our -netdev and -device options, in two passes, because a device may stand before its netdev:
+ * first all netdevs of type netmap, then the devices that use them. What is wrong is said here,
+ * before anything is started; whether a port is free only netmapd can know.
+ */
 #include "ports.h"
 
 #include <ctype.h>
