@@ -43,6 +43,16 @@ static size_t length_until(const char *s, const char *stop)
 	return n;
 }
 
+/* The same for a span. */
+static size_t span_until(struct span x, const char *stop)
+{
+	size_t n = 0;
+
+	while (n < x.len && !is_one_of(x.s[n], stop))
+		n++;
+	return n;
+}
+
 static bool span_is(struct span x, const char *word)
 {
 	return x.len == strlen(word) && memcmp(x.s, word, x.len) == 0;
@@ -213,7 +223,6 @@ static int take_rings(const char **p, struct nmreq_register *reg, struct nm_erro
 
 static int take_flags(const char **p, struct nmreq_register *reg, struct nm_error *r)
 {
-	const uint64_t both = NR_MONITOR_TX | NR_MONITOR_RX;
 	const uint64_t only = NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY;
 	uint64_t flags = 0;
 
@@ -246,10 +255,36 @@ static int take_flags(const char **p, struct nmreq_register *reg, struct nm_erro
 	if ((flags & only) == only)
 		return FAIL(
 			r, "the flags T (tx rings only) and R (rx rings only) exclude each other");
-	if ((flags & NR_ZCOPY_MON) && !(flags & both))
-		flags |= both;
 	reg->nr_flags |= flags;
 	return 0;
+}
+
+/* @ID, in front of the flags, behind them, or the same in both places. */
+static int set_region(struct span x, struct nm_portspec *out, struct nm_error *r)
+{
+	uint64_t id;
+	int ret = span_number(x, 1, MAX_16, "region id", &id, r);
+
+	if (ret)
+		return ret;
+	if ((out->given & NM_SPEC_MEM_ID) && out->reg.nr_mem_id != id)
+		return FAIL(r, "region id %.*s, and %u before", SPAN(x), out->reg.nr_mem_id);
+	out->reg.nr_mem_id = (uint16_t)id;
+	out->given |= NM_SPEC_MEM_ID;
+	return 0;
+}
+
+/* @ID if flags follow it; else it is the first of the options. */
+static int take_region(const char **p, struct nm_portspec *out, struct nm_error *r)
+{
+	struct span x = {.s = *p + 1, .len = 0};
+
+	while (**p == '@' && is_digit(x.s[x.len]))
+		x.len++;
+	if (!x.len || x.s[x.len] != '/')
+		return 0;
+	*p = x.s + x.len;
+	return set_region(x, out, r);
 }
 
 int nm_portspec_rings(const char **p, struct nm_portspec *out, struct nm_error *err)
@@ -258,6 +293,8 @@ int nm_portspec_rings(const char **p, struct nm_portspec *out, struct nm_error *
 	int ret;
 
 	ret = take_rings(&s, &out->reg, err);
+	if (!ret)
+		ret = take_region(&s, out, err);
 	if (!ret && *s == '/') {
 		s++;
 		ret = take_flags(&s, &out->reg, err);
@@ -285,6 +322,17 @@ struct key {
 
 #define REG(member)    offsetof(struct nm_portspec, reg.member)
 #define EXTMEM(member) offsetof(struct nm_portspec, extmem.member)
+
+struct option {
+	const char *name;
+	uint32_t bit; /* enum nm_portspec_option */
+	const char *default_key;
+	/* Takes the value of the default key when that is no number. */
+	int (*text)(struct span value, struct nm_portspec *out, struct nm_error *r);
+	const struct key *keys; /* of the others */
+};
+
+static const struct key no_keys[] = {{NULL, 0, 0, {0}}};
 
 static const struct key conf_keys[] = {
 	{"rings", MAX_16, 2, {REG(nr_tx_rings), REG(nr_rx_rings)}},
@@ -329,6 +377,17 @@ static void store(struct nm_portspec *out, size_t offset, unsigned int bytes, ui
 		memcpy(to, &value, 8);
 }
 
+/* Words of a key are joined by - or by _. */
+static bool is_key(struct span x, const char *key)
+{
+	if (x.len != strlen(key))
+		return false;
+	for (size_t i = 0; i < x.len; i++)
+		if (x.s[i] != key[i] && !(x.s[i] == '_' && key[i] == '-'))
+			return false;
+	return true;
+}
+
 /* key=value of an option. */
 static int set_key(const char *option, const struct key *keys, struct span name, struct span value,
 	struct nm_portspec *out, struct nm_error *r)
@@ -337,12 +396,11 @@ static int set_key(const char *option, const struct key *keys, struct span name,
 	uint64_t v;
 	int ret;
 
-	while (k->name && !span_is(name, k->name))
+	while (k->name && !is_key(name, k->name))
 		k++;
 	if (!k->name)
 		return FAIL(r, "unknown key '%.*s' of @%s", SPAN(name), option);
-	/* Counts and sizes of 0 mean nothing; an offset of 0 does. */
-	ret = span_number(value, keys == offset_keys ? 0 : 1, k->max, k->name, &v, r);
+	ret = span_number(value, 0, k->max, k->name, &v, r); /* a count or size of 0: the default */
 	if (ret)
 		return ret;
 	store(out, k->offset[0], k->bytes, v);
@@ -351,31 +409,12 @@ static int set_key(const char *option, const struct key *keys, struct span name,
 	return 0;
 }
 
-/* K=V,K=V,… */
-static int set_keys(const char *option, const struct key *keys, struct span list,
-	struct nm_portspec *out, struct nm_error *r)
+static int set_file(struct span path, struct nm_portspec *out, struct nm_error *r)
 {
-	int ret;
-
-	if (!list.len || list.s[list.len - 1] == ',')
-		return FAIL(r, "@%s: needs key=value, separated by commas", option);
-	while (list.len) {
-		struct span name = list, value;
-
-		list = span_cut(&name, ',');
-		value = span_cut(&name, '=');
-		if (keys == extmem_keys && span_is(name, "file")) {
-			if (!value.len || value.len >= sizeof(out->extmem_file))
-				return FAIL(r, "@extmem:file= needs a path of 1 to %d bytes",
-					NM_PORTSPEC_FILE - 1);
-			memcpy(out->extmem_file, value.s, value.len);
-			out->extmem_file[value.len] = '\0';
-			continue;
-		}
-		ret = set_key(option, keys, name, value, out, r);
-		if (ret)
-			return ret;
-	}
+	if (!path.len || path.len >= sizeof(out->extmem_file))
+		return FAIL(r, "@extmem: file needs a path of 1 to %d bytes", NM_PORTSPEC_FILE - 1);
+	memcpy(out->extmem_file, path.s, path.len);
+	out->extmem_file[path.len] = '\0';
 	return 0;
 }
 
@@ -402,41 +441,74 @@ static int set_share(struct span value, struct nm_portspec *out, struct nm_error
 	return store_name(name, out->share, r);
 }
 
-/* One option, without its @. */
+static int set_one(const struct option *o, struct span key, struct span value,
+	struct nm_portspec *out, struct nm_error *r)
+{
+	if (o->text && is_key(key, o->default_key))
+		return o->text(value, out, r);
+	return set_key(o->name, o->keys, key, value, out, r);
+}
+
+/* K=V,K=V,…; where the option has a default key, the first may be a value alone. */
+static int set_keys(const struct option *o, struct span list, bool value_first,
+	struct nm_portspec *out, struct nm_error *r)
+{
+	if (list.len && list.s[list.len - 1] == ',')
+		return FAIL(r, "@%s: nothing behind the last comma; it takes key=value", o->name);
+	while (list.len || value_first) {
+		struct span key = list, value;
+		int ret;
+
+		list = span_cut(&key, ',');
+		value = key;
+		if (value_first)
+			key = (struct span){o->default_key, strlen(o->default_key)};
+		else
+			value = span_cut(&key, '=');
+		value_first = false;
+		ret = set_one(o, key, value, out, r);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static const struct option options[] = {
+	{"share", NM_SPEC_SHARE, "port", set_share, no_keys},
+	{"conf", NM_SPEC_CONF, NULL, NULL, conf_keys},
+	{"extmem", NM_SPEC_EXTMEM, "file", set_file, extmem_keys},
+	{"offset", NM_SPEC_OFFSET, "initial", NULL, offset_keys},
+	{NULL, 0, NULL, NULL, NULL},
+};
+
+/* NAME:K=V,…, or NAME=V with the default key. */
 static int take_option(struct span x, struct nm_portspec *out, struct nm_error *r)
 {
-	struct span head = x, tail = span_cut(&head, ':'), key = x, value = span_cut(&key, '=');
-	uint32_t bit = 0;
-	uint64_t id = 0;
+	const struct option *o = options;
+	struct span name = x, rest;
+	bool value_first;
 	int ret;
 
-	if (x.len && is_digit(x.s[0])) {
-		bit = NM_SPEC_MEM_ID;
-		ret = span_number(x, 1, MAX_16, "region id", &id, r);
-		out->reg.nr_mem_id = (uint16_t)id;
-	} else if (span_is(key, "share")) {
-		bit = NM_SPEC_SHARE;
-		ret = set_share(value, out, r);
-	} else if (span_is(head, "conf")) {
-		bit = NM_SPEC_CONF;
-		ret = set_keys("conf", conf_keys, tail, out, r);
-	} else if (span_is(head, "extmem")) {
-		bit = NM_SPEC_EXTMEM;
-		ret = set_keys("extmem", extmem_keys, tail, out, r);
-	} else if (span_is(head, "offset")) {
-		bit = NM_SPEC_OFFSET;
-		ret = set_keys("offset", offset_keys, tail, out, r);
-	} else {
+	if (x.len && is_digit(x.s[0]))
+		return set_region(x, out, r);
+	name.len = span_until(x, ":=");
+	while (o->name && !span_is(name, o->name))
+		o++;
+	value_first = name.len < x.len && x.s[name.len] == '=';
+	if (!o->name || (value_first && !o->default_key))
 		return FAIL(r,
 			"unknown option '@%.*s', known are @ID @share= @conf: @extmem: @offset:",
 			SPAN(x));
-	}
-	if (ret)
-		return ret;
-	if (out->given & bit)
-		return FAIL(r, "the option @%s is given twice", nm_portspec_option_name(bit));
-	out->given |= bit;
-	return 0;
+	if (out->given & o->bit)
+		return FAIL(r, "the option @%s is given twice", o->name);
+	rest = (struct span){
+		x.s + name.len + (name.len < x.len), x.len - name.len - (name.len < x.len)};
+	if (!rest.len && !value_first && o->bit != NM_SPEC_CONF)
+		return FAIL(r, "@%s: needs key=value, separated by commas", o->name);
+	ret = set_keys(o, rest, value_first, out, r);
+	if (!ret)
+		out->given |= o->bit;
+	return ret;
 }
 
 int nm_portspec_options(const char **p, struct nm_portspec *out, struct nm_error *err)

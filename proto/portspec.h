@@ -5,8 +5,11 @@
  *      netmap:NAME  or  valeID:PORT     then, in this order, any of
  *        {PIPE  or  }PIPE               an end of a pipe; stays part of the name
  *        -N | ^ | ^N | *                ring pair N, host rings, host pair N, all of both
- *        /FLAGS                         letters x t r z T R
+ *        @ID/FLAGS or /FLAGS            letters x t r z T R
  *        @ID  @share=PORT  @conf:K=V,…  @extmem:K=V,…  @offset:K=V,…
+ *        @extmem=PATH,…  @offset=N,…    the same with the key file, initial
+ *
+ * Words of a key are joined by - or _. A number of rings, slots or objects that is 0 means the default.
  *
  * What the library, the daemon and the tools make of such a text must be the
  * same, so it is done here, once. The result is what goes into a REGISTER

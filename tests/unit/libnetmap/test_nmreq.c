@@ -54,10 +54,13 @@ static const struct good good[] = {
 	{"netmap:e{1", "e{1", NR_REG_ALL_NIC, 0, 0, 0, 1},
 	{"vale0:a}b_c-0", "vale0:a}b_c", NR_REG_ONE_NIC, 0, 0, 0, 1},
 	{"netmap:e-1/x@7", "e", NR_REG_ONE_NIC, 1, NR_EXCLUSIVE, 7, 1},
-	{"netmap:e/z", "e", NR_REG_ALL_NIC, 0, NR_ZCOPY_MON | NR_MONITOR_TX | NR_MONITOR_RX, 0, 1},
+	{"netmap:e/z", "e", NR_REG_ALL_NIC, 0, NR_ZCOPY_MON, 0, 1},
 	{"netmap:e/zt", "e", NR_REG_ALL_NIC, 0, NR_ZCOPY_MON | NR_MONITOR_TX, 0, 1},
 	{"netmap:e/tr", "e", NR_REG_ALL_NIC, 0, NR_MONITOR_TX | NR_MONITOR_RX, 0, 1},
 	{"netmap:e/T", "e", NR_REG_ALL_NIC, 0, NR_TX_RINGS_ONLY, 0, 1},
+	{"netmap:e@2/R", "e", NR_REG_ALL_NIC, 0, NR_RX_RINGS_ONLY, 2, 1},
+	{"netmap:e-3@2/xR@2", "e", NR_REG_ONE_NIC, 3, NR_EXCLUSIVE | NR_RX_RINGS_ONLY, 2, 1},
+	{"vale0:a^@9", "vale0:a", NR_REG_SW, 0, 0, 9, 1},
 	{"netmap:e/xR@65535", "e", NR_REG_ALL_NIC, 0, NR_EXCLUSIVE | NR_RX_RINGS_ONLY, 65535, 1},
 };
 
@@ -82,7 +85,7 @@ static void test_good(void **state)
 
 static void test_older(void **state)
 {
-	char err[NM_ERRBUF_SIZE];
+	char err[MAXERRMSG];
 	struct nm_desc d;
 
 	(void)state;
@@ -126,15 +129,21 @@ static const char *const bad[][2] = {
 	{"netmap:e@65536", "65536 is too large"},
 	{"netmap:e@18446744073709551617", "too large"},
 	{"netmap:e@1x", "'1x' is not a number"},
-	{"netmap:e@1@2", "given twice"},
+	{"netmap:e@1@2", "region id 2, and 1 before"},
+	{"netmap:e@2/R@3", "region id 3, and 2 before"},
+	{"netmap:e@2/R@2@share=vale0:a", "which region"},
+	{"netmap:e@conf:@conf:", "given twice"},
+	{"netmap:e@conf=2", "unknown option"},
+	{"netmap:e@offset=x", "'x' is not a number"},
+	{"netmap:e@offset=", "'' is not a number"},
+	{"netmap:e@extmem=", "path of 1 to"},
+	{"netmap:e@extmem:", "key=value"},
+	{"netmap:e@conf:txrings=1", "unknown key"},
 	{"netmap:e@1@share=vale0:a", "which region"},
 	{"netmap:e@share=", "needs the name"},
 	{"netmap:e@share=vale0", "valeID:PORT"},
-	{"netmap:e@conf", "key=value"},
-	{"netmap:e@conf:", "key=value"},
 	{"netmap:e@conf:slots=1,", "key=value"},
 	{"netmap:e@conf:slots", "not a number"},
-	{"netmap:e@conf:slots=0", "at least 1"},
 	{"netmap:e@conf:slots=4294967296", "at most 4294967295"},
 	{"netmap:e@conf:rings=65536", "at most 65535"},
 	{"netmap:e@conf:slot=1", "unknown key 'slot'"},
@@ -211,6 +220,32 @@ static void test_options(void **state)
 	assert_int_equal(s.offset.bits, 64);
 }
 
+/* Other spellings of the same: a value without its key, _ for -, 0 and nothing for the default. */
+static void test_spellings(void **state)
+{
+	struct nm_portspec s;
+	struct nm_error err;
+
+	(void)state;
+	assert_int_equal(nm_portspec_parse("netmap:e@extmem=/dev/x:y,buf_num=5@offset=16,bits=32"
+					   "@conf:tx_rings=2,host_rx-rings=3,slots=0",
+				 NULL, &s, &err),
+		0);
+	assert_string_equal(s.extmem_file, "/dev/x:y");
+	assert_int_equal(s.extmem.nr_buf_pool_objtotal, 5);
+	assert_int_equal(s.offset.initial, 16);
+	assert_int_equal(s.offset.bits, 32);
+	assert_int_equal(s.reg.nr_tx_rings, 2);
+	assert_int_equal(s.reg.nr_host_rx_rings, 3);
+	assert_int_equal(s.reg.nr_tx_slots, 0);
+	assert_int_equal(
+		nm_portspec_parse("netmap:e@share:port=netmap:eth1@conf:", NULL, &s, &err), 0);
+	assert_string_equal(s.share, "eth1");
+	assert_int_equal(s.given, NM_SPEC_SHARE | NM_SPEC_CONF);
+	assert_int_equal(nm_portspec_parse("netmap:e@share=netmap:eth1", NULL, &s, &err), 0);
+	assert_string_equal(s.share, "eth1");
+}
+
 static void test_decoders(void **state)
 {
 	const char *p = "netmap:e-1/x@12@conf:slots=4";
@@ -285,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_spellings),
 		cmocka_unit_test(test_decoders),
 		cmocka_unit_test(test_disabled),
 		cmocka_unit_test(test_option_list),
