@@ -52,6 +52,8 @@ struct netmap_timeval {
 /* Bytes of an interface name, terminator included, in netmap_if and in the older requests. */
 #define NETMAP_IFNAMSIZ 16
 
+#define NM_BDG_NAME "vale" /* names of switches begin with it */
+
 /*
  * The region
  * ==========
@@ -417,6 +419,39 @@ struct nm_csb_ktoa {
 	uint32_t kern_need_kick; /* not 0: the engine wants a kick */
 	uint32_t pad[13];
 };
+
+#ifndef __KERNEL__
+/* Barriers by what they keep in order: loads before loads, stores before loads, stores before stores. */
+static inline void nm_ldld_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+static inline void nm_stld_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void nm_stst_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+/* The application's half of "publishing": tells the engine cur and head, in this order. */
+static inline void nm_sync_kloop_appl_write(struct nm_csb_atok *atok, uint32_t cur, uint32_t head)
+{
+	__atomic_store_n(&atok->cur, cur, __ATOMIC_RELEASE);
+	__atomic_store_n(&atok->head, head, __ATOMIC_RELEASE);
+}
+
+/* And how far the engine is. */
+static inline void nm_sync_kloop_appl_read(
+	const struct nm_csb_ktoa *ktoa, uint32_t *hwtail, uint32_t *hwcur)
+{
+	*hwtail = __atomic_load_n(&ktoa->hwtail, __ATOMIC_ACQUIRE);
+	*hwcur = __atomic_load_n(&ktoa->hwcur, __ATOMIC_ACQUIRE);
+}
+#endif
 
 /*
  * Options

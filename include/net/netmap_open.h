@@ -8,7 +8,7 @@
  *	more forms of names and also serves ports of netmapd.
  * How:	#define NETMAP_WITH_LIBS, then #include <net/netmap_user.h>, which includes
  *	this file. Names are netmap:NAME or valeID:PORT, with the suffixes -N, ^, ^N,
- *	*, {id, }id, /FLAGS (xtrzTR) and @ID.
+ *	*, {id, }id, /FLAGS (xtrzTR) and @ID, before the flags or after them.
  *
  * Thread safety: a nm_desc belongs to one thread at a time. Descriptors that
  *	share a mapping (arg of nm_open) must be closed before the one that made it.
@@ -25,7 +25,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#define HAVE_NETMAP_WITH_LIBS 1 /* programs and build systems ask for it */
+
 #define NM_ERRBUF_SIZE 512
+#define MAXERRMSG      80 /* bytes that nm_parse() writes at most, with the final 0 */
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,8 +39,8 @@ struct nm_desc;
 /* A packet, as callbacks and nm_nextpkt() describe it. Begins like pcap's header. */
 struct nm_pkthdr {
 	struct timeval ts;
-	uint32_t caplen; /* bytes at buf: the first fragment */
-	uint32_t len;    /* bytes of all fragments */
+	uint32_t caplen; /* bytes that can be read at buf */
+	uint32_t len;    /* bytes of the packet (nm_dispatch), of the slot (nm_nextpkt) */
 	uint64_t flags;  /* NM_MORE_PKTS */
 	struct nm_desc *d;
 	struct netmap_slot *slot; /* the first one */
@@ -87,7 +90,7 @@ struct nm_desc {
  */
 enum {
 	NM_OPEN_NO_MMAP = 0x040000, /* only register; with an arg it is mapped nevertheless */
-	NM_OPEN_IFNAME = 0x100000,  /* name, nr_ringid, nr_flags */
+	NM_OPEN_IFNAME = 0x100000,  /* name, nr_ringid, nr_flags; from req where there is no arg */
 	NM_OPEN_ARG1 = 0x200000,
 	NM_OPEN_ARG2 = 0x400000,
 	NM_OPEN_ARG3 = 0x800000,
@@ -154,16 +157,30 @@ static const char *nm_parse_flags_(const char **p, uint32_t *flags)
 			return "unknown flag after /";
 		*flags |= bits[at - letters];
 	}
-	if ((*flags & (NR_ZCOPY_MON | NR_MONITOR_TX | NR_MONITOR_RX)) == NR_ZCOPY_MON)
-		*flags |= NR_MONITOR_TX | NR_MONITOR_RX;
+	return NULL;
+}
+
+/* @ID, before the flags or behind them, or equal in both places. Returns what is wrong, or NULL. */
+static const char *nm_parse_region_(const char **p, uint16_t *id)
+{
+	long num;
+
+	(*p)++;
+	num = nm_parse_num_(p, UINT16_MAX);
+	if (num < 1)
+		return "the region id is not in 1..65535";
+	if (*id && *id != num)
+		return "two different region ids";
+	*id = (uint16_t)num;
 	return NULL;
 }
 
 /* All that follows the port name. Returns what is wrong, or NULL. */
 static const char *nm_parse_suffix_(const char *p, struct nmreq *req)
 {
-	const char *bad;
+	const char *bad = NULL;
 	uint32_t mode = NR_REG_ALL_NIC, flags = 0;
+	uint16_t region = 0;
 	long num;
 
 	req->nr_ringid = 0;
@@ -181,39 +198,47 @@ static const char *nm_parse_suffix_(const char *p, struct nmreq *req)
 				mode = NR_REG_ONE_SW;
 		}
 	}
-	if (*p == '/') {
+	if (*p == '@')
+		bad = nm_parse_region_(&p, &region);
+	if (!bad && *p == '/') {
 		p++;
 		bad = nm_parse_flags_(&p, &flags);
-		if (bad)
-			return bad;
+		if (!bad && *p == '@')
+			bad = nm_parse_region_(&p, &region);
 	}
-	if (*p == '@') {
-		p++;
-		num = nm_parse_num_(&p, UINT16_MAX);
-		if (num < 1)
-			return "the region id after @ is not in 1..65535";
-		req->nr_arg2 = (uint16_t)num;
-	}
+	if (bad)
+		return bad;
 	if (*p)
 		return "unknown suffix";
+	if (region)
+		req->nr_arg2 = region;
 	req->nr_flags = (req->nr_flags & ~(uint32_t)NR_REG_MASK) | mode | flags;
 	return NULL;
 }
 
+/* Not 0 if ifname is meant for netmap at all: netmap:… or valeID:… */
+static int nm_is_netmap_name_(const char *ifname)
+{
+	const char *colon = strchr(ifname, ':');
+
+	return colon &&
+	       (strncmp(ifname, "netmap:", 7) == 0 ||
+		       (strncmp(ifname, NM_BDG_NAME, 4) == 0 && nm_is_identifier(ifname, colon)));
+}
+
 /*
  * Split ifname into d->port and d->req. Returns 0, or -1 with the reason in
- * err, which has room for NM_ERRBUF_SIZE bytes.
+ * err: MAXERRMSG bytes at most, and no more than 64 unless a text is unusually long.
  */
 static int nm_parse(const char *ifname, struct nm_desc *d, char *err)
 {
 	const char *name = ifname, *bad = NULL;
-	int is_vale = strncmp(ifname, "vale", 4) == 0;
+	int is_vale = strncmp(ifname, NM_BDG_NAME, 4) == 0;
 	size_t len;
 
-	if (is_vale && !strchr(ifname, ':'))
-		bad = "a switch port is valeID:PORT";
-	else if (!is_vale && strncmp(ifname, "netmap:", 7) != 0)
-		bad = "a port name begins with netmap: or vale";
+	if (!nm_is_netmap_name_(ifname))
+		bad = is_vale ? "a switch port is valeID:PORT"
+			      : "no name that begins with netmap: or vale";
 	if (!bad) {
 		name += is_vale ? 0 : 7;
 		len = nm_parse_name_len_(name, is_vale);
@@ -225,7 +250,8 @@ static int nm_parse(const char *ifname, struct nm_desc *d, char *err)
 			bad = nm_parse_suffix_(name + len, &d->req);
 	}
 	if (bad) {
-		snprintf(err, NM_ERRBUF_SIZE, "%s: %s", ifname, bad);
+		snprintf(err, MAXERRMSG, "%.20s%s: %s", ifname, strlen(ifname) > 20 ? "..." : "",
+			bad);
 		return -1;
 	}
 	memcpy(d->port, name, len);
@@ -339,6 +365,23 @@ static NM_UNUSED_ int nm_mmap(struct nm_desc *d, const struct nm_desc *parent)
 	return 0;
 }
 
+/*
+ * The name in req, or the whole name of which req holds the first 15 bytes. The descriptor may be a copy
+ * that the program has changed, or one of its own, of which only req is filled in.
+ */
+static void nm_import_name_(struct nm_desc *d, const struct nmreq *req, const struct nm_desc *whole)
+{
+	const char *end = (const char *)memchr(req->nr_name, 0, sizeof(req->nr_name));
+	size_t len = end ? (size_t)(end - req->nr_name) : sizeof(req->nr_name);
+
+	if (whole && len == sizeof(req->nr_name) - 1 &&
+		memchr(whole->port, 0, sizeof(whole->port)) &&
+		strncmp(whole->port, req->nr_name, len) == 0)
+		memcpy(d->port, whole->port, sizeof(d->port));
+	else
+		snprintf(d->port, sizeof(d->port), "%.*s", (int)len, req->nr_name);
+}
+
 /* Take over from parent what the flags say. */
 static void nm_import_(struct nm_desc *d, const struct nm_desc *parent, uint64_t flags)
 {
@@ -358,10 +401,7 @@ static void nm_import_(struct nm_desc *d, const struct nm_desc *parent, uint64_t
 	}
 	if (flags & NM_OPEN_IFNAME) {
 		memcpy(d->req.nr_name, from->nr_name, sizeof(d->req.nr_name));
-		if (parent->port[0])
-			memcpy(d->port, parent->port, sizeof(d->port));
-		else
-			snprintf(d->port, sizeof(d->port), "%.15s", from->nr_name);
+		nm_import_name_(d, from, parent);
 		d->req.nr_ringid = from->nr_ringid;
 		d->req.nr_flags = from->nr_flags;
 	}
@@ -400,7 +440,8 @@ static int nm_register_(struct nm_desc *d)
  * Open port ifname. req: first values of the request, or NULL. flags: see above.
  * arg: another descriptor, whose mapping is shared if it has the same region, or
  * NULL. Returns a descriptor for nm_close(), or NULL with errno, having said why
- * on stderr.
+ * on stderr; without a word, and with errno 0, when ifname is no name of netmap's,
+ * so that a program goes on to another kind of port.
  */
 static NM_UNUSED_ struct nm_desc *nm_open(
 	const char *ifname, const struct nmreq *req, uint64_t flags, const struct nm_desc *arg)
@@ -417,11 +458,18 @@ static NM_UNUSED_ struct nm_desc *nm_open(
 	d->fd = -1;
 	if (req)
 		d->req = *req;
+	if (!(flags & NM_OPEN_IFNAME) && !nm_is_netmap_name_(ifname)) {
+		nm_close(d);
+		errno = 0;
+		return NULL;
+	}
 	err = EINVAL;
 	if (!(flags & NM_OPEN_IFNAME) && nm_parse(ifname, d, d->msg))
 		goto fail;
 	if (parent)
 		nm_import_(d, parent, flags);
+	else if (flags & NM_OPEN_IFNAME)
+		nm_import_name_(d, &d->req, NULL);
 	d->req.nr_version = NETMAP_API;
 	d->req.nr_ringid |= flags & (NETMAP_NO_TX_POLL | NETMAP_DO_RX_POLL);
 	err = nm_register_(d);
@@ -504,81 +552,139 @@ static NM_UNUSED_ int nm_inject(struct nm_desc *d, const void *buf, size_t size)
 	return 0;
 }
 
-/*
- * Describe the packet at the head of the ring in d->hdr and release its slots
- * (they go back at the next sync). Returns 0 if there is no whole packet.
- */
-static int nm_take_(struct nm_desc *d, struct netmap_ring *ring)
+/* Slots of the packet at the head of the ring; 0 if its end is not there. */
+static uint32_t nm_whole_(const struct netmap_ring *ring)
 {
-	uint32_t i = ring->head, left = nm_ring_space(ring);
-	struct netmap_slot *slot = &ring->slot[i];
+	uint32_t i = ring->head, n = 1;
 
-	if (!left)
-		return 0;
-	d->hdr.ts = ring->ts;
-	d->hdr.d = d;
-	d->hdr.flags = 0;
-	d->hdr.slot = slot;
-	d->hdr.buf = (uint8_t *)NETMAP_BUF_OFFSET(ring, slot);
-	d->hdr.len = d->hdr.caplen = slot->len;
-	while (slot->flags & NS_MOREFRAG) {
-		i = nm_ring_next(ring, i);
-		if (--left == 0)
-			return 0;
-		slot = &ring->slot[i];
-		d->hdr.len += slot->len;
-	}
-	ring->head = ring->cur = nm_ring_next(ring, i);
-	return 1;
-}
-
-/* Take a packet from any rx ring, beginning with the current one. */
-static int nm_take_any_(struct nm_desc *d)
-{
-	uint32_t n, i, count = (uint32_t)d->last_rx_ring - d->first_rx_ring + 1;
-
-	if (d->first_rx_ring > d->last_rx_ring)
-		return 0;
-	for (n = 0; n < count; n++) {
-		i = d->cur_rx_ring + n;
-		if (i > d->last_rx_ring)
-			i -= count;
-		if (nm_take_(d, NETMAP_RXRING(d->nifp, i))) {
-			d->cur_rx_ring = (uint16_t)i;
-			return 1;
-		}
+	for (; i != ring->tail; n++) {
+		if (!(ring->slot[i].flags & NS_MOREFRAG))
+			return n;
+		i = i + 1 == ring->num_slots ? 0 : i + 1;
 	}
 	return 0;
 }
 
+/* Describe the slot at the head of the ring in hdr. */
+static void nm_describe_(struct nm_desc *d, struct netmap_ring *ring, struct nm_pkthdr *hdr)
+{
+	struct netmap_slot *slot = &ring->slot[ring->head];
+
+	hdr->ts = ring->ts;
+	hdr->d = d;
+	hdr->flags = 0;
+	hdr->slot = slot;
+	hdr->buf = (uint8_t *)NETMAP_BUF_OFFSET(ring, slot);
+	hdr->len = hdr->caplen = slot->len;
+}
+
+/* Release slots at the head of the ring; they go back at the next sync. */
+static void nm_release_(struct netmap_ring *ring, uint32_t slots)
+{
+	uint32_t i = ring->head + slots;
+
+	ring->head = ring->cur = i >= ring->num_slots ? i - ring->num_slots : i;
+}
+
+/* The first rx ring with a packet (whole: all of its slots), from the current one on. NULL: none. */
+static struct netmap_ring *nm_find_packet_(struct nm_desc *d, int whole)
+{
+	uint32_t n, i, count = (uint32_t)d->last_rx_ring - d->first_rx_ring + 1;
+
+	if (d->first_rx_ring > d->last_rx_ring)
+		return NULL;
+	for (n = 0; n < count; n++) {
+		struct netmap_ring *ring;
+
+		i = d->cur_rx_ring + n;
+		if (i > d->last_rx_ring)
+			i -= count;
+		ring = NETMAP_RXRING(d->nifp, i);
+		if (whole ? nm_whole_(ring) != 0 : !nm_ring_empty(ring)) {
+			d->cur_rx_ring = (uint16_t)i;
+			return ring;
+		}
+	}
+	return NULL;
+}
+
+/* The packet of several slots at the head of the ring in one piece, in *mem, which grows as it must
+ * and is the caller's to free. Without memory hdr describes the first slot as it does already. */
+static void nm_gather_(struct netmap_ring *ring, uint32_t slots, struct nm_pkthdr *hdr,
+	uint8_t **mem, size_t *size)
+{
+	uint32_t i = ring->head, n;
+	size_t len = 0;
+
+	for (n = 0; n < slots; n++) {
+		struct netmap_slot *slot = &ring->slot[i];
+		size_t part = slot->len;
+
+		if (len + part > *size) {
+			uint8_t *more = (uint8_t *)realloc(*mem, (len + part) * 2);
+
+			if (!more)
+				break;
+			*mem = more;
+			*size = (len + part) * 2;
+		}
+		memcpy(*mem + len, NETMAP_BUF_OFFSET(ring, slot), part);
+		len += part;
+		i = nm_ring_next(ring, i);
+	}
+	if (n == slots) {
+		hdr->buf = *mem;
+		hdr->caplen = (uint32_t)len;
+	}
+	for (; n < slots; n++, i = nm_ring_next(ring, i))
+		len += ring->slot[i].len;
+	hdr->len = (uint32_t)len;
+}
+
 /*
- * Call cb for up to cnt packets (0 or less: all) that lie in the rx rings; no
- * sync is done. Returns how many. A packet's buffer is valid until the next sync.
+ * Call cb for up to cnt packets (0 or less: all) that lie in the rx rings, whole; no
+ * sync is done. Returns how many. A packet of several slots is put together in memory
+ * that is valid during the call of cb; the buffer of any other until the next sync.
  */
 static NM_UNUSED_ int nm_dispatch(struct nm_desc *d, int cnt, nm_cb_t cb, unsigned char *arg)
 {
-	struct nm_pkthdr hdr;
-	int done = 0, have;
+	struct netmap_ring *ring = nm_find_packet_(d, 1);
+	uint8_t *mem = NULL;
+	size_t size = 0;
+	int done = 0;
 
-	if (!nm_take_any_(d))
-		return 0;
-	do {
-		hdr = d->hdr;
+	while (ring) {
+		struct nm_pkthdr hdr;
+		uint32_t slots = nm_whole_(ring);
+
+		nm_describe_(d, ring, &hdr);
+		if (slots > 1)
+			nm_gather_(ring, slots, &hdr, &mem, &size);
+		nm_release_(ring, slots);
 		done++;
-		have = done != cnt && nm_take_any_(d);
-		if (have)
+		ring = done != cnt ? nm_find_packet_(d, 1) : NULL;
+		if (ring)
 			hdr.flags |= NM_MORE_PKTS;
+		d->hdr = hdr;
 		cb(arg, &hdr, hdr.buf);
-	} while (have);
+	}
+	free(mem);
 	return done;
 }
 
-/* The next packet in the rx rings, or NULL; valid until the next sync. */
+/*
+ * The next slot of the rx rings as a packet of its own, or NULL; valid until the next sync. When
+ * hdr->slot->flags has NS_MOREFRAG, the packet goes on in what the next call returns.
+ */
 static NM_UNUSED_ unsigned char *nm_nextpkt(struct nm_desc *d, struct nm_pkthdr *hdr)
 {
-	if (!nm_take_any_(d))
+	struct netmap_ring *ring = nm_find_packet_(d, 0);
+
+	if (!ring)
 		return NULL;
-	*hdr = d->hdr;
+	nm_describe_(d, ring, hdr);
+	nm_release_(ring, 1);
+	d->hdr = *hdr;
 	return hdr->buf;
 }
 

@@ -126,6 +126,15 @@ static inline int nm_tx_pending(struct netmap_ring *ring)
 	return nm_ring_next(ring, ring->tail) != ring->head;
 }
 
+/* Not 0 if [s, e) consists of letters, digits and _, as ids of switches and pipes do. */
+static inline int nm_is_identifier(const char *s, const char *e)
+{
+	for (; s != e; s++)
+		if (!isalnum((unsigned char)*s) && *s != '_')
+			return 0;
+	return 1;
+}
+
 /* Copy a packet of l bytes; the buffers must not overlap. */
 static inline void nm_pkt_copy(const void *src, void *dst, int l)
 {

@@ -29,8 +29,9 @@
  * subsystem ids, which both functions carry.
  */
 #define PTNETMAP_PCI_VENDOR_ID        0x1b36
-#define PTNETMAP_PCI_DEVICE_ID        0x000c /* memory device */
-#define PTNETMAP_PCI_NETIF_ID         0x000d /* network device */
+#define PTNETMAP_PCI_DEVICE_ID        0x000c            /* memory device */
+#define PTNETMAP_PCI_NETIF_ID         0x000d            /* network device */
+#define PTNETMAP_MEMDEV_NAME          "ptnetmap-memdev" /* of the memory device, for texts */
 #define PTNETMAP_PCI_SUBSYS_VENDOR_ID 0x1b36
 #define PTNETMAP_PCI_SUBSYS_ID        0x7074 /* "pt" */
 /* Class codes: base class in bits 15..8, subclass in bits 7..0. */

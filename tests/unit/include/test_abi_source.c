@@ -8,6 +8,7 @@
 #define NETMAP_WITH_LIBS
 #include <libnetmap.h>
 #include <net/netmap_user.h>
+#include <net/netmap_virt.h>
 
 /* The pointer on the right has the type on the left, or the compiler complains. */
 struct calls {
@@ -103,6 +104,13 @@ const struct calls calls = {
 	.is = {nm_ring_empty, nm_tx_pending},
 	.copy = nm_pkt_copy,
 };
+
+#ifndef HAVE_NETMAP_WITH_LIBS
+#error "programs ask whether nm_open() is there"
+#endif
+_Static_assert(MAXERRMSG == 80, "programs give nm_parse() a buffer of this size");
+_Static_assert(
+	sizeof(NM_BDG_NAME) == 5 && sizeof(PTNETMAP_MEMDEV_NAME) > 1, "names that programs print");
 
 /* Members that applications read. A port's rings, in the words of both interfaces. */
 static int is_one_ring(const struct nmport_d *n, const struct nm_desc *o)

@@ -70,7 +70,7 @@ static void arrive(unsigned int r, const char *text, unsigned int slots)
 	}
 }
 
-static char seen[256];
+static char seen[2000];
 static int more;
 
 static void collect(unsigned char *arg, const struct nm_pkthdr *hdr, const unsigned char *buf)
@@ -92,7 +92,7 @@ static void test_dispatch(void **state)
 	arrive(0, "two", 2);
 	arrive(1, "three", 1);
 	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 3);
-	assert_string_equal(seen, "one/3 two/6 three/5 ");
+	assert_string_equal(seen, "one/3 twotwo/6 three/5 ");
 	assert_int_equal(more, 2);
 	assert_int_equal(NETMAP_RXRING(desc.nifp, 0)->head, 3);
 	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 0);
@@ -100,6 +100,45 @@ static void test_dispatch(void **state)
 	arrive(0, "b", 1);
 	assert_int_equal(nm_dispatch(&desc, 1, collect, (unsigned char *)&desc), 1);
 	assert_int_equal(nm_ring_space(NETMAP_RXRING(desc.nifp, 0)), 1);
+}
+
+/* Packets of several slots whose buffers lie anywhere come in one piece, the last one's end included. */
+static void test_dispatch_whole(void **state)
+{
+	struct netmap_ring *ring = NETMAP_RXRING(desc.nifp, 0);
+	uint32_t buf = ring->slot[1].buf_idx;
+
+	(void)state;
+	ring->slot[1].buf_idx = ring->slot[3].buf_idx;
+	ring->slot[3].buf_idx = buf;
+	seen[0] = '\0';
+	arrive(0, "abc", 3);
+	arrive(0, "de", 2);
+	arrive(0, "f", 2);
+	ring->tail--; /* the end of the third has not arrived */
+	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 2);
+	assert_string_equal(seen, "abcabcabc/9 dede/4 ");
+	assert_int_equal(nm_ring_space(ring), 1);
+	ring->tail++;
+	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 1);
+	assert_string_equal(seen, "abcabcabc/9 dede/4 ff/2 ");
+}
+
+/* One slot at a time; no more than what lies in its buffer is promised. */
+static void test_nextpkt_slots(void **state)
+{
+	struct nm_pkthdr hdr;
+
+	(void)state;
+	arrive(0, "one", 2);
+	assert_memory_equal(nm_nextpkt(&desc, &hdr), "one", 3);
+	assert_int_equal(hdr.len, 3);
+	assert_int_equal(hdr.caplen, 3);
+	assert_true(hdr.slot->flags & NS_MOREFRAG);
+	assert_memory_equal(nm_nextpkt(&desc, &hdr), "one", 3);
+	assert_int_equal(hdr.len, 3);
+	assert_false(hdr.slot->flags & NS_MOREFRAG);
+	assert_null(nm_nextpkt(&desc, &hdr));
 }
 
 static void test_nextpkt(void **state)
@@ -111,10 +150,6 @@ static void test_nextpkt(void **state)
 	arrive(1, "late", 1);
 	assert_memory_equal(nm_nextpkt(&desc, &hdr), "late", 4);
 	assert_int_equal(hdr.len, 4);
-	assert_null(nm_nextpkt(&desc, &hdr));
-	/* The rest of a packet that has not arrived is not waited for in a loop. */
-	arrive(0, "half", 2);
-	NETMAP_RXRING(desc.nifp, 0)->tail = 1;
 	assert_null(nm_nextpkt(&desc, &hdr));
 }
 
@@ -151,6 +186,110 @@ static void test_open_fails(void **state)
 	assert_int_equal(nm_close(&other), EINVAL);
 }
 
+/* What is no name of netmap's is left to others without a word: errno 0, and nothing on stderr. */
+static void test_open_others(void **state)
+{
+	static const char *const names[] = {
+		"eth0", "pcap:eth0", "", "vale", "vale-x:1", "netmapx:1", "file:/tmp/x.pcap"};
+	int keep = dup(2), pipefd[2];
+	char said[8];
+
+	(void)state;
+	assert_int_equal(pipe(pipefd), 0);
+	assert_int_equal(fcntl(pipefd[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(dup2(pipefd[1], 2), 2);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		errno = EIO;
+		assert_null(nm_open(names[i], NULL, 0, NULL));
+		assert_int_equal(errno, 0);
+	}
+	fflush(stderr);
+	assert_int_equal(dup2(keep, 2), 2);
+	assert_int_equal(read(pipefd[0], said, sizeof(said)), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(keep);
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
+/* However long the name, err has MAXERRMSG bytes; and 64 do for what is usual. */
+static void test_parse_error(void **state)
+{
+	char name[400] = "netmap:", err[MAXERRMSG + 1];
+	struct nm_desc d = {0};
+
+	(void)state;
+	memset(name + 7, 'n', sizeof(name) - 8);
+	memset(err, '#', sizeof(err));
+	assert_int_equal(nm_parse(name, &d, err), -1);
+	assert_non_null(memchr(err, '\0', 64));
+	assert_int_equal(err[MAXERRMSG], '#');
+	assert_non_null(strstr(err, "longer than 63 bytes"));
+	strcpy(name, "netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-70000");
+	assert_int_equal(nm_parse(name, &d, err), -1);
+	assert_non_null(memchr(err, '\0', 64));
+}
+
+/* Which name NM_OPEN_IFNAME means: /dev/netmap or the lack of it is told with that name. */
+static void name_of(const struct nmreq *req, const struct nm_desc *arg, const char *expected)
+{
+	struct nm_desc d = {0};
+
+	if (arg)
+		nm_import_(&d, arg, NM_OPEN_IFNAME);
+	else
+		nm_import_name_(&d, req, NULL);
+	assert_string_equal(d.port, expected);
+}
+
+static void test_ifname(void **state)
+{
+	struct nm_desc parent = {0}, copy;
+	struct nmreq req = {.nr_name = "eth9"};
+
+	(void)state;
+	assert_int_equal(nm_parse("netmap:a_name_of_more_than_15_bytes-1", &parent, parent.msg), 0);
+	parent.self = &parent;
+	name_of(NULL, &parent, "a_name_of_more_than_15_bytes");
+	copy = parent; /* as programs with threads do */
+	copy.self = &copy;
+	strcpy(copy.req.nr_name, "other");
+	name_of(NULL, &copy, "other");
+	memset(&copy, 'x', sizeof(copy)); /* on the stack, filled in as far as it is documented */
+	memset(&copy.req, 0, sizeof(copy.req));
+	strcpy(copy.req.nr_name, "a_name_of_more_");
+	name_of(NULL, &copy, "a_name_of_more_");
+	name_of(&req, NULL, "eth9");
+}
+
+static void test_identifier(void **state)
+{
+	const char *s = "aZ_09-";
+
+	(void)state;
+	assert_true(nm_is_identifier(s, s + 5));
+	assert_false(nm_is_identifier(s, s + 6));
+	assert_true(nm_is_identifier(s, s));
+}
+
+static void test_csb_helpers(void **state)
+{
+	struct nm_csb_atok atok = {0};
+	struct nm_csb_ktoa ktoa = {.hwcur = 3, .hwtail = 7};
+	uint32_t hwcur, hwtail;
+
+	(void)state;
+	nm_sync_kloop_appl_write(&atok, 5, 4);
+	assert_int_equal(atok.cur, 5);
+	assert_int_equal(atok.head, 4);
+	nm_sync_kloop_appl_read(&ktoa, &hwtail, &hwcur);
+	assert_int_equal(hwcur, 3);
+	assert_int_equal(hwtail, 7);
+	nm_ldld_barrier();
+	nm_stld_barrier();
+	nm_stst_barrier();
+}
+
 static void test_copy(void **state)
 {
 	char to[8] = "-------";
@@ -164,8 +303,10 @@ static void test_copy(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		TEST(dispatch), TEST(nextpkt), TEST(inject), TEST(open_fails), TEST(copy)};
+	const struct CMUnitTest tests[] = {TEST(dispatch), TEST(nextpkt), TEST(inject),
+		TEST(open_fails), TEST(copy), TEST(dispatch_whole), TEST(nextpkt_slots),
+		TEST(open_others), TEST(parse_error), TEST(ifname), TEST(identifier),
+		TEST(csb_helpers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
