@@ -124,12 +124,16 @@ int nm_serve_step(struct nm_serve *s)
 	return result;
 }
 
-void nm_serve_finish(struct nm_serve *s)
+int nm_serve_finish(struct nm_serve *s)
 {
 	uint32_t steps = s->ring->num_slots / SHARE_MIN + 1; /* as many as the most shares */
+	int step, all = NM_SERVE_IDLE;
 
-	while (steps-- > 0 && (nm_serve_step(s) & NM_SERVE_WORK))
-		;
+	do {
+		step = nm_serve_step(s);
+		all |= step;
+	} while ((step & NM_SERVE_WORK) && steps-- > 0);
+	return all;
 }
 
 /* Has anything come that the other side was not told of? What waits for room may have come after

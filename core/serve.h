@@ -55,8 +55,8 @@ void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb
 /* A set of enum nm_serve_result. */
 int nm_serve_step(struct nm_serve *s);
 
-/* Steps until all that had been published before the call is taken. */
-void nm_serve_finish(struct nm_serve *s);
+/* Steps until all that had been published before the call is taken. What the steps returned, together. */
+int nm_serve_finish(struct nm_serve *s);
 
 /* Asks for kicks as far as they are needed. True: something has moved meanwhile, step again. An rx
  * ring for which packets wait (wants_room) is synced once more, from where it is. */

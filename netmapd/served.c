@@ -13,15 +13,12 @@ enum served_state { SERVED_STOPPED, SERVED_RUNNING, SERVED_SUSPENDED };
 struct served_ring {
 	struct worker_ring ring;
 	struct worker *worker;
-	uint32_t head, cur; /* suspended, or owed: as the other side published them last */
 };
 
 struct served {
 	struct daemon *daemon;
 	struct nm_client *client;
 	enum served_state state;
-	bool paused;
-	bool owed; /* stopped while paused: head and cur of the rings count when the pause ends */
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
 	struct served_ring rings[]; /* tx, then rx */
@@ -87,7 +84,6 @@ void served_close(struct served *s)
 	if (!s)
 		return;
 	served_stop(s);
-	served_pause(s, false);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		if (s->rings[i].ring.irq >= 0)
 			close(s->rings[i].ring.irq);
@@ -185,7 +181,7 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 {
 	int error;
 
-	if (s->state != SERVED_STOPPED || s->paused)
+	if (s->state != SERVED_STOPPED)
 		return -EBUSY;
 	if (!aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
@@ -200,60 +196,33 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 }
 
 /*
- * What the other side had published before it asked for the stop counts: else its rings would go
- * back behind that at the next start. Once round, in this thread, which has the rings for itself.
+ * No worker touches the CSB any more, and all that the other side has published is taken: else its rings
+ * would go back behind that at the next start. The last step is this thread's, which has the rings for
+ * itself.
  */
-static void last_step(struct served *s)
+static void quiesce(struct served *s)
 {
-	for (uint32_t i = 0; i < all_rings(s); i++)
-		nm_serve_finish(&s->rings[i].ring.serve);
-}
-
-/* The same without a CSB. What makes no sense is counted by the sync, and changes nothing. */
-static void pay(struct served *s)
-{
-	s->owed = false;
+	remove_all(s);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
-		const struct served_ring *r = &s->rings[i];
+		struct worker_ring *ring = &s->rings[i].ring;
 
-		if (!r->ring.serve.stopped)
-			(void)nm_ring_sync(core_ring(s, i), r->head, r->cur);
+		if ((nm_serve_finish(&ring->serve) & NM_SERVE_INTERRUPT) && ring->irq >= 0)
+			notify_eventfd(ring->irq);
 	}
 }
 
 void served_stop(struct served *s)
 {
-	enum served_state was = s->state;
-
+	if (s->state == SERVED_RUNNING)
+		quiesce(s);
 	s->state = SERVED_STOPPED;
-	if (was == SERVED_RUNNING) {
-		remove_all(s);
-		last_step(s);
-	} else if (was == SERVED_SUSPENDED && s->paused) {
-		s->owed = true;
-	} else if (was == SERVED_SUSPENDED) {
-		pay(s);
-	}
-}
-
-static void take(struct served *s, uint32_t i, const struct nm_csb_atok *atok)
-{
-	nm_csb_kern_load(atok, &s->rings[i].head, &s->rings[i].cur);
-}
-
-void served_take(struct served *s, const struct nm_csb_atok *atok)
-{
-	for (uint32_t i = 0; i < all_rings(s) && s->state == SERVED_SUSPENDED; i++)
-		take(s, i, &atok[i]);
 }
 
 void served_suspend(struct served *s)
 {
 	if (s->state != SERVED_RUNNING)
 		return;
-	remove_all(s);
-	for (uint32_t i = 0; i < all_rings(s); i++)
-		take(s, i, s->rings[i].ring.serve.atok);
+	quiesce(s);
 	s->state = SERVED_SUSPENDED;
 }
 
@@ -263,8 +232,6 @@ int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa
 
 	if (s->state != SERVED_SUSPENDED || !aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
-	if (s->paused)
-		return -EBUSY;
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
 	error = add_all(s);
@@ -276,23 +243,9 @@ int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa
 	return error;
 }
 
-void served_pause(struct served *s, bool on)
-{
-	struct nm_port *port = s->client->port;
-
-	nm_core_lock(&s->daemon->core);
-	if (port->ops->pause && s->paused != on)
-		port->ops->pause(port, on);
-	s->paused = on;
-	nm_core_unlock(&s->daemon->core);
-	if (!on && s->owed)
-		pay(s);
-}
-
 void served_reset(struct served *s)
 {
 	served_stop(s);
-	served_pause(s, false);
 	nm_client_reset_rings(s->client);
 }
 

@@ -16,13 +16,11 @@
  *      served_close()     port released, buffers returned
  *
  *   state      allowed                                      forbidden
- *   stopped    start, set_hdr_len, close                    suspend, resume, take
- *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len, resume, take
- *   suspended  resume, take, stop, kick (remembered),       start
- *              close
+ *   stopped    start, set_hdr_len, close                    suspend, resume
+ *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len, resume
+ *   suspended  resume, stop, kick (remembered), close       start, set_hdr_len, suspend
  *
- * set_irq, pause and the readers of geometry are allowed in any state; start, running and resume
- * not while paused.
+ * set_irq and the readers of geometry are allowed in any state.
  *
  * served_suspend() and served_stop() return only when no worker holds a pointer
  * into the CSB; that takes at most one batch of each ring. Indices, pending
@@ -88,32 +86,19 @@ bool served_has_hdr(const struct served *s);
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts
  * service. The arrays hold one entry per ring, tx first, and stay valid and mapped
  * until served_suspend(), served_stop() or served_close() has returned. 64-byte aligned, else
- * -EINVAL. -EBUSY when not stopped, or paused.
+ * -EINVAL. -EBUSY when not stopped.
  */
 int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
-/* Allowed in any state. What the other side has published before counts: it is moved now, or when a
- * pause ends. */
+/* Allowed in any state. What the other side has published before counts. */
 void served_stop(struct served *s);
 
-/* CSB memory goes away for a while: as stop, but start's filling in is not repeated. */
+/* CSB memory goes away for a while: as stop, but start's filling in is not repeated. What the other side
+ * has published before counts, also when a stop follows. */
 void served_suspend(struct served *s);
 /* 0, or a negative errno: -EINVAL for arrays that are not aligned or a port that is not suspended,
- * -EBUSY while paused, or what the system answered, which the log says. Then it stays suspended, and
- * the arrays are not touched any more. */
+ * or what the system answered, which the log says. Then it stays suspended, and the arrays are not
+ * touched any more. */
 int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
-
-/*
- * Before a stop while suspended, when the memory of the array is there: what the other side has
- * published since the suspend counts as well. The array is not touched any more afterwards.
- */
-void served_take(struct served *s, const struct nm_csb_atok *atok);
-
-/*
- * No buffer moves into a slot of the port's rings or out of it, neither by our service (which is to
- * be suspended or stopped before) nor by a pipe's other end, until this is called without `on`,
- * by served_reset(), or by served_close(). Again in the same state: nothing happens.
- */
-void served_pause(struct served *s, bool on);
 
 /*
  * The other side wrote KICK for ring i (tx rings first). Out of range: ignored and counted.

@@ -161,10 +161,5 @@
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */
 #define PTNETMAP_PTCTL_DELETE 2 /* stop */
-/* Our extension: from PAUSE to RESUME no buffer moves into a slot of the port or out of it, and what
- * would move waits. Rings that are served are so again afterwards, and go on from where both sides
- * are then; PAUSE is allowed when they are not, too. Another device answers EINVAL. */
-#define PTNETMAP_PTCTL_PAUSE  3
-#define PTNETMAP_PTCTL_RESUME 4
 
 #endif /* _NET_NETMAP_VIRT_H_ */

@@ -53,7 +53,6 @@ struct ptnet_net {
 	enum ptnet_state state;
 	uint32_t features; /* granted */
 	uint32_t result;   /* of the last command in PTCTL */
-	bool paused;
 	struct csb_array gh, hg;
 	struct vector vectors[PTNET_MAX_RINGS];
 	struct vector request; /* REQ: please unplug */
@@ -124,22 +123,11 @@ static int service_start(struct ptnet_net *net)
 	return 0;
 }
 
-/* Suspended, and not for want of memory: what the driver has published since counts, also when its
- * memory goes now, or the service ends. */
-static void service_take(struct ptnet_net *net)
-{
-	if (net->state != PTNET_SUSPENDED || csb_open(net) < 0)
-		return;
-	served_take(net->served, net->gh.window.addr);
-	csb_close(net);
-}
-
 /* Afterwards nobody touches guest memory. */
 static void service_stop(struct ptnet_net *net)
 {
 	if (net->state == PTNET_STOPPED)
 		return;
-	service_take(net);
 	served_stop(net->served);
 	csb_close(net);
 	net->state = PTNET_STOPPED;
@@ -155,30 +143,15 @@ static void service_suspend(struct ptnet_net *net)
 	net->stats.suspends++;
 }
 
-/* Goes on if the memory of both arrays is there, and the driver doesn't want a pause. An error: it could
- * not, and is still suspended. */
-static int service_try_resume(struct ptnet_net *net)
+/* Goes on if the memory of both arrays is there. */
+static void service_try_resume(struct ptnet_net *net)
 {
-	int error;
-
-	if (net->state != PTNET_SUSPENDED || net->paused || csb_open(net) < 0)
-		return 0;
-	error = served_resume(net->served, net->gh.window.addr, net->hg.window.addr);
-	if (error)
+	if (net->state != PTNET_SUSPENDED || csb_open(net) < 0)
+		return;
+	if (served_resume(net->served, net->gh.window.addr, net->hg.window.addr) < 0)
 		csb_close(net);
 	else
 		net->state = PTNET_RUNNING;
-	return error;
-}
-
-/* Packets that wait at the other end of a pipe come in before our rings are served again. */
-static int set_paused(struct ptnet_net *net, bool on)
-{
-	if (on)
-		service_suspend(net);
-	net->paused = on;
-	served_pause(net->served, on);
-	return service_try_resume(net);
 }
 
 /*
@@ -224,9 +197,7 @@ static void command(struct ptnet_net *net, uint32_t value)
 	int error = -EINVAL;
 
 	if (value == PTNETMAP_PTCTL_CREATE) {
-		error = set_paused(net, false);
-		if (!error)
-			error = service_start(net);
+		error = service_start(net);
 		if (error)
 			net->stats.failed_creates++;
 		else
@@ -239,8 +210,6 @@ static void command(struct ptnet_net *net, uint32_t value)
 	} else if (value == PTNETMAP_PTCTL_DELETE) {
 		service_stop(net);
 		error = 0;
-	} else if (value == PTNETMAP_PTCTL_PAUSE || value == PTNETMAP_PTCTL_RESUME) {
-		error = set_paused(net, value == PTNETMAP_PTCTL_PAUSE);
 	}
 	net->result = (uint32_t)-error;
 }
@@ -263,14 +232,12 @@ static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 static void write_csb_high(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
-	(void)set_paused(net, false); /* there is nothing to resume */
 	array->high = value;
 }
 
 static void write_csb_low(struct ptnet_net *net, struct csb_array *array, uint32_t value)
 {
 	service_stop(net);
-	(void)set_paused(net, false);
 	array->addr = (uint64_t)array->high << 32 | value;
 }
 
@@ -508,7 +475,7 @@ static int op_dma_map(void *dev, const struct vu_dma_map *map, int fd)
 	int error = guestmem_map(net->mem, map->address, map->size, map->flags, fd, map->offset);
 
 	if (!error)
-		(void)service_try_resume(net); /* the memory is there, whatever comes of it */
+		service_try_resume(net); /* the memory is there, whatever comes of it */
 	return error;
 }
 
@@ -519,7 +486,6 @@ static int op_dma_unmap(void *dev, uint64_t address, uint64_t size)
 	if (!guestmem_has(net->mem, address, size))
 		return -ENOENT;
 	if (csb_touches(net, address, size)) {
-		service_take(net);
 		service_suspend(net);
 	}
 	return guestmem_unmap(net->mem, address, size);
@@ -529,7 +495,6 @@ static int op_dma_unmap_all(void *dev)
 {
 	struct ptnet_net *net = dev;
 
-	service_take(net);
 	service_suspend(net);
 	return guestmem_unmap_all(net->mem);
 }
@@ -543,7 +508,6 @@ static void reset(struct ptnet_net *net)
 	uint32_t i;
 
 	served_reset(net->served);
-	net->paused = false;
 	csb_close(net);
 	net->state = PTNET_STOPPED;
 	net->features = 0;

@@ -11,19 +11,14 @@
  *   state       means                                   left by
  *   stopped     nobody touches guest memory             CREATE
  *   running     both CSB arrays are mapped and served   DELETE, CSB address, DMA unmap, reset, end
- *   suspended   their memory was unmapped meanwhile,    DMA map of all of it, RESUME, and as
- *               or PAUSE came                           running
+ *   suspended   their memory was unmapped meanwhile     DMA map of all of it, and as running
  *
  * What a driver may rely on, beyond the register list:
  *  - PTCTL CREATE gives 0, or ENXIO (an address is missing), EINVAL (an address is not a
  *    multiple of 64, or the arrays overlap), EFAULT (an array of 64 bytes per ring is not
  *    within one range of guest RAM that can be written), EBUSY (created already: goes on
  *    undisturbed), or what served_start() says. DELETE gives 0, also when not running.
- *    PAUSE gives 0, in any state, and so does RESUME; but if a service that was suspended can't go
- *    on, RESUME gives what served_resume() says, and the next RESUME, CREATE or DMA map tries
- *    again. While paused a service that runs is suspended, and what the driver publishes waits,
- *    also when a DELETE follows; CREATE, a write to a CSB register and reset resume first. Any
- *    other command gives EINVAL.
+ *    Any other command gives EINVAL.
  *  - A write to any of the four CSB registers stops the service. Addresses are kept when
  *    it stops: DELETE, CREATE continues with the same arrays.
  *  - VNET_HDR_LEN is taken while stopped, if PTNETMAP_F_VNET_HDR was granted; other
@@ -86,7 +81,7 @@ struct ptnet_net_stats {
 	uint64_t kicks;      /* for a ring that exists, while not stopped */
 	uint64_t creates;    /* successful */
 	uint64_t failed_creates;
-	uint64_t suspends; /* CSB memory went away while running, or PAUSE */
+	uint64_t suspends; /* CSB memory went away while running */
 	uint64_t resets;
 	uint64_t ignored_writes; /* of a wrong width, to no register, or when not allowed */
 };

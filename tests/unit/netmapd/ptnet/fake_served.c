@@ -88,7 +88,6 @@ void served_stop(struct served *s)
 void served_reset(struct served *s)
 {
 	served_stop(s);
-	s->paused = false;
 	s->resets++;
 }
 
@@ -104,16 +103,9 @@ void served_suspend(struct served *s)
 	s->suspends++;
 }
 
-void served_take(struct served *s, const struct nm_csb_atok *atok)
-{
-	assert(s->state == FAKE_SUSPENDED);
-	s->taken_head = atok[0].head;
-	s->takes++;
-}
-
 int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
-	assert(s->state == FAKE_SUSPENDED && !s->paused);
+	assert(s->state == FAKE_SUSPENDED);
 	if (s->resume_error)
 		return s->resume_error;
 	s->atok = atok;
@@ -121,12 +113,6 @@ int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa
 	s->state = FAKE_RUNNING;
 	s->resumes++;
 	return 0;
-}
-
-void served_pause(struct served *s, bool on)
-{
-	assert(!on || s->state != FAKE_RUNNING);
-	s->paused = on;
 }
 
 void served_kick(struct served *s, uint32_t ring)

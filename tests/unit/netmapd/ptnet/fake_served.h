@@ -26,11 +26,9 @@ struct served {
 	uint32_t hdr_len;
 	struct nm_csb_atok *atok; /* while running */
 	struct nm_csb_ktoa *ktoa;
-	bool paused;
 	int start_error;  /* what the next served_start() returns */
 	int resume_error; /* and served_resume() */
-	unsigned int starts, stops, suspends, resumes, takes, resets;
-	uint32_t taken_head; /* of ring 0 */
+	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[SERVED_RINGS_MAX];
 	int irq[SERVED_RINGS_MAX]; /* duplicated eventfds; -1: none */
 };
