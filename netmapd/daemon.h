@@ -6,14 +6,14 @@
  *      ctl.c       control socket: connections and their messages (proto.h)
  *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
- *      served.c    a port served through a CSB, for a guest or an application alike
+ *      port_service.c    a port served through a CSB, for a guest or an application alike
  *      worker.c    the threads that serve rings
  *      splices.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host
  *      status.c    what netmapctl shows
  *
  * One control thread does everything but serving rings: it runs the loop, and
- * all of ctl, vm, local, served, splices, tap and status are called from it.
+ * all of ctl, vm, local, port_service, splices, tap and status are called from it.
  *
  * Thread safety: control thread only, but for core (its own locks) and the workers.
  */

@@ -11,7 +11,7 @@
 #include "control.h"
 #include "os_user.h"
 #include "sealed.h"
-#include "served.h"
+#include "port_service.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,17 +23,17 @@
 enum {
 	PAGE = 4096,
 	CSB_PER_PAGE = PAGE / sizeof(struct nm_csb_atok),
-	/* Descriptors: CSB and interrupts; a ring's kick, and served.c's own of kick and interrupt. */
+	/* Descriptors: CSB and interrupts; a ring's kick, and port_service.c's own of kick and interrupt. */
 	FDS_OF_USER = 3,
 	FDS_OF_RING = 3,
 };
 
-static_assert((int)NMD_RINGS_MAX == (int)SERVED_RINGS_MAX, "what is served can be told");
+static_assert((int)NMD_RINGS_MAX == (int)PORT_SERVICE_RINGS_MAX, "what is served can be told");
 
 struct local {
 	struct daemon *daemon;
 	struct nm_client client;
-	struct served *served;
+	struct port_service *service;
 	char *csb; /* csb_bytes: atok entries, then, from the middle, ktoa entries */
 	size_t csb_bytes;
 	int csb_fd;
@@ -65,8 +65,8 @@ static void close_fd(int *fd)
 /* The order: service ends, then what it used goes, then the port. */
 static void detach(struct local *l)
 {
-	served_close(l->served);
-	l->served = NULL;
+	port_service_close(l->service);
+	l->service = NULL;
 	while (l->num_kicks)
 		close_fd(&l->kicks[--l->num_kicks]);
 	close_fd(&l->tx_irq);
@@ -96,9 +96,9 @@ const char *local_port_name(const struct local *l)
 	return l->client.port ? l->client.port->name : "";
 }
 
-const struct served *local_served(const struct local *l)
+const struct port_service *local_service(const struct local *l)
 {
-	return l->served;
+	return l->service;
 }
 
 /* ---- control requests ---------------------------------------------------------------- */
@@ -208,15 +208,16 @@ static int set_fds(struct local *l, uint32_t tx_rings, uint32_t rings)
 	int error = 0;
 
 	for (uint32_t i = 0; i < rings && !error; i++) {
-		error = served_set_kick(l->served, i, l->kicks[i % l->num_kicks]);
+		error = port_service_set_kick(l->service, i, l->kicks[i % l->num_kicks]);
 		if (!error)
-			error = served_set_irq(l->served, i, i < tx_rings ? l->tx_irq : l->rx_irq);
+			error = port_service_set_irq(
+				l->service, i, i < tx_rings ? l->tx_irq : l->rx_irq);
 	}
 	return error;
 }
 
 static void fill_attach(
-	struct local *l, const struct served_geometry *geo, struct nmd_attach *attach)
+	struct local *l, const struct port_service_geometry *geo, struct nmd_attach *attach)
 {
 	*attach = (struct nmd_attach){
 		.region_size = l->client.port->region->size,
@@ -261,14 +262,14 @@ static int attach_error(const struct local *l, uint32_t rings, int error, struct
 
 static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_error *err)
 {
-	struct served_geometry geo;
+	struct port_service_geometry geo;
 	uint32_t rings;
 	int error;
 
-	l->served = served_open(l->daemon, &l->client, &error, err);
-	if (!l->served)
+	l->service = port_service_open(l->daemon, &l->client, &error, err);
+	if (!l->service)
 		return error;
-	served_geometry(l->served, &geo);
+	port_service_geometry(l->service, &geo);
 	rings = geo.tx_rings + geo.rx_rings;
 	error = make_csb(l, rings);
 	if (!error)
@@ -276,7 +277,7 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_er
 	if (!error)
 		error = set_fds(l, geo.tx_rings, rings);
 	if (!error)
-		error = served_start(l->served, (struct nm_csb_atok *)l->csb,
+		error = port_service_start(l->service, (struct nm_csb_atok *)l->csb,
 			(struct nm_csb_ktoa *)(l->csb + l->csb_bytes / 2));
 	if (error)
 		return attach_error(l, rings, error, err);

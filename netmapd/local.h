@@ -4,7 +4,7 @@
  * registered one.
  *
  * The application maps the region and a CSB of its own, and is served exactly like
- * a guest (served.h). Instead of a kick over a vfio-user socket it signals an
+ * a guest (port_service.h). Instead of a kick over a vfio-user socket it signals an
  * eventfd per ring, and two eventfds, one for all tx and one for all rx rings, wake it.
  *
  * Thread safety: control thread.
@@ -16,7 +16,7 @@
 
 #include "daemon.h"
 #include "proto.h"
-#include "served.h"
+#include "port_service.h"
 
 struct local;
 
@@ -24,8 +24,8 @@ struct local *local_new(struct daemon *d); /* NULL: no memory */
 void local_free(struct local *l);          /* releases the port; NULL is allowed */
 
 bool local_bound(const struct local *l);
-const char *local_port_name(const struct local *l);       /* "" when not bound */
-const struct served *local_served(const struct local *l); /* NULL when not bound */
+const char *local_port_name(const struct local *l);              /* "" when not bound */
+const struct port_service *local_service(const struct local *l); /* NULL when not bound */
 
 /*
  * Executes the flattened request in payload (`bytes` long, updated in place). `extmem_fd` came with it:

@@ -9,7 +9,7 @@
 #include "status.h"
 #include "ctl.h"
 #include "local.h"
-#include "served.h"
+#include "port_service.h"
 #include "splice.h"
 #include "vale.h"
 #include "vm.h"
@@ -104,11 +104,11 @@ static json_t *splice_json(const struct nm_splice *splice)
 }
 
 /* How much its rings were looked at. */
-static void set_served(json_t *out, const struct served *served)
+static void set_service(json_t *out, const struct port_service *service)
 {
-	struct served_stats stats;
+	struct port_service_stats stats;
 
-	served_stats(served, &stats);
+	port_service_stats(service, &stats);
 	set_u64(out, "steps", stats.steps);
 	set_u64(out, "work_steps", stats.work_steps);
 	set_u64(out, "interrupts", stats.interrupts);
@@ -122,7 +122,7 @@ static void add_application(void *arg, const struct local *local, pid_t pid)
 
 	json_object_set_new(out, "name", json_string(local_port_name(local)));
 	set_u64(out, "pid", (uint64_t)pid);
-	set_served(out, local_served(local));
+	set_service(out, local_service(local));
 	json_array_append_new(arg, out);
 }
 
@@ -147,7 +147,7 @@ static json_t *vm_port_json(const struct vm_port *port)
 	set_u64(out, "ignored_writes", stats.ignored_writes);
 	set_u64(out, "features", stats.features);
 	set_u64(out, "dma_ranges", stats.dma_ranges);
-	set_served(out, port->served);
+	set_service(out, port->service);
 	return out;
 }
 

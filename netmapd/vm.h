@@ -49,7 +49,7 @@ struct vm_region {
 
 struct vm_port {
 	struct nm_client client;
-	struct served *served;
+	struct port_service *service;
 	struct ptnet_net *net;
 	const struct vm_region *region;
 	uint8_t mac[6];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Ports of virtual machines: from the user's text to a device. */
 #include "portspec.h"
-#include "served.h"
+#include "port_service.h"
 #include "vm.h"
 
 #include <net/netmap_virt.h>
@@ -94,9 +94,9 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 /* What only the bound port shows. */
 static int check_shape(const struct vm_port *port, const char *ifname, struct nm_error *err)
 {
-	struct served_geometry geo;
+	struct port_service_geometry geo;
 
-	served_geometry(port->served, &geo);
+	port_service_geometry(port->service, &geo);
 	if (geo.tx_rings == 0 || geo.rx_rings == 0) {
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%.100s: has %u tx and %u rx rings; a device needs both: it is not a port that moves packets",
@@ -134,12 +134,12 @@ static int open_device(
 	int error;
 
 	memcpy(config.mac, port->mac, sizeof(config.mac));
-	if (served_has_hdr(port->served))
+	if (port_service_has_hdr(port->service))
 		config.offered = PTNETMAP_F_VNET_HDR;
 	snprintf(name, sizeof(name), "vm%u %.80s", vm->number, ifname);
 	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
 	unlink(port->path);
-	error = ptnet_net_new(vm->daemon->loop, port->path, &config, port->served, &port->net);
+	error = ptnet_net_new(vm->daemon->loop, port->path, &config, port->service, &port->net);
 	if (error)
 		nm_error_set(err, error, "%.80s: no device for it at %s: %s", ifname, port->path,
 			strerror(-error));
@@ -164,7 +164,7 @@ static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 
 	if (error)
 		return error;
-	port->served = served_open(vm->daemon, &port->client, &error, err);
+	port->service = port_service_open(vm->daemon, &port->client, &error, err);
 	if (!error)
 		error = check_shape(port, ifname, err);
 	if (!error)
@@ -209,7 +209,7 @@ struct vm_port *vm_port_new(
 void vm_port_free(struct vm_port *port)
 {
 	ptnet_net_free(port->net);
-	served_close(port->served);
+	port_service_close(port->service);
 	leave_port(port);
 	os_free(port);
 }

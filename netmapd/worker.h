@@ -44,7 +44,7 @@ struct worker_splice {
 	struct worker_splice *next;
 };
 
-/* A ring while it is served. Lives in struct served. */
+/* A ring while it is served. Lives in struct port_service. */
 struct worker_ring {
 	struct nm_serve serve;
 	int irq;  /* eventfd for NM_SERVE_INTERRUPT, or -1; changed only when not in a list */

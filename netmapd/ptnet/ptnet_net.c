@@ -24,7 +24,7 @@ enum {
 
 static_assert(sizeof(struct nm_csb_atok) == 64 && sizeof(struct nm_csb_ktoa) == 64, "CSB layout");
 static_assert(PTNET_MAX_RINGS * VU_MSIX_ENTRY_SIZE <= MSIX_PBA_OFFSET, "MSI-X table");
-static_assert(PTNET_MAX_RINGS <= SERVED_RINGS_MAX, "rings");
+static_assert(PTNET_MAX_RINGS <= PORT_SERVICE_RINGS_MAX, "rings");
 static_assert(PTNET_IO_KICK_BASE + 4 * PTNET_MAX_RINGS <= PTNET_IO_BAR_SIZE, "kicks");
 
 /* One of the two CSB arrays. */
@@ -41,8 +41,8 @@ struct vector {
 };
 
 struct ptnet_net {
-	struct served *served;
-	struct served_geometry geo;
+	struct port_service *service;
+	struct port_service_geometry geo;
 	uint32_t rings;
 	struct ptnet_net_config config; /* .name points to our copy */
 	uint32_t first_hdr_len;         /* restored by a reset, bytes */
@@ -114,7 +114,7 @@ static int service_start(struct ptnet_net *net)
 	error = csb_open(net);
 	if (error)
 		return error == -ENOMEM ? error : -EFAULT;
-	error = served_start(net->served, net->gh.window.addr, net->hg.window.addr);
+	error = port_service_start(net->service, net->gh.window.addr, net->hg.window.addr);
 	if (error) {
 		csb_close(net);
 		return error;
@@ -128,7 +128,7 @@ static void service_stop(struct ptnet_net *net)
 {
 	if (net->state == PTNET_STOPPED)
 		return;
-	served_stop(net->served);
+	port_service_stop(net->service);
 	csb_close(net);
 	net->state = PTNET_STOPPED;
 }
@@ -137,7 +137,7 @@ static void service_suspend(struct ptnet_net *net)
 {
 	if (net->state != PTNET_RUNNING)
 		return;
-	served_suspend(net->served);
+	port_service_suspend(net->service);
 	csb_close(net);
 	net->state = PTNET_SUSPENDED;
 	net->stats.suspends++;
@@ -148,7 +148,7 @@ static void service_try_resume(struct ptnet_net *net)
 {
 	if (net->state != PTNET_SUSPENDED || csb_open(net) < 0)
 		return;
-	if (served_resume(net->served, net->gh.window.addr, net->hg.window.addr) < 0)
+	if (port_service_resume(net->service, net->gh.window.addr, net->hg.window.addr) < 0)
 		csb_close(net);
 	else
 		net->state = PTNET_RUNNING;
@@ -184,7 +184,7 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 	case PTNET_IO_NUM_RX_SLOTS:
 		return net->geo.rx_slots;
 	case PTNET_IO_VNET_HDR_LEN:
-		return served_hdr_len(net->served);
+		return port_service_hdr_len(net->service);
 	case PTNET_IO_HOSTMEMID:
 		return net->geo.region_id;
 	default:
@@ -219,13 +219,15 @@ static void write_features(struct ptnet_net *net, uint32_t wanted)
 {
 	net->features = wanted & net->config.offered;
 	if (!(net->features & PTNETMAP_F_VNET_HDR))
-		(void)served_set_hdr_len(net->served, net->first_hdr_len); /* -EBUSY: running */
+		(void)port_service_set_hdr_len(
+			net->service, net->first_hdr_len); /* -EBUSY: running */
 }
 
-/* Not while the rings are served: then served_set_hdr_len() refuses. */
+/* Not while the rings are served: then port_service_set_hdr_len() refuses. */
 static void write_hdr_len(struct ptnet_net *net, uint32_t bytes)
 {
-	if (!(net->features & PTNETMAP_F_VNET_HDR) || served_set_hdr_len(net->served, bytes) < 0)
+	if (!(net->features & PTNETMAP_F_VNET_HDR) ||
+		port_service_set_hdr_len(net->service, bytes) < 0)
 		net->stats.ignored_writes++;
 }
 
@@ -250,7 +252,7 @@ static void kick(struct ptnet_net *net, uint32_t offset)
 		return;
 	}
 	net->stats.kicks++;
-	served_kick(net->served, ring);
+	port_service_kick(net->service, ring);
 }
 
 static void write_register(struct ptnet_net *net, uint32_t offset, uint32_t value)
@@ -386,7 +388,7 @@ static int vector_apply(struct ptnet_net *net, uint32_t i)
 {
 	const struct vector *vector = &net->vectors[i];
 
-	return served_set_irq(net->served, i, vector->masked ? -1 : vector->fd);
+	return port_service_set_irq(net->service, i, vector->masked ? -1 : vector->fd);
 }
 
 /* Duplicates fd; -1: none. */
@@ -507,14 +509,15 @@ static void reset(struct ptnet_net *net)
 {
 	uint32_t i;
 
-	served_reset(net->served);
+	port_service_reset(net->service);
 	csb_close(net);
 	net->state = PTNET_STOPPED;
 	net->features = 0;
 	net->result = 0;
 	net->gh.high = net->hg.high = 0;
 	net->gh.addr = net->hg.addr = 0;
-	(void)served_set_hdr_len(net->served, net->first_hdr_len); /* was in use: can't fail */
+	(void)port_service_set_hdr_len(
+		net->service, net->first_hdr_len); /* was in use: can't fail */
 	for (i = 0; i < net->rings; i++) {
 		if (net->vectors[i].masked)
 			(void)vector_action(net, i, VU_IRQ_UNMASK);
@@ -581,14 +584,14 @@ static void init_pci(struct ptnet_net *net)
 }
 
 int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_config *config,
-	struct served *served, struct ptnet_net **out)
+	struct port_service *service, struct ptnet_net **out)
 {
-	struct served_geometry geo;
+	struct port_service_geometry geo;
 	struct ptnet_net *net;
 	uint32_t i;
 	int error;
 
-	served_geometry(served, &geo);
+	port_service_geometry(service, &geo);
 	if (geo.tx_rings == 0 && geo.rx_rings == 0)
 		return -EINVAL;
 	if (geo.tx_rings > PTNET_MAX_RINGS || geo.rx_rings > PTNET_MAX_RINGS - geo.tx_rings)
@@ -601,10 +604,10 @@ int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_co
 	snprintf(net->name, sizeof(net->name), "%s", config->name);
 	net->config = *config;
 	net->config.name = net->name;
-	net->served = served;
+	net->service = service;
 	net->geo = geo;
 	net->rings = geo.tx_rings + geo.rx_rings;
-	net->first_hdr_len = served_hdr_len(served);
+	net->first_hdr_len = port_service_hdr_len(service);
 	for (i = 0; i < PTNET_MAX_RINGS; i++)
 		net->vectors[i].fd = -1;
 	net->request.fd = -1;

@@ -6,7 +6,7 @@
  *      BAR2   memory, 4096 bytes   MSI-X table and pending bits (QEMU emulates them)
  *      BAR4   memory, 4096 bytes   the kicks again; writes there are posted
  *
- * Register numbers are in net/netmap_virt.h. The function drives a struct served:
+ * Register numbers are in net/netmap_virt.h. The function drives a struct port_service:
  *
  *   state       means                                   left by
  *   stopped     nobody touches guest memory             CREATE
@@ -17,7 +17,7 @@
  *  - PTCTL CREATE gives 0, or ENXIO (an address is missing), EINVAL (an address is not a
  *    multiple of 64, or the arrays overlap), EFAULT (an array of 64 bytes per ring is not
  *    within one range of guest RAM that can be written), EBUSY (created already: goes on
- *    undisturbed), or what served_start() says. DELETE gives 0, also when not running.
+ *    undisturbed), or what port_service_start() says. DELETE gives 0, also when not running.
  *    Any other command gives EINVAL.
  *  - A write to any of the four CSB registers stops the service. Addresses are kept when
  *    it stops: DELETE, CREATE continues with the same arrays.
@@ -28,7 +28,7 @@
  *    widths than 32 bits give the bytes of the registers. Other writes than aligned ones
  *    of 32 bits are ignored and counted.
  *  - Reset, and the end of the connection: stopped, no addresses, no features, the header
- *    length and the rings of the start (served_reset). The end also forgets eventfds and
+ *    length and the rings of the start (port_service_reset). The end also forgets eventfds and
  *    guest memory.
  *  - The REQ interrupt means: the port is gone (its device was removed), the function will never do
  *    anything again, please unplug it. It is signalled at once when it is given later.
@@ -43,7 +43,7 @@
 #include <stdint.h>
 
 #include "loop.h"
-#include "served.h"
+#include "port_service.h"
 #include "vu_server.h"
 
 struct ptnet_net;
@@ -56,12 +56,12 @@ struct ptnet_net_config {
 
 /*
  * Creates the function for a served port that is stopped, and its socket at `path` (see
- * vu_server_new). `served` stays the caller's, and must outlive the function. 0 and *out, or a
+ * vu_server_new). `service` stays the caller's, and must outlive the function. 0 and *out, or a
  * negative errno: as vu_server_new; -EINVAL: no rings; -E2BIG: more of them than PTNET_MAX_RINGS;
  * -ERANGE: the netmap_if lies above 4 GiB.
  */
 int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_config *config,
-	struct served *served, struct ptnet_net **out);
+	struct port_service *service, struct ptnet_net **out);
 
 /* Stops the service, disconnects the client, removes the socket. NULL is allowed. */
 void ptnet_net_free(struct ptnet_net *net);

@@ -3,7 +3,7 @@
  * The ptnet network function behind a real connection, with a fake service: registers, the order of
  * CREATE and DELETE, CSB memory that comes and goes, reset, the end of the connection.
  */
-#include "fake_served.h"
+#include "fake_port_service.h"
 #include "ptnet_net.h"
 #include "testutil.h"
 #include "vfio_client.h"
@@ -21,7 +21,7 @@ enum { RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE };
 enum { MSIX = VFIO_PCI_MSIX_IRQ_INDEX };
 
 static struct loop *loop;
-static struct served served;
+static struct port_service service;
 static struct ptnet_net *net;
 static struct vfc *client;
 static int ram_fd;
@@ -56,12 +56,12 @@ static int setup(void **state)
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
-	fake_served_init(&served, TX, RX);
+	fake_port_service_init(&service, TX, RX);
 	ram_fd = make_memfd(RAM_SIZE, RAM_SEALS);
 	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
 	assert_true(ram != MAP_FAILED);
 
-	assert_int_equal(ptnet_net_new(loop, NULL, &config, &served, &net), 0);
+	assert_int_equal(ptnet_net_new(loop, NULL, &config, &service, &net), 0);
 	client = connect_to(ptnet_net_server(net));
 	return 0;
 }
@@ -71,7 +71,7 @@ static int teardown(void **state)
 	vfc_close(client);
 	ptnet_net_free(net);
 	loop_free(loop);
-	fake_served_done(&served);
+	fake_port_service_done(&service);
 	munmap(ram, RAM_SIZE);
 	close(ram_fd);
 	assert_int_equal(count_fds(0), fds_before);
@@ -116,7 +116,7 @@ static void create(void)
 	map_ram();
 	set_csb(GH, HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
-	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(service.state, FAKE_RUNNING);
 }
 
 static struct ptnet_net_stats stats(void)
@@ -179,7 +179,7 @@ static void test_widths(void **state)
 	assert_int_equal(vfc_write(client, 0, PTNET_IO_PTCTL - 2, data, 4), 0);
 	assert_int_equal(vfc_write(client, 0, PTNET_IO_PTFEAT, data, 8), 0);
 	assert_int_equal(vfc_write(client, 0, 0, data, 3), 0);
-	assert_int_equal(served.starts, 0);
+	assert_int_equal(service.starts, 0);
 	assert_int_equal(get(PTNET_IO_PTFEAT), 0);
 	assert_int_equal(stats().ignored_writes, 5);
 	assert_int_equal(vfc_read(client, 0, PTNET_IO_BAR_SIZE - 4, data, 8), -EINVAL);
@@ -267,19 +267,19 @@ static void test_create(void **state)
 	assert_int_equal(ktoa[RINGS].hwcur, 0);
 	/* Twice: refused, and nothing happens to the first. */
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EBUSY);
-	assert_int_equal(served.state, FAKE_RUNNING);
-	assert_int_equal(served.starts, 1);
+	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.starts, 1);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
-	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(service.state, FAKE_STOPPED);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
-	assert_int_equal(served.stops, 1);
+	assert_int_equal(service.stops, 1);
 	/* Addresses are kept. */
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
-	assert_int_equal(served.starts, 2);
+	assert_int_equal(service.starts, 2);
 	for (uint32_t unknown = 3; unknown < 10; unknown++)
 		assert_int_equal(ptctl(unknown), EINVAL);
 	assert_int_equal(ptctl(0), EINVAL);
-	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(service.state, FAKE_RUNNING);
 }
 
 /* No memory, and a service that can't go on: the next map tries again, or the driver deletes. */
@@ -287,10 +287,10 @@ static void test_resume_fails(void **state)
 {
 	create();
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
-	served.resume_error = -ENOSPC;
+	service.resume_error = -ENOSPC;
 	map_ram();
 	assert_int_equal(stats().state, PTNET_SUSPENDED);
-	served.resume_error = 0;
+	service.resume_error = 0;
 	assert_int_equal(vfc_dma_map(client, 1ull << 30, PAGE, RW, -1, 0), 0);
 	assert_int_equal(stats().state, PTNET_RUNNING);
 }
@@ -315,11 +315,11 @@ static void test_create_errors(void **state)
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EFAULT); /* around the end */
 	set_csb(GH, 1ull << 32 | HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EFAULT);
-	served.start_error = -ENOSPC;
+	service.start_error = -ENOSPC;
 	set_csb(GH, HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), ENOSPC);
-	served.start_error = 0;
-	assert_int_equal(served.starts, 0);
+	service.start_error = 0;
+	assert_int_equal(service.starts, 0);
 	assert_int_equal(stats().failed_creates, 10);
 	/* To the last entry. */
 	set_csb(GH, RAM_SIZE - 64 * RINGS);
@@ -357,16 +357,16 @@ static void test_csb_write_stops(void **state)
 	create();
 	for (i = 0; i < 4; i++) {
 		set(regs[i], 0);
-		assert_int_equal(served.state, FAKE_STOPPED);
+		assert_int_equal(service.state, FAKE_STOPPED);
 		assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), i % 2 ? ENXIO : 0);
 		set_csb(GH, HG);
-		assert_int_equal(served.state, FAKE_STOPPED);
+		assert_int_equal(service.state, FAKE_STOPPED);
 		assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	}
 	/* Stopped means: the memory may go, nobody holds it. */
 	set(PTNET_IO_CSB_GH_BAH, 0);
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
-	assert_int_equal(served.suspends, 0);
+	assert_int_equal(service.suspends, 0);
 }
 
 /* The order in which existing drivers end. */
@@ -392,7 +392,7 @@ static void test_kicks(void **state)
 	set(PTNET_IO_KICK_BASE, 0);
 	assert_int_equal(vfc_post32(client, PTNET_DOORBELL_BAR, PTNET_IO_KICK_BASE, 0), 0);
 	assert_int_equal(get(PTNET_IO_PTCTL), 0);
-	assert_int_equal(served.kicks[0], 0);
+	assert_int_equal(service.kicks[0], 0);
 
 	create();
 	for (i = 0; i < RINGS; i++)
@@ -402,7 +402,7 @@ static void test_kicks(void **state)
 			vfc_post32(client, PTNET_DOORBELL_BAR, PTNET_IO_KICK_BASE + 4 * i, 1), 0);
 	assert_int_equal(get(PTNET_IO_PTCTL), 0); /* behind the posted ones */
 	for (i = 0; i < RINGS; i++)
-		assert_int_equal(served.kicks[i], 2);
+		assert_int_equal(service.kicks[i], 2);
 	/* Rings that are not there, registers that are no kicks. */
 	set(PTNET_IO_KICK_BASE + 4 * RINGS, 1);
 	set(PTNET_IO_BAR_SIZE - 4, 1);
@@ -411,7 +411,7 @@ static void test_kicks(void **state)
 	assert_int_equal(vfc_write(client, PTNET_DOORBELL_BAR, 128, &i, 2), 0);
 	assert_int_equal(vfc_read32(client, PTNET_DOORBELL_BAR, 128, &value), 0);
 	assert_int_equal(value, 0);
-	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(service.state, FAKE_RUNNING);
 	assert_int_equal(stats().kicks, 2 * RINGS);
 	assert_int_equal(stats().ignored_writes, 2 + 5);
 }
@@ -436,7 +436,7 @@ static void test_interrupts(void **state)
 	assert_int_equal(vfc_irq_eventfds(client, MSIX, 0, RINGS, fds), 0);
 	for (i = 0; i < RINGS; i++) {
 		assert_false(signalled(fds[i]));
-		assert_true(fake_served_interrupt(&served, (uint32_t)i));
+		assert_true(fake_port_service_interrupt(&service, (uint32_t)i));
 		assert_true(signalled(fds[i]));
 	}
 	/* By hand. */
@@ -449,19 +449,20 @@ static void test_interrupts(void **state)
 	/* Some taken away. */
 	assert_int_equal(vfc_irq_eventfds(client, MSIX, 1, 2, NULL), 0);
 	for (i = 0; i < RINGS; i++)
-		assert_int_equal(fake_served_interrupt(&served, (uint32_t)i), i != 1 && i != 2);
+		assert_int_equal(
+			fake_port_service_interrupt(&service, (uint32_t)i), i != 1 && i != 2);
 	assert_int_equal(vfc_irq_set(client, MSIX,
 				 VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0, NULL),
 		0);
 	for (i = 0; i < RINGS; i++)
-		assert_false(fake_served_interrupt(&served, (uint32_t)i));
+		assert_false(fake_port_service_interrupt(&service, (uint32_t)i));
 	/* A reset keeps them: they are the hypervisor's. The end of the connection does not. */
 	assert_int_equal(vfc_irq_eventfds(client, MSIX, 2, 1, fds), 0);
 	assert_int_equal(vfc_reset(client), 0);
-	assert_true(served.irq[2] >= 0);
+	assert_true(service.irq[2] >= 0);
 	vfc_close(client);
 	pump(NULL);
-	assert_true(served.irq[2] < 0);
+	assert_true(service.irq[2] < 0);
 	client = connect_to(ptnet_net_server(net));
 	for (i = 0; i < RINGS; i++)
 		close(fds[i]);
@@ -475,18 +476,18 @@ static void test_masks(void **state)
 
 	assert_int_equal(vfc_irq_eventfds(client, MSIX, 1, 1, &fd), 0);
 	assert_int_equal(vfc_irq_set(client, MSIX, mask, 1, 1, NULL), 0);
-	assert_false(fake_served_interrupt(&served, 1));
+	assert_false(fake_port_service_interrupt(&service, 1));
 	/* What came meanwhile is delivered, as one. */
 	assert_int_equal(vfc_irq_set(client, MSIX, unmask, 1, 1, NULL), 0);
 	assert_true(signalled(fd));
-	assert_true(fake_served_interrupt(&served, 1));
+	assert_true(fake_port_service_interrupt(&service, 1));
 	assert_true(signalled(fd));
 	assert_int_equal(vfc_irq_set(client, MSIX, unmask, 1, 1, NULL), 0);
 	assert_false(signalled(fd));
 	/* A reset unmasks. */
 	assert_int_equal(vfc_irq_set(client, MSIX, mask, 0, RINGS, NULL), 0);
 	assert_int_equal(vfc_reset(client), 0);
-	assert_true(fake_served_interrupt(&served, 1));
+	assert_true(fake_port_service_interrupt(&service, 1));
 	close(fd);
 }
 
@@ -551,34 +552,34 @@ static void test_remap(void **state)
 	/* A range beside it comes and goes: nothing happens. */
 	assert_int_equal(vfc_dma_map(client, 1ull << 30, PAGE, RW, -1, 0), 0);
 	assert_int_equal(vfc_dma_unmap(client, 1ull << 30, PAGE), 0);
-	assert_int_equal(served.suspends, 0);
+	assert_int_equal(service.suspends, 0);
 	/* No such range: nothing happens. */
 	assert_int_equal(vfc_dma_unmap(client, 0, half), -ENOENT);
-	assert_int_equal(served.suspends, 0);
+	assert_int_equal(service.suspends, 0);
 
 	/* All of RAM goes, and comes back in pieces, as when a BAR moves. */
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	set(PTNET_IO_KICK_BASE, 1); /* remembered by the service */
-	assert_int_equal(served.kicks[0], 1);
+	assert_int_equal(service.kicks[0], 1);
 	assert_int_equal(vfc_dma_map(client, half, half, RW, ram_fd, half), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	assert_int_equal(vfc_dma_map(client, 0, half, RW, ram_fd, 0), 0);
-	assert_int_equal(served.state, FAKE_RUNNING);
-	assert_int_equal(served.resumes, 1);
-	assert_int_equal(served.starts, 1); /* not filled in anew */
+	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.resumes, 1);
+	assert_int_equal(service.starts, 1); /* not filled in anew */
 	assert_int_equal(stats().suspends, 1);
 	/* It is the guest's memory that is served. */
-	served.ktoa[RINGS - 1].hwtail = 4711;
+	service.ktoa[RINGS - 1].hwtail = 4711;
 	assert_int_equal(((struct nm_csb_ktoa *)(ram + HG))[RINGS - 1].hwtail, 4711);
 	/* The half without CSB goes and comes. */
 	assert_int_equal(vfc_dma_unmap(client, half, half), 0);
-	assert_int_equal(served.suspends, 1);
+	assert_int_equal(service.suspends, 1);
 	assert_int_equal(vfc_dma_unmap_all(client), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	assert_int_equal(stats().dma_ranges, 0);
 	map_ram();
-	assert_int_equal(served.state, FAKE_RUNNING);
+	assert_int_equal(service.state, FAKE_RUNNING);
 }
 
 /* The two arrays lie in different ranges; each of them going is enough, both must be back. */
@@ -589,17 +590,17 @@ static void test_remap_apart(void **state)
 	set_csb(GH, HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	assert_int_equal(vfc_dma_unmap(client, HG, PAGE), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	assert_int_equal(vfc_dma_unmap(client, GH, PAGE), 0);
 	assert_int_equal(vfc_dma_map(client, HG, PAGE, RW, ram_fd, HG), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	/* Back, but read only: not yet. */
 	assert_int_equal(vfc_dma_map(client, GH, PAGE, VFIO_DMA_MAP_FLAG_READ, ram_fd, GH), 0);
-	assert_int_equal(served.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, FAKE_SUSPENDED);
 	assert_int_equal(vfc_dma_unmap(client, GH, PAGE), 0);
 	assert_int_equal(vfc_dma_map(client, GH, PAGE, RW, ram_fd, GH), 0);
-	assert_int_equal(served.state, FAKE_RUNNING);
-	assert_int_equal(served.suspends, 1);
+	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.suspends, 1);
 }
 
 /* A driver that ends while its memory is away. */
@@ -609,16 +610,16 @@ static void test_end_while_suspended(void **state)
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EBUSY);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
-	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(service.state, FAKE_STOPPED);
 	map_ram();
-	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(service.state, FAKE_STOPPED);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 	set_csb(GH, HG);
-	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(service.state, FAKE_STOPPED);
 	map_ram();
-	assert_int_equal(served.state, FAKE_STOPPED);
-	assert_int_equal(served.resumes, 0);
+	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.resumes, 0);
 }
 
 /*
@@ -627,8 +628,8 @@ static void test_end_while_suspended(void **state)
 
 static void expect_initial(void)
 {
-	assert_int_equal(served.state, FAKE_STOPPED);
-	assert_int_equal(served.hdr_len, 0);
+	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.hdr_len, 0);
 	assert_int_equal(get(PTNET_IO_PTFEAT), 0);
 	assert_int_equal(get(PTNET_IO_PTCTL), 0);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), ENXIO);
@@ -643,7 +644,7 @@ static void test_reset(void **state)
 	assert_int_equal(vfc_write32(client, 7, PCI_BASE_ADDRESS_4, 0xfe000000), 0);
 	create();
 	assert_int_equal(vfc_reset(client), 0);
-	assert_int_equal(served.resets, 1);
+	assert_int_equal(service.resets, 1);
 	expect_initial();
 	assert_int_equal(vfc_read32(client, 7, PCI_BASE_ADDRESS_4, &bar), 0);
 	assert_int_equal(bar, 0);
@@ -678,7 +679,7 @@ static void test_disconnect(void **state)
 			assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 		vfc_close(client);
 		pump(NULL);
-		assert_int_equal(served.state, FAKE_STOPPED);
+		assert_int_equal(service.state, FAKE_STOPPED);
 		assert_int_equal(stats().dma_ranges, 0);
 		client = connect_to(ptnet_net_server(net));
 		expect_initial();
@@ -692,9 +693,9 @@ static void test_device_goes(void **state)
 
 	create();
 	ptnet_net_free(net);
-	assert_int_equal(served.state, FAKE_STOPPED);
+	assert_int_equal(service.state, FAKE_STOPPED);
 	assert_int_equal(vfc_wait_closed(client), 0);
-	assert_int_equal(ptnet_net_new(loop, NULL, &config, &served, &net), 0);
+	assert_int_equal(ptnet_net_new(loop, NULL, &config, &service, &net), 0);
 }
 
 static void test_second_client(void **state)
@@ -716,18 +717,18 @@ static void test_ring_limits(void **state)
 {
 	const struct ptnet_net_config config = {.name = "big"};
 	struct ptnet_net *other = NULL;
-	struct served big;
+	struct port_service big;
 
-	fake_served_init(&big, 16, 17);
+	fake_port_service_init(&big, 16, 17);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &big, &other), -E2BIG);
-	fake_served_init(&big, UINT32_MAX, 2);
+	fake_port_service_init(&big, UINT32_MAX, 2);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &big, &other), -E2BIG);
-	fake_served_init(&big, 0, 0);
+	fake_port_service_init(&big, 0, 0);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &big, &other), -EINVAL);
-	fake_served_init(&big, 1, 1);
+	fake_port_service_init(&big, 1, 1);
 	big.geo.nifp_offset = 1ull << 32;
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &big, &other), -ERANGE);
-	fake_served_init(&big, 16, 16);
+	fake_port_service_init(&big, 16, 16);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &big, &other), 0);
 	ptnet_net_free(other);
 }

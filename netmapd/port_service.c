@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "served.h"
+#include "port_service.h"
 #include "daemon.h"
 #include "notify.h"
 #include "proto.h"
@@ -8,30 +8,30 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum served_state { SERVED_STOPPED, SERVED_RUNNING, SERVED_SUSPENDED };
+enum port_service_state { PORT_SERVICE_STOPPED, PORT_SERVICE_RUNNING, PORT_SERVICE_SUSPENDED };
 
-struct served_ring {
+struct port_service_ring {
 	struct worker_ring ring;
 	struct worker *worker;
 };
 
-struct served {
+struct port_service {
 	struct daemon *daemon;
 	struct nm_client *client;
-	enum served_state state;
+	enum port_service_state state;
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
-	struct served_ring rings[]; /* tx, then rx */
+	struct port_service_ring rings[]; /* tx, then rx */
 };
 
-static_assert(SERVED_RINGS_MAX == 4 * NM_RINGS_MAX, "two directions, with host rings");
+static_assert(PORT_SERVICE_RINGS_MAX == 4 * NM_RINGS_MAX, "two directions, with host rings");
 
-static uint32_t all_rings(const struct served *s)
+static uint32_t all_rings(const struct port_service *s)
 {
 	return s->count[NM_TX] + s->count[NM_RX];
 }
 
-static struct nm_ring *core_ring(const struct served *s, uint32_t i)
+static struct nm_ring *core_ring(const struct port_service *s, uint32_t i)
 {
 	if (i < s->count[NM_TX])
 		return nm_client_ring(s->client, NM_TX, i);
@@ -45,7 +45,7 @@ static void wake_worker(void *arg)
 
 /* Rings of a port go to one worker, ports in turn; or each ring to the next worker. Workers
  * outlive all ports, so a late signal finds its worker. */
-static void assign_workers(struct served *s)
+static void assign_workers(struct port_service *s)
 {
 	struct daemon *d = s->daemon;
 	unsigned worker = d->next_worker++;
@@ -60,11 +60,11 @@ static void assign_workers(struct served *s)
 	}
 }
 
-struct served *served_open(
+struct port_service *port_service_open(
 	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err)
 {
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
-	struct served *s;
+	struct port_service *s;
 
 	s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 	if (!s) {
@@ -79,11 +79,11 @@ struct served *served_open(
 	return s;
 }
 
-void served_close(struct served *s)
+void port_service_close(struct port_service *s)
 {
 	if (!s)
 		return;
-	served_stop(s);
+	port_service_stop(s);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		if (s->rings[i].ring.irq >= 0)
 			close(s->rings[i].ring.irq);
@@ -96,11 +96,11 @@ void served_close(struct served *s)
 	os_free(s);
 }
 
-void served_geometry(const struct served *s, struct served_geometry *geo)
+void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo)
 {
 	const struct nm_port *port = s->client->port;
 
-	*geo = (struct served_geometry){
+	*geo = (struct port_service_geometry){
 		.tx_rings = s->count[NM_TX],
 		.rx_rings = s->count[NM_RX],
 		.tx_slots = port->num_slots[NM_TX],
@@ -110,12 +110,12 @@ void served_geometry(const struct served *s, struct served_geometry *geo)
 	};
 }
 
-struct nm_region *served_region(const struct served *s)
+struct nm_region *port_service_region(const struct port_service *s)
 {
 	return s->client->port->region;
 }
 
-void served_stats(const struct served *s, struct served_stats *stats)
+void port_service_stats(const struct port_service *s, struct port_service_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
 	stats->bad_kicks = OS_LOAD(&s->bad_kicks);
@@ -129,23 +129,23 @@ void served_stats(const struct served *s, struct served_stats *stats)
 	}
 }
 
-bool served_has_hdr(const struct served *s)
+bool port_service_has_hdr(const struct port_service *s)
 {
 	const struct nm_port *port = s->client->port;
 
 	return port->ops->set_hdr_len && !port->peer;
 }
 
-uint32_t served_hdr_len(const struct served *s)
+uint32_t port_service_hdr_len(const struct port_service *s)
 {
 	return s->client->port->hdr_len;
 }
 
-int served_set_hdr_len(struct served *s, uint32_t bytes)
+int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 {
 	int error;
 
-	if (s->state != SERVED_STOPPED)
+	if (s->state != PORT_SERVICE_STOPPED)
 		return -EBUSY;
 	nm_core_lock(&s->daemon->core);
 	error = nm_port_set_hdr_len_locked(s->client->port, bytes);
@@ -153,13 +153,13 @@ int served_set_hdr_len(struct served *s, uint32_t bytes)
 	return error;
 }
 
-static void remove_all(struct served *s)
+static void remove_all(struct port_service *s)
 {
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_remove(s->rings[i].worker, &s->rings[i].ring);
 }
 
-static int add_all(struct served *s)
+static int add_all(struct port_service *s)
 {
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		int error = worker_add(s->rings[i].worker, &s->rings[i].ring);
@@ -177,11 +177,11 @@ static bool aligned(const void *p)
 	return ((uintptr_t)p & (sizeof(struct nm_csb_atok) - 1)) == 0;
 }
 
-int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	int error;
 
-	if (s->state != SERVED_STOPPED)
+	if (s->state != PORT_SERVICE_STOPPED)
 		return -EBUSY;
 	if (!aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
@@ -191,7 +191,7 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
 	error = add_all(s);
 	if (!error)
-		s->state = SERVED_RUNNING;
+		s->state = PORT_SERVICE_RUNNING;
 	return error;
 }
 
@@ -200,7 +200,7 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
  * would go back behind that at the next start. The last step is this thread's, which has the rings for
  * itself.
  */
-static void quiesce(struct served *s)
+static void quiesce(struct port_service *s)
 {
 	remove_all(s);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
@@ -211,26 +211,26 @@ static void quiesce(struct served *s)
 	}
 }
 
-void served_stop(struct served *s)
+void port_service_stop(struct port_service *s)
 {
-	if (s->state == SERVED_RUNNING)
+	if (s->state == PORT_SERVICE_RUNNING)
 		quiesce(s);
-	s->state = SERVED_STOPPED;
+	s->state = PORT_SERVICE_STOPPED;
 }
 
-void served_suspend(struct served *s)
+void port_service_suspend(struct port_service *s)
 {
-	if (s->state != SERVED_RUNNING)
+	if (s->state != PORT_SERVICE_RUNNING)
 		return;
 	quiesce(s);
-	s->state = SERVED_SUSPENDED;
+	s->state = PORT_SERVICE_SUSPENDED;
 }
 
-int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	int error;
 
-	if (s->state != SERVED_SUSPENDED || !aligned(atok) || !aligned(ktoa))
+	if (s->state != PORT_SERVICE_SUSPENDED || !aligned(atok) || !aligned(ktoa))
 		return -EINVAL;
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
@@ -239,17 +239,17 @@ int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa
 		os_log(OS_LOG_ERR, "%s: can't go on serving: %s", s->client->port->name,
 			strerror(-error));
 	else
-		s->state = SERVED_RUNNING;
+		s->state = PORT_SERVICE_RUNNING;
 	return error;
 }
 
-void served_reset(struct served *s)
+void port_service_reset(struct port_service *s)
 {
-	served_stop(s);
+	port_service_stop(s);
 	nm_client_reset_rings(s->client);
 }
 
-void served_kick(struct served *s, uint32_t ring)
+void port_service_kick(struct port_service *s, uint32_t ring)
 {
 	if (ring >= all_rings(s))
 		__atomic_fetch_add(&s->bad_kicks, 1, __ATOMIC_RELAXED);
@@ -270,19 +270,19 @@ static int take_eventfd(int fd, int *dup)
 }
 
 /* Changes one of a ring's descriptors while the worker does not look. */
-static int replace_fd(struct served *s, uint32_t ring, int *slot, int eventfd)
+static int replace_fd(struct port_service *s, uint32_t ring, int *slot, int eventfd)
 {
-	struct served_ring *r = &s->rings[ring];
+	struct port_service_ring *r = &s->rings[ring];
 	int fd, old, error;
 
 	error = take_eventfd(eventfd, &fd);
 	if (error)
 		return error;
-	if (s->state == SERVED_RUNNING)
+	if (s->state == PORT_SERVICE_RUNNING)
 		worker_remove(r->worker, &r->ring);
 	old = *slot;
 	*slot = fd;
-	if (s->state == SERVED_RUNNING)
+	if (s->state == PORT_SERVICE_RUNNING)
 		error = worker_add(r->worker, &r->ring);
 	if (error) { /* the old one could be waited for before */
 		*slot = old;
@@ -294,14 +294,14 @@ static int replace_fd(struct served *s, uint32_t ring, int *slot, int eventfd)
 	return error;
 }
 
-int served_set_irq(struct served *s, uint32_t ring, int eventfd)
+int port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
 {
 	if (ring >= all_rings(s))
 		return -EINVAL;
 	return replace_fd(s, ring, &s->rings[ring].ring.irq, eventfd);
 }
 
-int served_set_kick(struct served *s, uint32_t ring, int eventfd)
+int port_service_set_kick(struct port_service *s, uint32_t ring, int eventfd)
 {
 	if (ring >= all_rings(s))
 		return -EINVAL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "fake_served.h"
+#include "fake_port_service.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,47 +7,47 @@
 #include <string.h>
 #include <unistd.h>
 
-void fake_served_init(struct served *s, uint32_t tx_rings, uint32_t rx_rings)
+void fake_port_service_init(struct port_service *s, uint32_t tx_rings, uint32_t rx_rings)
 {
 	int i;
 
 	memset(s, 0, sizeof(*s));
-	s->geo = (struct served_geometry){.tx_rings = tx_rings,
+	s->geo = (struct port_service_geometry){.tx_rings = tx_rings,
 		.rx_rings = rx_rings,
 		.tx_slots = 1024,
 		.rx_slots = 512,
 		.nifp_offset = 0x1240,
 		.region_id = 77};
-	for (i = 0; i < SERVED_RINGS_MAX; i++)
+	for (i = 0; i < PORT_SERVICE_RINGS_MAX; i++)
 		s->irq[i] = -1;
 }
 
-void fake_served_done(struct served *s)
+void fake_port_service_done(struct port_service *s)
 {
 	uint32_t i;
 
-	for (i = 0; i < SERVED_RINGS_MAX; i++)
-		served_set_irq(s, i, -1);
+	for (i = 0; i < PORT_SERVICE_RINGS_MAX; i++)
+		port_service_set_irq(s, i, -1);
 }
 
-bool fake_served_interrupt(struct served *s, uint32_t ring)
+bool fake_port_service_interrupt(struct port_service *s, uint32_t ring)
 {
 	const uint64_t one = 1;
 
 	return s->irq[ring] >= 0 && write(s->irq[ring], &one, sizeof(one)) == sizeof(one);
 }
 
-void served_geometry(const struct served *s, struct served_geometry *geo)
+void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo)
 {
 	*geo = s->geo;
 }
 
-uint32_t served_hdr_len(const struct served *s)
+uint32_t port_service_hdr_len(const struct port_service *s)
 {
 	return s->hdr_len;
 }
 
-int served_set_hdr_len(struct served *s, uint32_t bytes)
+int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 {
 	if (s->state != FAKE_STOPPED)
 		return -EBUSY;
@@ -57,7 +57,7 @@ int served_set_hdr_len(struct served *s, uint32_t bytes)
 	return 0;
 }
 
-int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	uint32_t i;
 
@@ -77,7 +77,7 @@ int served_start(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa 
 	return 0;
 }
 
-void served_stop(struct served *s)
+void port_service_stop(struct port_service *s)
 {
 	s->state = FAKE_STOPPED;
 	s->atok = NULL;
@@ -85,13 +85,13 @@ void served_stop(struct served *s)
 	s->stops++;
 }
 
-void served_reset(struct served *s)
+void port_service_reset(struct port_service *s)
 {
-	served_stop(s);
+	port_service_stop(s);
 	s->resets++;
 }
 
-void served_suspend(struct served *s)
+void port_service_suspend(struct port_service *s)
 {
 	assert(s->state == FAKE_RUNNING);
 	/* Still mapped here: a last write to both, as a worker might be doing. */
@@ -103,7 +103,7 @@ void served_suspend(struct served *s)
 	s->suspends++;
 }
 
-int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	assert(s->state == FAKE_SUSPENDED);
 	if (s->resume_error)
@@ -115,15 +115,15 @@ int served_resume(struct served *s, struct nm_csb_atok *atok, struct nm_csb_ktoa
 	return 0;
 }
 
-void served_kick(struct served *s, uint32_t ring)
+void port_service_kick(struct port_service *s, uint32_t ring)
 {
-	assert(s->state != FAKE_STOPPED && ring < SERVED_RINGS_MAX);
+	assert(s->state != FAKE_STOPPED && ring < PORT_SERVICE_RINGS_MAX);
 	s->kicks[ring]++;
 }
 
-int served_set_irq(struct served *s, uint32_t ring, int eventfd)
+int port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
 {
-	if (ring >= SERVED_RINGS_MAX)
+	if (ring >= PORT_SERVICE_RINGS_MAX)
 		return -EINVAL;
 	if (s->irq[ring] >= 0)
 		close(s->irq[ring]);
