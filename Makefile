@@ -7,17 +7,19 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build module install clean
+.PHONY: help demo check test bench build module install clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
-	@echo 'make test       all tests (make test PART=unit|daemon|guest for some of them)'
+	@echo 'make test       all tests (make test PART=check|unit|daemon|guest for some of them)'
+	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
+	@echo '                in docs/testing.md has their names)'
 	@echo 'make bench      measure: table, build/bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
 	@echo 'make install    install all but the module (DESTDIR= and, at the first build, PREFIX=)'
-	@echo 'make clean      remove build/ and build-asan/'
+	@echo 'make clean      remove build/, build-asan/ and build-check-*/'
 
 build/build.ninja:
 	@setup/prepare build
@@ -39,6 +41,10 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@demo/run
 
+check:
+	@setup/prepare check
+	@tests/check/run $(TOOL)
+
 test:
 	@setup/prepare test
 	@tests/run $(PART)
@@ -52,4 +58,4 @@ install: build
 	$(MESON) install -C build --no-rebuild
 
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-check-*

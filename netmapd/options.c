@@ -206,10 +206,45 @@ static void set_socket(struct options *o, const char *path)
 	o->config.socket_path = full;
 }
 
+/* The options that say how many objects a pool has; false: it is none of them. */
+static bool take_pool_option(struct daemon_config *config, int c)
+{
+	switch (c) {
+	case OPT_BUFFERS:
+		config->vm_region.count[NM_POOL_BUF] =
+			number("vm-buffers", optarg, 16, NM_BUFS_MAX);
+		break;
+	case OPT_GUEST_BUFFERS:
+		config->guest[NM_POOL_BUF] = number("guest-buffers", optarg, 0, NM_BUFS_MAX);
+		break;
+	case OPT_GUEST_RINGS:
+		config->guest[NM_POOL_RING] = number("guest-rings", optarg, 0, RINGS_MAX);
+		break;
+	case OPT_GUEST_IFS:
+		config->guest[NM_POOL_IF] = number("guest-ifs", optarg, 0, RINGS_MAX);
+		break;
+	case OPT_SHARED_BUFFERS:
+		config->shared.count[NM_POOL_BUF] =
+			number("shared-buffers", optarg, 16, NM_BUFS_MAX);
+		break;
+	case OPT_SHARED_RINGS:
+		config->shared.count[NM_POOL_RING] = number("shared-rings", optarg, 4, RINGS_MAX);
+		break;
+	case OPT_SHARED_IFS:
+		config->shared.count[NM_POOL_IF] = number("shared-ifs", optarg, 2, RINGS_MAX);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
 
+	if (take_pool_option(config, c))
+		return;
 	switch (c) {
 	case OPT_SOCKET:
 		*socket = optarg;
@@ -234,31 +269,8 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 	case OPT_POLL:
 		config->poll_us = number("poll-us", optarg, 0, 1000000);
 		break;
-	case OPT_BUFFERS:
-		config->vm_region.count[NM_POOL_BUF] =
-			number("vm-buffers", optarg, 16, NM_BUFS_MAX);
-		break;
-	case OPT_GUEST_BUFFERS:
-		config->guest[NM_POOL_BUF] = number("guest-buffers", optarg, 0, NM_BUFS_MAX);
-		break;
-	case OPT_GUEST_RINGS:
-		config->guest[NM_POOL_RING] = number("guest-rings", optarg, 0, RINGS_MAX);
-		break;
-	case OPT_GUEST_IFS:
-		config->guest[NM_POOL_IF] = number("guest-ifs", optarg, 0, RINGS_MAX);
-		break;
 	case OPT_SPARE_BUFFERS:
 		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
-		break;
-	case OPT_SHARED_BUFFERS:
-		config->shared.count[NM_POOL_BUF] =
-			number("shared-buffers", optarg, 16, NM_BUFS_MAX);
-		break;
-	case OPT_SHARED_RINGS:
-		config->shared.count[NM_POOL_RING] = number("shared-rings", optarg, 4, RINGS_MAX);
-		break;
-	case OPT_SHARED_IFS:
-		config->shared.count[NM_POOL_IF] = number("shared-ifs", optarg, 2, RINGS_MAX);
 		break;
 	case OPT_LOG:
 		o->log_file = optarg;

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash disable=SC2034 # it is sourced: its variables are for others
 #
 # Shared by the setup scripts: messages, the cache, Debian packages unpacked
 # without being installed. To be sourced by bash.
@@ -108,6 +109,7 @@ cache_build() {
 debian_mirror() {
 	local suite uri
 	suite=$(host_suite)
+	# shellcheck disable=SC2016 # apt's own variables
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(RELEASE)' 'Created-By: Packages' |
 		awk -v s="$suite" '$2 == "Debian" && $3 == s && !n++ { print $1 }')
 	# Before the first "apt-get update" of a machine there are no targets yet.

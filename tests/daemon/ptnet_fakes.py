@@ -7,7 +7,6 @@ for. The programs under test are those of $PTNETMAP_BUILD, else of build/ beside
 tests/. A test module imports the fixtures that it uses by name.
 """
 
-import json
 import os
 import shutil
 import socket

@@ -5,18 +5,14 @@ import errno
 import fcntl
 import os
 import re
-import signal
 import struct
-import subprocess
-import sys
 import time
 
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, MONITOR_TX, MOREFRAG, NMAPP, NULL_REG, ONE_NIC, PATIENCE, PIPE_MASTER,
-    PIPE_SLAVE, POOLS_INFO_GET, PORT_INFO_GET, REPO, ZCOPY_MON, Connection, Port, Refused, environment, extmem_option, finish,
-    frame, mac, nmreq, run, spawn, wait_until,
+    BROADCAST, BUILD, MONITOR_RX, MONITOR_TX, NMAPP, NULL_REG, ONE_NIC, PIPE_MASTER, POOLS_INFO_GET, PORT_INFO_GET, ZCOPY_MON,
+    Connection, Port, Refused, extmem_option, frame, mac, nmreq, run, spawn, wait_until,
 )
 
 SMALL = {"tx_slots": 16, "rx_slots": 16}
@@ -158,7 +154,8 @@ def test_the_shared_region_is_what_options_say(start_netmapd):
     with Port(daemon.path, "vale1:p{1", **SMALL), Port(daemon.path, "vale1:p}1"):
         (region,) = [r for r in daemon.status()["regions"] if r["id"] == 1]
         assert region["free"]["ring"] == 4 and region["free"]["netmap_if"] == 2
-        with pytest.raises(Refused, match="buffer pool of region 1 is too small: 64 wanted, 3[0-9] of 100 free; .* more with netmapd --shared-buffers$"):
+        with pytest.raises(Refused, match="buffer pool of region 1 is too small: 64 wanted, 3[0-9] of 100 free; "
+                           ".* more with netmapd --shared-buffers$"):
             Port(daemon.path, "vale1:p{2", **SMALL)
 
 

@@ -443,7 +443,8 @@ def test_buffers_of_machines(start_netmapd):
     daemon = start_netmapd("--vm-buffers", "1000")
     with Connection(daemon.path) as c:
         c.vm_create()
-        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: 2048 wanted, .* of 1250 free.* more with netmapd --vm-buffers$"):
+        with pytest.raises(Refused, match="buffer pool of region [0-9]+ is too small: 2048 wanted, .* of 1250 free.* "
+                           "more with netmapd --vm-buffers$"):
             c.vm_add_port("vale1:1")
         c.vm_add_port("vale1:2@conf:slots=256")
         with pytest.raises(Refused, match="buffer pool"):
@@ -558,8 +559,8 @@ def test_ordinary_user(place):
     home = place / "home"
     home.mkdir(mode=0o700)
     os.chown(home, 65534, 65534)
-    for program in (NETMAPD, PKT_GEN, NETMAPCTL):
-        shutil.copy(program, place)
+    for file in (NETMAPD, PKT_GEN, NETMAPCTL):
+        shutil.copy(file, place)
     env = environment(XDG_RUNTIME_DIR=str(home))
     nobody = {"user": 65534, "group": 65534, "extra_groups": [], "env": env}
     path = home / "netmapd/socket"

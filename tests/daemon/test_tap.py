@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Persistent ports: network devices of the host (TAP), in a network namespace of each test's own; and devices on switches."""
 
-import array
 import contextlib
 import ctypes
 import errno
@@ -22,7 +21,7 @@ import pytest
 from ptnet_real import (
     ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
     PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF, VALE_DETACH,
-    VALE_LIST, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, run, wait_until,
+    VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, run, wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -347,7 +346,7 @@ def test_drops_are_counted(daemon, stack):
         p.send(frame(BROADCAST, 1))
         assert daemon.ring(P, "tx")["errors"] == {"link_down": 1}
         up(daemon)
-        s = stack()
+        stack()
         tx = p.tx[0]
 
         def send_slots(*slots):
@@ -648,13 +647,16 @@ def test_programs_with_all_rings(daemon, how):
     sent = [r["packets"] + sum(r["errors"].values()) for r in tap(daemon)["rings"] if r["dir"] == "tx"]
     assert len(sent) == 128 and sum(sent) == 20000 and sum(map(bool, sent)) > 8  # a burst has 512
     if how == "libnetmap":
-        few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
         expect_line(run(*command, env=env, preexec_fn=few), 1, "pkt-gen", P, "up to 132", "ulimit -n")
 
 
 def flows(count):
     """Frames of as many flows, for the hash by which the stack chooses a queue."""
-    return [mac(1) + mac(9) + b"\x08\0" + (packet := udp(b"%4d" % n))[:20] + struct.pack(">H", 1000 + n) + packet[22:] for n in range(count)]
+    packets = [udp(b"%4d" % n) for n in range(count)]
+    return [mac(1) + mac(9) + b"\x08\0" + p[:20] + struct.pack(">H", 1000 + n) + p[22:] for n, p in enumerate(packets)]
 
 
 def send_ip(s, packet):
@@ -1027,6 +1029,7 @@ def test_polling(daemon, stack):
             for n in range(20):
                 s.send(frame(BROADCAST, 9, b"%d" % n))
                 assert app.receive(1) == [frame(BROADCAST, 9, b"%d" % n)]
+
             def rounds():
                 poller = daemon.status()["daemon"]["pollers"][0]
                 assert poller["sleeps"] == 0 and poller["rings"] == 1

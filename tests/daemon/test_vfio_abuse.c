@@ -237,7 +237,7 @@ static void test_descriptors(void **state)
 	fds[0] = make_memfd(PAGE, RAM_SEALS);
 	for (i = 0; i < 16; i++)
 		assert_int_equal(
-			vfc_send(client, "\1\1\2\0\60\0\0\0\0\0\0\0\0\0\0\0" + i, 1, fds, 1), 0);
+			vfc_send(client, &"\1\1\2\0\60\0\0\0\0\0\0\0\0\0\0\0"[i], 1, fds, 1), 0);
 	close(fds[0]);
 }
 

@@ -207,8 +207,9 @@ def test_shape(lab):
 def test_tcp_through_host_rings(lab, kind):
     """b's stack behind netmap: TSO, checksums and VLAN tags are completed in both directions."""
     lab.connect(kind)
-    lab("a", "sh -c '/sbin/ip link add link left name tagged type vlan id 5; /sbin/ip link set tagged up; /sbin/ip addr add 10.5.0.1/24 dev tagged'")
-    lab("b", "sh -c '/sbin/ip link add link right name tagged type vlan id 5; /sbin/ip link set tagged up; /sbin/ip addr add 10.5.0.2/24 dev tagged'")
+    for side, device, address in (("a", "left", "10.5.0.1/24"), ("b", "right", "10.5.0.2/24")):
+        lab(side, f"sh -c '/sbin/ip link add link {device} name tagged type vlan id 5; /sbin/ip link set tagged up; "
+                  f"/sbin/ip addr add {address} dev tagged'")
     relay = lab.spawn("b", "nicheck relay right right^")
     lab.ping()
     for net in ("10.0.0", "10.5.0"):
