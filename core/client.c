@@ -2,7 +2,7 @@
 /*
  * Binding clients to ports: which port, which rings, and the way back.
  *
- * A bind checks everything before it changes anything but the port that it made, or whose host rings it chose:
+ * A bind checks everything before it changes anything but the port, which it may have made:
  *
  *   find     the name's port, made if the kind is made on demand; with monitor flags, its monitor
  *   choose   rings of the mode; then what flags, header, region and offsets ask for; are they free

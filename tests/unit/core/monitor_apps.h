@@ -12,13 +12,12 @@
 
 #include "monitor.h"
 #include "os_user.h"
-#include "util.h"
 
 #include <stdlib.h>
 
-enum { FRAME = 200, MOST = 4096 };
+#include "fixture.h"
 
-static struct nm_core core;
+enum { FRAME = 200, MOST = 4096 };
 
 static inline int begin(void **state)
 {
@@ -30,9 +29,7 @@ static inline int begin(void **state)
 
 static inline int end(void **state)
 {
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 static inline void open_app(struct app *app, const char *name, uint64_t flags, uint32_t slots)

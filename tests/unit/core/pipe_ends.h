@@ -9,11 +9,10 @@
 #define TESTS_UNIT_PIPE_ENDS_H
 
 #include "pipe.h"
-#include "util.h"
 
 #include <stdlib.h>
 
-static struct nm_core core;
+#include "fixture.h"
 
 enum { BUF_SIZE = 512 };
 
@@ -28,9 +27,7 @@ static inline int begin(void **state)
 
 static inline int end(void **state)
 {
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 static inline void open_end(struct app *app, const char *name, uint32_t slots)

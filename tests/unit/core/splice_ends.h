@@ -14,13 +14,12 @@
 #define TESTS_UNIT_SPLICE_ENDS_H
 
 #include "splice.h"
-#include "util.h"
 #include "vale.h"
 #include "wire.h"
+#include "fixture.h"
 
 enum { DEV = 1, APP = 2 }; /* stations */
 
-static struct nm_core core;
 static struct prng r;
 static uint8_t frame[WIRE_PACKET_MOST], got[70000];
 
@@ -40,9 +39,7 @@ static inline int end(void **state)
 	wire_remove(&core);
 	wire_end();
 	assert_null(core.splices);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 static const struct nm_shape one_ring = {.rings = {1, 1}, .slots = {64, 64}};

@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/port.h: ports and their clients: what they are given, and that all of it comes back. */
-#include "util.h"
 #include "vale.h"
 
 #include <stdio.h>
 
-static struct nm_core core;
-
-static int begin(void **state)
-{
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
-}
+#include "fixture.h"
 
 /* A switch is large: a port that stays keeps it from being made anew in every round. */
 static struct nm_client the_keeper;
@@ -613,18 +600,18 @@ static void a_ring_changes_hands(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(netmap_if_and_rings, begin, end),
-		cmocka_unit_test_setup_teardown(private_regions_fit, begin, end),
-		cmocka_unit_test_setup_teardown(unbind_is_idempotent, begin, end),
-		cmocka_unit_test_setup_teardown(bind_and_unbind_at_random, begin, end),
-		cmocka_unit_test_setup_teardown(bind_without_memory, begin, end),
-		cmocka_unit_test_setup_teardown(unbind_without_memory, begin, end),
-		cmocka_unit_test_setup_teardown(exchange_and_close, begin, end),
-		cmocka_unit_test_setup_teardown(half_an_exchange, begin, end),
-		cmocka_unit_test_setup_teardown(lies_at_the_end, begin, end),
-		cmocka_unit_test_setup_teardown(reset_rings, begin, end),
-		cmocka_unit_test_setup_teardown(a_reset_spares_other_clients, begin, end),
-		cmocka_unit_test_setup_teardown(a_ring_changes_hands, begin, end),
+		cmocka_unit_test_setup_teardown(netmap_if_and_rings, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(private_regions_fit, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(unbind_is_idempotent, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(bind_and_unbind_at_random, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(bind_without_memory, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(unbind_without_memory, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(exchange_and_close, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(half_an_exchange, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(lies_at_the_end, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(reset_rings, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(a_reset_spares_other_clients, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(a_ring_changes_hands, core_begin, core_end),
 	};
 
 	test_seed();

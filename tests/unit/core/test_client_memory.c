@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/port.h: where a port's memory lies, whose buffer is which, and what a client is given besides
  * rings: extra buffers, offsets, host rings. */
-#include "util.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct nm_core core;
+#include "fixture.h"
 
 /* ---- a kind that moves nothing, with any shape ------------------------------------------- */
 
@@ -31,16 +30,9 @@ static const struct nm_port_ops nic_ops = {
 
 static int begin(void **state)
 {
-	nm_core_init(&core);
+	core_begin(state);
 	core.shared_params.count[NM_POOL_BUF] = 5000;
 	changes = 0;
-	return 0;
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
 	return 0;
 }
 
@@ -835,22 +827,22 @@ static void the_memory_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(host_rings, begin, end),
-		cmocka_unit_test_setup_teardown(as_many_as_there_are, begin, end),
-		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, end),
-		cmocka_unit_test_setup_teardown(lists_and_slots_exchanged, begin, end),
-		cmocka_unit_test_setup_teardown(a_list_that_goes_round, begin, end),
-		cmocka_unit_test_setup_teardown(slots_of_a_ring_that_changes_hands, begin, end),
-		cmocka_unit_test_setup_teardown(offsets_granted, begin, end),
-		cmocka_unit_test_setup_teardown(offsets_for_one_are_for_all, begin, end),
-		cmocka_unit_test_setup_teardown(offsets_through_a_pipe, begin, end),
-		cmocka_unit_test_setup_teardown(regions_in_order, begin, end),
-		cmocka_unit_test_setup_teardown(a_machine_keeps_its_memory, begin, end),
-		cmocka_unit_test_setup_teardown(external_memory, begin, end),
-		cmocka_unit_test_setup_teardown(the_part_that_is_set_aside, begin, end),
-		cmocka_unit_test_setup_teardown(host_rings_without_memory, begin, end),
-		cmocka_unit_test_setup_teardown(exchanged_with_the_host, begin, end),
-		cmocka_unit_test_setup_teardown(the_memory_goes, begin, end),
+		cmocka_unit_test_setup_teardown(host_rings, begin, core_end),
+		cmocka_unit_test_setup_teardown(as_many_as_there_are, begin, core_end),
+		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, core_end),
+		cmocka_unit_test_setup_teardown(lists_and_slots_exchanged, begin, core_end),
+		cmocka_unit_test_setup_teardown(a_list_that_goes_round, begin, core_end),
+		cmocka_unit_test_setup_teardown(slots_of_a_ring_that_changes_hands, begin, core_end),
+		cmocka_unit_test_setup_teardown(offsets_granted, begin, core_end),
+		cmocka_unit_test_setup_teardown(offsets_for_one_are_for_all, begin, core_end),
+		cmocka_unit_test_setup_teardown(offsets_through_a_pipe, begin, core_end),
+		cmocka_unit_test_setup_teardown(regions_in_order, begin, core_end),
+		cmocka_unit_test_setup_teardown(a_machine_keeps_its_memory, begin, core_end),
+		cmocka_unit_test_setup_teardown(external_memory, begin, core_end),
+		cmocka_unit_test_setup_teardown(the_part_that_is_set_aside, begin, core_end),
+		cmocka_unit_test_setup_teardown(host_rings_without_memory, begin, core_end),
+		cmocka_unit_test_setup_teardown(exchanged_with_the_host, begin, core_end),
+		cmocka_unit_test_setup_teardown(the_memory_goes, begin, core_end),
 	};
 
 	test_seed();

@@ -2,21 +2,7 @@
 /* core/null.h: rings and buffers, exactly those asked for, and no traffic. */
 #include "null.h"
 #include "serve.h"
-#include "util.h"
-
-static struct nm_core core;
-
-static int begin(void **state)
-{
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
-}
+#include "fixture.h"
 
 static void exactly_what_was_asked_for(void **state)
 {
@@ -149,10 +135,10 @@ static void placeholders(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(exactly_what_was_asked_for, begin, end),
-		cmocka_unit_test_setup_teardown(no_traffic, begin, end),
-		cmocka_unit_test_setup_teardown(not_to_be_found, begin, end),
-		cmocka_unit_test_setup_teardown(placeholders, begin, end),
+		cmocka_unit_test_setup_teardown(exactly_what_was_asked_for, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(no_traffic, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(not_to_be_found, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(placeholders, core_begin, core_end),
 	};
 
 	test_seed();

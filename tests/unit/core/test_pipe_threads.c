@@ -5,12 +5,13 @@
  * and with its content; no wake-up is lost; and nothing is left.
  */
 #include "pipe.h"
-#include "util.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "fixture.h"
 
 enum {
 	BUF_SIZE = 256,
@@ -18,8 +19,6 @@ enum {
 	PACKETS = 40000, /* each way */
 	LOST_S = 20,     /* nobody sleeps so long here, unless a wake-up was lost */
 };
-
-static struct nm_core core;
 
 /* ---- somebody who sleeps -------------------------------------------------------------- */
 

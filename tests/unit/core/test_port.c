@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/port.h: the registry, and what a port kind is called for and when. */
-#include "util.h"
 #include "vale.h"
 
 #include <stdio.h>
 
-static struct nm_core core;
-
-static int begin(void **state)
-{
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
-}
+#include "fixture.h"
 
 /* ---- a kind that writes down what happens to it ----------------------------------------------------- */
 
@@ -94,7 +81,7 @@ static void remove_port(struct nm_port *port)
 static int begin_kind(void **state)
 {
 	memset(&kind, 0, sizeof(kind));
-	return begin(state);
+	return core_begin(state);
 }
 
 /* ---- registry ------------------------------------------------------------------------------------------ */
@@ -659,23 +646,23 @@ static void status_of_switches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(names_in_the_registry, begin_kind, end),
-		cmocka_unit_test_setup_teardown(shapes, begin_kind, end),
-		cmocka_unit_test_setup_teardown(add_without_memory, begin_kind, end),
-		cmocka_unit_test_setup_teardown(the_home_is_asked, begin_kind, end),
-		cmocka_unit_test_setup_teardown(first_and_last_client, begin_kind, end),
-		cmocka_unit_test_setup_teardown(a_start_that_fails, begin_kind, end),
-		cmocka_unit_test_setup_teardown(no_netmap_if_after_start, begin_kind, end),
-		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, end),
-		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, end),
-		cmocka_unit_test_setup_teardown(removed_with_clients, begin_kind, end),
-		cmocka_unit_test_setup_teardown(held_while_restarted, begin_kind, end),
-		cmocka_unit_test_setup_teardown(held, begin_kind, end),
-		cmocka_unit_test_setup_teardown(unnamed, begin_kind, end),
-		cmocka_unit_test_setup_teardown(host_rings, begin_kind, end),
-		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, end),
-		cmocka_unit_test_setup_teardown(a_core_with_holds, begin_kind, end),
-		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, end),
+		cmocka_unit_test_setup_teardown(names_in_the_registry, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(shapes, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(add_without_memory, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(the_home_is_asked, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(first_and_last_client, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(a_start_that_fails, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(no_netmap_if_after_start, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(removed_with_clients, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(held_while_restarted, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(held, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(unnamed, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(host_rings, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(a_core_with_holds, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, core_end),
 	};
 
 	test_seed();

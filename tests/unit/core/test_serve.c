@@ -2,7 +2,7 @@
 /* core/csb.h and core/serve.h: both sides of a CSB, one step at a time. Both at once:
  * test_serve_threads.c. */
 #include "serve.h"
-#include "util.h"
+#include "fixture.h"
 
 enum { SLOTS = 16 };
 
@@ -14,7 +14,6 @@ struct served {
 	struct nm_csb_appl appl;
 };
 
-static struct nm_core core;
 static struct prng r;
 static struct app a, b;
 static struct served tx, rx; /* tx ring of a, rx ring of b */
@@ -31,7 +30,7 @@ static void serve(struct served *s, struct nm_ring *ring)
 
 static int begin(void **state)
 {
-	nm_core_init(&core);
+	core_begin(state);
 	r = prng_new(1);
 	app_open(&core, &a, &(struct app_config){"vale0:a", 64, SLOTS});
 	app_open(&core, &b, &(struct app_config){"vale0:b", 64, SLOTS});
@@ -44,9 +43,7 @@ static int end(void **state)
 {
 	app_close(&a);
 	app_close(&b);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 /* a's application fills `count` slots and publishes them. True: a kick is wanted. */

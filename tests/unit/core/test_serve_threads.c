@@ -11,7 +11,6 @@
  * everything.
  */
 #include "serve.h"
-#include "util.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -21,9 +20,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fixture.h"
+
 enum { PACKETS = 100000, TX_SLOTS = 8, RX_SLOTS = 32, SLEEP_MS = 10000, FRAME = 60 };
 
-static struct nm_core core;
 static bool failed, done; /* atomic */
 
 /* The two entries of a ring in one page of a memfd: mapped by the application side once, by the

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/slots.h: packets out of slots and into them, on rings that nobody else knows. */
 #include "slots.h"
-#include "util.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "fixture.h"
+
 enum { BUF_SIZE = 2048, BUFS = 400, GAP = 10, MASK = 0xffff };
 
-static struct nm_core core;
 static struct nm_region *region;
 static struct nm_port port;
 static struct nm_ring *ring;
@@ -40,7 +40,7 @@ static void make_ring(enum nm_dir dir, uint32_t n)
 
 static int begin(void **state)
 {
-	nm_core_init(&core);
+	core_begin(state);
 	region = make_region(&core, BUFS, BUF_SIZE, 64);
 	make_ring(NM_TX, 16);
 	return 0;
@@ -52,9 +52,7 @@ static int end(void **state)
 	os_free(ring);
 	ring = NULL;
 	nm_region_put(region);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 static uint32_t behind(uint32_t i, uint32_t n)

@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The VALE switch: who gets a packet, and who doesn't. Packets of all shapes: test_vale_packets.c. */
-#include "util.h"
 #include "vale.h"
 
 #include <stdio.h>
 
-static struct nm_core core;
+#include "fixture.h"
+
 static struct prng fill;
 static uint8_t frame[65536], got[65536];
 
 static int begin(void **state)
 {
 	fill = prng_new(1);
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_begin(state);
 }
 
 static void open_port(struct app *app, const char *name)
@@ -598,22 +591,22 @@ static void receivers_are_woken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(forwarding_table, begin, end),
-		cmocka_unit_test_setup_teardown(source_zero_is_not_learnt, begin, end),
-		cmocka_unit_test_setup_teardown(no_learn, begin, end),
-		cmocka_unit_test_setup_teardown(switches_are_separate, begin, end),
-		cmocka_unit_test_setup_teardown(alone_on_a_switch, begin, end),
-		cmocka_unit_test_setup_teardown(silent_addresses_age, begin, end),
-		cmocka_unit_test_setup_teardown(list_of_addresses, begin, end),
-		cmocka_unit_test_setup_teardown(one_port_floods, begin, end),
-		cmocka_unit_test_setup_teardown(a_port_leaves_and_another_comes, begin, end),
-		cmocka_unit_test_setup_teardown(most_ports, begin, end),
-		cmocka_unit_test_setup_teardown(wrong_shapes, begin, end),
-		cmocka_unit_test_setup_teardown(order_of_a_mixture, begin, end),
-		cmocka_unit_test_setup_teardown(a_full_receiver_drops, begin, end),
-		cmocka_unit_test_setup_teardown(unequal_numbers_of_rings, begin, end),
-		cmocka_unit_test_setup_teardown(nobody_receives_there, begin, end),
-		cmocka_unit_test_setup_teardown(receivers_are_woken, begin, end),
+		cmocka_unit_test_setup_teardown(forwarding_table, begin, core_end),
+		cmocka_unit_test_setup_teardown(source_zero_is_not_learnt, begin, core_end),
+		cmocka_unit_test_setup_teardown(no_learn, begin, core_end),
+		cmocka_unit_test_setup_teardown(switches_are_separate, begin, core_end),
+		cmocka_unit_test_setup_teardown(alone_on_a_switch, begin, core_end),
+		cmocka_unit_test_setup_teardown(silent_addresses_age, begin, core_end),
+		cmocka_unit_test_setup_teardown(list_of_addresses, begin, core_end),
+		cmocka_unit_test_setup_teardown(one_port_floods, begin, core_end),
+		cmocka_unit_test_setup_teardown(a_port_leaves_and_another_comes, begin, core_end),
+		cmocka_unit_test_setup_teardown(most_ports, begin, core_end),
+		cmocka_unit_test_setup_teardown(wrong_shapes, begin, core_end),
+		cmocka_unit_test_setup_teardown(order_of_a_mixture, begin, core_end),
+		cmocka_unit_test_setup_teardown(a_full_receiver_drops, begin, core_end),
+		cmocka_unit_test_setup_teardown(unequal_numbers_of_rings, begin, core_end),
+		cmocka_unit_test_setup_teardown(nobody_receives_there, begin, core_end),
+		cmocka_unit_test_setup_teardown(receivers_are_woken, begin, core_end),
 	};
 
 	test_seed();

@@ -10,11 +10,12 @@
  * One thread: concurrency is in test_vale_threads.c.
  */
 #include "offload.h"
-#include "util.h"
 #include "vale.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "fixture.h"
 
 enum {
 	PORTS = 8,
@@ -60,7 +61,6 @@ struct port {
 	struct rx rx[RINGS];
 };
 
-static struct nm_core core;
 static struct prng r;
 static struct port ports[PORTS];
 static struct port *where[SWITCHES][STATIONS]; /* as learnt */

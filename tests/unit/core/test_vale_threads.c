@@ -7,7 +7,6 @@
  * for it consists of races.
  */
 #include "os_user.h"
-#include "util.h"
 #include "vale.h"
 
 #include <pthread.h>
@@ -15,23 +14,17 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "fixture.h"
+
 enum { SENDERS = 3, PACKETS = 20000, FRAME = 60, RECEIVER = 200 };
 enum { REGION = 1 << 20, GUARD = 1 << 16 }; /* bytes */
 
-static struct nm_core core;
 static bool stop; /* atomic */
 
 static int begin(void **state)
 {
 	OS_STORE(&stop, false);
-	return nm_core_init(&core);
-}
-
-static int end(void **state)
-{
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_begin(state);
 }
 
 static void start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
@@ -451,9 +444,9 @@ static void hostile_neighbours(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(many_senders, begin, end),
-		cmocka_unit_test_setup_teardown(ports_come_and_go, begin, end),
-		cmocka_unit_test_setup_teardown(hostile_neighbours, begin, end),
+		cmocka_unit_test_setup_teardown(many_senders, begin, core_end),
+		cmocka_unit_test_setup_teardown(ports_come_and_go, begin, core_end),
+		cmocka_unit_test_setup_teardown(hostile_neighbours, begin, core_end),
 	};
 
 	test_seed();

@@ -8,10 +8,9 @@
 #ifndef TESTS_UNIT_VALE_PAIR_H
 #define TESTS_UNIT_VALE_PAIR_H
 
-#include "util.h"
 #include "vale.h"
+#include "fixture.h"
 
-static struct nm_core core;
 static struct prng r;
 static struct app a, b;
 static uint8_t frame[200000], got[200000];
@@ -19,14 +18,12 @@ static uint8_t frame[200000], got[200000];
 static inline int begin(void **state)
 {
 	r = prng_new(1);
-	return nm_core_init(&core);
+	return core_begin(state);
 }
 
 static inline int end(void **state)
 {
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-	return 0;
+	return core_end(state);
 }
 
 /* Ports a and b of one switch, alone there: what a sends goes to b. */
