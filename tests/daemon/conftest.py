@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptnet_real import CheckedTraffic, Netmapd, Port
+from ptnet_real import CheckedTraffic, Netmapd, Port, spawn
 
 
 @pytest.fixture
@@ -40,6 +40,22 @@ def start_netmapd(place):
 @pytest.fixture
 def daemon(start_netmapd):
     return start_netmapd("--workers", "2")
+
+
+@pytest.fixture
+def start_app():
+    """start_app(path, program, argument…) starts an application; the end of the test is its end, too."""
+    children = []
+
+    def start(path, program, *args):
+        children.append(spawn(program, *args, path=path))
+        return children[-1]
+
+    yield start
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ptnet_real import BUILD, PKT_GEN, REPO, Netmapd, environment, run, spawn, wait_until
+from ptnet_real import BUILD, PKT_GEN, REPO, Netmapd, environment, run, wait_until
 
 NMAPI = BUILD / "tests/api/nmapi"
 NMSTRESS = BUILD / "tests/api/nmstress"
@@ -74,21 +74,16 @@ def test_nothing_is_left(shared):
 
 
 @pytest.fixture
-def app(shared):
+def app(shared, start_app):
     """app(argument…) starts pkt-gen and waits until it has its port."""
-    children = []
 
     def start(*args):
-        children.append(spawn(PKT_GEN, *args, path=shared.path))
-        line = children[-1].stdout.readline()
-        assert " on " in line, (line, children[-1].communicate())
-        return children[-1]
+        child = start_app(shared.path, PKT_GEN, *args)
+        line = child.stdout.readline()
+        assert " on " in line, (line, child.communicate())
+        return child
 
-    yield start
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-            child.communicate()
+    return start
 
 
 def counted(daemon, port, direction):

@@ -8,27 +8,21 @@ import time
 
 import pytest
 
-from ptnet_real import BUILD, PKT_GEN, environment, expect_line, run, spawn, wait_until
+from ptnet_real import BUILD, PKT_GEN, environment, expect_line, run, wait_until
 
 VALE_CTL = BUILD / "apps/vale-ctl"
 BRIDGE = BUILD / "apps/netmap-bridge"
 
 
 @pytest.fixture
-def app(daemon):
+def app(daemon, start_app):
     """app(program, argument…) starts an application on netmapd's ports; app.run() also waits for its end."""
-    children = []
 
     def start(program, *args):
-        children.append(spawn(program, *args, path=daemon.path))
-        return children[-1]
+        return start_app(daemon.path, program, *args)
 
     start.run = lambda program, *args: run(program, *args, env=environment(daemon.path))
-    yield start
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-            child.communicate()
+    return start
 
 
 @pytest.fixture

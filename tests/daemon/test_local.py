@@ -20,19 +20,9 @@ from ptnet_real import (
 
 
 @pytest.fixture
-def app(daemon):
-    """app(program, argument…) starts an application that opens a port, and waits until it has."""
-    children = []
-
-    def start(program, *args):
-        children.append(spawn(program, *args, path=daemon.path))
-        return children[-1]
-
-    yield start
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-            child.communicate()
+def app(daemon, start_app):
+    """app(program, argument…) starts an application that opens a port."""
+    return lambda program, *args: start_app(daemon.path, program, *args)
 
 
 @pytest.fixture
