@@ -68,7 +68,8 @@ void prng_fill(struct prng *r, void *buf, size_t bytes)
 		*p++ = (uint8_t)prng_next(r);
 }
 
-uint64_t prng_edge64(struct prng *r, uint64_t about)
+/* Of a number of so many bits. */
+static uint64_t edge(struct prng *r, uint64_t about, uint32_t bits)
 {
 	uint64_t near = prng_below(r, 5) - 2ULL;
 
@@ -78,9 +79,9 @@ uint64_t prng_edge64(struct prng *r, uint64_t about)
 	case 1:
 		return about + near;
 	case 2:
-		return (1ULL << 63) + near;
+		return (1ULL << (bits - 1)) + near;
 	case 3:
-		return (1ULL << prng_below(r, 64)) + near;
+		return (1ULL << prng_below(r, bits)) + near;
 	case 4:
 		return about ? prng_next(r) % about : 0;
 	default:
@@ -88,24 +89,14 @@ uint64_t prng_edge64(struct prng *r, uint64_t about)
 	}
 }
 
+uint64_t prng_edge64(struct prng *r, uint64_t about)
+{
+	return edge(r, about, 64);
+}
+
 uint32_t prng_edge32(struct prng *r, uint32_t about)
 {
-	uint32_t near = prng_below(r, 5) - 2U;
-
-	switch (prng_below(r, 6)) {
-	case 0:
-		return near;
-	case 1:
-		return about + near;
-	case 2:
-		return (1U << 31) + near;
-	case 3:
-		return (1U << prng_below(r, 32)) + near;
-	case 4:
-		return about ? prng_below(r, about) : 0;
-	default:
-		return (uint32_t)prng_next(r);
-	}
+	return (uint32_t)edge(r, about, 32);
 }
 
 /* ---- the home, wrapped (with the linker's --wrap) --------------------------------------- */
