@@ -29,7 +29,8 @@
  * The analysis knows classes, not locks: whether it is the right lock of its class is what
  * os_assert_held() finds out in tests. It doesn't look through function pointers.
  *
- * Included by os_home.h, which defines OS_ATTRIBUTE(x): __attribute__((x)) for clang, else empty.
+ * Included by os_platform.h, which defines OS_ATTRIBUTE(x): __attribute__((x)) for clang, else
+ * empty.
  *
  * Thread safety: no code.
  */

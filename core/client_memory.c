@@ -5,9 +5,10 @@
 int nm_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted)
 {
-	const struct nm_home_ops *home = client->core->home_ops;
+	const struct nm_platform_ops *platform = client->core->platform_ops;
 	const struct nm_region *region = port->region;
-	const char *more = home && home->more_objects ? home->more_objects(region, pool) : NULL;
+	const char *more =
+		platform && platform->more_objects ? platform->more_objects(region, pool) : NULL;
 
 	if (region->external)
 		more = "a larger external memory";

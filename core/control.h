@@ -4,7 +4,7 @@
  *
  * A request is struct nmreq_header, a body and a chain of options, linked by
  * 64-bit addresses in the memory of whoever asks. Here an address is opaque: the
- * home gives two functions that copy from and to it. In the kernel these are
+ * platform gives two functions that copy from and to it. In the kernel these are
  * copy_from_user() and copy_to_user(); in netmapd addresses are offsets within
  * the message that came in.
  *
@@ -39,8 +39,8 @@ struct nm_kloop_request {
 	} eventfds[2 * NM_RINGS_MAX];
 };
 
-/* What the home of the caller offers. The functions behind `arg` may be NULL: what needs them is
- * refused with -EOPNOTSUPP. */
+/* What the platform of the caller offers. The functions behind `arg` may be NULL: what needs them
+ * is refused with -EOPNOTSUPP. */
 struct nm_uaccess {
 	int (*read)(void *arg, uint64_t addr, void *dst, size_t bytes);        /* 0 or -EFAULT */
 	int (*write)(void *arg, uint64_t addr, const void *src, size_t bytes); /* 0 or -EFAULT */
@@ -51,13 +51,13 @@ struct nm_uaccess {
 		void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err);
 	/* CSB: maps two arrays of the caller's, `entries` entries each, for the client's rings (tx
 	 * first), and fills them in. The client is exclusive, and the addresses aligned to an
-	 * entry. Undone by the home when nm_control() returns with the client unbound, and when it
-	 * is unbound later. -EBUSY: it has a CSB already. */
+	 * entry. Undone by the platform when nm_control() returns with the client unbound, and when
+	 * it is unbound later. -EBUSY: it has a CSB already. */
 	int (*csb_enable)(void *arg, struct nm_client *client, uint64_t atok, uint64_t ktoa,
 		uint32_t entries);
 	/* Returns 0 when the loop was stopped, or an error: -EINVAL no CSB, -EBUSY a loop is
 	 * running, -EBADF one of the descriptors is no eventfd. A text in client->err, or none.
-	 * Called without core->lock. While the loop runs the home may let other requests of the
+	 * Called without core->lock. While the loop runs the platform may let other requests of the
 	 * client in: KLOOP_STOP, and those that don't unbind it. */
 	int (*kloop_start)(
 		void *arg, struct nm_client *client, const struct nm_kloop_request *request);

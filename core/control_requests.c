@@ -407,10 +407,10 @@ static int set_polling(struct nm_client *client, const struct request *rq, uint3
 	if (splice->polling == (count > 0))
 		return nm_error_set(&client->err, count ? -EBUSY : -EINVAL, "%s: %s",
 			rq->hdr.nr_name, count ? "is being polled already" : "is not being polled");
-	if (!core->home_ops || !core->home_ops->splice_poll)
+	if (!core->platform_ops || !core->platform_ops->splice_poll)
 		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: there are no polling threads here", rq->hdr.nr_name);
-	error = core->home_ops->splice_poll(
+	error = core->platform_ops->splice_poll(
 		splice, count ? rq->body.polling.nr_first_cpu_id : 0, count, &client->err);
 	if (!error)
 		splice->polling = count > 0;
@@ -452,7 +452,7 @@ static int check_interface_name(struct nm_client *client, const struct request *
 
 static int do_vale_newif(struct nm_client *client, struct request *rq)
 {
-	const struct nm_home_ops *home = client->core->home_ops;
+	const struct nm_platform_ops *platform = client->core->platform_ops;
 	struct nmreq_vale_newif *newif = &rq->body.newif;
 	struct nm_shape shape = {
 		.rings = {newif->nr_tx_rings, newif->nr_rx_rings},
@@ -465,11 +465,12 @@ static int do_vale_newif(struct nm_client *client, struct request *rq)
 		error = nm_shape_check(&shape, rq->hdr.nr_name, &client->err);
 	if (error)
 		return error;
-	if (!home || !home->newif)
+	if (!platform || !platform->newif)
 		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: persistent ports can't be made here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
-	error = home->newif(client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, &client->err);
+	error = platform->newif(
+		client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, &client->err);
 	nm_core_unlock(client->core);
 	if (error)
 		return error;
@@ -482,16 +483,16 @@ static int do_vale_newif(struct nm_client *client, struct request *rq)
 
 static int do_vale_delif(struct nm_client *client, struct request *rq)
 {
-	const struct nm_home_ops *home = client->core->home_ops;
+	const struct nm_platform_ops *platform = client->core->platform_ops;
 	int error = check_interface_name(client, rq);
 
 	if (error)
 		return error;
-	if (!home || !home->delif)
+	if (!platform || !platform->delif)
 		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: there are no persistent ports here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
-	error = home->delif(client->core, rq->hdr.nr_name, &client->err);
+	error = platform->delif(client->core, rq->hdr.nr_name, &client->err);
 	nm_core_unlock(client->core);
 	return error;
 }

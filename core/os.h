@@ -4,12 +4,12 @@
  *
  * The core is compiled twice from the same files: into netmap.ko and into user
  * space (netmapd, libnetmap, the unit tests). It includes no system header and
- * has no #ifdef on where it is. What differs is behind this file: each home has
- * one directory on its include path with an `os_home.h` (linux/ for the module,
+ * has no #ifdef on where it is. What differs is behind this file: each platform has
+ * one directory on its include path with an `os_platform.h` (linux/ for the module,
  * netmapd/ for user space) that defines the types and the inline functions
  * listed below, and one os.c with the rest.
  *
- * os_home.h must provide:
+ * os_platform.h must provide:
  *   types       uint8_t … uint64_t, int32_t, bool, size_t, uintptr_t, NULL, va_list,
  *               offsetof, static_assert, positive errno constants (EINVAL, …)
  *   strings     memcpy, memset, memcmp, strlen, strnlen, strcmp, strncmp
@@ -41,7 +41,7 @@
 #ifndef CORE_OS_H
 #define CORE_OS_H
 
-#include "os_home.h"
+#include "os_platform.h"
 
 /* Memory for control structures: zeroed, suitably aligned for a cache line; NULL when there is
  * none. May sleep. os_free(NULL) is allowed. */
@@ -50,8 +50,8 @@ void os_free(void *mem);
 
 /*
  * Memory of a region: `bytes` of zeroed, page-aligned memory that can be mapped into
- * applications; the home keeps what it needs for that (a memfd, pages) in its struct os_mem.
- * Pages are committed when first touched where the home can do that.
+ * applications; the platform keeps what it needs for that (a memfd, pages) in its struct os_mem.
+ * Pages are committed when first touched where the platform can do that.
  * os_mem_alloc() returns NULL when there is not enough. os_mem_free(NULL) is allowed.
  */
 struct os_mem;
@@ -67,8 +67,8 @@ int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap);
 
 enum os_log_level { OS_LOG_ERR, OS_LOG_WARN, OS_LOG_INFO, OS_LOG_DEBUG };
 
-/* One line to the log of the home, without a newline in fmt. Rate-limited by the home, for a
- * guest may cause it at will. Any context. */
+/* One line to the log of the platform, without a newline in fmt. Rate-limited by the platform, for
+ * a guest may cause it at will. Any context. */
 void os_log(enum os_log_level level, const char *fmt, ...) os_printf_like(2, 3);
 
 /* As snprintf; defined in core/util.c over os_vsnprintf. */

@@ -19,8 +19,8 @@
  * Only whole packets move. When the last user of a tx ring leaves, half a packet is dropped and
  * counted; whole ones still move as room comes up.
  *
- * The parent BASE is held by the pipe: a registered port, one that the home knows, a switch port
- * that is made now, or, where there is no such thing, a placeholder that has no rings.
+ * The parent BASE is held by the pipe: a registered port, one that the platform knows, a switch
+ * port that is made now, or, where there is no such thing, a placeholder that has no rings.
  * Header length and offsets are the same at both ends.
  *
  *      one lane = tx ring T and rx ring R, under R's produce.lock

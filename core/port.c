@@ -2,8 +2,8 @@
 /*
  * The registry of ports, and their life.
  *
- * A port exists as long as one of these holds: it is registered by a home; it has clients; it is
- * held (pins: pipe ends, monitors and devices on switches). A port made on demand (ephemeral) is
+ * A port exists as long as one of these holds: it is registered by a platform; it has clients; it
+ * is held (pins: pipe ends, monitors and devices on switches). A port made on demand (ephemeral) is
  * freed when the last client and the last hold are gone, and a pipe's two ends together. A port
  * that is removed while it is in use is dead: it has lost its name, every sync fails, and it goes
  * with the last user.
@@ -18,7 +18,8 @@ enum {
 	DEFAULT_RING_SLOTS = 4096, /* that fit a ring object of a region made by default */
 	/* Rings, and as many host rings, both ways. */
 	NIFP_SIZE = sizeof(struct netmap_if) + 4 * NM_RINGS_MAX * sizeof(int64_t),
-	/* A region that is made when it is first named: within 64 MiB, for a home commits all of it. */
+	/* A region that is made when it is first named: within 64 MiB, for a platform commits all
+	 * of it. */
 	SHARED_IFS = 256,
 	SHARED_RINGS = 320,
 	SHARED_RING_SLOTS = 2048,
@@ -85,8 +86,8 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 {
 	struct nm_port *port = registered(core, name);
 
-	if (!port && core->home_ops && core->home_ops->lookup)
-		port = core->home_ops->lookup(core, name);
+	if (!port && core->platform_ops && core->platform_ops->lookup)
+		port = core->platform_ops->lookup(core, name);
 	return port;
 }
 

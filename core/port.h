@@ -2,7 +2,7 @@
 /*
  * port.h - ports, their registry, and the clients that are bound to them.
  *
- * struct nm_core is one netmap world: its ports, switches and regions. A home has
+ * struct nm_core is one netmap world: its ports, switches and regions. A platform has
  * one (the module and the daemon), a test as many as it likes.
  *
  * A *port* has rings and a kind: a table of operations. It knows nothing of who
@@ -16,7 +16,7 @@
  * VALE ports, pipes, monitors and null ports are made by the bind that names them and
  * end with their last client. A port is found in this order: mode NR_REG_NULL makes
  * one; "BASE{id" is a pipe (pipe.h); "valeID:PORT" a switch port; any other name is
- * looked up in the registry, then by the home. With monitor flags the client gets a
+ * looked up in the registry, then by the platform. With monitor flags the client gets a
  * monitor of what was found.
  *
  * Where a port's memory lies is decided by the first client: on its external memory; in
@@ -33,7 +33,7 @@
  *
  * Thread safety: core->lock serialises everything here but nm_ring_sync(), which
  * takes no lock and relies on the client being bound. Functions with the suffix
- * _locked want the lock held. A home must not unbind a client while one of its
+ * _locked want the lock held. A platform must not unbind a client while one of its
  * rings is in a sync.
  */
 #ifndef CORE_PORT_H
@@ -61,16 +61,16 @@ struct nm_shape {
 };
 
 /*
- * What a home does for the core, beyond os.h. Any may be NULL: then requests that need it fail
+ * What a platform does for the core, beyond os.h. Any may be NULL: then requests that need it fail
  * with -EOPNOTSUPP (lookup: there are no such ports). All are called with core->lock held.
  */
-struct nm_home_ops {
-	/* The home's own ports (network devices): asked when a name is not registered; may register a
-	 * port (nm_port_add_locked) and return it. NULL: no such port. */
+struct nm_platform_ops {
+	/* The platform's own ports (network devices): asked when a name is not registered; may
+	 * register a port (nm_port_add_locked) and return it. NULL: no such port. */
 	struct nm_port *(*lookup)(struct nm_core *core, const char *name);
 	/* VALE_NEWIF: makes a network device of the system and registers it as a port; its rings and
-	 * slots are in bounds, how many host rings it has is the home's to say. VALE_DELIF. Negative errno
-	 * with a text. */
+	 * slots are in bounds, how many host rings it has is the platform's to say. VALE_DELIF.
+	 * Negative errno with a text. */
 	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
 		uint16_t mem_id, struct nm_error *err);
 	int (*delif)(struct nm_core *core, const char *name, struct nm_error *err);
@@ -104,8 +104,8 @@ struct nm_core {
 	struct nm_region_params region_params, shared_params;
 	uint32_t spare_bufs;
 
-	const struct nm_home_ops *home_ops; /* may be NULL */
-	void *home;                         /* the home's */
+	const struct nm_platform_ops *platform_ops; /* may be NULL */
+	void *platform;                             /* the platform's */
 	struct nm_splice *splices OS_GUARDED_BY(NM_CORE_LOCK);
 };
 
@@ -171,8 +171,8 @@ struct nm_port_ops {
 	 * anybody can sync it). Optional. */
 	void (*ring_reset)(struct nm_ring *ring);
 
-	/* In the region of the home by default (NM_REGION_SHARED_ID), not in one of the port's or the
-	 * client's own: NICs, pipes. */
+	/* In the region of the platform by default (NM_REGION_SHARED_ID), not in one of the port's
+	 * or the client's own: NICs, pipes. */
 	bool shares_region;
 	/* Whoever binds to it while it is unused says how many host rings it has. */
 	bool chosen_host_rings;
@@ -262,7 +262,7 @@ struct nm_client {
 	uint32_t owner;      /* of its extra buffers; NM_OWNER_NONE: it has none */
 	uint32_t extra_bufs; /* how many it was given */
 	uint32_t bufs_head;  /* of their list, as it was given */
-	bool exclusive_only; /* the home can serve it only when it shares no ring (CSB) */
+	bool exclusive_only; /* the platform can serve it only when it shares no ring (CSB) */
 	struct nm_error err; /* why the last call failed: one line */
 };
 
@@ -329,7 +329,7 @@ int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_err
 void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
 /*
- * For the home and for port kinds: makes a port and registers it. The shape is checked; 0 rings
+ * For the platform and for port kinds: makes a port and registers it. The shape is checked; 0 rings
  * are allowed where the kind can do without (null). NULL with *error: -EEXIST, -ENOMEM, -EINVAL.
  */
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,

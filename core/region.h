@@ -81,7 +81,7 @@ struct nm_region_params {
 struct nm_region {
 	struct nm_region *next OS_GUARDED_BY(NM_CORE_LOCK); /* list of the core */
 	struct nm_core *core;
-	char *base;    /* address in this home */
+	char *base;    /* address on this platform */
 	uint64_t size; /* bytes; a power of two, as a PCI BAR must be, but on external memory */
 	struct nm_pool_geometry pool[NM_POOLS];
 	uint16_t id; /* nr_mem_id; unique, never 0 */

@@ -17,7 +17,7 @@
  * A sync is legal when  old head <= head <= cur <= old tail, modulo num_slots,
  * with the tail that the application was last told.
  *
- * Thread safety: one thread at a time syncs a ring (the home sees to that).
+ * Thread safety: one thread at a time syncs a ring (the platform sees to that).
  * Producers of a VALE port's rx ring come from other threads: they hold
  * `produce.lock`. hwcur and hwtail are the two indices that cross threads; each is
  * stored by one side with release and loaded by the other with acquire.
@@ -59,7 +59,7 @@ enum nm_drop {
 	NM_DROP_RECEIVES_ONLY, /* sent on a port that only receives */
 	NM_DROP_MISSED,        /* monitor: no room for what it should have seen */
 	NM_DROP_LINK_DOWN,     /* the device or its link is down */
-	NM_DROP_NO_MEMORY,     /* of the home, for a packet on its way */
+	NM_DROP_NO_MEMORY,     /* of the platform, for a packet on its way */
 	NM_DROP_REFUSED,       /* by the device or the system behind it */
 	NM_DROPS
 };

@@ -2,7 +2,7 @@
 /*
  * serve.h - the kernel side of a CSB: the step that serves one ring.
  *
- * A home calls nm_serve_step() for its rings round and round, as long as there
+ * A platform calls nm_serve_step() for its rings round and round, as long as there
  * is work, and for a while after. Then it goes to sleep:
  *
  *      for each ring   if (nm_serve_prepare_sleep(r)) -> there is work after all

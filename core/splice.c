@@ -321,7 +321,7 @@ static int start(struct nm_splice *splice, uint32_t *port_index, struct nm_error
 	nm_core_lock(core);
 	error = nm_vale_list_locked(core, name, &vale, port_index);
 	if (!error)
-		error = core->home_ops->splice_start(splice, err);
+		error = core->platform_ops->splice_start(splice, err);
 	if (!error) {
 		splice->next = core->splices;
 		core->splices = splice;
@@ -346,7 +346,8 @@ static int check_request(const struct nm_core *core, const char *name, const str
 			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
 			name, bind->mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
 	}
-	if (!core->home_ops || !core->home_ops->splice_start || !core->home_ops->splice_stop)
+	if (!core->platform_ops || !core->platform_ops->splice_start ||
+		!core->platform_ops->splice_stop)
 		return nm_error_set(
 			err, -EOPNOTSUPP, "%s: devices can't be attached to a switch here", name);
 	return 0;
@@ -394,7 +395,7 @@ static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *
 		memcpy(copy, splice->name, sizeof(copy));
 		if (nm_vale_list_locked(core, copy, &vale, port_index) != 0)
 			*port_index = 0;
-		core->home_ops->splice_stop(splice);
+		core->platform_ops->splice_stop(splice);
 	}
 	nm_core_unlock(core);
 	return splice;

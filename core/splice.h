@@ -17,7 +17,7 @@
  * port "valeID:NAME^": the system's stack is on the switch then. Of a device whose own rings lead to the
  * stack (is_stack: a TAP) they are only taken: the stack has its port on the switch already.
  *
- * Nothing here starts a thread: the home runs nm_splice_step() for as long as there is
+ * Nothing here starts a thread: the platform runs nm_splice_step() for as long as there is
  * work, then sleeps as with a ring served by a CSB:
  *
  *      say "asleep" to the wakeups     (their functions must not miss a signal from here on)
@@ -35,7 +35,7 @@
  *
  * Thread safety: nm_splice_*_locked: core->lock; attach and detach take it. nm_splice_step() and
  * _prepare_sleep() for one ring pair: one thread at a time, between splice_start and splice_stop of
- * the home; different pairs at a time. They take no core->lock.
+ * the platform; different pairs at a time. They take no core->lock.
  */
 #ifndef CORE_SPLICE_H
 #define CORE_SPLICE_H
@@ -53,14 +53,14 @@ struct nm_splice {
 	uint32_t pairs;                   /* of rings, the host rings' included */
 	uint32_t device_pairs;            /* the first of them: the device's own */
 	bool polling;                     /* VALE_POLLING_ENABLE is in force */
-	void *home;                       /* the home's: thread, worker */
+	void *sched;                      /* the platform's: thread, worker */
 };
 
 /*
  * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME". Attach takes a struct nm_bind for the
  * mode (ALL_NIC, or 0 for the same, or NIC_SW) and mem_id. 0 with *port_index, the number on the
  * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
- * device, or (detach) none attached by this name; -EOPNOTSUPP the home can't run it.
+ * device, or (detach) none attached by this name; -EOPNOTSUPP the platform can't run it.
  */
 int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
@@ -80,8 +80,8 @@ bool nm_splice_step(struct nm_splice *splice, uint32_t pair);
  */
 bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair);
 
-/* The rings of a pair (enum nm_splice_which), for the home to hang its wakeup on. NULL where the pair
- * has none: a device can have more rings in one direction. */
+/* The rings of a pair (enum nm_splice_which), for the platform to hang its wakeup on. NULL where
+ * the pair has none: a device can have more rings in one direction. */
 enum nm_splice_which {
 	NM_SPLICE_DEVICE_TX,
 	NM_SPLICE_DEVICE_RX,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Small things over core/os.h that every home has alike. */
+/* Small things over core/os.h that every platform has alike. */
 #include "os.h"
 
 int os_snprintf(char *buf, size_t bytes, const char *fmt, ...)

@@ -28,7 +28,7 @@ static const char *more_objects(const struct nm_region *region, enum nm_pool poo
 	return pool == NM_POOL_BUF ? "parameter priv_buf_num of the module" : NULL;
 }
 
-static const struct nm_home_ops home_ops = {
+static const struct nm_platform_ops platform_ops = {
 	.lookup = nmk_nic_lookup,
 	.newif = nmk_persist_newif,
 	.delif = nmk_persist_delif,
@@ -44,7 +44,7 @@ static int __init nmk_init(void)
 
 	if (error)
 		return error;
-	nm_world.home_ops = &home_ops;
+	nm_world.platform_ops = &platform_ops;
 	error = nmk_params_start(&nm_world);
 	if (!error)
 		error = nmk_kloop_register();

@@ -56,7 +56,7 @@ extern struct workqueue_struct *nmk_wq;
 int nmk_nic_register(void);
 void nmk_nic_unregister(void);
 
-/* home_ops.lookup */
+/* platform_ops.lookup */
 struct nm_port *nmk_nic_lookup(struct nm_core *core, const char *name);
 
 /* ---- nic_rx.c ---------------------------------------------------------------------------- */

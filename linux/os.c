@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The kernel home of the core: memory, log, random numbers. See core/os.h. */
+/* The kernel platform of the core: memory, log, random numbers. See core/os.h. */
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "os.h"

@@ -21,7 +21,7 @@
 
 #include <linux/netdevice.h>
 
-/* home_ops */
+/* platform_ops */
 int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
 	uint16_t mem_id, struct nm_error *err);
 int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err);

@@ -211,16 +211,16 @@ static int replace_runners(
 {
 	struct runners *rs;
 
-	if (splice->home)
-		stop_runners(splice->home);
-	splice->home = NULL;
+	if (splice->sched)
+		stop_runners(splice->sched);
+	splice->sched = NULL;
 	rs = start_runners(splice, first_cpu, count);
 	if (IS_ERR(rs)) {
 		nm_error_set(err, (int)PTR_ERR(rs), "%s: its thread can't be started: error %d",
 			splice->name, (int)-PTR_ERR(rs));
 		return (int)PTR_ERR(rs);
 	}
-	splice->home = rs;
+	splice->sched = rs;
 	return 0;
 }
 
@@ -238,9 +238,9 @@ int nmk_splice_start(struct nm_splice *splice, struct nm_error *err)
 
 void nmk_splice_stop(struct nm_splice *splice)
 {
-	if (splice->home)
-		stop_runners(splice->home);
-	splice->home = NULL;
+	if (splice->sched)
+		stop_runners(splice->sched);
+	splice->sched = NULL;
 }
 
 int nmk_splice_poll(

@@ -5,15 +5,15 @@
  * A splice has one thread, which sleeps on the rings; or, while polling, several that never
  * sleep, each bound to a CPU and with its share of the ring pairs.
  *
- * Thread safety: as home_ops says, core->lock, where nothing else is said. The threads take none of
- * the locks that are held here, but os_wakeup.sync of the rings that they step.
+ * Thread safety: as platform_ops says, core->lock, where nothing else is said. The threads take
+ * none of the locks that are held here, but os_wakeup.sync of the rings that they step.
  */
 #ifndef LINUX_SPLICE_HOME_H
 #define LINUX_SPLICE_HOME_H
 
 #include "port.h"
 
-/* home_ops */
+/* platform_ops */
 int nmk_splice_start(struct nm_splice *splice, struct nm_error *err);
 void nmk_splice_stop(struct nm_splice *splice);
 int nmk_splice_poll(

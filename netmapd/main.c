@@ -203,7 +203,7 @@ static const char *more_objects(const struct nm_region *region, enum nm_pool poo
 
 static void start_core(struct daemon *d)
 {
-	static const struct nm_home_ops ops = {
+	static const struct nm_platform_ops ops = {
 		.newif = taps_newif,
 		.delif = taps_delif,
 		.splice_start = splices_start,
@@ -215,8 +215,8 @@ static void start_core(struct daemon *d)
 	nm_core_init(&d->core);
 	d->core.shared_params = d->config.shared;
 	d->core.spare_bufs = d->config.spare_bufs;
-	d->core.home_ops = &ops;
-	d->core.home = d;
+	d->core.platform_ops = &ops;
+	d->core.platform = d;
 }
 
 /* 0, or an exit status with a line on stderr; stop() is due in any case. */

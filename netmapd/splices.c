@@ -15,8 +15,8 @@ struct pair {
 	struct worker *worker;
 };
 
-/* nm_splice.home */
-struct home {
+/* nm_splice.sched */
+struct sched {
 	uint32_t own[WORKERS_MAX]; /* places in daemon.pollers, while it polls */
 	uint32_t num_own;
 	uint32_t num_pairs;
@@ -38,46 +38,46 @@ static void set_wakeups(const struct nm_splice *splice, uint32_t pair, struct wo
 	}
 }
 
-static void remove_pairs(struct home *home)
+static void remove_pairs(struct sched *sched)
 {
-	for (uint32_t i = 0; i < home->num_pairs; i++)
-		worker_remove_splice(home->pairs[i].worker, &home->pairs[i].entry);
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		worker_remove_splice(sched->pairs[i].worker, &sched->pairs[i].entry);
 }
 
 /* A producer that signals the former worker while this goes on does no harm: the new one looks at
  * its rings when it gets them. */
-static void add_pairs(struct nm_splice *splice, struct home *home)
+static void add_pairs(struct nm_splice *splice, struct sched *sched)
 {
-	for (uint32_t i = 0; i < home->num_pairs; i++) {
-		set_wakeups(splice, i, home->pairs[i].worker);
-		worker_add_splice(home->pairs[i].worker, &home->pairs[i].entry);
+	for (uint32_t i = 0; i < sched->num_pairs; i++) {
+		set_wakeups(splice, i, sched->pairs[i].worker);
+		worker_add_splice(sched->pairs[i].worker, &sched->pairs[i].entry);
 	}
 }
 
-static void assign_shared(struct daemon *d, struct home *home)
+static void assign_shared(struct daemon *d, struct sched *sched)
 {
 	unsigned worker = d->next_worker++;
 
-	for (uint32_t i = 0; i < home->num_pairs; i++) {
+	for (uint32_t i = 0; i < sched->num_pairs; i++) {
 		if (i > 0 && d->config.ring_each)
 			worker = d->next_worker++;
-		home->pairs[i].worker = d->workers[worker % d->config.workers];
+		sched->pairs[i].worker = d->workers[worker % d->config.workers];
 	}
 }
 
 int splices_start(struct nm_splice *splice, struct nm_error *err)
 {
-	struct home *home =
-		os_zalloc(sizeof(*home) + (size_t)splice->pairs * sizeof(home->pairs[0]));
+	struct sched *sched =
+		os_zalloc(sizeof(*sched) + (size_t)splice->pairs * sizeof(sched->pairs[0]));
 
-	if (!home)
+	if (!sched)
 		return nm_error_set(err, -ENOMEM, "%s: out of memory", splice->name);
-	home->num_pairs = splice->pairs;
-	for (uint32_t i = 0; i < home->num_pairs; i++)
-		home->pairs[i].entry = (struct worker_splice){.splice = splice, .pair = i};
-	splice->home = home;
-	assign_shared(splice->core->home, home);
-	add_pairs(splice, home);
+	sched->num_pairs = splice->pairs;
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		sched->pairs[i].entry = (struct worker_splice){.splice = splice, .pair = i};
+	splice->sched = sched;
+	assign_shared(splice->core->platform, sched);
+	add_pairs(splice, sched);
 	return 0;
 }
 
@@ -86,22 +86,22 @@ int splices_start(struct nm_splice *splice, struct nm_error *err)
  * signals a ring does so within a round of a worker: when each has begun a new one, nobody is
  * about to wake a thread that is gone.
  */
-static void end_polling(struct nm_splice *splice, struct home *home)
+static void end_polling(struct nm_splice *splice, struct sched *sched)
 {
-	struct daemon *d = splice->core->home;
+	struct daemon *d = splice->core->platform;
 
-	assign_shared(d, home);
-	for (uint32_t i = 0; i < home->num_pairs; i++)
-		set_wakeups(splice, i, home->pairs[i].worker);
-	if (home->num_own == 0)
+	assign_shared(d, sched);
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		set_wakeups(splice, i, sched->pairs[i].worker);
+	if (sched->num_own == 0)
 		return;
 	for (unsigned i = 0; i < d->config.workers; i++)
 		worker_pass(d->workers[i]);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (d->pollers[i])
 			worker_pass(d->pollers[i]);
-	while (home->num_own > 0) {
-		uint32_t own = home->own[--home->num_own];
+	while (sched->num_own > 0) {
+		uint32_t own = sched->own[--sched->num_own];
 
 		worker_free(d->pollers[own]);
 		d->pollers[own] = NULL;
@@ -110,14 +110,14 @@ static void end_polling(struct nm_splice *splice, struct home *home)
 
 void splices_stop(struct nm_splice *splice)
 {
-	struct home *home = splice->home;
+	struct sched *sched = splice->sched;
 
-	if (!home)
+	if (!sched)
 		return;
-	remove_pairs(home);
-	end_polling(splice, home);
-	splice->home = NULL;
-	os_free(home);
+	remove_pairs(sched);
+	end_polling(splice, sched);
+	splice->sched = NULL;
+	os_free(sched);
 }
 
 /* ---- polling ------------------------------------------------------------------------------ */
@@ -148,7 +148,7 @@ static int new_poller(struct daemon *d, int cpu)
 static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t first_cpu,
 	uint32_t count, struct nm_error *err)
 {
-	struct home *home = splice->home;
+	struct sched *sched = splice->sched;
 
 	for (uint32_t i = 0; i < count; i++) {
 		int own = new_poller(d, (int)(first_cpu + i));
@@ -158,11 +158,11 @@ static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t fir
 				first_cpu + i, strerror(-own));
 			return own;
 		}
-		home->own[home->num_own++] = (uint32_t)own;
-		for (uint32_t pair = i; pair < home->num_pairs; pair += count)
-			home->pairs[pair].worker = d->pollers[own];
+		sched->own[sched->num_own++] = (uint32_t)own;
+		for (uint32_t pair = i; pair < sched->num_pairs; pair += count)
+			sched->pairs[pair].worker = d->pollers[own];
 	}
-	add_pairs(splice, home);
+	add_pairs(splice, sched);
 	return 0;
 }
 
@@ -183,20 +183,20 @@ static int check_cpus(
 
 int splices_poll(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
-	struct daemon *d = splice->core->home;
-	struct home *home = splice->home;
+	struct daemon *d = splice->core->platform;
+	struct sched *sched = splice->sched;
 	int error = check_cpus(splice, first_cpu, count, err);
 
 	if (error)
 		return error;
-	remove_pairs(home);
-	end_polling(splice, home);
+	remove_pairs(sched);
+	end_polling(splice, sched);
 	if (count > 0)
 		error = take_pollers(d, splice, first_cpu, count, err);
 	if (error)
-		end_polling(splice, home);
+		end_polling(splice, sched);
 	if (error || count == 0)
-		add_pairs(splice, home);
+		add_pairs(splice, sched);
 	return error;
 }
 

@@ -14,7 +14,7 @@
 #include "daemon.h"
 #include "splice.h"
 
-/* splice_start, splice_stop and splice_poll of nm_home_ops. */
+/* splice_start, splice_stop and splice_poll of nm_platform_ops. */
 int splices_start(struct nm_splice *splice, struct nm_error *err);
 void splices_stop(struct nm_splice *splice);
 int splices_poll(

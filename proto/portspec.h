@@ -63,7 +63,7 @@ struct nm_portspec {
 	struct nm_portspec_offset offset;
 };
 
-/* Asks the home whether an interface `name` exists. */
+/* Asks the platform whether an interface `name` exists. */
 struct nm_portspec_env {
 	bool (*exists)(void *arg, const char *name);
 	void *arg;

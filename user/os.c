@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The user-space home of the core: memory, log, random numbers. See core/os.h. */
+/* The user-space platform of the core: memory, log, random numbers. See core/os.h. */
 #include "os.h"
 #include "os_user.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * os_user.h - what the user-space home offers to its own programs beside core/os.h.
+ * os_user.h - what the user-space platform offers to its own programs beside core/os.h.
  *
  * Thread safety: os_log_setup() once, before other threads run.
  */

@@ -327,7 +327,7 @@ static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape
 int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
 	uint16_t mem_id, struct nm_error *err)
 {
-	struct daemon *d = core->home;
+	struct daemon *d = core->platform;
 	struct nm_shape shape = *wanted;
 	struct tap *tap;
 	int error = check_wishes(name, mem_id, err);

@@ -22,8 +22,8 @@ from pathlib import Path
 
 # The daemon's applications translate their older requests for themselves (netmap-run).
 NOT_IN_DAEMON = {"legacy.c"}
-# Each home defines these, core/os.h asks for it.
-HOME_FUNCTION = re.compile(r"^os_\w+$")
+# Each platform defines these, core/os.h asks for it.
+PLATFORM_FUNCTION = re.compile(r"^os_\w+$")
 # A body shorter than this, in characters without white space, may stand twice by chance.
 COPY_LENGTH = 80
 
@@ -66,7 +66,7 @@ def functions(path):
     return found
 
 
-def home_sources(root):
+def platform_sources(root):
     return sorted(p for room in ("linux", "user", "netmapd") for p in (root / room).rglob("*.[ch]"))
 
 
@@ -82,9 +82,9 @@ def forbidden_in_core(root):
                 if name.startswith("<"):
                     if not re.fullmatch(r"<net/netmap\w*\.h>", name):
                         problems.append(f"{where}: includes {name}")
-                elif name == '"os_home.h"':
+                elif name == '"os_platform.h"':
                     if path.name != "os.h":
-                        problems.append(f"{where}: only os.h may know the home")
+                        problems.append(f"{where}: only os.h may know the platform")
                 elif not (root / "core" / name.strip('"')).exists():
                     problems.append(f"{where}: includes {name}, which is not in core/")
             elif re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", line):
@@ -131,7 +131,7 @@ def meson_matches(root, build, sources):
     wanted = set(sources)
     problems = ([f"core/meson.build leaves out {name}" for name in sorted(wanted - set(compiled))]
                 + [f"core/meson.build has {name}" for name in sorted(set(compiled) - wanted)])
-    for path in home_sources(root):
+    for path in platform_sources(root):
         if re.search(r'#\s*include\s*"[^"]*\.c"', without_comments(path.read_text())):
             problems.append(f"{path.relative_to(root)} includes a .c file")
     return problems
@@ -145,10 +145,10 @@ def copies(root):
     bodies = {body: (where, name) for name, places in core.items() for where, _, body in places}
     assert len(core) > 100, "the parser no longer understands core/"
     problems = []
-    for path in home_sources(root):
+    for path in platform_sources(root):
         for name, (external, body) in functions(path).items():
             where = f"{path.relative_to(root)}: {name}()"
-            if HOME_FUNCTION.match(name):
+            if PLATFORM_FUNCTION.match(name):
                 continue
             if external and any(also for _, also, _ in core.get(name, [])):
                 problems.append(f"{where} is a function of core/{core[name][0][0]}")
@@ -187,7 +187,7 @@ def main():
     root, build = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     sources = (root / "core/sources.txt").read_text().split()
     tap = Tap()
-    tap.result("core knows nothing of its home", forbidden_in_core(root))
+    tap.result("core knows nothing of its platform", forbidden_in_core(root))
     tap.result("sources.txt lists core", list_is_complete(root, sources))
     tap.result("Kbuild compiles what it lists", kbuild_matches(root, sources))
     tap.result("Meson compiles what it lists", meson_matches(root, build, sources))

@@ -28,20 +28,20 @@ static int write_memory(void *arg, uint64_t addr, const void *src, size_t bytes)
 	return 0;
 }
 
-/* ---- the home --------------------------------------------------------------------------- */
+/* ---- the platform ------------------------------------------------------------------ */
 
-struct home home;
+struct platform platform;
 
 static struct os_mem *give_extmem(
 	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
 {
 	struct os_mem *mem;
 
-	home.extmems++;
-	home.extmem_addr = addr;
-	home.extmem_bytes = bytes;
-	mem = home.extmem_error ? NULL : os_mem_alloc(bytes);
-	*error = home.extmem_error ? home.extmem_error : -ENOMEM;
+	platform.extmems++;
+	platform.extmem_addr = addr;
+	platform.extmem_bytes = bytes;
+	mem = platform.extmem_error ? NULL : os_mem_alloc(bytes);
+	*error = platform.extmem_error ? platform.extmem_error : -ENOMEM;
 	if (!mem)
 		nm_error_set(err, *error, "no external memory for a test");
 	return mem;
@@ -51,26 +51,26 @@ static int enable_csb(
 	void *arg, struct nm_client *who, uint64_t atok, uint64_t ktoa, uint32_t entries)
 {
 	assert_non_null(who->port);
-	home.csbs++;
-	home.atok = atok;
-	home.ktoa = ktoa;
-	home.entries = entries;
-	return home.csb_error;
+	platform.csbs++;
+	platform.atok = atok;
+	platform.ktoa = ktoa;
+	platform.entries = entries;
+	return platform.csb_error;
 }
 
 static int start_kloop(void *arg, struct nm_client *who, const struct nm_kloop_request *request)
 {
 	assert_non_null(who->port);
-	home.starts++;
-	home.kloop = *request;
-	return home.start_error;
+	platform.starts++;
+	platform.kloop = *request;
+	return platform.start_error;
 }
 
 static int stop_kloop(void *arg, struct nm_client *who)
 {
 	assert_non_null(who->port);
-	home.stops++;
-	return home.stop_error;
+	platform.stops++;
+	return platform.stop_error;
 }
 
 const struct nm_uaccess ua = {
@@ -99,7 +99,7 @@ struct nm_client client;
 
 int request_begin(void **state)
 {
-	memset(&home, 0, sizeof(home));
+	memset(&platform, 0, sizeof(platform));
 	nm_core_init(&core);
 	nm_client_init(&client, &core);
 	return 0;

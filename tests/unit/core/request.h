@@ -30,8 +30,9 @@ struct memory {
 	uint32_t calls, fail_at; /* the fail_at-th access fails; 0: none */
 };
 
-/* What the home was asked, and what it answers: each call fails with its error if that is not 0. */
-struct home {
+/* What the platform was asked, and what it answers: each call fails with its error if that is not
+ * 0. */
+struct platform {
 	int extmem_error, csb_error, start_error, stop_error;
 	uint32_t extmems, csbs, starts, stops; /* calls */
 	uint64_t extmem_addr, extmem_bytes;
@@ -41,8 +42,8 @@ struct home {
 };
 
 extern struct memory memory;
-extern struct home home;
-extern const struct nm_uaccess ua;      /* of a home that serves all */
+extern struct platform platform;
+extern const struct nm_uaccess ua;      /* of a platform that serves all */
 extern const struct nm_uaccess bare_ua; /* of one that only copies */
 extern struct nm_core core;
 extern struct nm_client client;

@@ -6,7 +6,7 @@
  *      wire_receive() -> device rx ring -> splice -> vale0:dev ~ switch ~ vale0:app -> app_take()
  *      wire_sent()    <- device tx ring <- splice <- vale0:dev ~ switch ~ vale0:app <- app_put()
  *
- * The home, which runs the splice, is the test's own.
+ * The platform, which runs the splice, is the test's own.
  *
  * Thread safety: as util.h and wire.h.
  */
@@ -23,11 +23,11 @@ enum { DEV = 1, APP = 2 }; /* stations */
 static struct prng r;
 static uint8_t frame[WIRE_PACKET_MOST], got[70000];
 
-static inline int begin_core(const struct nm_home_ops *home)
+static inline int begin_core(const struct nm_platform_ops *platform)
 {
 	r = prng_new(1);
 	nm_core_init(&core);
-	core.home_ops = home;
+	core.platform_ops = platform;
 	core.region_params.count[NM_POOL_BUF] = 4096;
 	core.shared_params = core.region_params;
 	wire_begin();

@@ -67,7 +67,7 @@ static void chains(void **state)
 		}
 		assert_null(client.port);
 	}
-	assert_int_equal(home.extmems + home.csbs, 0); /* nothing was begun */
+	assert_int_equal(platform.extmems + platform.csbs, 0); /* nothing was begun */
 }
 
 /* Each option on each request: where it may be it is not refused as unknown. */
@@ -212,8 +212,8 @@ static void extmem(void **state)
 	assert_int_equal(ask(), 0);
 	assert_int_equal(opt->nro_opt.nro_status, 0);
 	assert_int_equal(opt->nro_usrptr, 0x123000);
-	assert_int_equal(home.extmem_addr, 0x123000);
-	assert_int_equal(home.extmem_bytes, 1 << 20);
+	assert_int_equal(platform.extmem_addr, 0x123000);
+	assert_int_equal(platform.extmem_bytes, 1 << 20);
 	assert_int_equal(opt->nro_info.nr_memsize, 1 << 20);
 	assert_int_equal(reg->nr_memsize, 1 << 20);
 	assert_int_equal(opt->nro_info.nr_mem_id, reg->nr_mem_id);
@@ -254,7 +254,7 @@ static void extmem_wishes(void **state)
 	opt->nro_info.nr_buf_pool_objtotal = opt->nro_info.nr_buf_pool_objsize = UINT32_MAX;
 	opt->nro_info.nr_ring_pool_objtotal = opt->nro_info.nr_ring_pool_objsize = UINT32_MAX;
 	assert_int_equal(ask(), -EINVAL);
-	assert_int_equal(home.extmems, 1);
+	assert_int_equal(platform.extmems, 1);
 }
 
 static void extmem_refused(void **state)
@@ -267,14 +267,14 @@ static void extmem_refused(void **state)
 	reg->nr_mem_id = 3;
 	assert_int_equal(ask(), -EINVAL);
 	assert_int_equal(opt->nro_opt.nro_status, EINVAL);
-	assert_int_equal(home.extmems, 0);
+	assert_int_equal(platform.extmems, 0);
 
-	home.extmem_error = -EPERM;
+	platform.extmem_error = -EPERM;
 	opt = prepare_extmem(1 << 20);
 	assert_int_equal(ask(), -EPERM);
 	assert_int_equal(opt->nro_opt.nro_status, EPERM);
 	check_err_says("external memory");
-	home.extmem_error = 0;
+	platform.extmem_error = 0;
 
 	opt = prepare_extmem(1 << 20); /* the memory goes back when the port is refused */
 	memcpy(hdr->nr_name, "eth0", 5);
@@ -354,10 +354,10 @@ static void csb_at_register(void **state)
 	opt->csb_ktoa = 0x20040;
 	assert_int_equal(ask(), 0);
 	assert_int_equal(opt->nro_opt.nro_status, 0);
-	assert_int_equal(home.csbs, 1);
-	assert_int_equal(home.atok, 0x10000);
-	assert_int_equal(home.ktoa, 0x20040);
-	assert_int_equal(home.entries, 5);
+	assert_int_equal(platform.csbs, 1);
+	assert_int_equal(platform.atok, 0x10000);
+	assert_int_equal(platform.ktoa, 0x20040);
+	assert_int_equal(platform.entries, 5);
 	nm_client_unbind(&client);
 
 	prepare_exclusive("vale0:1"); /* one ring alone has one entry */
@@ -368,7 +368,7 @@ static void csb_at_register(void **state)
 	opt = push_option(AT1, NETMAP_REQ_OPT_CSB);
 	opt->csb_atok = opt->csb_ktoa = 0x10000;
 	assert_int_equal(ask(), 0);
-	assert_int_equal(home.entries, 1);
+	assert_int_equal(platform.entries, 1);
 }
 
 static void csb_refused(void **state)
@@ -400,7 +400,7 @@ static void csb_refused(void **state)
 			opt = push_option(AT1, NETMAP_REQ_OPT_CSB);
 			opt->csb_atok = cases[i].atok;
 			opt->csb_ktoa = cases[i].ktoa;
-			home.csb_error = cases[i].csb_error;
+			platform.csb_error = cases[i].csb_error;
 			assert_int_equal(ask(), cases[i].error);
 			assert_int_equal(opt->nro_opt.nro_status, -cases[i].error);
 			assert_int_equal(!!client.port, !at_register);
@@ -408,7 +408,7 @@ static void csb_refused(void **state)
 			core_check_empty(&core);
 		}
 	}
-	assert_int_equal(home.csbs, 4); /* asked only when the rest was right */
+	assert_int_equal(platform.csbs, 4); /* asked only when the rest was right */
 }
 
 static void csb_enable(void **state)
@@ -431,8 +431,8 @@ static void csb_enable(void **state)
 	assert_int_equal(opt->nro_opt.nro_status, EOPNOTSUPP);
 	assert_int_equal(ask(), 0);
 	assert_int_equal(opt->nro_opt.nro_status, 0);
-	assert_int_equal(home.entries, 2);
-	home.csb_error = -EBUSY;
+	assert_int_equal(platform.entries, 2);
+	platform.csb_error = -EBUSY;
 	assert_int_equal(ask(), -EBUSY);
 	assert_non_null(client.port);
 }
@@ -478,15 +478,15 @@ static void kloop_sleep(void **state)
 	assert_int_equal(ask(), -ENXIO);
 	register_rings(1, 1);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		home.starts = 0;
+		platform.starts = 0;
 		prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 		kloop->sleep_us = cases[i].sleep_us;
 		assert_int_equal(ask(), cases[i].error);
-		assert_int_equal(home.starts, cases[i].error == 0);
-		if (home.starts) {
-			assert_int_equal(home.kloop.start.sleep_us, cases[i].sleep_us);
-			assert_int_equal(home.kloop.rings, 0);
-			assert_int_equal(home.kloop.mode, 0);
+		assert_int_equal(platform.starts, cases[i].error == 0);
+		if (platform.starts) {
+			assert_int_equal(platform.kloop.start.sleep_us, cases[i].sleep_us);
+			assert_int_equal(platform.kloop.rings, 0);
+			assert_int_equal(platform.kloop.mode, 0);
 		}
 	}
 }
@@ -514,21 +514,21 @@ static void kloop_eventfds(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nmreq_opt_sync_kloop_eventfds *opt;
 
-		home.starts = 0;
+		platform.starts = 0;
 		prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 		opt = push_eventfds(cases[i].count,
 			cases[i].size ? cases[i].size : eventfds_size(cases[i].count));
 		assert_int_equal(ask(), cases[i].error);
 		assert_int_equal(opt->nro_opt.nro_status, -cases[i].error);
-		assert_int_equal(home.starts, cases[i].error == 0);
+		assert_int_equal(platform.starts, cases[i].error == 0);
 	}
 	prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 	push_eventfds(3, eventfds_size(3))->eventfds[1].ioeventfd = -1;
 	assert_int_equal(ask(), 0);
-	assert_int_equal(home.kloop.rings, 3);
-	assert_int_equal(home.kloop.eventfds[0].ioeventfd, 10);
-	assert_int_equal(home.kloop.eventfds[1].ioeventfd, -1);
-	assert_int_equal(home.kloop.eventfds[2].irqfd, 102);
+	assert_int_equal(platform.kloop.rings, 3);
+	assert_int_equal(platform.kloop.eventfds[0].ioeventfd, 10);
+	assert_int_equal(platform.kloop.eventfds[1].ioeventfd, -1);
+	assert_int_equal(platform.kloop.eventfds[2].irqfd, 102);
 }
 
 static void kloop_modes(void **state)
@@ -555,7 +555,7 @@ static void kloop_modes(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nmreq_opt_sync_kloop_mode *opt;
 
-		memset(&home, 0, sizeof(home));
+		memset(&platform, 0, sizeof(platform));
 		prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 		opt = push_option(AT1, NETMAP_REQ_OPT_SYNC_KLOOP_MODE);
 		opt->mode = cases[i].mode;
@@ -564,9 +564,9 @@ static void kloop_modes(void **state)
 				cases[i].no_ioeventfd ? -1 : 11;
 		assert_int_equal(ask(), cases[i].error);
 		assert_int_equal(opt->nro_opt.nro_status, -cases[i].error);
-		assert_int_equal(home.starts, cases[i].error == 0);
-		assert_int_equal(home.kloop.mode, cases[i].error ? 0 : cases[i].mode);
-		assert_int_equal(home.kloop.rings, cases[i].error ? 0 : cases[i].eventfds);
+		assert_int_equal(platform.starts, cases[i].error == 0);
+		assert_int_equal(platform.kloop.mode, cases[i].error ? 0 : cases[i].mode);
+		assert_int_equal(platform.kloop.rings, cases[i].error ? 0 : cases[i].eventfds);
 	}
 }
 
@@ -578,7 +578,7 @@ static void kloop_results(void **state)
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 		struct nmreq_opt_sync_kloop_eventfds *opt;
 
-		home.start_error = errors[i];
+		platform.start_error = errors[i];
 		prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 		opt = push_eventfds(2, eventfds_size(2));
 		assert_int_equal(ask(), errors[i]);
@@ -588,9 +588,9 @@ static void kloop_results(void **state)
 	prepare(NETMAP_REQ_SYNC_KLOOP_STOP, "vale0:1");
 	hdr->nr_body = 0;
 	assert_int_equal(ask(), 0);
-	home.stop_error = -EINTR;
+	platform.stop_error = -EINTR;
 	assert_int_equal(ask(), -EINTR);
-	assert_int_equal(home.stops, 2);
+	assert_int_equal(platform.stops, 2);
 	assert_int_equal(nm_control(&client, &bare_ua, BASE), -EOPNOTSUPP);
 	prepare(NETMAP_REQ_SYNC_KLOOP_START, "vale0:1");
 	assert_int_equal(nm_control(&client, &bare_ua, BASE), -EOPNOTSUPP);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/control.h: devices on switches, persistent ports, and polling: what the requests check, what
- * they ask of the home, and what they answer. How packets go is in test_splice.c. */
+ * they ask of the platform, and what they answer. How packets go is in test_splice.c. */
 #include "request.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "splice.h"
 #include "vale.h"
 
-/* ---- a home with devices --------------------------------------------------------------------- */
+/* ---- a platform with devices ------------------------------------------------------- */
 
 static struct {
 	int error; /* of the next call */
@@ -99,7 +99,7 @@ static int poll_splice(
 	return devices.error;
 }
 
-static const struct nm_home_ops ops = {
+static const struct nm_platform_ops ops = {
 	.lookup = find_device,
 	.newif = new_interface,
 	.delif = delete_interface,
@@ -108,17 +108,17 @@ static const struct nm_home_ops ops = {
 	.splice_poll = poll_splice,
 };
 
-/* The devices stay until their home takes them away. */
+/* The devices stay until their platform takes them away. */
 static void remove_device(const char *name)
 {
 	struct nm_port *port;
 
 	nm_core_lock(&core);
-	core.home_ops = NULL;
+	core.platform_ops = NULL;
 	port = nm_port_find_locked(&core, name);
 	if (port)
 		nm_port_remove_locked(port);
-	core.home_ops = &ops;
+	core.platform_ops = &ops;
 	nm_core_unlock(&core);
 }
 
@@ -126,7 +126,7 @@ static int begin(void **state)
 {
 	memset(&devices, 0, sizeof(devices));
 	request_begin(state);
-	core.home_ops = &ops;
+	core.platform_ops = &ops;
 	return 0;
 }
 
@@ -387,10 +387,10 @@ static void device_info(void **state)
 	remove_device("dev1");
 }
 
-/* A home without devices. */
-static void no_home(void **state)
+/* A platform without devices. */
+static void no_platform(void **state)
 {
-	core.home_ops = NULL;
+	core.platform_ops = NULL;
 	assert_int_equal(ask_newif("per4"), -EOPNOTSUPP);
 	assert_int_equal(ask_delif("per4"), -EOPNOTSUPP);
 	assert_int_equal(ask_attach("vale0:dev1", NR_REG_ALL_NIC), -EOPNOTSUPP);
@@ -433,7 +433,7 @@ int main(void)
 		TEST(newif_and_delif),
 		TEST(newif_refused),
 		TEST(device_info),
-		TEST(no_home),
+		TEST(no_platform),
 		TEST(allocations_that_fail),
 	};
 

@@ -180,7 +180,7 @@ static void add_without_memory(void **state)
 	remove_port(port);
 }
 
-/* The home's own ports: asked for when a name is unknown, and only then. */
+/* The platform's own ports: asked for when a name is unknown, and only then. */
 static uint32_t lookups;
 
 static struct nm_port *lookup(struct nm_core *c, const char *name)
@@ -192,13 +192,13 @@ static struct nm_port *lookup(struct nm_core *c, const char *name)
 					: NULL;
 }
 
-static const struct nm_home_ops home = {.lookup = lookup};
+static const struct nm_platform_ops platform = {.lookup = lookup};
 
-static void the_home_is_asked(void **state)
+static void the_platform_is_asked(void **state)
 {
 	struct nm_client client;
 
-	core.home_ops = &home;
+	core.platform_ops = &platform;
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "other", &all), -ENXIO);
 	assert_int_equal(lookups, 1);
@@ -649,7 +649,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names_in_the_registry, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(shapes, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(add_without_memory, begin_kind, core_end),
-		cmocka_unit_test_setup_teardown(the_home_is_asked, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(the_platform_is_asked, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(first_and_last_client, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(a_start_that_fails, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(no_netmap_if_after_start, begin_kind, core_end),

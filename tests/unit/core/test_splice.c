@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * core/splice.h: a device on a switch. The test plays the device and the home (splice_ends.h).
+ * core/splice.h: a device on a switch. The test plays the device and the platform (splice_ends.h).
  */
 #include "splice_ends.h"
 
-/* ---- the home --------------------------------------------------------------------------- */
+/* ---- the platform ------------------------------------------------------------------ */
 
 static uint32_t starts, stops;
 static int start_error;
@@ -26,7 +26,8 @@ static void splice_stop(struct nm_splice *splice)
 	stops++;
 }
 
-static const struct nm_home_ops home = {.splice_start = splice_start, .splice_stop = splice_stop};
+static const struct nm_platform_ops platform = {
+	.splice_start = splice_start, .splice_stop = splice_stop};
 
 static void step_all(void)
 {
@@ -48,7 +49,7 @@ static int begin(void **state)
 	start_error = 0;
 	starts = stops = 0;
 	running = NULL;
-	return begin_core(&home);
+	return begin_core(&platform);
 }
 
 /* The switch learns who is where, so that nothing is sent to all. */
@@ -125,9 +126,9 @@ static void refused(void **state)
 	app_open(&core, &squatter, &(struct app_config){"dev", 0, 64, 1});
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), -EBUSY);
 	app_close(&squatter);
-	core.home_ops = NULL;
+	core.platform_ops = NULL;
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), -EOPNOTSUPP);
-	core.home_ops = &home;
+	core.platform_ops = &platform;
 	assert_int_equal(core_count_ports(&core), 1);
 	assert_int_equal(core_count_regions(&core), 0);
 	assert_null(core.switches);

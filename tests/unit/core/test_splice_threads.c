@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * core/splice.h, run by a home with a thread that sleeps when there is nothing to do. The test plays
- * the device (splice_ends.h). Also for ThreadSanitizer.
+ * core/splice.h, run by a platform with a thread that sleeps when there is nothing to do. The test
+ * plays the device (splice_ends.h). Also for ThreadSanitizer.
  */
 #include "splice_ends.h"
 
@@ -10,9 +10,9 @@
 #include <semaphore.h>
 #include <time.h>
 
-/* ---- the home --------------------------------------------------------------------------- */
+/* ---- the platform ------------------------------------------------------------------ */
 
-/* A home with one thread per splice, which sleeps when there is nothing to do. */
+/* A platform with one thread per splice, which sleeps when there is nothing to do. */
 static struct {
 	pthread_t thread;
 	sem_t wake;
@@ -74,14 +74,14 @@ static void threaded_stop(struct nm_splice *splice)
 	set_wakeups(splice, NULL);
 }
 
-static const struct nm_home_ops home = {
+static const struct nm_platform_ops platform = {
 	.splice_start = threaded_start, .splice_stop = threaded_stop};
 
 /* ---- before and after --------------------------------------------------------------------- */
 
 static int begin(void **state)
 {
-	return begin_core(&home);
+	return begin_core(&platform);
 }
 
 /* ---- tests --------------------------------------------------------------------------------- */

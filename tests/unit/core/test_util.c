@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* core/util.c, and what the core relies on in its user-space home (core/os.h). */
+/* core/util.c, and what the core relies on, on its user-space platform (core/os.h). */
 #include "util.h"
 #include "os_user.h"
 

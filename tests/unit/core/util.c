@@ -99,7 +99,7 @@ uint32_t prng_edge32(struct prng *r, uint32_t about)
 	return (uint32_t)edge(r, about, 32);
 }
 
-/* ---- the home, wrapped (with the linker's --wrap) --------------------------------------- */
+/* ---- the platform, wrapped (with the linker's --wrap) ------------------------------ */
 
 static uint32_t allocations_until_failure; /* 0: none fails */
 static bool has_failed;

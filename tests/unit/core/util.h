@@ -57,7 +57,7 @@ void prng_fill(struct prng *r, void *buf, size_t bytes);
 uint32_t prng_edge32(struct prng *r, uint32_t about);
 uint64_t prng_edge64(struct prng *r, uint64_t about);
 
-/* ---- the home, wrapped ----------------------------------------------------------------- */
+/* ---- the platform, wrapped --------------------------------------------------------- */
 
 /* The n-th next allocation (os_zalloc, os_mem_alloc; 1 is the next) fails; 0: none does. */
 void fail_allocation(uint32_t nth);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * os_home.h - the user-space home of the core: see core/os.h for what each name means.
+ * os_platform.h - the user-space platform of the core: see core/os.h for what each name means.
  *
  * Used by netmapd, libnetmap, the tools and the unit tests. Built on libc, pthreads and
  * the compiler's atomics, so that ThreadSanitizer understands it.
  *
  * Thread safety: as core/os.h says.
  */
-#ifndef USER_OS_HOME_H
-#define USER_OS_HOME_H
+#ifndef USER_OS_PLATFORM_H
+#define USER_OS_PLATFORM_H
 
 #include <assert.h>
 #include <errno.h>

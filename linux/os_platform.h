@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * os_home.h - the kernel home of the core: see core/os.h for what each name means.
+ * os_platform.h - the kernel platform of the core: see core/os.h for what each name means.
  *
  * What is shared with the other side of a CSB is shared with another machine: the
  * barriers are the virt_ ones, which stay barriers in a kernel for one CPU, too.
  *
  * Thread safety: as core/os.h says.
  */
-#ifndef LINUX_OS_HOME_H
-#define LINUX_OS_HOME_H
+#ifndef LINUX_OS_PLATFORM_H
+#define LINUX_OS_PLATFORM_H
 
 #include <linux/bug.h>
 #include <linux/build_bug.h>
@@ -135,7 +135,7 @@ struct nm_ring;
 
 /*
  * What the module keeps per ring: who waits for it, and the lock that makes one thread at a
- * time sync it (the core asks its home to see to that).
+ * time sync it (the core asks its platform to see to that).
  *
  * about_to_sleep: set by port kinds whose packets come from another machine, before a client
  * is bound. Called under `sync` when nobody has anything to do on the ring and somebody waits
