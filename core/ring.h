@@ -98,6 +98,7 @@ struct nm_ring {
 		uint32_t head, cur, tail; /* as of the last good sync; tail: as last told */
 		uint32_t hwcur;           /* rx: consumer index, OS_STORE_RELEASE for producers */
 		uint32_t dropping;        /* tx: inside a packet that is being dropped */
+		uint64_t stamped_us;      /* nm_ring_stamp() */
 	} __attribute__((aligned(NM_CACHE_LINE)));
 
 	/* The other side: written by producers (rx), under the lock, or by txsync. */
@@ -129,6 +130,18 @@ static inline void nm_monitors_lock(struct nm_ring *ring) OS_LOCKS(NM_MONITORS_L
 static inline void nm_monitors_unlock(struct nm_ring *ring) OS_UNLOCKS(NM_MONITORS_LOCK)
 {
 	os_spin_unlock(&ring->monitor_lock);
+}
+
+/*
+ * Writes the time of a sync into the shared ring: `us`, wall-clock microseconds, or *last, the time
+ * written before, when the clock has gone back since. The thread that syncs the ring.
+ */
+static inline void nm_ring_stamp(struct netmap_ring *shared, uint64_t us, uint64_t *last)
+{
+	if (likely(us > *last))
+		*last = us;
+	shared->ts.tv_sec = (__typeof__(shared->ts.tv_sec))(*last / 1000000);
+	shared->ts.tv_usec = (__typeof__(shared->ts.tv_usec))(*last % 1000000);
 }
 
 /* Bytes of a ring with so many slots in shared memory. */

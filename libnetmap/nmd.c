@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -52,6 +53,14 @@ static struct nmlib_daemon_port *new_port(uint32_t rings)
 	return p;
 }
 
+/* The times of syncs on rx rings, unless the environment says no. */
+static bool wants_timestamps(void)
+{
+	const char *wish = getenv("NETMAP_TIMESTAMPS");
+
+	return !wish || strcmp(wish, "0") != 0;
+}
+
 int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds, unsigned int nfds)
 {
 	struct nmlib_daemon_port *p;
@@ -80,6 +89,8 @@ int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds,
 	p->kicks = nfds - 4;
 	for (uint32_t i = 0; i < at->rings; i++)
 		p->rings[i].kick = fds[4 + i % p->kicks];
+	for (uint32_t i = at->tx_rings; i < at->rings && wants_timestamps(); i++)
+		p->rings[i].timestamps = true;
 	close(fds[1]);
 	d->priv->daemon = p;
 	return 0;

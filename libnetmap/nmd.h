@@ -44,6 +44,8 @@ struct nmlib_ring {
 	struct nm_csb_appl csb;
 	struct netmap_ring *ring; /* NULL: not mapped yet */
 	int kick;                 /* eventfd; that of ring i % kicks */
+	bool timestamps;          /* also without NR_TIMESTAMP: rx rings */
+	uint64_t stamped_us;      /* nm_ring_stamp() */
 
 	/* Of the application's own CSB. */
 	uint32_t told_hwcur, told_hwtail; /* as last stored there */

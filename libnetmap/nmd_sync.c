@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +77,15 @@ void nmlib_signal(int fd)
 		;
 }
 
+static void stamp(struct nmlib_ring *r)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	nm_ring_stamp(r->ring, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+		&r->stamped_us);
+}
+
 /* 1: something has moved; 0; or a negative errno. */
 static int sync_ring(struct nmlib_ring *r)
 {
@@ -101,8 +109,8 @@ static int sync_ring(struct nmlib_ring *r)
 	if (unlikely(!nm_csb_appl_load(a)))
 		return -ENXIO;
 	ring->tail = a->hwtail;
-	if (ring->flags & NR_TIMESTAMP)
-		gettimeofday(&ring->ts, NULL);
+	if (r->timestamps || (OS_LOAD(&ring->flags) & NR_TIMESTAMP))
+		stamp(r);
 	return head != old_head || a->hwtail != old_tail;
 }
 

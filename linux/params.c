@@ -39,7 +39,7 @@ enum param {
 
 static uint32_t values[PARAMS]; /* 0: not given */
 static struct nm_core *started; /* NULL: the module is being loaded */
-static bool verbose;
+static bool verbose, timestamps = true;
 
 static uint64_t memory_bytes(void)
 {
@@ -198,8 +198,17 @@ PARAM(buf_size, BUF_SIZE, "bytes of a buffer of a shared region, 64 to 65536");
 PARAM(priv_buf_size, PRIV_BUF_SIZE, "bytes of a buffer of the region of one port, 64 to 65536");
 PARAM(priv_buf_num, PRIV_BUF_NUM, "buffers of the region of one port, beyond those of its rings");
 
+module_param(timestamps, bool, 0644);
+MODULE_PARM_DESC(
+	timestamps, "the time of each sync is written into rx rings, without NR_TIMESTAMP as well");
+
 module_param(verbose, bool, 0644);
 MODULE_PARM_DESC(verbose, "log each control request");
+
+bool nmk_timestamps(void)
+{
+	return READ_ONCE(timestamps);
+}
 
 bool nmk_verbose(void)
 {

@@ -8,6 +8,8 @@
  *      priv_buf_size            bytes of a buffer in a region that is made for one port
  *      priv_buf_num             buffers there beyond those of the port's rings, for its pipes and
  *                               monitors
+ *      timestamps               0: rings get the time of a sync only with NR_TIMESTAMP; else rx rings
+ *                               get it always
  *      verbose                  1: each control request is logged
  *
  * What is not given follows from the machine's memory: a shared region has about an eighth of
@@ -29,5 +31,6 @@ struct nm_core;
 int nmk_params_start(struct nm_core *core);
 
 bool nmk_verbose(void);
+bool nmk_timestamps(void);
 
 #endif

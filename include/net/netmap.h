@@ -142,8 +142,8 @@ struct netmap_ring {
 	uint32_t cur;
 	uint32_t tail; /* R */
 
-	uint32_t flags;       /* NR_TIMESTAMP, NR_FORWARD */
-	NETMAP_TIMEVAL ts;    /* R: time of the last sync, with NR_TIMESTAMP */
+	uint32_t flags;    /* NR_TIMESTAMP, NR_FORWARD */
+	NETMAP_TIMEVAL ts; /* R: wall-clock time of the last sync; rx, and tx with NR_TIMESTAMP */
 	uint64_t offset_mask; /* R: bits of slot.ptr that are an offset; 0 without OFFSETS */
 	uint64_t buf_align;   /* R: alignment of (buffer + offset) on tx; 0 for none */
 
@@ -154,7 +154,7 @@ struct netmap_ring {
 };
 
 /* Ring flags, written by the application. */
-#define NR_TIMESTAMP 0x0002 /* set ts at every sync */
+#define NR_TIMESTAMP 0x0002 /* set ts at every sync; on rx rings it is by default */
 #define NR_FORWARD   0x0004 /* rx: honour NS_FORWARD */
 
 /*

@@ -370,6 +370,35 @@ TEST(timestamps)
 	nmport_close(b);
 }
 
+/* Programs take ring->ts for the time of the packets that a sync or a poll has brought, and never ask for it. */
+TEST(timestamps_by_default)
+{
+	struct nmport_d *a = open_flags("valed:1", 0), *b = open_flags("valed:2", 0);
+	struct netmap_ring *rx = rx_ring(b, 0);
+	struct timeval before, after, last = {0};
+
+	for (int i = 0; i < 4; i++) {
+		gettimeofday(&before, NULL);
+		send_frame(a, 0, 1, (uint32_t)i + 1);
+		for (uint64_t limit = now_ms() + WAIT_MS; !nm_ring_space(rx);) {
+			CHECK(now_ms() < limit);
+			if (i & 1)
+				CHECK(nmport_poll(b, POLLIN, 10) >= 0);
+			else
+				CHECK_EQ(nmport_rxsync(b), 0);
+		}
+		gettimeofday(&after, NULL);
+		CHECK(rx->ts.tv_usec >= 0 && rx->ts.tv_usec < 1000000);
+		CHECK(!timercmp(&rx->ts, &before, <) && !timercmp(&rx->ts, &after, >));
+		CHECK(!timercmp(&rx->ts, &last, <));
+		last = rx->ts;
+		take_frame(b, 0, 1, (uint32_t)i + 1);
+	}
+	CHECK(tx_ring(a, 0)->ts.tv_sec == 0); /* nobody has asked for that */
+	nmport_close(a);
+	nmport_close(b);
+}
+
 /* ---- a second thread that rewrites everything ----------------------------------------- */
 
 static volatile bool scribbling;

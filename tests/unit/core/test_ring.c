@@ -341,10 +341,29 @@ static void receives_only(void **state)
 	play_end(&play);
 }
 
+/* The time of a sync never goes back, whatever the system's clock does. */
+static void stamps(void **state)
+{
+	struct netmap_ring ring = {0};
+	uint64_t last = 0;
+
+	nm_ring_stamp(&ring, 1700000000999999, &last);
+	assert_int_equal(ring.ts.tv_sec, 1700000000);
+	assert_int_equal(ring.ts.tv_usec, 999999);
+	ring.ts.tv_sec = 12; /* the application's memory: not believed */
+	nm_ring_stamp(&ring, 1600000000000000, &last);
+	assert_int_equal(ring.ts.tv_sec, 1700000000);
+	assert_int_equal(ring.ts.tv_usec, 999999);
+	nm_ring_stamp(&ring, 1700000001000000, &last);
+	assert_int_equal(ring.ts.tv_sec, 1700000001);
+	assert_int_equal(ring.ts.tv_usec, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(receives_only),
+		cmocka_unit_test(stamps),
 		cmocka_unit_test(distance_and_advance),
 		cmocka_unit_test(all_moves_of_small_rings),
 		cmocka_unit_test(moves_far_out_of_range),
