@@ -7,7 +7,7 @@
  * One thread sends (sendmmsg, 64 at a time, past the queueing discipline), one receives
  * (recvmmsg). Prints what the receiver counts.
  */
-#include "world.h"
+#include "testbed.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
  * way. `eventfd`: two threads wake each other by eventfds, round trips per second. One line of
  * JSON.
  */
-#include "world.h"
+#include "testbed.h"
 
 #include <errno.h>
 #include <getopt.h>

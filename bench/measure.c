@@ -49,7 +49,7 @@ static const struct option options[] = {{"len", 1, 0, LEN}, {"batch", 1, 0, BATC
 	{"hdr", 1, 0, HDR}, {"both", 0, 0, BOTH}, {"monitor", 0, 0, MONITOR}, {"cpus", 1, 0, CPUS},
 	{"profile", 1, 0, PROFILE}, {"poll-us", 1, 0, POLL}, {0}};
 
-static void set_option(int c, struct options *o, struct world *w)
+static void set_option(int c, struct options *o, struct testbed *w)
 {
 	switch (c) {
 	case LEN:
@@ -62,7 +62,7 @@ static void set_option(int c, struct options *o, struct world *w)
 		o->seconds = strtod(optarg, NULL);
 		break;
 	case PORTS:
-		o->ports = number("ports", optarg, 1, WORLD_MACHINES);
+		o->ports = number("ports", optarg, 1, TESTBED_MACHINES);
 		break;
 	case MACS:
 		o->macs = number("macs", optarg, 1, 1000000);
@@ -94,7 +94,7 @@ static void set_option(int c, struct options *o, struct world *w)
 int main(int argc, char **argv)
 {
 	struct options o = {.len = 60, .batch = 256, .seconds = 1, .ports = 2, .macs = 1};
-	struct world w = {.cpu = {0, 1}, .poll_us = -1};
+	struct testbed w = {.cpu = {0, 1}, .poll_us = -1};
 	const struct scenario *scenario = NULL;
 	struct result r = {0};
 	int c;
@@ -107,9 +107,9 @@ int main(int argc, char **argv)
 	if (!scenario || o.seconds <= 0 || o.seconds > 600)
 		usage();
 	w.netmapd = argv[optind + 1];
-	world_start(&w);
+	testbed_start(&w);
 	scenario->run(&w, &o, &r);
-	world_stop(&w);
+	testbed_stop(&w);
 	printf("{\"count\": %llu, \"sent\": %llu, \"seconds\": %.6f, \"extra\": [%llu, %llu, %llu, %llu]}\n",
 		(unsigned long long)r.count, (unsigned long long)r.sent, r.seconds,
 		(unsigned long long)r.extra[0], (unsigned long long)r.extra[1],

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "port.h"
-#include "world.h"
+#include "testbed.h"
 
 struct options {
 	uint32_t len;     /* bytes of a packet */
@@ -41,7 +41,7 @@ struct result {
 
 struct scenario {
 	const char *name, *what;
-	void (*run)(struct world *w, const struct options *o, struct result *r);
+	void (*run)(struct testbed *w, const struct options *o, struct result *r);
 };
 
 extern const struct scenario vale_pairs, vale_all, vale_broadcast, vale_macs, pipe_pair, pipe_chain,

@@ -14,7 +14,7 @@ enum { TRIP_TIMEOUT_MS = 10000 };
 
 /* ---- a local application --------------------------------------------------------------- */
 
-static struct nmport_d *open_local(const struct world *w, const char *name)
+static struct nmport_d *open_local(const struct testbed *w, const char *name)
 {
 	struct nmport_d *d;
 
@@ -93,7 +93,7 @@ static void local_turn(void *arg, struct result *r)
 
 /* From a local application to a port; `watch` is a monitor that may be read too, and what it sees is
  * extra 0. */
-static void run_local(const struct world *w, const struct options *o, const char *from,
+static void run_local(const struct testbed *w, const struct options *o, const char *from,
 	const char *to, const char *watch, struct result *r)
 {
 	struct local l = {.o = o};
@@ -109,12 +109,12 @@ static void run_local(const struct world *w, const struct options *o, const char
 	nmport_close(l.from);
 }
 
-static void run_local_vale(struct world *w, const struct options *o, struct result *r)
+static void run_local_vale(struct testbed *w, const struct options *o, struct result *r)
 {
 	run_local(w, o, "vale1:1", "vale1:2", "vale1:1/t", r);
 }
 
-static void run_local_pipe(struct world *w, const struct options *o, struct result *r)
+static void run_local_pipe(struct testbed *w, const struct options *o, struct result *r)
 {
 	run_local(w, o, "netmap:p{1", "netmap:p}1", "netmap:p{1/t", r);
 }
@@ -159,10 +159,10 @@ static uint64_t interrupts_of(const struct vg_port *port)
 }
 
 /* A packet there and one back. extra: kicks, interrupts, CPU time of netmapd in ns. */
-static void run_trips(struct world *w, const struct options *o, struct result *r, bool asleep)
+static void run_trips(struct testbed *w, const struct options *o, struct result *r, bool asleep)
 {
-	struct vg_port *a = world_port(w, world_machine(w), "vale1:1", 0);
-	struct vg_port *b = world_port(w, world_machine(w), "vale1:2", 0);
+	struct vg_port *a = testbed_port(w, testbed_machine(w), "vale1:1", 0);
+	struct vg_port *b = testbed_port(w, testbed_machine(w), "vale1:2", 0);
 	double start, end;
 	uint64_t cpu;
 
@@ -178,7 +178,7 @@ static void run_trips(struct world *w, const struct options *o, struct result *r
 	}
 	r->extra[0] = kicks_of(a) + kicks_of(b);
 	r->extra[1] = interrupts_of(a) + interrupts_of(b);
-	cpu = world_cpu_ns(w);
+	cpu = testbed_cpu_ns(w);
 	start = now_s();
 	for (end = start + o->seconds; now_s() < end; r->count++) {
 		pass(a, b, o, asleep);
@@ -187,15 +187,15 @@ static void run_trips(struct world *w, const struct options *o, struct result *r
 	r->seconds = now_s() - start;
 	r->extra[0] = kicks_of(a) + kicks_of(b) - r->extra[0];
 	r->extra[1] = interrupts_of(a) + interrupts_of(b) - r->extra[1];
-	r->extra[2] = world_cpu_ns(w) - cpu;
+	r->extra[2] = testbed_cpu_ns(w) - cpu;
 }
 
-static void run_polling(struct world *w, const struct options *o, struct result *r)
+static void run_polling(struct testbed *w, const struct options *o, struct result *r)
 {
 	run_trips(w, o, r, false);
 }
 
-static void run_asleep(struct world *w, const struct options *o, struct result *r)
+static void run_asleep(struct testbed *w, const struct options *o, struct result *r)
 {
 	run_trips(w, o, r, true);
 }
@@ -203,20 +203,20 @@ static void run_asleep(struct world *w, const struct options *o, struct result *
 /* ---- idle ---------------------------------------------------------------------------- */
 
 /* Counts the nanoseconds of CPU time that netmapd takes with o->ports ports that do nothing. */
-static void run_idle(struct world *w, const struct options *o, struct result *r)
+static void run_idle(struct testbed *w, const struct options *o, struct result *r)
 {
 	char ifname[32];
 	double start;
 
 	for (uint32_t i = 0; i < o->ports; i++) {
 		snprintf(ifname, sizeof(ifname), "vale1:%u", i + 1);
-		world_port(w, world_machine(w), ifname, 0);
+		testbed_port(w, testbed_machine(w), ifname, 0);
 	}
 	usleep(1000000);
-	r->count = world_cpu_ns(w);
+	r->count = testbed_cpu_ns(w);
 	start = now_s();
 	usleep((useconds_t)(o->seconds * 1e6));
-	r->count = world_cpu_ns(w) - r->count;
+	r->count = testbed_cpu_ns(w) - r->count;
 	r->seconds = now_s() - start;
 }
 

@@ -48,32 +48,32 @@ static void chain_turn(void *arg, struct result *r)
 	sync_or_die(c->rx);
 }
 
-static void run_pair(struct world *w, const struct options *o, struct result *r)
+static void run_pair(struct testbed *w, const struct options *o, struct result *r)
 {
-	struct vg_port *a = world_port(w, world_machine(w), "netmap:p{1", o->hdr_len);
-	struct vg_port *b = world_port(w, world_machine(w), "netmap:p}1", o->hdr_len);
+	struct vg_port *a = testbed_port(w, testbed_machine(w), "netmap:p{1", o->hdr_len);
+	struct vg_port *b = testbed_port(w, testbed_machine(w), "netmap:p}1", o->hdr_len);
 	struct chain c = {.o = o, .tx = tx_of(a), .rx = rx_of(b)};
 
 	prepare_ring(c.tx, a->mac, o->len, o->hdr_len);
 	run_timed(o, chain_turn, &c, r);
 }
 
-static void run_chain(struct world *w, const struct options *o, struct result *r)
+static void run_chain(struct testbed *w, const struct options *o, struct result *r)
 {
 	static const char *const master[PIPES] = {"netmap:p{1", "netmap:p{2", "netmap:p{3"};
 	static const char *const slave[PIPES] = {"netmap:p}1", "netmap:p}2", "netmap:p}3"};
 	struct chain c = {.o = o, .bridges = PIPES - 1};
-	int m = world_machine(w);
-	struct vg_port *a = world_port(w, m, master[0], 0);
+	int m = testbed_machine(w);
+	struct vg_port *a = testbed_port(w, m, master[0], 0);
 
 	c.tx = tx_of(a);
 	prepare_ring(c.tx, a->mac, o->len, 0);
 	for (int i = 0; i + 1 < PIPES; i++) {
-		m = world_machine(w);
-		c.in[i] = rx_of(world_port(w, m, slave[i], 0));
-		c.out[i] = tx_of(world_port(w, m, master[i + 1], 0));
+		m = testbed_machine(w);
+		c.in[i] = rx_of(testbed_port(w, m, slave[i], 0));
+		c.out[i] = tx_of(testbed_port(w, m, master[i + 1], 0));
 	}
-	c.rx = rx_of(world_port(w, world_machine(w), slave[PIPES - 1], 0));
+	c.rx = rx_of(testbed_port(w, testbed_machine(w), slave[PIPES - 1], 0));
 	run_timed(o, chain_turn, &c, r);
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORTS_MAX = WORLD_MACHINES };
+enum { PORTS_MAX = TESTBED_MACHINES };
 
 struct net {
 	const struct options *o;
@@ -21,7 +21,7 @@ struct net {
 };
 
 /* Each port belongs to a machine of its own: packets are copied between regions. */
-static void make_net(struct world *w, const struct options *o, struct net *n, uint32_t ports)
+static void make_net(struct testbed *w, const struct options *o, struct net *n, uint32_t ports)
 {
 	char ifname[32];
 
@@ -31,7 +31,7 @@ static void make_net(struct world *w, const struct options *o, struct net *n, ui
 	n->ports = ports;
 	for (uint32_t i = 0; i < ports; i++) {
 		snprintf(ifname, sizeof(ifname), "vale1:%u", i + 1);
-		n->port[i] = world_port(w, world_machine(w), ifname, o->hdr_len);
+		n->port[i] = testbed_port(w, testbed_machine(w), ifname, o->hdr_len);
 		prepare_ring(tx_of(n->port[i]), n->port[i]->mac, o->len, o->hdr_len);
 		n->to[i] = frame_to(n->port[i]->mac);
 	}
@@ -92,7 +92,7 @@ static uint64_t pairs_turn(struct net *n, uint32_t number)
 	return sent;
 }
 
-static void run_pairs(struct world *w, const struct options *o, struct result *r)
+static void run_pairs(struct testbed *w, const struct options *o, struct result *r)
 {
 	struct net n = {0};
 
@@ -109,7 +109,7 @@ static uint64_t all_turn(struct net *n, uint32_t number)
 	return sent;
 }
 
-static void run_all(struct world *w, const struct options *o, struct result *r)
+static void run_all(struct testbed *w, const struct options *o, struct result *r)
 {
 	struct net n = {0};
 
@@ -123,7 +123,7 @@ static uint64_t broadcast_turn(struct net *n, uint32_t number)
 }
 
 /* Counts deliveries: one per receiver. */
-static void run_broadcast(struct world *w, const struct options *o, struct result *r)
+static void run_broadcast(struct testbed *w, const struct options *o, struct result *r)
 {
 	struct net n = {0};
 
@@ -195,7 +195,7 @@ static uint64_t macs_turn(struct net *n, uint32_t number)
 
 /* Between two ports of three: what is not known goes to the third as well, and is counted
  * apart (extra 0). */
-static void run_macs(struct world *w, const struct options *o, struct result *r)
+static void run_macs(struct testbed *w, const struct options *o, struct result *r)
 {
 	struct net n = {0};
 	struct vg_port *third;

@@ -12,7 +12,7 @@
  * NM_MONITORS_LOCK are never held together. All but the first are short: who holds one doesn't
  * sleep. No two locks of one class are held at a time.
  *
- * The platform has locks outside of these, around nm_core_lock() and around a sync (linux/world.h,
+ * The platform has locks outside of these, around nm_core_lock() and around a sync (linux/kmod.h,
  * netmapd/daemon_locks.h); a sync takes no NM_CORE_LOCK.
  *
  * Thread safety: no code.

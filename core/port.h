@@ -2,7 +2,7 @@
 /*
  * port.h - ports, their registry, and the clients that are bound to them.
  *
- * struct nm_core is one netmap world: its ports, switches and regions. A platform has
+ * struct nm_core is one instance of the engine: its ports, switches and regions. A platform has
  * one (the module and the daemon), a test as many as it likes.
  *
  * A *port* has rings and a kind: a table of operations. It knows nothing of who

@@ -33,7 +33,7 @@
 #include "legacy.h"
 #include "mmap.h"
 #include "params.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -422,7 +422,7 @@ static int nmk_open(struct inode *inode, struct file *file)
 	init_rwsem(&f->bound);
 	init_waitqueue_head(&f->pollers);
 	nmk_kloop_init(&f->kloop);
-	nm_client_init(&f->client, &nm_world);
+	nm_client_init(&f->client, &netmap_core);
 	file->private_data = f;
 	return nonseekable_open(inode, file);
 }

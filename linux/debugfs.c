@@ -5,7 +5,7 @@
  */
 #include "debugfs.h"
 #include "vale.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/debugfs.h>
 #include <linux/module.h>
@@ -56,10 +56,10 @@ static void show_port(struct seq_file *out, const struct nm_port *port)
 
 static int ports_show(struct seq_file *out, void *unused)
 {
-	nm_core_lock(&nm_world);
-	for (const struct nm_port *port = nm_world.ports; port; port = port->next)
+	nm_core_lock(&netmap_core);
+	for (const struct nm_port *port = netmap_core.ports; port; port = port->next)
 		show_port(out, port);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ports);
@@ -68,8 +68,8 @@ DEFINE_SHOW_ATTRIBUTE(ports);
 
 static int regions_show(struct seq_file *out, void *unused)
 {
-	nm_core_lock(&nm_world);
-	for (const struct nm_region *region = nm_world.regions; region; region = region->next) {
+	nm_core_lock(&netmap_core);
+	for (const struct nm_region *region = netmap_core.regions; region; region = region->next) {
 		seq_printf(out, "%u: bytes %llu refs %u%s%s\n", region->id, region->size,
 			region->refs, region->foreign ? " foreign" : "",
 			region->reserved ? " reserved" : "");
@@ -79,7 +79,7 @@ static int regions_show(struct seq_file *out, void *unused)
 				region->pool[pool].count, region->pool[pool].size,
 				region->free_count[pool]);
 	}
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(regions);
@@ -96,9 +96,10 @@ static void show_switch(void *arg, const char *name, uint32_t index, uint32_t po
 	found = kcalloc(MACS_AT_A_TIME, sizeof(*found), GFP_KERNEL);
 	if (!found)
 		return;
-	while ((count = nm_vale_macs_locked(&nm_world, name, &pos, found, MACS_AT_A_TIME)) > 0) {
+	while ((count = nm_vale_macs_locked(&netmap_core, name, &pos, found, MACS_AT_A_TIME)) > 0) {
 		for (int i = 0; i < count; i++) {
-			const char *port = nm_vale_port_name_locked(&nm_world, name, found[i].port);
+			const char *port =
+				nm_vale_port_name_locked(&netmap_core, name, found[i].port);
 
 			seq_printf(out, "%s %pM %s %u\n", name, found[i].mac, port ? port : "-",
 				found[i].age_s);
@@ -109,9 +110,9 @@ static void show_switch(void *arg, const char *name, uint32_t index, uint32_t po
 
 static int macs_show(struct seq_file *out, void *unused)
 {
-	nm_core_lock(&nm_world);
-	nm_vale_each_locked(&nm_world, show_switch, out);
-	nm_core_unlock(&nm_world);
+	nm_core_lock(&netmap_core);
+	nm_vale_each_locked(&netmap_core, show_switch, out);
+	nm_core_unlock(&netmap_core);
 	return 0;
 }
 
@@ -130,9 +131,9 @@ static ssize_t macs_write(struct file *file, const char __user *text, size_t byt
 	if (copy_from_user(name, text, bytes))
 		return -EFAULT;
 	name[bytes] = '\0';
-	nm_core_lock(&nm_world);
-	error = nm_vale_flush_locked(&nm_world, strim(name));
-	nm_core_unlock(&nm_world);
+	nm_core_lock(&netmap_core);
+	error = nm_vale_flush_locked(&netmap_core, strim(name));
+	nm_core_unlock(&netmap_core);
 	return error ? error : (ssize_t)bytes;
 }
 

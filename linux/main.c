@@ -8,11 +8,11 @@
 #include "params.h"
 #include "persist.h"
 #include "splice_home.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/module.h>
 
-struct nm_core nm_world;
+struct nm_core netmap_core;
 
 static const char *more_objects(const struct nm_region *region, enum nm_pool pool)
 {
@@ -40,12 +40,12 @@ static const struct nm_platform_ops platform_ops = {
 
 static int __init nmk_init(void)
 {
-	int error = nm_core_init(&nm_world);
+	int error = nm_core_init(&netmap_core);
 
 	if (error)
 		return error;
-	nm_world.platform_ops = &platform_ops;
-	error = nmk_params_start(&nm_world);
+	netmap_core.platform_ops = &platform_ops;
+	error = nmk_params_start(&netmap_core);
 	if (!error)
 		error = nmk_kloop_register();
 	if (error)
@@ -71,7 +71,7 @@ fail_nic:
 fail_kloop:
 	nmk_kloop_unregister();
 fail_core:
-	nm_core_destroy(&nm_world);
+	nm_core_destroy(&netmap_core);
 	return error;
 }
 
@@ -85,7 +85,7 @@ static void __exit nmk_exit(void)
 	ptnet_unregister();
 	nmk_nic_unregister();
 	nmk_kloop_unregister();
-	nm_core_destroy(&nm_world);
+	nm_core_destroy(&netmap_core);
 	pr_info("unloaded\n");
 }
 

@@ -10,7 +10,7 @@
 #include "mmap.h"
 #include "compat.h"
 #include "extmem.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/kref.h>
 #include <linux/mm.h>
@@ -92,9 +92,9 @@ static struct nmk_bar *bar_find(const struct nm_region *region)
 
 void nmk_view_set(struct nmk_view *view, struct file *file, struct nm_region *region)
 {
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	nm_region_get(region);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 
 	mutex_lock(&views_lock);
 	view->file = file;
@@ -115,9 +115,9 @@ void nmk_view_clear(struct nmk_view *view)
 	mutex_unlock(&views_lock);
 	if (view->bar)
 		kref_put(&view->bar->kref, bar_free);
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	nm_region_put(view->region);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	view->region = NULL;
 }
 

@@ -7,7 +7,7 @@
 #include "persist.h"
 #include "ptnet.h"
 #include "splice_home.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/if_arp.h>
 #include <linux/module.h>
@@ -32,7 +32,7 @@ static LIST_HEAD(nics); /* under core->lock */
 
 static struct net_device *device_of(const struct nmk_nic *nic)
 {
-	return rcu_dereference_protected(nic->dev, lockdep_is_held(&nm_world.lock.l));
+	return rcu_dereference_protected(nic->dev, lockdep_is_held(&netmap_core.lock.l));
 }
 
 static void free_nic(struct kref *kref)
@@ -335,7 +335,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 
 	if (event != NETDEV_UNREGISTER && event != NETDEV_CHANGENAME)
 		return NOTIFY_DONE;
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	nic = find_nic(dev);
 	if (nic && event == NETDEV_UNREGISTER)
 		device_gone(nic); /* or it moves to another namespace */
@@ -343,7 +343,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 		renamed(dev, nic->port);
 	else if (event == NETDEV_CHANGENAME && nmk_persist_is_ours(dev))
 		renamed(dev, nmk_persist_port(dev));
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return NOTIFY_DONE;
 }
 

@@ -7,7 +7,7 @@
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "params.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/log2.h>
 #include <linux/mm.h>

@@ -10,7 +10,7 @@
 #include "persist.h"
 #include "hostring.h"
 #include "nic.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
@@ -294,16 +294,16 @@ int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *e
 
 void nmk_persist_unregister(void)
 {
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	while (!list_empty(&all)) {
 		struct persist *p = list_first_entry(&all, struct persist, link);
 
 		p->leaving = true;
-		nm_core_unlock(&nm_world);
+		nm_core_unlock(&netmap_core);
 		unregister_netdev(p->dev);
-		nm_core_lock(&nm_world);
+		nm_core_lock(&netmap_core);
 		remove_port(p);
 		free_netdev(p->dev);
 	}
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 }

@@ -5,7 +5,7 @@
 #include "splice_home.h"
 #include "../core/splice.h"
 #include "nic.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/cpumask.h>
 #include <linux/freezer.h>
@@ -277,13 +277,13 @@ static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
 {
 	const struct nm_splice *splice;
 
-	nm_core_lock(&nm_world);
-	for (splice = nm_world.splices; splice; splice = splice->next)
+	nm_core_lock(&netmap_core);
+	for (splice = netmap_core.splices; splice; splice = splice->next)
 		if (!dead_only || is_over(splice))
 			break;
 	if (splice)
 		memcpy(name, splice->name, NETMAP_REQ_IFNAMSIZ);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return splice;
 }
 
@@ -294,7 +294,7 @@ static void detach(bool dead_only)
 	uint32_t index;
 
 	while (find_one(dead_only, name)) {
-		if (nm_splice_detach(&nm_world, name, &index, &err) == 0 && dead_only)
+		if (nm_splice_detach(&netmap_core, name, &index, &err) == 0 && dead_only)
 			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch", name);
 	}
 }
@@ -315,7 +315,7 @@ void nmk_splice_stop_dead(void)
 {
 	bool any = false;
 
-	for (struct nm_splice *splice = nm_world.splices; splice; splice = splice->next) {
+	for (struct nm_splice *splice = netmap_core.splices; splice; splice = splice->next) {
 		if (!is_over(splice))
 			continue;
 		nmk_splice_stop(splice);

@@ -42,7 +42,7 @@
  * port, which may outlive it (an application still has it open). What belongs to the
  * device, io to netdev, is gone when `gone` is set.
  *
- * Thread safety: see each field; order of the locks in world.h.
+ * Thread safety: see each field; order of the locks in kmod.h.
  */
 #ifndef LINUX_PTNET_H
 #define LINUX_PTNET_H

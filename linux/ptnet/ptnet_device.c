@@ -4,7 +4,7 @@
  * gives, and the CSB, interrupts and rings that they lead to.
  */
 #include "ptnet.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/dma-mapping.h>
 #include <linux/if_ether.h>

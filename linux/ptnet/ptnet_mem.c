@@ -2,7 +2,7 @@
 /* The memory function: its BAR is a region, which the core adopts. */
 #include "mmap.h"
 #include "ptnet.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/io.h>
 #include <linux/slab.h>
@@ -83,10 +83,10 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	int error;
 
 	read_guest_part(mem);
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	mem->region =
-		nm_region_adopt(&nm_world, mem->base, mem->size, pool, mem->part, &error, &err);
-	nm_core_unlock(&nm_world);
+		nm_region_adopt(&netmap_core, mem->base, mem->size, pool, mem->part, &error, &err);
+	nm_core_unlock(&netmap_core);
 	if (error) {
 		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
 			err.text);
@@ -100,15 +100,15 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
  * their ports are dead, and their mappings are taken away here. */
 static void free_memory(struct ptnet_mem *mem)
 {
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	ptnet_port_end_region(mem->region);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	nmk_bar_gone(mem->bar);
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	ptnet_wires_restore(mem); /* no application can reach the slots any more */
 	ptnet_wires_free(mem);
 	nm_region_put(mem->region);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	if (mem->base)
 		memunmap(mem->base);
 	if (mem->io)
@@ -208,9 +208,9 @@ static void mem_remove(struct pci_dev *pdev)
  * been shut down before: they came later. */
 static void mem_shutdown(struct pci_dev *pdev)
 {
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	ptnet_wires_restore(pci_get_drvdata(pdev));
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 }
 
 static const struct pci_device_id mem_ids[] = {

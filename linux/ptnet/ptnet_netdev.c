@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The network device of a passed-through port. */
 #include "ptnet.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
@@ -12,7 +12,7 @@ static int ptnet_open(struct net_device *netdev)
 	struct ptnet *ptn = ptnet_of(netdev);
 	int error;
 
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	mutex_lock(&ptn->lock);
 	if (!ptn->netmap && !ptn->gone) {
 		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
@@ -28,7 +28,7 @@ static int ptnet_open(struct net_device *netdev)
 		netif_carrier_on(netdev);
 	}
 	mutex_unlock(&ptn->lock);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return error;
 }
 
@@ -174,12 +174,12 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 	if (event != NETDEV_CHANGENAME || !ptnet_is_ours(netdev))
 		return NOTIFY_DONE;
 	ptn = ptnet_of(netdev);
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	error = ptn->port ? nm_port_rename_locked(ptn->port, netdev->name) : 0;
 	if (error)
 		netdev_warn(
 			netdev, "its port keeps the name %s: error %d\n", ptn->port->name, -error);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return NOTIFY_DONE;
 }
 

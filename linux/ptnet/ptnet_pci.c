@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The network function: what comes and goes with it, and in which order. */
 #include "ptnet.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
@@ -32,9 +32,9 @@ static int go_public(struct ptnet *ptn)
 		rtnl_unlock();
 		return error;
 	}
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	error = ptnet_port_add(ptn);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	if (error)
 		unregister_netdevice(ptn->netdev);
 	rtnl_unlock();
@@ -70,9 +70,9 @@ void ptnet_detach(struct ptnet *ptn)
 	if (!netdev)
 		return;
 	rtnl_lock();
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	ptnet_port_remove(ptn);
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	unregister_netdevice(netdev);
 	rtnl_unlock();
 	ptnet_device_release(ptn);
@@ -154,12 +154,12 @@ static void net_shutdown(struct pci_dev *pdev)
 
 	mutex_lock(&ptnet_probe_lock);
 	if (ptn->netdev) {
-		nm_core_lock(&nm_world);
+		nm_core_lock(&netmap_core);
 		mutex_lock(&ptn->lock);
 		ptnet_service_end(ptn);
 		ptnet_device_forget_csb(ptn);
 		mutex_unlock(&ptn->lock);
-		nm_core_unlock(&nm_world);
+		nm_core_unlock(&netmap_core);
 	}
 	mutex_unlock(&ptnet_probe_lock);
 }

@@ -3,7 +3,7 @@
 #include "hostring.h"
 #include "ptnet.h"
 #include "splice_home.h"
-#include "world.h"
+#include "kmod.h"
 
 /* In each direction; they are there when the guest's part of the region has room for them. */
 #define HOST_RINGS 1
@@ -318,8 +318,8 @@ int ptnet_port_add(struct ptnet *ptn)
 		.slots = {ptn->num_slots[NM_TX], ptn->num_slots[NM_RX]},
 	};
 	int error;
-	struct nm_port *port =
-		nm_port_add_locked(&nm_world, ptn->netdev->name, &ptnet_port_ops, &shape, &error);
+	struct nm_port *port = nm_port_add_locked(
+		&netmap_core, ptn->netdev->name, &ptnet_port_ops, &shape, &error);
 
 	if (!port) {
 		pci_err(ptn->pdev, "port %s can't be added: error %d\n", ptn->netdev->name, -error);
@@ -373,7 +373,7 @@ void ptnet_port_remove(struct ptnet *ptn)
 /* The next port in a region that can still be used. */
 static struct nm_port *next_alive(const struct nm_region *region)
 {
-	struct nm_port *port = nm_world.ports;
+	struct nm_port *port = netmap_core.ports;
 
 	while (port && (port->region != region || OS_LOAD(&port->dead)))
 		port = port->next;
@@ -393,12 +393,12 @@ void ptnet_port_end_region(const struct nm_region *region)
 	}
 	nmk_splice_stop_dead();
 	/* Those that were dead before as well: the core has ended some with their parents. */
-	for (port = nm_world.ports; port; port = port->next)
+	for (port = netmap_core.ports; port; port = port->next)
 		if (port->region == region)
 			drain(port);
 	/* Who sends to them from other regions, through a switch, a device or a monitored ring, finds
 	 * them no more. The last client stops them again, for nothing. */
-	for (port = nm_world.ports; port; port = port->next)
+	for (port = netmap_core.ports; port; port = port->next)
 		if (port->region == region && port->clients > 0 && port->ops->stop)
 			port->ops->stop(port);
 }

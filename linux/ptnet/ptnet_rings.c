@@ -9,7 +9,7 @@
  * rings change hands, slots get buffers that exist, each in one slot only.
  */
 #include "ptnet.h"
-#include "world.h"
+#include "kmod.h"
 
 #include <linux/bitmap.h>
 #include <linux/mm.h>
@@ -155,7 +155,7 @@ static int make_wire(struct ptnet *ptn)
 	if (!wire)
 		return -ENOMEM;
 	wire->nifp_offset = ptn->nifp_offset;
-	wire->owner = nm_core_new_owner(&nm_world);
+	wire->owner = nm_core_new_owner(&netmap_core);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		for (uint32_t s = 0; s < ptn->queues[i].num_slots; s++) {
 			struct netmap_slot *slot = &ptn->queues[i].slots[s];
@@ -174,13 +174,13 @@ static int attach_wire(struct ptnet *ptn)
 {
 	int error = 0;
 
-	nm_core_lock(&nm_world);
+	nm_core_lock(&netmap_core);
 	if (ptn->mem->region->owner[NM_POOL_BUF]) {
 		ptn->wire = find_wire(ptn);
 		if (!ptn->wire)
 			error = make_wire(ptn);
 	}
-	nm_core_unlock(&nm_world);
+	nm_core_unlock(&netmap_core);
 	return error;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * world.h - the parts of netmap.ko, and the order of their locks.
+ * kmod.h - the parts of netmap.ko, and the order of their locks.
  *
  *      main.c      loads and unloads: the core, /dev/netmap, the drivers
  *      params.c    parameters of the module
@@ -28,14 +28,14 @@
  *
  *      ptnet_probe_lock -> rtnl -> core->lock -> os_wakeup.sync, ptnet.lock
  *
- * Thread safety: nm_world is the core's: see core/port.h.
+ * Thread safety: netmap_core is the core's: see core/port.h.
  */
-#ifndef LINUX_WORLD_H
-#define LINUX_WORLD_H
+#ifndef LINUX_KMOD_H
+#define LINUX_KMOD_H
 
 #include "port.h"
 
-extern struct nm_core nm_world;
+extern struct nm_core netmap_core;
 
 /* 0 or a negative errno; the second of each undoes the first. Called by main.c only. */
 int nmk_chardev_register(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "world.h"
+#include "testbed.h"
 #include "proto_client.h"
 
 #include <dirent.h>
@@ -42,7 +42,7 @@ void pin_to(int cpu)
 
 /* ---- netmapd ------------------------------------------------------------------------- */
 
-static void __attribute__((noreturn)) exec_netmapd(const struct world *w)
+static void __attribute__((noreturn)) exec_netmapd(const struct testbed *w)
 {
 	const char *argv[24];
 	char cpu[32], poll_us[32];
@@ -73,7 +73,7 @@ static void __attribute__((noreturn)) exec_netmapd(const struct world *w)
 	_exit(127);
 }
 
-void world_start(struct world *w)
+void testbed_start(struct testbed *w)
 {
 	strcpy(w->dir, "/tmp/ptnetmap-bench-XXXXXX");
 	if (!mkdtemp(w->dir))
@@ -93,7 +93,7 @@ void world_start(struct world *w)
 	pin_to(w->cpu[0]); /* after the fork: netmapd's control thread goes where it likes */
 }
 
-void world_stop(struct world *w)
+void testbed_stop(struct testbed *w)
 {
 	char path[128];
 
@@ -125,7 +125,7 @@ static uint64_t task_ns(int pid, const char *task)
 	return ns;
 }
 
-uint64_t world_cpu_ns(const struct world *w)
+uint64_t testbed_cpu_ns(const struct testbed *w)
 {
 	char path[64];
 	uint64_t sum = 0;
@@ -145,14 +145,14 @@ uint64_t world_cpu_ns(const struct world *w)
 
 /* ---- machines ------------------------------------------------------------------------ */
 
-int world_machine(struct world *w)
+int testbed_machine(struct testbed *w)
 {
 	struct nmd_vm_create create = {0};
 	struct nmd_vm_create_reply created;
 	struct nm_error err;
 	int m = w->num_machines++, error;
 
-	if (m == WORLD_MACHINES)
+	if (m == TESTBED_MACHINES)
 		die("machines", ENOSPC);
 	w->machines[m].conn = nmd_connect(w->socket, NULL, &err);
 	if (w->machines[m].conn < 0)
@@ -167,7 +167,7 @@ int world_machine(struct world *w)
 	return m;
 }
 
-static void add_mem(struct world *w, int m, const char *path)
+static void add_mem(struct testbed *w, int m, const char *path)
 {
 	int i, error;
 
@@ -181,7 +181,7 @@ static void add_mem(struct world *w, int m, const char *path)
 		die(path, error);
 }
 
-struct vg_port *world_port(struct world *w, int m, const char *ifname, uint32_t hdr_len)
+struct vg_port *testbed_port(struct testbed *w, int m, const char *ifname, uint32_t hdr_len)
 {
 	struct nmd_vm_add_port add = {0};
 	struct nmd_vm_add_port_reply reply;

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * world.h - a netmapd of one's own with virtual machines played natively, for measuring.
+ * testbed.h - a netmapd of one's own with virtual machines played natively, for measuring.
  *
  * Starts netmapd in a fresh directory, its worker on one CPU and the caller on another, and
  * makes machines with passed-through ports: real vfio-user sockets, CSB, kicks, interrupts
  * (vfio_guest.h). What goes wrong ends the program with one line: a measurement that
  * could not be made is no number.
  *
- *      struct world w = {.netmapd = path, .cpu = {0, 1}};
- *      world_start(&w);
- *      struct vg_port *a = world_port(&w, world_machine(&w), "vale1:1", 0);
+ *      struct testbed w = {.netmapd = path, .cpu = {0, 1}};
+ *      testbed_start(&w);
+ *      struct vg_port *a = testbed_port(&w, testbed_machine(&w), "vale1:1", 0);
  *      ... rings of a ...
- *      world_stop(&w);
+ *      testbed_stop(&w);
  *
  * Thread safety: one thread.
  */
-#ifndef BENCH_WORLD_H
-#define BENCH_WORLD_H
+#ifndef BENCH_TESTBED_H
+#define BENCH_TESTBED_H
 
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "vfio_guest.h"
 
-enum { WORLD_MACHINES = 64 };
+enum { TESTBED_MACHINES = 64 };
 
-struct world {
+struct testbed {
 	/* Set by the caller. */
 	const char *netmapd;
 	const char *profile; /* netmapd runs under perf record, data goes there; or NULL */
@@ -39,21 +39,21 @@ struct world {
 		struct vg *vg;
 		char mems[VG_MEMS_MAX][108]; /* sockets of the memory functions it has */
 		int num_mems;
-	} machines[WORLD_MACHINES];
+	} machines[TESTBED_MACHINES];
 	int num_machines;
 };
 
-void world_start(struct world *w);
-void world_stop(struct world *w);
+void testbed_start(struct testbed *w);
+void testbed_stop(struct testbed *w);
 
 /* A machine of its own: its ports lie in a region of their own. Its number. */
-int world_machine(struct world *w);
+int testbed_machine(struct testbed *w);
 
 /* A port of machine `m`, started. hdr_len: virtio-net header, 0 or 12 bytes. */
-struct vg_port *world_port(struct world *w, int m, const char *ifname, uint32_t hdr_len);
+struct vg_port *testbed_port(struct testbed *w, int m, const char *ifname, uint32_t hdr_len);
 
 /* CPU time of netmapd, all threads, since its start: ns. */
-uint64_t world_cpu_ns(const struct world *w);
+uint64_t testbed_cpu_ns(const struct testbed *w);
 
 double now_s(void);   /* monotonic */
 void pin_to(int cpu); /* the calling thread; -1: nothing */
