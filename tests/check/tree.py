@@ -38,7 +38,7 @@ def files():
     found = []
     for directory, names, here in os.walk(ROOT):
         top = Path(directory) == ROOT
-        names[:] = sorted(n for n in names if n not in ("__pycache__", ".git", ".cache")
+        names[:] = sorted(n for n in names if n not in ("__pycache__", ".pytest_cache", ".git", ".cache")
                           and not (top and (n == "build" or n.startswith("build-"))))
         found += [str((Path(directory) / n).relative_to(ROOT)) for n in sorted(here)]
     return [f for f in found if f not in (".git", "compile_commands.json")]

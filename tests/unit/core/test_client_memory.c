@@ -832,7 +832,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, core_end),
 		cmocka_unit_test_setup_teardown(lists_and_slots_exchanged, begin, core_end),
 		cmocka_unit_test_setup_teardown(a_list_that_goes_round, begin, core_end),
-		cmocka_unit_test_setup_teardown(slots_of_a_ring_that_changes_hands, begin, core_end),
+		cmocka_unit_test_setup_teardown(
+			slots_of_a_ring_that_changes_hands, begin, core_end),
 		cmocka_unit_test_setup_teardown(offsets_granted, begin, core_end),
 		cmocka_unit_test_setup_teardown(offsets_for_one_are_for_all, begin, core_end),
 		cmocka_unit_test_setup_teardown(offsets_through_a_pipe, begin, core_end),
