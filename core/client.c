@@ -14,6 +14,7 @@
  * release_port() undoes start when no client is left, and frees a port made on demand. Unbind goes
  * the same way back, and has owners of buffers reconciled before anything is freed.
  */
+#include "bufown.h"
 #include "client_internal.h"
 #include "monitor.h"
 #include "names.h"
@@ -493,16 +494,16 @@ static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQ
 
 	/* First what it has put back into its list; then the others, so that it can't list theirs. */
 	if (extra)
-		nm_memory_settle_extra(client);
+		nm_bufown_reconcile_list(client);
 	delist(client, port);
 	if (is_started(port) && port->ops->users_changed)
 		port->ops->users_changed(port);
 	if (extra)
-		nm_memory_settle(port->region, is_started(port) ? NULL : port);
+		nm_bufown_reconcile_region(port->region, is_started(port) ? NULL : port);
 	nm_nifp_free(client, port);
 	client->port = NULL;
 	if (unused && is_started(port))
-		nm_memory_repair(port);
+		nm_bufown_repair_port(port, NULL, false);
 	release_port(port, true);
 }
 

@@ -4,11 +4,10 @@
  *
  *      client.c          which port, which rings; bind and unbind
  *      client_region.c   in which region a port lies
- *      client_memory.c   rings and buffers of a port; who owns which buffer
+ *      client_memory.c   rings and buffers of a port
  *      client_nifp.c     what one client gets: its netmap_if, its extra buffers
  *
- * Thread safety: all of it under core->lock. Slots of rings that others use can change at any
- * moment; of pipes, between other threads: they are paused while owners are settled.
+ * Thread safety: all of it under core->lock.
  */
 #ifndef CORE_CLIENT_INTERNAL_H
 #define CORE_CLIENT_INTERNAL_H
@@ -42,35 +41,6 @@ void nm_memory_release(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/*
- * Before a client's buffers are freed: each port of the region gets what it shows, one
- * for one. First `leaving` (may be NULL) and its peer, then the others: so what leaves can take
- * nothing with it that others show, and half an exchange (one buffer in two slots) does no harm.
- */
-void nm_memory_settle(struct nm_region *region, struct nm_port *leaving) OS_REQUIRES(NM_CORE_LOCK);
-
-/* From on to off nothing moves a buffer into a slot of the region or out of it. */
-void nm_memory_pause(const struct nm_region *region, bool on) OS_REQUIRES(NM_CORE_LOCK);
-
-/*
- * What a client that is about to leave has put back into its list of extra buffers becomes its own,
- * one for one. nm_memory_settle() follows. So an application keeps what it has for as long as it
- * shows it: in a slot, or in a list whose head it has written anew. Of buffers that another client lists
- * when that one leaves, it keeps those that it shows in slots alone.
- */
-void nm_memory_settle_extra(struct nm_client *leaving) OS_REQUIRES(NM_CORE_LOCK);
-
-/* Rings of a port in use that have lost their last user: each slot shows a buffer of the port's
- * that no other slot of it shows, and nothing that a reader would stumble over. */
-void nm_memory_repair(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
-
-/* First state of a ring's indices. */
-void nm_ring_restart(struct nm_ring *ring);
-
-/* The ring whose produce.lock protects the indices of this one: of a pipe's tx ring, the ring it leads
- * to. */
-struct nm_ring *nm_ring_guard(struct nm_ring *ring);
-
 int nm_pool_error(struct nm_client *client, const struct nm_port *port, enum nm_pool pool,
 	uint64_t wanted) OS_REQUIRES(NM_CORE_LOCK);
 
@@ -79,13 +49,13 @@ int nm_pool_error(struct nm_client *client, const struct nm_port *port, enum nm_
 /* netmap_if and extra buffers; client->first and count are set. */
 int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs)
 	OS_REQUIRES(NM_CORE_LOCK);
-/* The region is settled already. */
+/* The region is reconciled already. */
 void nm_nifp_free(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The extra buffers that a client shows, as far as its list makes sense: at most
+/* The extra buffers that a client's list names, as far as it makes sense: at most
  * client->extra_bufs; any value. Returns how many: none when its head is still the first one, for
  * then it does not say what the application has exchanged. */
-uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
+uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -7,6 +7,7 @@
  * The list is the application's to rewrite; what it holds at the end is read back entry by entry,
  * each index checked, and no further than the number of buffers that were given.
  */
+#include "bufown.h"
 #include "client_internal.h"
 
 /* Entry of ring_ofs[] for host rings: at least one, also where there are none. */
@@ -81,8 +82,8 @@ static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t 
 	if (wanted == 0)
 		return;
 	client->owner = nm_core_new_owner(client->core);
-	while (client->extra_bufs < wanted && region->free_count[NM_POOL_BUF] > keep &&
-		nm_region_alloc(region, NM_POOL_BUF, client->owner, &index) == 0) {
+	while (client->extra_bufs < wanted && nm_bufown_num_free(region, NM_POOL_BUF) > keep &&
+		nm_bufown_alloc(region, NM_POOL_BUF, client->owner, &index) == 0) {
 		OS_STORE((uint32_t *)nm_region_buf(region, index), head);
 		head = index;
 		client->extra_bufs++;
@@ -91,7 +92,7 @@ static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t 
 	client->bufs_head = head;
 }
 
-uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
+uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
 {
 	const struct nm_region *region = client->port->region;
 	uint32_t index = OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head), count = 0;
@@ -99,7 +100,7 @@ uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
 	if (index == client->bufs_head)
 		return 0; /* as it was given: the application may have taken buffers off it since */
 	while (count < client->extra_bufs && nm_region_buf_valid(region, index)) {
-		shown[count++] = index;
+		refs[count++] = index;
 		index = OS_LOAD((const uint32_t *)nm_region_buf(region, index));
 	}
 	return count;
@@ -111,7 +112,7 @@ uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *shown)
  * with the port, which describes all of its rings. */
 static bool use_brought_nifp(struct nm_client *client, const struct nm_port *port)
 {
-	if (port->own_memory || port->region->free_count[NM_POOL_IF] > 0)
+	if (port->own_memory || nm_bufown_num_free(port->region, NM_POOL_IF) > 0)
 		return false;
 	client->nifp_offset = port->nifp_offset;
 	return true;
@@ -133,7 +134,7 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 			"%s: its netmap_if has %llu bytes, an object of region %u only %u",
 			port->name, (unsigned long long)bytes, port->region->id,
 			port->region->pool[NM_POOL_IF].size);
-	if (nm_region_alloc(port->region, NM_POOL_IF, port->owner, &client->nifp_index) != 0)
+	if (nm_bufown_alloc(port->region, NM_POOL_IF, port->owner, &client->nifp_index) != 0)
 		return nm_pool_error(client, port, NM_POOL_IF, 1);
 	client->nifp_offset =
 		(uint64_t)((char *)nm_region_object(port->region, NM_POOL_IF, client->nifp_index) -
@@ -146,9 +147,9 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 void nm_nifp_free(struct nm_client *client, struct nm_port *port)
 {
 	if (client->owner != NM_OWNER_NONE)
-		nm_region_free_owner(port->region, client->owner);
+		nm_bufown_free_owner(port->region, client->owner);
 	if (client->nifp_index != UINT32_MAX)
-		nm_region_free(port->region, NM_POOL_IF, port->owner, client->nifp_index);
+		nm_bufown_free(port->region, NM_POOL_IF, port->owner, client->nifp_index);
 	client->owner = NM_OWNER_NONE;
 	client->extra_bufs = 0;
 	client->nifp_index = UINT32_MAX;

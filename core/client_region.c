@@ -7,6 +7,7 @@
  * one for kinds that share, the client's own, one made for the port. What a port needs is counted
  * with its peer, since both lie in one region.
  */
+#include "bufown.h"
 #include "client_internal.h"
 
 enum {
@@ -135,7 +136,7 @@ static int check_region(
 		return nm_error_set(&client->err, -EPERM,
 			"%s: memory region %u belongs to a virtual machine", port->name,
 			region->id);
-	if (region->foreign && !region->owner[NM_POOL_BUF])
+	if (!nm_bufown_tracks(region))
 		return nm_error_set(&client->err, -EINVAL,
 			"%s: nothing of memory region %u is set aside for this system (the host exchanges buffers there, or sets none aside); pipes and monitors that copy are possible",
 			port->name, region->id);
@@ -191,8 +192,9 @@ static bool has_room(const struct nm_region *region, const struct nm_port *port)
 {
 	struct need need = need_of(port);
 
-	return need.rings <= region->free_count[NM_POOL_RING] &&
-	       need.bufs <= region->free_count[NM_POOL_BUF] && region->free_count[NM_POOL_IF] > 0 &&
+	return need.rings <= nm_bufown_num_free(region, NM_POOL_RING) &&
+	       need.bufs <= nm_bufown_num_free(region, NM_POOL_BUF) &&
+	       nm_bufown_num_free(region, NM_POOL_IF) > 0 &&
 	       nm_ring_bytes(need.most_slots) <= region->pool[NM_POOL_RING].size;
 }
 
@@ -223,8 +225,8 @@ static struct nm_region *shared_region(
 		os_log(OS_LOG_INFO,
 			"%s: lies in region %d, not in region %u as its port: %u rings, %llu buffers wanted, %u, %u left there",
 			port->name, NM_REGION_SHARED_ID, region->id, need.rings,
-			(unsigned long long)need.bufs, region->free_count[NM_POOL_RING],
-			region->free_count[NM_POOL_BUF]);
+			(unsigned long long)need.bufs, nm_bufown_num_free(region, NM_POOL_RING),
+			nm_bufown_num_free(region, NM_POOL_BUF));
 	return named_region(client, port, NM_REGION_SHARED_ID, error);
 }
 

@@ -9,6 +9,7 @@
  * with the last user.
  */
 #include "port.h"
+#include "bufown.h"
 #include "monitor.h"
 
 enum {

@@ -28,8 +28,8 @@
  * ones must ask for no more, with the same mask and initial offset (-EINVAL), and one that
  * asks for none is refused (-EBUSY), since it would look for packets at the wrong place.
  *
- * A ring keeps its buffers while the port is in use: when its last user leaves, slots that
- * don't show a buffer of the port, or show one twice, get one that nobody shows.
+ * A ring keeps its buffers while the port is in use. When its last user leaves it is repaired: each slot
+ * references a buffer that the port owns and no other slot references (bufown.h).
  *
  * Thread safety: core->lock serialises everything here but nm_ring_sync(), which
  * takes no lock and relies on the client being bound. Functions with the suffix
@@ -293,11 +293,10 @@ void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 void nm_client_reset_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
- * Each slot of the client's rings that shows no buffer of the port, or one that another slot shows, gets
- * one that no slot shows; the others stay as they are, with the packets that wait in them. For a guest
- * that begins to use the rings, whose applications may have left anything in the slots. Nothing happens
- * when the guest has a part of the region (guest_part): then its driver alone knows. Otherwise as
- * nm_client_reset_rings().
+ * Repairs the client's rings (bufown.h): good slots stay as they are, with the packets that wait in them. For a guest
+ * whose driver begins to use the rings, since its applications may have left anything in the slots. Nothing
+ * happens when the guest has a part of the region (guest_part): then its driver alone knows which buffer
+ * is whose. Otherwise as nm_client_reset_rings().
  */
 void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
@@ -355,15 +354,6 @@ void nm_port_remove_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 /* Frees a port made on demand (a pipe: both ends) if nobody uses or holds it; else nothing. */
 void nm_port_unused_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/*
- * Who owns which buffer, after buffers have wandered between the ports of a region: each port gets
- * what it shows, one for one (nm_region_settle). With the first, a port that is about to give up its
- * own, and its peer, come before the others.
- */
-void nm_port_settle_others_locked(struct nm_port *leaving) OS_REQUIRES(NM_CORE_LOCK);
-void nm_region_settle_all_locked(struct nm_core *core, struct nm_region *region)
-	OS_REQUIRES(NM_CORE_LOCK);
-
 /* Are buffers exchanged between slots of the port and those of another one, with nobody's syncs but the
  * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
 bool nm_port_exchanges_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
@@ -402,6 +392,13 @@ static inline enum nm_drop nm_slot_check(
 	if (unlikely(offset > size - slot.len))
 		return NM_DROP_BAD_OFFSET;
 	return NM_DROPS;
+}
+
+/* A ring whose memory the core gave: any of a port that lies in the core's region, a host ring of one that
+ * brings the others. */
+static inline bool nm_ring_is_given(const struct nm_ring *ring)
+{
+	return ring->shared && (ring->port->own_memory || ring->host);
 }
 
 static inline uint32_t nm_port_all_rings(const struct nm_port *port, enum nm_dir dir)

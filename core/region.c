@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "region.h"
+#include "bufown.h"
 #include "port.h"
 
 enum {
@@ -97,27 +98,9 @@ static uint16_t free_id(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 
 static void free_region(struct nm_region *region)
 {
-	for (int i = 0; i < NM_POOLS; i++) {
-		os_free(region->owner[i]);
-		os_free(region->free[i]);
-	}
+	nm_bufown_end(region);
 	os_mem_free(region->mem);
 	os_free(region);
-}
-
-/* Private maps of one pool; the lowest index is given out first. */
-static int init_pool(struct nm_region *region, enum nm_pool pool)
-{
-	uint32_t count = region->pool[pool].count;
-	uint32_t reserved = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0;
-
-	region->owner[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
-	region->free[pool] = os_zalloc((size_t)count * sizeof(uint32_t));
-	if (!region->owner[pool] || !region->free[pool])
-		return -ENOMEM;
-	for (uint32_t i = count; i-- > reserved;)
-		region->free[pool][region->free_count[pool]++] = i;
-	return 0;
 }
 
 static void link_region(struct nm_core *core, struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
@@ -138,11 +121,8 @@ static int init_region(struct nm_core *core, struct nm_region *region, uint16_t 
 	if (nm_region_find(core, region->id)) {
 		return nm_error_set(err, -EEXIST, "region %u exists already", id);
 	}
-	for (int i = 0; i < NM_POOLS; i++) {
-		if (init_pool(region, i) == 0)
-			continue;
-		return nm_error_set(err, -ENOMEM, "no memory for the maps of a region");
-	}
+	if (nm_bufown_init(region) != 0)
+		return nm_error_set(err, -ENOMEM, "no memory for the map of a region");
 	return 0;
 }
 
@@ -304,96 +284,43 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 	       pool[NM_POOL_BUF].size <= NM_BUF_SIZE_MAX;
 }
 
-/* Maps in which all is the other side's; both, or none. */
-static int init_foreign(struct nm_region *region, enum nm_pool pool)
-{
-	uint32_t count = region->pool[pool].count;
-	uint32_t *owner = os_zalloc((size_t)count * sizeof(uint32_t));
-	uint32_t *spare = os_zalloc((size_t)count * sizeof(uint32_t));
-
-	if (!owner || !spare) {
-		os_free(owner);
-		os_free(spare);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		owner[i] = NM_OWNER_FOREIGN;
-	region->owner[pool] = owner;
-	region->free[pool] = spare;
-	return 0;
-}
-
-static bool run_valid(struct nm_run run, enum nm_pool pool, uint32_t count)
-{
-	if (run.count == 0)
-		return true;
-	return run.first <= count && run.count <= count - run.first &&
-	       (pool != NM_POOL_BUF || run.first >= NM_BUFS_RESERVED);
-}
-
-/* The maps of a foreign region know only what was set aside; without that there are none. */
-static int init_ours(struct nm_region *region, enum nm_pool pool, struct nm_run ours)
-	OS_REQUIRES(NM_CORE_LOCK)
-{
-	if (ours.count == 0)
-		return 0;
-	if (init_foreign(region, pool) != 0)
-		return -ENOMEM;
-	for (uint32_t i = ours.first + ours.count; i-- > ours.first;) {
-		region->owner[pool][i] = NM_OWNER_NONE;
-		region->free[pool][region->free_count[pool]++] = i;
-	}
-	return 0;
-}
-
-static bool ours_valid(
-	const struct nm_run ours[NM_POOLS], const struct nm_pool_geometry pool[NM_POOLS])
-{
-	for (int i = 0; i < NM_POOLS; i++)
-		if (!run_valid(ours[i], i, pool[i].count))
-			return false;
-	return true;
-}
-
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
-	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
+	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
 	int *error, struct nm_error *err)
 {
 	struct nm_region *region;
 
-	*error = -EINVAL;
-	if (!geometry_valid(pool, size) || !ours_valid(ours, pool)) {
-		nm_error_set(err, *error,
-			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
-			(unsigned long long)size);
+	region = new_region(error, err);
+	if (!region)
 		return NULL;
-	}
-	*error = -ENOMEM;
-	region = os_zalloc(sizeof(*region));
-	if (!region) {
-		nm_error_set(err, *error, "no memory for a region");
-		return NULL;
-	}
-	region->id = free_id(core);
-	if (region->id == 0) {
-		nm_error_set(err, *error, "no region id is free");
-		os_free(region);
-		return NULL;
-	}
 	region->foreign = true;
 	region->base = base;
 	region->size = size;
 	memcpy(region->pool, pool, sizeof(region->pool));
-	for (int i = 0; i < NM_POOLS; i++) {
-		if (init_ours(region, i, ours[i]) == 0)
-			continue;
-		nm_error_set(err, *error = -ENOMEM, "no memory for the maps of a region");
-		free_region(region);
-		return NULL;
+	*error = -EINVAL;
+	if (geometry_valid(pool, size))
+		*error = nm_bufown_adopt(region, part);
+	if (*error == -ENOMEM) {
+		nm_error_set(err, *error, "no memory for the map of a region");
+		goto fail;
+	}
+	if (*error) {
+		nm_error_set(err, *error,
+			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
+			(unsigned long long)size);
+		goto fail;
+	}
+	region->id = free_id(core);
+	if (region->id == 0) {
+		*error = nm_error_set(err, -ENOMEM, "no region id is free");
+		goto fail;
 	}
 	link_region(core, region);
-	*error = 0;
 	return region;
+
+fail:
+	free_region(region);
+	return NULL;
 }
 
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id)
@@ -420,111 +347,6 @@ void nm_region_put(struct nm_region *region)
 		link = &(*link)->next;
 	*link = region->next;
 	free_region(region);
-}
-
-int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
-{
-	if (region->free_count[pool] == 0)
-		return -ENOMEM;
-	*index = region->free[pool][--region->free_count[pool]];
-	region->owner[pool][*index] = owner;
-	return 0;
-}
-
-/* The first run of free objects: *first, or false. */
-static bool find_run(
-	const struct nm_region *region, enum nm_pool pool, uint32_t count, uint32_t *first)
-{
-	const uint32_t *owner = region->owner[pool];
-	uint32_t length = 0;
-
-	for (uint32_t i = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0; i < region->pool[pool].count;
-		i++) {
-		length = owner[i] == NM_OWNER_NONE ? length + 1 : 0;
-		if (length == count) {
-			*first = i + 1 - count;
-			return true;
-		}
-	}
-	return false;
-}
-
-int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
-	uint32_t *first)
-{
-	uint32_t *stack = region->free[pool], kept = 0;
-
-	if (count == 0 || count > region->free_count[pool] || !find_run(region, pool, count, first))
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		region->owner[pool][*first + i] = owner;
-	for (uint32_t i = 0; i < region->free_count[pool]; i++)
-		if (stack[i] < *first || stack[i] - *first >= count)
-			stack[kept++] = stack[i];
-	region->free_count[pool] = kept;
-	return 0;
-}
-
-int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
-{
-	if (!region->owner[pool] || owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN ||
-		index >= region->pool[pool].count || region->owner[pool][index] != owner)
-		return -EINVAL;
-	region->owner[pool][index] = NM_OWNER_NONE;
-	region->free[pool][region->free_count[pool]++] = index;
-	return 0;
-}
-
-uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner)
-{
-	uint32_t freed = 0;
-
-	for (int pool = 0; pool < NM_POOLS; pool++)
-		for (uint32_t i = 0; i < region->pool[pool].count; i++)
-			if (nm_region_free(region, pool, owner, i) == 0)
-				freed++;
-	return freed;
-}
-
-/* Nothing but its own, as nearly always: then there is nothing to exchange. */
-static bool shows_own(
-	const struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		if (nm_region_buf_valid(region, shown[i]) &&
-			region->owner[NM_POOL_BUF][shown[i]] != owner)
-			return false;
-	return true;
-}
-
-void nm_region_settle(
-	struct nm_region *region, uint32_t owner, const uint32_t *shown, uint32_t count)
-{
-	uint32_t *map = region->owner[NM_POOL_BUF];
-	uint32_t total = region->pool[NM_POOL_BUF].count;
-	uint32_t abroad = NM_BUFS_RESERVED;
-	uint8_t *is_shown;
-
-	if (!map || owner == NM_OWNER_NONE || shows_own(region, owner, shown, count))
-		return;
-	is_shown = os_zalloc(total);
-	if (!is_shown)
-		return; /* then the map alone decides: safe, but exchanged buffers stay exchanged */
-	for (uint32_t i = 0; i < count; i++)
-		if (nm_region_buf_valid(region, shown[i]))
-			is_shown[shown[i]] = 1;
-	for (uint32_t i = NM_BUFS_RESERVED; i < total; i++) {
-		if (!is_shown[i] || map[i] == owner || map[i] == NM_OWNER_NONE ||
-			(map[i] & NM_OWNER_FIXED))
-			continue;
-		while (abroad < total && (map[abroad] != owner || is_shown[abroad]))
-			abroad++;
-		if (abroad == total)
-			break; /* shows more than it can give for: not an exchange */
-		map[abroad] = map[i];
-		map[i] = owner;
-	}
-	os_free(is_shown);
 }
 
 void nm_region_info(const struct nm_region *region, struct nmreq_pools_info *info)

@@ -11,28 +11,14 @@
  *
  * The whole region is mapped by those who use its ports, and they can write any
  * byte of it. So nothing about the region is ever read back from it: geometry,
- * free lists and the owner of each object are private. An object belongs to the
- * port (its owner number) it was allocated for; freeing goes by that map alone.
- *
- * Buffers wander: an application forwards without copying by exchanging buffer
- * indices between slots of two ports. Before a port's objects are freed,
- * nm_region_settle() exchanges ownership for each port that stays, one for one, so
- * that it still owns as many buffers as it was given, and those its slots show.
+ * free lists and the owner of each object are private. Objects are given out, and freed,
+ * by the map of owners alone: bufown.h.
  *
  * A region is *foreign* when its objects are managed by somebody else: a guest's
  * view of the region of the host. Only the objects that the other side has set aside
- * for this one can be allocated. The other side, in turn, keeps such objects out of
- * its own hands: they belong to a *fixed* owner (NM_OWNER_FIXED), whose objects never
- * change owner.
+ * for this one can be allocated.
  *
- *      host                                      guest
- *        nm_region_alloc_run(… fixed owner)        nm_region_adopt(… ours[])
- *            -> registers of the memory device ->      -> nm_region_alloc()
- *
- * A guest with such a part moves its buffers through the slots of its ports; so nothing at the host
- * exchanges the buffers of those ports (nm_port_exchanges_locked), and none of the part leaves the guest.
- *
- * Thread safety: allocation, freeing and reference counts are serialised by the
+ * Thread safety: references are counted, and objects given out, under the
  * core lock (port.h). Geometry is constant while a reference is held and may be
  * read by any thread.
  */
@@ -45,6 +31,7 @@
 #include <net/netmap.h>
 
 struct nm_core;
+struct nm_bufown;
 
 enum nm_pool { NM_POOL_IF, NM_POOL_RING, NM_POOL_BUF, NM_POOLS };
 
@@ -55,11 +42,7 @@ enum {
 	NM_BUF_SIZE_MAX = 65536,
 	NM_BUF_SIZE_DEFAULT = 2048,
 	NM_BUFS_MAX = 1000000,
-	NM_OWNER_NONE = 0, /* free */
 };
-
-#define NM_OWNER_FIXED   0x80000000u /* bit of owner numbers whose objects stay what they are */
-#define NM_OWNER_FOREIGN 0xffffffffu /* objects of a foreign region that are not ours */
 
 struct nm_pool_geometry {
 	uint64_t offset; /* bytes from the start of the region */
@@ -90,10 +73,8 @@ struct nm_region {
 	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
 	bool shared;   /* made for whoever names it by its id, not for one port or client */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
-	struct os_mem *mem;        /* NULL when foreign */
-	uint32_t *owner[NM_POOLS]; /* per object */
-	uint32_t *free[NM_POOLS];  /* stack of free indices, lowest on top at the start */
-	uint32_t free_count[NM_POOLS];
+	struct os_mem *mem;    /* NULL when foreign */
+	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */
 };
 
 /* Bytes of a region with these params (a power of two) and the place of its pools. 0 when a
@@ -126,12 +107,12 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, int *error,
 
 /*
  * A foreign region: memory at base that somebody else has laid out as `pool` says, with the
- * objects `ours` set aside for this side (counts 0: none). Checked: pools lie inside, do not
+ * objects `part` set aside for this side (counts 0: none). Checked: pools lie inside, do not
  * overlap, objects are of a usable size; runs lie in their pools. The memory stays the
  * caller's and must outlive the last reference.
  */
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
-	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run ours[NM_POOLS],
+	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
 	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* NULL: there is none. Takes no reference. */
@@ -139,30 +120,6 @@ struct nm_region *nm_region_find(struct nm_core *core, uint16_t id) OS_REQUIRES(
 void nm_region_get(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 /* Frees it with the last reference; NULL is allowed. */
 void nm_region_put(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
-
-/* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
-int nm_region_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
-	OS_REQUIRES(NM_CORE_LOCK);
-
-/* As many objects in a row, for an owner: *first, or -ENOMEM and none. */
-int nm_region_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
-	uint32_t *first) OS_REQUIRES(NM_CORE_LOCK);
-
-/* Frees one object if `owner` owns it; else -EINVAL and nothing happens. */
-int nm_region_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
-	OS_REQUIRES(NM_CORE_LOCK);
-
-/* Frees all that `owner` owns. Returns the number of objects. */
-uint32_t nm_region_free_owner(struct nm_region *region, uint32_t owner) OS_REQUIRES(NM_CORE_LOCK);
-
-/*
- * Settles ownership of buffers between `owner` and the others: `shown` lists the `count` buffer
- * indices that `owner` holds (any value is safe). For each valid one that belongs to another
- * owner that is not fixed, that owner gets in exchange one buffer of `owner`'s that is not on the
- * list. Nobody's number of buffers changes.
- */
-void nm_region_settle(struct nm_region *region, uint32_t owner, const uint32_t *shown,
-	uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
 
 static inline bool nm_region_buf_valid(const struct nm_region *region, uint32_t index)
 {

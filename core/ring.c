@@ -81,3 +81,33 @@ int nm_ring_sync_shared(struct nm_ring *ring)
 		OS_STORE(&ring->shared->tail, ring->tail);
 	return error;
 }
+
+struct nm_ring *nm_ring_guard(struct nm_ring *ring)
+{
+	struct nm_port *peer = ring->port->peer;
+
+	if (ring->dir == NM_TX && peer)
+		return &peer->rings[NM_RX][ring->id];
+	return ring;
+}
+
+void nm_ring_clear(struct nm_ring *ring)
+{
+	const struct nm_port_ops *ops = ring->port->ops;
+
+	ring->head = ring->cur = ring->hwcur = 0;
+	ring->dropping = 0;
+	ring->tail = ring->dir == NM_TX ? ring->num_slots - 1 : 0;
+	ring->produce.hwtail = ring->tail;
+	ring->produce.hwcur_seen = 0;
+	if (ops->ring_reset)
+		ops->ring_reset(ring);
+	nm_ring_reset_shared(ring);
+}
+
+void nm_ring_restart(struct nm_ring *ring)
+{
+	nm_produce_lock(nm_ring_guard(ring));
+	nm_ring_clear(ring);
+	nm_produce_unlock(nm_ring_guard(ring));
+}

@@ -238,6 +238,15 @@ int nm_ring_rxsync_produced(struct nm_ring *ring);
 /* Writes head, cur and tail of the private state into the shared ring. */
 void nm_ring_reset_shared(struct nm_ring *ring);
 
+/* The ring whose produce.lock protects the indices of this one: of a pipe's tx ring, the ring it leads
+ * to. */
+struct nm_ring *nm_ring_guard(struct nm_ring *ring);
+
+/* First state of a ring's indices, private and shared: tx may fill all slots but one, rx has received
+ * nothing. The caller of clear holds the lock of nm_ring_guard(), that of restart does not. */
+void nm_ring_clear(struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK);
+void nm_ring_restart(struct nm_ring *ring);
+
 /* Slots that the application may use now: tx room or rx packets, from the private state. */
 static inline uint32_t nm_ring_avail(const struct nm_ring *ring)
 {

@@ -295,7 +295,7 @@ static int bind_all(struct nm_splice *splice, const char *device, const struct n
 }
 
 /* NULL is allowed; nobody runs it any more. The switch's ports go first: from then on nothing is
- * sent to the device, and what they have exchanged is settled while the device is there. */
+ * sent to the device, and what they have exchanged is reconciled while the device is there. */
 static void free_splice(struct nm_splice *splice)
 {
 	if (!splice)

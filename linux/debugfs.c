@@ -4,6 +4,7 @@
  * `macs` can be written to: the name of a switch flushes its addresses.
  */
 #include "debugfs.h"
+#include "bufown.h"
 #include "vale.h"
 #include "kmod.h"
 
@@ -77,7 +78,7 @@ static int regions_show(struct seq_file *out, void *unused)
 			seq_printf(out, "  %s: offset %llu objects %u of %u bytes, %u free\n",
 				nm_pool_name(pool), region->pool[pool].offset,
 				region->pool[pool].count, region->pool[pool].size,
-				region->free_count[pool]);
+				nm_bufown_num_free(region, pool));
 	}
 	nm_core_unlock(&netmap_core);
 	return 0;

@@ -7,6 +7,7 @@
  * moment.
  */
 #include "status.h"
+#include "bufown.h"
 #include "ctl.h"
 #include "local.h"
 #include "port_service.h"
@@ -85,7 +86,7 @@ static json_t *region_json(const struct nm_region *region)
 	set_u64(out, "id", region->id);
 	set_u64(out, "size", region->size);
 	for (int pool = 0; pool < NM_POOLS; pool++)
-		set_u64(left, nm_pool_name(pool), region->free_count[pool]);
+		set_u64(left, nm_pool_name(pool), nm_bufown_num_free(region, pool));
 	json_object_set_new(out, "free", left);
 	return out;
 }

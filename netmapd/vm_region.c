@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Memory regions as a virtual machine sees them: memory function, and the guest's part. */
+#include "bufown.h"
 #include "os_user.h"
 #include "ptnet_mem.h"
 #include "vm.h"
@@ -46,7 +47,7 @@ static void set_aside(struct vm *vm, struct vm_region *r, enum nm_pool pool)
 	if (count > most)
 		count = most;
 	for (; count > 0; count /= 2) {
-		if (nm_region_alloc_run(r->region, pool, r->owner, count, &r->guest[pool].first))
+		if (nm_bufown_alloc_run(r->region, pool, r->owner, count, &r->guest[pool].first))
 			continue;
 		r->guest[pool].count = count;
 		return;
@@ -115,7 +116,7 @@ static void drop_part(struct vm_region *r, const struct nm_port *port) OS_REQUIR
 {
 	if (!has_part(r))
 		return;
-	nm_region_free_owner(r->region, r->owner);
+	nm_bufown_free_owner(r->region, r->owner);
 	memset(r->guest, 0, sizeof(r->guest));
 	os_log(OS_LOG_INFO,
 		"vm%u: netmapd exchanges the buffers of %s, so nothing of memory region %u is set aside for the guest: no zero-copy monitors, host rings and extra buffers of its own on its ports there, and pipes of theirs copy",
@@ -200,7 +201,7 @@ void vm_region_put(struct vm *vm, struct vm_region *r)
 
 	ptnet_mem_free(r->mem);
 	nm_core_lock(core);
-	nm_region_free_owner(r->region, r->owner);
+	nm_bufown_free_owner(r->region, r->owner);
 	nm_region_put(r->region);
 	nm_core_unlock(core);
 }

@@ -83,7 +83,7 @@ struct ptnet_mem {
  * The buffers of a passed-through port: as many as it has slots, with an owner number of their own
  * in the map of the region. In the beginning they are those that the host has put into the slots.
  * Applications here exchange them for buffers of pipes, monitors and extra lists; when one of those goes,
- * nm_region_settle() makes up the account: so they can become buffers of the guest's part, and the host's
+ * nm_bufown_reconcile() makes up the account: so they can become buffers of the guest's part, and the host's
  * belong to a pipe, or are free.
  *
  * This lives as long as the memory function, for the network function can go and come; at the
@@ -97,8 +97,11 @@ struct ptnet_wire {
 	struct list_head link;
 	uint64_t nifp_offset; /* tells the port */
 	uint32_t owner;
-	uint32_t num_slots;
-	struct netmap_slot *slot[]; /* all of its rings */
+	uint32_t num_rings;
+	struct {
+		struct netmap_slot *slots;
+		uint32_t num_slots;
+	} ring[]; /* as ptnet.queues */
 };
 
 /* Why the driver drops a packet. Names: ptnet_ethtool.c. */

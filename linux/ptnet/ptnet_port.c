@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The port kind "ptnet": the rings in the hands of a netmap application. */
+#include "bufown.h"
 #include "hostring.h"
 #include "ptnet.h"
 #include "splice_home.h"
@@ -249,7 +250,7 @@ static void ptnet_port_stop(struct nm_port *port)
 	ptn->host = NULL;
 	__skb_queue_purge(&ptn->forwarded);
 	ptnet_service_suspend(ptn);
-	nm_port_settle_others_locked(port); /* they keep what they show */
+	nm_bufown_reconcile_region(port->region, port); /* others keep what they reference */
 	ptnet_rings_repair(ptn);
 	if (ptn->up)
 		give_to_stack(ptn);
@@ -304,7 +305,7 @@ static bool room_for_host_rings(const struct ptnet *ptn)
 		1, 2 * HOST_RINGS, HOST_RINGS * (ptn->num_slots[NM_TX] + ptn->num_slots[NM_RX])};
 
 	for (int pool = 0; pool < NM_POOLS; pool++)
-		if (region->free_count[pool] < wanted[pool])
+		if (nm_bufown_num_free(region, pool) < wanted[pool])
 			return false;
 	return true;
 }

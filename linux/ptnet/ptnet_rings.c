@@ -8,10 +8,10 @@
  * the rings is written anew for each application that finds the port unused; and whenever the
  * rings change hands, slots get buffers that exist, each in one slot only.
  */
+#include "bufown.h"
 #include "ptnet.h"
 #include "kmod.h"
 
-#include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -93,27 +93,15 @@ void ptnet_rings_describe(struct ptnet *ptn, const char *name)
 
 /* ---- buffers ------------------------------------------------------------------------- */
 
-static uint32_t count_slots(const struct ptnet *ptn)
-{
-	uint32_t slots = 0;
-
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		slots += ptn->queues[i].num_slots;
-	return slots;
-}
-
 /* The network function was here before, with the same rings. */
 static bool fits(const struct ptnet_wire *wire, const struct ptnet *ptn)
 {
-	uint32_t first = 0;
-
-	if (wire->nifp_offset != ptn->nifp_offset || wire->num_slots != count_slots(ptn))
+	if (wire->nifp_offset != ptn->nifp_offset || wire->num_rings != ptnet_num_queues(ptn))
 		return false;
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
-		if (wire->slot[first] != ptn->queues[i].slots)
+	for (uint32_t i = 0; i < wire->num_rings; i++)
+		if (wire->ring[i].slots != ptn->queues[i].slots ||
+			wire->ring[i].num_slots != ptn->queues[i].num_slots)
 			return false;
-		first += ptn->queues[i].num_slots;
-	}
 	return true;
 }
 
@@ -127,47 +115,28 @@ static struct ptnet_wire *find_wire(const struct ptnet *ptn)
 	return NULL;
 }
 
-/* A buffer that the host has put into a slot, or that a driver before this one left there (then it
- * can be of the guest's part). One that belongs to somebody stays what it is. */
-static void claim(const struct ptnet_mem *mem, uint32_t index, uint32_t owner)
+/* What is in the slots: put there by the host, or left by a driver before this one. */
+static struct ptnet_wire *make_wire(const struct ptnet *ptn)
 {
-	struct nm_region *region = mem->region;
-	uint32_t *map = region->owner[NM_POOL_BUF], *stack = region->free[NM_POOL_BUF];
-	uint32_t i = region->free_count[NM_POOL_BUF];
-
-	if (!nm_region_buf_valid(region, index))
-		return;
-	if (map[index] == NM_OWNER_NONE) {
-		while (stack[--i] != index)
-			;
-		stack[i] = stack[--region->free_count[NM_POOL_BUF]];
-	} else if (map[index] != NM_OWNER_FOREIGN) {
-		return;
-	}
-	map[index] = owner;
-}
-
-static int make_wire(struct ptnet *ptn)
-{
-	struct ptnet_wire *wire =
-		kvzalloc(struct_size(wire, slot, count_slots(ptn)), GFP_KERNEL_ACCOUNT);
+	uint32_t rings = ptnet_num_queues(ptn);
+	struct ptnet_wire *wire = kvzalloc(struct_size(wire, ring, rings), GFP_KERNEL_ACCOUNT);
 
 	if (!wire)
-		return -ENOMEM;
+		return NULL;
 	wire->nifp_offset = ptn->nifp_offset;
 	wire->owner = nm_core_new_owner(&netmap_core);
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
-		for (uint32_t s = 0; s < ptn->queues[i].num_slots; s++) {
-			struct netmap_slot *slot = &ptn->queues[i].slots[s];
+	wire->num_rings = rings;
+	for (uint32_t i = 0; i < rings; i++) {
+		const struct ptnet_queue *q = &ptn->queues[i];
 
-			wire->slot[wire->num_slots++] = slot;
-		}
+		wire->ring[i].slots = q->slots;
+		wire->ring[i].num_slots = q->num_slots;
+		for (uint32_t s = 0; s < q->num_slots; s++)
+			nm_bufown_claim(
+				ptn->mem->region, wire->owner, nm_slot_load(&q->slots[s]).buf_idx);
 	}
-	for (uint32_t i = 0; i < wire->num_slots; i++)
-		claim(ptn->mem, nm_slot_load(wire->slot[i]).buf_idx, wire->owner);
 	list_add(&wire->link, &ptn->mem->wires);
-	ptn->wire = wire;
-	return 0;
+	return wire;
 }
 
 static int attach_wire(struct ptnet *ptn)
@@ -175,10 +144,11 @@ static int attach_wire(struct ptnet *ptn)
 	int error = 0;
 
 	nm_core_lock(&netmap_core);
-	if (ptn->mem->region->owner[NM_POOL_BUF]) {
+	if (nm_bufown_tracks(ptn->mem->region)) {
 		ptn->wire = find_wire(ptn);
 		if (!ptn->wire)
-			error = make_wire(ptn);
+			ptn->wire = make_wire(ptn);
+		error = ptn->wire ? 0 : -ENOMEM;
 	}
 	nm_core_unlock(&netmap_core);
 	return error;
@@ -189,11 +159,60 @@ uint32_t ptnet_rings_owner(const struct ptnet *ptn)
 	return ptn->wire ? ptn->wire->owner : NM_OWNER_NONE;
 }
 
-static void put_buffer(struct netmap_slot *slot, uint32_t index)
+static void repair(struct nm_bufown_repair *r, const struct ptnet_wire *wire)
 {
-	OS_STORE(&slot->buf_idx, index);
-	OS_STORE(&slot->flags, NS_BUF_CHANGED);
-	OS_STORE(&slot->len, 0);
+	for (uint32_t i = 0; i < wire->num_rings; i++)
+		nm_bufown_repair_mark(r, wire->ring[i].slots, wire->ring[i].num_slots);
+	for (uint32_t i = 0; i < wire->num_rings && r->bad + r->others > 0; i++)
+		nm_bufown_repair_fill(r, wire->ring[i].slots, wire->ring[i].num_slots, 0, 0);
+}
+
+void ptnet_rings_repair(struct ptnet *ptn)
+{
+	struct nm_bufown_repair r;
+
+	if (!ptn->wire || !nm_bufown_repair_begin(&r, ptn->mem->region, ptn->wire->owner))
+		return; /* packets in bad slots are dropped and counted */
+	repair(&r, ptn->wire);
+	nm_bufown_repair_end(&r);
+	if (r.bad > 0)
+		os_log(OS_LOG_INFO,
+			"%s: an application left %u slots without a buffer of their own; %u repaired",
+			ptn->netdev->name, r.bad, r.replaced - min(r.others, r.replaced));
+}
+
+/* ---- the end ------------------------------------------------------------------------- */
+
+static void repair_all(const struct ptnet_mem *mem)
+{
+	const struct ptnet_wire *wire;
+	struct nm_bufown_repair r;
+
+	list_for_each_entry (wire, &mem->wires, link) {
+		if (!nm_bufown_repair_begin(&r, mem->region, wire->owner))
+			return;
+		repair(&r, wire);
+		nm_bufown_repair_end(&r);
+	}
+}
+
+void ptnet_wires_restore(struct ptnet_mem *mem)
+{
+	struct nm_bufown_repair r;
+	struct ptnet_wire *wire;
+
+	if (list_empty(&mem->wires))
+		return;
+	repair_all(mem);
+	if (!nm_bufown_repair_begin(&r, mem->region, NM_OWNER_NONE))
+		return; /* as after a crash: the next driver finds buffers of the guest's part there */
+	list_for_each_entry (wire, &mem->wires, link)
+		for (uint32_t i = 0; i < wire->num_rings; i++)
+			nm_bufown_repair_used(&r, wire->ring[i].slots, wire->ring[i].num_slots);
+	list_for_each_entry (wire, &mem->wires, link)
+		for (uint32_t i = 0; i < wire->num_rings; i++)
+			nm_bufown_restore(&r, wire->ring[i].slots, wire->ring[i].num_slots);
+	nm_bufown_repair_end(&r);
 }
 
 void ptnet_wires_free(struct ptnet_mem *mem)
@@ -204,164 +223,6 @@ void ptnet_wires_free(struct ptnet_mem *mem)
 		list_del(&wire->link);
 		kvfree(wire);
 	}
-}
-
-/* ---- repair -------------------------------------------------------------------------- */
-
-enum shows {
-	SHOWS_GOOD,   /* a buffer of the port that no slot before has shown */
-	SHOWS_OTHERS, /* the buffer of somebody else here, as at the end of an exchange */
-	SHOWS_NONE,   /* no buffer, or one that a slot before has shown */
-};
-
-static enum shows look_at(const struct nm_region *region, const struct ptnet_wire *wire,
-	unsigned long *shown, uint32_t index)
-{
-	if (!nm_region_buf_valid(region, index) || __test_and_set_bit(index, shown))
-		return SHOWS_NONE;
-	return region->owner[NM_POOL_BUF][index] == wire->owner ? SHOWS_GOOD : SHOWS_OTHERS;
-}
-
-/* The next buffer of the port from *at on that no slot shows; 0: there is none. */
-static uint32_t next_unshown(const struct nm_region *region, const struct ptnet_wire *wire,
-	const unsigned long *shown, uint32_t *at)
-{
-	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
-		if (region->owner[NM_POOL_BUF][*at] == wire->owner && !test_bit(*at, shown))
-			return (*at)++;
-	return 0;
-}
-
-/* Both walk over all slots, the second with the bits of the first: what changes in between, by the
- * hand of an application that has no business here, ends as a buffer in two slots of the port. */
-static uint32_t mark_shown(const struct nm_region *region, const struct ptnet_wire *wire,
-	unsigned long *shown, uint32_t *others)
-{
-	uint32_t none = 0;
-
-	*others = 0;
-	for (uint32_t i = 0; i < wire->num_slots; i++) {
-		enum shows how = look_at(region, wire, shown, nm_slot_load(wire->slot[i]).buf_idx);
-
-		*others += how == SHOWS_OTHERS;
-		none += how == SHOWS_NONE;
-	}
-	return none;
-}
-
-static uint32_t replace_bad(const struct nm_region *region, const struct ptnet_wire *wire,
-	const unsigned long *shown, unsigned long *again)
-{
-	uint32_t at = NM_BUFS_RESERVED, replaced = 0, index;
-
-	for (uint32_t i = 0; i < wire->num_slots; i++) {
-		index = nm_slot_load(wire->slot[i]).buf_idx;
-		if (look_at(region, wire, again, index) == SHOWS_GOOD)
-			continue;
-		index = next_unshown(region, wire, shown, &at);
-		if (index == 0)
-			break;
-		put_buffer(wire->slot[i], index);
-		replaced++;
-	}
-	return replaced;
-}
-
-struct repaired {
-	uint32_t none;     /* slots that showed nothing good */
-	uint32_t replaced; /* of them, those that do now */
-};
-
-static struct repaired repair(struct nm_region *region, const struct ptnet_wire *wire)
-{
-	uint32_t bits = region->pool[NM_POOL_BUF].count, others;
-	unsigned long *shown = bitmap_zalloc(bits, GFP_KERNEL);
-	unsigned long *again = bitmap_zalloc(bits, GFP_KERNEL);
-	struct repaired r = {0};
-
-	if (!shown || !again)
-		goto out; /* packets in bad slots are dropped and counted */
-	r.none = mark_shown(region, wire, shown, &others);
-	if (r.none + others > 0)
-		r.replaced = replace_bad(region, wire, shown, again);
-	r.replaced -= min(others, r.replaced);
-out:
-	bitmap_free(shown);
-	bitmap_free(again);
-	return r;
-}
-
-void ptnet_rings_repair(struct ptnet *ptn)
-{
-	struct repaired r;
-
-	if (!ptn->wire)
-		return;
-	r = repair(ptn->mem->region, ptn->wire);
-	if (r.none > 0)
-		os_log(OS_LOG_INFO,
-			"%s: an application left %u slots without a buffer of their own; %u repaired",
-			ptn->netdev->name, r.none, r.replaced);
-}
-
-/* ---- the end ------------------------------------------------------------------------- */
-
-static bool is_of_guest(const struct ptnet_mem *mem, uint32_t index)
-{
-	const struct nm_run *part = &mem->part[NM_POOL_BUF];
-
-	return index >= part->first && index - part->first < part->count;
-}
-
-/* The next buffer that came from the host, is nobody else's now, and is in no ring; 0: none. */
-static uint32_t next_of_host(const struct ptnet_mem *mem, const unsigned long *shown, uint32_t *at)
-{
-	const struct nm_region *region = mem->region;
-
-	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
-		if (region->owner[NM_POOL_BUF][*at] != NM_OWNER_FOREIGN && !is_of_guest(mem, *at) &&
-			!test_bit(*at, shown) && *at >= NM_BUFS_RESERVED)
-			return (*at)++;
-	return 0;
-}
-
-static void mark_all(const struct ptnet_mem *mem, unsigned long *shown)
-{
-	const struct ptnet_wire *wire;
-
-	list_for_each_entry (wire, &mem->wires, link) {
-		repair(mem->region, wire);
-		for (uint32_t i = 0; i < wire->num_slots; i++) {
-			uint32_t index = nm_slot_load(wire->slot[i]).buf_idx;
-
-			if (nm_region_buf_valid(mem->region, index))
-				__set_bit(index, shown);
-		}
-	}
-}
-
-void ptnet_wires_restore(struct ptnet_mem *mem)
-{
-	unsigned long *shown;
-	struct ptnet_wire *wire;
-	uint32_t at = NM_BUFS_RESERVED, index;
-
-	if (list_empty(&mem->wires))
-		return;
-	shown = bitmap_zalloc(mem->region->pool[NM_POOL_BUF].count, GFP_KERNEL);
-	if (!shown)
-		return; /* as after a crash: the next driver finds buffers of the guest's part there */
-	mark_all(mem, shown);
-	list_for_each_entry (wire, &mem->wires, link) {
-		for (uint32_t i = 0; i < wire->num_slots; i++) {
-			if (!is_of_guest(mem, nm_slot_load(wire->slot[i]).buf_idx))
-				continue;
-			index = next_of_host(mem, shown, &at);
-			if (index)
-				put_buffer(wire->slot[i], index);
-		}
-	}
-	bitmap_free(shown);
 }
 
 /* ---- probe --------------------------------------------------------------------------- */

@@ -68,7 +68,7 @@ static void netmap_if_and_rings(void **state)
 
 				assert_true(nm_region_buf_valid(app.region, index));
 				assert_int_equal(seen[index]++, 0);
-				assert_int_equal(app.region->owner[NM_POOL_BUF][index],
+				assert_int_equal(nm_bufown_owner(app.region, NM_POOL_BUF, index),
 					app.client.port->owner);
 			}
 		}
@@ -91,8 +91,8 @@ static void private_regions_fit(void **state)
 		assert_int_equal(
 			bind_to(&client, NULL, "vale0:1", rings, slots, NR_REG_ALL_NIC, 0), 0);
 		region = client.port->region;
-		assert_int_equal(region->free_count[NM_POOL_BUF], 0);
-		assert_int_equal(region->free_count[NM_POOL_RING], 0);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 0);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 0);
 		region_check(region);
 		nm_client_unbind(&client);
 		core_check_empty(&core);
@@ -152,10 +152,10 @@ static void bind_and_unbind_at_random(void **state)
 	assert_int_equal(core_count_ports(&core), 0);
 	assert_int_equal(core_count_regions(&core), 2);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(regions[i]->free_count[NM_POOL_BUF],
+		assert_int_equal(nm_bufown_num_free(regions[i], NM_POOL_BUF),
 			regions[i]->pool[NM_POOL_BUF].count - NM_BUFS_RESERVED);
-		assert_int_equal(regions[i]->free_count[NM_POOL_RING], 64);
-		assert_int_equal(regions[i]->free_count[NM_POOL_IF], 8);
+		assert_int_equal(nm_bufown_num_free(regions[i], NM_POOL_RING), 64);
+		assert_int_equal(nm_bufown_num_free(regions[i], NM_POOL_IF), 8);
 		region_check(regions[i]);
 		nm_region_put(regions[i]);
 	}
@@ -185,7 +185,7 @@ static void bind_without_memory(void **state)
 			assert_null(client.port);
 			assert_int_equal(core_count_ports(&core), 1);
 			assert_int_equal(core_count_regions(&core), 1);
-			assert_int_equal(region->free_count[NM_POOL_BUF], 198 - 32);
+			assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 198 - 32);
 			region_check(region);
 		}
 		fail_allocation(0);
@@ -207,7 +207,7 @@ static void unbind_without_memory(void **state)
 		fail_allocation(nth);
 		nm_client_unbind(&client);
 		fail_allocation(0);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 198);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 198);
 		region_check(region);
 	}
 	nm_region_put(region);
@@ -242,7 +242,8 @@ static void check_shows_own(const struct app *app, const struct nm_region *regio
 	uint32_t n = list_slots(app, slots);
 
 	for (uint32_t i = 0; i < n; i++)
-		assert_int_not_equal(region->owner[NM_POOL_BUF][slots[i]->buf_idx], NM_OWNER_NONE);
+		assert_int_not_equal(
+			nm_bufown_owner(region, NM_POOL_BUF, slots[i]->buf_idx), NM_OWNER_NONE);
 }
 
 /* Slots exchanged between ports, as in forwarding without a copy, then closed in any order: what
@@ -291,7 +292,8 @@ static void exchange_and_close(void **state)
 				check_shows_own(&app[(closed + k) % SWAP_PORTS], region);
 			region_check(region);
 		}
-		assert_int_equal(region->free_count[NM_POOL_BUF], 2 * SWAP_SLOTS * SWAP_PORTS);
+		assert_int_equal(
+			nm_bufown_num_free(region, NM_POOL_BUF), 2 * SWAP_SLOTS * SWAP_PORTS);
 	}
 	nm_client_unbind(&the_keeper);
 	nm_region_put(region);
@@ -319,8 +321,8 @@ static void check_first_state(const struct app *app, uint32_t rings)
 				uint32_t index = ring->slots[s].buf_idx;
 
 				assert_true(nm_region_buf_valid(region, index));
-				assert_int_equal(
-					region->owner[NM_POOL_BUF][index], app->client.port->owner);
+				assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, index),
+					app->client.port->owner);
 				assert_int_equal(seen[index]++, 0);
 			}
 		}
@@ -358,7 +360,7 @@ static void half_an_exchange(void **state)
 		region_check(region);
 		nm_client_unbind(&a.client);
 		nm_client_unbind(&b.client);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
 	}
 	nm_region_put(region);
 }
@@ -383,16 +385,17 @@ static void lies_at_the_end(void **state)
 			slots[i]->buf_idx = prng_edge32(&r, NM_BUFS_RESERVED + 100);
 		nm_client_unbind(&liar.client);
 		for (uint32_t i = 0; i < NM_BUFS_RESERVED + 100; i++)
-			owned += region->owner[NM_POOL_BUF][i] == honest.client.port->owner;
+			owned += nm_bufown_owner(region, NM_POOL_BUF, i) ==
+				 honest.client.port->owner;
 		for (uint32_t i = 0; i < 2 * SWAP_SLOTS; i++) /* they lose nothing that they show */
-			assert_int_equal(region->owner[NM_POOL_BUF][theirs[i]->buf_idx],
+			assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, theirs[i]->buf_idx),
 				honest.client.port->owner);
 		assert_int_equal(owned, 2 * SWAP_SLOTS);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 100 - 2 * SWAP_SLOTS);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100 - 2 * SWAP_SLOTS);
 		region_check(region);
 		nm_client_unbind(&honest.client);
 	}
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
 	nm_client_unbind(&the_keeper);
 	nm_region_put(region);
 }

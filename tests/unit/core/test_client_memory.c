@@ -134,7 +134,7 @@ static uint32_t list_length(const struct nm_client *client)
 	for (uint32_t i = nifp_of(client)->ni_bufs_head; i != 0;
 		i = *(uint32_t *)nm_region_buf(region, i)) {
 		assert_true(nm_region_buf_valid(region, i));
-		assert_int_equal(region->owner[NM_POOL_BUF][i], client->owner);
+		assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, i), client->owner);
 		assert_true(++n < 100000);
 	}
 	return n;
@@ -156,10 +156,10 @@ static void as_many_as_there_are(void **state)
 		assert_int_equal(nm_client_bind(&client, "p", &bind), 0);
 		assert_int_equal(client.extra_bufs, given);
 		assert_int_equal(list_length(&client), given);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 468 - given);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 468 - given);
 		region_check(region);
 		nm_client_unbind(&client);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 500);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 500);
 	}
 	/* A region that is made for the port is made for them, too. */
 	for (size_t i = 0; i < 6; i++) {
@@ -168,7 +168,7 @@ static void as_many_as_there_are(void **state)
 
 		assert_int_equal(bind_as(&client, "p", &bind), 0);
 		assert_int_equal(client.extra_bufs, asked[i]);
-		assert_int_equal(client.port->region->free_count[NM_POOL_BUF], 0);
+		assert_int_equal(nm_bufown_num_free(client.port->region, NM_POOL_BUF), 0);
 		nm_client_unbind(&client);
 	}
 	remove_port(port);
@@ -245,14 +245,15 @@ static void lists_and_slots_exchanged(void **state)
 		nm_client_unbind(&client[gone]);
 		region_check(region);
 		for (uint32_t k = 0; k < n; k++)
-			assert_int_not_equal(region->owner[NM_POOL_BUF][*place[k]], NM_OWNER_NONE);
+			assert_int_not_equal(
+				nm_bufown_owner(region, NM_POOL_BUF, *place[k]), NM_OWNER_NONE);
 		for (int i = 0; i < CLIENTS; i++)
 			if (i != (int)gone)
 				assert_int_equal(list_length(&client[i]), EXTRA);
 		for (int i = 0; i < CLIENTS; i++)
 			nm_client_unbind(&client[i]);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 400);
-		assert_int_equal(region->free_count[NM_POOL_IF], 8);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 400);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_IF), 8);
 	}
 	remove_port(ports[0]);
 	remove_port(ports[1]);
@@ -277,7 +278,7 @@ static void a_list_that_goes_round(void **state)
 		leaving.own_region = stays.own_region = region;
 		assert_int_equal(nm_client_bind(&leaving, "p", &bind), 0);
 		assert_int_equal(nm_client_bind(&stays, "q", &bind), 0);
-		before = region->free_count[NM_POOL_BUF];
+		before = nm_bufown_num_free(region, NM_POOL_BUF);
 		index = nifp_of(&stays)->ni_bufs_head;
 		link = (uint32_t *)(uintptr_t)&nifp_of(&leaving)->ni_bufs_head;
 		for (int i = 0; i < theirs; i++) {
@@ -288,9 +289,9 @@ static void a_list_that_goes_round(void **state)
 		*link = nifp_of(&leaving)->ni_bufs_head; /* round */
 		nm_client_unbind(&leaving);
 		region_check(region);
-		assert_int_equal(region->free_count[NM_POOL_BUF], before + 16 + EXTRA);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), before + 16 + EXTRA);
 		nm_client_unbind(&stays);
-		assert_int_equal(region->free_count[NM_POOL_BUF], 200);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 200);
 	}
 	remove_port(port);
 	remove_port(other);
@@ -689,15 +690,15 @@ static void the_part_that_is_set_aside(void **state)
 	assert_int_equal(bind_as(&host, "ptnet0", &bind), 0);
 	assert_non_null(port->rings[NM_TX][2].shared);
 	assert_int_equal(nm_client_ring(&host, NM_RX, 1)->slots[7].len, 0);
-	assert_int_equal(region->free_count[NM_POOL_RING], 4);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 4);
 	bind.mode = NR_REG_ALL_NIC;
 	bind.extra_bufs = 0;
 	assert_int_equal(bind_as(&pipe[0], "ptnet0{1", &bind), 0);
 	assert_int_equal(bind_as(&pipe[1], "ptnet0}1", &bind), 0);
 	assert_ptr_equal(pipe[0].port->region, region);
-	assert_int_equal(region->free_count[NM_POOL_IF], 0);
-	assert_int_equal(region->free_count[NM_POOL_RING], 0);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100 - 10 - 32 - 32);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_IF), 0);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 0);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100 - 10 - 32 - 32);
 	/* The fifth gets the netmap_if that came with the port, and no extra buffers. */
 	{
 		struct nm_client fifth;
@@ -719,9 +720,9 @@ static void the_part_that_is_set_aside(void **state)
 	assert_null(port->rings[NM_TX][2].shared);
 	assert_non_null(port->rings[NM_TX][0].shared);
 	nm_client_unbind(&pipe[1]);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
-	assert_int_equal(region->free_count[NM_POOL_RING], 8);
-	assert_int_equal(region->free_count[NM_POOL_IF], 4);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 8);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_IF), 4);
 	check_untouched(4, 8, 100);
 	remove_port(port);
 }
@@ -735,8 +736,8 @@ static void host_rings_without_memory(void **state)
 	struct nm_client client, late;
 
 	assert_int_equal(bind_as(&client, "ptnet0", &bind), -ENOMEM);
-	assert_int_equal(region->free_count[NM_POOL_RING], 1);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 1);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
 	bind.mode = NR_REG_ALL_NIC;
 	assert_int_equal(bind_as(&client, "ptnet0", &bind), 0);
 	/* On a port that others keep in use: nothing stays behind, neither. */
@@ -744,37 +745,34 @@ static void host_rings_without_memory(void **state)
 	assert_int_equal(bind_as(&late, "ptnet0", &bind), -ENOMEM);
 	assert_null(port->rings[NM_TX][1].shared);
 	assert_null(port->rings[NM_RX][1].shared);
-	assert_int_equal(region->free_count[NM_POOL_RING], 1);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 1);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
 	bind.flags = NR_TX_RINGS_ONLY; /* what there is is enough for that */
 	assert_int_equal(bind_as(&late, "ptnet0", &bind), 0);
 	nm_client_unbind(&late);
 	nm_client_unbind(&client);
-	assert_int_equal(region->free_count[NM_POOL_RING], 1);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 100);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 1);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
 	remove_port(port);
 }
 
-/* Buffers go between a pipe and the port that came with the region. Whoever of the two goes first: the
- * host's stay the host's, and what the other shows is not given to anybody else. */
+/* Buffers go between a pipe and the port that came with the region. Whoever of the two goes first: what the
+ * other shows is not given to anybody else, and each owns as many as before. */
 static void exchanged_with_the_host(void **state)
 {
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_slots = {8, 8}};
 
-	for (int way = 0; way < 4; way++) {
-		bool tracked = way & 1, pipe_first = way & 2;
+	for (int pipe_first = 0; pipe_first < 2; pipe_first++) {
 		struct nm_region *region = adopt(4, 8, 40);
 		struct nm_port *port = add_brought(region, "ptnet0", 0);
-		uint32_t *theirs = &port->rings[NM_RX][0].slots[3].buf_idx, *mine, index;
+		uint32_t *theirs = &port->rings[NM_RX][0].slots[3].buf_idx, *mine, index, owned = 0;
 		struct nm_client app, pipe;
 
-		if (tracked) {
-			nm_core_lock(&core);
-			port->wire_owner = nm_core_new_owner(&core);
-			nm_core_unlock(&core);
-			for (uint32_t i = 2; i < 18; i++)
-				region->owner[NM_POOL_BUF][i] = port->wire_owner;
-		}
+		nm_core_lock(&core);
+		port->wire_owner = nm_core_new_owner(&core);
+		nm_core_unlock(&core);
+		for (uint32_t i = 2; i < 18; i++)
+			nm_bufown_claim(region, port->wire_owner, i);
 		assert_int_equal(bind_as(&app, "ptnet0", &bind), 0);
 		assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
 		mine = &nm_client_ring(&pipe, NM_TX, 0)->slots[2].buf_idx;
@@ -783,8 +781,8 @@ static void exchanged_with_the_host(void **state)
 		*theirs = index;
 		if (pipe_first) {
 			nm_client_unbind(&pipe);
-			assert_int_equal(region->owner[NM_POOL_BUF][index],
-				tracked ? port->wire_owner : port->owner);
+			assert_int_equal(
+				nm_bufown_owner(region, NM_POOL_BUF, index), port->wire_owner);
 			assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
 			for (int dir = 0; dir < NM_DIRS; dir++)
 				for (uint32_t s = 0; s < 8; s++)
@@ -794,8 +792,10 @@ static void exchanged_with_the_host(void **state)
 		}
 		nm_client_unbind(&app);
 		nm_client_unbind(&pipe);
-		if (!tracked)
-			assert_int_equal(region->free_count[NM_POOL_BUF], 40);
+		for (uint32_t i = 0; i < F_BUFS; i++)
+			owned += nm_bufown_owner(region, NM_POOL_BUF, i) == port->wire_owner;
+		assert_int_equal(owned, 16);
+		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 40);
 		remove_port(port);
 	}
 }

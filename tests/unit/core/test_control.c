@@ -436,7 +436,7 @@ static void any_request(void **state)
 	assert_int_equal(core_count_regions(&core), 3);
 	app_close(&keep[0]);
 	app_close(&keep[1]);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 298);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 298);
 	region_check(region);
 	nm_region_put(region);
 }

@@ -229,7 +229,7 @@ static void zero_copy(void **state)
 	app_close(&copy);
 	app_close(&b);
 	region_check(region);
-	assert_int_equal(region->free_count[NM_POOL_BUF],
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF),
 		region->pool[NM_POOL_BUF].count - NM_BUFS_RESERVED);
 	nm_region_put(region);
 }

@@ -125,7 +125,7 @@ static void hostile_slots(bool zcopy)
 	app_close(&good);
 	app_close(&b);
 	region_check(region);
-	assert_int_equal(region->free_count[NM_POOL_BUF], total - NM_BUFS_RESERVED);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), total - NM_BUFS_RESERVED);
 	nm_region_put(region);
 }
 

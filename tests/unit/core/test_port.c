@@ -274,7 +274,7 @@ static void no_netmap_if_after_start(void **state)
 	int error;
 
 	port = add("p", &error);
-	while (nm_region_alloc(region, NM_POOL_IF, UINT32_MAX, &index) == 0)
+	while (nm_bufown_alloc(region, NM_POOL_IF, UINT32_MAX, &index) == 0)
 		;
 	nm_client_init(&client, &core);
 	client.own_region = region;
@@ -282,9 +282,9 @@ static void no_netmap_if_after_start(void **state)
 	assert_int_equal(kind.starts, 1);
 	assert_int_equal(kind.stops, 1);
 	assert_null(port->region);
-	nm_region_free_owner(region, UINT32_MAX);
+	nm_bufown_free_owner(region, UINT32_MAX);
 	region_check(region);
-	assert_int_equal(region->free_count[NM_POOL_BUF], 98);
+	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 98);
 	remove_port(port);
 	nm_region_put(region);
 }

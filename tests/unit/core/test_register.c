@@ -211,7 +211,7 @@ static void small_pools(void **state)
 		nm_client_unbind(&client);
 		client.own_region = NULL;
 		for (int pool = 0; pool < NM_POOLS; pool++)
-			assert_int_equal(region->free_count[pool],
+			assert_int_equal(nm_bufown_num_free(region, pool),
 				cases[i].count[pool] - (pool == NM_POOL_BUF ? 2 : 0));
 		region_check(region);
 		nm_region_put(region);

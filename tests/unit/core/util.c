@@ -200,30 +200,33 @@ struct nm_region *make_region(
 	return region;
 }
 
-static void pool_check(const struct nm_region *region, enum nm_pool pool)
+/* Who may take all that is free, for a moment. */
+enum { TAKES_ALL = 0x7ffffffe };
+
+/* What is free, and nothing else, can be had, each once; it is put back as it was. */
+static void pool_check(struct nm_region *region, enum nm_pool pool)
 {
-	uint32_t count = region->pool[pool].count, used = 0;
-	uint32_t reserved = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0;
-	uint8_t *is_free = calloc(count, 1);
+	uint32_t count = region->pool[pool].count, left = nm_bufown_num_free(region, pool);
+	uint32_t reserved = pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0, used = 0;
+	uint32_t *taken = calloc(left + 1, sizeof(*taken));
 
-	assert_non_null(is_free);
-	for (uint32_t i = 0; i < region->free_count[pool]; i++) {
-		uint32_t index = region->free[pool][i];
-
-		assert_in_range(index, reserved, count - 1);
-		assert_int_equal(is_free[index], 0);
-		is_free[index] = 1;
-		assert_int_equal(region->owner[pool][index], NM_OWNER_NONE);
+	assert_non_null(taken);
+	for (uint32_t i = 0; i < count; i++)
+		used += nm_bufown_owner(region, pool, i) != NM_OWNER_NONE;
+	assert_int_equal(used + left, count - reserved);
+	for (uint32_t i = 0; i < left; i++) {
+		assert_int_equal(nm_bufown_alloc(region, pool, TAKES_ALL, &taken[i]), 0);
+		assert_in_range(taken[i], reserved, count - 1);
 	}
-	for (uint32_t i = reserved; i < count; i++)
-		used += region->owner[pool][i] != NM_OWNER_NONE;
-	assert_int_equal(used + region->free_count[pool], count - reserved);
+	assert_int_equal(nm_bufown_alloc(region, pool, TAKES_ALL, &taken[left]), -ENOMEM);
 	for (uint32_t i = 0; i < reserved; i++)
-		assert_int_equal(region->owner[pool][i], NM_OWNER_NONE);
-	free(is_free);
+		assert_int_equal(nm_bufown_owner(region, pool, i), NM_OWNER_NONE);
+	while (left-- > 0)
+		assert_int_equal(nm_bufown_free(region, pool, TAKES_ALL, taken[left]), 0);
+	free(taken);
 }
 
-void region_check(const struct nm_region *region)
+void region_check(struct nm_region *region)
 {
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		pool_check(region, pool);

@@ -30,6 +30,7 @@
 #pragma clang diagnostic ignored "-Wthread-safety-analysis"
 #endif
 
+#include "bufown.h"
 #include "os.h"
 #include "port.h"
 
@@ -79,7 +80,7 @@ struct nm_region *make_region(
 	struct nm_core *core, uint32_t bufs, uint32_t buf_size, uint32_t max_slots);
 
 /* Each object has one place: free exactly once, or owned; the reserved ones neither. */
-void region_check(const struct nm_region *region);
+void region_check(struct nm_region *region);
 
 /* ---- applications ------------------------------------------------------------------------ */
 

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bufown.h"
+#include "ring.h"
+
+/* One pool. */
+struct map {
+	uint32_t *owner; /* per object */
+	uint32_t *free;  /* stack of free indices, lowest on top at the start */
+	uint32_t count, num_free;
+};
+
+struct nm_bufown {
+	struct map map[NM_POOLS];
+	struct nm_run part; /* buffers of a foreign region that are set aside for this side */
+};
+
+static uint32_t first_index(enum nm_pool pool)
+{
+	return pool == NM_POOL_BUF ? NM_BUFS_RESERVED : 0;
+}
+
+/* ---- making maps --------------------------------------------------------------------------- */
+
+/* In one piece: both arrays of each pool. */
+static struct nm_bufown *make_maps(const struct nm_region *region)
+{
+	struct nm_bufown *own;
+	size_t objects = 0;
+	uint32_t *at;
+
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		objects += region->pool[pool].count;
+	own = os_zalloc(sizeof(*own) + 2 * objects * sizeof(uint32_t));
+	if (!own)
+		return NULL;
+	at = (void *)(own + 1);
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		struct map *map = &own->map[pool];
+
+		map->count = region->pool[pool].count;
+		map->owner = at;
+		map->free = at + map->count;
+		at += 2 * (size_t)map->count;
+	}
+	return own;
+}
+
+static void push_free(struct map *map, uint32_t index)
+{
+	os_assert(index < map->count && map->num_free < map->count);
+	map->owner[index] = NM_OWNER_NONE;
+	map->free[map->num_free++] = index;
+}
+
+/* The lowest index is given out first. */
+static void push_run(struct map *map, struct nm_run run)
+{
+	for (uint32_t i = run.first + run.count; i-- > run.first;)
+		push_free(map, i);
+}
+
+int nm_bufown_init(struct nm_region *region)
+{
+	region->own = make_maps(region);
+	if (!region->own)
+		return -ENOMEM;
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		struct map *map = &region->own->map[pool];
+		uint32_t first = first_index(pool);
+
+		push_run(map, (struct nm_run){first, map->count - first});
+	}
+	return 0;
+}
+
+static bool run_valid(struct nm_run run, enum nm_pool pool, uint32_t count)
+{
+	if (run.count == 0)
+		return true;
+	return run.first <= count && run.count <= count - run.first &&
+	       run.first >= first_index(pool);
+}
+
+int nm_bufown_adopt(struct nm_region *region, const struct nm_run part[NM_POOLS])
+{
+	uint32_t objects = 0;
+
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		if (!run_valid(part[pool], pool, region->pool[pool].count))
+			return -EINVAL;
+		objects |= part[pool].count;
+	}
+	if (objects == 0)
+		return 0;
+	region->own = make_maps(region);
+	if (!region->own)
+		return -ENOMEM;
+	region->own->part = part[NM_POOL_BUF];
+	for (int pool = 0; pool < NM_POOLS; pool++) {
+		struct map *map = &region->own->map[pool];
+
+		for (uint32_t i = 0; i < map->count; i++)
+			map->owner[i] = NM_OWNER_FOREIGN;
+		push_run(map, part[pool]);
+	}
+	return 0;
+}
+
+void nm_bufown_end(struct nm_region *region)
+{
+	os_free(region->own);
+	region->own = NULL;
+}
+
+/* ---- allocating and freeing ------------------------------------------------------------------ */
+
+bool nm_bufown_tracks(const struct nm_region *region)
+{
+	return region->own && (!region->foreign || region->own->part.count > 0);
+}
+
+uint32_t nm_bufown_num_free(const struct nm_region *region, enum nm_pool pool)
+{
+	return region->own ? region->own->map[pool].num_free : 0;
+}
+
+uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint32_t index)
+{
+	const struct map *map = region->own ? &region->own->map[pool] : NULL;
+
+	return map && index < map->count ? map->owner[index] : NM_OWNER_NONE;
+}
+
+int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
+{
+	struct map *map;
+
+	if (nm_bufown_num_free(region, pool) == 0)
+		return -ENOMEM;
+	map = &region->own->map[pool];
+	*index = map->free[--map->num_free];
+	os_assert(*index < map->count && map->owner[*index] == NM_OWNER_NONE);
+	map->owner[*index] = owner;
+	return 0;
+}
+
+/* The first run of free objects: *first, or false. */
+static bool find_run(const struct map *map, uint32_t from, uint32_t count, uint32_t *first)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = from; i < map->count; i++) {
+		length = map->owner[i] == NM_OWNER_NONE ? length + 1 : 0;
+		if (length == count) {
+			*first = i + 1 - count;
+			return true;
+		}
+	}
+	return false;
+}
+
+int nm_bufown_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t count,
+	uint32_t *first)
+{
+	uint32_t kept = 0;
+	struct map *map;
+
+	if (count == 0 || count > nm_bufown_num_free(region, pool))
+		return -ENOMEM;
+	map = &region->own->map[pool];
+	if (!find_run(map, first_index(pool), count, first))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		map->owner[*first + i] = owner;
+	for (uint32_t i = 0; i < map->num_free; i++)
+		if (map->free[i] < *first || map->free[i] - *first >= count)
+			map->free[kept++] = map->free[i];
+	os_assert(kept + count == map->num_free);
+	map->num_free = kept;
+	return 0;
+}
+
+int nm_bufown_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
+{
+	if (owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN ||
+		nm_bufown_owner(region, pool, index) != owner)
+		return -EINVAL;
+	push_free(&region->own->map[pool], index);
+	return 0;
+}
+
+uint32_t nm_bufown_free_owner(struct nm_region *region, uint32_t owner)
+{
+	uint32_t freed = 0;
+
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		for (uint32_t i = 0; i < region->pool[pool].count; i++)
+			if (nm_bufown_free(region, pool, owner, i) == 0)
+				freed++;
+	return freed;
+}
+
+void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
+{
+	struct map *map;
+	uint32_t i;
+
+	if (!region->own || !nm_region_buf_valid(region, index))
+		return;
+	map = &region->own->map[NM_POOL_BUF];
+	if (map->owner[index] == NM_OWNER_NONE) {
+		for (i = 0; map->free[i] != index; i++)
+			os_assert(i + 1 < map->num_free);
+		map->free[i] = map->free[--map->num_free];
+	} else if (map->owner[index] != NM_OWNER_FOREIGN) {
+		return;
+	}
+	map->owner[index] = owner;
+}
+
+uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
+{
+	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
+		if (nm_bufown_owner(region, NM_POOL_BUF, *at) == owner)
+			return (*at)++;
+	return 0;
+}
+
+/* ---- reconcile ------------------------------------------------------------------------------ */
+
+/* Nothing but its own, as nearly always: then there is nothing to exchange. */
+static bool all_own(
+	const struct nm_region *region, uint32_t owner, const uint32_t *refs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (nm_region_buf_valid(region, refs[i]) &&
+			nm_bufown_owner(region, NM_POOL_BUF, refs[i]) != owner)
+			return false;
+	return true;
+}
+
+static uint8_t *mark_all(const struct nm_region *region, const uint32_t *refs, uint32_t count)
+{
+	uint8_t *referenced = os_zalloc(region->pool[NM_POOL_BUF].count);
+
+	for (uint32_t i = 0; referenced && i < count; i++)
+		if (nm_region_buf_valid(region, refs[i]))
+			referenced[refs[i]] = 1;
+	return referenced;
+}
+
+static bool can_be_taken(uint32_t from, uint32_t by)
+{
+	return from != by && from != NM_OWNER_NONE && !(from & NM_OWNER_FIXED);
+}
+
+void nm_bufown_reconcile(
+	struct nm_region *region, uint32_t owner, const uint32_t *refs, uint32_t count)
+{
+	uint32_t surplus = NM_BUFS_RESERVED; /* buffers below are referenced, or not the owner's */
+	uint8_t *referenced;
+	struct map *map;
+
+	if (!region->own || owner == NM_OWNER_NONE || all_own(region, owner, refs, count))
+		return;
+	referenced = mark_all(region, refs, count);
+	if (!referenced)
+		return;
+	map = &region->own->map[NM_POOL_BUF];
+	for (uint32_t i = NM_BUFS_RESERVED; i < map->count; i++) {
+		if (!referenced[i] || !can_be_taken(map->owner[i], owner))
+			continue;
+		while (surplus < map->count &&
+			(map->owner[surplus] != owner || referenced[surplus]))
+			surplus++;
+		if (surplus == map->count)
+			break; /* references more than it can give for: not an exchange */
+		map->owner[surplus] = map->owner[i];
+		map->owner[i] = owner;
+	}
+	os_free(referenced);
+}
+
+/* ---- repair --------------------------------------------------------------------------------- */
+
+bool nm_bufown_repair_begin(
+	struct nm_bufown_repair *r, const struct nm_region *region, uint32_t owner)
+{
+	*r = (struct nm_bufown_repair){.region = region, .owner = owner, .at = NM_BUFS_RESERVED};
+	if (nm_bufown_tracks(region))
+		r->seen = os_zalloc(region->pool[NM_POOL_BUF].count);
+	return r->seen != NULL;
+}
+
+void nm_bufown_repair_end(struct nm_bufown_repair *r)
+{
+	os_free(r->seen);
+}
+
+void nm_bufown_repair_used(
+	struct nm_bufown_repair *r, const struct netmap_slot *slots, uint32_t num_slots)
+{
+	for (uint32_t i = 0; i < num_slots; i++) {
+		uint32_t index = nm_slot_load(&slots[i]).buf_idx;
+
+		if (nm_region_buf_valid(r->region, index))
+			r->seen[index] = 1;
+	}
+}
+
+void nm_bufown_repair_mark(
+	struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots)
+{
+	for (uint32_t i = 0; i < num_slots; i++) {
+		uint32_t index = nm_slot_load(&slots[i]).buf_idx;
+
+		if (!nm_region_buf_valid(r->region, index) || r->seen[index]) {
+			r->bad++;
+		} else if (nm_bufown_owner(r->region, NM_POOL_BUF, index) != r->owner) {
+			r->others++;
+		} else {
+			r->seen[index] = 1;
+			continue;
+		}
+		OS_STORE(&slots[i].buf_idx, 0);
+	}
+}
+
+static uint32_t next_unreferenced(struct nm_bufown_repair *r)
+{
+	uint32_t index;
+
+	do
+		index = nm_bufown_next(r->region, r->owner, &r->at);
+	while (index && r->seen[index]);
+	return index;
+}
+
+void nm_bufown_repair_fill(struct nm_bufown_repair *r, struct netmap_slot *slots,
+	uint32_t num_slots, uint64_t offset_mask, uint64_t initial)
+{
+	uint32_t size = r->region->pool[NM_POOL_BUF].size;
+
+	for (uint32_t i = 0; i < num_slots; i++) {
+		struct nm_slot_copy copy = nm_slot_load(&slots[i]);
+		uint64_t offset = OS_LOAD(&slots[i].ptr) & offset_mask;
+
+		if (copy.buf_idx == 0) {
+			uint32_t index = next_unreferenced(r);
+
+			OS_STORE(&slots[i].buf_idx, index);
+			r->replaced += index != 0;
+		}
+		if (copy.buf_idx == 0 || copy.len > size || offset > size - copy.len) {
+			OS_STORE(&slots[i].len, 0);
+			OS_STORE(&slots[i].ptr, initial);
+		}
+	}
+}
+
+static bool in_part(const struct nm_region *region, uint32_t index)
+{
+	const struct nm_run *part = &region->own->part;
+
+	return index >= part->first && index - part->first < part->count;
+}
+
+/* A buffer that came from the other side, in a slot, and is in none now. */
+static uint32_t next_of_theirs(struct nm_bufown_repair *r)
+{
+	for (; r->at < r->region->pool[NM_POOL_BUF].count; r->at++)
+		if (nm_bufown_owner(r->region, NM_POOL_BUF, r->at) != NM_OWNER_FOREIGN &&
+			!in_part(r->region, r->at) && !r->seen[r->at])
+			return r->at++;
+	return 0;
+}
+
+void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots)
+{
+	for (uint32_t i = 0; i < num_slots; i++) {
+		uint32_t index;
+
+		if (!in_part(r->region, nm_slot_load(&slots[i]).buf_idx))
+			continue;
+		index = next_of_theirs(r);
+		if (index == 0)
+			return;
+		OS_STORE(&slots[i].buf_idx, index);
+		OS_STORE(&slots[i].len, 0);
+		r->replaced++;
+	}
+}
