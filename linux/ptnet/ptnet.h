@@ -16,12 +16,15 @@
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
  *                       the hands of the stack; ptnet_ethtool.c: what it counts
  *
- * The rings have one user at a time:
+ * The rings have one user at a time (enum ptnet_state):
  *
- *      state      host serves   rings are used by      entered by
- *      idle       no            nobody                 probe; the last user goes
- *      stack      yes           ptnet_tx, ptnet_rx     the interface is set up
- *      netmap     yes           nm_ring_sync           a client is bound, up or not
+ *      state      host serves   rings are used by      entered from     when
+ *      idle       no            nobody                 probe            always
+ *                                                      stack            the interface is set down
+ *                                                      netmap           the last client goes, it is down
+ *      stack      yes           ptnet_tx, ptnet_rx     idle             the interface is set up
+ *                                                      netmap           the last client goes, it is up
+ *      netmap     yes           nm_ring_sync           idle, stack      the first client is bound
  *
  * In state netmap the interface may be up, too: it keeps its carrier, and what the
  * stack sends goes into the host rx ring (hostring.h), or is dropped and counted when
@@ -152,6 +155,9 @@ struct ptnet_queue {
 	unsigned long interrupts; /* written by the handler only */
 } ____cacheline_aligned;
 
+/* Who uses the rings; see above. */
+enum ptnet_state { PTNET_IDLE, PTNET_STACK, PTNET_NETMAP };
+
 struct ptnet {
 	struct kref kref;
 
@@ -177,13 +183,12 @@ struct ptnet {
 
 	struct nm_port *port; /* under core->lock; NULL before and after */
 
-	struct mutex lock;    /* for the rest, and for changes of state */
-	uint32_t users;       /* of the service: interface up, netmap client bound */
-	bool up;              /* the interface */
-	bool netmap;          /* state netmap; also read by the transmit path, under its tx lock */
-	struct nm_port *host; /* state netmap: where the stack's packets go; as `netmap` */
-	bool gone;            /* the device is no longer ours: nothing starts again */
-	uint32_t hdr_len;     /* virtio-net header in use, bytes */
+	struct mutex lock;      /* for the rest, and for changes of state */
+	enum ptnet_state state; /* also read by the transmit path, under its tx lock */
+	bool up;                /* the interface: in state stack, maybe in state netmap */
+	struct nm_port *host;   /* state netmap: where the stack's packets go; read as `state` */
+	bool gone;              /* the device is no longer ours: nothing starts again */
+	uint32_t hdr_len;       /* virtio-net header in use, bytes */
 
 	/* Of whoever syncs the host rx ring: on their way from there to the host. */
 	struct sk_buff_head forwarded;
@@ -245,14 +250,11 @@ void ptnet_wires_free(struct ptnet_mem *mem);
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 
-/* Counted: the first one makes the host serve the rings. 0, -ENODEV when the device is gone, or
- * what the host answered. */
-int ptnet_service_get(struct ptnet *ptn);
-void ptnet_service_put(struct ptnet *ptn);
-/* The host doesn't serve for a while, whoever uses it; nobody may use the rings here. Packets that are
- * there are dropped. resume: 0, or what the host answered. */
-void ptnet_service_suspend(struct ptnet *ptn);
-int ptnet_service_resume(struct ptnet *ptn);
+/* The host serves the rings: 0, -ENODEV when the device is gone, or what the host answered. Packets that are
+ * there are dropped. */
+int ptnet_service_start(struct ptnet *ptn);
+/* It does not any more; nobody may use the rings here. */
+void ptnet_service_stop(struct ptnet *ptn);
 /* Virtio-net header from now on. The host doesn't serve. -EOPNOTSUPP: it chose otherwise. */
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
 /* Stops it whoever uses it; nothing starts it again. */

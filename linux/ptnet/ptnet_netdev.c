@@ -10,21 +10,25 @@
 static int ptnet_open(struct net_device *netdev)
 {
 	struct ptnet *ptn = ptnet_of(netdev);
-	int error;
+	int error = 0;
 
 	nm_core_lock(&netmap_core);
 	mutex_lock(&ptn->lock);
-	if (!ptn->netmap && !ptn->gone) {
+	if (ptn->gone) {
+		error = -ENODEV;
+	} else if (ptn->state == PTNET_IDLE) {
 		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
 		ptnet_rings_repair(ptn);
+		error = ptnet_service_start(ptn);
 	}
-	error = ptnet_service_get(ptn);
 	if (!error) {
 		ptn->up = true;
-		if (ptn->netmap)
+		if (ptn->state == PTNET_NETMAP) {
 			netif_tx_wake_all_queues(netdev);
-		else
+		} else {
+			WRITE_ONCE(ptn->state, PTNET_STACK);
 			ptnet_stack_on(ptn);
+		}
 		netif_carrier_on(netdev);
 	}
 	mutex_unlock(&ptn->lock);
@@ -38,12 +42,14 @@ static int ptnet_stop(struct net_device *netdev)
 
 	mutex_lock(&ptn->lock);
 	netif_carrier_off(netdev);
-	if (ptn->netmap)
+	if (ptn->state == PTNET_NETMAP) {
 		netif_tx_disable(netdev);
-	else
+	} else {
 		ptnet_stack_off(ptn);
+		WRITE_ONCE(ptn->state, PTNET_IDLE);
+		ptnet_service_stop(ptn);
+	}
 	ptn->up = false;
-	ptnet_service_put(ptn);
 	mutex_unlock(&ptn->lock);
 	return 0;
 }

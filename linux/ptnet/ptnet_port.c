@@ -175,25 +175,25 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
  * host serves it and there is nothing to change, its packets are not lost. */
 static int start_service(struct ptnet *ptn, const struct nm_port *port)
 {
-	int error = 0;
+	int error;
 
 	if (ptn->gone)
 		return -ENODEV;
-	if (ptn->users == 0 || ptn->hdr_len != port->hdr_len) {
-		ptnet_service_suspend(ptn);
-		ptnet_rings_repair(ptn);
-		error = ptnet_service_hdr_len(ptn, port->hdr_len);
-		if (!error)
-			error = ptnet_service_resume(ptn);
+	if (ptn->state == PTNET_STACK) {
+		if (ptn->hdr_len == port->hdr_len)
+			return 0;
+		ptnet_service_stop(ptn);
 	}
-	return error ? error : ptnet_service_get(ptn);
+	ptnet_rings_repair(ptn);
+	error = ptnet_service_hdr_len(ptn, port->hdr_len);
+	return error ? error : ptnet_service_start(ptn);
 }
 
 /* The stack has them again. If the host doesn't serve them, that was said in the log. */
 static void give_to_stack(struct ptnet *ptn)
 {
 	ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
-	ptnet_service_resume(ptn);
+	ptnet_service_start(ptn);
 	ptnet_stack_on(ptn);
 }
 
@@ -212,7 +212,7 @@ static int ptnet_port_start(struct nm_port *port, struct nm_error *err)
 		goto fail;
 	}
 	ptn->host = port;
-	WRITE_ONCE(ptn->netmap, true);
+	WRITE_ONCE(ptn->state, PTNET_NETMAP);
 	ptnet_rings_describe(ptn, port->name);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		give_to_netmap(port, &ptn->queues[i]);
@@ -223,7 +223,7 @@ static int ptnet_port_start(struct nm_port *port, struct nm_error *err)
 
 fail:
 	if (ptn->up) {
-		ptnet_service_suspend(ptn);
+		ptnet_service_stop(ptn);
 		give_to_stack(ptn);
 	}
 	mutex_unlock(&ptn->lock);
@@ -236,7 +236,7 @@ static void ptnet_port_stop(struct nm_port *port)
 	struct ptnet *ptn = port->priv;
 
 	mutex_lock(&ptn->lock);
-	if (!ptn->netmap)
+	if (ptn->state != PTNET_NETMAP)
 		goto out;
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
@@ -246,15 +246,14 @@ static void ptnet_port_stop(struct nm_port *port)
 	}
 	if (ptn->up)
 		netif_tx_disable(ptn->netdev);
-	WRITE_ONCE(ptn->netmap, false);
+	WRITE_ONCE(ptn->state, ptn->up ? PTNET_STACK : PTNET_IDLE);
 	ptn->host = NULL;
 	__skb_queue_purge(&ptn->forwarded);
-	ptnet_service_suspend(ptn);
+	ptnet_service_stop(ptn);
 	nm_bufown_reconcile_region(port->region, port); /* others keep what they reference */
 	ptnet_rings_repair(ptn);
 	if (ptn->up)
 		give_to_stack(ptn);
-	ptnet_service_put(ptn);
 out:
 	mutex_unlock(&ptn->lock);
 }
@@ -274,7 +273,7 @@ static int ptnet_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	mutex_lock(&ptn->lock);
 	if (ptn->gone)
 		error = -ENXIO;
-	else if (ptn->netmap)
+	else if (ptn->state == PTNET_NETMAP)
 		error = -EBUSY;
 	else if (bytes > 0 && ptn->stack_hdr_len == 0)
 		error = -EOPNOTSUPP;

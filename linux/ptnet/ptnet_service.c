@@ -64,40 +64,17 @@ static int start_service(struct ptnet *ptn)
 	return error;
 }
 
-int ptnet_service_get(struct ptnet *ptn)
+int ptnet_service_start(struct ptnet *ptn)
 {
-	int error;
-
 	lockdep_assert_held(&ptn->lock);
-	if (ptn->gone)
-		return -ENODEV;
-	if (ptn->users == 0) {
-		error = start_service(ptn);
-		if (error)
-			return error;
-	}
-	ptn->users++;
-	return 0;
+	return ptn->gone ? -ENODEV : start_service(ptn);
 }
 
-void ptnet_service_put(struct ptnet *ptn)
+void ptnet_service_stop(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	if (--ptn->users == 0 && !ptn->gone)
+	if (!ptn->gone)
 		command(ptn, PTNETMAP_PTCTL_DELETE);
-}
-
-void ptnet_service_suspend(struct ptnet *ptn)
-{
-	lockdep_assert_held(&ptn->lock);
-	if (!ptn->gone && ptn->users > 0)
-		command(ptn, PTNETMAP_PTCTL_DELETE);
-}
-
-int ptnet_service_resume(struct ptnet *ptn)
-{
-	lockdep_assert_held(&ptn->lock);
-	return !ptn->gone && ptn->users > 0 ? start_service(ptn) : 0;
 }
 
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
@@ -111,8 +88,8 @@ int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
 void ptnet_service_end(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	if (!ptn->gone && ptn->users > 0)
-		command(ptn, PTNETMAP_PTCTL_DELETE);
+	if (ptn->state != PTNET_IDLE)
+		ptnet_service_stop(ptn);
 	ptn->gone = true;
 }
 

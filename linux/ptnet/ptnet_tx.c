@@ -157,7 +157,7 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 	bool more = netdev_xmit_more();
 	enum ptnet_drop cause;
 
-	if (unlikely(READ_ONCE(ptn->netmap)))
+	if (unlikely(READ_ONCE(ptn->state) == PTNET_NETMAP))
 		return to_host_ring(q, skb);
 	if (unlikely(room(q) < ptn->tx_slots_max) && !find_room(q, txq))
 		return NETDEV_TX_BUSY;
