@@ -2,6 +2,7 @@
 #include "pipe.h"
 #include "monitor.h"
 #include "null.h"
+#include "slots.h"
 #include "vale.h"
 
 enum { PREFETCH_AHEAD = 16 }; /* slots */
@@ -28,14 +29,13 @@ struct pipe {
 
 /* ---- moving packets ------------------------------------------------------------------- */
 
-/* A lane while its lock is held. */
+/* A lane while its lock is held. Both rings lie in one region. */
 struct move {
 	struct lane *lane;
 	struct nm_ring *tx, *rx;
+	struct nm_slots slots;                  /* of tx, with the gap that the receiver wants */
 	uint32_t from, end;                     /* tx slots that are not done */
 	uint32_t to, room;                      /* next rx slot to fill, and how many are free */
-	uint64_t size;                          /* bytes of a buffer */
-	uint64_t gap;                           /* bytes that stay free behind the data */
 	uint64_t packets, bytes, taken, copies; /* delivered; taken from tx */
 	bool waiting;                           /* the next packet needs more room than there is */
 };
@@ -49,8 +49,7 @@ static void count_both(struct move *m, enum nm_drop cause)
 static void look_for_room(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	m->rx->produce.hwcur_seen = OS_LOAD_ACQUIRE(&m->rx->hwcur);
-	m->room = m->rx->num_slots - 1 -
-		  nm_ring_distance(m->rx->produce.hwcur_seen, m->to, m->rx->num_slots);
+	m->room = nm_ring_room(m->rx, m->to);
 }
 
 /* Is there room for `slots`? If not, `blocked` is set, and whoever makes room will see it. */
@@ -68,56 +67,24 @@ static bool have_room(struct move *m, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOC
 	return !m->waiting;
 }
 
-static inline enum nm_drop check_slot(
-	const struct move *m, struct nm_slot_copy slot, uint64_t offset)
-{
-	if (unlikely(slot.flags & NS_INDIRECT))
-		return NM_DROP_INDIRECT;
-	if (unlikely(!nm_region_buf_valid(m->tx->region, slot.buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > m->size))
-		return NM_DROP_BAD_LENGTH;
-	if (unlikely(offset > m->size - slot.len))
-		return NM_DROP_BAD_OFFSET;
-	if (unlikely(m->gap > m->size - slot.len - offset))
-		return NM_DROP_TOO_LONG;
-	return NM_DROPS;
-}
-
-static inline void store_slot(
-	struct netmap_slot *slot, uint32_t buf_idx, uint16_t len, uint32_t flags)
-{
-	const struct nm_slot_copy copy = {buf_idx, len, (uint16_t)flags};
-	uint64_t word;
-
-	memcpy(&word, &copy, sizeof(word));
-	OS_STORE((uint64_t *)(void *)slot, word);
-}
-
 /* One slot with its buffer to the receiver, the receiver's buffer back. */
-static inline void exchange(struct move *m, uint32_t from, uint32_t to, struct nm_slot_copy slot,
-	uint64_t offset, uint32_t theirs, uint32_t flags)
+static inline void exchange(struct move *m, uint32_t from, uint32_t to, uint64_t offset,
+	struct nm_slot_copy slot, uint32_t theirs)
 {
+	struct netmap_slot *rx = &m->rx->slots[to];
+
 	if (unlikely(m->rx->offset_mask))
-		OS_STORE(&m->rx->slots[to].ptr, offset);
-	store_slot(&m->rx->slots[to], slot.buf_idx, slot.len, flags | NS_BUF_CHANGED);
-	store_slot(&m->tx->slots[from], theirs, slot.len, NS_BUF_CHANGED);
-}
-
-/* Buffer of the receiver's slot; 0 when the receiver wrote nonsense there. */
-static inline uint32_t their_buffer(const struct move *m, uint32_t to)
-{
-	uint32_t index = OS_LOAD(&m->rx->slots[to].buf_idx);
-
-	return likely(nm_region_buf_valid(m->rx->region, index)) ? index : 0;
+		OS_STORE(&rx->ptr, offset);
+	nm_slot_store(rx, slot.buf_idx, slot.len, slot.flags | NS_BUF_CHANGED);
+	nm_slot_store(&m->slots.slots[from], theirs, slot.len, NS_BUF_CHANGED);
 }
 
 /* A packet of one slot. False: it has to wait. */
 static inline bool move_single(struct move *m, struct nm_slot_copy slot)
 	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	uint64_t offset = nm_slot_offset(m->tx, &m->tx->slots[m->from]);
-	enum nm_drop cause = check_slot(m, slot, offset);
+	uint64_t offset = nm_slots_offset(&m->slots, m->from);
+	enum nm_drop cause = nm_slots_check(&m->slots, slot, offset);
 	uint32_t theirs;
 
 	if (unlikely(cause != NM_DROPS)) {
@@ -126,9 +93,10 @@ static inline bool move_single(struct move *m, struct nm_slot_copy slot)
 		if (unlikely(!have_room(m, 1)))
 			return false;
 		m->copies++;
-		theirs = their_buffer(m, m->to);
-		if (likely(theirs)) {
-			exchange(m, m->from, m->to, slot, offset, theirs, 1 << NS_PORT_SHIFT);
+		theirs = OS_LOAD(&m->rx->slots[m->to].buf_idx);
+		if (likely(nm_slots_buf_valid(&m->slots, theirs))) {
+			slot.flags = nm_slots_flags(1, 0);
+			exchange(m, m->from, m->to, offset, slot, theirs);
 			m->to = nm_ring_advance(m->to, 1, m->rx->num_slots);
 			m->room--;
 			m->packets++;
@@ -137,120 +105,57 @@ static inline bool move_single(struct move *m, struct nm_slot_copy slot)
 			count_both(m, NM_DROP_BAD_BUFFER);
 		}
 	}
-	m->from = nm_ring_advance(m->from, 1, m->tx->num_slots);
+	m->from = nm_ring_advance(m->from, 1, m->slots.num_slots);
 	m->taken++;
 	return true;
 }
 
-/* The slots of one packet, loaded once. */
-struct packet {
-	struct nm_slot_copy slot[NETMAP_MAX_FRAGS];
-	uint64_t offset[NETMAP_MAX_FRAGS];
-	uint32_t theirs[NETMAP_MAX_FRAGS];
-	uint32_t slots, len, next; /* next: tx slot behind it */
-	enum nm_drop cause;        /* NM_DROPS: it is good */
-};
-
-/* False: its end has not been released yet. */
-static bool gather(const struct move *m, struct packet *p)
+static void exchange_all(struct move *m, const struct nm_pkt *pkt, const uint32_t *theirs)
 {
-	struct nm_slot_copy slot;
+	uint32_t from = pkt->first;
 
-	p->slots = p->len = 0;
-	p->next = m->from;
-	p->cause = NM_DROPS;
-	do {
-		uint64_t offset;
+	for (uint32_t i = 0; i < pkt->slots; i++) {
+		const struct nm_frag *frag = &pkt->frags[i];
+		const struct nm_slot_copy slot = {
+			frag->buf_idx, (uint16_t)frag->len, nm_slots_flags(pkt->slots, i)};
 
-		if (p->next == m->end)
-			return false;
-		slot = nm_slot_load(&m->tx->slots[p->next]);
-		offset = nm_slot_offset(m->tx, &m->tx->slots[p->next]);
-		p->next = nm_ring_advance(p->next, 1, m->tx->num_slots);
-		if (unlikely(p->slots >= NETMAP_MAX_FRAGS)) {
-			p->cause = NM_DROP_FRAGMENTS;
-			continue;
-		}
-		if (p->cause == NM_DROPS)
-			p->cause = check_slot(m, slot, offset);
-		p->slot[p->slots] = slot;
-		p->offset[p->slots++] = offset;
-		p->len += slot.len;
-	} while (slot.flags & NS_MOREFRAG);
-	return true;
-}
-
-/* An unfinished packet waits for its end; but one that is too long already, or fills the ring, is
- * dropped as far as it is there. True: it was. */
-static bool drop_endless(struct move *m)
-{
-	uint32_t slots = nm_ring_distance(m->from, m->end, m->tx->num_slots);
-
-	if (slots <= NETMAP_MAX_FRAGS && slots < m->tx->num_slots - 1)
-		return false;
-	m->taken++;
-	m->tx->stats.drops[NM_DROP_FRAGMENTS]++;
-	m->tx->dropping = 1;
-	m->from = m->end;
-	return true;
-}
-
-static void exchange_all(struct move *m, const struct packet *p)
-{
-	uint32_t from = m->from;
-
-	for (uint32_t i = 0; i < p->slots; i++) {
-		uint32_t flags = p->slots << NS_PORT_SHIFT | (i + 1 < p->slots ? NS_MOREFRAG : 0);
-
-		exchange(m, from, m->to, p->slot[i], p->offset[i], p->theirs[i], flags);
-		from = nm_ring_advance(from, 1, m->tx->num_slots);
+		exchange(m, from, m->to, nm_slots_offset_of(&m->slots, frag->buf, frag->buf_idx),
+			slot, theirs[i]);
+		from = nm_ring_advance(from, 1, m->slots.num_slots);
 		m->to = nm_ring_advance(m->to, 1, m->rx->num_slots);
 	}
-	m->room -= p->slots;
+	m->room -= pkt->slots;
 	m->packets++;
-	m->bytes += p->len;
-}
-
-static bool find_theirs(const struct move *m, struct packet *p)
-{
-	for (uint32_t i = 0; i < p->slots; i++) {
-		p->theirs[i] = their_buffer(m, nm_ring_advance(m->to, i, m->rx->num_slots));
-		if (!p->theirs[i])
-			return false;
-	}
-	return true;
+	m->bytes += pkt->bytes;
 }
 
 /* A packet of several slots. False: it has to wait, for room or for its end. */
 static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	struct packet p;
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	uint32_t theirs[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
+	struct nm_slots rx;
 
-	if (!gather(m, &p))
-		return drop_endless(m);
-	if (p.cause != NM_DROPS) {
-		m->tx->stats.drops[p.cause]++;
-	} else {
-		if (!have_room(m, p.slots))
+	switch (nm_pkt_next(&m->slots, &m->from, m->end, &pkt)) {
+	case NM_PKT_PARTIAL:
+		return false;
+	case NM_PKT_DROP:
+		m->tx->stats.drops[pkt.cause]++;
+		break;
+	case NM_PKT_WHOLE:
+		if (!have_room(m, pkt.slots))
 			return false;
 		m->copies++;
-		if (find_theirs(m, &p))
-			exchange_all(m, &p);
+		nm_slots_init_ring(&rx, m->rx, 0);
+		if (nm_slots_buffers(&rx, m->to, pkt.slots, theirs))
+			exchange_all(m, &pkt, theirs);
 		else
 			count_both(m, NM_DROP_BAD_BUFFER);
 	}
-	m->from = p.next;
+	m->from = pkt.next;
 	m->taken++;
 	return true;
-}
-
-/* Skips the rest of a packet whose beginning was dropped. */
-static void skip_dropped(struct move *m)
-{
-	while (m->tx->dropping && m->from != m->end) {
-		m->tx->dropping = !!(nm_slot_load(&m->tx->slots[m->from]).flags & NS_MOREFRAG);
-		m->from = nm_ring_advance(m->from, 1, m->tx->num_slots);
-	}
 }
 
 /* Both rings are written to: what their lines cost is paid once, not for reading and again for
@@ -259,7 +164,7 @@ static void move_all(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	bool more = true;
 
-	skip_dropped(m);
+	m->from = nm_slots_skip(&m->slots, m->from, m->end);
 	while (more && m->from != m->end) {
 		struct nm_slot_copy slot = nm_slot_load(&m->tx->slots[m->from]);
 
@@ -279,20 +184,20 @@ static int lane_move(struct lane *lane) OS_REQUIRES(NM_PRODUCE_LOCK)
 	struct nm_ring *tx = lane->tx, *rx = lane->rx;
 	uint32_t was_blocked = OS_LOAD(&lane->blocked);
 	int result = MOVED_NOTHING;
-	struct move m = {
-		.lane = lane,
-		.tx = tx,
-		.rx = rx,
-		.from = lane->moved,
-		.end = lane->head,
-		.to = rx->produce.hwtail,
-	};
+	struct move m;
 
-	if (m.from == m.end || lane->paused)
+	if (lane->moved == lane->head || lane->paused)
 		return MOVED_NOTHING;
-	m.size = tx->region->pool[NM_POOL_BUF].size;
-	m.gap = rx->port->offsets.gap;
-	m.room = rx->num_slots - 1 - nm_ring_distance(rx->produce.hwcur_seen, m.to, rx->num_slots);
+	m.lane = lane;
+	m.tx = tx;
+	m.rx = rx;
+	m.from = lane->moved;
+	m.end = lane->head;
+	m.to = rx->produce.hwtail;
+	m.room = nm_ring_room(rx, m.to);
+	m.packets = m.bytes = m.taken = m.copies = 0;
+	m.waiting = false;
+	nm_slots_init_ring(&m.slots, tx, rx->port->offsets.gap);
 	/* `blocked` stays set until it is known that nothing waits: a receiver that looks meanwhile,
 	 * and sleeps without asking for a kick, would not be told again. */
 	move_all(&m);
@@ -425,25 +330,21 @@ static void pipe_ring_reset(struct nm_ring *ring)
 static void lane_drop_half(struct lane *lane)
 {
 	struct nm_ring *tx = lane->tx;
-	uint32_t start, i;
+	struct nm_slots slots;
+	uint32_t whole;
 
 	if (OS_LOAD(&tx->users) > 0 || tx->port->dead)
 		return;
 	nm_produce_lock(lane->rx);
-	start = i = lane->moved;
-	while (i != lane->head) {
-		bool more = nm_slot_load(&tx->slots[i]).flags & NS_MOREFRAG;
-
-		i = nm_ring_advance(i, 1, tx->num_slots);
-		if (!more)
-			start = i;
-	}
-	if (start != lane->head && !tx->dropping) {
+	nm_slots_init_ring(&slots, tx, 0);
+	whole = nm_slots_whole(&slots, lane->moved, lane->head);
+	if (whole == lane->moved && tx->dropping) {
+		tx->dropping = 0; /* that one was counted */
+	} else if (whole != lane->head) {
 		tx->stats.packets++;
 		tx->stats.drops[NM_DROP_FRAGMENTS]++;
 	}
-	tx->dropping = 0;
-	lane->head = tx->head = tx->cur = start;
+	lane->head = tx->head = tx->cur = whole;
 	nm_produce_unlock(lane->rx);
 }
 

@@ -193,6 +193,14 @@ static inline uint32_t nm_ring_before(uint32_t i, uint32_t num_slots)
 	return i == 0 ? num_slots - 1 : i - 1;
 }
 
+/* Free slots of an rx ring for a producer that has filled those below `at`, as far as it has seen. */
+static inline uint32_t nm_ring_room(const struct nm_ring *ring, uint32_t at)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	return nm_ring_before(
+		nm_ring_distance(at, ring->produce.hwcur_seen, ring->num_slots), ring->num_slots);
+}
+
 /*
  * True when a sync to (head, cur) is legal after the last one. All arguments may be
  * hostile but old_head and old_tail, which are private and < num_slots.

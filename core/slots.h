@@ -237,8 +237,7 @@ struct nm_rxq {
 /* Free slots, without another look at the receiver. */
 static inline uint32_t nm_rxq_known_room(const struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	return q->slots.num_slots - 1 -
-	       nm_ring_distance(q->ring->produce.hwcur_seen, q->at, q->slots.num_slots);
+	return nm_ring_room(q->ring, q->at);
 }
 
 static inline void nm_rxq_begin(struct nm_rxq *q, struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
