@@ -16,7 +16,7 @@ struct monitor_port {
 static void hook(struct nm_monitor *m)
 {
 	nm_monitors_lock(m->watched);
-	m->fresh = true;
+	m->state = MONITOR_START;
 	m->next = m->watched->monitors;
 	OS_STORE(&m->watched->monitors, m);
 	nm_monitors_unlock(m->watched);

@@ -11,20 +11,30 @@
 
 enum watch { WATCH_TX_COPY, WATCH_RX_COPY, WATCH_TX_ZCOPY, WATCH_RX_ZCOPY };
 
+/*
+ * Where a monitor is among the slots that pass. `at` is the next slot to look at.
+ *
+ *      state      the slots that pass next                              left when
+ *      START      nobody has looked at any yet                          the first pass: to IN_SYNC, or
+ *                                                                       SKIPPING in mid-packet
+ *      IN_SYNC    begin a packet                                        its end is not there: PARTIAL;
+ *                                                                       it is endless: SKIPPING
+ *      PARTIAL    are the rest of a packet that begins at `at` (copy,   its end comes: IN_SYNC; it
+ *                 tx: it waits in the watched ring)                     was disposed of: as from START
+ *      SKIPPING   are the rest of a packet that was counted, or began   its end comes: IN_SYNC
+ *                 before the monitor
+ */
+enum monitor_state { MONITOR_START, MONITOR_IN_SYNC, MONITOR_PARTIAL, MONITOR_SKIPPING };
+
 /* A watched ring and a ring that shows it. */
 struct nm_monitor {
 	struct nm_ring *watched, *to;
 	enum watch how;
 	uint16_t flags; /* NS_TXMON, or 0 */
 	struct nm_monitor *next OS_GUARDED_BY(NM_MONITORS_LOCK);
-	/* Hasn't been shown anything. */
-	bool fresh OS_GUARDED_BY(NM_MONITORS_LOCK);
-	/* Copy, tx: `at` is the beginning of a packet whose end is not released yet. */
-	bool waiting OS_GUARDED_BY(NM_MONITORS_LOCK);
+	enum monitor_state state OS_GUARDED_BY(NM_MONITORS_LOCK);
 	/* Zero copy, by so many: buffers stay where they are. */
 	uint32_t paused OS_GUARDED_BY(NM_MONITORS_LOCK);
-	/* Inside a packet that has been counted already. */
-	bool skip OS_GUARDED_BY(NM_MONITORS_LOCK);
 	/* Next slot to look at. */
 	uint32_t at OS_GUARDED_BY(NM_MONITORS_LOCK);
 };

@@ -1,52 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What passes a watched ring, on its way to the rings of the monitors. */
 #include "monitor_internal.h"
+#include "slots.h"
 
 enum {
 	SHOW_SLOTS = 64, /* of the watched ring, for which the lock is held at a time */
 };
-
-/* One packet of the watched ring; its slots were loaded once. */
-struct fragment {
-	uint32_t slot; /* of the watched ring */
-	uint32_t buf_idx, offset, len;
-};
-
-struct packet {
-	struct fragment frag[NETMAP_MAX_FRAGS];
-	uint32_t frags, len;
-	enum nm_drop cause; /* NM_DROPS: it is good */
-};
-
-/* ---- what passes ------------------------------------------------------------------------ */
-
-/* NM_DROPS when the slot is good; then f is filled in. */
-static enum nm_drop check_slot(
-	const struct nm_ring *ring, uint32_t i, struct nm_slot_copy slot, struct fragment *f)
-{
-	uint64_t offset = nm_slot_offset(ring, &ring->slots[i]);
-	enum nm_drop cause = nm_slot_check(ring, slot, offset);
-
-	if (cause == NM_DROPS)
-		*f = (struct fragment){i, slot.buf_idx, (uint32_t)offset, slot.len};
-	return cause;
-}
-
-static void add_slot(
-	const struct nm_ring *ring, uint32_t i, struct nm_slot_copy slot, struct packet *p)
-{
-	if (p->cause != NM_DROPS)
-		return;
-	if (unlikely(p->frags == NETMAP_MAX_FRAGS)) {
-		p->cause = NM_DROP_FRAGMENTS;
-		return;
-	}
-	p->cause = check_slot(ring, i, slot, &p->frag[p->frags]);
-	if (p->cause != NM_DROPS)
-		return;
-	p->len += slot.len;
-	p->frags++;
-}
 
 static void count(struct nm_ring *to, enum nm_drop cause)
 {
@@ -56,202 +15,94 @@ static void count(struct nm_ring *to, enum nm_drop cause)
 	nm_produce_unlock(to);
 }
 
-/* Moves behind the rest of a packet that has been counted. */
-static void skip_rest(struct nm_monitor *m, uint32_t end) OS_REQUIRES(NM_MONITORS_LOCK)
-{
-	const struct nm_ring *ring = m->watched;
-
-	while (m->skip && m->at != end) {
-		m->skip = (nm_slot_load(&ring->slots[m->at]).flags & NS_MOREFRAG) != 0;
-		m->at = nm_ring_advance(m->at, 1, ring->num_slots);
-	}
-}
-
-/* Takes the packet at m->at, which ends before slot `end`; else false, and m->at stays. */
-static bool gather(struct nm_monitor *m, uint32_t end, struct packet *p)
-	OS_REQUIRES(NM_MONITORS_LOCK)
-{
-	const struct nm_ring *ring = m->watched;
-	uint32_t i = m->at, slots = 0;
-	struct nm_slot_copy slot;
-
-	skip_rest(m, end);
-	i = m->at;
-	p->frags = p->len = 0;
-	p->cause = NM_DROPS;
-	do {
-		if (i == end) {
-			/* Its end would be of no use, or never come. */
-			if (slots > NETMAP_MAX_FRAGS || slots == ring->num_slots - 1) {
-				count(m->to, NM_DROP_FRAGMENTS);
-				m->skip = true;
-				m->at = end;
-			}
-			return false;
-		}
-		slot = nm_slot_load(&ring->slots[i]);
-		add_slot(ring, i, slot, p);
-		i = nm_ring_advance(i, 1, ring->num_slots);
-		slots++;
-	} while (slot.flags & NS_MOREFRAG);
-	m->at = i;
-	return true;
-}
-
 /* ---- showing it ------------------------------------------------------------------------- */
 
-/* A slot of the monitor's ring that is to be filled. */
-struct place {
-	uint32_t buf_idx, offset, room;
-};
-
-static uint32_t free_slots(struct nm_ring *to) OS_REQUIRES(NM_PRODUCE_LOCK)
+/*
+ * Into as few buffers as it fits in; the monitor's can be of another size. All is checked before the
+ * first byte is written. A stack frame of its own, as exchange(): its caller has a packet on it.
+ */
+static __attribute__((noinline)) enum nm_drop copy(
+	const struct nm_monitor *m, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	to->produce.hwcur_seen = OS_LOAD_ACQUIRE(&to->hwcur);
-	return to->num_slots - 1 -
-	       nm_ring_distance(to->produce.hwcur_seen, to->produce.hwtail, to->num_slots);
-}
+	struct nm_piece pieces[NETMAP_MAX_FRAGS];
+	struct nm_cursor from = {pkt->frags, 0};
+	enum nm_drop cause;
+	struct nm_rxq q;
+	uint32_t slots;
 
-/* The n-th free slot, as its application left it. */
-static enum nm_drop find_place(const struct nm_ring *to, uint32_t n, struct place *place)
-{
-	struct netmap_slot *slot =
-		&to->slots[nm_ring_advance(to->produce.hwtail, n, to->num_slots)];
-	uint32_t size = to->region->pool[NM_POOL_BUF].size;
-	uint64_t gap = to->port->offsets.gap, offset = nm_slot_offset(to, slot);
-
-	place->buf_idx = nm_slot_load(slot).buf_idx;
-	if (unlikely(!nm_region_buf_valid(to->region, place->buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(offset >= size || gap >= size - offset))
-		return NM_DROP_BAD_OFFSET;
-	place->offset = (uint32_t)offset;
-	place->room = (uint32_t)(size - offset - gap);
-	if (place->room > UINT16_MAX)
-		place->room = UINT16_MAX; /* what the len of a slot can say */
+	nm_rxq_begin(&q, m->to);
+	cause = nm_rxq_reserve(&q, pkt->bytes, pieces, &slots);
+	if (cause != NM_DROPS)
+		return cause == NM_DROP_RX_FULL ? NM_DROP_MISSED : cause;
+	for (uint32_t i = 0; i < slots; i++)
+		nm_cursor_copy(&from, pieces[i].buf, pieces[i].len);
+	nm_rxq_commit(&q, pieces, slots, m->flags);
+	nm_rxq_publish(&q);
 	return NM_DROPS;
 }
 
-static void fill_slot(
-	const struct nm_monitor *m, uint32_t n, uint32_t slots, uint32_t len, uint32_t flags)
+/* A buffer with its offset into another slot. */
+static void put_buffer(const struct nm_slots *s, uint32_t i, uint32_t buf_idx, uint64_t offset)
 {
-	struct nm_ring *to = m->to;
-	struct netmap_slot *slot =
-		&to->slots[nm_ring_advance(to->produce.hwtail, n, to->num_slots)];
+	struct netmap_slot *slot = &s->slots[i];
 
-	flags |= m->flags | slots << NS_PORT_SHIFT | (n + 1 < slots ? NS_MOREFRAG : 0);
-	OS_STORE(&slot->len, (uint16_t)len);
-	OS_STORE(&slot->flags, (uint16_t)flags);
-}
-
-static void publish(struct nm_ring *to, uint32_t slots, uint32_t len)
-{
-	to->stats.packets++;
-	to->stats.bytes += len;
-	OS_STORE_RELEASE(
-		&to->produce.hwtail, nm_ring_advance(to->produce.hwtail, slots, to->num_slots));
-}
-
-/* Copies the next n bytes of a packet; *at is the fragment, *done what was taken of it. */
-static void copy_bytes(const struct nm_ring *ring, const struct packet *p, uint32_t *at,
-	uint32_t *done, char *dst, uint32_t n)
-{
-	while (n > 0) {
-		const struct fragment *f = &p->frag[*at];
-		uint32_t part = f->len - *done;
-
-		if (part > n)
-			part = n;
-		memcpy(dst, (char *)nm_region_buf(ring->region, f->buf_idx) + f->offset + *done,
-			part);
-		dst += part;
-		n -= part;
-		*done += part;
-		if (*done == f->len) {
-			(*at)++;
-			*done = 0;
-		}
-	}
-}
-
-/* Into as few buffers as it fits in; the monitor's can be of another size. All is checked before the
- * first byte is written. produce.lock is held, here and in exchange(). */
-static enum nm_drop copy(const struct nm_monitor *m, const struct packet *p)
-	OS_REQUIRES(NM_PRODUCE_LOCK)
-{
-	uint32_t slots = 0, left = p->len, room = free_slots(m->to), at = 0, done = 0;
-	struct place place[NETMAP_MAX_FRAGS];
-
-	do {
-		enum nm_drop cause;
-
-		if (slots == NETMAP_MAX_FRAGS)
-			return NM_DROP_TOO_LONG;
-		if (slots == room)
-			return NM_DROP_MISSED;
-		cause = find_place(m->to, slots, &place[slots]);
-		if (cause != NM_DROPS)
-			return cause;
-		if (place[slots].room > left)
-			place[slots].room = left;
-		left -= place[slots++].room;
-	} while (left > 0);
-	for (uint32_t i = 0; i < slots; i++) {
-		char *dst =
-			(char *)nm_region_buf(m->to->region, place[i].buf_idx) + place[i].offset;
-
-		copy_bytes(m->watched, p, &at, &done, dst, place[i].room);
-		fill_slot(m, i, slots, place[i].room, 0);
-	}
-	publish(m->to, slots, p->len);
-	return NM_DROPS;
-}
-
-/* A buffer with its offset from one slot to the other. */
-static void put_buffer(
-	const struct nm_ring *ring, struct netmap_slot *slot, uint32_t buf_idx, uint64_t offset)
-{
-	if (unlikely(ring->offset_mask))
-		OS_STORE(&slot->ptr, (OS_LOAD(&slot->ptr) & ~ring->offset_mask) | offset);
+	if (unlikely(s->offset_mask))
+		OS_STORE(&slot->ptr, (OS_LOAD(&slot->ptr) & ~s->offset_mask) | offset);
 	OS_STORE(&slot->buf_idx, buf_idx);
 }
 
-static enum nm_drop exchange(const struct nm_monitor *m, const struct packet *p)
-	OS_REQUIRES(NM_PRODUCE_LOCK)
+/* Buffers for as many fragments; each ring can say the offset of the other's. */
+static enum nm_drop find_buffers(const struct nm_slots *s, const struct nm_pkt *pkt,
+	const struct nm_rxq *q, struct nm_piece *pieces)
 {
-	struct nm_ring *ring = m->watched, *to = m->to;
-	struct place place[NETMAP_MAX_FRAGS];
-	struct netmap_slot *slot;
-
-	if (ring->region != to->region || p->frags > free_slots(to))
-		return NM_DROP_MISSED;
-	for (uint32_t i = 0; i < p->frags; i++) {
-		enum nm_drop cause = find_place(to, i, &place[i]);
+	for (uint32_t i = 0; i < pkt->slots; i++) {
+		const struct nm_frag *frag = &pkt->frags[i];
+		enum nm_drop cause = nm_rxq_piece(q, i, &pieces[i]);
 
 		if (cause != NM_DROPS)
 			return cause;
-		if ((p->frag[i].offset & ~to->offset_mask) ||
-			(place[i].offset & ~ring->offset_mask))
-			return NM_DROP_BAD_OFFSET; /* the other ring could not say it */
+		if ((nm_slots_offset_of(s, frag->buf, frag->buf_idx) & ~q->slots.offset_mask) ||
+			(nm_slots_offset_of(s, pieces[i].buf, pieces[i].buf_idx) & ~s->offset_mask))
+			return NM_DROP_BAD_OFFSET;
+		pieces[i].len = frag->len;
 	}
-	for (uint32_t i = 0; i < p->frags; i++) {
-		slot = &to->slots[nm_ring_advance(to->produce.hwtail, i, to->num_slots)];
-		put_buffer(to, slot, p->frag[i].buf_idx, p->frag[i].offset);
-		fill_slot(m, i, p->frags, p->frag[i].len, NS_BUF_CHANGED);
-		slot = &ring->slots[p->frag[i].slot];
-		put_buffer(ring, slot, place[i].buf_idx, place[i].offset);
-		OS_STORE(&slot->flags, NS_BUF_CHANGED);
+	return NM_DROPS;
+}
+
+static __attribute__((noinline)) enum nm_drop exchange(const struct nm_monitor *m,
+	const struct nm_slots *s, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	struct nm_piece pieces[NETMAP_MAX_FRAGS];
+	enum nm_drop cause;
+	struct nm_rxq q;
+
+	nm_rxq_begin(&q, m->to);
+	if (m->watched->region != m->to->region || !nm_rxq_has_room(&q, pkt->slots))
+		return NM_DROP_MISSED;
+	cause = find_buffers(s, pkt, &q, pieces);
+	if (cause != NM_DROPS)
+		return cause;
+	for (uint32_t i = 0; i < pkt->slots; i++) {
+		const struct nm_frag *frag = &pkt->frags[i];
+		uint32_t from = nm_ring_advance(pkt->first, i, s->num_slots);
+
+		put_buffer(&q.slots, nm_ring_advance(q.at, i, q.slots.num_slots), frag->buf_idx,
+			nm_slots_offset_of(s, frag->buf, frag->buf_idx));
+		put_buffer(s, from, pieces[i].buf_idx,
+			nm_slots_offset_of(s, pieces[i].buf, pieces[i].buf_idx));
+		OS_STORE(&s->slots[from].flags, NS_BUF_CHANGED);
 	}
-	publish(to, p->frags, p->len);
+	nm_rxq_commit(&q, pieces, pkt->slots, m->flags | NS_BUF_CHANGED);
+	nm_rxq_publish(&q);
 	return NM_DROPS;
 }
 
 /* Before the client is bound, and when it goes, the ring is nobody's: then nothing is counted. */
-static bool show_packet(const struct nm_monitor *m, const struct packet *p)
-	OS_REQUIRES(NM_MONITORS_LOCK)
+static bool show_packet(const struct nm_monitor *m, const struct nm_slots *s,
+	const struct nm_pkt *pkt) OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	struct nm_ring *to = m->to;
-	enum nm_drop cause = p->cause;
+	enum nm_drop cause = pkt->cause;
 	bool bound;
 
 	nm_produce_lock(to);
@@ -259,7 +110,7 @@ static bool show_packet(const struct nm_monitor *m, const struct packet *p)
 	if (unlikely(m->paused) && cause == NM_DROPS)
 		cause = NM_DROP_MISSED;
 	if (likely(bound && cause == NM_DROPS))
-		cause = is_zcopy(m) ? exchange(m, p) : copy(m, p);
+		cause = is_zcopy(m) ? exchange(m, s, pkt) : copy(m, pkt);
 	if (bound && cause != NM_DROPS)
 		to->stats.drops[cause]++;
 	nm_produce_unlock(to);
@@ -278,30 +129,37 @@ static void find_start(struct nm_monitor *m, uint32_t from) OS_REQUIRES(NM_MONIT
 	const struct nm_ring *ring = m->watched;
 	uint32_t n = ring->num_slots;
 
-	if (m->waiting &&
-		nm_ring_distance(ring->hwcur, m->at, n) <= nm_ring_distance(ring->hwcur, from, n))
-		return;
-	if (m->waiting)
+	if (m->state == MONITOR_PARTIAL) {
+		if (nm_ring_distance(ring->hwcur, m->at, n) <=
+			nm_ring_distance(ring->hwcur, from, n))
+			return;
 		count(m->to, NM_DROP_MISSED); /* its first part has been disposed of */
-	if (m->waiting || m->fresh)
-		m->skip = more_follows(ring, from);
-	m->waiting = m->fresh = false;
+		m->state = MONITOR_START;
+	}
+	if (m->state == MONITOR_START)
+		m->state = more_follows(ring, from) ? MONITOR_SKIPPING : MONITOR_IN_SYNC;
 	m->at = from;
 }
 
-/* A part of the slots that pass: up to `to`, and there is no more if `last`. */
-static void show_part(struct nm_monitor *m, uint32_t to, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
+/* A part of the slots that pass: up to `end`, and there is no more if `last`. */
+static void show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
 {
-	struct packet p;
+	uint32_t dropping = m->state == MONITOR_SKIPPING;
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
+	struct nm_slots slots;
 	bool shown = false;
 
-	while (m->at != to && gather(m, to, &p))
-		shown |= show_packet(m, &p);
-	m->waiting = m->at != to;
-	if (last && m->waiting && m->how != WATCH_TX_COPY) {
+	nm_slots_init_ring(&slots, m->watched, 0);
+	slots.dropping = &dropping;
+	while (nm_pkt_next(&slots, &m->at, end, &pkt) != NM_PKT_PARTIAL) {
+		shown |= show_packet(m, &slots, &pkt);
+		m->at = pkt.next;
+	}
+	m->state = dropping ? MONITOR_SKIPPING : m->at != end ? MONITOR_PARTIAL : MONITOR_IN_SYNC;
+	if (last && m->state == MONITOR_PARTIAL && m->how != WATCH_TX_COPY) {
 		count(m->to, NM_DROP_MISSED);
-		m->skip = true;
-		m->waiting = false;
+		m->state = MONITOR_SKIPPING;
 	}
 	if (shown)
 		os_wakeup_signal(&m->to->wakeup);
@@ -320,7 +178,7 @@ static void show(struct nm_ring *ring, enum watch how, uint32_t from, uint32_t t
 		for (struct nm_monitor *m = ring->monitors; m; m = m->next) {
 			if (m->how != how)
 				continue;
-			if (m->fresh || start == from)
+			if (m->state == MONITOR_START || start == from)
 				find_start(m, start);
 			show_part(m, at, at == to);
 		}
