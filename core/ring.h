@@ -97,7 +97,7 @@ struct nm_ring {
 	struct {
 		uint32_t head, cur, tail; /* as of the last good sync; tail: as last told */
 		uint32_t hwcur;           /* rx: consumer index, OS_STORE_RELEASE for producers */
-		uint32_t dropping;        /* tx: inside a packet that is being dropped */
+		uint32_t dropping;        /* slots.h: inside a packet that is being dropped */
 		uint64_t stamped_us;      /* nm_ring_stamp() */
 	} __attribute__((aligned(NM_CACHE_LINE)));
 

@@ -2,6 +2,7 @@
 #include "splice.h"
 #include "client_internal.h"
 #include "names.h"
+#include "slots.h"
 #include "vale.h"
 
 /* ---- moving packets -------------------------------------------------------------------- */
@@ -26,83 +27,64 @@ static uint32_t available(const struct nm_ring *ring)
 	return nm_ring_distance(ring->head, ring->tail, ring->num_slots);
 }
 
-/* Slots of the packet at `at`, of which `limit` slots are there. The end of what is there ends the
- * packet: nothing waits for the rest of one that somebody has tampered with. */
-static uint32_t packet_slots(const struct nm_ring *ring, uint32_t at, uint32_t limit)
-{
-	uint32_t n = 0;
-
-	while (n < limit) {
-		bool more = nm_slot_load(&ring->slots[at]).flags & NS_MOREFRAG;
-
-		n++;
-		if (!more)
-			break;
-		at = nm_ring_advance(at, 1, ring->num_slots);
-	}
-	return n;
-}
-
-/*
- * Exchanges the buffers of `count` slots from src->at and dst->at on. The slots lie in memory that
- * others can write: each is loaded once, checked, and what was checked is stored. False when one has
- * no valid buffer: what was exchanged until then stays so, which takes nothing from anybody.
- */
-static bool exchange(
-	struct nm_ring *src, uint32_t src_at, struct nm_ring *dst, uint32_t dst_at, uint32_t count)
-{
-	while (count-- > 0) {
-		struct netmap_slot *from = &src->slots[src_at], *to = &dst->slots[dst_at];
-		struct nm_slot_copy packet = nm_slot_load(from);
-		uint32_t spare = OS_LOAD(&to->buf_idx);
-
-		if (!nm_region_buf_valid(src->region, packet.buf_idx) ||
-			!nm_region_buf_valid(dst->region, spare))
-			return false;
-		OS_STORE(&to->buf_idx, packet.buf_idx);
-		OS_STORE(&to->len, packet.len);
-		OS_STORE(&to->flags, (uint16_t)(NS_BUF_CHANGED | (count > 0 ? NS_MOREFRAG : 0)));
-		OS_STORE(&from->buf_idx, spare);
-		OS_STORE(&from->flags, NS_BUF_CHANGED);
-		src_at = nm_ring_advance(src_at, 1, src->num_slots);
-		dst_at = nm_ring_advance(dst_at, 1, dst->num_slots);
-	}
-	return true;
-}
-
 static void drop(struct nm_ring *dst, enum nm_drop cause)
 {
 	dst->stats.packets++;
 	dst->stats.drops[cause]++;
 }
 
-/* Packets into free slots: how far the two rings have come. */
+/* Exchanges the buffers of a packet for those of as many slots from `to` on. */
+static enum nm_drop exchange(const struct nm_slots *src, const struct nm_pkt *pkt,
+	const struct nm_slots *dst, uint32_t to)
+{
+	uint32_t spare[NETMAP_MAX_FRAGS], from = pkt->first;
+
+	if (!nm_slots_buffers(dst, to, pkt->slots, spare))
+		return NM_DROP_BAD_BUFFER;
+	for (uint32_t i = 0; i < pkt->slots; i++) {
+		const struct nm_frag *frag = &pkt->frags[i];
+
+		nm_slot_store(&dst->slots[to], frag->buf_idx, frag->len,
+			NS_BUF_CHANGED | (i + 1 < pkt->slots ? NS_MOREFRAG : 0));
+		nm_slot_store(&src->slots[from], spare[i], frag->len, NS_BUF_CHANGED);
+		from = nm_ring_advance(from, 1, src->num_slots);
+		to = nm_ring_advance(to, 1, dst->num_slots);
+	}
+	return NM_DROPS;
+}
+
+/* How far the two rings have come. */
 struct positions {
 	uint32_t src, dst;
 };
 
+/* Packets into free slots. One whose end is not there waits for it. */
 static struct positions move_packets(struct nm_ring *src, struct nm_ring *dst)
 {
 	struct positions at = {src->head, dst->head};
-	uint32_t packets = available(src), room = available(dst);
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
+	uint32_t room = available(dst);
+	struct nm_slots from, to;
 
-	while (packets > 0 && room > 0) {
-		uint32_t slots = packet_slots(src, at.src, packets);
-
-		if (unlikely(dst->port->ops->receives_only)) {
-			drop(dst, NM_DROP_RECEIVES_ONLY);
-		} else if (unlikely(slots > NETMAP_MAX_FRAGS || slots > dst->num_slots - 1)) {
-			drop(dst, NM_DROP_FRAGMENTS);
-		} else if (slots > room) {
+	nm_slots_init_ring(&from, src, 0);
+	nm_slots_init_ring(&to, dst, 0);
+	while (room > 0 && nm_pkt_next(&from, &at.src, src->tail, &pkt) != NM_PKT_PARTIAL) {
+		if (unlikely(dst->port->ops->receives_only))
+			pkt.cause = NM_DROP_RECEIVES_ONLY;
+		else if (unlikely(pkt.slots > dst->num_slots - 1) && pkt.cause == NM_DROPS)
+			pkt.cause = NM_DROP_TOO_LONG; /* more than the ring has */
+		else if (pkt.cause == NM_DROPS && pkt.slots > room)
 			break;
-		} else if (likely(exchange(src, at.src, dst, at.dst, slots))) {
-			at.dst = nm_ring_advance(at.dst, slots, dst->num_slots);
-			room -= slots;
+		if (likely(pkt.cause == NM_DROPS))
+			pkt.cause = exchange(&from, &pkt, &to, at.dst);
+		if (likely(pkt.cause == NM_DROPS)) {
+			at.dst = nm_ring_advance(at.dst, pkt.slots, dst->num_slots);
+			room -= pkt.slots;
 		} else {
-			drop(dst, NM_DROP_BAD_BUFFER);
+			drop(dst, pkt.cause);
 		}
-		at.src = nm_ring_advance(at.src, slots, src->num_slots);
-		packets -= slots;
+		at.src = pkt.next;
 	}
 	return at;
 }
@@ -310,6 +292,19 @@ static void free_splice(struct nm_splice *splice)
 	os_free(splice);
 }
 
+/* What whoever had the rings before was dropping is not ours to finish. */
+static void forget_dropping(struct nm_splice *splice)
+{
+	for (uint32_t pair = 0; pair < splice->pairs; pair++) {
+		for (uint32_t which = 0; which < NM_SPLICE_RINGS; which++) {
+			struct nm_ring *ring = nm_splice_ring(splice, pair, which);
+
+			if (ring && ring->dir == NM_RX)
+				ring->dropping = 0;
+		}
+	}
+}
+
 static int start(struct nm_splice *splice, uint32_t *port_index, struct nm_error *err)
 {
 	struct nm_core *core = splice->core;
@@ -318,6 +313,7 @@ static int start(struct nm_splice *splice, uint32_t *port_index, struct nm_error
 	int error;
 
 	memcpy(name, splice->name, sizeof(name));
+	forget_dropping(splice);
 	nm_core_lock(core);
 	error = nm_vale_list_locked(core, name, &vale, port_index);
 	if (!error)

@@ -26,9 +26,10 @@
  *
  * A packet that the other side has no room for waits in the device's ring (tx to the
  * switch never waits; the device's tx ring may be full: then the switch port's
- * rx ring fills up, and the switch counts the drops). Whole packets only. A packet that can't be
- * handed over at all (a slot without a valid buffer, more than NETMAP_MAX_FRAGS slots) is
- * dropped, and counted at the ring that it should have been sent on: packets and drops.
+ * rx ring fills up, and the switch counts the drops). Whole packets only: one whose end is not there
+ * waits for it. A packet that can't be handed over at all (a slot that makes no sense, more slots
+ * than a packet or the other ring may have) is dropped, and counted at the ring that it should have
+ * been sent on: packets and drops.
  *
  * The rings are bound exclusively, and their indices are those of the private state alone: the
  * splice doesn't look at head and cur in the shared rings, which others in the region can write.
