@@ -43,6 +43,18 @@ void nm_cursor_sum(struct nm_cursor *from, struct nm_sum *sum, uint32_t bytes);
 /* Writes private bytes from the first byte of the pieces on, which have room for them. */
 void nm_pieces_put(const struct nm_piece *pieces, const void *bytes, uint32_t len);
 
+/* Makes the pieces hold just so many bytes, which they take. Returns how many of them it needs, 1 at
+ * least. */
+static inline uint32_t nm_pieces_trim(struct nm_piece *pieces, uint32_t bytes)
+{
+	uint32_t n = 0;
+
+	while (pieces[n].len < bytes)
+		bytes -= pieces[n++].len;
+	pieces[n].len = bytes;
+	return n + 1;
+}
+
 /* A frame for the receiver: head, then bytes from .. from + len - 1 of the packet. */
 struct nm_frame {
 	const uint8_t *head; /* private memory, good until the next segment */

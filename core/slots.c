@@ -158,8 +158,8 @@ void nm_rxq_look_once(struct nm_rxq *q)
 }
 
 /* How many slots it takes is known when the last is found, since the receiver chooses the offsets. */
-static inline enum nm_drop find_pieces(struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces,
-	uint32_t *count) OS_REQUIRES(NM_PRODUCE_LOCK)
+enum nm_drop nm_rxq_reserve_some(
+	struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces, uint32_t *count)
 {
 	uint32_t n = 0, limit = q->room < NETMAP_MAX_FRAGS ? q->room : NETMAP_MAX_FRAGS;
 	enum nm_drop cause = NM_DROPS;
@@ -173,18 +173,11 @@ static inline enum nm_drop find_pieces(struct nm_rxq *q, uint32_t bytes, struct 
 			cause = nm_rxq_piece(q, n, &pieces[n]);
 		if (unlikely(cause != NM_DROPS))
 			break;
-		if (pieces[n].len > bytes)
-			pieces[n].len = bytes;
-		bytes -= pieces[n++].len;
+		bytes = pieces[n].len < bytes ? bytes - pieces[n].len : 0;
+		n++;
 	} while (bytes > 0);
 	*count = n;
 	return cause;
-}
-
-enum nm_drop nm_rxq_reserve_some(
-	struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces, uint32_t *count)
-{
-	return find_pieces(q, bytes, pieces, count);
 }
 
 /* A packet that can't be had is refused before its slots are looked at. */
@@ -200,7 +193,11 @@ enum nm_drop nm_rxq_reserve(
 	if (bytes > most)
 		least = (bytes + most - 1) / most;
 	cause = nm_rxq_check(q, least, least);
-	return likely(cause == NM_DROPS) ? find_pieces(q, bytes, pieces, count) : cause;
+	if (likely(cause == NM_DROPS))
+		cause = nm_rxq_reserve_some(q, bytes, pieces, count);
+	if (likely(cause == NM_DROPS))
+		nm_pieces_trim(pieces, bytes);
+	return cause;
 }
 
 void nm_rxq_commit(struct nm_rxq *q, const struct nm_piece *pieces, uint32_t count, uint16_t flags)

@@ -307,8 +307,9 @@ static inline enum nm_drop nm_rxq_piece(const struct nm_rxq *q, uint32_t n, stru
 /*
  * Room for a packet of `bytes` bytes: pieces[0 .. *count - 1], 1 to NETMAP_MAX_FRAGS, with the bytes
  * that are to be written into each. NM_DROPS, or why not: RX_FULL, FRAGMENTS, TOO_LONG, BAD_BUFFER,
- * BAD_OFFSET. reserve_some: for who doesn't know the length yet; on failure as well, *count pieces are
- * there, and the cause says why they are no more.
+ * BAD_OFFSET. reserve_some: for who doesn't know the length yet. The pieces have all the bytes that
+ * they take (nm_pieces_trim, later); on failure *count of them are there as well, and the cause
+ * says why they are no more.
  */
 enum nm_drop nm_rxq_reserve(struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces,
 	uint32_t *count) OS_REQUIRES(NM_PRODUCE_LOCK);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tap_io.h"
+#include "slots.h"
 
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -21,44 +22,6 @@ static void count_drop(struct nm_ring *ring, enum nm_drop cause)
 
 /* ---- to the stack -------------------------------------------------------------------------- */
 
-/* One packet on its way. */
-struct packet {
-	struct iovec iov[1 + NETMAP_MAX_FRAGS]; /* [0]: the header, where the port has none */
-	uint32_t frags, len;
-	enum nm_drop cause; /* NM_DROPS: it is good */
-};
-
-/* The packet that begins at slot *at, which moves behind it. False: its end is not there yet. */
-static bool collect(struct nm_ring *ring, uint32_t *at, struct packet *p)
-{
-	uint32_t i = *at, slots = 0;
-	struct nm_slot_copy slot;
-
-	p->frags = p->len = 0;
-	p->cause = NM_DROPS;
-	do {
-		uint64_t offset;
-
-		if (i == ring->head)
-			return false;
-		slot = nm_slot_load(&ring->slots[i]);
-		offset = nm_slot_offset(ring, &ring->slots[i]);
-		i = nm_ring_advance(i, 1, ring->num_slots);
-		if (++slots > NETMAP_MAX_FRAGS && p->cause == NM_DROPS)
-			p->cause = NM_DROP_FRAGMENTS;
-		if (p->cause == NM_DROPS)
-			p->cause = nm_slot_check(ring, slot, offset);
-		if (p->cause == NM_DROPS) {
-			p->iov[1 + p->frags++] = (struct iovec){
-				(char *)nm_region_buf(ring->region, slot.buf_idx) + offset,
-				slot.len};
-			p->len += slot.len;
-		}
-	} while (slot.flags & NS_MOREFRAG);
-	*at = i;
-	return true;
-}
-
 static enum nm_drop write_error(int error, uint32_t hdr_len)
 {
 	switch (error) {
@@ -77,36 +40,25 @@ static enum nm_drop write_error(int error, uint32_t hdr_len)
 	}
 }
 
-static enum nm_drop send_packet(int fd, struct packet *p, uint32_t hdr_len)
+/* All of a packet; what was wrong with it before comes back. */
+static enum nm_drop send_packet(int fd, const struct nm_pkt *pkt, uint32_t hdr_len)
 {
 	static const char no_header[TAP_HDR_MIN];
+	struct iovec iov[1 + NETMAP_MAX_FRAGS];
 	ssize_t n;
 
-	if (p->len < hdr_len + ETH_HEADER)
+	if (pkt->cause != NM_DROPS)
+		return pkt->cause;
+	if (pkt->bytes < hdr_len + ETH_HEADER)
 		return NM_DROP_TOO_SHORT;
-	p->iov[0] = (struct iovec){(void *)(uintptr_t)no_header, hdr_len ? 0 : TAP_HDR_MIN};
+	iov[0] = (struct iovec){(void *)(uintptr_t)no_header, hdr_len ? 0 : TAP_HDR_MIN};
+	for (uint32_t i = 0; i < pkt->slots; i++)
+		iov[1 + i] =
+			(struct iovec){(void *)(uintptr_t)pkt->frags[i].buf, pkt->frags[i].len};
 	do {
-		n = writev(fd, p->iov, 1 + (int)p->frags);
+		n = writev(fd, iov, 1 + (int)pkt->slots);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? write_error(errno, hdr_len) : NM_DROPS;
-}
-
-/* One slot of a packet whose beginning was dropped. False: there is none. */
-static bool skip_slot(struct nm_ring *ring, uint32_t *at)
-{
-	if (!ring->dropping || *at == ring->head)
-		return false;
-	ring->dropping = (nm_slot_load(&ring->slots[*at]).flags & NS_MOREFRAG) ? 1 : 0;
-	*at = nm_ring_advance(*at, 1, ring->num_slots);
-	return true;
-}
-
-/* Will the unfinished packet from slot `at` on still be of use when its end comes? */
-static bool worth_waiting(const struct nm_ring *ring, uint32_t at)
-{
-	uint32_t slots = nm_ring_distance(at, ring->head, ring->num_slots);
-
-	return slots <= NETMAP_MAX_FRAGS && slots + 1 < ring->num_slots;
 }
 
 /* The number of a ring among those of its sort. */
@@ -127,26 +79,21 @@ int tap_txsync(struct nm_ring *ring)
 {
 	int fd = fd_of(ring);
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len);
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
 	uint32_t at = ring->hwcur;
-	struct packet p;
+	struct nm_slots slots;
 
-	while (skip_slot(ring, &at))
-		;
-	while (at != ring->head) {
-		if (!collect(ring, &at, &p)) {
-			if (worth_waiting(ring, at))
-				break;
-			p.cause = NM_DROP_FRAGMENTS;
-			ring->dropping = 1;
-			at = ring->head;
-		}
+	nm_slots_init_ring(&slots, ring, 0);
+	while (nm_pkt_next(&slots, &at, ring->head, &pkt) != NM_PKT_PARTIAL) {
+		enum nm_drop cause = send_packet(fd, &pkt, hdr_len);
+
 		ring->stats.packets++;
-		if (p.cause == NM_DROPS)
-			p.cause = send_packet(fd, &p, hdr_len);
-		if (p.cause == NM_DROPS)
-			ring->stats.bytes += p.len;
+		if (cause == NM_DROPS)
+			ring->stats.bytes += pkt.bytes;
 		else
-			count_drop(ring, p.cause);
+			count_drop(ring, cause);
+		at = pkt.next;
 	}
 	nm_ring_sent(ring, at);
 	return 0;
@@ -154,54 +101,27 @@ int tap_txsync(struct nm_ring *ring)
 
 /* ---- and back to it ------------------------------------------------------------------------ */
 
-/* The packet that begins at slot *at of an rx ring. False: its end was not given back with it. */
-static bool forward_packet(struct nm_ring *ring, uint32_t *at, int fd, uint32_t hdr_len)
-{
-	struct packet p;
-
-	if (!collect(ring, at, &p)) {
-		count_drop(ring, NM_DROP_FRAGMENTS);
-		return false;
-	}
-	if (p.cause == NM_DROPS)
-		p.cause = send_packet(fd, &p, hdr_len);
-	if (p.cause != NM_DROPS)
-		count_drop(ring, p.cause);
-	return true;
-}
-
 /* Slots hwcur..head of an rx ring are about to be given back. */
 static void forward(struct nm_ring *ring)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->hwcur;
-	int fd;
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
+	struct nm_slots slots;
 
 	if (likely(!(OS_LOAD(&ring->shared->flags) & NR_FORWARD)))
 		return;
-	fd = fd_of(ring);
-	while (at != ring->head) {
-		struct netmap_slot *slot = &ring->slots[at];
-		uint16_t flags = nm_slot_load(slot).flags;
+	nm_slots_init_ring(&slots, ring, 0);
+	while (nm_pkt_next_forward(&slots, &at, ring->head, &pkt)) {
+		enum nm_drop cause = send_packet(fd_of(ring), &pkt, hdr_len);
 
-		if (!(flags & NS_FORWARD)) {
-			at = nm_ring_advance(at, 1, ring->num_slots);
-			continue;
-		}
-		OS_STORE(&slot->flags, (uint16_t)(flags & ~NS_FORWARD));
-		if (!forward_packet(ring, &at, fd, hdr_len))
-			return;
+		if (cause != NM_DROPS)
+			count_drop(ring, cause);
+		at = pkt.next;
 	}
 }
 
 /* ---- from the stack ------------------------------------------------------------------------ */
-
-/* Room in the ring for one packet: header (if the port has none), slots, scratch. */
-struct room {
-	struct iovec iov[2 + NETMAP_MAX_FRAGS];
-	uint32_t slots, bytes;
-	enum nm_drop limit; /* why it isn't larger */
-	char hdr[TAP_HDR_MIN];
-};
 
 /* The largest packet that can come: bytes. */
 static uint32_t longest(struct tap_queue *q, uint32_t hdr_len) OS_REQUIRES(TAP_QUEUE_LOCK)
@@ -223,96 +143,36 @@ static uint32_t longest(struct tap_queue *q, uint32_t hdr_len) OS_REQUIRES(TAP_Q
 	return q->mtu + ETH_HEADER + VLAN_TAGS;
 }
 
-/* Where slot i can take bytes, and how many; false: the application wrote nonsense there. */
-static bool slot_room(const struct nm_ring *ring, uint32_t i, struct iovec *iov)
-{
-	uint32_t index = OS_LOAD(&ring->slots[i].buf_idx);
-	uint64_t offset = nm_slot_offset(ring, &ring->slots[i]);
-	uint64_t size = ring->region->pool[NM_POOL_BUF].size, gap = ring->port->offsets.gap;
-
-	if (!nm_region_buf_valid(ring->region, index) || gap >= size || offset >= size - gap)
-		return false;
-	iov->iov_base = (char *)nm_region_buf(ring->region, index) + offset;
-	iov->iov_len = size - gap - offset;
-	if (iov->iov_len > UINT16_MAX)
-		iov->iov_len = UINT16_MAX; /* what the len of a slot can say */
-	return true;
-}
-
-static void make_room(struct nm_ring *ring, uint32_t at, uint32_t free, uint32_t want,
-	uint32_t hdr_len, char *scratch, struct room *room)
-{
-	room->slots = room->bytes = 0;
-	room->iov[0] = (struct iovec){room->hdr, hdr_len ? 0 : TAP_HDR_MIN};
-	room->limit = NM_DROP_TOO_LONG;
-	while (room->bytes < want && room->slots < NETMAP_MAX_FRAGS) {
-		if (room->slots == free) {
-			room->limit = NM_DROP_RX_FULL;
-			break;
-		}
-		if (!slot_room(ring, at, &room->iov[1 + room->slots])) {
-			room->limit = NM_DROP_BAD_BUFFER;
-			break;
-		}
-		room->bytes += (uint32_t)room->iov[1 + room->slots].iov_len;
-		room->slots++;
-		at = nm_ring_advance(at, 1, ring->num_slots);
-	}
-	room->iov[1 + room->slots] = (struct iovec){scratch, TAP_PACKET_MAX};
-}
-
-/* Describes a packet of `len` bytes that was read into the room; returns the slot behind it. */
-static uint32_t fill_slots(struct nm_ring *ring, uint32_t at, const struct room *room, uint32_t len)
-{
-	uint32_t frags = 0, sum = 0;
-
-	while (sum < len)
-		sum += (uint32_t)room->iov[1 + frags++].iov_len;
-	for (uint32_t i = 0; i < frags; i++) {
-		uint32_t n = (uint32_t)room->iov[1 + i].iov_len;
-
-		if (n > len)
-			n = len;
-		len -= n;
-		OS_STORE(&ring->slots[at].len, (uint16_t)n);
-		OS_STORE(&ring->slots[at].flags,
-			(uint16_t)(frags << NS_PORT_SHIFT | (len ? NS_MOREFRAG : 0)));
-		at = nm_ring_advance(at, 1, ring->num_slots);
-	}
-	return at;
-}
-
-/* The kernel fills the first 10 bytes of a header and skips the rest. */
-static void clear_header(const struct room *room, uint32_t hdr_len)
-{
-	if (hdr_len > TAP_HDR_MIN && room->slots > 0 && room->iov[1].iov_len >= hdr_len)
-		memset((char *)room->iov[1].iov_base + TAP_HDR_MIN, 0, hdr_len - TAP_HDR_MIN);
-}
-
 /* One packet into the ring, or dropped and counted. False: there was none. */
-static bool read_packet(struct nm_ring *ring, struct tap_queue *q, uint32_t *at, uint32_t free,
-	uint32_t want, uint32_t hdr_len) OS_REQUIRES(TAP_QUEUE_LOCK)
+static bool read_packet(struct nm_rxq *rx, struct tap_queue *q, uint32_t want, uint32_t hdr_len)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	struct room room;
-	uint32_t len;
+	static const char no_header[NM_PORT_HDR_MAX];
+	char hdr[TAP_HDR_MIN]; /* of the kernel's, when the port has none */
+	struct nm_piece pieces[NETMAP_MAX_FRAGS];
+	struct iovec iov[2 + NETMAP_MAX_FRAGS];
+	uint32_t count, room = 0, len;
+	enum nm_drop limit = nm_rxq_reserve_some(rx, want, pieces, &count);
 	ssize_t n;
 
-	make_room(ring, *at, free, want, hdr_len, q->scratch, &room);
-	clear_header(&room, hdr_len);
+	iov[0] = (struct iovec){hdr, hdr_len ? 0 : TAP_HDR_MIN};
+	for (uint32_t i = 0; i < count; room += pieces[i++].len)
+		iov[1 + i] = (struct iovec){pieces[i].buf, pieces[i].len};
+	iov[1 + count] = (struct iovec){q->scratch, TAP_PACKET_MAX};
+	if (room >= hdr_len) /* the kernel fills in 10 bytes of it, and passes over the rest */
+		nm_pieces_put(pieces, no_header, hdr_len);
 	do {
-		n = readv(q->fd, room.iov, 2 + (int)room.slots);
+		n = readv(q->fd, iov, 2 + (int)count);
 	} while (n < 0 && errno == EINTR);
-	if (n < (ssize_t)room.iov[0].iov_len + 1)
+	if (n < (ssize_t)iov[0].iov_len + 1)
 		return false;
-	len = (uint32_t)n - (uint32_t)room.iov[0].iov_len;
-	if (len > room.bytes) {
-		count_drop(ring, room.limit);
-		q->mtu = 0; /* perhaps it has changed */
+	len = (uint32_t)n - (uint32_t)iov[0].iov_len;
+	if (len <= room) {
+		nm_rxq_commit(rx, pieces, nm_pieces_trim(pieces, len), 0);
 		return true;
 	}
-	*at = fill_slots(ring, *at, &room, len);
-	ring->stats.packets++;
-	ring->stats.bytes += len;
+	count_drop(rx->ring, limit == NM_DROPS ? NM_DROP_TOO_LONG : limit);
+	q->mtu = 0; /* perhaps it has changed */
 	return true;
 }
 
@@ -329,29 +189,28 @@ static void wait_for_more(struct tap_queue *q)
  * A packet is read when the longest that can come finds room, or half the ring is free: that
  * much is always free when a worker sleeps without having asked the application for a kick.
  */
-static void receive(struct nm_ring *ring, struct tap_queue *q) OS_REQUIRES(TAP_QUEUE_LOCK)
+static void receive(struct nm_ring *ring, struct tap_queue *q)
 {
-	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->produce.hwtail;
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size, want = longest(q, hdr_len);
-	uint32_t need = (want + size - 1) / size, reads = 0;
+	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), want = longest(q, hdr_len);
+	uint32_t size = ring->region->pool[NM_POOL_BUF].size, need = (want + size - 1) / size;
+	uint32_t reads = 0;
+	struct nm_rxq rx;
 
+	nm_rxq_alone(ring);
+	nm_rxq_begin(&rx, ring);
+	nm_rxq_look(&rx);
 	if (need > (ring->num_slots + 1) / 2)
 		need = (ring->num_slots + 1) / 2;
-	for (; reads < READS_MAX; reads++) {
-		uint32_t free =
-			ring->num_slots - 1 - nm_ring_distance(ring->hwcur, at, ring->num_slots);
-
-		if (free < need)
-			break;
-		if (!read_packet(ring, q, &at, free, want, hdr_len)) {
+	for (; reads < READS_MAX && rx.room >= need; reads++) {
+		if (!read_packet(&rx, q, want, hdr_len)) {
 			wait_for_more(q);
 			break;
 		}
 	}
 	/* All were dropped: whoever serves the ring sees no work and sleeps, so the rest is an event. */
-	if (reads == READS_MAX && at == ring->produce.hwtail)
+	if (reads == READS_MAX && rx.packets == 0)
 		wait_for_more(q);
-	OS_STORE_RELEASE(&ring->produce.hwtail, at);
+	nm_rxq_publish(&rx);
 }
 
 void tap_set_reader(struct tap_queue *q, struct nm_ring *ring)
