@@ -21,7 +21,7 @@ static void count(struct nm_ring *to, enum nm_drop cause)
  * Into as few buffers as it fits in; the monitor's can be of another size. All is checked before the
  * first byte is written. A stack frame of its own, as exchange(): its caller has a packet on it.
  */
-static __attribute__((noinline)) enum nm_drop copy(
+static __attribute__((__noinline__)) enum nm_drop copy(
 	const struct nm_monitor *m, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_piece pieces[NETMAP_MAX_FRAGS];
@@ -69,7 +69,7 @@ static enum nm_drop find_buffers(const struct nm_slots *s, const struct nm_pkt *
 	return NM_DROPS;
 }
 
-static __attribute__((noinline)) enum nm_drop exchange(const struct nm_monitor *m,
+static __attribute__((__noinline__)) enum nm_drop exchange(const struct nm_monitor *m,
 	const struct nm_slots *s, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_piece pieces[NETMAP_MAX_FRAGS];

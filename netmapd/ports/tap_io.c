@@ -145,7 +145,7 @@ static uint32_t longest(struct tap_queue *q, uint32_t hdr_len) OS_REQUIRES(TAP_Q
 
 /* One packet into the ring, or dropped and counted. False: there was none. */
 static bool read_packet(struct nm_rxq *rx, struct tap_queue *q, uint32_t want, uint32_t hdr_len)
-	OS_REQUIRES(NM_PRODUCE_LOCK)
+	OS_REQUIRES(NM_PRODUCE_LOCK) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	static const char no_header[NM_PORT_HDR_MAX];
 	char hdr[TAP_HDR_MIN]; /* of the kernel's, when the port has none */
@@ -189,7 +189,7 @@ static void wait_for_more(struct tap_queue *q)
  * A packet is read when the longest that can come finds room, or half the ring is free: that
  * much is always free when a worker sleeps without having asked the application for a kick.
  */
-static void receive(struct nm_ring *ring, struct tap_queue *q)
+static void receive(struct nm_ring *ring, struct tap_queue *q) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), want = longest(q, hdr_len);
 	uint32_t size = ring->region->pool[NM_POOL_BUF].size, need = (want + size - 1) / size;
