@@ -323,7 +323,7 @@ enum nm_drop nm_offload_plan(struct nm_offload *o, const struct nm_vnet_hdr *vne
 {
 	struct headers h = {.head = o->head, .len = len};
 	struct nm_cursor from = packet;
-	uint8_t type = vnet->gso_type & (uint8_t)~NM_VNET_GSO_ECN;
+	uint8_t type = vnet->gso_type & ~NM_VNET_GSO_ECN;
 	bool tcp = type == NM_VNET_GSO_TCPV4 || type == NM_VNET_GSO_TCPV6;
 	enum nm_drop cause;
 
@@ -383,7 +383,8 @@ static void write_ip(struct nm_offload *o, uint32_t i, uint32_t len)
 	if (o->ipv6) {
 		store16(ip + 4, len - IPV6_HEADER);
 		if (fragment)
-			store16(o->head + o->head_len - FRAGMENT_HEADER + 2, offset | !last);
+			store16(o->head + o->head_len - FRAGMENT_HEADER + 2,
+				offset | (last ? 0 : 1));
 		return;
 	}
 	store16(ip + 2, len);

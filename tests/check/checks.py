@@ -15,6 +15,7 @@ from tree import CHECKS, Skip, say
 import layout  # noqa: F401
 import rules  # noqa: F401
 import compilers  # noqa: F401
+import analysers  # noqa: F401
 
 SHOWN = 40      # findings of one check; there are more only when something is wrong with the tool
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Static analysis: sparse on the module; gcc's analyser, clang-tidy and cppcheck on user space.
+
+Tests are left out of the deeper ones: they forge what must never happen. What the analysers read is the
+compilation database of a build in build-check-*/, so they come after gcc and clang.
+"""
+
+import json
+import os
+import shlex
+
+from tree import ROOT, check, each, is_product, lines_of, output, tool
+
+# What gcc's analyser says of good code: the file, a part of the message, and why it is wrong. It depends
+# on gcc's version, so an entry that no longer finds anything may stay.
+NOT_SO = [
+    ("core/region.c", "uninitialized value ‘pool[2]", "lay_out() sets all three pools"),
+    ("core/control.c", "NULL ‘type’", "check_header() sets it whenever it returns 0: nm_error_set() never does"),
+    ("core/checksum.c", "uninitialized value ‘*(long unsigned int *)&word’", "memcpy() sets it, inlined"),
+    ("netmapd/ctl.c", "NULL ‘cmsg’", "msg_controllen has room for a header, so CMSG_FIRSTHDR() finds one"),
+    ("tools/qemu-ptnet/text.c", "leak of ‘<unknown>’", "the vector owns the string until text_argv_free()"),
+]
+KERNEL = "6.12"     # sparse reads the headers of this line of guest kernels
+
+
+@check("sparse")
+def sparse():
+    """What the kernel's annotations say: addresses of users and of devices, byte order, locks in balance."""
+    tool("sparse")
+    directory = ROOT / "build-check-sparse"
+    status, printed = output(["setup/module", KERNEL, str(directory)], env=dict(os.environ, SPARSE="1"))
+    printed = printed.replace(f"{directory}/src/linux/../", "").replace(f"{directory}/src/", "")
+    return lines_of(status, printed, r": (error|warning): ")
+
+
+def product_sources(compiler):
+    """(source, command) of each product source, from the build of a compiler; a source that is compiled
+    more than once, for several programs, stands here once."""
+    database = ROOT / f"build-check-{compiler}" / "compile_commands.json"
+    commands = {}
+    for entry in json.loads(database.read_text()):
+        name = os.path.relpath(os.path.join(entry["directory"], entry["file"]), ROOT)
+        if is_product(name):
+            commands.setdefault(name, entry)
+    return commands.items()
+
+
+@check("analyzer")
+def analyzer():
+    """gcc -fanalyzer: memory used after it is freed, never freed, or never set, along all paths of a function."""
+    def findings(item):
+        name, entry = item
+        words = [w for w in shlex.split(entry["command"]) if w not in ("-MD", "-c", "-O2")]
+        for option in ("-MQ", "-MF", "-o"):
+            at = words.index(option)
+            del words[at:at + 2]
+        # At -O0 it sees the code as it is written.
+        status, printed = output([*words, "-O0", "-S", "-o", "/dev/null", "-fanalyzer", "-fno-diagnostics-color",
+                                  "-fdiagnostics-path-format=none"], cwd=entry["directory"])
+        for line in lines_of(status, printed.replace("../", ""), r": (error|warning): "):
+            if not any(line.startswith(file) and part in line for file, part, _ in NOT_SO):
+                yield line
+
+    return each(findings, product_sources("gcc"))
