@@ -12,7 +12,6 @@
 
 #include "guestmem.h"
 #include "ptnet_regs.h"
-#include "vu_pci.h"
 
 struct ptnet_mem {
 	struct ptnet_mem_info info; /* .fd is ours */
@@ -95,22 +94,12 @@ static uint32_t inside(const struct ptnet_mem *mem, uint64_t offset, uint32_t by
 static void op_region(void *dev, uint32_t index, struct vu_region *region)
 {
 	const struct ptnet_mem *mem = dev;
-	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 
-	switch (index) {
-	case VFIO_PCI_CONFIG_REGION_INDEX:
-		*region = (struct vu_region){.size = VU_PCI_CONFIG_SIZE, .flags = rw, .fd = -1};
-		break;
-	case PTNETMAP_IO_PCI_BAR:
-		*region = (struct vu_region){
-			.size = PTNETMAP_MDEV_IO_BAR_SIZE, .flags = rw, .fd = -1};
-		break;
-	case PTNETMAP_MEM_PCI_BAR:
-		*region = (struct vu_region){.size = mem->bar_size,
-			.flags = rw | VFIO_REGION_INFO_FLAG_MMAP,
-			.fd = mem->info.fd,
-			.fd_size = mem->map_size};
-		break;
+	vu_pci_region(&mem->pci, index, region);
+	if (index == PTNETMAP_MEM_PCI_BAR) {
+		region->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+		region->fd = mem->info.fd;
+		region->fd_size = mem->map_size;
 	}
 }
 
@@ -155,17 +144,6 @@ static void op_irq(void *dev, uint32_t index, struct vu_irq *irq)
 	ptnet_notice_irq(index, irq);
 }
 
-static int op_irq_set(void *dev, uint32_t index, uint32_t start, uint32_t count, const int *fds)
-{
-	return 0; /* nothing is ever signalled */
-}
-
-static int op_irq_action(void *dev, uint32_t index, uint32_t start, uint32_t count,
-	enum vu_irq_action action, const uint8_t *which)
-{
-	return -EOPNOTSUPP;
-}
-
 static int op_dma_map(void *dev, const struct vu_dma_map *map, int fd)
 {
 	struct ptnet_mem *mem = dev;
@@ -208,8 +186,6 @@ static const struct vu_ops ops = {
 	.region_read = op_read,
 	.region_write = op_write,
 	.irq = op_irq,
-	.irq_set = op_irq_set,
-	.irq_action = op_irq_action,
 	.dma_map = op_dma_map,
 	.dma_unmap = op_dma_unmap,
 	.dma_unmap_all = op_dma_unmap_all,
@@ -222,15 +198,7 @@ static const struct vu_ops ops = {
 
 static void init_pci(struct ptnet_mem *mem)
 {
-	static const struct vu_pci_id id = {
-		.vendor = PTNETMAP_PCI_VENDOR_ID,
-		.device = PTNETMAP_PCI_DEVICE_ID,
-		.subsys_vendor = PTNETMAP_PCI_SUBSYS_VENDOR_ID,
-		.subsys = PTNETMAP_PCI_SUBSYS_ID,
-		.class_code = PTNETMAP_PCI_DEVICE_CLASS,
-	};
-
-	vu_pci_init(&mem->pci, &id);
+	ptnet_init_pci(&mem->pci, PTNETMAP_PCI_DEVICE_ID, PTNETMAP_PCI_DEVICE_CLASS);
 	vu_pci_add_bar(&mem->pci, PTNETMAP_IO_PCI_BAR, VU_BAR_IO, PTNETMAP_MDEV_IO_BAR_SIZE);
 	vu_pci_add_bar(&mem->pci, PTNETMAP_MEM_PCI_BAR, VU_BAR_MEM64_PREFETCH, mem->bar_size);
 }

@@ -13,9 +13,26 @@
 
 #include <stdint.h>
 
+#include <net/netmap_virt.h>
+
 #include "vu_conn.h"
+#include "vu_pci.h"
 
 enum { PTNET_NAME_MAX = 96 }; /* bytes of a name in the log, with its final 0 */
+
+/* The identity that both functions have, but for device id and class. */
+static inline void ptnet_init_pci(struct vu_pci *pci, uint16_t device, uint16_t class_code)
+{
+	const struct vu_pci_id id = {
+		.vendor = PTNETMAP_PCI_VENDOR_ID,
+		.device = device,
+		.subsys_vendor = PTNETMAP_PCI_SUBSYS_VENDOR_ID,
+		.subsys = PTNETMAP_PCI_SUBSYS_ID,
+		.class_code = class_code,
+	};
+
+	vu_pci_init(pci, &id);
+}
 
 /* Value of the register at `offset`, a multiple of 4. */
 typedef uint32_t ptnet_regs_fn(const void *dev, uint32_t offset);

@@ -80,10 +80,10 @@ struct vu_ops {
 	void (*irq)(void *dev, uint32_t index, struct vu_irq *irq);
 
 	/* Eventfds (checked to be some) to signal for [start, start + count), which lies within the
-	 * index and is not empty; fds NULL: none any more. */
+	 * index and is not empty; fds NULL: none any more. NULL: nothing is ever signalled. */
 	int (*irq_set)(void *dev, uint32_t index, uint32_t start, uint32_t count, const int *fds);
 
-	/* `which`: one byte per interrupt, 0 spares it; NULL: all of the range. */
+	/* `which`: one byte per interrupt, 0 spares it; NULL: all of the range. NULL: -EOPNOTSUPP. */
 	int (*irq_action)(void *dev, uint32_t index, uint32_t start, uint32_t count,
 		enum vu_irq_action action, const uint8_t *which);
 

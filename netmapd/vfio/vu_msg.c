@@ -269,6 +269,14 @@ static int handle_get_irq_info(
 	return 0;
 }
 
+static int give_eventfds(
+	struct vu_session *session, uint32_t index, uint32_t start, uint32_t count, const int *fds)
+{
+	if (!session->ops->irq_set)
+		return 0;
+	return session->ops->irq_set(session->dev, index, start, count, fds);
+}
+
 static int set_irq_eventfds(
 	struct vu_session *session, const struct vu_irq_set *set, const struct vu_msg *msg)
 {
@@ -282,8 +290,8 @@ static int set_irq_eventfds(
 		if (!notify_usable(msg->fds[i]))
 			return -EINVAL;
 	}
-	return session->ops->irq_set(
-		session->dev, set->index, set->start, set->count, msg->nfds ? msg->fds : NULL);
+	return give_eventfds(
+		session, set->index, set->start, set->count, msg->nfds ? msg->fds : NULL);
 }
 
 static bool one_bit(uint32_t bits)
@@ -323,7 +331,7 @@ static int handle_set_irqs(
 			return -EINVAL;
 		if (irq.count == 0)
 			return 0;
-		return session->ops->irq_set(session->dev, set.index, 0, irq.count, NULL);
+		return give_eventfds(session, set.index, 0, irq.count, NULL);
 	}
 	if (set.start >= irq.count || set.count > irq.count - set.start)
 		return -EINVAL;
@@ -338,6 +346,8 @@ static int handle_set_irqs(
 		action = VU_IRQ_UNMASK;
 	else
 		action = VU_IRQ_TRIGGER;
+	if (!session->ops->irq_action)
+		return -EOPNOTSUPP;
 	return session->ops->irq_action(
 		session->dev, set.index, set.start, set.count, action, which);
 }

@@ -97,6 +97,20 @@ void vu_pci_add_msix(struct vu_pci *pci, unsigned int bar, unsigned int vectors,
 	vu_pci_reset(pci);
 }
 
+void vu_pci_region(const struct vu_pci *pci, uint32_t index, struct vu_region *region)
+{
+	uint64_t size = 0;
+
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		size = VU_PCI_CONFIG_SIZE;
+	else if (index < VU_PCI_BARS)
+		size = pci->bar_size[index];
+	if (size)
+		*region = (struct vu_region){.size = size,
+			.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE,
+			.fd = -1};
+}
+
 void vu_pci_reset(struct vu_pci *pci)
 {
 	memcpy(pci->config, pci->initial, sizeof(pci->config));

@@ -19,6 +19,8 @@
 
 #include <stdint.h>
 
+#include "vu_conn.h"
+
 enum {
 	VU_PCI_CONFIG_SIZE = 256, /* bytes */
 	VU_PCI_BARS = 6,
@@ -56,6 +58,9 @@ void vu_pci_add_bar(struct vu_pci *pci, unsigned int bar, enum vu_bar_kind kind,
 /* The table and the pending bits lie in `bar`, at offsets that are multiples of 8. */
 void vu_pci_add_msix(struct vu_pci *pci, unsigned int bar, unsigned int vectors,
 	uint32_t table_offset, uint32_t pba_offset);
+
+/* The configuration space and the BARs as regions that can be read and written; others are left alone. */
+void vu_pci_region(const struct vu_pci *pci, uint32_t index, struct vu_region *region);
 
 void vu_pci_reset(struct vu_pci *pci);
 
