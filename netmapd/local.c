@@ -23,9 +23,9 @@
 enum {
 	PAGE = 4096,
 	CSB_PER_PAGE = PAGE / sizeof(struct nm_csb_atok),
-	/* Descriptors: CSB and interrupts; a ring's kick, and port_service.c's own of kick and interrupt. */
+	/* Descriptors: CSB and interrupts; a ring's kick. */
 	FDS_OF_USER = 3,
-	FDS_OF_RING = 3,
+	FDS_OF_RING = 1,
 };
 
 static_assert((int)NMD_RINGS_MAX == (int)PORT_SERVICE_RINGS_MAX, "what is served can be told");
@@ -208,10 +208,8 @@ static int set_fds(struct local *l, uint32_t tx_rings, uint32_t rings)
 	int error = 0;
 
 	for (uint32_t i = 0; i < rings && !error; i++) {
+		port_service_set_irq(l->service, i, i < tx_rings ? l->tx_irq : l->rx_irq);
 		error = port_service_set_kick(l->service, i, l->kicks[i % l->num_kicks]);
-		if (!error)
-			error = port_service_set_irq(
-				l->service, i, i < tx_rings ? l->tx_irq : l->rx_irq);
 	}
 	return error;
 }

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The service of a port: which worker serves which ring, states, eventfds. */
 #include "port_service.h"
 #include "daemon.h"
-#include "notify.h"
-#include "proto.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-enum port_service_state { PORT_SERVICE_STOPPED, PORT_SERVICE_RUNNING, PORT_SERVICE_SUSPENDED };
-
-struct port_service_ring {
+struct service_ring {
 	struct worker_ring ring;
 	struct worker *worker;
+	int kick; /* the caller's eventfd; -1: none */
 };
 
 struct port_service {
@@ -21,7 +15,7 @@ struct port_service {
 	enum port_service_state state;
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
-	struct port_service_ring rings[]; /* tx, then rx */
+	struct service_ring rings[]; /* tx, then rx */
 };
 
 static_assert(PORT_SERVICE_RINGS_MAX == 4 * NM_RINGS_MAX, "two directions, with host rings");
@@ -55,7 +49,7 @@ static void assign_workers(struct port_service *s)
 			worker = d->next_worker++;
 		s->rings[i].worker = d->workers[worker % d->config.workers];
 		s->rings[i].ring.irq = -1;
-		s->rings[i].ring.kick = -1;
+		s->rings[i].kick = -1;
 		os_wakeup_set(&core_ring(s, i)->wakeup, wake_worker, s->rings[i].worker);
 	}
 }
@@ -64,11 +58,10 @@ struct port_service *port_service_open(
 	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err)
 {
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
-	struct port_service *s;
+	struct port_service *s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 
-	s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 	if (!s) {
-		nm_error_set(err, *error = -ENOMEM, "%s: out of memory", client->port->name);
+		*error = nm_error_set(err, -ENOMEM, "%s: out of memory", client->port->name);
 		return NULL;
 	}
 	s->daemon = d;
@@ -84,17 +77,15 @@ void port_service_close(struct port_service *s)
 	if (!s)
 		return;
 	port_service_stop(s);
-	for (uint32_t i = 0; i < all_rings(s); i++) {
-		if (s->rings[i].ring.irq >= 0)
-			close(s->rings[i].ring.irq);
-		if (s->rings[i].ring.kick >= 0)
-			close(s->rings[i].ring.kick);
-	}
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		worker_unwatch(s->rings[i].worker, s->rings[i].kick);
 	if (s->bad_kicks)
-		os_log(OS_LOG_INFO, "%s: %llu kicks for rings that it has not",
+		os_log(OS_LOG_INFO, "%s: %llu kicks for rings that it does not have",
 			s->client->port->name, (unsigned long long)s->bad_kicks);
 	os_free(s);
 }
+
+/* ---- the port --------------------------------------------------------------------------- */
 
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo)
 {
@@ -108,11 +99,6 @@ void port_service_geometry(const struct port_service *s, struct port_service_geo
 		.nifp_offset = s->client->nifp_offset,
 		.region_id = port->region->id,
 	};
-}
-
-struct nm_region *port_service_region(const struct port_service *s)
-{
-	return s->client->port->region;
 }
 
 void port_service_stats(const struct port_service *s, struct port_service_stats *stats)
@@ -145,7 +131,7 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 {
 	int error;
 
-	if (s->state != PORT_SERVICE_STOPPED)
+	if (s->state != PORT_STOPPED)
 		return -EBUSY;
 	nm_core_lock(&s->daemon->core);
 	error = nm_port_set_hdr_len_locked(s->client->port, bytes);
@@ -153,94 +139,70 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 	return error;
 }
 
-static void remove_all(struct port_service *s)
+/* ---- states ----------------------------------------------------------------------------- */
+
+enum port_service_state port_service_state(const struct port_service *s)
+{
+	return s->state;
+}
+
+static void serve_all(struct port_service *s)
 {
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		worker_remove(s->rings[i].worker, &s->rings[i].ring);
-}
-
-static int add_all(struct port_service *s)
-{
-	for (uint32_t i = 0; i < all_rings(s); i++) {
-		int error = worker_add(s->rings[i].worker, &s->rings[i].ring);
-
-		if (error) {
-			remove_all(s);
-			return error;
-		}
-	}
-	return 0;
-}
-
-static bool aligned(const void *p)
-{
-	return ((uintptr_t)p & (sizeof(struct nm_csb_atok) - 1)) == 0;
-}
-
-int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
-{
-	int error;
-
-	if (s->state != PORT_SERVICE_STOPPED)
-		return -EBUSY;
-	if (!aligned(atok) || !aligned(ktoa))
-		return -EINVAL;
-	if (s->client->own_region) /* a machine's; an application has its slots repaired as it leaves */
-		nm_client_repair_rings(s->client);
-	for (uint32_t i = 0; i < all_rings(s); i++)
-		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
-	error = add_all(s);
-	if (!error)
-		s->state = PORT_SERVICE_RUNNING;
-	return error;
+		worker_add(s->rings[i].worker, &s->rings[i].ring);
+	s->state = PORT_RUNNING;
 }
 
 /*
- * No worker touches the CSB any more, and all that the other side has published is taken: else its rings
+ * No worker accesses the CSB any more, and all that the other side has published is taken: else its rings
  * would go back behind that at the next start. The last step is this thread's, which has the rings for
  * itself.
  */
 static void quiesce(struct port_service *s)
 {
-	remove_all(s);
-	for (uint32_t i = 0; i < all_rings(s); i++) {
-		struct worker_ring *ring = &s->rings[i].ring;
-
-		if ((nm_serve_finish(&ring->serve) & NM_SERVE_INTERRUPT) && ring->irq >= 0)
-			notify_eventfd(ring->irq);
-	}
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		worker_remove(s->rings[i].worker, &s->rings[i].ring);
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		if (nm_serve_finish(&s->rings[i].ring.serve) & NM_SERVE_INTERRUPT)
+			worker_signal(&s->rings[i].ring);
 }
 
-void port_service_stop(struct port_service *s)
+int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
-	if (s->state == PORT_SERVICE_RUNNING)
-		quiesce(s);
-	s->state = PORT_SERVICE_STOPPED;
+	if (s->state != PORT_STOPPED)
+		return -EBUSY;
+	/* A machine's; an application has its slots repaired as it leaves. */
+	if (s->client->own_region)
+		nm_client_repair_rings(s->client);
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
+	serve_all(s);
+	return 0;
 }
 
 void port_service_suspend(struct port_service *s)
 {
-	if (s->state != PORT_SERVICE_RUNNING)
+	if (s->state != PORT_RUNNING)
 		return;
 	quiesce(s);
-	s->state = PORT_SERVICE_SUSPENDED;
+	s->state = PORT_SUSPENDED;
 }
 
-int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+void port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
-	int error;
-
-	if (s->state != PORT_SERVICE_SUSPENDED || !aligned(atok) || !aligned(ktoa))
-		return -EINVAL;
+	if (s->state != PORT_SUSPENDED)
+		return;
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
-	error = add_all(s);
-	if (error)
-		os_log(OS_LOG_ERR, "%s: can't go on serving: %s", s->client->port->name,
-			strerror(-error));
-	else
-		s->state = PORT_SERVICE_RUNNING;
-	return error;
+	serve_all(s);
+}
+
+/* A service that is suspended has been quiesced. */
+void port_service_stop(struct port_service *s)
+{
+	if (s->state == PORT_RUNNING)
+		quiesce(s);
+	s->state = PORT_STOPPED;
 }
 
 void port_service_reset(struct port_service *s)
@@ -248,6 +210,8 @@ void port_service_reset(struct port_service *s)
 	port_service_stop(s);
 	nm_client_reset_rings(s->client);
 }
+
+/* ---- eventfds --------------------------------------------------------------------------- */
 
 void port_service_kick(struct port_service *s, uint32_t ring)
 {
@@ -257,53 +221,30 @@ void port_service_kick(struct port_service *s, uint32_t ring)
 		worker_wake(s->rings[ring].worker);
 }
 
-/* A duplicate of fd that never blocks, -1 for -1. */
-static int take_eventfd(int fd, int *dup)
+void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
 {
-	*dup = -1;
-	if (fd < 0)
-		return 0;
-	if (!notify_usable(fd))
-		return -EINVAL;
-	*dup = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return *dup < 0 ? -errno : 0;
+	os_assert(ring < all_rings(s));
+	OS_STORE(&s->rings[ring].ring.irq, eventfd);
 }
 
-/* Changes one of a ring's descriptors while the worker does not look. */
-static int replace_fd(struct port_service *s, uint32_t ring, int *slot, int eventfd)
+void port_service_sync_irqs(struct port_service *s)
 {
-	struct port_service_ring *r = &s->rings[ring];
-	int fd, old, error;
+	struct worker *last = NULL;
 
-	error = take_eventfd(eventfd, &fd);
-	if (error)
-		return error;
-	if (s->state == PORT_SERVICE_RUNNING)
-		worker_remove(r->worker, &r->ring);
-	old = *slot;
-	*slot = fd;
-	if (s->state == PORT_SERVICE_RUNNING)
-		error = worker_add(r->worker, &r->ring);
-	if (error) { /* the old one could be waited for before */
-		*slot = old;
-		old = fd;
-		(void)worker_add(r->worker, &r->ring);
+	for (uint32_t i = 0; i < all_rings(s) && s->state == PORT_RUNNING; i++) {
+		if (s->rings[i].worker != last)
+			worker_pass(s->rings[i].worker);
+		last = s->rings[i].worker;
 	}
-	if (old >= 0)
-		close(old);
-	return error;
-}
-
-int port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
-{
-	if (ring >= all_rings(s))
-		return -EINVAL;
-	return replace_fd(s, ring, &s->rings[ring].ring.irq, eventfd);
 }
 
 int port_service_set_kick(struct port_service *s, uint32_t ring, int eventfd)
 {
-	if (ring >= all_rings(s))
-		return -EINVAL;
-	return replace_fd(s, ring, &s->rings[ring].ring.kick, eventfd);
+	int error;
+
+	os_assert(ring < all_rings(s) && s->rings[ring].kick < 0);
+	error = worker_watch(s->rings[ring].worker, eventfd);
+	if (!error)
+		s->rings[ring].kick = eventfd;
+	return error;
 }

@@ -2,32 +2,36 @@
 /*
  * port_service.h - a port that netmapd serves for somebody through a CSB.
  *
- * A guest behind a ptnet device and a local application on the control socket
- * are the same thing to the daemon: a registered port, two CSB arrays, a kick
- * from the other side, and an eventfd (or nothing) to wake it. This module binds
- * the port in core, spreads its rings over the workers, and starts and stops the
- * service. It is what a device model or the control socket holds.
+ * A guest behind a ptnet device and a local application on the control socket are the same thing to the
+ * daemon: a registered port, two CSB arrays, a kick from the other side, and an eventfd (or nothing) to
+ * wake it. This module spreads the rings of the port over the workers, and starts and stops the
+ * service. The device model or the control socket holds it.
  *
- *      port_service_open()      port registered, rings and buffers exist    [stopped]
- *      port_service_start()     workers serve the rings                     [running]
- *      port_service_suspend()   CSB memory is about to go away              [suspended]
- *      port_service_resume()    CSB memory is back, perhaps elsewhere       [running]
- *      port_service_stop()      no thread touches the CSB any more          [stopped]
- *      port_service_close()     port released, buffers returned
+ *                  open                 start                     suspend
+ *      (nothing) --------> PORT_STOPPED -------> PORT_RUNNING ------------> PORT_SUSPENDED
+ *                             ^   ^                |      ^                  |      |
+ *                             |   +---- stop ------+      +---- resume ------+      |
+ *                             +------------------------ stop -----------------------+
  *
- *   state      allowed                                      forbidden
- *   stopped    start, set_hdr_len, close                    suspend, resume
- *   running    stop, suspend, kick, close (stops first)     start, set_hdr_len, resume
- *   suspended  resume, stop, kick (remembered), close       start, set_hdr_len, suspend
+ *   operation     stopped               running               suspended
+ *   start         -> running            -EBUSY                -EBUSY
+ *   suspend       nothing               -> suspended          nothing
+ *   resume        nothing               nothing               -> running
+ *   stop          nothing               -> stopped            -> stopped
+ *   reset         rings are emptied     stops before          stops before
+ *   set_hdr_len   allowed               -EBUSY                -EBUSY
+ *   close         allowed               stops before          stops before
  *
- * set_irq and the readers of geometry are allowed in any state.
+ * What is not in the table is allowed in any state. The CSB arrays are the caller's; workers access them
+ * in PORT_RUNNING only. suspend and stop quiesce the service: no worker accesses the arrays any more,
+ * and what the other side published before is taken. That lasts at most one batch of each ring.
+ * Ring positions, pending slots and buffers survive stop and start, and suspend and resume.
  *
- * port_service_suspend() and port_service_stop() return only when no worker holds a pointer
- * into the CSB; that takes at most one batch of each ring. Indices, pending
- * slots and buffers survive stop and start, and suspend and resume.
+ * Eventfds stay the caller's: an interrupt's must stay open until port_service_sync_irqs() has returned
+ * after another one, or none, was set; a kick's until port_service_close() has.
  *
- * Thread safety: all calls come from the control thread, except port_service_kick(),
- * which any thread may call.
+ * Thread safety: all calls come from the control thread, except port_service_kick(), which any
+ * thread may call.
  */
 #ifndef NETMAPD_PORT_SERVICE_H
 #define NETMAPD_PORT_SERVICE_H
@@ -39,67 +43,67 @@
 
 struct port_service;
 struct daemon;
-struct nm_region;
 struct nm_client;
 
-/* tx and rx rings together, host rings included: what a port can have. A user costs memory for
+/* tx and rx rings together, host rings included: what a port can have. A service costs memory for
  * the rings that it has, not for so many. */
 enum { PORT_SERVICE_RINGS_MAX = 256 };
 
+enum port_service_state { PORT_STOPPED, PORT_RUNNING, PORT_SUSPENDED };
+
 /* What a device model or an application has to know of the port. */
 struct port_service_geometry {
-	uint32_t tx_rings,
-		rx_rings; /* that are served; tx_rings + rx_rings <= PORT_SERVICE_RINGS_MAX */
+	uint32_t tx_rings, rx_rings; /* served; their sum is at most PORT_SERVICE_RINGS_MAX */
 	uint32_t tx_slots, rx_slots;
 	uint64_t nifp_offset; /* of the netmap_if, bytes from the start of the region */
 	uint32_t region_id;
 };
 
 /*
- * Serves the port that `client` is bound to (nm_client_bind or a REGISTER request).
- * `client` stays the caller's and must outlive the result. Returns NULL with a text
- * in err (NMD_TEXT_MAX bytes) and a negative errno in *error.
+ * The service of the port that `client` is bound to (nm_client_bind or a REGISTER request), stopped.
+ * `client` stays the caller's and must outlive the result. Returns NULL with *error, a negative
+ * errno, and err.
  */
 struct port_service *port_service_open(
 	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err);
 void port_service_close(struct port_service *s); /* NULL is allowed */
 
+enum port_service_state port_service_state(const struct port_service *s);
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo);
-struct nm_region *port_service_region(const struct port_service *s);
 
 /* Sums over the rings since port_service_open(). */
 struct port_service_stats {
 	uint64_t steps, work_steps; /* looked at; found something to do */
 	uint64_t interrupts;        /* wanted by the other side */
-	uint32_t stopped;           /* rings whose user stored nonsense */
-	uint64_t bad_kicks;         /* for rings that the port has not */
+	uint32_t stopped;           /* rings whose user stored an invalid position */
+	uint64_t bad_kicks;         /* for rings that the port does not have */
 };
 
 void port_service_stats(const struct port_service *s, struct port_service_stats *stats);
 
-/* Virtio-net header length of the port: 0, 10 or 12 bytes. Others: -EINVAL; -EBUSY while running. */
+/* Virtio-net header length of the port: 0, 10 or 12 bytes. Others: -EINVAL. */
 uint32_t port_service_hdr_len(const struct port_service *s);
 int port_service_set_hdr_len(struct port_service *s, uint32_t bytes);
 /* May the user choose it? Not on a pipe, whose ends must agree. */
 bool port_service_has_hdr(const struct port_service *s);
 
 /*
- * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts
- * service. The arrays hold one entry per ring, tx first, and stay valid and mapped
- * until port_service_suspend(), port_service_stop() or port_service_close() has returned. 64-byte aligned, else
- * -EINVAL. -EBUSY when not stopped.
+ * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts the service. The
+ * arrays hold one entry per ring, tx first, 64-byte aligned, and stay valid and mapped until
+ * port_service_suspend(), _stop() or _close() has returned.
  */
 int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
-/* Allowed in any state. What the other side has published before counts. */
 void port_service_stop(struct port_service *s);
 
-/* CSB memory goes away for a while: as stop, but start's filling in is not repeated. What the other side
- * has published before counts, also when a stop follows. */
+/* CSB memory is about to go away, and is there again, perhaps elsewhere: what the other side has stored in
+ * atok meanwhile counts, only ktoa is filled in. */
 void port_service_suspend(struct port_service *s);
-/* 0, or a negative errno: -EINVAL for arrays that are not aligned or a port that is not suspended,
- * or what the system answered, which the log says. Then it stays suspended, and the arrays are not
- * touched any more. */
-int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+void port_service_resume(
+	struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+/* Gives the rings their first state: empty, with the port's own buffers in their slots. For a device that
+ * was reset, for its guest may have died in the middle of anything. */
+void port_service_reset(struct port_service *s);
 
 /*
  * The other side wrote KICK for ring i (tx rings first). Out of range: ignored and counted.
@@ -107,21 +111,15 @@ int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct
  */
 void port_service_kick(struct port_service *s, uint32_t ring);
 
-/*
- * Stops, and gives the rings their first state: empty, with the port's own buffers in their
- * slots. For a device that was reset, for its guest may have died in the middle of anything.
- */
-void port_service_reset(struct port_service *s);
-
-/*
- * eventfd to signal when ring i wants an interrupt; -1: none. The descriptor is
- * duplicated, so the caller may close its own, and made non-blocking. -EINVAL: ring out of
- * range, or not an eventfd.
- */
-int port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd);
+/* eventfd (notify_usable) that the worker signals when ring i, which exists, wants an interrupt; -1: none.
+ * Doesn't wait, so that it does for masking as well. */
+void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd);
+/* On return no worker uses an eventfd that port_service_set_irq() has replaced. */
+void port_service_sync_irqs(struct port_service *s);
 
 /* eventfd that the other side signals instead of port_service_kick(); the worker waits for it itself.
- * Otherwise as port_service_set_irq(). */
+ * Once per ring, which exists; several may have the same. A negative errno as epoll_ctl(): the ring is
+ * served as before. */
 int port_service_set_kick(struct port_service *s, uint32_t ring, int eventfd);
 
 #endif

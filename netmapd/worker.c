@@ -91,6 +91,14 @@ void worker_wake(struct worker *w)
 	}
 }
 
+void worker_signal(const struct worker_ring *ring)
+{
+	int irq = OS_LOAD(&ring->irq);
+
+	if (irq >= 0)
+		notify_eventfd(irq);
+}
+
 /* One step of each ring. True when anything moved. */
 static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 {
@@ -104,8 +112,8 @@ static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 		result = nm_serve_step(&ring->serve);
 		if (result & NM_SERVE_WORK)
 			work = true;
-		if ((result & NM_SERVE_INTERRUPT) && ring->irq >= 0)
-			notify_eventfd(ring->irq);
+		if (result & NM_SERVE_INTERRUPT)
+			worker_signal(ring);
 	}
 	for (struct worker_splice *s = w->splices; s; s = s->next)
 		if (nm_splice_step(s->splice, s->pair))
@@ -289,21 +297,29 @@ void worker_free(struct worker *w)
 	os_free(w);
 }
 
-int worker_add(struct worker *w, struct worker_ring *ring)
+int worker_watch(struct worker *w, int eventfd)
 {
-	if (ring->kick >= 0) {
-		struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
 
-		if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, ring->kick, &event) < 0)
-			return -errno;
-	}
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, eventfd, &event) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+void worker_unwatch(struct worker *w, int eventfd)
+{
+	if (eventfd >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, eventfd, NULL);
+}
+
+void worker_add(struct worker *w, struct worker_ring *ring)
+{
 	enter(w);
 	ring->next = w->rings;
 	w->rings = ring;
 	w->num_rings++;
 	leave(w);
 	worker_wake(w);
-	return 0;
 }
 
 void worker_remove(struct worker *w, struct worker_ring *ring)
@@ -319,8 +335,6 @@ void worker_remove(struct worker *w, struct worker_ring *ring)
 		w->num_rings--;
 	}
 	leave(w);
-	if (ring->kick >= 0)
-		epoll_ctl(w->epoll, EPOLL_CTL_DEL, ring->kick, NULL);
 }
 
 void worker_stats(struct worker *w, struct worker_stats *stats)

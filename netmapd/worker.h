@@ -47,8 +47,7 @@ struct worker_splice {
 /* A ring while it is served. Lives in struct port_service. */
 struct worker_ring {
 	struct nm_serve serve;
-	int irq;  /* eventfd for NM_SERVE_INTERRUPT, or -1; changed only when not in a list */
-	int kick; /* eventfd that the other side signals, or -1; the same */
+	int irq; /* eventfd for NM_SERVE_INTERRUPT, or -1; loaded once per use */
 	struct worker_ring *next;
 };
 
@@ -63,10 +62,17 @@ struct worker_config {
 struct worker *worker_new(const struct worker_config *config);
 void worker_free(struct worker *w); /* its list must be empty; NULL is allowed */
 
-/* Serves a ring from now on; removed before its memory goes away. Negative errno: the kick
- * can't be waited for. */
-int worker_add(struct worker *w, struct worker_ring *ring);
+/* Serves a ring from now on; removed before its memory goes away. */
+void worker_add(struct worker *w, struct worker_ring *ring);
 void worker_remove(struct worker *w, struct worker_ring *ring);
+
+/* Tells the other side of the ring, if it has given an eventfd. */
+void worker_signal(const struct worker_ring *ring);
+
+/* A signal of the eventfd wakes the worker. It stays the caller's, and open until worker_unwatch(). Twice
+ * is once. A negative errno as epoll_ctl(). */
+int worker_watch(struct worker *w, int eventfd);
+void worker_unwatch(struct worker *w, int eventfd); /* may not be watched; -1 is allowed */
 
 void worker_add_splice(struct worker *w, struct worker_splice *s);
 void worker_remove_splice(struct worker *w, struct worker_splice *s); /* may be in no list */

@@ -6,18 +6,17 @@
  *      BAR2   memory, 4096 bytes   MSI-X table and pending bits (QEMU emulates them)
  *      BAR4   memory, 4096 bytes   the kicks again; writes there are posted
  *
- * Register numbers are in net/netmap_virt.h. The function drives a struct port_service:
+ * Register numbers are in net/netmap_virt.h. Parts of the function:
  *
- *   state       means                                   left by
- *   stopped     nobody touches guest memory             CREATE
- *   running     both CSB arrays are mapped and served   DELETE, CSB address, DMA unmap, reset, end
- *   suspended   their memory was unmapped meanwhile     DMA map of all of it, and as running
+ *      ptnet_net.c   registers, reset, construction
+ *      ptnet_csb.c   the CSB in guest memory that comes and goes; drives the port's service
+ *      ptnet_irq.c   interrupts
  *
  * What a driver may rely on, beyond the register list:
  *  - PTCTL CREATE gives 0, or ENXIO (an address is missing), EINVAL (an address is not a
  *    multiple of 64, or the arrays overlap), EFAULT (an array of 64 bytes per ring is not
  *    within one range of guest RAM that can be written), EBUSY (created already: goes on
- *    undisturbed), or what port_service_start() says. DELETE gives 0, also when not running.
+ *    undisturbed), or ENOMEM (no memory to map them). DELETE gives 0, also when not running.
  *    Any other command gives EINVAL.
  *  - A write to any of the four CSB registers stops the service. Addresses are kept when
  *    it stops: DELETE, CREATE continues with the same arrays.
@@ -32,8 +31,7 @@
  *    guest memory.
  *  - The REQ interrupt means: the port is gone (its device was removed), the function will never do
  *    anything again, please unplug it. It is signalled at once when it is given later.
- *  - An eventfd that is given, or unmasked, while the rings are served is signalled at once,
- *    so that no interrupt is lost.
+ *  - No interrupt is lost while its vector is masked or has no eventfd: see ptnet_irq.h.
  *
  * Thread safety: the thread that runs the loop makes all calls.
  */
@@ -72,10 +70,8 @@ void ptnet_net_request_unplug(struct ptnet_net *net);
 /* For vu_server_adopt() and vu_server_stats(). */
 struct vu_server *ptnet_net_server(struct ptnet_net *net);
 
-enum ptnet_state { PTNET_STOPPED, PTNET_RUNNING, PTNET_SUSPENDED };
-
 struct ptnet_net_stats {
-	enum ptnet_state state;
+	enum port_service_state state;
 	uint32_t features;   /* granted */
 	uint32_t dma_ranges; /* announced by the client */
 	uint64_t kicks;      /* for a ring that exists, while not stopped */

@@ -19,15 +19,7 @@ void fake_port_service_init(struct port_service *s, uint32_t tx_rings, uint32_t 
 		.nifp_offset = 0x1240,
 		.region_id = 77};
 	for (i = 0; i < PORT_SERVICE_RINGS_MAX; i++)
-		s->irq[i] = -1;
-}
-
-void fake_port_service_done(struct port_service *s)
-{
-	uint32_t i;
-
-	for (i = 0; i < PORT_SERVICE_RINGS_MAX; i++)
-		port_service_set_irq(s, i, -1);
+		s->irq[i] = s->replaced[i] = -1;
 }
 
 bool fake_port_service_interrupt(struct port_service *s, uint32_t ring)
@@ -35,6 +27,11 @@ bool fake_port_service_interrupt(struct port_service *s, uint32_t ring)
 	const uint64_t one = 1;
 
 	return s->irq[ring] >= 0 && write(s->irq[ring], &one, sizeof(one)) == sizeof(one);
+}
+
+enum port_service_state port_service_state(const struct port_service *s)
+{
+	return s->state;
 }
 
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo)
@@ -49,7 +46,7 @@ uint32_t port_service_hdr_len(const struct port_service *s)
 
 int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 {
-	if (s->state != FAKE_STOPPED)
+	if (s->state != PORT_STOPPED)
 		return -EBUSY;
 	if (bytes != 0 && bytes != 10 && bytes != 12)
 		return -EINVAL;
@@ -61,7 +58,8 @@ int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct 
 {
 	uint32_t i;
 
-	assert(s->state == FAKE_STOPPED);
+	if (s->state != PORT_STOPPED)
+		return -EBUSY;
 	if (s->start_error)
 		return s->start_error;
 	for (i = 0; i < s->geo.tx_rings + s->geo.rx_rings; i++) {
@@ -72,17 +70,17 @@ int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct 
 	}
 	s->atok = atok;
 	s->ktoa = ktoa;
-	s->state = FAKE_RUNNING;
+	s->state = PORT_RUNNING;
 	s->starts++;
 	return 0;
 }
 
 void port_service_stop(struct port_service *s)
 {
-	s->state = FAKE_STOPPED;
+	s->stops += s->state != PORT_STOPPED;
+	s->state = PORT_STOPPED;
 	s->atok = NULL;
 	s->ktoa = NULL;
-	s->stops++;
 }
 
 void port_service_reset(struct port_service *s)
@@ -93,40 +91,43 @@ void port_service_reset(struct port_service *s)
 
 void port_service_suspend(struct port_service *s)
 {
-	assert(s->state == FAKE_RUNNING);
+	assert(s->state == PORT_RUNNING);
 	/* Still mapped here: a last write to both, as a worker might be doing. */
 	s->atok[0].head = 5;
 	s->ktoa[0].hwcur = FAKE_HWCUR;
-	s->state = FAKE_SUSPENDED;
+	s->state = PORT_SUSPENDED;
 	s->atok = NULL;
 	s->ktoa = NULL;
 	s->suspends++;
 }
 
-int port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+void port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
-	assert(s->state == FAKE_SUSPENDED);
-	if (s->resume_error)
-		return s->resume_error;
+	assert(s->state == PORT_SUSPENDED);
 	s->atok = atok;
 	s->ktoa = ktoa;
-	s->state = FAKE_RUNNING;
+	s->state = PORT_RUNNING;
 	s->resumes++;
-	return 0;
 }
 
 void port_service_kick(struct port_service *s, uint32_t ring)
 {
-	assert(s->state != FAKE_STOPPED && ring < PORT_SERVICE_RINGS_MAX);
+	assert(s->state != PORT_STOPPED && ring < PORT_SERVICE_RINGS_MAX);
 	s->kicks[ring]++;
 }
 
-int port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
+void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
 {
-	if (ring >= PORT_SERVICE_RINGS_MAX)
-		return -EINVAL;
+	assert(ring < PORT_SERVICE_RINGS_MAX);
 	if (s->irq[ring] >= 0)
-		close(s->irq[ring]);
-	s->irq[ring] = eventfd < 0 ? -1 : fcntl(eventfd, F_DUPFD_CLOEXEC, 3);
-	return 0;
+		s->replaced[ring] = s->irq[ring];
+	s->irq[ring] = eventfd;
+}
+
+void port_service_sync_irqs(struct port_service *s)
+{
+	for (uint32_t i = 0; i < PORT_SERVICE_RINGS_MAX; i++) {
+		assert(s->replaced[i] < 0 || fcntl(s->replaced[i], F_GETFD) >= 0);
+		s->replaced[i] = -1;
+	}
 }

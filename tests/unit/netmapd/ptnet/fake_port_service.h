@@ -16,25 +16,23 @@
 
 #include "port_service.h"
 
-enum fake_state { FAKE_STOPPED, FAKE_RUNNING, FAKE_SUSPENDED };
-
 enum { FAKE_HWCUR = 7, FAKE_HWTAIL = 9 }; /* what start writes; head and cur are 5 and 6 */
 
 struct port_service {
 	struct port_service_geometry geo;
-	enum fake_state state;
+	enum port_service_state state;
 	uint32_t hdr_len;
 	struct nm_csb_atok *atok; /* while running */
 	struct nm_csb_ktoa *ktoa;
-	int start_error;  /* what the next port_service_start() returns */
-	int resume_error; /* and port_service_resume() */
+	int start_error; /* what the next port_service_start() returns */
 	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[PORT_SERVICE_RINGS_MAX];
-	int irq[PORT_SERVICE_RINGS_MAX]; /* duplicated eventfds; -1: none */
+	int irq[PORT_SERVICE_RINGS_MAX]; /* -1: none */
+	int replaced
+		[PORT_SERVICE_RINGS_MAX]; /* since port_service_sync_irqs(); must be open; -1: none */
 };
 
 void fake_port_service_init(struct port_service *s, uint32_t tx_rings, uint32_t rx_rings);
-void fake_port_service_done(struct port_service *s); /* closes eventfds */
 
 /* As a worker that has something to say: signals the eventfd of ring i. False: there is none. */
 bool fake_port_service_interrupt(struct port_service *s, uint32_t ring);

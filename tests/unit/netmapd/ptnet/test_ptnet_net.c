@@ -71,7 +71,6 @@ static int teardown(void **state)
 	vfc_close(client);
 	ptnet_net_free(net);
 	loop_free(loop);
-	fake_port_service_done(&service);
 	munmap(ram, RAM_SIZE);
 	close(ram_fd);
 	assert_int_equal(count_fds(0), fds_before);
@@ -116,7 +115,7 @@ static void create(void)
 	map_ram();
 	set_csb(GH, HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 }
 
 static struct ptnet_net_stats stats(void)
@@ -267,10 +266,10 @@ static void test_create(void **state)
 	assert_int_equal(ktoa[RINGS].hwcur, 0);
 	/* Twice: refused, and nothing happens to the first. */
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EBUSY);
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 	assert_int_equal(service.starts, 1);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
 	assert_int_equal(service.stops, 1);
 	/* Addresses are kept. */
@@ -279,20 +278,7 @@ static void test_create(void **state)
 	for (uint32_t unknown = 3; unknown < 10; unknown++)
 		assert_int_equal(ptctl(unknown), EINVAL);
 	assert_int_equal(ptctl(0), EINVAL);
-	assert_int_equal(service.state, FAKE_RUNNING);
-}
-
-/* No memory, and a service that can't go on: the next map tries again, or the driver deletes. */
-static void test_resume_fails(void **state)
-{
-	create();
-	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
-	service.resume_error = -ENOSPC;
-	map_ram();
-	assert_int_equal(stats().state, PTNET_SUSPENDED);
-	service.resume_error = 0;
-	assert_int_equal(vfc_dma_map(client, 1ull << 30, PAGE, RW, -1, 0), 0);
-	assert_int_equal(stats().state, PTNET_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 }
 
 static void test_create_errors(void **state)
@@ -357,10 +343,10 @@ static void test_csb_write_stops(void **state)
 	create();
 	for (i = 0; i < 4; i++) {
 		set(regs[i], 0);
-		assert_int_equal(service.state, FAKE_STOPPED);
+		assert_int_equal(service.state, PORT_STOPPED);
 		assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), i % 2 ? ENXIO : 0);
 		set_csb(GH, HG);
-		assert_int_equal(service.state, FAKE_STOPPED);
+		assert_int_equal(service.state, PORT_STOPPED);
 		assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	}
 	/* Stopped means: the memory may go, nobody holds it. */
@@ -411,7 +397,7 @@ static void test_kicks(void **state)
 	assert_int_equal(vfc_write(client, PTNET_DOORBELL_BAR, 128, &i, 2), 0);
 	assert_int_equal(vfc_read32(client, PTNET_DOORBELL_BAR, 128, &value), 0);
 	assert_int_equal(value, 0);
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 	assert_int_equal(stats().kicks, 2 * RINGS);
 	assert_int_equal(stats().ignored_writes, 2 + 5);
 }
@@ -559,13 +545,13 @@ static void test_remap(void **state)
 
 	/* All of RAM goes, and comes back in pieces, as when a BAR moves. */
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	set(PTNET_IO_KICK_BASE, 1); /* remembered by the service */
 	assert_int_equal(service.kicks[0], 1);
 	assert_int_equal(vfc_dma_map(client, half, half, RW, ram_fd, half), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	assert_int_equal(vfc_dma_map(client, 0, half, RW, ram_fd, 0), 0);
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 	assert_int_equal(service.resumes, 1);
 	assert_int_equal(service.starts, 1); /* not filled in anew */
 	assert_int_equal(stats().suspends, 1);
@@ -576,10 +562,10 @@ static void test_remap(void **state)
 	assert_int_equal(vfc_dma_unmap(client, half, half), 0);
 	assert_int_equal(service.suspends, 1);
 	assert_int_equal(vfc_dma_unmap_all(client), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	assert_int_equal(stats().dma_ranges, 0);
 	map_ram();
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 }
 
 /* The two arrays lie in different ranges; each of them going is enough, both must be back. */
@@ -590,16 +576,16 @@ static void test_remap_apart(void **state)
 	set_csb(GH, HG);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	assert_int_equal(vfc_dma_unmap(client, HG, PAGE), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	assert_int_equal(vfc_dma_unmap(client, GH, PAGE), 0);
 	assert_int_equal(vfc_dma_map(client, HG, PAGE, RW, ram_fd, HG), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	/* Back, but read only: not yet. */
 	assert_int_equal(vfc_dma_map(client, GH, PAGE, VFIO_DMA_MAP_FLAG_READ, ram_fd, GH), 0);
-	assert_int_equal(service.state, FAKE_SUSPENDED);
+	assert_int_equal(service.state, PORT_SUSPENDED);
 	assert_int_equal(vfc_dma_unmap(client, GH, PAGE), 0);
 	assert_int_equal(vfc_dma_map(client, GH, PAGE, RW, ram_fd, GH), 0);
-	assert_int_equal(service.state, FAKE_RUNNING);
+	assert_int_equal(service.state, PORT_RUNNING);
 	assert_int_equal(service.suspends, 1);
 }
 
@@ -610,15 +596,15 @@ static void test_end_while_suspended(void **state)
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), EBUSY);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_DELETE), 0);
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	map_ram();
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	assert_int_equal(ptctl(PTNETMAP_PTCTL_CREATE), 0);
 	assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 	set_csb(GH, HG);
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	map_ram();
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	assert_int_equal(service.resumes, 0);
 }
 
@@ -628,7 +614,7 @@ static void test_end_while_suspended(void **state)
 
 static void expect_initial(void)
 {
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	assert_int_equal(service.hdr_len, 0);
 	assert_int_equal(get(PTNET_IO_PTFEAT), 0);
 	assert_int_equal(get(PTNET_IO_PTCTL), 0);
@@ -679,7 +665,7 @@ static void test_disconnect(void **state)
 			assert_int_equal(vfc_dma_unmap(client, 0, RAM_SIZE), 0);
 		vfc_close(client);
 		pump(NULL);
-		assert_int_equal(service.state, FAKE_STOPPED);
+		assert_int_equal(service.state, PORT_STOPPED);
 		assert_int_equal(stats().dma_ranges, 0);
 		client = connect_to(ptnet_net_server(net));
 		expect_initial();
@@ -693,7 +679,7 @@ static void test_device_goes(void **state)
 
 	create();
 	ptnet_net_free(net);
-	assert_int_equal(service.state, FAKE_STOPPED);
+	assert_int_equal(service.state, PORT_STOPPED);
 	assert_int_equal(vfc_wait_closed(client), 0);
 	assert_int_equal(ptnet_net_new(loop, NULL, &config, &service, &net), 0);
 }
@@ -742,7 +728,6 @@ int main(void)
 		TEST(test_features),
 		TEST(test_config_space),
 		TEST(test_create),
-		TEST(test_resume_fails),
 		TEST(test_create_errors),
 		TEST(test_create_memory_kinds),
 		TEST(test_csb_write_stops),

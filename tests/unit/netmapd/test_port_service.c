@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The service of a port with a real worker: its states, what a suspend and a stop take with them, eventfds
+ * that come and go. Two ports of a switch; what one sends the other receives.
+ */
+#include "daemon.h"
+#include "port_service.h"
+#include "testutil.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+/* A test is the only user of its core. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wthread-safety-analysis"
+#endif
+
+enum { SLOTS = 64, RINGS = 2, TX = 0, RX = 1, SECOND_MS = 1000 };
+
+struct end {
+	struct nm_client client;
+	struct port_service *service;
+	struct nm_csb_atok atoks[2][RINGS], *atok; /* in use: one of the two places */
+	struct nm_csb_ktoa ktoas[2][RINGS], *ktoa;
+	int irq; /* of the tx ring */
+};
+
+static struct daemon d;
+static struct end a, b;
+static int fds_before, epoll_error;
+
+int __real_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+
+int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	if (op == EPOLL_CTL_ADD && epoll_error) {
+		errno = epoll_error;
+		return -1;
+	}
+	return __real_epoll_ctl(epfd, op, fd, event);
+}
+
+static void open_end(struct end *e, const char *name)
+{
+	const struct nm_bind bind = {
+		.mode = NR_REG_ALL_NIC, .num_slots = {SLOTS, SLOTS}, .num_rings = {1, 1}};
+	struct nm_error err;
+	int error;
+
+	memset(e, 0, sizeof(*e));
+	e->atok = e->atoks[0];
+	e->ktoa = e->ktoas[0];
+	nm_client_init(&e->client, &d.core);
+	assert_int_equal(nm_client_bind(&e->client, name, &bind), 0);
+	e->service = port_service_open(&d, &e->client, &error, &err);
+	assert_non_null(e->service);
+	e->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	port_service_set_irq(e->service, TX, e->irq);
+}
+
+static void close_end(struct end *e)
+{
+	port_service_close(e->service);
+	close(e->irq);
+	nm_client_unbind(&e->client);
+}
+
+static int setup(void **state)
+{
+	const struct worker_config config = {.poll_us = 0, .cpu = -1};
+
+	fds_before = count_fds(0);
+	epoll_error = 0;
+	memset(&d, 0, sizeof(d));
+	assert_int_equal(nm_core_init(&d.core), 0);
+	d.config.workers = 1;
+	d.workers[0] = worker_new(&config);
+	assert_non_null(d.workers[0]);
+	open_end(&a, "vale0:a");
+	open_end(&b, "vale0:b");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	close_end(&a);
+	close_end(&b);
+	worker_free(d.workers[0]);
+	nm_core_destroy(&d.core);
+	assert_int_equal(count_fds(0), fds_before);
+	return 0;
+}
+
+static int start(struct end *e)
+{
+	return port_service_start(e->service, e->atok, e->ktoa);
+}
+
+/* In the other place. */
+static void resume(struct end *e)
+{
+	const int to = e->atok == e->atoks[0];
+
+	memcpy(e->atoks[to], e->atoks[!to], sizeof(e->atoks[0]));
+	memcpy(e->ktoas[to], e->ktoas[!to], sizeof(e->ktoas[0]));
+	if (port_service_state(e->service) == PORT_SUSPENDED) {
+		e->atok = e->atoks[to];
+		e->ktoa = e->ktoas[to];
+	}
+	port_service_resume(e->service, e->atoks[to], e->ktoas[to]);
+}
+
+/* One packet more in the tx ring, and not a word about it. */
+static void publish(struct end *e)
+{
+	const struct nm_ring *ring = nm_client_ring(&e->client, NM_TX, 0);
+	struct nm_csb_atok *atok = &e->atok[TX];
+	uint32_t head = OS_LOAD(&atok->head);
+	struct netmap_slot *slot = &ring->slots[head];
+
+	slot->len = 60;
+	memset(nm_region_object(ring->region, NM_POOL_BUF, slot->buf_idx), 0xff, 60);
+	head = nm_ring_advance(head, 1, SLOTS);
+	OS_STORE(&atok->cur, head);
+	OS_STORE(&atok->head, head);
+}
+
+static void wait_for(const uint32_t *value, uint32_t wanted)
+{
+	for (int ms = 0; OS_LOAD(value) != wanted; ms++) {
+		assert_true(ms < 10 * SECOND_MS);
+		usleep(1000);
+	}
+}
+
+static bool signalled(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count);
+}
+
+/* ---- states ----------------------------------------------------------------------------- */
+
+static void bring_to(struct end *e, enum port_service_state state)
+{
+	port_service_stop(e->service);
+	if (state != PORT_STOPPED)
+		assert_int_equal(start(e), 0);
+	if (state == PORT_SUSPENDED)
+		port_service_suspend(e->service);
+	assert_int_equal(port_service_state(e->service), state);
+}
+
+/* Each operation in each state, as the header's table has it. */
+static void test_table(void **state)
+{
+	static const struct {
+		const char *what;
+		int error[3];
+		enum port_service_state then[3];
+	} table[] = {
+		{"start", {0, -EBUSY, -EBUSY}, {PORT_RUNNING, PORT_RUNNING, PORT_SUSPENDED}},
+		{"suspend", {0}, {PORT_STOPPED, PORT_SUSPENDED, PORT_SUSPENDED}},
+		{"resume", {0}, {PORT_STOPPED, PORT_RUNNING, PORT_RUNNING}},
+		{"stop", {0}, {PORT_STOPPED, PORT_STOPPED, PORT_STOPPED}},
+		{"reset", {0}, {PORT_STOPPED, PORT_STOPPED, PORT_STOPPED}},
+		{"set_hdr_len", {0, -EBUSY, -EBUSY}, {PORT_STOPPED, PORT_RUNNING, PORT_SUSPENDED}},
+	};
+
+	for (size_t op = 0; op < sizeof(table) / sizeof(table[0]); op++)
+		for (int from = PORT_STOPPED; from <= PORT_SUSPENDED; from++) {
+			int error = 0;
+
+			bring_to(&a, (enum port_service_state)from);
+			if (op == 0)
+				error = start(&a);
+			else if (op == 1)
+				port_service_suspend(a.service);
+			else if (op == 2)
+				resume(&a);
+			else if (op == 3)
+				port_service_stop(a.service);
+			else if (op == 4)
+				port_service_reset(a.service);
+			else
+				error = port_service_set_hdr_len(a.service, 12);
+			if (error != table[op].error[from] ||
+				port_service_state(a.service) != table[op].then[from])
+				fail_msg("%s in state %d: error %d, state %d", table[op].what, from,
+					error, port_service_state(a.service));
+		}
+	assert_int_equal(port_service_hdr_len(a.service), 12);
+	assert_int_equal(port_service_set_hdr_len(b.service, 11), -EINVAL);
+}
+
+/* What was published before a suspend is sent by it, and told; nothing comes twice when it goes on, or stops
+ * and starts. */
+static void test_suspend_takes_what_was_published(void **state)
+{
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	for (uint32_t round = 1; round < 200; round++) {
+		wait_for(&a.ktoa[TX].kern_need_kick, 1); /* the worker sleeps */
+		OS_STORE(&a.atok[TX].appl_need_kick, 1);
+		(void)signalled(a.irq);
+		publish(&a);
+		port_service_suspend(a.service);
+		assert_int_equal(a.atok[TX].head, round % SLOTS);
+		assert_int_equal(a.ktoa[TX].hwcur, round % SLOTS);
+		assert_int_equal(a.ktoa[TX].hwtail, (round + SLOTS - 1) % SLOTS);
+		assert_true(signalled(a.irq));
+		if (round % 2) {
+			resume(&a);
+		} else {
+			port_service_stop(a.service);
+			assert_int_equal(start(&a), 0);
+		}
+		assert_int_equal(a.atok[TX].head, round % SLOTS);
+		wait_for(&b.ktoa[RX].hwtail, round % SLOTS);
+		OS_STORE(&b.atok[RX].cur, round % SLOTS);
+		OS_STORE(&b.atok[RX].head, round % SLOTS);
+	}
+}
+
+/* ---- eventfds --------------------------------------------------------------------------- */
+
+/* The kick of a ring that is served can't be waited for: the ring is served as before. */
+static void test_kick_fails(void **state)
+{
+	int kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	const uint64_t one = 1;
+
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	epoll_error = ENOSPC;
+	assert_int_equal(port_service_set_kick(a.service, TX, kick), -ENOSPC);
+	publish(&a);
+	port_service_kick(a.service, TX);
+	wait_for(&b.ktoa[RX].hwtail, 1);
+	/* Later it can; two rings may have the same. */
+	epoll_error = 0;
+	assert_int_equal(port_service_set_kick(a.service, TX, kick), 0);
+	assert_int_equal(port_service_set_kick(a.service, RX, kick), 0);
+	publish(&a);
+	assert_int_equal(write(kick, &one, sizeof(one)), sizeof(one));
+	wait_for(&b.ktoa[RX].hwtail, 2);
+	port_service_close(a.service);
+	close(kick);
+	nm_client_unbind(&a.client);
+	close(a.irq);
+	open_end(&a, "vale0:a");
+}
+
+static void send_one(uint32_t nth)
+{
+	OS_STORE(&a.atok[TX].appl_need_kick, 1);
+	publish(&a);
+	port_service_kick(a.service, TX);
+	wait_for(&b.ktoa[RX].hwtail, nth);
+	port_service_sync_irqs(a.service); /* the round that moved it is over */
+}
+
+/* Masked, unmasked, replaced while the ring is served. */
+static void test_irq_changes(void **state)
+{
+	int other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	send_one(1);
+	assert_true(signalled(a.irq));
+	port_service_set_irq(a.service, TX, -1);
+	send_one(2);
+	assert_false(signalled(a.irq));
+	port_service_set_irq(a.service, TX, other);
+	send_one(3);
+	assert_true(signalled(other));
+	assert_false(signalled(a.irq));
+	port_service_set_irq(a.service, TX, -1);
+	port_service_sync_irqs(a.service);
+	close(other);
+	send_one(4);
+}
+
+/* Rings that the port does not have. */
+static void test_bad_kicks(void **state)
+{
+	struct port_service_stats stats;
+
+	port_service_kick(a.service, RINGS);
+	port_service_kick(a.service, UINT32_MAX);
+	port_service_stats(a.service, &stats);
+	assert_int_equal(stats.bad_kicks, 2);
+}
+
+/* Empty rings again, and usable ones. */
+static void test_reset(void **state)
+{
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	send_one(1);
+	port_service_reset(b.service);
+	port_service_reset(a.service);
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	assert_int_equal(a.atok[TX].head, 0);
+	assert_int_equal(a.ktoa[TX].hwtail, SLOTS - 1);
+	assert_int_equal(b.ktoa[RX].hwtail, 0);
+	send_one(1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_table),
+		TEST(test_suspend_takes_what_was_published),
+		TEST(test_kick_fails),
+		TEST(test_irq_changes),
+		TEST(test_bad_kicks),
+		TEST(test_reset),
+	};
+
+	return cmocka_run_group_tests_name("port_service", tests, NULL, NULL);
+}
