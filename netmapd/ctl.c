@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 enum {
-	BACKLOG = 64, /* connections that wait to be accepted */
+	BACKLOG = 64,   /* connections that wait to be accepted */
+	PAUSE_MS = 100, /* before the next try when accepting fails */
 	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
 };
 
@@ -423,9 +424,8 @@ static void conn_ready(void *arg, uint32_t events)
  * A client that can't be taken would stay in the queue, and the loop would spin: it is accepted
  * with the spare descriptor, and sees that it is hung up on.
  */
-static void turn_away(struct ctl *ctl, int error)
+static void turn_away(struct loop *loop, struct ctl *ctl, int error)
 {
-	static const struct timespec pause = {.tv_nsec = 10000000};
 	int fd;
 
 	os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(error));
@@ -435,7 +435,7 @@ static void turn_away(struct ctl *ctl, int error)
 	if (fd >= 0)
 		close(fd);
 	else
-		nanosleep(&pause, NULL); /* the machine is out of something: not at full speed */
+		loop_pause(loop, ctl->handle, PAUSE_MS); /* the machine is out of something */
 	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -447,7 +447,7 @@ static void accept_ready(void *arg, uint32_t events)
 
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			turn_away(d->ctl, errno);
+			turn_away(d->loop, d->ctl, errno);
 		return;
 	}
 	c = os_zalloc(sizeof(*c));

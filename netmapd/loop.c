@@ -11,8 +11,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "os.h"
 
 enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
 
@@ -20,13 +22,15 @@ struct loop_handle {
 	struct loop_handle *next, **link; /* the loop's list of live, or of dead handles */
 	int fd;
 	uint32_t events;
-	loop_fn *fn; /* NULL: dead */
+	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
+	loop_fn *fn;           /* NULL: dead */
 	void *arg;
 };
 
 struct loop {
 	int epoll_fd;
 	bool in_round;            /* events of a round are being handed out */
+	uint32_t paused;          /* live handles that are */
 	struct loop_handle *live; /* in epoll */
 	struct loop_handle *dead; /* deleted during this round, freed at its end */
 };
@@ -53,13 +57,13 @@ static void list_free(struct loop_handle **list)
 
 	while ((handle = *list)) {
 		list_remove(handle);
-		free(handle);
+		os_free(handle);
 	}
 }
 
 int loop_new(struct loop **out)
 {
-	struct loop *loop = calloc(1, sizeof(*loop));
+	struct loop *loop = os_zalloc(sizeof(*loop));
 	int error;
 
 	if (!loop)
@@ -67,7 +71,7 @@ int loop_new(struct loop **out)
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0) {
 		error = -errno;
-		free(loop);
+		os_free(loop);
 		return error;
 	}
 	*out = loop;
@@ -82,13 +86,13 @@ void loop_free(struct loop *loop)
 	list_free(&loop->live);
 	list_free(&loop->dead);
 	close(loop->epoll_fd);
-	free(loop);
+	os_free(loop);
 }
 
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	struct loop_handle **out)
 {
-	struct loop_handle *handle = calloc(1, sizeof(*handle));
+	struct loop_handle *handle = os_zalloc(sizeof(*handle));
 	struct epoll_event event = {.events = events};
 	int error;
 
@@ -97,7 +101,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	event.data.ptr = handle;
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
 		error = -errno;
-		free(handle);
+		os_free(handle);
 		return error;
 	}
 	handle->fd = fd;
@@ -109,17 +113,59 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	return 0;
 }
 
+static int wait_for(struct loop *loop, struct loop_handle *handle, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = handle};
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, handle->fd, &event) < 0 ? -errno : 0;
+}
+
 int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events)
 {
-	struct epoll_event event = {.events = events};
+	int error = 0;
 
-	if (events == handle->events)
-		return 0;
-	event.data.ptr = handle;
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, handle->fd, &event) < 0)
-		return -errno;
-	handle->events = events;
-	return 0;
+	if (events != handle->events && !handle->paused_until)
+		error = wait_for(loop, handle, events);
+	if (!error)
+		handle->events = events;
+	return error;
+}
+
+/* ---- pauses ----------------------------------------------------------------------------- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms)
+{
+	loop->paused += !handle->paused_until;
+	handle->paused_until = now_ms() + ms;
+	(void)wait_for(loop, handle, 0); /* a change of what is there can't fail */
+}
+
+/* Ends pauses that are over. Milliseconds until the next one is, at most timeout_ms. */
+static int end_pauses(struct loop *loop, int timeout_ms)
+{
+	uint64_t now = now_ms();
+
+	for (struct loop_handle *h = loop->live; h; h = h->next) {
+		if (h->paused_until > now) {
+			uint64_t left = h->paused_until - now;
+
+			if (timeout_ms < 0 || left < (uint64_t)timeout_ms)
+				timeout_ms = (int)left;
+		} else if (h->paused_until) {
+			h->paused_until = 0;
+			loop->paused--;
+			(void)wait_for(loop, h, h->events);
+		}
+	}
+	return timeout_ms;
 }
 
 void loop_del(struct loop *loop, struct loop_handle *handle)
@@ -129,8 +175,9 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 	/* Fails only when the caller closed fd too early; then epoll has dropped it already. */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, handle->fd, NULL);
 	list_remove(handle);
+	loop->paused -= handle->paused_until != 0;
 	if (!loop->in_round) {
-		free(handle);
+		os_free(handle);
 		return;
 	}
 	/* This round may hold an event that points to it. */
@@ -141,9 +188,11 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[LOOP_EVENTS_MAX];
-	int ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
-	int i, called = 0;
+	int ready, i, called = 0;
 
+	if (loop->paused)
+		timeout_ms = end_pauses(loop, timeout_ms);
+	ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	assert(!loop->in_round);

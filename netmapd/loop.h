@@ -49,6 +49,10 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 /* Other events for a handle. */
 int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
 
+/* Calls nothing back for a handle, but for EPOLLHUP and EPOLLERR, until so many milliseconds have passed: for
+ * what is ready and can't be served now, so that the loop does not spin. */
+void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
+
 /*
  * Takes a handle out. Its callback is not called again, not even for an event
  * that was reported in the same round. Allowed in any callback, for any handle;
@@ -59,7 +63,7 @@ void loop_del(struct loop *loop, struct loop_handle *handle);
 /*
  * Waits until something is ready, at most timeout_ms milliseconds (-1: for ever,
  * 0: not at all), and calls back. Returns the number of callbacks made; 0 after a
- * timeout or a signal; negative errno when the loop itself is broken.
+ * timeout, a signal, or the end of a pause; negative errno when the loop itself is broken.
  */
 int loop_run_once(struct loop *loop, int timeout_ms);
 

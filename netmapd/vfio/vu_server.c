@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,7 +16,10 @@
 
 #include "os.h"
 
-enum { BACKLOG = 4 }; /* connections that wait to be accepted */
+enum {
+	BACKLOG = 4,    /* connections that wait to be accepted */
+	PAUSE_MS = 100, /* before the next try when accepting fails */
+};
 
 struct vu_server {
 	struct loop *loop;
@@ -119,26 +121,37 @@ static void take_client(struct vu_server *server, int fd)
 			error == -EBUSY ? "another one is connected" : strerror(-error));
 }
 
+/*
+ * A client that can't be taken would stay in the queue, and the loop would spin: it is accepted with the spare
+ * descriptor, and sees that it is hung up on. When the system is short of something else, it waits.
+ */
+static void turn_away(struct vu_server *server, int error)
+{
+	int fd;
+
+	os_log(OS_LOG_ERR, "%s: a client can't be accepted: %s%s", server->name, strerror(error),
+		error == EMFILE ? " (ulimit -n)" : "");
+	if (server->spare_fd >= 0)
+		close(server->spare_fd);
+	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0) {
+		close(fd);
+		server->stats.refused++;
+	} else {
+		loop_pause(server->loop, server->listen_handle, PAUSE_MS);
+	}
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void on_connect(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd >= 0) {
-		take_client(server, fd);
-		return;
-	}
-	if (errno != EMFILE && errno != ENFILE)
-		return;
-	/* The client would stay in the queue, and the loop would spin: turn it away. */
-	os_log(OS_LOG_ERR, "%s: a client was refused: no file descriptor is free (ulimit -n)",
-		server->name);
-	close(server->spare_fd);
-	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0)
-		close(fd);
-	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	server->stats.refused++;
+		take_client(server, fd);
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		turn_away(server, errno);
 }
 
 static int start_listening(struct vu_server *server, const char *path)
@@ -167,7 +180,7 @@ static int start_listening(struct vu_server *server, const char *path)
 int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops, void *dev,
 	void (*ended)(void *dev), const char *name, struct vu_server **out)
 {
-	struct vu_server *server = calloc(1, sizeof(*server));
+	struct vu_server *server = os_zalloc(sizeof(*server));
 	int error;
 
 	if (!server)
@@ -201,7 +214,7 @@ void vu_server_free(struct vu_server *server)
 	if (server->spare_fd >= 0)
 		close(server->spare_fd);
 	end_connection(server);
-	free(server);
+	os_free(server);
 }
 
 void vu_server_stats(const struct vu_server *server, struct vu_server_stats *stats)

@@ -5,7 +5,8 @@
  * Listens at a path, takes one connection at a time, runs it in the control
  * thread's loop, and tells the device when it has ended. While a client is
  * connected, another one is accepted and closed at once; afterwards the socket
- * is open for the next.
+ * is open for the next. Without a descriptor for a client it is closed as well; when accepting fails
+ * for another reason it is tried again a little later.
  *
  * Thread safety: the thread that runs the loop makes all calls.
  */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 enum { HANDLES = 8 };
 
@@ -111,6 +112,32 @@ static void test_modify(void **state)
 	assert_int_equal(f.called[4], 1);
 }
 
+/* Paused handles are silent, also for a change of events; the loop wakes up by itself when it is over. */
+static void test_pause(void **state)
+{
+	struct timespec begin, end;
+	int i;
+
+	for (i = 1; i < HANDLES; i++)
+		loop_del(f.loop, f.handle[i]);
+	assert_int_equal(loop_run_once(f.loop, 0), 1);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	loop_pause(f.loop, f.handle[0], 50);
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+	assert_int_equal(loop_mod(f.loop, f.handle[0], 0), 0);
+	assert_int_equal(loop_mod(f.loop, f.handle[0], EPOLLIN), 0);
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+	while (loop_run_once(f.loop, -1) == 0)
+		;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_true(
+		(end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >= 49);
+	loop_pause(f.loop, f.handle[0], 60000);
+	loop_del(f.loop, f.handle[0]);
+	f.handle[0] = NULL;
+	assert_int_equal(loop_run_once(f.loop, 1), 0);
+}
+
 static void test_add_errors(void **state)
 {
 	struct loop_handle *handle = NULL;
@@ -139,6 +166,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_delete_self, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delete_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_modify, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_add_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
 	};

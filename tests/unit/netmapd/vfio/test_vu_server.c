@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 static struct loop *loop;
@@ -16,6 +17,20 @@ static unsigned int ended_count;
 static char dir[] = "/tmp/vu-server-XXXXXX";
 static char path[64];
 static int fds_before;
+static int accept_error;
+static unsigned int accepts;
+
+int __real_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	accepts++;
+	if (!accept_error)
+		return __real_accept4(fd, addr, len, flags);
+	errno = accept_error;
+	return -1;
+}
 
 static void op_region(void *dev, uint32_t index, struct vu_region *region)
 {
@@ -43,6 +58,7 @@ static int setup(void **state)
 {
 	fds_before = count_fds(0);
 	ended_count = 0;
+	accept_error = 0;
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/socket", dir);
@@ -178,6 +194,30 @@ static void test_out_of_descriptors(void **state)
 	vfc_close(c);
 }
 
+/* Another reason not to accept, while it lasts: the loop rests, and the client is taken afterwards. */
+static void test_accept_fails(void **state)
+{
+	static const int errors[] = {ENOMEM, ENOBUFS, EPERM};
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct vfc *c = connect_client();
+		int rounds = 0;
+
+		accept_error = errors[i];
+		accepts = 0;
+		while (loop_run_once(loop, 0) > 0 && rounds < 100)
+			rounds++;
+		assert_int_equal(rounds, 1);
+		accept_error = 0;
+		while (loop_run_once(loop, 1000) == 0) /* the pause */
+			;
+		assert_int_equal(accepts, 3); /* twice in vain */
+		assert_int_equal(vfc_negotiate(c), 0);
+		vfc_close(c);
+		pump(NULL);
+	}
+}
+
 /* The server goes with a client in the middle of something. */
 static void test_freed_while_connected(void **state)
 {
@@ -201,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quick_successor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_violation, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_out_of_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accept_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_freed_while_connected, setup, teardown),
 	};
 
