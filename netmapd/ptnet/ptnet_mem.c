@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <net/netmap_virt.h>
 
 #include "guestmem.h"
+#include "os.h"
 #include "ptnet_regs.h"
 
 struct ptnet_mem {
@@ -238,7 +238,7 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 
 	if (error)
 		return error;
-	mem = calloc(1, sizeof(*mem));
+	mem = os_zalloc(sizeof(*mem));
 	if (!mem)
 		return -ENOMEM;
 	snprintf(mem->name, sizeof(mem->name), "%s", name);
@@ -273,7 +273,7 @@ void ptnet_mem_free(struct ptnet_mem *mem)
 	guestmem_free(mem->ranges);
 	if (mem->info.fd >= 0)
 		close(mem->info.fd);
-	free(mem);
+	os_free(mem);
 }
 
 struct vu_server *ptnet_mem_server(struct ptnet_mem *mem)

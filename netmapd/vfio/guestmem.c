@@ -47,7 +47,7 @@ struct guestmem {
 
 struct guestmem *guestmem_new(const char *name)
 {
-	struct guestmem *gm = calloc(1, sizeof(*gm));
+	struct guestmem *gm = os_zalloc(sizeof(*gm));
 	int i;
 
 	if (!gm)
@@ -66,7 +66,7 @@ void guestmem_free(struct guestmem *gm)
 	assert(!gm->windows);
 	guestmem_unmap_all(gm);
 	free(gm->ranges);
-	free(gm);
+	os_free(gm);
 }
 
 static void file_put(struct gm_file *file)
@@ -77,15 +77,17 @@ static void file_put(struct gm_file *file)
 	file->fd = -1;
 }
 
-static struct gm_file *file_find(struct guestmem *gm, const struct stat *st, int access)
+/* Inode numbers of memfds may come again: so it is looked whether the file that will be mapped has the range, and
+ * is sealed. */
+static struct gm_file *file_find(
+	struct guestmem *gm, const struct stat *st, int access, uint64_t offset, uint64_t size)
 {
-	int i;
-
-	for (i = 0; i < GUESTMEM_FILES_MAX; i++) {
+	for (int i = 0; i < GUESTMEM_FILES_MAX; i++) {
 		struct gm_file *file = &gm->files[i];
+		struct stat ours;
 
 		if (file->fd >= 0 && file->dev == st->st_dev && file->ino == st->st_ino &&
-			file->access == access)
+			file->access == access && !sealed_check(file->fd, offset, size, &ours))
 			return file;
 	}
 	return NULL;
@@ -125,7 +127,7 @@ static struct gm_file *file_get(
 	*why = flags < 0 ? "can't be examined" : sealed_check(fd, offset, size, &st);
 	if (*why)
 		return NULL;
-	file = file_find(gm, &st, flags & O_ACCMODE);
+	file = file_find(gm, &st, flags & O_ACCMODE, offset, size);
 	if (!file)
 		file = file_add(gm, &st, flags & O_ACCMODE, fd);
 	*why = "is one file too many";

@@ -335,7 +335,7 @@ static int read_once(struct vu_conn *conn, bool to_end)
 
 int vu_conn_new(int fd, const struct vu_ops *ops, void *dev, const char *name, struct vu_conn **out)
 {
-	struct vu_conn *conn = calloc(1, sizeof(*conn));
+	struct vu_conn *conn = os_zalloc(sizeof(*conn));
 
 	if (!conn)
 		return -ENOMEM;
@@ -355,7 +355,7 @@ void vu_conn_free(struct vu_conn *conn)
 	while (conn->out)
 		out_drop_first(conn);
 	close(conn->fd);
-	free(conn);
+	os_free(conn);
 }
 
 int vu_conn_fd(const struct vu_conn *conn)

@@ -11,6 +11,41 @@
 enum { PAGE = GUESTMEM_PAGE };
 enum { R = GUESTMEM_READ, W = GUESTMEM_WRITE, RW = R | W };
 
+static bool same_inodes;
+
+int __real_fstat64(int fd, struct stat *st);
+int __wrap_fstat64(int fd, struct stat *st);
+
+int __wrap_fstat64(int fd, struct stat *st)
+{
+	int error = __real_fstat64(fd, st);
+
+	if (same_inodes)
+		st->st_ino = 1;
+	return error;
+}
+
+/* Two files with the same number, which the kernel gives again after 2^32 of them: the range of the larger
+ * one is not looked for in the smaller one, where to touch it would be the end. */
+static void test_same_inode(void **state)
+{
+	struct guestmem *gm = guestmem_new("test");
+	int small = make_memfd(PAGE, RAM_SEALS), large = make_memfd(3 * PAGE, RAM_SEALS);
+	struct guestmem_window window;
+
+	same_inodes = true;
+	assert_int_equal(guestmem_map(gm, 0, PAGE, RW, small, 0), 0);
+	assert_int_equal(guestmem_map(gm, 4 * PAGE, 2 * PAGE, RW, large, PAGE), 0);
+	same_inodes = false;
+	assert_int_equal(guestmem_open(gm, 5 * PAGE, PAGE, RW, &window), 0);
+	*(volatile char *)window.addr = 7;
+	guestmem_close(gm, &window);
+	guestmem_unmap_all(gm);
+	guestmem_free(gm);
+	close(small);
+	close(large);
+}
+
 static void test_arguments(void **state)
 {
 	struct guestmem *gm = guestmem_new("test");
@@ -347,6 +382,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_same_inode),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_overlap_helper),
 		cmocka_unit_test(test_limit),
