@@ -21,7 +21,7 @@ struct nm_region *nm_region_choose(struct nm_client *client, struct nm_port *por
 	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK);
 
 /* A region for a port that has none, with as much again for a port that mirrors it: a device, and its
- * port on a switch (splice.h). A reference; NULL with *error and client->err. */
+ * port on a switch (attachment.h). A reference; NULL with *error and client->err. */
 struct nm_region *nm_region_make_mirrored(
 	struct nm_client *client, const struct nm_port *port, int *error) OS_REQUIRES(NM_CORE_LOCK);
 

@@ -8,7 +8,7 @@
  */
 #include "control_internal.h"
 #include "names.h"
-#include "splice.h"
+#include "attachment.h"
 #include "vale.h"
 
 enum {
@@ -336,16 +336,16 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 	struct nmreq_register *reg = &rq->body.attach.reg;
 	const struct nm_bind bind = {
 		.mode = reg->nr_mode, .flags = reg->nr_flags, .mem_id = reg->nr_mem_id};
-	const struct nm_splice *splice;
-	int error = nm_splice_attach(
+	const struct nm_attachment *att;
+	int error = nm_attachment_add(
 		client->core, rq->hdr.nr_name, &bind, &rq->body.attach.port_index, &client->err);
 
 	if (error)
 		return error;
 	nm_core_lock(client->core);
-	splice = nm_splice_find_locked(client->core, rq->hdr.nr_name);
-	if (splice && splice->vale.port && splice->vale.port->region)
-		reg->nr_mem_id = splice->vale.port->region->id;
+	att = nm_attachment_find_locked(client->core, rq->hdr.nr_name);
+	if (att && att->vale.port && att->vale.port->region)
+		reg->nr_mem_id = att->vale.port->region->id;
 	nm_core_unlock(client->core);
 	return 0;
 }
@@ -355,8 +355,8 @@ static int do_vale_detach(struct nm_client *client, struct request *rq)
 	int error = check_switch_name(client, rq);
 
 	return error ? error
-		     : nm_splice_detach(client->core, rq->hdr.nr_name, &rq->body.detach.port_index,
-			       &client->err);
+		     : nm_attachment_remove(client->core, rq->hdr.nr_name,
+			       &rq->body.detach.port_index, &client->err);
 }
 
 static int do_vale_list(struct nm_client *client, struct request *rq)
@@ -398,22 +398,22 @@ static int set_polling(struct nm_client *client, const struct request *rq, uint3
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
-	struct nm_splice *splice = nm_splice_find_locked(core, rq->hdr.nr_name);
+	struct nm_attachment *att = nm_attachment_find_locked(core, rq->hdr.nr_name);
 	int error;
 
-	if (!splice)
+	if (!att)
 		return nm_error_set(&client->err, -ENXIO,
 			"%s: no device is attached to a switch by this name", rq->hdr.nr_name);
-	if (splice->polling == (count > 0))
+	if (att->polling == (count > 0))
 		return nm_error_set(&client->err, count ? -EBUSY : -EINVAL, "%s: %s",
 			rq->hdr.nr_name, count ? "is being polled already" : "is not being polled");
-	if (!core->platform_ops || !core->platform_ops->splice_poll)
+	if (!core->platform_ops || !core->platform_ops->attachment_poll)
 		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: there are no polling threads here", rq->hdr.nr_name);
-	error = core->platform_ops->splice_poll(
-		splice, count ? rq->body.polling.nr_first_cpu_id : 0, count, &client->err);
+	error = core->platform_ops->attachment_poll(
+		att, count ? rq->body.polling.nr_first_cpu_id : 0, count, &client->err);
 	if (!error)
-		splice->polling = count > 0;
+		att->polling = count > 0;
 	return error;
 }
 

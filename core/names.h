@@ -5,7 +5,7 @@
  *      NAME           a NIC, a persistent port, …     1 to 63 bytes, printable, no space, no /
  *      valeID:PORT    port of a switch                ID: 0 or more of A-Z a-z 0-9 _
  *                                                     PORT: 1 or more of A-Z a-z 0-9 _ . -
- *                                                     and perhaps ^ at the end (splice.h)
+ *                                                     and perhaps ^ at the end (attachment.h)
  *      BASE{PIPE      master end of a pipe of BASE    PIPE: 1 or more of A-Z a-z 0-9 _
  *      BASE}PIPE      slave end
  *

@@ -51,7 +51,7 @@ enum { NM_PORT_HDR_MAX = 12 };
 struct nm_port;
 struct nm_client;
 struct nm_vale;
-struct nm_splice;
+struct nm_attachment;
 
 /* Rings and slots of a port that is to be made. */
 struct nm_shape {
@@ -74,14 +74,14 @@ struct nm_platform_ops {
 	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
 		uint16_t mem_id, struct nm_error *err);
 	int (*delif)(struct nm_core *core, const char *name, struct nm_error *err);
-	/* A device is on a switch (splice.h): run nm_splice_step() for it from now on, until
-	 * splice_stop has returned. */
-	int (*splice_start)(struct nm_splice *splice, struct nm_error *err);
-	void (*splice_stop)(struct nm_splice *splice);
+	/* A device is on a switch (attachment.h): run nm_attachment_step() for it from now on,
+	 * until attachment_stop has returned. */
+	int (*attachment_start)(struct nm_attachment *att, struct nm_error *err);
+	void (*attachment_stop)(struct nm_attachment *att);
 	/* Threads of its own that poll, on CPUs first to first + count - 1; count 0: back to
 	 * waiting for work. */
-	int (*splice_poll)(
-		struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err);
+	int (*attachment_poll)(struct nm_attachment *att, uint32_t first_cpu, uint32_t count,
+		struct nm_error *err);
 	/* Words for an error text: what a user can set so that such a pool has more objects. NULL:
 	 * nothing. */
 	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
@@ -106,7 +106,7 @@ struct nm_core {
 
 	const struct nm_platform_ops *platform_ops; /* may be NULL */
 	void *platform;                             /* the platform's */
-	struct nm_splice *splices OS_GUARDED_BY(NM_CORE_LOCK);
+	struct nm_attachment *attachments OS_GUARDED_BY(NM_CORE_LOCK);
 };
 
 static inline void nm_core_lock(struct nm_core *core) OS_LOCKS(NM_CORE_LOCK)
@@ -205,7 +205,7 @@ struct nm_port {
 			       * objects are the kind's to free and mend. 0: not tracked */
 	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
-	/* Pipe ends, monitors and splices that want it to exist, used or not. */
+	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t holds OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_client *client_list OS_GUARDED_BY(NM_CORE_LOCK);
 	struct {

@@ -8,7 +8,7 @@
  *      csb_mode.c  CSB mode of an open file, and kloop.c its sync loop
  *      mmap.c      regions in the memory of applications, and out of it
  *      extmem.c    memory of applications that is used here
- *      nic*.c      network devices: see nic.h; hostring.c their host rings, splice.c
+ *      nic*.c      network devices: see nic.h; hostring.c their host rings, attach_threads.c
  *                  devices on switches, persist.c devices that the module makes
  *      ptnet_*.c   passed-through ports: see ptnet.h
  *      debugfs.c   what there is, and what it has counted

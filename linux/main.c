@@ -7,7 +7,7 @@
 #include "nic.h"
 #include "params.h"
 #include "persist.h"
-#include "splice_home.h"
+#include "attach_threads.h"
 #include "kmod.h"
 
 #include <linux/module.h>
@@ -32,9 +32,9 @@ static const struct nm_platform_ops platform_ops = {
 	.lookup = nmk_nic_lookup,
 	.newif = nmk_persist_newif,
 	.delif = nmk_persist_delif,
-	.splice_start = nmk_splice_start,
-	.splice_stop = nmk_splice_stop,
-	.splice_poll = nmk_splice_poll,
+	.attachment_start = nmk_attachment_start,
+	.attachment_stop = nmk_attachment_stop,
+	.attachment_poll = nmk_attachment_poll,
 	.more_objects = more_objects,
 };
 
@@ -81,7 +81,7 @@ static void __exit nmk_exit(void)
 {
 	nmk_debugfs_unregister();
 	nmk_chardev_unregister();
-	nmk_splice_detach_all();
+	nmk_attachment_detach_all();
 	ptnet_unregister();
 	nmk_nic_unregister();
 	nmk_kloop_unregister();

@@ -6,7 +6,7 @@
 #include "hostring.h"
 #include "persist.h"
 #include "ptnet.h"
-#include "splice_home.h"
+#include "attach_threads.h"
 #include "kmod.h"
 
 #include <linux/if_arp.h>
@@ -317,7 +317,7 @@ static void device_gone(struct nmk_nic *nic)
 	let_go_of_device(nic);
 	nm_port_remove_locked(port); /* frees it unless in use */
 	if (in_use)
-		nmk_splice_reap();
+		nmk_attachment_reap();
 }
 
 /* In texts only: it may fail. */

@@ -8,12 +8,12 @@
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      port_service.c    a port served through a CSB, for a guest or an application alike
  *      worker.c    the threads that serve rings
- *      splices.c   devices on switches: which worker moves their packets
+ *      attachments.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host
  *      status.c    what netmapctl shows
  *
  * One control thread does everything but serving rings: it runs the loop, and
- * all of ctl, vm, local, port_service, splices, tap and status are called from it.
+ * all of ctl, vm, local, port_service, attachments, tap and status are called from it.
  *
  * Thread safety: control thread only, but for core (its own locks) and the workers.
  */

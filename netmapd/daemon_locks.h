@@ -9,7 +9,7 @@
  *            VALE_LOCK, NM_MONITORS_LOCK … NM_PRODUCE_LOCK, of the syncs in a round
  *
  *      control thread   core->lock -> gate -> rounds, gate is released    (a device comes on a switch, or
- *                                                                          leaves: splice_start, _stop)
+ *                                                                          leaves: attachment_start, _stop)
  *                                     gate -> rounds, gate is released    (all else that it does to a worker)
  *                       core->lock -> tap_queue.lock                      (users of a port change)
  *      worker           gate, released; rounds -> the locks of a sync

@@ -5,7 +5,7 @@
 #include "options.h"
 #include "os_user.h"
 #include "proto.h"
-#include "splices.h"
+#include "attachments.h"
 #include "tap.h"
 #include "vm.h"
 
@@ -154,7 +154,7 @@ static bool has_attached(struct daemon *d)
 	bool some;
 
 	nm_core_lock(&d->core);
-	some = d->core.splices != NULL;
+	some = d->core.attachments != NULL;
 	nm_core_unlock(&d->core);
 	return some;
 }
@@ -206,9 +206,9 @@ static void start_core(struct daemon *d)
 	static const struct nm_platform_ops ops = {
 		.newif = taps_newif,
 		.delif = taps_delif,
-		.splice_start = splices_start,
-		.splice_stop = splices_stop,
-		.splice_poll = splices_poll,
+		.attachment_start = attachments_start,
+		.attachment_stop = attachments_stop,
+		.attachment_poll = attachments_poll,
 		.more_objects = more_objects,
 	};
 
@@ -249,7 +249,7 @@ static int start(struct daemon *d, struct loop_handle **signals)
 static void stop(struct daemon *d)
 {
 	ctl_close(d);
-	splices_end(d);
+	attachments_end(d);
 	stop_workers(d);
 	nm_core_destroy(&d->core);
 	taps_exit(d);

@@ -11,7 +11,7 @@
 #include "ctl.h"
 #include "local.h"
 #include "port_service.h"
-#include "splice.h"
+#include "attachment.h"
 #include "vale.h"
 #include "vm.h"
 
@@ -91,16 +91,16 @@ static json_t *region_json(const struct nm_region *region)
 	return out;
 }
 
-static json_t *splice_json(const struct nm_splice *splice)
+static json_t *attachment_json(const struct nm_attachment *att)
 {
 	json_t *out = json_object();
 
-	json_object_set_new(out, "name", json_string(splice->name));
+	json_object_set_new(out, "name", json_string(att->name));
 	json_object_set_new(
-		out, "device", json_string(splice->device.port ? splice->device.port->name : ""));
-	set_u64(out, "pairs", splice->pairs);
-	json_object_set_new(out, "host_rings", json_boolean(splice->host.port));
-	json_object_set_new(out, "polling", json_boolean(splice->polling));
+		out, "device", json_string(att->device.port ? att->device.port->name : ""));
+	set_u64(out, "pairs", att->pairs);
+	json_object_set_new(out, "host_rings", json_boolean(att->host.port));
+	json_object_set_new(out, "polling", json_boolean(att->polling));
 	return out;
 }
 
@@ -222,8 +222,8 @@ char *status_text(struct daemon *d)
 	nm_vale_each_locked(&d->core, add_switch, switches);
 	for (const struct nm_region *region = d->core.regions; region; region = region->next)
 		json_array_append_new(regions, region_json(region));
-	for (const struct nm_splice *splice = d->core.splices; splice; splice = splice->next)
-		json_array_append_new(attached, splice_json(splice));
+	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next)
+		json_array_append_new(attached, attachment_json(att));
 	nm_core_unlock(&d->core);
 	ctl_each_local(d, add_application, applications);
 	for (const struct vm *vm = d->vms; vm; vm = vm->next)

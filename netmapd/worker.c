@@ -30,8 +30,9 @@ struct worker {
 	pthread_t thread;
 	struct os_mutex gate, rounds; /* see worker.h, and daemon_locks.h for their order */
 	struct worker_ring *rings OS_GUARDED_BY(WORKER_ROUNDS);
-	struct worker_splice *splices OS_GUARDED_BY(WORKER_ROUNDS);
-	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_splices OS_GUARDED_BY(WORKER_ROUNDS);
+	struct worker_attachment *attachments OS_GUARDED_BY(WORKER_ROUNDS);
+	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_attachments
+		OS_GUARDED_BY(WORKER_ROUNDS);
 	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
 	bool dedicated;   /* never sleeps */
 	cpu_set_t first;  /* CPUs that it was made for */
@@ -115,8 +116,8 @@ static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 		if (result & NM_SERVE_INTERRUPT)
 			worker_signal(ring);
 	}
-	for (struct worker_splice *s = w->splices; s; s = s->next)
-		if (nm_splice_step(s->splice, s->pair))
+	for (struct worker_attachment *s = w->attachments; s; s = s->next)
+		if (nm_attachment_step(s->att, s->pair))
 			work = true;
 	w->armed = false;
 	w->stats.rounds++;
@@ -132,8 +133,8 @@ static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
 		if (nm_serve_prepare_sleep(&ring->serve))
 			work = true;
-	for (struct worker_splice *s = w->splices; s; s = s->next)
-		if (nm_splice_prepare_sleep(s->splice, s->pair))
+	for (struct worker_attachment *s = w->attachments; s; s = s->next)
+		if (nm_attachment_prepare_sleep(s->att, s->pair))
 			work = true;
 	return work || w->config.never_sleeps;
 }
@@ -343,31 +344,31 @@ void worker_stats(struct worker *w, struct worker_stats *stats)
 	stats->rounds = w->stats.rounds;
 	stats->sleeps = OS_LOAD(&w->stats.sleeps);
 	stats->wakes = OS_LOAD(&w->stats.wakes);
-	stats->rings = w->num_rings + w->num_splices;
+	stats->rings = w->num_rings + w->num_attachments;
 	leave(w);
 }
 
-void worker_add_splice(struct worker *w, struct worker_splice *s)
+void worker_add_attachment(struct worker *w, struct worker_attachment *s)
 {
 	enter(w);
-	s->next = w->splices;
-	w->splices = s;
-	w->num_splices++;
+	s->next = w->attachments;
+	w->attachments = s;
+	w->num_attachments++;
 	leave(w);
 	worker_wake(w);
 }
 
-void worker_remove_splice(struct worker *w, struct worker_splice *s)
+void worker_remove_attachment(struct worker *w, struct worker_attachment *s)
 {
-	struct worker_splice **link;
+	struct worker_attachment **link;
 
 	enter(w);
-	link = &w->splices;
+	link = &w->attachments;
 	while (*link && *link != s)
 		link = &(*link)->next;
 	if (*link) {
 		*link = s->next;
-		w->num_splices--;
+		w->num_attachments--;
 	}
 	leave(w);
 }

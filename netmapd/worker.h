@@ -3,7 +3,7 @@
  * worker.h - the threads that serve rings.
  *
  * A worker goes round its rings (struct worker_ring), and ring pairs of devices on switches
- * (struct worker_splice), and steps each. As long as
+ * (struct worker_attachment), and steps each. As long as
  * there is work it doesn't rest. Without work it polls for a while, which adapts: it gets longer when
  * sleeps turn out to be short, and shorter when they are long. Then it asks the
  * other sides for kicks and sleeps in epoll, until
@@ -33,15 +33,15 @@
 #include <stdint.h>
 
 #include "serve.h"
-#include "splice.h"
+#include "attachment.h"
 
 struct worker;
 
-/* A pair of rings of a device on a switch. Lives in splices.c. */
-struct worker_splice {
-	struct nm_splice *splice;
+/* A pair of rings of a device on a switch. Lives in attachments.c. */
+struct worker_attachment {
+	struct nm_attachment *att;
 	uint32_t pair;
-	struct worker_splice *next;
+	struct worker_attachment *next;
 };
 
 /* A ring while it is served. Lives in struct port_service. */
@@ -74,8 +74,9 @@ void worker_signal(const struct worker_ring *ring);
 int worker_watch(struct worker *w, int eventfd);
 void worker_unwatch(struct worker *w, int eventfd); /* may not be watched; -1 is allowed */
 
-void worker_add_splice(struct worker *w, struct worker_splice *s);
-void worker_remove_splice(struct worker *w, struct worker_splice *s); /* may be in no list */
+void worker_add_attachment(struct worker *w, struct worker_attachment *s);
+void worker_remove_attachment(
+	struct worker *w, struct worker_attachment *s); /* may be in no list */
 
 void worker_wake(struct worker *w);
 

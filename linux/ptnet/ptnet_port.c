@@ -3,7 +3,7 @@
 #include "bufown.h"
 #include "hostring.h"
 #include "ptnet.h"
-#include "splice_home.h"
+#include "attach_threads.h"
 #include "kmod.h"
 
 /* In each direction; they are there when the guest's part of the region has room for them. */
@@ -364,7 +364,7 @@ void ptnet_port_remove(struct ptnet *ptn)
 	ptn->port = NULL;
 	nm_port_hold_locked(port);
 	nm_port_remove_locked(port); /* dead */
-	nmk_splice_stop_dead();      /* their threads hold no lock of the rings */
+	nmk_attachment_stop_dead();  /* their threads hold no lock of the rings */
 	drain(port);
 	ptnet_port_stop(port);
 	nm_port_release_locked(port); /* freed unless in use */
@@ -391,7 +391,7 @@ void ptnet_port_end_region(const struct nm_region *region)
 		nm_port_remove_locked(port);
 		nm_port_release_locked(port);
 	}
-	nmk_splice_stop_dead();
+	nmk_attachment_stop_dead();
 	/* Those that were dead before as well: the core has ended some with their parents. */
 	for (port = netmap_core.ports; port; port = port->next)
 		if (port->region == region)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/control.h: devices on switches, persistent ports, and polling: what the requests check, what
- * they ask of the platform, and what they answer. How packets go is in test_splice.c. */
+ * they ask of the platform, and what they answer. How packets go is in test_attachment.c. */
 #include "request.h"
 
 #include <stdio.h>
 
-#include "splice.h"
+#include "attachment.h"
 #include "vale.h"
 
 /* ---- a platform with devices ------------------------------------------------------- */
@@ -75,27 +75,27 @@ static int delete_interface(struct nm_core *c, const char *name, struct nm_error
 	return 0;
 }
 
-static int start_splice(struct nm_splice *splice, struct nm_error *err)
+static int start_attachment(struct nm_attachment *att, struct nm_error *err)
 {
 	devices.starts++;
 	if (devices.error)
-		nm_error_set(err, devices.error, "%s: the test says no", splice->name);
+		nm_error_set(err, devices.error, "%s: the test says no", att->name);
 	return devices.error;
 }
 
-static void stop_splice(struct nm_splice *splice)
+static void stop_attachment(struct nm_attachment *att)
 {
 	devices.stops++;
 }
 
-static int poll_splice(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
+static int poll_attachment(
+	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	devices.polls++;
 	devices.first_cpu = first_cpu;
 	devices.cpus = count;
 	if (devices.error)
-		nm_error_set(err, devices.error, "%s: the test says no", splice->name);
+		nm_error_set(err, devices.error, "%s: the test says no", att->name);
 	return devices.error;
 }
 
@@ -103,9 +103,9 @@ static const struct nm_platform_ops ops = {
 	.lookup = find_device,
 	.newif = new_interface,
 	.delif = delete_interface,
-	.splice_start = start_splice,
-	.splice_stop = stop_splice,
-	.splice_poll = poll_splice,
+	.attachment_start = start_attachment,
+	.attachment_stop = stop_attachment,
+	.attachment_poll = poll_attachment,
 };
 
 /* The devices stay until their platform takes them away. */

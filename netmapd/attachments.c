@@ -4,18 +4,18 @@
  * (one worker per port, or one per ring). VALE_POLLING_ENABLE takes the pairs from these and gives
  * them to workers of the device's own, bound to the CPUs that were asked for, which never sleep.
  */
-#include "splices.h"
+#include "attachments.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
 struct pair {
-	struct worker_splice entry;
+	struct worker_attachment entry;
 	struct worker *worker;
 };
 
-/* nm_splice.sched */
+/* nm_attachment.sched */
 struct sched {
 	uint32_t own[WORKERS_MAX]; /* places in daemon.pollers, while it polls */
 	uint32_t num_own;
@@ -28,10 +28,10 @@ static void wake_worker(void *arg)
 	worker_wake(arg);
 }
 
-static void set_wakeups(const struct nm_splice *splice, uint32_t pair, struct worker *w)
+static void set_wakeups(const struct nm_attachment *att, uint32_t pair, struct worker *w)
 {
-	for (uint32_t which = 0; which < NM_SPLICE_RINGS; which++) {
-		struct nm_ring *ring = nm_splice_ring(splice, pair, which);
+	for (uint32_t which = 0; which < NM_ATTACHMENT_RINGS; which++) {
+		struct nm_ring *ring = nm_attachment_ring(att, pair, which);
 
 		if (ring)
 			os_wakeup_set(&ring->wakeup, wake_worker, w);
@@ -41,16 +41,16 @@ static void set_wakeups(const struct nm_splice *splice, uint32_t pair, struct wo
 static void remove_pairs(struct sched *sched)
 {
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
-		worker_remove_splice(sched->pairs[i].worker, &sched->pairs[i].entry);
+		worker_remove_attachment(sched->pairs[i].worker, &sched->pairs[i].entry);
 }
 
 /* A producer that signals the former worker while this goes on does no harm: the new one looks at
  * its rings when it gets them. */
-static void add_pairs(struct nm_splice *splice, struct sched *sched)
+static void add_pairs(struct nm_attachment *att, struct sched *sched)
 {
 	for (uint32_t i = 0; i < sched->num_pairs; i++) {
-		set_wakeups(splice, i, sched->pairs[i].worker);
-		worker_add_splice(sched->pairs[i].worker, &sched->pairs[i].entry);
+		set_wakeups(att, i, sched->pairs[i].worker);
+		worker_add_attachment(sched->pairs[i].worker, &sched->pairs[i].entry);
 	}
 }
 
@@ -65,19 +65,19 @@ static void assign_shared(struct daemon *d, struct sched *sched)
 	}
 }
 
-int splices_start(struct nm_splice *splice, struct nm_error *err)
+int attachments_start(struct nm_attachment *att, struct nm_error *err)
 {
 	struct sched *sched =
-		os_zalloc(sizeof(*sched) + (size_t)splice->pairs * sizeof(sched->pairs[0]));
+		os_zalloc(sizeof(*sched) + (size_t)att->pairs * sizeof(sched->pairs[0]));
 
 	if (!sched)
-		return nm_error_set(err, -ENOMEM, "%s: out of memory", splice->name);
-	sched->num_pairs = splice->pairs;
+		return nm_error_set(err, -ENOMEM, "%s: out of memory", att->name);
+	sched->num_pairs = att->pairs;
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
-		sched->pairs[i].entry = (struct worker_splice){.splice = splice, .pair = i};
-	splice->sched = sched;
-	assign_shared(splice->core->platform, sched);
-	add_pairs(splice, sched);
+		sched->pairs[i].entry = (struct worker_attachment){.att = att, .pair = i};
+	att->sched = sched;
+	assign_shared(att->core->platform, sched);
+	add_pairs(att, sched);
 	return 0;
 }
 
@@ -86,13 +86,13 @@ int splices_start(struct nm_splice *splice, struct nm_error *err)
  * signals a ring does so within a round of a worker: when each has begun a new one, nobody is
  * about to wake a thread that is gone.
  */
-static void end_polling(struct nm_splice *splice, struct sched *sched)
+static void end_polling(struct nm_attachment *att, struct sched *sched)
 {
-	struct daemon *d = splice->core->platform;
+	struct daemon *d = att->core->platform;
 
 	assign_shared(d, sched);
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
-		set_wakeups(splice, i, sched->pairs[i].worker);
+		set_wakeups(att, i, sched->pairs[i].worker);
 	if (sched->num_own == 0)
 		return;
 	for (unsigned i = 0; i < d->config.workers; i++)
@@ -108,15 +108,15 @@ static void end_polling(struct nm_splice *splice, struct sched *sched)
 	}
 }
 
-void splices_stop(struct nm_splice *splice)
+void attachments_stop(struct nm_attachment *att)
 {
-	struct sched *sched = splice->sched;
+	struct sched *sched = att->sched;
 
 	if (!sched)
 		return;
 	remove_pairs(sched);
-	end_polling(splice, sched);
-	splice->sched = NULL;
+	end_polling(att, sched);
+	att->sched = NULL;
 	os_free(sched);
 }
 
@@ -145,16 +145,16 @@ static int new_poller(struct daemon *d, int cpu)
 }
 
 /* Pairs go to `count` workers of their own. */
-static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t first_cpu,
+static int take_pollers(struct daemon *d, struct nm_attachment *att, uint32_t first_cpu,
 	uint32_t count, struct nm_error *err)
 {
-	struct sched *sched = splice->sched;
+	struct sched *sched = att->sched;
 
 	for (uint32_t i = 0; i < count; i++) {
 		int own = new_poller(d, (int)(first_cpu + i));
 
 		if (own < 0) {
-			nm_error_set(err, own, "%s: no thread for CPU %u: %s", splice->name,
+			nm_error_set(err, own, "%s: no thread for CPU %u: %s", att->name,
 				first_cpu + i, strerror(-own));
 			return own;
 		}
@@ -162,45 +162,46 @@ static int take_pollers(struct daemon *d, struct nm_splice *splice, uint32_t fir
 		for (uint32_t pair = i; pair < sched->num_pairs; pair += count)
 			sched->pairs[pair].worker = d->pollers[own];
 	}
-	add_pairs(splice, sched);
+	add_pairs(att, sched);
 	return 0;
 }
 
 static int check_cpus(
-	const struct nm_splice *splice, uint32_t first, uint32_t count, struct nm_error *err)
+	const struct nm_attachment *att, uint32_t first, uint32_t count, struct nm_error *err)
 {
-	if (count > splice->pairs)
-		return nm_error_set(err, -EINVAL, "%s: %u threads for %u pairs of rings",
-			splice->name, count, splice->pairs);
+	if (count > att->pairs)
+		return nm_error_set(err, -EINVAL, "%s: %u threads for %u pairs of rings", att->name,
+			count, att->pairs);
 	for (uint32_t i = 0; i < count; i++) {
 		if (first < CPU_SETSIZE && can_run_on(first + i))
 			continue;
-		return nm_error_set(err, -EINVAL, "%s: netmapd can't run on CPU %llu", splice->name,
+		return nm_error_set(err, -EINVAL, "%s: netmapd can't run on CPU %llu", att->name,
 			(unsigned long long)first + i);
 	}
 	return 0;
 }
 
-int splices_poll(struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
+int attachments_poll(
+	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
-	struct daemon *d = splice->core->platform;
-	struct sched *sched = splice->sched;
-	int error = check_cpus(splice, first_cpu, count, err);
+	struct daemon *d = att->core->platform;
+	struct sched *sched = att->sched;
+	int error = check_cpus(att, first_cpu, count, err);
 
 	if (error)
 		return error;
 	remove_pairs(sched);
-	end_polling(splice, sched);
+	end_polling(att, sched);
 	if (count > 0)
-		error = take_pollers(d, splice, first_cpu, count, err);
+		error = take_pollers(d, att, first_cpu, count, err);
 	if (error)
-		end_polling(splice, sched);
+		end_polling(att, sched);
 	if (error || count == 0)
-		add_pairs(splice, sched);
+		add_pairs(att, sched);
 	return error;
 }
 
-void splices_end(struct daemon *d)
+void attachments_end(struct daemon *d)
 {
 	struct nm_error err;
 	char name[NETMAP_REQ_IFNAMSIZ];
@@ -208,11 +209,12 @@ void splices_end(struct daemon *d)
 
 	for (;;) {
 		nm_core_lock(&d->core);
-		os_snprintf(name, sizeof(name), "%s", d->core.splices ? d->core.splices->name : "");
+		os_snprintf(name, sizeof(name), "%s",
+			d->core.attachments ? d->core.attachments->name : "");
 		nm_core_unlock(&d->core);
 		if (!name[0])
 			return;
-		if (nm_splice_detach(&d->core, name, &index, &err) != 0) {
+		if (nm_attachment_remove(&d->core, name, &index, &err) != 0) {
 			os_log(OS_LOG_WARN, "%s", err.text);
 			return;
 		}

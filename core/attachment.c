@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "splice.h"
+#include "attachment.h"
 #include "client_internal.h"
 #include "names.h"
 #include "slots.h"
@@ -7,17 +7,18 @@
 
 /* ---- moving packets -------------------------------------------------------------------- */
 
-struct nm_ring *nm_splice_ring(const struct nm_splice *splice, uint32_t pair, uint32_t which)
+struct nm_ring *nm_attachment_ring(const struct nm_attachment *att, uint32_t pair, uint32_t which)
 {
-	bool host = pair >= splice->device_pairs;
-	const struct nm_client *device = host ? &splice->host : &splice->device;
-	const struct nm_client *vale = host ? &splice->vale_host : &splice->vale;
-	const struct nm_client *client = which < NM_SPLICE_SWITCH_TX ? device : vale;
-	enum nm_dir dir =
-		which == NM_SPLICE_DEVICE_TX || which == NM_SPLICE_SWITCH_TX ? NM_TX : NM_RX;
-	uint32_t i = host ? pair - splice->device_pairs : pair;
+	bool host = pair >= att->device_pairs;
+	const struct nm_client *device = host ? &att->host : &att->device;
+	const struct nm_client *vale = host ? &att->vale_host : &att->vale;
+	const struct nm_client *client = which < NM_ATTACHMENT_SWITCH_TX ? device : vale;
+	enum nm_dir dir = which == NM_ATTACHMENT_DEVICE_TX || which == NM_ATTACHMENT_SWITCH_TX
+				  ? NM_TX
+				  : NM_RX;
+	uint32_t i = host ? pair - att->device_pairs : pair;
 
-	if (pair >= splice->pairs || which >= NM_SPLICE_RINGS || i >= client->count[dir])
+	if (pair >= att->pairs || which >= NM_ATTACHMENT_RINGS || i >= client->count[dir])
 		return NULL;
 	return nm_client_ring(client, dir, i);
 }
@@ -114,17 +115,17 @@ static bool step_one_way(struct nm_ring *src, struct nm_ring *dst)
 	return moved || dst->hwcur != hwcur;
 }
 
-bool nm_splice_step(struct nm_splice *splice, uint32_t pair)
+bool nm_attachment_step(struct nm_attachment *att, uint32_t pair)
 {
-	struct nm_ring *ring[NM_SPLICE_RINGS];
+	struct nm_ring *ring[NM_ATTACHMENT_RINGS];
 	bool moved = false;
 
-	for (uint32_t i = 0; i < NM_SPLICE_RINGS; i++)
-		ring[i] = nm_splice_ring(splice, pair, i);
-	if (ring[NM_SPLICE_DEVICE_RX] && ring[NM_SPLICE_SWITCH_TX])
-		moved = step_one_way(ring[NM_SPLICE_DEVICE_RX], ring[NM_SPLICE_SWITCH_TX]);
-	if (ring[NM_SPLICE_SWITCH_RX] && ring[NM_SPLICE_DEVICE_TX])
-		moved |= step_one_way(ring[NM_SPLICE_SWITCH_RX], ring[NM_SPLICE_DEVICE_TX]);
+	for (uint32_t i = 0; i < NM_ATTACHMENT_RINGS; i++)
+		ring[i] = nm_attachment_ring(att, pair, i);
+	if (ring[NM_ATTACHMENT_DEVICE_RX] && ring[NM_ATTACHMENT_SWITCH_TX])
+		moved = step_one_way(ring[NM_ATTACHMENT_DEVICE_RX], ring[NM_ATTACHMENT_SWITCH_TX]);
+	if (ring[NM_ATTACHMENT_SWITCH_RX] && ring[NM_ATTACHMENT_DEVICE_TX])
+		moved |= step_one_way(ring[NM_ATTACHMENT_SWITCH_RX], ring[NM_ATTACHMENT_DEVICE_TX]);
 	return moved;
 }
 
@@ -136,28 +137,28 @@ static bool can_send(const struct nm_ring *src, struct nm_ring *dst)
 	return (dst->hwcur != dst->head || available(src) > 0) && dst->port->ops->can_send(dst);
 }
 
-bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair)
+bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 {
 	os_mb(); /* "asleep" is out before the rings are looked at; who makes work does it the
 		    other way round */
-	if (nm_splice_step(splice, pair))
+	if (nm_attachment_step(att, pair))
 		return true;
 	os_mb(); /* as can_send() wants it: behind the sync that found no room */
-	return can_send(nm_splice_ring(splice, pair, NM_SPLICE_SWITCH_RX),
-		       nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_TX)) ||
-	       can_send(nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_RX),
-		       nm_splice_ring(splice, pair, NM_SPLICE_SWITCH_TX));
+	return can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_RX),
+		       nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_TX)) ||
+	       can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_RX),
+		       nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_TX));
 }
 
 /* ---- on and off a switch ---------------------------------------------------------------- */
 
-struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name)
+struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char *name)
 {
-	struct nm_splice *splice = core->splices;
+	struct nm_attachment *att = core->attachments;
 
-	while (splice && strcmp(splice->name, name) != 0)
-		splice = splice->next;
-	return splice;
+	while (att && strcmp(att->name, name) != 0)
+		att = att->next;
+	return att;
 }
 
 /* A client's error and text become those of the request. */
@@ -199,21 +200,21 @@ static int bind_vale(
 
 /* A region for a device that has none yet, and its port on the switch. A device that isn't there is
  * no error here: the bind will say so. */
-static int make_region(struct nm_splice *splice, const char *device, struct nm_error *err)
+static int make_region(struct nm_attachment *att, const char *device, struct nm_error *err)
 {
-	struct nm_core *core = splice->core;
+	struct nm_core *core = att->core;
 	const struct nm_port *port;
 	int error = 0;
 
 	nm_core_lock(core);
 	port = nm_port_find_locked(core, device);
 	if (port && !port->region)
-		splice->region = nm_region_make_mirrored(&splice->device, port, &error);
+		att->region = nm_region_make_mirrored(&att->device, port, &error);
 	nm_core_unlock(core);
-	return error ? passed_on(&splice->device, error, err) : 0;
+	return error ? passed_on(&att->device, error, err) : 0;
 }
 
-/* One half of a splice: the device's own rings, or its host rings. */
+/* One half of an attachment: the device's own rings, or its host rings. */
 static int bind_half(struct nm_client *device, struct nm_client *vale, const char *device_name,
 	const char *vale_name, const struct nm_bind *bind, struct nm_error *err)
 {
@@ -226,12 +227,12 @@ static int bind_half(struct nm_client *device, struct nm_client *vale, const cha
 }
 
 /* Host rings that lead where the device's own rings lead. */
-static int bind_unswitched(struct nm_splice *splice, const char *device, struct nm_error *err)
+static int bind_unswitched(struct nm_attachment *att, const char *device, struct nm_error *err)
 {
 	const struct nm_bind bind = {.mode = NR_REG_SW, .flags = NR_EXCLUSIVE | NR_ACCEPT_VNET_HDR};
-	int error = nm_client_bind(&splice->host, device, &bind);
+	int error = nm_client_bind(&att->host, device, &bind);
 
-	return error ? passed_on(&splice->host, error, err) : 0;
+	return error ? passed_on(&att->host, error, err) : 0;
 }
 
 static uint32_t most_rings(const struct nm_client *client)
@@ -240,7 +241,7 @@ static uint32_t most_rings(const struct nm_client *client)
 							   : client->count[NM_RX];
 }
 
-static int bind_all(struct nm_splice *splice, const char *device, const struct nm_bind *wanted,
+static int bind_all(struct nm_attachment *att, const char *device, const struct nm_bind *wanted,
 	struct nm_error *err)
 {
 	struct nm_bind bind = {
@@ -249,55 +250,54 @@ static int bind_all(struct nm_splice *splice, const char *device, const struct n
 		.mem_id = wanted->mem_id,
 	};
 	char host_name[NETMAP_REQ_IFNAMSIZ];
-	int error = wanted->mem_id ? 0 : make_region(splice, device, err);
+	int error = wanted->mem_id ? 0 : make_region(att, device, err);
 
 	if (error)
 		return error;
-	if (splice->region)
-		bind.mem_id = splice->region->id;
-	error = bind_half(&splice->device, &splice->vale, device, splice->name, &bind, err);
+	if (att->region)
+		bind.mem_id = att->region->id;
+	error = bind_half(&att->device, &att->vale, device, att->name, &bind, err);
 	if (error)
 		return error;
-	splice->device_pairs = splice->pairs = most_rings(&splice->device);
+	att->device_pairs = att->pairs = most_rings(&att->device);
 	if (wanted->mode != NR_REG_NIC_SW)
 		return 0;
-	if (splice->device.port->ops->is_stack) /* it is on the switch by that: nobody else's */
-		return bind_unswitched(splice, device, err);
-	if (os_snprintf(host_name, sizeof(host_name), "%s^", splice->name) >=
-		(int)sizeof(host_name))
+	if (att->device.port->ops->is_stack) /* it is on the switch by that: nobody else's */
+		return bind_unswitched(att, device, err);
+	if (os_snprintf(host_name, sizeof(host_name), "%s^", att->name) >= (int)sizeof(host_name))
 		return nm_error_set(err, -EINVAL,
 			"%s: the name of the port for its host rings has one character more, and that is too long",
-			splice->name);
+			att->name);
 	bind.mode = NR_REG_SW;
 	bind.mem_id = 0;
-	error = bind_half(&splice->host, &splice->vale_host, device, host_name, &bind, err);
+	error = bind_half(&att->host, &att->vale_host, device, host_name, &bind, err);
 	if (!error)
-		splice->pairs += most_rings(&splice->host);
+		att->pairs += most_rings(&att->host);
 	return error;
 }
 
 /* NULL is allowed; nobody runs it any more. The switch's ports go first: from then on nothing is
  * sent to the device, and what they have exchanged is reconciled while the device is there. */
-static void free_splice(struct nm_splice *splice)
+static void free_attachment(struct nm_attachment *att)
 {
-	if (!splice)
+	if (!att)
 		return;
-	nm_client_unbind(&splice->vale_host);
-	nm_client_unbind(&splice->vale);
-	nm_client_unbind(&splice->host);
-	nm_client_unbind(&splice->device);
-	nm_core_lock(splice->core);
-	nm_region_put(splice->region);
-	nm_core_unlock(splice->core);
-	os_free(splice);
+	nm_client_unbind(&att->vale_host);
+	nm_client_unbind(&att->vale);
+	nm_client_unbind(&att->host);
+	nm_client_unbind(&att->device);
+	nm_core_lock(att->core);
+	nm_region_put(att->region);
+	nm_core_unlock(att->core);
+	os_free(att);
 }
 
 /* What whoever had the rings before was dropping is not ours to finish. */
-static void forget_dropping(struct nm_splice *splice)
+static void forget_dropping(struct nm_attachment *att)
 {
-	for (uint32_t pair = 0; pair < splice->pairs; pair++) {
-		for (uint32_t which = 0; which < NM_SPLICE_RINGS; which++) {
-			struct nm_ring *ring = nm_splice_ring(splice, pair, which);
+	for (uint32_t pair = 0; pair < att->pairs; pair++) {
+		for (uint32_t which = 0; which < NM_ATTACHMENT_RINGS; which++) {
+			struct nm_ring *ring = nm_attachment_ring(att, pair, which);
 
 			if (ring && ring->dir == NM_RX)
 				ring->dropping = 0;
@@ -305,22 +305,22 @@ static void forget_dropping(struct nm_splice *splice)
 	}
 }
 
-static int start(struct nm_splice *splice, uint32_t *port_index, struct nm_error *err)
+static int start(struct nm_attachment *att, uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_core *core = splice->core;
+	struct nm_core *core = att->core;
 	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t vale;
 	int error;
 
-	memcpy(name, splice->name, sizeof(name));
-	forget_dropping(splice);
+	memcpy(name, att->name, sizeof(name));
+	forget_dropping(att);
 	nm_core_lock(core);
 	error = nm_vale_list_locked(core, name, &vale, port_index);
 	if (!error)
-		error = core->platform_ops->splice_start(splice, err);
+		error = core->platform_ops->attachment_start(att, err);
 	if (!error) {
-		splice->next = core->splices;
-		core->splices = splice;
+		att->next = core->attachments;
+		core->attachments = att;
 	}
 	nm_core_unlock(core);
 	return error;
@@ -342,69 +342,69 @@ static int check_request(const struct nm_core *core, const char *name, const str
 			"%s: mode %u; a device is attached with all of its rings (%u), or with its host rings as well (%u)",
 			name, bind->mode, NR_REG_ALL_NIC, NR_REG_NIC_SW);
 	}
-	if (!core->platform_ops || !core->platform_ops->splice_start ||
-		!core->platform_ops->splice_stop)
+	if (!core->platform_ops || !core->platform_ops->attachment_start ||
+		!core->platform_ops->attachment_stop)
 		return nm_error_set(
 			err, -EOPNOTSUPP, "%s: devices can't be attached to a switch here", name);
 	return 0;
 }
 
-int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
+int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_splice *splice;
+	struct nm_attachment *att;
 	struct nm_name parsed;
 	int error = check_request(core, name, bind, &parsed, err);
 
 	if (error)
 		return error;
-	splice = os_zalloc(sizeof(*splice));
-	if (!splice)
+	att = os_zalloc(sizeof(*att));
+	if (!att)
 		return nm_error_set(err, -ENOMEM, "%s: no memory", name);
-	splice->core = core;
-	memcpy(splice->name, name, strlen(name) + 1);
-	nm_client_init(&splice->device, core);
-	nm_client_init(&splice->vale, core);
-	nm_client_init(&splice->host, core);
-	nm_client_init(&splice->vale_host, core);
-	error = bind_all(splice, parsed.port, bind, err);
+	att->core = core;
+	memcpy(att->name, name, strlen(name) + 1);
+	nm_client_init(&att->device, core);
+	nm_client_init(&att->vale, core);
+	nm_client_init(&att->host, core);
+	nm_client_init(&att->vale_host, core);
+	error = bind_all(att, parsed.port, bind, err);
 	if (!error)
-		error = start(splice, port_index, err);
+		error = start(att, port_index, err);
 	if (error)
-		free_splice(splice);
+		free_attachment(att);
 	return error;
 }
 
 /* Out of the list, so that nobody else detaches it, and stopped. NULL: not attached. */
-static struct nm_splice *take(struct nm_core *core, const char *name, uint32_t *port_index)
+static struct nm_attachment *take(struct nm_core *core, const char *name, uint32_t *port_index)
 {
 	char copy[NETMAP_REQ_IFNAMSIZ] = "";
-	struct nm_splice **link = &core->splices, *splice;
+	struct nm_attachment **link = &core->attachments, *att;
 	uint32_t vale;
 
 	nm_core_lock(core);
 	while (*link && strcmp((*link)->name, name) != 0)
 		link = &(*link)->next;
-	splice = *link;
-	if (splice) {
-		*link = splice->next;
-		memcpy(copy, splice->name, sizeof(copy));
+	att = *link;
+	if (att) {
+		*link = att->next;
+		memcpy(copy, att->name, sizeof(copy));
 		if (nm_vale_list_locked(core, copy, &vale, port_index) != 0)
 			*port_index = 0;
-		core->platform_ops->splice_stop(splice);
+		core->platform_ops->attachment_stop(att);
 	}
 	nm_core_unlock(core);
-	return splice;
+	return att;
 }
 
-int nm_splice_detach(
+int nm_attachment_remove(
 	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_splice *splice = take(core, name, port_index);
+	struct nm_attachment *att = take(core, name, port_index);
 
-	if (!splice)
+	if (!att)
 		return nm_error_set(
 			err, -ENXIO, "%s: no such device is attached to a switch", name);
-	free_splice(splice);
+	free_attachment(att);
 	return 0;
 }

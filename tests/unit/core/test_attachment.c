@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * core/splice.h: a device on a switch. The test plays the device and the platform (splice_ends.h).
+ * core/attachment.h: a device on a switch. The test plays the device and the platform
+ * (attachment_ends.h).
  */
-#include "splice_ends.h"
+#include "attachment_ends.h"
 
 /* ---- the platform ------------------------------------------------------------------ */
 
 static uint32_t starts, stops;
 static int start_error;
-static struct nm_splice *running;
+static struct nm_attachment *running;
 
-static int splice_start(struct nm_splice *splice, struct nm_error *err)
+static int attachment_start(struct nm_attachment *att, struct nm_error *err)
 {
 	starts++;
 	nm_error_set(err, start_error, "not today");
 	if (start_error == 0)
-		running = splice;
+		running = att;
 	return start_error;
 }
 
-static void splice_stop(struct nm_splice *splice)
+static void attachment_stop(struct nm_attachment *att)
 {
-	assert_ptr_equal(splice, running);
+	assert_ptr_equal(att, running);
 	running = NULL;
 	stops++;
 }
 
 static const struct nm_platform_ops platform = {
-	.splice_start = splice_start, .splice_stop = splice_stop};
+	.attachment_start = attachment_start, .attachment_stop = attachment_stop};
 
 static void step_all(void)
 {
@@ -36,10 +37,10 @@ static void step_all(void)
 	while (moved) {
 		moved = false;
 		for (uint32_t pair = 0; pair < running->pairs; pair++)
-			moved |= nm_splice_step(running, pair);
+			moved |= nm_attachment_step(running, pair);
 	}
 	for (uint32_t pair = 0; pair < running->pairs; pair++)
-		assert_false(nm_splice_prepare_sleep(running, pair));
+		assert_false(nm_attachment_prepare_sleep(running, pair));
 }
 
 /* ---- before and after --------------------------------------------------------------------- */
@@ -73,27 +74,27 @@ static void attach_and_detach(void **state)
 
 	wire_add(&core, &wire_nic_ops, &one_ring);
 	open_app(&first, 64, 1, 0);
-	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, &err), 0);
+	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(index, 1); /* the second on its switch */
 	assert_int_equal(starts, 1);
 	nm_core_lock(&core);
-	assert_ptr_equal(nm_splice_find_locked(&core, "vale0:dev"), running);
-	assert_null(nm_splice_find_locked(&core, "vale1:dev"));
+	assert_ptr_equal(nm_attachment_find_locked(&core, "vale0:dev"), running);
+	assert_null(nm_attachment_find_locked(&core, "vale1:dev"));
 	nm_core_unlock(&core);
 	assert_int_equal(running->pairs, 1);
 	assert_ptr_equal(running->vale.port->region, wire_device->region);
 	assert_true(wire_device->region->id > NM_REGION_SHARED_ID);
-	assert_ptr_equal(
-		nm_splice_ring(running, 0, NM_SPLICE_DEVICE_TX), &wire_device->rings[NM_TX][0]);
-	assert_ptr_equal(
-		nm_splice_ring(running, 0, NM_SPLICE_DEVICE_RX), &wire_device->rings[NM_RX][0]);
-	assert_null(nm_splice_ring(running, 1, NM_SPLICE_DEVICE_RX));
-	assert_null(nm_splice_ring(running, 0, NM_SPLICE_RINGS));
+	assert_ptr_equal(nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_TX),
+		&wire_device->rings[NM_TX][0]);
+	assert_ptr_equal(nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX),
+		&wire_device->rings[NM_RX][0]);
+	assert_null(nm_attachment_ring(running, 1, NM_ATTACHMENT_DEVICE_RX));
+	assert_null(nm_attachment_ring(running, 0, NM_ATTACHMENT_RINGS));
 	/* Neither it nor its port on the switch is anybody else's. */
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(detach("vale1:dev"), -ENXIO);
-	assert_int_equal(nm_splice_detach(&core, "vale0:dev", &index_too, &err), 0);
+	assert_int_equal(nm_attachment_remove(&core, "vale0:dev", &index_too, &err), 0);
 	assert_int_equal(index_too, index);
 	assert_int_equal(stops, 1);
 	assert_int_equal(detach("vale0:dev"), -ENXIO);
@@ -137,7 +138,7 @@ static void refused(void **state)
 	assert_int_equal(detach("vale0:dev"), 0);
 }
 
-/* Each allocation fails once: then there is no splice, and nothing is left of it. */
+/* Each allocation fails once: then there is no attachment, and nothing is left of it. */
 static void without_memory(void **state)
 {
 	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {16, 16}};
@@ -167,7 +168,7 @@ static void the_region_that_is_named(void **state)
 	uint32_t index;
 
 	wire_add(&core, &wire_nic_ops, &one_ring);
-	assert_int_equal(nm_splice_attach(&core, "vale0:dev", &bind, &index, &err), 0);
+	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(wire_device->region->id, 7);
 	assert_int_equal(running->vale.port->region->id, 7);
 	assert_int_equal(detach("vale0:dev"), 0);
@@ -190,8 +191,8 @@ static void check_traffic(const struct nm_port_ops *ops)
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	wire_grant(0, 1000);
 	introduce(&app);
-	vale_tx = nm_splice_ring(running, 0, NM_SPLICE_SWITCH_TX);
-	vale_rx = nm_splice_ring(running, 0, NM_SPLICE_SWITCH_RX);
+	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
+	vale_rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_RX);
 	for (int round = 0; round < 3000; round++) {
 		const struct wire_packet *packet;
 		int len;
@@ -209,7 +210,7 @@ static void check_traffic(const struct nm_port_ops *ops)
 		app_txsync(&app, 0);
 		wire_grant(0, prng_below(&r, round < 1500 ? 12 : 60));
 		if (prng_chance(&r, 80))
-			nm_splice_step(running, 0);
+			nm_attachment_step(running, 0);
 		else
 			step_all();
 		while ((packet = wire_sent(0))) {
@@ -314,7 +315,7 @@ static void a_device_that_stands_still(void **state)
 		open_app(&app, 64, 1, 0);
 		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 		introduce(&app);
-		vale_rx = nm_splice_ring(running, 0, NM_SPLICE_SWITCH_RX);
+		vale_rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_RX);
 		for (uint32_t i = 0; i < 300; i++) {
 			uint32_t len = make_numbered(DEV, APP, i);
 
@@ -330,7 +331,7 @@ static void a_device_that_stands_still(void **state)
 
 			wire_grant(0, 1);
 			if (kind == 1 && i == 0)
-				assert_true(nm_splice_prepare_sleep(running, 0));
+				assert_true(nm_attachment_prepare_sleep(running, 0));
 			step_all();
 			while ((packet = wire_sent(0))) {
 				assert_int_equal(number_in(packet->bytes), sent);
@@ -353,9 +354,9 @@ static void unequal_rings(void **state)
 	open_app(&app, 64, 3, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	assert_int_equal(running->pairs, 3);
-	assert_null(nm_splice_ring(running, 1, NM_SPLICE_DEVICE_TX));
-	assert_null(nm_splice_ring(running, 2, NM_SPLICE_SWITCH_RX));
-	assert_non_null(nm_splice_ring(running, 2, NM_SPLICE_SWITCH_TX));
+	assert_null(nm_attachment_ring(running, 1, NM_ATTACHMENT_DEVICE_TX));
+	assert_null(nm_attachment_ring(running, 2, NM_ATTACHMENT_SWITCH_RX));
+	assert_non_null(nm_attachment_ring(running, 2, NM_ATTACHMENT_SWITCH_TX));
 	wire_grant(0, 1000);
 	for (uint32_t i = 0; i < 3; i++) {
 		uint32_t len = make_numbered(APP, DEV, i);
@@ -453,7 +454,7 @@ static void host_rings(void **state)
 	assert_int_equal(running->pairs, 3);
 	assert_string_equal(running->vale_host.port->name, "vale0:dev^");
 	assert_ptr_equal(running->vale_host.port->region, wire_device->region);
-	assert_true(nm_splice_ring(running, 2, NM_SPLICE_DEVICE_TX)->host);
+	assert_true(nm_attachment_ring(running, 2, NM_ATTACHMENT_DEVICE_TX)->host);
 	wire_grant(0, 1000);
 	wire_grant(2, 1000);
 	/* The stack speaks: everybody hears it. */
@@ -490,8 +491,8 @@ static void bad_slots(void **state)
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	wire_grant(0, 10000);
 	introduce(&app);
-	rx = nm_splice_ring(running, 0, NM_SPLICE_DEVICE_RX);
-	vale_tx = nm_splice_ring(running, 0, NM_SPLICE_SWITCH_TX);
+	rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX);
+	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
 	for (size_t i = 0; i < 4; i++) {
 		uint32_t at = rx->produce.hwtail, good;
 
@@ -538,8 +539,8 @@ static void long_chains(void **state)
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	wire_grant(0, 10000);
 	introduce(&app);
-	rx = nm_splice_ring(running, 0, NM_SPLICE_DEVICE_RX);
-	vale_tx = nm_splice_ring(running, 0, NM_SPLICE_SWITCH_TX);
+	rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX);
+	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		for (int endless = 0; endless < 2; endless++) {
 			uint32_t last;
@@ -614,5 +615,5 @@ int main(void)
 	};
 
 	test_seed();
-	return cmocka_run_group_tests_name("splice", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("attachment", tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * core/splice.h, run by a platform with a thread that sleeps when there is nothing to do. The test
- * plays the device (splice_ends.h). Also for ThreadSanitizer.
+ * core/attachment.h, run by a platform with a thread that sleeps when there is nothing to do. The
+ * test plays the device (attachment_ends.h). Also for ThreadSanitizer.
  */
-#include "splice_ends.h"
+#include "attachment_ends.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -12,12 +12,12 @@
 
 /* ---- the platform ------------------------------------------------------------------ */
 
-/* A platform with one thread per splice, which sleeps when there is nothing to do. */
+/* A platform with one thread per attachment, which sleeps when there is nothing to do. */
 static struct {
 	pthread_t thread;
 	sem_t wake;
 	bool stop; /* atomic */
-	struct nm_splice *splice;
+	struct nm_attachment *att;
 	uint64_t sleeps;
 } worker;
 
@@ -28,15 +28,15 @@ static void wake_worker(void *arg)
 
 static void *work(void *arg)
 {
-	struct nm_splice *s = worker.splice;
+	struct nm_attachment *s = worker.att;
 
 	while (!OS_LOAD_ACQUIRE(&worker.stop)) {
 		bool more = false;
 
 		for (uint32_t pair = 0; pair < s->pairs; pair++)
-			more |= nm_splice_step(s, pair);
+			more |= nm_attachment_step(s, pair);
 		for (uint32_t pair = 0; !more && pair < s->pairs; pair++)
-			more |= nm_splice_prepare_sleep(s, pair);
+			more |= nm_attachment_prepare_sleep(s, pair);
 		if (more)
 			continue;
 		worker.sleeps++;
@@ -45,11 +45,11 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void set_wakeups(struct nm_splice *splice, void (*fn)(void *arg))
+static void set_wakeups(struct nm_attachment *att, void (*fn)(void *arg))
 {
-	for (uint32_t pair = 0; pair < splice->pairs; pair++) {
-		for (uint32_t i = 0; i < NM_SPLICE_RINGS; i++) {
-			struct nm_ring *ring = nm_splice_ring(splice, pair, i);
+	for (uint32_t pair = 0; pair < att->pairs; pair++) {
+		for (uint32_t i = 0; i < NM_ATTACHMENT_RINGS; i++) {
+			struct nm_ring *ring = nm_attachment_ring(att, pair, i);
 
 			if (ring)
 				os_wakeup_set(&ring->wakeup, fn, NULL);
@@ -57,25 +57,25 @@ static void set_wakeups(struct nm_splice *splice, void (*fn)(void *arg))
 	}
 }
 
-static int threaded_start(struct nm_splice *splice, struct nm_error *err)
+static int threaded_start(struct nm_attachment *att, struct nm_error *err)
 {
 	sem_init(&worker.wake, 0, 0);
 	OS_STORE(&worker.stop, false);
-	worker.splice = splice;
-	set_wakeups(splice, wake_worker);
+	worker.att = att;
+	set_wakeups(att, wake_worker);
 	return -pthread_create(&worker.thread, NULL, work, NULL);
 }
 
-static void threaded_stop(struct nm_splice *splice)
+static void threaded_stop(struct nm_attachment *att)
 {
 	OS_STORE_RELEASE(&worker.stop, true);
 	sem_post(&worker.wake);
 	pthread_join(worker.thread, NULL);
-	set_wakeups(splice, NULL);
+	set_wakeups(att, NULL);
 }
 
 static const struct nm_platform_ops platform = {
-	.splice_start = threaded_start, .splice_stop = threaded_stop};
+	.attachment_start = threaded_start, .attachment_stop = threaded_stop};
 
 /* ---- before and after --------------------------------------------------------------------- */
 
@@ -176,5 +176,5 @@ int main(void)
 	};
 
 	test_seed();
-	return cmocka_run_group_tests_name("splice_threads", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("attachment_threads", tests, NULL, NULL);
 }

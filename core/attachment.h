@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * splice.h - two ports joined back to back: how a device sits on a switch.
+ * attachment.h - two ports joined back to back: how a device sits on a switch.
  *
  * VALE_ATTACH puts a device (a NIC, a persistent port) on a switch. The engine does
  * what an application that bridges would do: it is the client of the device's rings and of a
@@ -13,16 +13,16 @@
  * That region is the one that the request names; else one that is made for the attachment, so
  * that nobody else has its packets before his eyes, unless the device has its memory already.
  *
- * With NR_REG_NIC_SW the device's host rings are spliced as well, to a second switch
+ * With NR_REG_NIC_SW the device's host rings are attached as well, to a second switch
  * port "valeID:NAME^": the system's stack is on the switch then. Of a device whose own rings lead to the
  * stack (is_stack: a TAP) they are only taken: the stack has its port on the switch already.
  *
- * Nothing here starts a thread: the platform runs nm_splice_step() for as long as there is
+ * Nothing here starts a thread: the platform runs nm_attachment_step() for as long as there is
  * work, then sleeps as with a ring served by a CSB:
  *
  *      say "asleep" to the wakeups     (their functions must not miss a signal from here on)
- *      if (nm_splice_prepare_sleep(s)) -> there is work after all
- *      wait for the wakeup of one of the rings of nm_splice_ring()
+ *      if (nm_attachment_prepare_sleep(s)) -> there is work after all
+ *      wait for the wakeup of one of the rings of nm_attachment_ring()
  *
  * A packet that the other side has no room for waits in the device's ring (tx to the
  * switch never waits; the device's tx ring may be full: then the switch port's
@@ -32,20 +32,21 @@
  * been sent on: packets and drops.
  *
  * The rings are bound exclusively, and their indices are those of the private state alone: the
- * splice doesn't look at head and cur in the shared rings, which others in the region can write.
+ * attachment doesn't look at head and cur in the shared rings, which others in the region can
+ * write.
  *
- * Thread safety: nm_splice_*_locked: core->lock; attach and detach take it. nm_splice_step() and
- * _prepare_sleep() for one ring pair: one thread at a time, between splice_start and splice_stop of
- * the platform; different pairs at a time. They take no core->lock.
+ * Thread safety: nm_attachment_*_locked: core->lock; _add and _remove take it. nm_attachment_step()
+ * and _prepare_sleep() for one ring pair: one thread at a time, between attachment_start and
+ * attachment_stop of the platform; different pairs at a time. They take no core->lock.
  */
-#ifndef CORE_SPLICE_H
-#define CORE_SPLICE_H
+#ifndef CORE_ATTACHMENT_H
+#define CORE_ATTACHMENT_H
 
 #include "os.h"
 #include "port.h"
 
-struct nm_splice {
-	struct nm_splice *next; /* core->splices; only those that are attached */
+struct nm_attachment {
+	struct nm_attachment *next; /* core->attachments; only those that are attached */
 	struct nm_core *core;
 	char name[NETMAP_REQ_IFNAMSIZ]; /* "valeID:NAME", of the switch port */
 	struct nm_client device, vale;
@@ -63,33 +64,33 @@ struct nm_splice {
  * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
  * device, or (detach) none attached by this name; -EOPNOTSUPP the platform can't run it.
  */
-int nm_splice_attach(struct nm_core *core, const char *name, const struct nm_bind *bind,
+int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
-int nm_splice_detach(struct nm_core *core, const char *name, uint32_t *port_index,
+int nm_attachment_remove(struct nm_core *core, const char *name, uint32_t *port_index,
 	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
-struct nm_splice *nm_splice_find_locked(struct nm_core *core, const char *name)
+struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char *name)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good
  * when one of the ports is dead (a device that was pulled): detach is what is left to do. */
-bool nm_splice_step(struct nm_splice *splice, uint32_t pair);
+bool nm_attachment_step(struct nm_attachment *att, uint32_t pair);
 
 /*
  * True: something could be moved, and some of it has been: step again. Else whatever makes the next
  * move possible (a packet, or room for one) signals the wakeup of one of the pair's rings. It
  * syncs the rings, as a step does.
  */
-bool nm_splice_prepare_sleep(struct nm_splice *splice, uint32_t pair);
+bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair);
 
-/* The rings of a pair (enum nm_splice_which), for the platform to hang its wakeup on. NULL where
- * the pair has none: a device can have more rings in one direction. */
-enum nm_splice_which {
-	NM_SPLICE_DEVICE_TX,
-	NM_SPLICE_DEVICE_RX,
-	NM_SPLICE_SWITCH_TX,
-	NM_SPLICE_SWITCH_RX,
-	NM_SPLICE_RINGS
+/* The rings of a pair (enum nm_attachment_which), for the platform to hang its wakeup on. NULL
+ * where the pair has none: a device can have more rings in one direction. */
+enum nm_attachment_which {
+	NM_ATTACHMENT_DEVICE_TX,
+	NM_ATTACHMENT_DEVICE_RX,
+	NM_ATTACHMENT_SWITCH_TX,
+	NM_ATTACHMENT_SWITCH_RX,
+	NM_ATTACHMENT_RINGS
 };
-struct nm_ring *nm_splice_ring(const struct nm_splice *splice, uint32_t pair, uint32_t which);
+struct nm_ring *nm_attachment_ring(const struct nm_attachment *att, uint32_t pair, uint32_t which);
 
 #endif

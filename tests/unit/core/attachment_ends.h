@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * splice_ends.h - what the tests of splices share: a core with a device that the test plays
- * (wire.h), spliced to a switch, and an application on that switch.
+ * attachment_ends.h - what the tests of attachments share: a core with a device that the test plays
+ * (wire.h), attached to a switch, and an application on that switch.
  *
- *      wire_receive() -> device rx ring -> splice -> vale0:dev ~ switch ~ vale0:app -> app_take()
- *      wire_sent()    <- device tx ring <- splice <- vale0:dev ~ switch ~ vale0:app <- app_put()
+ *      wire_receive() -> device rx ring -> step -> vale0:dev ~ switch ~ vale0:app -> app_take()
+ *      wire_sent()    <- device tx ring <- step <- vale0:dev ~ switch ~ vale0:app <- app_put()
  *
- * The platform, which runs the splice, is the test's own.
+ * The platform, which runs the attachment, is the test's own.
  *
  * Thread safety: as util.h and wire.h.
  */
-#ifndef TESTS_UNIT_SPLICE_ENDS_H
-#define TESTS_UNIT_SPLICE_ENDS_H
+#ifndef TESTS_UNIT_ATTACHMENT_ENDS_H
+#define TESTS_UNIT_ATTACHMENT_ENDS_H
 
-#include "splice.h"
+#include "attachment.h"
 #include "vale.h"
 #include "wire.h"
 #include "fixture.h"
@@ -38,7 +38,7 @@ static inline int end(void **state)
 {
 	wire_remove(&core);
 	wire_end();
-	assert_null(core.splices);
+	assert_null(core.attachments);
 	return core_end(state);
 }
 
@@ -49,7 +49,7 @@ static inline int attach(const char *name, uint32_t mode)
 	const struct nm_bind bind = {.mode = mode};
 	struct nm_error err = {0};
 	uint32_t index;
-	int error = nm_splice_attach(&core, name, &bind, &index, &err);
+	int error = nm_attachment_add(&core, name, &bind, &index, &err);
 
 	if (error)
 		assert_int_not_equal(err.text[0], '\0');
@@ -61,7 +61,7 @@ static inline int detach(const char *name)
 	struct nm_error err = {0};
 	uint32_t index;
 
-	return nm_splice_detach(&core, name, &index, &err);
+	return nm_attachment_remove(&core, name, &index, &err);
 }
 
 static inline void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)

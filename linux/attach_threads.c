@@ -2,8 +2,8 @@
 /* Threads for devices that are attached to switches. */
 #define pr_fmt(fmt) "netmap: " fmt
 
-#include "splice_home.h"
-#include "../core/splice.h"
+#include "attach_threads.h"
+#include "attachment.h"
 #include "nic.h"
 #include "kmod.h"
 
@@ -22,7 +22,7 @@ struct waiter {
 
 /* A thread: steps the ring pairs first, first + stride, … */
 struct runner {
-	struct nm_splice *splice;
+	struct nm_attachment *att;
 	struct task_struct *task;
 	uint32_t first, stride;
 	bool woken;
@@ -37,26 +37,26 @@ struct runners {
 /* ---- a thread ------------------------------------------------------------------------ */
 
 /* A device's tx ring may be going on by itself, too: see nic_tx.c. */
-static bool step_pair(struct nm_splice *splice, uint32_t pair,
-	bool (*step)(struct nm_splice *splice, uint32_t pair))
+static bool step_pair(struct nm_attachment *att, uint32_t pair,
+	bool (*step)(struct nm_attachment *att, uint32_t pair))
 {
-	struct nm_ring *tx = nm_splice_ring(splice, pair, NM_SPLICE_DEVICE_TX);
+	struct nm_ring *tx = nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_TX);
 	bool result;
 
 	if (tx)
 		mutex_lock(&tx->wakeup.sync);
-	result = step(splice, pair);
+	result = step(att, pair);
 	if (tx)
 		mutex_unlock(&tx->wakeup.sync);
 	return result;
 }
 
-static bool step_all(const struct runner *r, bool (*step)(struct nm_splice *splice, uint32_t pair))
+static bool step_all(const struct runner *r, bool (*step)(struct nm_attachment *att, uint32_t pair))
 {
 	bool moved = false;
 
-	for (uint32_t pair = r->first; pair < r->splice->pairs; pair += r->stride)
-		moved |= step_pair(r->splice, pair, step);
+	for (uint32_t pair = r->first; pair < r->att->pairs; pair += r->stride)
+		moved |= step_pair(r->att, pair, step);
 	return moved;
 }
 
@@ -71,17 +71,17 @@ static int wake_runner(wait_queue_entry_t *entry, unsigned int mode, int flags, 
 
 static struct nm_ring *ring_at(const struct runner *r, uint32_t i)
 {
-	return nm_splice_ring(r->splice, i / NM_SPLICE_RINGS, i % NM_SPLICE_RINGS);
+	return nm_attachment_ring(r->att, i / NM_ATTACHMENT_RINGS, i % NM_ATTACHMENT_RINGS);
 }
 
-static uint32_t num_waiters(const struct nm_splice *splice)
+static uint32_t num_waiters(const struct nm_attachment *att)
 {
-	return splice->pairs * NM_SPLICE_RINGS;
+	return att->pairs * NM_ATTACHMENT_RINGS;
 }
 
 static void watch_rings(struct runner *r, bool on)
 {
-	for (uint32_t i = 0; i < num_waiters(r->splice); i++) {
+	for (uint32_t i = 0; i < num_waiters(r->att); i++) {
 		struct nm_ring *ring = ring_at(r, i);
 
 		if (ring && on)
@@ -95,7 +95,7 @@ static void watch_rings(struct runner *r, bool on)
  * moved meanwhile is seen by the step that follows. */
 static void arm_rings(const struct runner *r)
 {
-	for (uint32_t i = 0; i < num_waiters(r->splice); i++) {
+	for (uint32_t i = 0; i < num_waiters(r->att); i++) {
 		struct nm_ring *ring = ring_at(r, i);
 
 		if (ring && ring->wakeup.about_to_sleep && !OS_LOAD(&ring->port->dead)) {
@@ -111,7 +111,7 @@ static void sleep_until_work(struct runner *r)
 	WRITE_ONCE(r->woken, false);
 	watch_rings(r, true);
 	arm_rings(r);
-	if (!step_all(r, nm_splice_prepare_sleep)) {
+	if (!step_all(r, nm_attachment_prepare_sleep)) {
 		for (;;) {
 			set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 			if (READ_ONCE(r->woken) || kthread_should_stop())
@@ -130,7 +130,7 @@ static int run(void *arg)
 	set_freezable();
 	while (!kthread_should_stop()) {
 		try_to_freeze();
-		if (!step_all(r, nm_splice_step) && r->waiters)
+		if (!step_all(r, nm_attachment_step) && r->waiters)
 			sleep_until_work(r);
 		cond_resched();
 	}
@@ -151,7 +151,7 @@ static void stop_runners(struct runners *rs)
 
 static int make_waiters(struct runner *r)
 {
-	uint32_t n = num_waiters(r->splice);
+	uint32_t n = num_waiters(r->att);
 
 	r->waiters = kcalloc(n, sizeof(*r->waiters), GFP_KERNEL);
 	if (!r->waiters)
@@ -166,14 +166,14 @@ static int make_waiters(struct runner *r)
 /* cpu < 0: a thread that sleeps, anywhere. */
 static int start_runner(struct runner *r, int cpu)
 {
-	const struct nm_splice *splice = r->splice;
+	const struct nm_attachment *att = r->att;
 	struct task_struct *task;
 	int error = cpu < 0 ? make_waiters(r) : 0;
 
 	if (error)
 		return error;
-	task = cpu < 0 ? kthread_create(run, r, "netmap-%s", splice->name)
-		       : kthread_create(run, r, "netmap-%s/%d", splice->name, cpu);
+	task = cpu < 0 ? kthread_create(run, r, "netmap-%s", att->name)
+		       : kthread_create(run, r, "netmap-%s/%d", att->name, cpu);
 	if (IS_ERR(task))
 		return PTR_ERR(task);
 	if (cpu >= 0)
@@ -184,7 +184,7 @@ static int start_runner(struct runner *r, int cpu)
 }
 
 /* count 0: one thread that sleeps. */
-static struct runners *start_runners(struct nm_splice *splice, uint32_t first_cpu, uint32_t count)
+static struct runners *start_runners(struct nm_attachment *att, uint32_t first_cpu, uint32_t count)
 {
 	uint32_t threads = max(count, 1u);
 	struct runners *rs = kzalloc(struct_size(rs, runner, threads), GFP_KERNEL);
@@ -194,7 +194,7 @@ static struct runners *start_runners(struct nm_splice *splice, uint32_t first_cp
 		return ERR_PTR(-ENOMEM);
 	rs->count = threads;
 	for (uint32_t i = 0; i < threads && !error; i++) {
-		rs->runner[i].splice = splice;
+		rs->runner[i].att = att;
 		rs->runner[i].first = i;
 		rs->runner[i].stride = threads;
 		error = start_runner(&rs->runner[i], count > 0 ? (int)(first_cpu + i) : -1);
@@ -207,65 +207,65 @@ static struct runners *start_runners(struct nm_splice *splice, uint32_t first_cp
 }
 
 static int replace_runners(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
+	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	struct runners *rs;
 
-	if (splice->sched)
-		stop_runners(splice->sched);
-	splice->sched = NULL;
-	rs = start_runners(splice, first_cpu, count);
+	if (att->sched)
+		stop_runners(att->sched);
+	att->sched = NULL;
+	rs = start_runners(att, first_cpu, count);
 	if (IS_ERR(rs)) {
 		nm_error_set(err, (int)PTR_ERR(rs), "%s: its thread can't be started: error %d",
-			splice->name, (int)-PTR_ERR(rs));
+			att->name, (int)-PTR_ERR(rs));
 		return (int)PTR_ERR(rs);
 	}
-	splice->sched = rs;
+	att->sched = rs;
 	return 0;
 }
 
-static bool is_over(const struct nm_splice *splice)
+static bool is_over(const struct nm_attachment *att)
 {
-	return splice->device.port->dead || splice->vale.port->dead;
+	return att->device.port->dead || att->vale.port->dead;
 }
 
-int nmk_splice_start(struct nm_splice *splice, struct nm_error *err)
+int nmk_attachment_start(struct nm_attachment *att, struct nm_error *err)
 {
-	if (is_over(splice))
-		return nm_error_set(err, -ENXIO, "%s: the device is gone", splice->name);
-	return replace_runners(splice, 0, 0, err);
+	if (is_over(att))
+		return nm_error_set(err, -ENXIO, "%s: the device is gone", att->name);
+	return replace_runners(att, 0, 0, err);
 }
 
-void nmk_splice_stop(struct nm_splice *splice)
+void nmk_attachment_stop(struct nm_attachment *att)
 {
-	if (splice->sched)
-		stop_runners(splice->sched);
-	splice->sched = NULL;
+	if (att->sched)
+		stop_runners(att->sched);
+	att->sched = NULL;
 }
 
-int nmk_splice_poll(
-	struct nm_splice *splice, uint32_t first_cpu, uint32_t count, struct nm_error *err)
+int nmk_attachment_poll(
+	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
 	int error;
 
-	if (is_over(splice))
-		return nm_error_set(err, -ENXIO, "%s: the device is gone", splice->name);
-	if (count > splice->pairs) {
+	if (is_over(att))
+		return nm_error_set(err, -ENXIO, "%s: the device is gone", att->name);
+	if (count > att->pairs) {
 		return nm_error_set(err, -EINVAL,
-			"%s: %u polling threads; it has %u pairs of rings", splice->name, count,
-			splice->pairs);
+			"%s: %u polling threads; it has %u pairs of rings", att->name, count,
+			att->pairs);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (first_cpu >= nr_cpu_ids || i >= nr_cpu_ids - first_cpu ||
 			!cpu_online(first_cpu + i))
-			return nm_error_set(err, -EINVAL, "%s: there is no CPU %llu", splice->name,
+			return nm_error_set(err, -EINVAL, "%s: there is no CPU %llu", att->name,
 				(unsigned long long)first_cpu + i);
 	}
-	error = replace_runners(splice, first_cpu, count, err);
+	error = replace_runners(att, first_cpu, count, err);
 	if (error && count > 0) { /* as it was */
 		struct nm_error ignored;
 
-		(void)replace_runners(splice, 0, 0, &ignored);
+		(void)replace_runners(att, 0, 0, &ignored);
 	}
 	return error;
 }
@@ -275,16 +275,16 @@ int nmk_splice_poll(
 /* The name of the first one, or of the first whose device is gone. */
 static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
 {
-	const struct nm_splice *splice;
+	const struct nm_attachment *att;
 
 	nm_core_lock(&netmap_core);
-	for (splice = netmap_core.splices; splice; splice = splice->next)
-		if (!dead_only || is_over(splice))
+	for (att = netmap_core.attachments; att; att = att->next)
+		if (!dead_only || is_over(att))
 			break;
-	if (splice)
-		memcpy(name, splice->name, NETMAP_REQ_IFNAMSIZ);
+	if (att)
+		memcpy(name, att->name, NETMAP_REQ_IFNAMSIZ);
 	nm_core_unlock(&netmap_core);
-	return splice;
+	return att;
 }
 
 static void detach(bool dead_only)
@@ -294,7 +294,7 @@ static void detach(bool dead_only)
 	uint32_t index;
 
 	while (find_one(dead_only, name)) {
-		if (nm_splice_detach(&netmap_core, name, &index, &err) == 0 && dead_only)
+		if (nm_attachment_remove(&netmap_core, name, &index, &err) == 0 && dead_only)
 			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch", name);
 	}
 }
@@ -306,26 +306,26 @@ static void reap(struct work_struct *work)
 
 static DECLARE_WORK(reap_work, reap);
 
-void nmk_splice_reap(void)
+void nmk_attachment_reap(void)
 {
 	queue_work(nmk_wq, &reap_work);
 }
 
-void nmk_splice_stop_dead(void)
+void nmk_attachment_stop_dead(void)
 {
 	bool any = false;
 
-	for (struct nm_splice *splice = netmap_core.splices; splice; splice = splice->next) {
-		if (!is_over(splice))
+	for (struct nm_attachment *att = netmap_core.attachments; att; att = att->next) {
+		if (!is_over(att))
 			continue;
-		nmk_splice_stop(splice);
+		nmk_attachment_stop(att);
 		any = true;
 	}
 	if (any)
-		nmk_splice_reap();
+		nmk_attachment_reap();
 }
 
-void nmk_splice_detach_all(void)
+void nmk_attachment_detach_all(void)
 {
 	detach(false);
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * attachments.h - who moves the packets of devices on switches (core/attachment.h): the workers.
+ *
+ * All ring pairs of a device go to one worker, or each to the next one (--spread ring), as with
+ * ports. VALE_POLLING_ENABLE gives it workers of its own instead, each on its CPU, which
+ * never sleep.
+ *
+ * Thread safety: control thread, core->lock held.
+ */
+#ifndef NETMAPD_ATTACHMENTS_H
+#define NETMAPD_ATTACHMENTS_H
+
+#include "daemon.h"
+#include "attachment.h"
+
+/* attachment_start, attachment_stop and attachment_poll of nm_platform_ops. */
+int attachments_start(struct nm_attachment *att, struct nm_error *err);
+void attachments_stop(struct nm_attachment *att);
+int attachments_poll(
+	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err);
+
+/* Takes all devices off their switches. At the end; without core->lock. */
+void attachments_end(struct daemon *d);
+
+#endif
