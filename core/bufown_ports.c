@@ -63,7 +63,7 @@ static void reconcile_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	refs.buf = os_zalloc((size_t)refs.room * sizeof(uint32_t));
 	if (!refs.buf)
 		return;
-	reconcile_rings(port, port->wire_owner, &refs, false);
+	reconcile_rings(port, port->hw_owner, &refs, false);
 	reconcile_rings(port, port->owner, &refs, true);
 	os_free(refs.buf);
 }

@@ -200,10 +200,9 @@ struct nm_port {
 	uint32_t num_slots[NM_DIRS];
 	struct nm_ring *rings[NM_DIRS]; /* hardware rings, then host rings */
 	uint64_t nifp_offset; /* only with a foreign region: the netmap_if that came with it */
-	uint32_t
-		wire_owner; /* of the buffers in hardware rings that came with a foreign region; its
+	uint32_t hw_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
-	uint32_t hdr_len;   /* virtio-net header: 0, 10 or 12 bytes */
+	uint32_t hdr_len;  /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t holds OS_GUARDED_BY(NM_CORE_LOCK);

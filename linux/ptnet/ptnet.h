@@ -79,7 +79,7 @@ struct ptnet_mem {
 	struct nm_region *region;
 	struct nmk_bar *bar;
 	struct nm_run part[NM_POOLS]; /* of the guest; counts 0: nothing */
-	struct list_head wires;       /* under core->lock */
+	struct list_head hw_list;     /* under core->lock */
 };
 
 /*
@@ -96,7 +96,7 @@ struct ptnet_mem {
  * here knows which is whose, or has to: nothing is allocated there, and the host repairs slots when it
  * begins to serve the rings.
  */
-struct ptnet_wire {
+struct ptnet_hw_rings {
 	struct list_head link;
 	uint64_t nifp_offset; /* tells the port */
 	uint32_t owner;
@@ -176,7 +176,7 @@ struct ptnet {
 	uint64_t nifp_offset;
 	struct netmap_if *nifp;     /* there, in the region */
 	uint32_t nifp_host_tx;      /* entries for host tx rings in its ring_ofs[] */
-	struct ptnet_wire *wire;    /* the buffers of its rings; NULL: the host knows */
+	struct ptnet_hw_rings *hw;  /* the buffers of its rings; NULL: the host knows */
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
@@ -244,9 +244,9 @@ void ptnet_rings_repair(struct ptnet *ptn);
 /* Number of the port's buffers in the ownership map; 0: it doesn't know them. */
 uint32_t ptnet_rings_owner(const struct ptnet *ptn);
 /* The rings in the region show buffers of the host's again. Nobody uses the region any more. core->lock
- * held. ptnet_wires_free(): and forgets about them. */
-void ptnet_wires_restore(struct ptnet_mem *mem);
-void ptnet_wires_free(struct ptnet_mem *mem);
+ * held. ptnet_hw_rings_free(): and forgets about them. */
+void ptnet_hw_rings_restore(struct ptnet_mem *mem);
+void ptnet_hw_rings_free(struct ptnet_mem *mem);
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 

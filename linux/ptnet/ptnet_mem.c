@@ -105,8 +105,8 @@ static void free_memory(struct ptnet_mem *mem)
 	nm_core_unlock(&netmap_core);
 	nmk_bar_gone(mem->bar);
 	nm_core_lock(&netmap_core);
-	ptnet_wires_restore(mem); /* no application can reach the slots any more */
-	ptnet_wires_free(mem);
+	ptnet_hw_rings_restore(mem); /* no application can reach the slots any more */
+	ptnet_hw_rings_free(mem);
 	nm_region_put(mem->region);
 	nm_core_unlock(&netmap_core);
 	if (mem->base)
@@ -146,7 +146,7 @@ static int probe_locked(struct pci_dev *pdev)
 		return -ENOMEM;
 	mem->pdev = pdev;
 	INIT_LIST_HEAD(&mem->devices);
-	INIT_LIST_HEAD(&mem->wires);
+	INIT_LIST_HEAD(&mem->hw_list);
 	error = map_memory(mem);
 	if (error) {
 		free_memory(mem);
@@ -209,7 +209,7 @@ static void mem_remove(struct pci_dev *pdev)
 static void mem_shutdown(struct pci_dev *pdev)
 {
 	nm_core_lock(&netmap_core);
-	ptnet_wires_restore(pci_get_drvdata(pdev));
+	ptnet_hw_rings_restore(pci_get_drvdata(pdev));
 	nm_core_unlock(&netmap_core);
 }
 

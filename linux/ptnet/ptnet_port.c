@@ -27,7 +27,7 @@ static int load_ring(struct nm_ring *ring, struct ptnet_queue *q)
  * on the ring: the interrupt that was asked for is theirs. (They were on the queue before they
  * asked, under the lock that is held here.)
  */
-static int sync_wire(struct nm_ring *ring)
+static int sync_csb(struct nm_ring *ring)
 {
 	struct ptnet_queue *q = ring->priv;
 
@@ -47,7 +47,7 @@ static int ptnet_txsync(struct nm_ring *ring)
 {
 	if (ring->host)
 		return nmk_host_txsync(ring, ptnet_of_ring(ring)->netdev);
-	return sync_wire(ring);
+	return sync_csb(ring);
 }
 
 /* If not, the host's interrupt will wake whoever waits. */
@@ -137,7 +137,7 @@ static int ptnet_rxsync(struct nm_ring *ring)
 	if (ring->host)
 		return sync_host_rx(ring);
 	nmk_forward(ring, q->csb.head, ptnet_of_ring(ring)->netdev, NULL);
-	return sync_wire(ring);
+	return sync_csb(ring);
 }
 
 /* See struct os_wakeup. When something has moved there may be no interrupt for it: others who
@@ -331,7 +331,7 @@ int ptnet_port_add(struct ptnet *ptn)
 	nm_region_get(port->region);
 	port->nifp_offset = ptn->nifp_offset;
 	port->hdr_len = ptn->hdr_len;
-	port->wire_owner = ptnet_rings_owner(ptn);
+	port->hw_owner = ptnet_rings_owner(ptn);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 		struct nm_ring *ring = ring_of(port, q);

@@ -94,61 +94,61 @@ void ptnet_rings_describe(struct ptnet *ptn, const char *name)
 /* ---- buffers ------------------------------------------------------------------------- */
 
 /* The network function was here before, with the same rings. */
-static bool fits(const struct ptnet_wire *wire, const struct ptnet *ptn)
+static bool fits(const struct ptnet_hw_rings *hw, const struct ptnet *ptn)
 {
-	if (wire->nifp_offset != ptn->nifp_offset || wire->num_rings != ptnet_num_queues(ptn))
+	if (hw->nifp_offset != ptn->nifp_offset || hw->num_rings != ptnet_num_queues(ptn))
 		return false;
-	for (uint32_t i = 0; i < wire->num_rings; i++)
-		if (wire->ring[i].slots != ptn->queues[i].slots ||
-			wire->ring[i].num_slots != ptn->queues[i].num_slots)
+	for (uint32_t i = 0; i < hw->num_rings; i++)
+		if (hw->ring[i].slots != ptn->queues[i].slots ||
+			hw->ring[i].num_slots != ptn->queues[i].num_slots)
 			return false;
 	return true;
 }
 
-static struct ptnet_wire *find_wire(const struct ptnet *ptn)
+static struct ptnet_hw_rings *find_hw_rings(const struct ptnet *ptn)
 {
-	struct ptnet_wire *wire;
+	struct ptnet_hw_rings *hw;
 
-	list_for_each_entry (wire, &ptn->mem->wires, link)
-		if (fits(wire, ptn))
-			return wire;
+	list_for_each_entry (hw, &ptn->mem->hw_list, link)
+		if (fits(hw, ptn))
+			return hw;
 	return NULL;
 }
 
 /* What is in the slots: put there by the host, or left by a driver before this one. */
-static struct ptnet_wire *make_wire(const struct ptnet *ptn)
+static struct ptnet_hw_rings *make_hw_rings(const struct ptnet *ptn)
 {
 	uint32_t rings = ptnet_num_queues(ptn);
-	struct ptnet_wire *wire = kvzalloc(struct_size(wire, ring, rings), GFP_KERNEL_ACCOUNT);
+	struct ptnet_hw_rings *hw = kvzalloc(struct_size(hw, ring, rings), GFP_KERNEL_ACCOUNT);
 
-	if (!wire)
+	if (!hw)
 		return NULL;
-	wire->nifp_offset = ptn->nifp_offset;
-	wire->owner = nm_core_new_owner(&netmap_core);
-	wire->num_rings = rings;
+	hw->nifp_offset = ptn->nifp_offset;
+	hw->owner = nm_core_new_owner(&netmap_core);
+	hw->num_rings = rings;
 	for (uint32_t i = 0; i < rings; i++) {
 		const struct ptnet_queue *q = &ptn->queues[i];
 
-		wire->ring[i].slots = q->slots;
-		wire->ring[i].num_slots = q->num_slots;
+		hw->ring[i].slots = q->slots;
+		hw->ring[i].num_slots = q->num_slots;
 		for (uint32_t s = 0; s < q->num_slots; s++)
 			nm_bufown_claim(
-				ptn->mem->region, wire->owner, nm_slot_load(&q->slots[s]).buf_idx);
+				ptn->mem->region, hw->owner, nm_slot_load(&q->slots[s]).buf_idx);
 	}
-	list_add(&wire->link, &ptn->mem->wires);
-	return wire;
+	list_add(&hw->link, &ptn->mem->hw_list);
+	return hw;
 }
 
-static int attach_wire(struct ptnet *ptn)
+static int attach_hw_rings(struct ptnet *ptn)
 {
 	int error = 0;
 
 	nm_core_lock(&netmap_core);
 	if (nm_bufown_tracks(ptn->mem->region)) {
-		ptn->wire = find_wire(ptn);
-		if (!ptn->wire)
-			ptn->wire = make_wire(ptn);
-		error = ptn->wire ? 0 : -ENOMEM;
+		ptn->hw = find_hw_rings(ptn);
+		if (!ptn->hw)
+			ptn->hw = make_hw_rings(ptn);
+		error = ptn->hw ? 0 : -ENOMEM;
 	}
 	nm_core_unlock(&netmap_core);
 	return error;
@@ -156,24 +156,24 @@ static int attach_wire(struct ptnet *ptn)
 
 uint32_t ptnet_rings_owner(const struct ptnet *ptn)
 {
-	return ptn->wire ? ptn->wire->owner : NM_OWNER_NONE;
+	return ptn->hw ? ptn->hw->owner : NM_OWNER_NONE;
 }
 
-static void repair(struct nm_bufown_repair *r, const struct ptnet_wire *wire)
+static void repair(struct nm_bufown_repair *r, const struct ptnet_hw_rings *hw)
 {
-	for (uint32_t i = 0; i < wire->num_rings; i++)
-		nm_bufown_repair_mark(r, wire->ring[i].slots, wire->ring[i].num_slots);
-	for (uint32_t i = 0; i < wire->num_rings && r->bad + r->others > 0; i++)
-		nm_bufown_repair_fill(r, wire->ring[i].slots, wire->ring[i].num_slots, 0, 0);
+	for (uint32_t i = 0; i < hw->num_rings; i++)
+		nm_bufown_repair_mark(r, hw->ring[i].slots, hw->ring[i].num_slots);
+	for (uint32_t i = 0; i < hw->num_rings && r->bad + r->others > 0; i++)
+		nm_bufown_repair_fill(r, hw->ring[i].slots, hw->ring[i].num_slots, 0, 0);
 }
 
 void ptnet_rings_repair(struct ptnet *ptn)
 {
 	struct nm_bufown_repair r;
 
-	if (!ptn->wire || !nm_bufown_repair_begin(&r, ptn->mem->region, ptn->wire->owner))
+	if (!ptn->hw || !nm_bufown_repair_begin(&r, ptn->mem->region, ptn->hw->owner))
 		return; /* packets in bad slots are dropped and counted */
-	repair(&r, ptn->wire);
+	repair(&r, ptn->hw);
 	nm_bufown_repair_end(&r);
 	if (r.bad > 0)
 		os_log(OS_LOG_INFO,
@@ -185,43 +185,43 @@ void ptnet_rings_repair(struct ptnet *ptn)
 
 static void repair_all(const struct ptnet_mem *mem)
 {
-	const struct ptnet_wire *wire;
+	const struct ptnet_hw_rings *hw;
 	struct nm_bufown_repair r;
 
-	list_for_each_entry (wire, &mem->wires, link) {
-		if (!nm_bufown_repair_begin(&r, mem->region, wire->owner))
+	list_for_each_entry (hw, &mem->hw_list, link) {
+		if (!nm_bufown_repair_begin(&r, mem->region, hw->owner))
 			return;
-		repair(&r, wire);
+		repair(&r, hw);
 		nm_bufown_repair_end(&r);
 	}
 }
 
-void ptnet_wires_restore(struct ptnet_mem *mem)
+void ptnet_hw_rings_restore(struct ptnet_mem *mem)
 {
 	struct nm_bufown_repair r;
-	struct ptnet_wire *wire;
+	struct ptnet_hw_rings *hw;
 
-	if (list_empty(&mem->wires))
+	if (list_empty(&mem->hw_list))
 		return;
 	repair_all(mem);
 	if (!nm_bufown_repair_begin(&r, mem->region, NM_OWNER_NONE))
 		return; /* as after a crash: the next driver finds buffers of the guest's part there */
-	list_for_each_entry (wire, &mem->wires, link)
-		for (uint32_t i = 0; i < wire->num_rings; i++)
-			nm_bufown_repair_used(&r, wire->ring[i].slots, wire->ring[i].num_slots);
-	list_for_each_entry (wire, &mem->wires, link)
-		for (uint32_t i = 0; i < wire->num_rings; i++)
-			nm_bufown_restore(&r, wire->ring[i].slots, wire->ring[i].num_slots);
+	list_for_each_entry (hw, &mem->hw_list, link)
+		for (uint32_t i = 0; i < hw->num_rings; i++)
+			nm_bufown_repair_used(&r, hw->ring[i].slots, hw->ring[i].num_slots);
+	list_for_each_entry (hw, &mem->hw_list, link)
+		for (uint32_t i = 0; i < hw->num_rings; i++)
+			nm_bufown_restore(&r, hw->ring[i].slots, hw->ring[i].num_slots);
 	nm_bufown_repair_end(&r);
 }
 
-void ptnet_wires_free(struct ptnet_mem *mem)
+void ptnet_hw_rings_free(struct ptnet_mem *mem)
 {
-	struct ptnet_wire *wire, *next;
+	struct ptnet_hw_rings *hw, *next;
 
-	list_for_each_entry_safe (wire, next, &mem->wires, link) {
-		list_del(&wire->link);
-		kvfree(wire);
+	list_for_each_entry_safe (hw, next, &mem->hw_list, link) {
+		list_del(&hw->link);
+		kvfree(hw);
 	}
 }
 
@@ -252,5 +252,5 @@ int ptnet_rings_find(struct ptnet *ptn)
 		error = find_ring(ptnet_queue(ptn, NM_TX, i), nifp, i);
 	for (uint32_t i = 0; i < rx && !error; i++)
 		error = find_ring(ptnet_queue(ptn, NM_RX, i), nifp, tx + host_tx + i);
-	return error ? error : attach_wire(ptn);
+	return error ? error : attach_hw_rings(ptn);
 }

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * attachment_ends.h - what the tests of attachments share: a core with a device that the test plays
- * (wire.h), attached to a switch, and an application on that switch.
+ * (fake_nic.h), attached to a switch, and an application on that switch.
  *
- *      wire_receive() -> device rx ring -> step -> vale0:dev ~ switch ~ vale0:app -> app_take()
- *      wire_sent()    <- device tx ring <- step <- vale0:dev ~ switch ~ vale0:app <- app_put()
+ *      fake_nic_receive() -> device rx ring -> step -> vale0:dev ~ switch ~ vale0:app -> app_take()
+ *      fake_nic_sent()    <- device tx ring <- step <- vale0:dev ~ switch ~ vale0:app <- app_put()
  *
  * The platform, which runs the attachment, is the test's own.
  *
- * Thread safety: as util.h and wire.h.
+ * Thread safety: as util.h and fake_nic.h.
  */
 #ifndef TESTS_UNIT_ATTACHMENT_ENDS_H
 #define TESTS_UNIT_ATTACHMENT_ENDS_H
 
 #include "attachment.h"
 #include "vale.h"
-#include "wire.h"
+#include "fake_nic.h"
 #include "fixture.h"
 
 enum { DEV = 1, APP = 2 }; /* stations */
 
 static struct prng r;
-static uint8_t frame[WIRE_PACKET_MOST], got[70000];
+static uint8_t frame[FAKE_NIC_PACKET_MAX], got[70000];
 
 static inline int begin_core(const struct nm_platform_ops *platform)
 {
@@ -30,14 +30,14 @@ static inline int begin_core(const struct nm_platform_ops *platform)
 	core.platform_ops = platform;
 	core.region_params.count[NM_POOL_BUF] = 4096;
 	core.shared_params = core.region_params;
-	wire_begin();
+	fake_nic_begin();
 	return 0;
 }
 
 static inline int end(void **state)
 {
-	wire_remove(&core);
-	wire_end();
+	fake_nic_remove(&core);
+	fake_nic_end();
 	assert_null(core.attachments);
 	return core_end(state);
 }

@@ -57,7 +57,7 @@ static int begin(void **state)
 static void introduce(struct app *app)
 {
 	make_frame(frame, 60, 0, NM_TEST_BROADCAST, DEV, &r);
-	assert_true(wire_receive(0, frame, 60, 1));
+	assert_true(fake_nic_receive(0, frame, 60, 1));
 	step_all();
 	app_rxsync(app, 0);
 	assert_int_equal(app_take(app, 0, got, sizeof(got)), 60 + app->hdr_len);
@@ -72,7 +72,7 @@ static void attach_and_detach(void **state)
 	struct nm_error err;
 	struct app first;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&first, 64, 1, 0);
 	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(index, 1); /* the second on its switch */
@@ -82,12 +82,12 @@ static void attach_and_detach(void **state)
 	assert_null(nm_attachment_find_locked(&core, "vale1:dev"));
 	nm_core_unlock(&core);
 	assert_int_equal(running->pairs, 1);
-	assert_ptr_equal(running->vale.port->region, wire_device->region);
-	assert_true(wire_device->region->id > NM_REGION_SHARED_ID);
+	assert_ptr_equal(running->vale.port->region, fake_nic_port->region);
+	assert_true(fake_nic_port->region->id > NM_REGION_SHARED_ID);
 	assert_ptr_equal(nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_TX),
-		&wire_device->rings[NM_TX][0]);
+		&fake_nic_port->rings[NM_TX][0]);
 	assert_ptr_equal(nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX),
-		&wire_device->rings[NM_RX][0]);
+		&fake_nic_port->rings[NM_RX][0]);
 	assert_null(nm_attachment_ring(running, 1, NM_ATTACHMENT_DEVICE_RX));
 	assert_null(nm_attachment_ring(running, 0, NM_ATTACHMENT_RINGS));
 	/* Neither it nor its port on the switch is anybody else's. */
@@ -108,7 +108,7 @@ static void refused(void **state)
 {
 	struct app squatter;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	assert_int_equal(attach("vale0:nobody", NR_REG_ALL_NIC), -ENXIO);
 	assert_int_equal(attach("dev", NR_REG_ALL_NIC), -EINVAL);
 	assert_int_equal(attach("vale0:dev{1", NR_REG_ALL_NIC), -EINVAL);
@@ -145,7 +145,7 @@ static void without_memory(void **state)
 	uint32_t n = 0;
 	int error;
 
-	wire_add(&core, &wire_nic_ops, &shape);
+	fake_nic_add(&core, &fake_nic_ops, &shape);
 	do {
 		fail_allocation(++n);
 		error = attach("vale0:dev", NR_REG_NIC_SW);
@@ -167,9 +167,9 @@ static void the_region_that_is_named(void **state)
 	struct nm_error err;
 	uint32_t index;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
-	assert_int_equal(wire_device->region->id, 7);
+	assert_int_equal(fake_nic_port->region->id, 7);
 	assert_int_equal(running->vale.port->region->id, 7);
 	assert_int_equal(detach("vale0:dev"), 0);
 }
@@ -186,21 +186,21 @@ static void check_traffic(const struct nm_port_ops *ops)
 	struct app app;
 	uint32_t next_in = 0, next_out = 0;
 
-	wire_add(&core, ops, &shape);
+	fake_nic_add(&core, ops, &shape);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	wire_grant(0, 1000);
+	fake_nic_grant(0, 1000);
 	introduce(&app);
 	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
 	vale_rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_RX);
 	for (int round = 0; round < 3000; round++) {
-		const struct wire_packet *packet;
+		const struct fake_nic_packet *packet;
 		int len;
 
 		for (uint32_t n = prng_below(&r, 20); n > 0; n--) {
 			uint32_t bytes = make_numbered(APP, DEV, (uint32_t)in);
 
-			in += wire_receive(0, frame, bytes, prng_range(&r, 1, 5));
+			in += fake_nic_receive(0, frame, bytes, prng_range(&r, 1, 5));
 		}
 		for (uint32_t n = prng_below(&r, 20); n > 0; n--) {
 			uint32_t bytes = make_numbered(DEV, APP, (uint32_t)out);
@@ -208,12 +208,12 @@ static void check_traffic(const struct nm_port_ops *ops)
 			out += app_put(&app, 0, frame, bytes, prng_range(&r, 1, 5));
 		}
 		app_txsync(&app, 0);
-		wire_grant(0, prng_below(&r, round < 1500 ? 12 : 60));
+		fake_nic_grant(0, prng_below(&r, round < 1500 ? 12 : 60));
 		if (prng_chance(&r, 80))
 			nm_attachment_step(running, 0);
 		else
 			step_all();
-		while ((packet = wire_sent(0))) {
+		while ((packet = fake_nic_sent(0))) {
 			assert_in_range(packet->len, 40, 1500);
 			assert_in_range(number_in(packet->bytes), next_out, out - 1);
 			next_out = number_in(packet->bytes) + 1;
@@ -229,9 +229,9 @@ static void check_traffic(const struct nm_port_ops *ops)
 			}
 		}
 	}
-	wire_grant(0, 100000);
+	fake_nic_grant(0, 100000);
 	step_all();
-	while (wire_sent(0))
+	while (fake_nic_sent(0))
 		sent++;
 	app_rxsync(&app, 0);
 	while (app_take(&app, 0, got, sizeof(got)) >= 0)
@@ -253,37 +253,37 @@ static void check_traffic(const struct nm_port_ops *ops)
 		totals.rx_drops[cause] += vale_rx->stats.drops[cause];
 	}
 	totals_check(&totals, true);
-	region_check(wire_device->region);
+	region_check(fake_nic_port->region);
 	assert_int_equal(detach("vale0:dev"), 0);
 	app_close(&app);
 }
 
 static void traffic_of_a_nic(void **state)
 {
-	check_traffic(&wire_nic_ops);
+	check_traffic(&fake_nic_ops);
 }
 
 static void traffic_of_a_pipe(void **state)
 {
-	check_traffic(&wire_pipe_ops);
+	check_traffic(&fake_pipe_ops);
 }
 
 static void bytes_are_what_they_were(void **state)
 {
-	static struct wire_packet in[200];
+	static struct fake_nic_packet in[200];
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&app, 256, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	wire_grant(0, 10000);
+	fake_nic_grant(0, 10000);
 	introduce(&app);
 	for (uint32_t i = 0; i < 200; i++) {
-		const struct wire_packet *packet;
+		const struct fake_nic_packet *packet;
 
 		in[i].len = make_numbered(APP, DEV, i);
 		memcpy(in[i].bytes, frame, in[i].len);
-		assert_true(wire_receive(0, in[i].bytes, in[i].len, prng_range(&r, 1, 30)));
+		assert_true(fake_nic_receive(0, in[i].bytes, in[i].len, prng_range(&r, 1, 30)));
 		step_all();
 		app_rxsync(&app, 0);
 		assert_int_equal(app_take(&app, 0, got, sizeof(got)), in[i].len);
@@ -292,11 +292,11 @@ static void bytes_are_what_they_were(void **state)
 		assert_true(app_put(&app, 0, frame, in[i].len, prng_range(&r, 1, 30)));
 		app_txsync(&app, 0);
 		step_all();
-		packet = wire_sent(0);
+		packet = fake_nic_sent(0);
 		assert_non_null(packet);
 		assert_int_equal(packet->len, in[i].len);
 		assert_memory_equal(packet->bytes, frame, in[i].len);
-		assert_null(wire_sent(0));
+		assert_null(fake_nic_sent(0));
 	}
 	assert_int_equal(detach("vale0:dev"), 0);
 	app_close(&app);
@@ -311,7 +311,7 @@ static void a_device_that_stands_still(void **state)
 		uint32_t sent = 0;
 		struct app app;
 
-		wire_add(&core, kind ? &wire_pipe_ops : &wire_nic_ops, &one_ring);
+		fake_nic_add(&core, kind ? &fake_pipe_ops : &fake_nic_ops, &one_ring);
 		open_app(&app, 64, 1, 0);
 		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 		introduce(&app);
@@ -327,13 +327,13 @@ static void a_device_that_stands_still(void **state)
 		assert_int_equal(vale_rx->stats.packets, 126);
 		assert_int_equal(vale_rx->stats.drops[NM_DROP_RX_FULL], 174);
 		for (uint32_t i = 0; i < 126; i++) {
-			const struct wire_packet *packet;
+			const struct fake_nic_packet *packet;
 
-			wire_grant(0, 1);
+			fake_nic_grant(0, 1);
 			if (kind == 1 && i == 0)
 				assert_true(nm_attachment_prepare_sleep(running, 0));
 			step_all();
-			while ((packet = wire_sent(0))) {
+			while ((packet = fake_nic_sent(0))) {
 				assert_int_equal(number_in(packet->bytes), sent);
 				sent++;
 			}
@@ -341,7 +341,7 @@ static void a_device_that_stands_still(void **state)
 		}
 		assert_int_equal(detach("vale0:dev"), 0);
 		app_close(&app);
-		wire_remove(&core);
+		fake_nic_remove(&core);
 	}
 }
 
@@ -350,18 +350,18 @@ static void unequal_rings(void **state)
 	const struct nm_shape shape = {.rings = {1, 3}, .slots = {64, 64}};
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &shape);
+	fake_nic_add(&core, &fake_nic_ops, &shape);
 	open_app(&app, 64, 3, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	assert_int_equal(running->pairs, 3);
 	assert_null(nm_attachment_ring(running, 1, NM_ATTACHMENT_DEVICE_TX));
 	assert_null(nm_attachment_ring(running, 2, NM_ATTACHMENT_SWITCH_RX));
 	assert_non_null(nm_attachment_ring(running, 2, NM_ATTACHMENT_SWITCH_TX));
-	wire_grant(0, 1000);
+	fake_nic_grant(0, 1000);
 	for (uint32_t i = 0; i < 3; i++) {
 		uint32_t len = make_numbered(APP, DEV, i);
 
-		assert_true(wire_receive(i, frame, len, 1));
+		assert_true(fake_nic_receive(i, frame, len, 1));
 		step_all();
 		app_rxsync(&app, i);
 		assert_int_equal(app_take(&app, i, got, sizeof(got)), len);
@@ -369,7 +369,7 @@ static void unequal_rings(void **state)
 		assert_true(app_put(&app, i, frame, len, 0));
 		app_txsync(&app, i);
 		step_all();
-		assert_non_null(wire_sent(0));
+		assert_non_null(fake_nic_sent(0));
 	}
 	assert_int_equal(detach("vale0:dev"), 0);
 	app_close(&app);
@@ -379,16 +379,16 @@ static void header_of_the_device(void **state)
 {
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	nm_core_lock(&core);
-	assert_int_equal(nm_port_set_hdr_len_locked(wire_device, 12), 0);
+	assert_int_equal(nm_port_set_hdr_len_locked(fake_nic_port, 12), 0);
 	nm_core_unlock(&core);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 	assert_int_equal(running->vale.port->hdr_len, 12);
-	wire_grant(0, 1000);
+	fake_nic_grant(0, 1000);
 	make_frame(frame, 72, 12, APP, DEV, &r);
-	assert_true(wire_receive(0, frame, 72, 1));
+	assert_true(fake_nic_receive(0, frame, 72, 1));
 	step_all();
 	app_rxsync(&app, 0);
 	assert_int_equal(app_take(&app, 0, got, sizeof(got)), 60);
@@ -397,8 +397,8 @@ static void header_of_the_device(void **state)
 	assert_true(app_put(&app, 0, frame, 60, 0));
 	app_txsync(&app, 0);
 	step_all();
-	assert_int_equal(wires[0].sent[0].len, 72);
-	assert_memory_equal(wires[0].sent[0].bytes + 12, frame, 60);
+	assert_int_equal(fake_nic_rings[0].sent[0].len, 72);
+	assert_memory_equal(fake_nic_rings[0].sent[0].bytes + 12, frame, 60);
 	assert_int_equal(detach("vale0:dev"), 0);
 	app_close(&app);
 }
@@ -412,25 +412,25 @@ static void rings_that_lead_to_the_stack(void **state)
 	struct nm_client squatter;
 	struct app app;
 
-	tap_ops = wire_nic_ops;
+	tap_ops = fake_nic_ops;
 	tap_ops.is_stack = true;
-	wire_add(&core, &tap_ops, &shape);
+	fake_nic_add(&core, &tap_ops, &shape);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), 0);
 	assert_int_equal(running->pairs, 2);
 	assert_null(running->vale_host.port);
 	assert_int_equal(core_count_ports(&core), 3);
-	assert_true(wire_device->rings[NM_RX][2].exclusive);
-	wire_grant(0, 1000);
-	wire_grant(2, 1000);
+	assert_true(fake_nic_port->rings[NM_RX][2].exclusive);
+	fake_nic_grant(0, 1000);
+	fake_nic_grant(2, 1000);
 	make_frame(frame, 60, 0, NM_TEST_BROADCAST, APP, &r);
 	assert_true(app_put(&app, 0, frame, 60, 0));
 	app_txsync(&app, 0);
 	step_all();
-	assert_int_equal(wires[0].count, 1); /* once */
-	assert_int_equal(wires[2].count, 0);
+	assert_int_equal(fake_nic_rings[0].count, 1); /* once */
+	assert_int_equal(fake_nic_rings[2].count, 0);
 	assert_int_equal(detach("vale0:dev"), 0);
-	assert_int_equal(wire_device->clients, 0);
+	assert_int_equal(fake_nic_port->clients, 0);
 	/* Somebody has them already. */
 	nm_client_init(&squatter, &core);
 	assert_int_equal(nm_client_bind(&squatter, "dev", &stack_only), 0);
@@ -447,31 +447,31 @@ static void host_rings(void **state)
 	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {64, 64}};
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &shape);
+	fake_nic_add(&core, &fake_nic_ops, &shape);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), 0);
 	assert_int_equal(running->device_pairs, 2);
 	assert_int_equal(running->pairs, 3);
 	assert_string_equal(running->vale_host.port->name, "vale0:dev^");
-	assert_ptr_equal(running->vale_host.port->region, wire_device->region);
+	assert_ptr_equal(running->vale_host.port->region, fake_nic_port->region);
 	assert_true(nm_attachment_ring(running, 2, NM_ATTACHMENT_DEVICE_TX)->host);
-	wire_grant(0, 1000);
-	wire_grant(2, 1000);
+	fake_nic_grant(0, 1000);
+	fake_nic_grant(2, 1000);
 	/* The stack speaks: everybody hears it. */
 	make_frame(frame, 60, 0, NM_TEST_BROADCAST, 7, &r);
-	assert_true(wire_receive(2, frame, 60, 1));
+	assert_true(fake_nic_receive(2, frame, 60, 1));
 	step_all();
 	app_rxsync(&app, 0);
 	assert_int_equal(app_take(&app, 0, got, sizeof(got)), 60);
-	assert_int_equal(wires[0].count, 1); /* the wire, too */
-	assert_int_equal(wires[2].count, 0);
+	assert_int_equal(fake_nic_rings[0].count, 1); /* the wire, too */
+	assert_int_equal(fake_nic_rings[2].count, 0);
 	/* An answer from the wire goes to the stack alone. */
 	make_frame(frame, 60, 0, 7, DEV, &r);
-	assert_true(wire_receive(0, frame, 60, 1));
+	assert_true(fake_nic_receive(0, frame, 60, 1));
 	step_all();
-	assert_int_equal(wires[2].count, 1);
-	assert_memory_equal(wires[2].sent[0].bytes, frame, 60);
-	assert_int_equal(wires[0].count, 1);
+	assert_int_equal(fake_nic_rings[2].count, 1);
+	assert_memory_equal(fake_nic_rings[2].sent[0].bytes, frame, 60);
+	assert_int_equal(fake_nic_rings[0].count, 1);
 	app_rxsync(&app, 0);
 	assert_int_equal(app_take(&app, 0, got, sizeof(got)), -1);
 	assert_int_equal(detach("vale0:dev"), 0);
@@ -486,10 +486,10 @@ static void bad_slots(void **state)
 	struct nm_ring *rx, *vale_tx;
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	wire_grant(0, 10000);
+	fake_nic_grant(0, 10000);
 	introduce(&app);
 	rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX);
 	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
@@ -497,7 +497,7 @@ static void bad_slots(void **state)
 		uint32_t at = rx->produce.hwtail, good;
 
 		/* Received in three slots, the second of which is spoiled. */
-		assert_true(wire_receive(0, frame, 60, 3));
+		assert_true(fake_nic_receive(0, frame, 60, 3));
 		at = nm_ring_advance(at, 1, rx->num_slots);
 		good = rx->slots[at].buf_idx;
 		rx->slots[at].buf_idx = bad[i];
@@ -507,14 +507,14 @@ static void bad_slots(void **state)
 		/* The free slot that it should go to. */
 		good = vale_tx->slots[vale_tx->head].buf_idx;
 		vale_tx->slots[vale_tx->head].buf_idx = bad[i];
-		assert_true(wire_receive(0, frame, 60, 1));
+		assert_true(fake_nic_receive(0, frame, 60, 1));
 		step_all();
 		assert_int_equal(vale_tx->stats.drops[NM_DROP_BAD_BUFFER], i + 2);
 		vale_tx->slots[vale_tx->head].buf_idx = good;
 		vale_tx->stats.drops[NM_DROP_BAD_BUFFER]--;
 		/* Others pass. */
 		make_frame(frame, 60, 0, APP, DEV, &r);
-		assert_true(wire_receive(0, frame, 60, 1));
+		assert_true(fake_nic_receive(0, frame, 60, 1));
 		step_all();
 		app_rxsync(&app, 0);
 		assert_int_equal(app_take(&app, 0, got, sizeof(got)), 60);
@@ -534,10 +534,10 @@ static void long_chains(void **state)
 	struct app app;
 
 	core.region_params.count[NM_POOL_BUF] = 16384;
-	wire_add(&core, &wire_nic_ops, &shape);
+	fake_nic_add(&core, &fake_nic_ops, &shape);
 	open_app(&app, 256, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	wire_grant(0, 10000);
+	fake_nic_grant(0, 10000);
 	introduce(&app);
 	rx = nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_RX);
 	vale_tx = nm_attachment_ring(running, 0, NM_ATTACHMENT_SWITCH_TX);
@@ -546,7 +546,7 @@ static void long_chains(void **state)
 			uint32_t last;
 
 			make_frame(frame, counts[i] + 60, 0, APP, DEV, &r);
-			assert_true(wire_receive(0, frame, counts[i], counts[i]));
+			assert_true(fake_nic_receive(0, frame, counts[i], counts[i]));
 			last = rx->produce.hwtail == 0 ? rx->num_slots - 1 : rx->produce.hwtail - 1;
 			if (endless)
 				rx->slots[last].flags |= NS_MOREFRAG;
@@ -556,7 +556,7 @@ static void long_chains(void **state)
 			app_rxsync(&app, 0);
 			if (endless) { /* it waits for its end: that is the next packet */
 				assert_int_equal(app_take(&app, 0, got, sizeof(got)), -1);
-				assert_true(wire_receive(0, frame, 60, 1));
+				assert_true(fake_nic_receive(0, frame, 60, 1));
 				dropped += counts[i] == NETMAP_MAX_FRAGS;
 				step_all();
 				assert_int_equal(vale_tx->stats.drops[NM_DROP_FRAGMENTS], dropped);
@@ -577,13 +577,13 @@ static void a_device_that_is_pulled(void **state)
 {
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	wire_grant(0, 10000);
+	fake_nic_grant(0, 10000);
 	introduce(&app);
-	assert_true(wire_receive(0, frame, 60, 1));
-	wire_remove(&core);
+	assert_true(fake_nic_receive(0, frame, 60, 1));
+	fake_nic_remove(&core);
 	for (int i = 0; i < 70; i++) {
 		make_frame(frame, 60, 0, DEV, APP, &r);
 		assert_true(app_put(&app, 0, frame, 60, 0));

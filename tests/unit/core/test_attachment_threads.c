@@ -92,16 +92,16 @@ static void sleeping_and_waking(void **state)
 	for (int kind = 0; kind < 2; kind++) {
 		struct app app;
 
-		wire_add(&core, kind ? &wire_pipe_ops : &wire_nic_ops, &one_ring);
+		fake_nic_add(&core, kind ? &fake_pipe_ops : &fake_nic_ops, &one_ring);
 		open_app(&app, 64, 1, 0);
 		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 		for (uint32_t i = 0; i < 3000; i++) {
 			time_t deadline = time(NULL) + 20;
-			const struct wire_packet *packet = NULL;
+			const struct fake_nic_packet *packet = NULL;
 
 			make_frame(frame, 60, 0, APP, DEV, &r);
 			memcpy(frame + 16, &i, 4);
-			assert_true(wire_receive(0, frame, 60, 1));
+			assert_true(fake_nic_receive(0, frame, 60, 1));
 			do {
 				app_rxsync(&app, 0);
 				sched_yield();
@@ -114,9 +114,9 @@ static void sleeping_and_waking(void **state)
 			app_txsync(&app, 0);
 			if (prng_chance(&r, 50))
 				sched_yield();
-			wire_grant(0, 1);
+			fake_nic_grant(0, 1);
 			while (!packet && time(NULL) < deadline) {
-				packet = wire_sent(0);
+				packet = fake_nic_sent(0);
 				sched_yield();
 			}
 			assert_non_null(packet);
@@ -125,7 +125,7 @@ static void sleeping_and_waking(void **state)
 		assert_int_equal(detach("vale0:dev"), 0);
 		assert_true(worker.sleeps > 0);
 		app_close(&app);
-		wire_remove(&core);
+		fake_nic_remove(&core);
 	}
 }
 
@@ -135,7 +135,7 @@ static void detached_under_load(void **state)
 	uint32_t number = 0;
 	struct app app;
 
-	wire_add(&core, &wire_nic_ops, &one_ring);
+	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&app, 64, 1, 0);
 	for (int round = 0; round < 100; round++) {
 		uint32_t next = number;
@@ -143,22 +143,22 @@ static void detached_under_load(void **state)
 		app_rxsync(&app, 0); /* what came before the device went */
 		while (app_take(&app, 0, got, sizeof(got)) >= 0)
 			;
-		wires[0].credit = 0;
+		fake_nic_rings[0].credit = 0;
 		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
 		for (uint32_t n = prng_range(&r, 1, 300); n > 0; n--) {
 			uint32_t len = make_numbered(APP, DEV, number);
 
-			number += wire_receive(0, frame, len, prng_range(&r, 1, 3));
+			number += fake_nic_receive(0, frame, len, prng_range(&r, 1, 3));
 			make_numbered(DEV, APP, n);
 			(void)app_put(&app, 0, frame, 60, 0);
 			app_txsync(&app, 0);
-			wire_grant(0, 1);
+			fake_nic_grant(0, 1);
 			app_rxsync(&app, 0);
 			while (app_take(&app, 0, got, sizeof(got)) >= 0) {
 				assert_true(number_in(got) >= next);
 				next = number_in(got) + 1;
 			}
-			while (wire_sent(0))
+			while (fake_nic_sent(0))
 				;
 		}
 		assert_int_equal(detach("vale0:dev"), 0);

@@ -769,10 +769,10 @@ static void exchanged_with_the_host(void **state)
 		struct nm_client app, pipe;
 
 		nm_core_lock(&core);
-		port->wire_owner = nm_core_new_owner(&core);
+		port->hw_owner = nm_core_new_owner(&core);
 		nm_core_unlock(&core);
 		for (uint32_t i = 2; i < 18; i++)
-			nm_bufown_claim(region, port->wire_owner, i);
+			nm_bufown_claim(region, port->hw_owner, i);
 		assert_int_equal(bind_as(&app, "ptnet0", &bind), 0);
 		assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
 		mine = &nm_client_ring(&pipe, NM_TX, 0)->slots[2].buf_idx;
@@ -782,7 +782,7 @@ static void exchanged_with_the_host(void **state)
 		if (pipe_first) {
 			nm_client_unbind(&pipe);
 			assert_int_equal(
-				nm_bufown_owner(region, NM_POOL_BUF, index), port->wire_owner);
+				nm_bufown_owner(region, NM_POOL_BUF, index), port->hw_owner);
 			assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
 			for (int dir = 0; dir < NM_DIRS; dir++)
 				for (uint32_t s = 0; s < 8; s++)
@@ -793,7 +793,7 @@ static void exchanged_with_the_host(void **state)
 		nm_client_unbind(&app);
 		nm_client_unbind(&pipe);
 		for (uint32_t i = 0; i < F_BUFS; i++)
-			owned += nm_bufown_owner(region, NM_POOL_BUF, i) == port->wire_owner;
+			owned += nm_bufown_owner(region, NM_POOL_BUF, i) == port->hw_owner;
 		assert_int_equal(owned, 16);
 		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 40);
 		remove_port(port);

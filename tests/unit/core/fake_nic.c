@@ -1,95 +1,96 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "wire.h"
+#include "fake_nic.h"
 
 #include <stdlib.h>
 
-struct wire wires[WIRES_MOST];
-struct nm_port *wire_device;
+struct fake_nic_ring fake_nic_rings[FAKE_NIC_RINGS_MAX];
+struct nm_port *fake_nic_port;
 
 /* ---- before and after ------------------------------------------------------------------- */
 
-void wire_begin(void)
+void fake_nic_begin(void)
 {
-	for (int i = 0; i < WIRES_MOST; i++) {
-		wires[i] = (struct wire){.sent = calloc(WIRE_QUEUE, sizeof(struct wire_packet))};
-		assert_non_null(wires[i].sent);
+	for (int i = 0; i < FAKE_NIC_RINGS_MAX; i++) {
+		fake_nic_rings[i] = (struct fake_nic_ring){
+			.sent = calloc(FAKE_NIC_QUEUE, sizeof(struct fake_nic_packet))};
+		assert_non_null(fake_nic_rings[i].sent);
 	}
 }
 
-void wire_end(void)
+void fake_nic_end(void)
 {
-	for (int i = 0; i < WIRES_MOST; i++)
-		free(wires[i].sent);
+	for (int i = 0; i < FAKE_NIC_RINGS_MAX; i++)
+		free(fake_nic_rings[i].sent);
 }
 
-void wire_add(struct nm_core *core, const struct nm_port_ops *ops, const struct nm_shape *shape)
+void fake_nic_add(struct nm_core *core, const struct nm_port_ops *ops, const struct nm_shape *shape)
 {
 	int error;
 
 	nm_core_lock(core);
-	wire_device = nm_port_add_locked(core, "dev", ops, shape, &error);
+	fake_nic_port = nm_port_add_locked(core, "dev", ops, shape, &error);
 	nm_core_unlock(core);
-	assert_non_null(wire_device);
-	for (int i = 0; i < WIRES_MOST; i++) {
-		wires[i].taken = wires[i].count = wires[i].credit = 0;
-		wires[i].sent[0].len = 0;
+	assert_non_null(fake_nic_port);
+	for (int i = 0; i < FAKE_NIC_RINGS_MAX; i++) {
+		fake_nic_rings[i].taken = fake_nic_rings[i].count = fake_nic_rings[i].credit = 0;
+		fake_nic_rings[i].sent[0].len = 0;
 	}
 }
 
-void wire_remove(struct nm_core *core)
+void fake_nic_remove(struct nm_core *core)
 {
-	if (!wire_device)
+	if (!fake_nic_port)
 		return;
 	nm_core_lock(core);
-	nm_port_remove_locked(wire_device);
+	nm_port_remove_locked(fake_nic_port);
 	nm_core_unlock(core);
-	wire_device = NULL;
+	fake_nic_port = NULL;
 }
 
 /* ---- what the device does ------------------------------------------------------------------ */
 
 static void keep(struct nm_ring *ring, uint32_t from, uint32_t to)
 {
-	struct wire *wire = &wires[ring->id];
+	struct fake_nic_ring *fake = &fake_nic_rings[ring->id];
 
 	for (uint32_t at = from; at != to; at = nm_ring_advance(at, 1, ring->num_slots)) {
 		struct nm_slot_copy slot = nm_slot_load(&ring->slots[at]);
-		struct wire_packet *packet = &wire->sent[wire->count % WIRE_QUEUE];
+		struct fake_nic_packet *packet = &fake->sent[fake->count % FAKE_NIC_QUEUE];
 
 		if (!nm_region_buf_valid(ring->region, slot.buf_idx) ||
-			packet->len + slot.len > WIRE_PACKET_MOST)
+			packet->len + slot.len > FAKE_NIC_PACKET_MAX)
 			abort();
 		memcpy(packet->bytes + packet->len, nm_region_buf(ring->region, slot.buf_idx),
 			slot.len);
 		packet->len += slot.len;
 		if (!(slot.flags & NS_MOREFRAG)) {
-			OS_STORE_RELEASE(&wire->count, wire->count + 1);
-			wire->sent[wire->count % WIRE_QUEUE].len = 0;
+			OS_STORE_RELEASE(&fake->count, fake->count + 1);
+			fake->sent[fake->count % FAKE_NIC_QUEUE].len = 0;
 		}
 	}
 }
 
-static uint32_t take_credit(struct wire *wire, uint32_t most)
+static uint32_t take_credit(struct fake_nic_ring *fake, uint32_t most)
 {
-	uint32_t n = OS_LOAD_ACQUIRE(&wire->credit);
+	uint32_t n = OS_LOAD_ACQUIRE(&fake->credit);
 
 	if (n > most)
 		n = most;
-	__atomic_fetch_sub(&wire->credit, n, __ATOMIC_SEQ_CST);
+	__atomic_fetch_sub(&fake->credit, n, __ATOMIC_SEQ_CST);
 	return n;
 }
 
 /* All is sent at once; slots are free again later. */
 static int nic_txsync(struct nm_ring *ring)
 {
-	struct wire *wire = &wires[ring->id];
+	struct fake_nic_ring *fake = &fake_nic_rings[ring->id];
 	uint32_t busy, n;
 
 	keep(ring, ring->hwcur, ring->head);
 	ring->hwcur = ring->head;
 	busy = nm_ring_distance(
 		nm_ring_advance(ring->tail, 1, ring->num_slots), ring->hwcur, ring->num_slots);
-	n = take_credit(wire, busy);
+	n = take_credit(fake, busy);
 	ring->tail = nm_ring_advance(ring->tail, n, ring->num_slots);
 	ring->produce.hwtail = ring->tail;
 	return 0;
@@ -98,8 +99,8 @@ static int nic_txsync(struct nm_ring *ring)
 /* Sent as far as there is room, by slots. */
 static int pipe_txsync(struct nm_ring *ring)
 {
-	uint32_t n = take_credit(
-		&wires[ring->id], nm_ring_distance(ring->hwcur, ring->head, ring->num_slots));
+	uint32_t n = take_credit(&fake_nic_rings[ring->id],
+		nm_ring_distance(ring->hwcur, ring->head, ring->num_slots));
 	uint32_t to = nm_ring_advance(ring->hwcur, n, ring->num_slots);
 
 	keep(ring, ring->hwcur, to);
@@ -111,17 +112,17 @@ static int pipe_txsync(struct nm_ring *ring)
 
 static bool pipe_can_send(struct nm_ring *ring)
 {
-	return OS_LOAD(&wires[ring->id].credit) > 0;
+	return OS_LOAD(&fake_nic_rings[ring->id].credit) > 0;
 }
 
-static int wire_rxsync(struct nm_ring *ring)
+static int fake_nic_rxsync(struct nm_ring *ring)
 {
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
 	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
 	return 0;
 }
 
-static int wire_set_hdr_len(struct nm_port *port, uint32_t bytes)
+static int fake_nic_set_hdr_len(struct nm_port *port, uint32_t bytes)
 {
 	port->hdr_len = bytes;
 	return 0;
@@ -132,30 +133,30 @@ static bool nic_can_send(struct nm_ring *ring)
 {
 	uint32_t all = ring->head == 0 ? ring->num_slots - 1 : ring->head - 1;
 
-	return ring->tail != all && OS_LOAD(&wires[ring->id].credit) > 0;
+	return ring->tail != all && OS_LOAD(&fake_nic_rings[ring->id].credit) > 0;
 }
 
-const struct nm_port_ops wire_nic_ops = {
+const struct nm_port_ops fake_nic_ops = {
 	.kind = "nic",
 	.txsync = nic_txsync,
-	.rxsync = wire_rxsync,
+	.rxsync = fake_nic_rxsync,
 	.can_send = nic_can_send,
-	.set_hdr_len = wire_set_hdr_len,
+	.set_hdr_len = fake_nic_set_hdr_len,
 	.shares_region = true,
 };
 
-const struct nm_port_ops wire_pipe_ops = {
+const struct nm_port_ops fake_pipe_ops = {
 	.kind = "pipe",
 	.txsync = pipe_txsync,
-	.rxsync = wire_rxsync,
+	.rxsync = fake_nic_rxsync,
 	.can_send = pipe_can_send,
-	.set_hdr_len = wire_set_hdr_len,
+	.set_hdr_len = fake_nic_set_hdr_len,
 	.shares_region = true,
 };
 
-bool wire_receive(uint32_t i, const void *bytes, uint32_t len, uint32_t frags)
+bool fake_nic_receive(uint32_t i, const void *bytes, uint32_t len, uint32_t frags)
 {
-	struct nm_ring *ring = &wire_device->rings[NM_RX][i];
+	struct nm_ring *ring = &fake_nic_port->rings[NM_RX][i];
 	uint32_t at = ring->produce.hwtail, done = 0;
 	uint32_t used = nm_ring_distance(OS_LOAD_ACQUIRE(&ring->hwcur), at, ring->num_slots);
 
@@ -178,17 +179,17 @@ bool wire_receive(uint32_t i, const void *bytes, uint32_t len, uint32_t frags)
 	return true;
 }
 
-void wire_grant(uint32_t i, uint32_t slots)
+void fake_nic_grant(uint32_t i, uint32_t slots)
 {
-	__atomic_fetch_add(&wires[i].credit, slots, __ATOMIC_SEQ_CST);
-	os_wakeup_signal(&wire_device->rings[NM_TX][i].wakeup);
+	__atomic_fetch_add(&fake_nic_rings[i].credit, slots, __ATOMIC_SEQ_CST);
+	os_wakeup_signal(&fake_nic_port->rings[NM_TX][i].wakeup);
 }
 
-const struct wire_packet *wire_sent(uint32_t i)
+const struct fake_nic_packet *fake_nic_sent(uint32_t i)
 {
-	struct wire *wire = &wires[i];
+	struct fake_nic_ring *fake = &fake_nic_rings[i];
 
-	if (wire->taken == OS_LOAD_ACQUIRE(&wire->count))
+	if (fake->taken == OS_LOAD_ACQUIRE(&fake->count))
 		return NULL;
-	return &wire->sent[wire->taken++ % WIRE_QUEUE];
+	return &fake->sent[fake->taken++ % FAKE_NIC_QUEUE];
 }
