@@ -54,7 +54,7 @@ static int choose_host_rings(struct nm_client *client, struct nm_port *port,
 	uint32_t count[NM_DIRS];
 	int error;
 
-	if (!port->ops->chosen_host_rings || port->clients > 0 || port->holds > 0)
+	if (!port->ops->chosen_host_rings || port->clients > 0 || port->pins > 0)
 		return 0;
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		count[dir] = bind->num_host_rings[dir] ? bind->num_host_rings[dir]
@@ -225,16 +225,16 @@ static void begin_use(struct nm_ring *ring)
 {
 	const struct nm_port_ops *ops = ring->port->ops;
 
-	if (ops->hold)
-		ops->hold(ring, true);
+	if (ops->quiesce)
+		ops->quiesce(ring, true);
 	if (ring->port->peer) {
 		(void)(ring->dir == NM_TX ? ops->txsync(ring) : ops->rxsync(ring));
 		nm_ring_reset_shared(ring);
 	} else if (ring->port->own_memory || ring->host) {
 		nm_ring_restart(ring);
 	}
-	if (ops->hold)
-		ops->hold(ring, false);
+	if (ops->quiesce)
+		ops->quiesce(ring, false);
 }
 
 /* True when a ring has lost its last user. */

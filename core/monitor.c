@@ -74,8 +74,8 @@ static void monitor_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	struct monitor_port *mp = port->priv;
 
 	if (mp->peer)
-		nm_port_release_locked(mp->peer);
-	nm_port_release_locked(mp->watched);
+		nm_port_unpin_locked(mp->peer);
+	nm_port_unpin_locked(mp->watched);
 	os_free(mp->links);
 	os_free(mp);
 }
@@ -259,9 +259,9 @@ struct nm_port *nm_monitor_make_locked(
 	if (!*error)
 		port = add_port(mp, bind, &c, error);
 	if (port) {
-		nm_port_hold_locked(watched);
+		nm_port_pin_locked(watched);
 		if (mp->peer)
-			nm_port_hold_locked(mp->peer);
+			nm_port_pin_locked(mp->peer);
 		return port;
 	}
 	if (*error == -EBUSY)

@@ -41,7 +41,7 @@
 #include "port.h"
 
 /*
- * Makes the monitor port for a client that wants to watch `watched` (the port holds it from
+ * Makes the monitor port for a client that wants to watch `watched` (the port pins it from
  * then on); the rings are those that bind->mode, ringid and flags choose, the slots those of
  * bind or as many as the watched rings have. NULL with *error and a text: -EINVAL a monitor can't be
  * watched, or there are no such rings; -EBUSY a zero-copy monitor is there already; -ENOMEM.

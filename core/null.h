@@ -19,7 +19,7 @@
 struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The placeholder `name`, made when it is not there. The caller holds it. NULL with *error. */
+/* The placeholder `name`, made when it is not there. The caller pins it. NULL with *error. */
 struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error)
 	OS_REQUIRES(NM_CORE_LOCK);
 

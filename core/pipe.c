@@ -370,7 +370,7 @@ static void pipe_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 
 	if (!pipe || --pipe->ends > 0)
 		return;
-	nm_port_release_locked(pipe->parent);
+	nm_port_unpin_locked(pipe->parent);
 	os_free(pipe);
 }
 
@@ -390,7 +390,7 @@ static const struct nm_port_ops pipe_ops = {
 
 /* ---- making one ------------------------------------------------------------------------- */
 
-/* The parent, made if need be. The caller holds it. */
+/* The parent, made if need be. The caller pins it. */
 static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *name, int *error,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -448,7 +448,7 @@ static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
 		ends[i]->parent = pipe->parent;
 		ends[i]->ephemeral = true;
 	}
-	nm_port_hold_locked(pipe->parent);
+	nm_port_pin_locked(pipe->parent);
 }
 
 /* Both ends; what was made is freed again on failure. */

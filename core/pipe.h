@@ -19,7 +19,7 @@
  * Only whole packets move. When the last user of a tx ring leaves, half a packet is dropped and
  * counted; whole ones still move as room comes up.
  *
- * The parent BASE is held by the pipe: a registered port, one that the platform knows, a switch
+ * The parent BASE is pinned by the pipe: a registered port, one that the platform knows, a switch
  * port that is made now, or, where there is no such thing, a placeholder that has no rings.
  * Header length and offsets are the same at both ends.
  *

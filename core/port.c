@@ -43,12 +43,12 @@ int nm_core_init(struct nm_core *core)
 	return 0;
 }
 
-/* A port that nobody holds; what holds others (pipes, monitors) goes first. */
+/* A port without pins; what pins others (pipes, monitors) goes first. */
 static struct nm_port *unheld(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = core->ports;
 
-	while (port && port->holds > 0)
+	while (port && port->pins > 0)
 		port = port->next;
 	return port;
 }
@@ -229,14 +229,14 @@ struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *nam
 	return add(core, name, true, ops, shape, error);
 }
 
-void nm_port_hold_locked(struct nm_port *port)
+void nm_port_pin_locked(struct nm_port *port)
 {
-	port->holds++;
+	port->pins++;
 }
 
 static bool in_use(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	return port->clients > 0 || port->holds > 0;
+	return port->clients > 0 || port->pins > 0;
 }
 
 void nm_port_unused_locked(struct nm_port *port)
@@ -260,9 +260,9 @@ bool nm_port_exchanges_locked(const struct nm_port *port)
 	return false;
 }
 
-void nm_port_release_locked(struct nm_port *port)
+void nm_port_unpin_locked(struct nm_port *port)
 {
-	port->holds--;
+	port->pins--;
 	nm_port_unused_locked(port);
 }
 

@@ -165,8 +165,8 @@ struct nm_port_ops {
 	void (*pause)(struct nm_port *port, bool on);
 	/* A ring that nobody uses gets its first user, and is about to be put back to its first state:
 	 * threads of the kind's own, which go on with what the last user has sent, stay away
-	 * from it until hold(ring, false). Optional. */
-	void (*hold)(struct nm_ring *ring, bool on);
+	 * from it until quiesce(ring, false). Optional. */
+	void (*quiesce)(struct nm_ring *ring, bool on);
 	/* The indices of a ring were put back to their first state (under the ring's lock, or before
 	 * anybody can sync it). Optional. */
 	void (*ring_reset)(struct nm_ring *ring);
@@ -191,7 +191,7 @@ struct nm_port {
 	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t owner;           /* its number, for the ownership map */
 	struct nm_region *region; /* a reference; NULL while no client is bound, unless foreign */
-	struct nm_port *parent;   /* of a pipe end or a monitor; it holds the parent */
+	struct nm_port *parent;   /* of a pipe end or a monitor; it pins the parent */
 	struct nm_port *peer; /* other end of a pipe. Both get their memory when the first client of
 			       * either comes, keep what is in their rings when clients change, and
 			       * lose all with the last client of both */
@@ -205,14 +205,14 @@ struct nm_port {
 	uint32_t hdr_len;  /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
-	uint32_t holds OS_GUARDED_BY(NM_CORE_LOCK);
+	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_client *client_list OS_GUARDED_BY(NM_CORE_LOCK);
 	struct {
 		uint64_t max, initial; /* bytes; granted to the first client that asked */
 		uint64_t mask;         /* of slot.ptr; 0: no offsets */
 		uint64_t align, gap;   /* of tx data; free bytes behind rx data */
 	} offsets;
-	bool ephemeral OS_GUARDED_BY(NM_CORE_LOCK); /* freed with its last client and hold */
+	bool ephemeral OS_GUARDED_BY(NM_CORE_LOCK); /* freed with its last client and pin */
 	bool same_region; /* it must lie in the region of its parent (zero-copy monitors) */
 	bool own_memory;  /* region, rings and buffers are those that the core gave it */
 	bool unnamed;     /* not found by name (null ports, monitors): name is for texts only */
@@ -340,25 +340,25 @@ struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *nam
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Keeps a port in existence, as a client does, without using it; and lets go of it: a port made
- * on demand ends with the last hold and client. */
-void nm_port_hold_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
-void nm_port_release_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+ * on demand ends with the last pin and client. */
+void nm_port_pin_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+void nm_port_unpin_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* Takes a port without clients off the registry and frees it. A port that still has clients, or is
- * held, is marked dead (every sync fails with -ENXIO), loses its name, and goes with the last of
+/* Takes a port without clients off the registry and frees it. A port that still has clients or
+ * pins is marked dead (every sync fails with -ENXIO), loses its name, and goes with the last of
  * them; so are its pipes and monitors when they lie in the foreign region that goes with it. The
  * memory of a dead port's rings is not touched any more. */
 void nm_port_remove_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* Frees a port made on demand (a pipe: both ends) if nobody uses or holds it; else nothing. */
+/* Frees a port made on demand (a pipe: both ends) if it has no client and no pin; else nothing. */
 void nm_port_unused_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Are buffers exchanged between slots of the port and those of another one, with nobody's syncs but the
  * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
 bool nm_port_exchanges_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* New numbers of host rings, of a port that has no clients, holds and memory: else -EBUSY. -EINVAL out
- * of range, -ENOMEM. */
+/* New numbers of host rings, of a port that has no clients, pins and memory: else -EBUSY. -EINVAL
+ * out of range, -ENOMEM. */
 int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS])
 	OS_REQUIRES(NM_CORE_LOCK);
 

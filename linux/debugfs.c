@@ -43,7 +43,7 @@ static void show_ring(struct seq_file *out, const struct nm_ring *ring)
 static void show_port(struct seq_file *out, const struct nm_port *port)
 {
 	seq_printf(out, "%s: kind %s clients %u holds %u header %u",
-		port->name[0] ? port->name : "(gone)", port->ops->kind, port->clients, port->holds,
+		port->name[0] ? port->name : "(gone)", port->ops->kind, port->clients, port->pins,
 		port->hdr_len);
 	if (port->region)
 		seq_printf(out, " region %u", port->region->id);

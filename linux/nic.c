@@ -179,7 +179,7 @@ static int nic_set_hdr_len(struct nm_port *port, uint32_t bytes)
 }
 
 /* Work that sends what the device had no room for. */
-static void nic_hold(struct nm_ring *ring, bool on)
+static void nic_quiesce(struct nm_ring *ring, bool on)
 {
 	if (on)
 		mutex_lock(&ring->wakeup.sync);
@@ -196,7 +196,7 @@ static const struct nm_port_ops nic_ops = {
 	.txsync = nmk_nic_txsync,
 	.rxsync = nmk_nic_rxsync,
 	.can_send = nmk_nic_can_send,
-	.hold = nic_hold,
+	.quiesce = nic_quiesce,
 	.shares_region = true,
 };
 
@@ -229,7 +229,7 @@ static struct nmk_nic *find_nic(const struct net_device *dev)
 /* The port has the shape that a new one would have, or it is in use. */
 static bool keeps_shape(const struct nm_port *port, const struct nm_shape *shape)
 {
-	if (port->clients > 0 || port->holds > 0)
+	if (port->clients > 0 || port->pins > 0)
 		return true;
 	return memcmp(port->num_rings, shape->rings, sizeof(port->num_rings)) == 0 &&
 	       memcmp(port->num_host_rings, shape->host_rings, sizeof(port->num_host_rings)) == 0 &&

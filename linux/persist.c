@@ -280,7 +280,7 @@ int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *e
 
 	if (!p || p->leaving)
 		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
-	if (p->port && (p->port->clients > 0 || p->port->holds > 0)) {
+	if (p->port && (p->port->clients > 0 || p->port->pins > 0)) {
 		return nm_error_set(err, -EBUSY, "%s: in use", name);
 	}
 	p->leaving = true; /* nobody finds its port any more */

@@ -56,8 +56,8 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 		json_object_set_new(out, "parent", json_string(port->parent->name));
 	set_u64(out, "region", port->region ? port->region->id : 0);
 	set_u64(out, "users", port->clients);
-	if (port->holds)
-		set_u64(out, "holds", port->holds);
+	if (port->pins)
+		set_u64(out, "holds", port->pins);
 	if (port->dead)
 		json_object_set_new(out, "dead", json_true());
 	set_u64(out, "hdr_len", port->hdr_len);

@@ -362,12 +362,12 @@ void ptnet_port_remove(struct ptnet *ptn)
 	struct nm_port *port = ptn->port;
 
 	ptn->port = NULL;
-	nm_port_hold_locked(port);
+	nm_port_pin_locked(port);
 	nm_port_remove_locked(port); /* dead */
 	nmk_attachment_stop_dead();  /* their threads hold no lock of the rings */
 	drain(port);
 	ptnet_port_stop(port);
-	nm_port_release_locked(port); /* freed unless in use */
+	nm_port_unpin_locked(port); /* freed unless in use */
 }
 
 /* The next port in a region that can still be used. */
@@ -387,9 +387,9 @@ void ptnet_port_end_region(const struct nm_region *region)
 	if (!region)
 		return;
 	while ((port = next_alive(region))) {
-		nm_port_hold_locked(port);
+		nm_port_pin_locked(port);
 		nm_port_remove_locked(port);
-		nm_port_release_locked(port);
+		nm_port_unpin_locked(port);
 	}
 	nmk_attachment_stop_dead();
 	/* Those that were dead before as well: the core has ended some with their parents. */

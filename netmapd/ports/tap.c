@@ -358,7 +358,7 @@ int taps_delif(struct nm_core *core, const char *name, struct nm_error *err)
 
 	if (!port || port->ops != &tap_ops)
 		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
-	if (port->clients || port->holds) {
+	if (port->clients || port->pins) {
 		return nm_error_set(
 			err, -EBUSY, "%s: the port is in use; end or detach its users first", name);
 	}

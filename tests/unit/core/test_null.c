@@ -119,7 +119,7 @@ static void placeholders(void **state)
 	a = nm_null_placeholder_locked(&core, "eth0", &error);
 	assert_non_null(a);
 	assert_int_equal(error, 0);
-	nm_port_hold_locked(a);
+	nm_port_pin_locked(a);
 	b = nm_null_placeholder_locked(&core, "eth0", &error);
 	assert_ptr_equal(a, b);
 	fail_allocation(1);
@@ -127,7 +127,7 @@ static void placeholders(void **state)
 	fail_allocation(0);
 	assert_null(c);
 	assert_int_equal(error, -ENOMEM);
-	nm_port_release_locked(a);
+	nm_port_unpin_locked(a);
 	assert_null(core.ports);
 	nm_core_unlock(&core);
 }

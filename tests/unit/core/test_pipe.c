@@ -279,7 +279,7 @@ static void many_pipes_of_one_parent(void **state)
 		open_end(&b[i], name, 16);
 		assert_ptr_equal(a[i].client.port->parent, parent.client.port);
 	}
-	assert_int_equal(parent.client.port->holds, PIPES);
+	assert_int_equal(parent.client.port->pins, PIPES);
 	app_close(&parent); /* it stays for its pipes */
 	for (uint32_t i = 0; i < PIPES; i++) {
 		put_number(&a[i], i);

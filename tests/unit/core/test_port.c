@@ -388,49 +388,49 @@ static void removed_with_clients(void **state)
 static struct {
 	const struct nm_ring *ring; /* held now */
 	uint32_t holds, resets;
-} held_now;
+} quiet_now;
 
-static void hold_ring(struct nm_ring *ring, bool on)
+static void quiesce_ring(struct nm_ring *ring, bool on)
 {
-	assert_ptr_equal(held_now.ring, on ? NULL : ring);
-	held_now.ring = on ? ring : NULL;
-	held_now.holds += on;
+	assert_ptr_equal(quiet_now.ring, on ? NULL : ring);
+	quiet_now.ring = on ? ring : NULL;
+	quiet_now.holds += on;
 }
 
 static void reset_while_held(struct nm_ring *ring)
 {
 	if (!kind.starts) /* it is being made: nobody can know of it */
 		return;
-	assert_ptr_equal(held_now.ring, ring);
-	held_now.resets++;
+	assert_ptr_equal(quiet_now.ring, ring);
+	quiet_now.resets++;
 }
 
 /* What a kind does on its own with a ring that lost its user stops while the ring is restarted for
  * the next one, and only then. */
 static void held_while_restarted(void **state)
 {
-	struct nm_port_ops holding = ops;
+	struct nm_port_ops quiescing = ops;
 	struct nm_client first, second;
 	struct nm_port *port;
 	int error;
 
-	memset(&held_now, 0, sizeof(held_now));
-	holding.hold = hold_ring;
-	holding.ring_reset = reset_while_held;
+	memset(&quiet_now, 0, sizeof(quiet_now));
+	quiescing.quiesce = quiesce_ring;
+	quiescing.ring_reset = reset_while_held;
 	nm_core_lock(&core);
-	port = nm_port_add_locked(&core, "p", &holding, &one_pair, &error);
+	port = nm_port_add_locked(&core, "p", &quiescing, &one_pair, &error);
 	nm_core_unlock(&core);
 	nm_client_init(&first, &core);
 	nm_client_init(&second, &core);
 	assert_int_equal(nm_client_bind(&first, "p", &all), 0);
-	assert_int_equal(held_now.holds, 2);
-	assert_int_equal(held_now.resets, 2);
+	assert_int_equal(quiet_now.holds, 2);
+	assert_int_equal(quiet_now.resets, 2);
 	assert_int_equal(
 		nm_client_bind(&second, "p", &all), 0); /* not the first: nothing happens */
-	assert_int_equal(held_now.holds, 2);
+	assert_int_equal(quiet_now.holds, 2);
 	nm_client_unbind(&first);
 	nm_client_unbind(&second);
-	assert_null(held_now.ring);
+	assert_null(quiet_now.ring);
 	remove_port(port);
 }
 
@@ -446,8 +446,8 @@ static void held(void **state)
 	port = add("p", &error);
 	port->ephemeral = true;
 	nm_core_lock(&core);
-	nm_port_hold_locked(port);
-	nm_port_hold_locked(port);
+	nm_port_pin_locked(port);
+	nm_port_pin_locked(port);
 	nm_core_unlock(&core);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
@@ -455,24 +455,24 @@ static void held(void **state)
 	assert_int_equal(kind.stops, 1);
 	assert_int_equal(kind.destroys, 0);
 	nm_core_lock(&core);
-	nm_port_release_locked(port);
+	nm_port_unpin_locked(port);
 	assert_int_equal(kind.destroys, 0);
-	nm_port_release_locked(port);
+	nm_port_unpin_locked(port);
 	nm_core_unlock(&core);
 	assert_int_equal(kind.destroys, 1);
 	/* One that is not made on demand stays, and one that is pulled while it is held is dead. */
 	port = add("p", &error);
 	nm_core_lock(&core);
-	nm_port_hold_locked(port);
-	nm_port_release_locked(port);
+	nm_port_pin_locked(port);
+	nm_port_unpin_locked(port);
 	assert_ptr_equal(nm_port_find_locked(&core, "p"), port);
-	nm_port_hold_locked(port);
+	nm_port_pin_locked(port);
 	nm_port_remove_locked(port);
 	assert_true(port->dead);
 	assert_null(nm_port_find_locked(&core, "p"));
 	assert_null(nm_port_find_locked(&core, ""));
 	assert_int_equal(nm_port_rename_locked(port, "q"), -ENXIO);
-	nm_port_release_locked(port);
+	nm_port_unpin_locked(port);
 	nm_core_unlock(&core);
 	assert_int_equal(kind.destroys, 2);
 }
@@ -509,11 +509,11 @@ static void host_rings(void **state)
 	fail_allocation(0);
 	assert_int_equal(port->num_host_rings[NM_RX], 3);
 	nm_core_lock(&core);
-	nm_port_hold_locked(port);
+	nm_port_pin_locked(port);
 	nm_core_unlock(&core);
 	assert_int_equal(set_host_rings(port, 1, 1), -EBUSY);
 	nm_core_lock(&core);
-	nm_port_release_locked(port);
+	nm_port_unpin_locked(port);
 	nm_core_unlock(&core);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
@@ -587,19 +587,19 @@ static void unnamed(void **state)
 }
 
 /* A core goes with pipes that nobody uses any more, and their parents. */
-static void a_core_with_holds(void **state)
+static void a_core_with_pins(void **state)
 {
 	struct nm_client client;
 
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "x{1", &all), 0);
 	nm_core_lock(&core);
-	nm_port_hold_locked(client.port); /* a monitor, say */
+	nm_port_pin_locked(client.port); /* a monitor, say */
 	nm_core_unlock(&core);
 	nm_client_unbind(&client);
 	assert_int_equal(core_count_ports(&core), 3);
 	nm_core_lock(&core);
-	nm_port_release_locked(core.ports->holds ? core.ports : core.ports->next);
+	nm_port_unpin_locked(core.ports->pins ? core.ports : core.ports->next);
 	nm_core_unlock(&core);
 	core_check_empty(&core);
 }
@@ -661,7 +661,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unnamed, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(host_rings, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, core_end),
-		cmocka_unit_test_setup_teardown(a_core_with_holds, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(a_core_with_pins, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, core_end),
 	};
 
