@@ -34,7 +34,7 @@ struct nmk_csb *nmk_csb_new(
 		struct nm_ring *ring = nmk_csb_ring(client, i);
 
 		mutex_lock(&ring->wakeup.sync);
-		nm_serve_start(&csb->serve[i], ring, atok_of(csb, i), ktoa_of(csb, i));
+		nm_csb_server_start(&csb->serve[i], ring, atok_of(csb, i), ktoa_of(csb, i));
 		mutex_unlock(&ring->wakeup.sync);
 	}
 	return csb;
@@ -51,13 +51,13 @@ void nmk_csb_free(struct nmk_csb *csb)
 
 void nmk_csb_resume(struct nmk_csb *csb, struct nm_client *client, uint32_t i)
 {
-	struct nm_serve *serve = &csb->serve[i];
+	struct nm_csb_server *serve = &csb->serve[i];
 	struct nm_ring *ring = nmk_csb_ring(client, i);
 
 	mutex_lock(&ring->wakeup.sync);
 	if (serve->stopped)
-		nm_serve_start(serve, ring, atok_of(csb, i), ktoa_of(csb, i));
+		nm_csb_server_start(serve, ring, atok_of(csb, i), ktoa_of(csb, i));
 	else
-		nm_serve_resume(serve, atok_of(csb, i), ktoa_of(csb, i));
+		nm_csb_server_resume(serve, atok_of(csb, i), ktoa_of(csb, i));
 	mutex_unlock(&ring->wakeup.sync);
 }

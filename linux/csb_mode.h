@@ -14,12 +14,12 @@
 
 #include "extmem.h"
 #include "port.h"
-#include "serve.h"
+#include "csb_server.h"
 
 struct nmk_csb {
 	struct nmk_pin atok, ktoa;
 	uint32_t entries; /* rings of the registration, tx first */
-	struct nm_serve serve[];
+	struct nm_csb_server serve[];
 };
 
 /* Pins both arrays and writes the state of the rings into them. NULL with *error: as nmk_pin(). */

@@ -27,7 +27,7 @@ struct loop;
 struct loop_ring {
 	struct loop *loop;
 	struct nm_ring *ring;
-	struct nm_serve *serve;
+	struct nm_csb_server *serve;
 	bool direct; /* stepped by `work`, not by the caller's thread */
 
 	/* Descriptors; NULL: not given. */
@@ -61,11 +61,11 @@ static int step(struct loop_ring *r)
 	int result;
 
 	mutex_lock(&r->ring->wakeup.sync);
-	result = nm_serve_step(r->serve);
-	if (result & NM_SERVE_WORK)
+	result = nm_csb_server_step(r->serve);
+	if (result & NM_CSB_SERVER_WORK)
 		nmk_ring_timestamp(r->ring);
 	mutex_unlock(&r->ring->wakeup.sync);
-	if ((result & NM_SERVE_INTERRUPT) && r->irq)
+	if ((result & NM_CSB_SERVER_INTERRUPT) && r->irq)
 		eventfd_signal(r->irq);
 	return result;
 }
@@ -78,7 +78,8 @@ static bool prepare_sleep(struct loop_ring *r)
 
 	mutex_lock(&ring->wakeup.sync);
 	/* A dead port has no memory any more to look at; a step says that it is over. */
-	more = OS_LOAD(&ring->port->dead) ? !r->serve->stopped : nm_serve_prepare_sleep(r->serve);
+	more = OS_LOAD(&ring->port->dead) ? !r->serve->stopped
+					  : nm_csb_server_prepare_sleep(r->serve);
 	if (!more && !r->serve->stopped && ring->wakeup.about_to_sleep)
 		more = ring->wakeup.about_to_sleep(ring);
 	mutex_unlock(&ring->wakeup.sync);
@@ -143,11 +144,11 @@ static void direct_work(struct work_struct *work)
 
 	if (READ_ONCE(r->loop->over))
 		return;
-	nm_serve_awake(r->serve);
+	nm_csb_server_awake(r->serve);
 	do
 		result = step(r);
-	while ((result & NM_SERVE_WORK) && --steps > 0);
-	if (result & NM_SERVE_STOPPED)
+	while ((result & NM_CSB_SERVER_WORK) && --steps > 0);
+	if (result & NM_CSB_SERVER_STOPPED)
 		wake_caller(r->loop);
 	else if (steps == 0 || prepare_sleep(r))
 		queue_work(direct_queue, &r->work);
@@ -167,7 +168,7 @@ static bool step_all(struct loop *loop)
 
 	for (uint32_t i = 0; i < loop->rings; i++)
 		if (!loop->ring[i].direct)
-			moved |= step(&loop->ring[i]) & NM_SERVE_WORK;
+			moved |= step(&loop->ring[i]) & NM_CSB_SERVER_WORK;
 	return moved;
 }
 
@@ -182,7 +183,7 @@ static void sleep_until_work(struct loop *loop)
 		(void)wait_event_interruptible(loop->kloop->wq, woken(loop));
 	for (uint32_t i = 0; i < loop->rings; i++)
 		if (!loop->ring[i].direct)
-			nm_serve_awake(loop->ring[i].serve);
+			nm_csb_server_awake(loop->ring[i].serve);
 }
 
 static void pause_loop(struct loop *loop)

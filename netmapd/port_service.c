@@ -106,7 +106,7 @@ void port_service_stats(const struct port_service *s, struct port_service_stats 
 	memset(stats, 0, sizeof(*stats));
 	stats->bad_kicks = OS_LOAD(&s->bad_kicks);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
-		const struct nm_serve *serve = &s->rings[i].ring.serve;
+		const struct nm_csb_server *serve = &s->rings[i].ring.serve;
 
 		stats->steps += OS_LOAD(&serve->steps);
 		stats->work_steps += OS_LOAD(&serve->work_steps);
@@ -163,7 +163,7 @@ static void quiesce(struct port_service *s)
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_remove(s->rings[i].worker, &s->rings[i].ring);
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		if (nm_serve_finish(&s->rings[i].ring.serve) & NM_SERVE_INTERRUPT)
+		if (nm_csb_server_finish(&s->rings[i].ring.serve) & NM_CSB_SERVER_INTERRUPT)
 			worker_signal(&s->rings[i].ring);
 }
 
@@ -175,7 +175,7 @@ int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct 
 	if (s->client->own_region)
 		nm_client_repair_rings(s->client);
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		nm_serve_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
+		nm_csb_server_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
 	serve_all(s);
 	return 0;
 }
@@ -193,7 +193,7 @@ void port_service_resume(struct port_service *s, struct nm_csb_atok *atok, struc
 	if (s->state != PORT_SUSPENDED)
 		return;
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		nm_serve_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
+		nm_csb_server_resume(&s->rings[i].ring.serve, &atok[i], &ktoa[i]);
 	serve_all(s);
 }
 

@@ -109,11 +109,11 @@ static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 		int result;
 
 		if (w->armed)
-			nm_serve_awake(&ring->serve);
-		result = nm_serve_step(&ring->serve);
-		if (result & NM_SERVE_WORK)
+			nm_csb_server_awake(&ring->serve);
+		result = nm_csb_server_step(&ring->serve);
+		if (result & NM_CSB_SERVER_WORK)
 			work = true;
-		if (result & NM_SERVE_INTERRUPT)
+		if (result & NM_CSB_SERVER_INTERRUPT)
 			worker_signal(ring);
 	}
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
@@ -131,7 +131,7 @@ static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 
 	w->armed = true;
 	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
-		if (nm_serve_prepare_sleep(&ring->serve))
+		if (nm_csb_server_prepare_sleep(&ring->serve))
 			work = true;
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
 		if (nm_attachment_prepare_sleep(s->att, s->pair))

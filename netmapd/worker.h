@@ -32,7 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "serve.h"
+#include "csb_server.h"
 #include "attachment.h"
 
 struct worker;
@@ -46,8 +46,8 @@ struct worker_attachment {
 
 /* A ring while it is served. Lives in struct port_service. */
 struct worker_ring {
-	struct nm_serve serve;
-	int irq; /* eventfd for NM_SERVE_INTERRUPT, or -1; loaded once per use */
+	struct nm_csb_server serve;
+	int irq; /* eventfd for NM_CSB_SERVER_INTERRUPT, or -1; loaded once per use */
 	struct worker_ring *next;
 };
 

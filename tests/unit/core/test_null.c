@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/null.h: rings and buffers, exactly those asked for, and no traffic. */
 #include "null.h"
-#include "serve.h"
+#include "csb_server.h"
 #include "fixture.h"
 
 static void exactly_what_was_asked_for(void **state)
@@ -64,7 +64,7 @@ static void no_traffic(void **state)
 	const struct nm_bind bind = {.mode = NR_REG_NULL, .num_rings = {1, 1}, .num_slots = {8, 8}};
 	struct nm_csb_atok atok __attribute__((aligned(64))) = {0};
 	struct nm_csb_ktoa ktoa __attribute__((aligned(64))) = {0};
-	struct nm_serve s = {0};
+	struct nm_csb_server s = {0};
 	struct nm_client client;
 	struct nm_ring *tx, *rx;
 
@@ -79,9 +79,9 @@ static void no_traffic(void **state)
 	assert_int_equal(nm_ring_avail(tx), 0);
 	assert_int_equal(nm_ring_sync(rx, 0, 0), 0);
 	assert_int_equal(nm_ring_avail(rx), 0);
-	nm_serve_start(&s, tx, &atok, &ktoa);
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_IDLE);
-	assert_false(nm_serve_prepare_sleep(&s));
+	nm_csb_server_start(&s, tx, &atok, &ktoa);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
+	assert_false(nm_csb_server_prepare_sleep(&s));
 	assert_int_equal(tx->stats.packets, 0);
 	nm_client_unbind(&client);
 }

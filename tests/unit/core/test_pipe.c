@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* core/pipe.h: nothing is lost, nothing is copied, whoever comes and goes. */
 #include "pipe_ends.h"
-#include "serve.h"
+#include "csb_server.h"
 
 #include <stdio.h>
 
@@ -516,23 +516,23 @@ static void served(void **state)
 {
 	struct nm_csb_atok atok __attribute__((aligned(64))) = {0};
 	struct nm_csb_ktoa ktoa __attribute__((aligned(64))) = {0};
-	struct nm_serve s = {0};
+	struct nm_csb_server s = {0};
 	struct app a, b;
 
 	open_end(&a, "x{1", 8);
 	open_end(&b, "x}1", 8);
 	os_wakeup_set(&app_private(&a, NM_TX, 0)->wakeup, wake, NULL);
-	nm_serve_start(&s, app_private(&a, NM_TX, 0), &atok, &ktoa);
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_IDLE);
+	nm_csb_server_start(&s, app_private(&a, NM_TX, 0), &atok, &ktoa);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
 	atok.head = atok.cur = 7;
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK);
 	assert_int_equal(ktoa.hwcur, 7);
 	atok.head = atok.cur = 6; /* seven more: 7, 0 … 5 */
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK);
 	assert_int_equal(ktoa.hwcur, 7); /* no room */
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(nm_serve_step(&s), NM_SERVE_IDLE);
-	assert_false(nm_serve_prepare_sleep(&s));
+		assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
+	assert_false(nm_csb_server_prepare_sleep(&s));
 	assert_int_equal(ktoa.kern_need_kick, 1);
 	wakes = 0;
 	app_rxsync(&b, 0);
@@ -540,13 +540,13 @@ static void served(void **state)
 	app_ring(&b, NM_RX, 0)->head = app_ring(&b, NM_RX, 0)->cur = 3;
 	app_rxsync(&b, 0);
 	assert_int_equal(wakes, 1);
-	assert_true(nm_serve_prepare_sleep(&s)); /* before it could sleep */
-	nm_serve_awake(&s);
+	assert_true(nm_csb_server_prepare_sleep(&s)); /* before it could sleep */
+	nm_csb_server_awake(&s);
 	atok.appl_need_kick = 1;
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
 	assert_int_equal(ktoa.hwcur, 2);
 	assert_int_equal(ktoa.hwtail, 1);
-	assert_int_equal(nm_serve_step(&s), NM_SERVE_IDLE);
+	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
 	app_close(&a);
 	app_close(&b);
 }
@@ -556,28 +556,28 @@ static void served_receiver(void **state)
 {
 	struct nm_csb_atok atok __attribute__((aligned(64))) = {0};
 	struct nm_csb_ktoa ktoa __attribute__((aligned(64))) = {0};
-	struct nm_serve s = {0};
+	struct nm_csb_server s = {0};
 	uint8_t bytes[100] = {0};
 	struct app a, b;
 
 	open_end(&a, "x{1", 64);
 	open_end(&b, "x}1", 64);
 	os_wakeup_set(&app_private(&b, NM_RX, 0)->wakeup, wake, NULL);
-	nm_serve_start(&s, app_private(&b, NM_RX, 0), &atok, &ktoa);
+	nm_csb_server_start(&s, app_private(&b, NM_RX, 0), &atok, &ktoa);
 	assert_true(app_put(&a, 0, bytes, 30, 30));
 	app_txsync(&a, 0);
-	nm_serve_step(&s);
-	assert_false(nm_serve_prepare_sleep(&s));
+	nm_csb_server_step(&s);
+	assert_false(nm_csb_server_prepare_sleep(&s));
 	assert_int_equal(ktoa.kern_need_kick, 0); /* room enough */
 	wakes = 0;
 	assert_true(app_put(&a, 0, bytes, 40, 40));
 	app_txsync(&a, 0);
 	assert_int_equal(wakes, 1); /* it waits: the receiver's server is told */
-	assert_false(nm_serve_prepare_sleep(&s));
+	assert_false(nm_csb_server_prepare_sleep(&s));
 	assert_int_equal(ktoa.kern_need_kick, 1);
 	atok.head = atok.cur = 30;
-	nm_serve_awake(&s);
-	assert_true(nm_serve_step(&s) & NM_SERVE_WORK);
+	nm_csb_server_awake(&s);
+	assert_true(nm_csb_server_step(&s) & NM_CSB_SERVER_WORK);
 	assert_int_equal(ktoa.hwtail, 6);
 	app_close(&a);
 	app_close(&b);

@@ -11,42 +11,43 @@
  * An index outside its bounds stops the ring for good: `stopped`, until the service is started
  * anew.
  */
-#include "serve.h"
+#include "csb_server.h"
 #include "port.h"
 
 enum {
 	SHARE_MIN = 64
 }; /* slots of a tx ring that a step takes at least, where there are as many */
 
-static void tell(struct nm_serve *s)
+static void publish(struct nm_csb_server *s)
 {
 	nm_csb_kern_store(s->ktoa, s->ring->hwcur, s->ring->tail);
-	s->told_hwcur = s->ring->hwcur;
-	s->told_hwtail = s->ring->tail;
+	s->published_hwcur = s->ring->hwcur;
+	s->published_hwtail = s->ring->tail;
 }
 
-void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok *atok,
+void nm_csb_server_start(struct nm_csb_server *s, struct nm_ring *ring, struct nm_csb_atok *atok,
 	struct nm_csb_ktoa *ktoa)
 {
 	s->ring = ring;
 	s->stopped = false;
 	OS_STORE(&atok->head, ring->head);
 	OS_STORE(&atok->cur, ring->cur);
-	nm_serve_resume(s, atok, ktoa);
-	s->unheard = false;
+	nm_csb_server_resume(s, atok, ktoa);
+	s->irq_pending = false;
 }
 
-void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+void nm_csb_server_resume(
+	struct nm_csb_server *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	s->atok = atok;
 	s->ktoa = ktoa;
-	s->unheard = s->unheard || s->ring->tail != s->told_hwtail;
-	tell(s);
-	nm_serve_awake(s);
+	s->irq_pending = s->irq_pending || s->ring->tail != s->published_hwtail;
+	publish(s);
+	nm_csb_server_awake(s);
 }
 
 /* The other side stored nonsense: this ring is over, and nothing else is. */
-static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
+static int stop(struct nm_csb_server *s, int error, uint32_t head, uint32_t cur)
 {
 	const struct nm_ring *ring = s->ring;
 
@@ -54,13 +55,13 @@ static int stop(struct nm_serve *s, int error, uint32_t head, uint32_t cur)
 	if (error == -ENXIO) {
 		os_log(OS_LOG_INFO, "%s ring %u stopped: its port is gone",
 			ring->dir == NM_TX ? "tx" : "rx", ring->id);
-		return NM_SERVE_STOPPED;
+		return NM_CSB_SERVER_STOPPED;
 	}
 	os_log(OS_LOG_WARN,
 		"%s: %s ring %u stopped (%d): head %u cur %u are not within head %u tail %u of %u slots",
 		ring->port->name, ring->dir == NM_TX ? "tx" : "rx", ring->id, error, head, cur,
 		ring->head, ring->tail, ring->num_slots);
-	return NM_SERVE_STOPPED;
+	return NM_CSB_SERVER_STOPPED;
 }
 
 /* With nothing new from the application: can a sync of this tx ring change anything? */
@@ -87,64 +88,66 @@ static uint32_t share_of(const struct nm_ring *ring, uint32_t head, uint32_t cur
 	return nm_ring_advance(ring->head, most, ring->num_slots);
 }
 
-int nm_serve_step(struct nm_serve *s)
+int nm_csb_server_step(struct nm_csb_server *s)
 {
 	struct nm_ring *ring = s->ring;
 	uint32_t head, cur, old_head = ring->head;
 	int error, result;
 
 	if (unlikely(s->stopped))
-		return NM_SERVE_STOPPED;
+		return NM_CSB_SERVER_STOPPED;
 	nm_csb_kern_load(s->atok, &head, &cur);
 	s->steps++;
 	/* An idle tx ring costs two loads: with nothing new to send its state can't change. */
 	if (head == old_head && cur == ring->cur && ring->dir == NM_TX &&
 		!OS_LOAD(&ring->port->dead) &&
 		(tx_done(ring) || (ring->port->ops->can_send && !ring->port->ops->can_send(ring))))
-		return NM_SERVE_IDLE;
+		return NM_CSB_SERVER_IDLE;
 	if (ring->dir == NM_TX)
 		head = share_of(ring, head, cur);
 	error = nm_ring_sync(ring, head, cur);
 	if (unlikely(error))
 		return stop(s, error, head, cur);
-	result = ring->head != old_head ? NM_SERVE_WORK : NM_SERVE_IDLE;
-	if (ring->tail != s->told_hwtail || ring->hwcur != s->told_hwcur || unlikely(s->unheard)) {
-		bool more = ring->tail != s->told_hwtail || s->unheard;
+	result = ring->head != old_head ? NM_CSB_SERVER_WORK : NM_CSB_SERVER_IDLE;
+	if (ring->tail != s->published_hwtail || ring->hwcur != s->published_hwcur ||
+		unlikely(s->irq_pending)) {
+		bool more = ring->tail != s->published_hwtail || s->irq_pending;
 
-		s->unheard = false;
-		tell(s);
-		result |= NM_SERVE_WORK;
+		s->irq_pending = false;
+		publish(s);
+		result |= NM_CSB_SERVER_WORK;
 		os_mb(); /* D: hwtail is out before appl_need_kick is looked at */
 		if (more && OS_LOAD(&s->atok->appl_need_kick)) {
 			s->interrupts++;
-			result |= NM_SERVE_INTERRUPT;
+			result |= NM_CSB_SERVER_INTERRUPT;
 		}
 	}
-	s->work_steps += result & NM_SERVE_WORK;
+	s->work_steps += result & NM_CSB_SERVER_WORK;
 	return result;
 }
 
-int nm_serve_finish(struct nm_serve *s)
+int nm_csb_server_finish(struct nm_csb_server *s)
 {
 	uint32_t steps = s->ring->num_slots / SHARE_MIN + 1; /* as many as the most shares */
-	int step, all = NM_SERVE_IDLE;
+	int step, all = NM_CSB_SERVER_IDLE;
 
 	do {
-		step = nm_serve_step(s);
+		step = nm_csb_server_step(s);
 		all |= step;
-	} while ((step & NM_SERVE_WORK) && steps-- > 0);
+	} while ((step & NM_CSB_SERVER_WORK) && steps-- > 0);
 	return all;
 }
 
 /* Has anything come that the other side was not told of? What waits for room may have come after
  * the last step, and find it. */
-static bool has_come(struct nm_serve *s, bool waits)
+static bool has_come(struct nm_csb_server *s, bool waits)
 {
 	struct nm_ring *ring = s->ring;
 
 	if (waits && nm_ring_sync(ring, ring->head, ring->cur) != 0)
 		return true; /* as the next step will say */
-	return ring->tail != s->told_hwtail || OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
+	return ring->tail != s->published_hwtail ||
+	       OS_LOAD_ACQUIRE(&ring->produce.hwtail) != ring->tail;
 }
 
 /* Is there somebody who waits for what this rx ring's application gives back: a monitor, or whoever
@@ -155,7 +158,7 @@ static bool passes_on(const struct nm_ring *ring)
 						   (OS_LOAD(&ring->shared->flags) & NR_FORWARD));
 }
 
-bool nm_serve_prepare_sleep(struct nm_serve *s)
+bool nm_csb_server_prepare_sleep(struct nm_csb_server *s)
 {
 	struct nm_ring *ring = s->ring;
 	const struct nm_port_ops *ops = ring->port->ops;
@@ -181,7 +184,7 @@ bool nm_serve_prepare_sleep(struct nm_serve *s)
 	return !tx_done(ring) && ops->can_send && ops->can_send(ring);
 }
 
-void nm_serve_awake(struct nm_serve *s)
+void nm_csb_server_awake(struct nm_csb_server *s)
 {
 	if (!s->stopped)
 		OS_STORE(&s->ktoa->kern_need_kick, 0);

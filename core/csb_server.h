@@ -1,68 +1,69 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * serve.h - the kernel side of a CSB: the step that serves one ring.
+ * csb_server.h - the kernel side of a CSB: the step that serves one ring.
  *
- * A platform calls nm_serve_step() for its rings round and round, as long as there
+ * A platform calls nm_csb_server_step() for its rings round and round, as long as there
  * is work, and for a while after. Then it goes to sleep:
  *
- *      for each ring   if (nm_serve_prepare_sleep(r)) -> there is work after all
+ *      for each ring   if (nm_csb_server_prepare_sleep(r)) -> there is work after all
  *      wait for a kick, or for the ring's wakeup
- *      for each ring   nm_serve_awake(r)
+ *      for each ring   nm_csb_server_awake(r)
  *
  * Everything the other side can write is loaded once per step and checked by
  * nm_ring_sync(). A step of a tx ring takes a share of what is there, so that all rings have
  * their turn. A tx ring whose packets wait for room (a pipe that is full) is stepped
  * like any other; who makes room signals its wakeup. An illegal move stops the ring
- * (NM_SERVE_STOPPED), once and for all until nm_serve_start(), and is counted and logged.
+ * (NM_CSB_SERVER_STOPPED), once and for all until nm_csb_server_start(), and is counted and logged.
  * Nothing else stops but the rings of a port that is gone, with their next step.
  *
  * Thread safety: one thread at a time per ring.
  */
-#ifndef CORE_SERVE_H
-#define CORE_SERVE_H
+#ifndef CORE_CSB_SERVER_H
+#define CORE_CSB_SERVER_H
 
 #include "os.h"
 #include "csb.h"
 #include "ring.h"
 
-struct nm_serve {
+struct nm_csb_server {
 	struct nm_ring *ring;
 	struct nm_csb_atok *atok;
 	struct nm_csb_ktoa *ktoa;
-	uint32_t told_hwcur, told_hwtail; /* as last stored in ktoa */
-	bool unheard; /* ktoa was written by resume with news that no interrupt was sent for */
+	uint32_t published_hwcur, published_hwtail; /* as last stored in ktoa */
+	bool irq_pending; /* ktoa was written by resume with news that no interrupt was sent for */
 	bool stopped;
 	uint64_t steps, work_steps, interrupts; /* statistics */
 };
 
-enum nm_serve_result {
-	NM_SERVE_IDLE = 0,
-	NM_SERVE_WORK = 1,      /* something moved */
-	NM_SERVE_INTERRUPT = 2, /* with WORK: the other side wants to be notified now */
-	NM_SERVE_STOPPED = 4,
+enum nm_csb_server_result {
+	NM_CSB_SERVER_IDLE = 0,
+	NM_CSB_SERVER_WORK = 1,      /* something moved */
+	NM_CSB_SERVER_INTERRUPT = 2, /* with WORK: the other side wants to be notified now */
+	NM_CSB_SERVER_STOPPED = 4,
 };
 
 /* Binds to the arrays and writes the ring's state into both (head, cur; hwcur, hwtail), as
- * CREATE promises. Asks for no kick, and nm_serve_resume() doesn't either: the caller steps at
+ * CREATE promises. Asks for no kick, and nm_csb_server_resume() doesn't either: the caller steps at
  * once. */
-void nm_serve_start(struct nm_serve *s, struct nm_ring *ring, struct nm_csb_atok *atok,
+void nm_csb_server_start(struct nm_csb_server *s, struct nm_ring *ring, struct nm_csb_atok *atok,
 	struct nm_csb_ktoa *ktoa);
 
 /* As start, but what the other side has stored in atok meanwhile counts: only ktoa is written.
  * For memory that went away and is back. The next step interrupts for what had come before. */
-void nm_serve_resume(struct nm_serve *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+void nm_csb_server_resume(
+	struct nm_csb_server *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
 
-/* A set of enum nm_serve_result. */
-int nm_serve_step(struct nm_serve *s);
+/* A set of enum nm_csb_server_result. */
+int nm_csb_server_step(struct nm_csb_server *s);
 
 /* Steps until all that had been published before the call is taken. What the steps returned, together. */
-int nm_serve_finish(struct nm_serve *s);
+int nm_csb_server_finish(struct nm_csb_server *s);
 
 /* Asks for kicks as far as they are needed. True: something has moved meanwhile, step again. An rx
  * ring for which packets wait (wants_room) is synced once more, from where it is. */
-bool nm_serve_prepare_sleep(struct nm_serve *s);
+bool nm_csb_server_prepare_sleep(struct nm_csb_server *s);
 
 /* No kicks, please. */
-void nm_serve_awake(struct nm_serve *s);
+void nm_csb_server_awake(struct nm_csb_server *s);
 
 #endif

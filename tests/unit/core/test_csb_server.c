@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* core/csb.h and core/serve.h: both sides of a CSB, one step at a time. Both at once:
- * test_serve_threads.c. */
-#include "serve.h"
+/* core/csb.h and core/csb_server.h: both sides of a CSB, one step at a time. Both at once:
+ * test_csb_server_threads.c. */
+#include "csb_server.h"
 #include "fixture.h"
 
 enum { SLOTS = 16 };
@@ -10,7 +10,7 @@ enum { SLOTS = 16 };
 struct served {
 	struct nm_csb_atok atok;
 	struct nm_csb_ktoa ktoa;
-	struct nm_serve kern;
+	struct nm_csb_server kern;
 	struct nm_csb_appl appl;
 };
 
@@ -22,8 +22,8 @@ static uint8_t frame[60];
 static void serve(struct served *s, struct nm_ring *ring)
 {
 	memset(s, 0x5a, sizeof(*s)); /* nothing is relied on */
-	s->kern = (struct nm_serve){0};
-	nm_serve_start(&s->kern, ring, &s->atok, &s->ktoa);
+	s->kern = (struct nm_csb_server){0};
+	nm_csb_server_start(&s->kern, ring, &s->atok, &s->ktoa);
 	assert_int_equal(nm_csb_appl_init(&s->appl, &s->atok, &s->ktoa, SLOTS), 0);
 	nm_csb_appl_awake(&s->appl);
 }
@@ -83,7 +83,7 @@ static void start_tells_where_the_ring_is(void **state)
 	const struct nm_ring *ring = app_private(&a, NM_TX, 0);
 
 	put(5);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 	for (int round = 0; round < 3; round++) { /* stop and start continue from there */
 		serve(&tx, app_private(&a, NM_TX, 0));
 		assert_int_equal(tx.atok.head, 5);
@@ -94,7 +94,7 @@ static void start_tells_where_the_ring_is(void **state)
 		assert_int_equal(ring->stats.packets, 5);
 	}
 	put(1);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(ring->stats.packets, 6);
 }
 
@@ -135,23 +135,23 @@ static void application_checks_what_it_loads(void **state)
 
 static void steps_move_packets(void **state)
 {
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_IDLE);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
 	for (int round = 0; round < 100; round++) {
 		uint32_t count = prng_range(&r, 1, SLOTS - 1);
 
 		put(count);
-		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
-		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
+		assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
+		assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_IDLE);
 		assert_true(nm_csb_appl_load(&tx.appl));
 		assert_int_equal(tx.appl.hwcur, tx.appl.head);
 		assert_int_equal(nm_ring_distance(tx.appl.head, tx.appl.hwtail, SLOTS), SLOTS - 1);
 		assert_int_equal(received(), 0);
-		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
-		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+		assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
+		assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
 		assert_int_equal(received(), count);
 		give_back(count);
-		assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+		assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
 		assert_int_equal(rx.ktoa.hwcur, rx.appl.head);
 	}
 	assert_int_equal(tx.kern.interrupts + rx.kern.interrupts, 0); /* none was asked for */
@@ -187,28 +187,28 @@ static void a_step_takes_a_share(void **state)
 	app_open(&core, &c, &(struct app_config){"vale0:c", 64, MANY});
 	ring = app_private(&c, NM_TX, 0);
 	memset(&many, 0, sizeof(many));
-	nm_serve_start(&many.kern, ring, &many.atok, &many.ktoa);
+	nm_csb_server_start(&many.kern, ring, &many.atok, &many.ktoa);
 	assert_int_equal(nm_csb_appl_init(&many.appl, &many.atok, &many.ktoa, MANY), 0);
 	publish(&many, &c, 1000);
 	for (uint32_t taken = 256; taken < 1000; taken += 256) {
-		assert_true(nm_serve_prepare_sleep(&many.kern)); /* no time to sleep */
-		assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_WORK);
+		assert_true(nm_csb_server_prepare_sleep(&many.kern)); /* no time to sleep */
+		assert_int_equal(nm_csb_server_step(&many.kern), NM_CSB_SERVER_WORK);
 		assert_int_equal(many.ktoa.hwcur, taken);
 		assert_int_equal(ring->stats.packets, taken);
 	}
-	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&many.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(many.ktoa.hwcur, 1000);
-	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_IDLE);
-	assert_false(nm_serve_prepare_sleep(&many.kern));
+	assert_int_equal(nm_csb_server_step(&many.kern), NM_CSB_SERVER_IDLE);
+	assert_false(nm_csb_server_prepare_sleep(&many.kern));
 	/* All at once, around the end of the ring. */
 	publish(&many, &c, 1023);
-	nm_serve_finish(&many.kern);
+	nm_csb_server_finish(&many.kern);
 	assert_int_equal(many.ktoa.hwcur, 999);
 	assert_int_equal(ring->stats.packets, 2023);
 	/* What is illegal stops the ring, also where it is beyond the share. */
 	OS_STORE(&many.atok.cur, MANY);
 	OS_STORE(&many.atok.head, 900);
-	assert_int_equal(nm_serve_step(&many.kern), NM_SERVE_STOPPED);
+	assert_int_equal(nm_csb_server_step(&many.kern), NM_CSB_SERVER_STOPPED);
 	assert_int_equal(ring->stats.packets, 2023);
 	app_close(&c);
 }
@@ -217,15 +217,17 @@ static void interrupts(void **state)
 {
 	tx.atok.appl_need_kick = 1;
 	put(1);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_int_equal(
+		nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
 	put(1);
-	nm_serve_step(&tx.kern);
+	nm_csb_server_step(&tx.kern);
 	rx.atok.appl_need_kick = 1;
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	assert_int_equal(
+		nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
 	assert_int_equal(received(), 2);
 	give_back(2);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(rx.kern.interrupts, 1);
 	assert_int_equal(tx.kern.interrupts, 2);
 }
@@ -237,14 +239,14 @@ static void an_unfinished_packet(void **state)
 
 	put(1);
 	ring->slot[0].flags = NS_MOREFRAG;
-	nm_serve_step(&tx.kern);
+	nm_csb_server_step(&tx.kern);
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_IDLE);
-	assert_false(nm_serve_prepare_sleep(&tx.kern)); /* no reason to stay awake */
+		assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_IDLE);
+	assert_false(nm_csb_server_prepare_sleep(&tx.kern)); /* no reason to stay awake */
 	assert_int_equal(tx.ktoa.kern_need_kick, 1);
-	nm_serve_awake(&tx.kern);
+	nm_csb_server_awake(&tx.kern);
 	put(1);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(tx.ktoa.hwcur, 2);
 }
 
@@ -260,7 +262,7 @@ static void illegal_positions_stop_the_ring(void **state)
 	uint64_t bad = 0;
 
 	put(5);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 	/* Legal from here: head in 5..15,0..4 with 4 the tail, cur behind it. */
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nm_csb_ktoa before = tx.ktoa;
@@ -272,17 +274,18 @@ static void illegal_positions_stop_the_ring(void **state)
 		tx.atok.head = cases[i].head;
 		tx.atok.cur = cases[i].cur;
 		for (int again = 0; again < 3; again++)
-			assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+			assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
 		assert_int_equal(ring->stats.bad_syncs, ++bad);
 		tx.atok.head = tx.atok.cur = 6; /* repaired, but too late */
-		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
-		assert_false(nm_serve_prepare_sleep(&tx.kern));
-		nm_serve_awake(&tx.kern);
+		assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
+		assert_false(nm_csb_server_prepare_sleep(&tx.kern));
+		nm_csb_server_awake(&tx.kern);
 		assert_memory_equal(&before, &tx.ktoa, sizeof(before)); /* it is told nothing */
-		nm_serve_resume(&tx.kern, &tx.atok, &tx.ktoa); /* memory is back: still stopped */
-		assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+		nm_csb_server_resume(
+			&tx.kern, &tx.atok, &tx.ktoa); /* memory is back: still stopped */
+		assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
 		/* The other ring is served as before. */
-		nm_serve_step(&rx.kern);
+		nm_csb_server_step(&rx.kern);
 		assert_int_equal(received(), 5);
 		serve(&tx, ring);
 		assert_int_equal(tx.atok.head, 5);
@@ -291,7 +294,7 @@ static void illegal_positions_stop_the_ring(void **state)
 	}
 	assert_true(bad >= 6);
 	put(1);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 }
 
 /* Any values in the entry, step after step: it stops at the first illegal one, and only then. */
@@ -308,8 +311,8 @@ static void any_positions(void **state)
 
 		tx.atok.head = to_head;
 		tx.atok.cur = to_cur;
-		result = nm_serve_step(&tx.kern);
-		assert_int_equal(!!(result & NM_SERVE_STOPPED), !legal);
+		result = nm_csb_server_step(&tx.kern);
+		assert_int_equal(!!(result & NM_CSB_SERVER_STOPPED), !legal);
 		assert_int_equal(ring->head, legal ? to_head : head);
 		assert_int_equal(ring->cur, legal ? to_cur : cur);
 		if (legal) {
@@ -329,7 +332,7 @@ static void a_dead_port_stops(void **state)
 	nm_port_remove_locked(a.client.port);
 	nm_core_unlock(&core);
 	/* An idle one, too. */
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_STOPPED);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
 }
 
 /* ---- sleep -------------------------------------------------------------------------------------- */
@@ -338,52 +341,52 @@ static void the_kernel_side_sleeps(void **state)
 {
 	/* tx: a kick for every move of head. */
 	assert_false(put(0));
-	assert_false(nm_serve_prepare_sleep(&tx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&tx.kern));
 	assert_int_equal(tx.ktoa.kern_need_kick, 1);
 	assert_false(put(0)); /* head has not moved */
 	assert_true(put(1));
-	assert_true(nm_serve_prepare_sleep(&tx.kern)); /* it has: no time to sleep */
-	nm_serve_awake(&tx.kern);
+	assert_true(nm_csb_server_prepare_sleep(&tx.kern)); /* it has: no time to sleep */
+	nm_csb_server_awake(&tx.kern);
 	assert_int_equal(tx.ktoa.kern_need_kick, 0);
 	assert_false(put(1));
-	nm_serve_step(&tx.kern);
+	nm_csb_server_step(&tx.kern);
 
 	/* rx: two packets wait to be told. */
-	assert_true(nm_serve_prepare_sleep(&rx.kern));
-	nm_serve_awake(&rx.kern);
-	nm_serve_step(&rx.kern);
+	assert_true(nm_csb_server_prepare_sleep(&rx.kern));
+	nm_csb_server_awake(&rx.kern);
+	nm_csb_server_step(&rx.kern);
 	/* Told, and much room: what the application gives back can wait for the next packet. */
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 0);
 	/* But a monitor wants to see it now. */
 	rx.kern.ring->monitors = (void *)&rx;
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 1);
 	rx.kern.ring->monitors = NULL;
-	nm_serve_awake(&rx.kern);
+	nm_csb_server_awake(&rx.kern);
 	/* And so does the system's stack, which gets what is forwarded; where there is one. */
 	rx.kern.ring->shared->flags |= NR_FORWARD;
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 0);
 	rx.kern.ring->port->num_host_rings[NM_TX] = 1;
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 1);
 	rx.kern.ring->port->num_host_rings[NM_TX] = 0;
-	nm_serve_awake(&rx.kern);
+	nm_csb_server_awake(&rx.kern);
 	assert_int_equal(received(), 2);
 	assert_false(give_back(1));
 	/* Room runs short: every slot counts. */
 	put(12);
-	nm_serve_step(&tx.kern);
-	nm_serve_step(&rx.kern);
+	nm_csb_server_step(&tx.kern);
+	nm_csb_server_step(&rx.kern);
 	assert_int_equal(received(), 13);
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_int_equal(rx.ktoa.kern_need_kick, 1);
 	assert_true(give_back(1));
-	assert_true(nm_serve_prepare_sleep(&rx.kern));
-	nm_serve_awake(&rx.kern);
+	assert_true(nm_csb_server_prepare_sleep(&rx.kern));
+	nm_csb_server_awake(&rx.kern);
 	assert_int_equal(rx.ktoa.kern_need_kick, 0);
-	nm_serve_step(&rx.kern);
+	nm_csb_server_step(&rx.kern);
 	assert_int_equal(rx.ktoa.hwcur, 2);
 }
 
@@ -392,8 +395,9 @@ static void the_application_sleeps(void **state)
 	assert_false(nm_csb_appl_sleep(&rx.appl));
 	assert_int_equal(rx.atok.appl_need_kick, 1);
 	put(1);
-	nm_serve_step(&tx.kern);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
+	nm_csb_server_step(&tx.kern);
+	assert_int_equal(
+		nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
 	assert_true(nm_csb_appl_sleep(&rx.appl)); /* it has come meanwhile */
 	assert_int_equal(rx.atok.appl_need_kick, 0);
 	assert_false(nm_csb_appl_sleep(&rx.appl));
@@ -415,26 +419,26 @@ static void resume_keeps_the_position(void **state)
 		put(before);
 		*atok = tx.atok; /* the guest's memory, at another address of ours */
 		*ktoa = tx.ktoa;
-		nm_serve_resume(&tx.kern, atok, ktoa);
+		nm_csb_server_resume(&tx.kern, atok, ktoa);
 		memset(&tx.atok, 0xff, sizeof(tx.atok)); /* nobody looks here any more */
 		memset(&tx.ktoa, 0xff, sizeof(tx.ktoa));
 		tx.appl.atok = atok;
 		tx.appl.ktoa = ktoa;
 		assert_int_equal(ktoa->kern_need_kick, 0);
 		put(after);
-		assert_int_equal(
-			nm_serve_step(&tx.kern), before + after ? NM_SERVE_WORK : NM_SERVE_IDLE);
+		assert_int_equal(nm_csb_server_step(&tx.kern),
+			before + after ? NM_CSB_SERVER_WORK : NM_CSB_SERVER_IDLE);
 		assert_true(nm_csb_appl_load(&tx.appl));
 		assert_int_equal(tx.appl.hwcur, tx.appl.head);
-		nm_serve_step(&rx.kern);
+		nm_csb_server_step(&rx.kern);
 		assert_int_equal(received(), before + after);
 		give_back(before + after);
-		nm_serve_step(&rx.kern);
+		nm_csb_server_step(&rx.kern);
 		tx.atok = *atok;
 		tx.ktoa = *ktoa;
 		tx.appl.atok = &tx.atok;
 		tx.appl.ktoa = &tx.ktoa;
-		nm_serve_resume(&tx.kern, &tx.atok, &tx.ktoa);
+		nm_csb_server_resume(&tx.kern, &tx.atok, &tx.ktoa);
 		os_free(atok);
 		os_free(ktoa);
 	}
@@ -474,15 +478,16 @@ static void resume_interrupts_for_what_was_found(void **state)
 
 	assert_false(nm_csb_appl_sleep(&rx.appl));
 	put(1);
-	assert_int_equal(nm_serve_step(&tx.kern), NM_SERVE_WORK);
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(nm_ring_sync(ring, ring->head, ring->cur), 0);
-	nm_serve_resume(&rx.kern, &rx.atok, &rx.ktoa);
+	nm_csb_server_resume(&rx.kern, &rx.atok, &rx.ktoa);
 	assert_int_equal(received(), 1);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK | NM_SERVE_INTERRUPT);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	assert_int_equal(
+		nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
 	assert_int_equal(rx.kern.interrupts, 1);
-	nm_serve_resume(&rx.kern, &rx.atok, &rx.ktoa);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	nm_csb_server_resume(&rx.kern, &rx.atok, &rx.ktoa);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
 }
 
 /* A packet that comes after the last step, when whom it signals is not asleep yet. */
@@ -507,24 +512,24 @@ static void what_came_before_the_sleep(void **state)
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "fetching", &bind), 0);
 	serve(&rx, nm_client_ring(&client, NM_RX, 0));
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
-	nm_serve_awake(&rx.kern);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_IDLE);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
+	nm_csb_server_awake(&rx.kern);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_IDLE);
 	outside = 1;
-	assert_true(nm_serve_prepare_sleep(&rx.kern));
-	nm_serve_awake(&rx.kern);
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
+	assert_true(nm_csb_server_prepare_sleep(&rx.kern));
+	nm_csb_server_awake(&rx.kern);
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
 	assert_int_equal(received(), 1);
 	outside = SLOTS; /* one of them finds no room until slots are given back */
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_WORK);
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_WORK);
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	assert_true(give_back(1));
-	assert_true(nm_serve_prepare_sleep(&rx.kern));
+	assert_true(nm_csb_server_prepare_sleep(&rx.kern));
 	OS_STORE(&port->dead, true);
-	assert_true(nm_serve_prepare_sleep(&rx.kern)); /* the step says why */
-	assert_int_equal(nm_serve_step(&rx.kern), NM_SERVE_STOPPED);
-	assert_false(nm_serve_prepare_sleep(&rx.kern));
+	assert_true(nm_csb_server_prepare_sleep(&rx.kern)); /* the step says why */
+	assert_int_equal(nm_csb_server_step(&rx.kern), NM_CSB_SERVER_STOPPED);
+	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	OS_STORE(&port->dead, false);
 	nm_client_unbind(&client);
 	nm_core_lock(&core);
@@ -552,5 +557,5 @@ int main(void)
 	};
 
 	test_seed();
-	return cmocka_run_group_tests_name("serve", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("csb_server", tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
  * so nothing may be dropped, and a server that misses what the receiver gives back stops
  * everything.
  */
-#include "serve.h"
+#include "csb_server.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -41,7 +41,7 @@ struct side {
 	int memfd, kick, irq;          /* eventfds: to the server, to the application */
 	struct entries *ours, *theirs; /* the application's mapping, the kernel side's */
 	struct nm_csb_appl appl;
-	struct nm_serve kern; /* under gate */
+	struct nm_csb_server kern; /* under gate */
 	pthread_mutex_t gate;
 	uint32_t server_sleeps, app_sleeps;
 };
@@ -86,13 +86,13 @@ static void *serve(void *arg)
 		int result;
 
 		pthread_mutex_lock(&s->gate);
-		nm_serve_awake(&s->kern);
-		result = nm_serve_step(&s->kern);
-		sleep = result == NM_SERVE_IDLE && !nm_serve_prepare_sleep(&s->kern);
+		nm_csb_server_awake(&s->kern);
+		result = nm_csb_server_step(&s->kern);
+		sleep = result == NM_CSB_SERVER_IDLE && !nm_csb_server_prepare_sleep(&s->kern);
 		pthread_mutex_unlock(&s->gate);
-		if (result & NM_SERVE_STOPPED)
+		if (result & NM_CSB_SERVER_STOPPED)
 			OS_STORE(&failed, true);
-		if (result & NM_SERVE_INTERRUPT)
+		if (result & NM_CSB_SERVER_INTERRUPT)
 			notify(s->irq);
 		if (sleep) {
 			s->server_sleeps++;
@@ -114,7 +114,7 @@ static void move_memory(struct side *s)
 	} else {
 		munmap(old, 4096);
 		s->theirs = new;
-		nm_serve_resume(&s->kern, &new->atok, &new->ktoa);
+		nm_csb_server_resume(&s->kern, &new->atok, &new->ktoa);
 	}
 	pthread_mutex_unlock(&s->gate);
 	notify(s->kick); /* resume has withdrawn what the server had asked for before it slept */
@@ -254,7 +254,7 @@ static void open_side(
 	s->irq = eventfd(0, EFD_CLOEXEC);
 	assert_true(s->kick >= 0 && s->irq >= 0);
 	pthread_mutex_init(&s->gate, NULL);
-	nm_serve_start(&s->kern, s->ring, &s->theirs->atok, &s->theirs->ktoa);
+	nm_csb_server_start(&s->kern, s->ring, &s->theirs->atok, &s->theirs->ktoa);
 	assert_int_equal(nm_csb_appl_init(&s->appl, &s->ours->atok, &s->ours->ktoa, slots), 0);
 	os_wakeup_set(&s->ring->wakeup, on_wakeup, s);
 }
@@ -346,5 +346,5 @@ int main(void)
 	};
 
 	test_seed();
-	return cmocka_run_group_tests_name("serve_threads", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("csb_server_threads", tests, NULL, NULL);
 }
