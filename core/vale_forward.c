@@ -37,7 +37,7 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 		return false;
 	*at = pkt.next;
 	ring->stats.packets++;
-	if (likely(pkt.cause == NM_DROPS) && unlikely(pkt.bytes < tx->least))
+	if (likely(pkt.cause == NM_DROPS) && unlikely(pkt.bytes < tx->min_len))
 		pkt.cause = NM_DROP_TOO_SHORT;
 	if (unlikely(pkt.cause != NM_DROPS)) {
 		nm_vale_count_drop(ring, pkt.cause);
@@ -51,7 +51,7 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 		.len = pkt.bytes,
 		.frags = (uint8_t)pkt.slots,
 		.first = (uint8_t)batch->num_frags,
-		.explicitly = (uint8_t)(pkt.first_flags >> NS_PORT_SHIFT),
+		.dst_hint = (uint8_t)(pkt.first_flags >> NS_PORT_SHIFT),
 		.src = pkt.any_flags & NS_NO_LEARN ? 0 : LEARN,
 	};
 	batch->num_frags += pkt.slots;
@@ -78,13 +78,13 @@ static uint32_t collect_plain(struct vale_tx *tx, uint32_t at)
 
 		if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) ||
 			unlikely(!nm_slots_buf_valid(&tx->slots, slot.buf_idx)) ||
-			unlikely(slot.len - tx->least >= tx->lengths)) /* mod 2^32 */
+			unlikely(slot.len - tx->min_len >= tx->plain_span)) /* mod 2^32 */
 			break;
 		packet->buf = nm_slots_buf(&tx->slots, slot.buf_idx);
 		os_prefetch(packet->buf);
 		packet->len = slot.len;
 		packet->frags = 1;
-		packet->explicitly = (uint8_t)(slot.flags >> NS_PORT_SHIFT);
+		packet->dst_hint = (uint8_t)(slot.flags >> NS_PORT_SHIFT);
 		packet->src = slot.flags & NS_NO_LEARN ? 0 : LEARN;
 		bytes += slot.len;
 		at = nm_ring_advance(at, 1, num_slots);
@@ -204,8 +204,8 @@ static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 			last_to = look_up(tx, last_dst);
 		}
 		to = last_to;
-		if (unlikely(packet->explicitly))
-			to = tx->vale->live[packet->explicitly] ? packet->explicitly : tx->number;
+		if (unlikely(packet->dst_hint))
+			to = tx->vale->live[packet->dst_hint] ? packet->dst_hint : tx->number;
 		if (unlikely(to == tx->number)) {
 			/* Lives where it comes from, or is to go where nobody is. */
 			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
@@ -266,9 +266,9 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 {
 	vale_read_lock(tx->vale);
 	tx->hdr_len = tx->ring->port->hdr_len;
-	tx->least = tx->hdr_len + VALE_ETH_HEADER;
+	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */
-	tx->lengths = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->least + 1 : 0;
+	tx->plain_span = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->min_len + 1 : 0;
 	at = collect(tx, at);
 	if (tx->batch->num_packets > 0)
 		forward(tx);

@@ -74,13 +74,13 @@ static_assert(NM_VALE_PORTS_MAX <= (int)VALE_TO_ALL, "port numbers are 8 bits");
 
 /* Half a cache line: three passes go over them. */
 struct vale_packet {
-	const char *buf;    /* of the first fragment */
-	uint32_t len;       /* bytes, all fragments */
-	uint8_t frags;      /* slots */
-	uint8_t first;      /* in batch->frags, when there is more than one */
-	uint8_t next;       /* packet for the same destination */
-	uint8_t explicitly; /* number of the port that the sender wants it to go to; 0: none */
-	uint64_t dst, src;  /* key of the one (mactable.h), and the other, or 0: not to be learnt */
+	const char *buf;   /* of the first fragment */
+	uint32_t len;      /* bytes, all fragments */
+	uint8_t frags;     /* slots */
+	uint8_t first;     /* in batch->frags, when there is more than one */
+	uint8_t next;      /* packet for the same destination */
+	uint8_t dst_hint;  /* number of the port that the sender wants it to go to; 0: none */
+	uint64_t dst, src; /* key of the one (mactable.h), and the other, or 0: not to be learnt */
 };
 
 static_assert(sizeof(struct vale_packet) <= NM_CACHE_LINE / 2, "packets are compact");
@@ -112,9 +112,9 @@ struct vale_tx {
 	struct vale_batch *batch;
 	struct nm_slots slots;
 	uint32_t hdr_len;
-	uint32_t least;   /* length of a packet */
-	uint32_t lengths; /* how many, from least on, fit a slot that needs no closer look */
-	uint8_t number;   /* of the sending port */
+	uint32_t min_len;    /* length of a packet */
+	uint32_t plain_span; /* how many, from min_len on, fit a slot that needs no closer look */
+	uint8_t number;      /* of the sending port */
 	uint64_t epoch;
 	uint64_t last_src; /* learnt in this sync */
 };
