@@ -192,12 +192,12 @@ static int wanted_offsets(struct nm_client *client, struct request *rq, struct n
 }
 
 /* What was wished for in numbers must have room; the core may need a little for alignment. */
-static bool wishes_fit(const struct nm_region_params *wishes, uint64_t bytes)
+static bool requested_fit(const struct nm_region_params *requested, uint64_t bytes)
 {
 	uint64_t room = bytes;
 
 	for (int pool = 0; pool < NM_POOLS; pool++) {
-		uint64_t wanted = (uint64_t)wishes->count[pool] * wishes->size[pool];
+		uint64_t wanted = (uint64_t)requested->count[pool] * requested->size[pool];
 
 		if (wanted > room)
 			return false;
@@ -227,7 +227,7 @@ static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm
 		.size = {info->nr_if_pool_objsize, info->nr_ring_pool_objsize,
 			info->nr_buf_pool_objsize},
 	};
-	if (!wishes_fit(&bind->extmem_params, info->nr_memsize))
+	if (!requested_fit(&bind->extmem_params, info->nr_memsize))
 		return nm_error_set(&client->err, -EINVAL,
 			"EXTMEM: %u netmap_if of %u bytes, %u rings of %u and %u buffers of %u don't fit into %llu bytes",
 			info->nr_if_pool_objtotal, info->nr_if_pool_objsize,

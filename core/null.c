@@ -46,7 +46,7 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	if (port)
 		port->ephemeral = true;
 	else
-		nm_shape_explain(&shape, name[0] ? name : "null", err);
+		nm_shape_strerror(&shape, name[0] ? name : "null", err);
 	return port;
 }
 

@@ -507,7 +507,7 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 				"%s: another port has this name, or that of its other end",
 				names[0]);
 		else
-			nm_shape_explain(&mine, names[0], err);
+			nm_shape_strerror(&mine, names[0], err);
 		nm_port_unused_locked(parent);
 	}
 	return port;

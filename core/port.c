@@ -93,12 +93,12 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 }
 
 /* What is wrong with a shape, in numbers; what is NULL: nothing. */
-struct misshape {
+struct shape_error {
 	const char *what;
 	uint32_t number, min, max;
 };
 
-static struct misshape misshape_of(const struct nm_shape *shape)
+static struct shape_error validate_shape(const struct nm_shape *shape)
 {
 	static const char *const text[NM_DIRS][3] = {
 		[NM_TX] = {"tx rings", "tx host rings", "slots in each tx ring"},
@@ -110,18 +110,19 @@ static struct misshape misshape_of(const struct nm_shape *shape)
 		uint32_t slots = shape->slots[dir];
 
 		if (rings > NM_RINGS_MAX)
-			return (struct misshape){text[dir][0], rings, 1, NM_RINGS_MAX};
+			return (struct shape_error){text[dir][0], rings, 1, NM_RINGS_MAX};
 		if (host > NM_RINGS_MAX)
-			return (struct misshape){text[dir][1], host, 0, NM_RINGS_MAX};
+			return (struct shape_error){text[dir][1], host, 0, NM_RINGS_MAX};
 		if (rings + host > 0 && (slots < NM_SLOTS_MIN || slots > NM_SLOTS_MAX))
-			return (struct misshape){text[dir][2], slots, NM_SLOTS_MIN, NM_SLOTS_MAX};
+			return (struct shape_error){
+				text[dir][2], slots, NM_SLOTS_MIN, NM_SLOTS_MAX};
 	}
-	return (struct misshape){0};
+	return (struct shape_error){0};
 }
 
 int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_error *err)
 {
-	struct misshape m = misshape_of(shape);
+	struct shape_error m = validate_shape(shape);
 
 	if (!m.what)
 		return 0;
@@ -129,7 +130,7 @@ int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_err
 		m.number, m.what, m.min, m.max);
 }
 
-void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err)
+void nm_shape_strerror(const struct nm_shape *shape, const char *name, struct nm_error *err)
 {
 	if (nm_shape_check(shape, name, err) == 0)
 		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
@@ -190,7 +191,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
 	*error = -EINVAL;
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || misshape_of(shape).what)
+	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || validate_shape(shape).what)
 		return NULL;
 	*error = -EEXIST;
 	if (!unnamed && registered(core, name))

@@ -226,7 +226,7 @@ struct nm_bind {
 	uint32_t mode;  /* NR_REG_* */
 	uint64_t flags; /* NR_* */
 	uint16_t ringid;
-	uint16_t mem_id; /* 0: what suits the port. A region that is not there is made */
+	uint16_t mem_id; /* 0: the default for the port. A region that is not there is made */
 	uint32_t num_rings[NM_DIRS]; /* 0: the default; only for ports made by the bind */
 	uint32_t num_host_rings[NM_DIRS];
 	uint32_t num_slots[NM_DIRS];
@@ -235,11 +235,11 @@ struct nm_bind {
 	uint32_t extra_bufs;
 	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
 	uint64_t extmem_bytes;
-	struct nm_region_params extmem_params; /* wishes; 0: the default */
+	struct nm_region_params extmem_params; /* requested; 0: the default */
 	const struct nm_offsets *offsets;      /* NULL: none wanted */
 };
 
-/* Option OFFSETS: wishes, and what was granted. */
+/* Option OFFSETS: requested, and granted. */
 struct nm_offsets {
 	uint64_t max, initial; /* bytes */
 	uint32_t bits;         /* of slot.ptr; 0: all 64 */
@@ -324,7 +324,7 @@ void nm_shape_complete(struct nm_shape *shape);
 int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
 /* Why nm_port_add_locked() did not take a shape: as nm_shape_check() says, or no memory. */
-void nm_shape_explain(const struct nm_shape *shape, const char *name, struct nm_error *err);
+void nm_shape_strerror(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
 /*
  * For the platform and for port kinds: makes a port and registers it. The shape is checked; 0 rings

@@ -8,10 +8,11 @@ enum {
 	OBJECT_SIZE_MAX = 1 << 20,
 	LINE = 64, /* objects are a multiple of it long */
 	OBJECTS_MAX = NM_BUFS_MAX,
-	/* On memory of a given size, without wishes: at most so many, in at most this part of it. */
+	/* On memory of a given size, with nothing requested: at most so many, in at most this part
+	 * of it. */
 	SUIT_IFS = 128,
 	SUIT_RINGS = 128,
-	SUIT_PART = 8,
+	EXTMEM_PART = 8,
 };
 
 const char *nm_pool_name(enum nm_pool pool)
@@ -164,13 +165,13 @@ fail:
 
 /* ---- on memory that is there already --------------------------------------------------- */
 
-static uint32_t smaller(uint64_t a, uint32_t b)
+static uint32_t min_u32(uint64_t a, uint32_t b)
 {
 	return a < b ? (uint32_t)a : b;
 }
 
 /* What is not wished for, and how many buffers fit behind the other pools. */
-static void suit(struct nm_region_params *params, uint64_t bytes)
+static void fill_defaults(struct nm_region_params *params, uint64_t bytes)
 {
 	const uint32_t sizes[NM_POOLS] = {
 		1024, nm_ring_bytes(NM_SLOTS_DEFAULT), NM_BUF_SIZE_DEFAULT};
@@ -184,7 +185,7 @@ static void suit(struct nm_region_params *params, uint64_t bytes)
 		if (params->count[i] > 0 || i == NM_POOL_BUF)
 			continue;
 		params->count[i] =
-			smaller(bytes / SUIT_PART / object_size(i, params->size[i]), most[i]);
+			min_u32(bytes / EXTMEM_PART / object_size(i, params->size[i]), most[i]);
 		if (params->count[i] == 0)
 			params->count[i] = 1;
 	}
@@ -193,13 +194,13 @@ static void suit(struct nm_region_params *params, uint64_t bytes)
 		      ? (bytes - pool[NM_POOL_BUF].offset) / pool[NM_POOL_BUF].size
 		      : 0;
 	if (params->count[NM_POOL_BUF] == 0 || params->count[NM_POOL_BUF] > fit)
-		params->count[NM_POOL_BUF] = smaller(fit, OBJECTS_MAX);
+		params->count[NM_POOL_BUF] = min_u32(fit, OBJECTS_MAX);
 }
 
-/* The wishes themselves: 0, or what nm_region_layout() would take. */
-static bool wishes_valid(const struct nm_region_params *wishes, struct nm_error *err)
+/* What was requested, as it is: 0, or what nm_region_layout() would take. */
+static bool requested_valid(const struct nm_region_params *requested, struct nm_error *err)
 {
-	struct nm_region_params params = *wishes;
+	struct nm_region_params params = *requested;
 
 	for (int i = 0; i < NM_POOLS; i++) {
 		if (params.count[i] == 0)
@@ -211,15 +212,15 @@ static bool wishes_valid(const struct nm_region_params *wishes, struct nm_error 
 }
 
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *wishes, int *error, struct nm_error *err)
+	const struct nm_region_params *requested, int *error, struct nm_error *err)
 {
-	struct nm_region_params params = *wishes;
+	struct nm_region_params params = *requested;
 	struct nm_region *region;
 
 	*error = -EINVAL;
-	if (!wishes_valid(wishes, err))
+	if (!requested_valid(requested, err))
 		return NULL;
-	suit(&params, bytes);
+	fill_defaults(&params, bytes);
 	if (params.count[NM_POOL_BUF] <= NM_BUFS_RESERVED) {
 		nm_error_set(err, *error = -ENOMEM,
 			"%llu bytes of memory have no room for %u netmap_if, %u rings of %u bytes and a buffer of %u",

@@ -91,7 +91,7 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 
 /*
  * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
- * after the wishes in params (a count or size of 0: what suits), and as many of the wished buffers
+ * as params requests (a count or size of 0: the default), and as many of the requested buffers
  * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,

@@ -205,7 +205,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	}
 	port = add_port(vale, number, name, &shape, error);
 	if (!port) {
-		nm_shape_explain(&shape, name, err);
+		nm_shape_strerror(&shape, name, err);
 		put_vale(vale);
 	}
 	return port;
