@@ -137,7 +137,7 @@ int nmlib_daemon_share(struct nmlib_daemon_port *p)
 	for (int dir = 0; dir < NMLIB_DIRS && ret == 0; dir++) {
 		ret = make_lock(&p->side[dir].lock);
 		if (ret == 0)
-			ret = make_lock(&p->side[dir].watch);
+			ret = make_lock(&p->side[dir].irq_lock);
 	}
 	if (ret == 0)
 		p->shared = true;

@@ -57,15 +57,16 @@ OS_LOCK_CLASS(NMD_SIDE_LOCK);
 /* What all threads of one direction share. */
 struct nmlib_side {
 	/* Of the direction's rings; only after nmlib_daemon_share(). Nothing else is locked within it, but
-	 * `watch` can be. */
+	 * `irq_lock` can be. */
 	pthread_mutex_t lock;
-	uint32_t sleepers OS_GUARDED_BY(NMD_SIDE_LOCK); /* threads between doze and rouse */
-	uint32_t idle OS_GUARDED_BY(NMD_SIDE_LOCK);     /* syncs without a result */
+	uint32_t sleepers OS_GUARDED_BY(
+		NMD_SIDE_LOCK); /* threads between prepare_wait and finish_wait */
+	uint32_t idle OS_GUARDED_BY(NMD_SIDE_LOCK); /* syncs without a result */
 
 	/* Only one thread waits for the interrupt and clears it: whoever else did would take
 	 * it from a thread that sleeps without limit. The others look again after a slice. */
-	pthread_mutex_t watch; /* held by that thread; a dead one's passes on */
-	int32_t watcher;       /* its id; atomic */
+	pthread_mutex_t irq_lock; /* held by that thread; a dead one's passes on */
+	int32_t watcher;          /* its id; atomic */
 } __attribute__((aligned(64)));
 
 /* Made by a registration. */
@@ -142,19 +143,19 @@ short nmlib_daemon_events(struct nmlib_daemon_port *p, short events);
 /*
  * A thread that has found no event sleeps:
  *
- *      nmlib_daemon_doze(p, events)   asks for interrupts. False: there is an event after all
- *      wait for the descriptors of nmlib_daemon_wait_fds(), at most nmlib_daemon_slice() ms
- *      nmlib_daemon_rouse(p, events)  due in any case after doze, also if that said false
- *      nmlib_daemon_woken(p, fds)     if the wait ended because of a descriptor
+ *      nmlib_daemon_prepare_wait(p, events)   asks for interrupts. False: there is an event after all
+ *      wait for the descriptors of nmlib_daemon_wait_fds(), at most nmlib_daemon_wait_ms() ms
+ *      nmlib_daemon_finish_wait(p, events)  due in any case after prepare_wait, also if that said false
+ *      nmlib_daemon_drain_wait(p, fds)     if the wait ended because of a descriptor
  */
 enum { NMLIB_WAIT_FDS = 3 };
-bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events);
-void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events);
+bool nmlib_daemon_prepare_wait(struct nmlib_daemon_port *p, short events);
+void nmlib_daemon_finish_wait(struct nmlib_daemon_port *p, short events);
 void nmlib_daemon_wait_fds(
 	const struct nmlib_daemon_port *p, short events, struct pollfd fds[NMLIB_WAIT_FDS]);
-void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS]);
+void nmlib_daemon_drain_wait(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS]);
 /* Another thread waits for the interrupt: look again after so long. -1: no limit. */
-int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events);
+int nmlib_daemon_wait_ms(const struct nmlib_daemon_port *p, short events);
 
 /* The rings of a direction. */
 struct nmlib_rings {

@@ -115,7 +115,7 @@ static int sync_ring(struct nmlib_ring *r)
 }
 
 /* A program that never sleeps learns in this way that netmapd is gone. */
-static void look_at_connection(struct nmlib_daemon_port *p)
+static void check_connection(struct nmlib_daemon_port *p)
 {
 	struct pollfd fd = {.fd = p->conn};
 
@@ -139,7 +139,7 @@ static int sync_side(struct nmlib_daemon_port *p, enum nmlib_dir dir) OS_REQUIRE
 	if (moved || first)
 		return first;
 	if (++p->side[dir].idle % IDLE_SYNCS == 0)
-		look_at_connection(p);
+		check_connection(p);
 	return OS_LOAD(&p->gone) ? -ENXIO : 0;
 }
 
@@ -214,32 +214,32 @@ static bool watches(const struct nmlib_daemon_port *p, enum nmlib_dir dir)
 	return !p->shared || OS_LOAD(&p->side[dir].watcher) == gettid();
 }
 
-static void watch(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static void claim_irq_fd(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_side *side = &p->side[dir];
 	int error;
 
 	if (!p->shared)
 		return;
-	error = pthread_mutex_trylock(&side->watch);
+	error = pthread_mutex_trylock(&side->irq_lock);
 	if (error == EOWNERDEAD)
-		error = pthread_mutex_consistent(&side->watch);
+		error = pthread_mutex_consistent(&side->irq_lock);
 	if (error == 0)
 		OS_STORE(&side->watcher, gettid());
 }
 
-static void unwatch(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static void release_irq_fd(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_side *side = &p->side[dir];
 
 	if (!p->shared || !watches(p, dir))
 		return;
 	OS_STORE(&side->watcher, 0);
-	pthread_mutex_unlock(&side->watch);
+	pthread_mutex_unlock(&side->irq_lock);
 }
 
 /* Asks for interrupts. False: there is something already. */
-static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static bool prepare_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 	bool moved = false;
@@ -247,7 +247,7 @@ static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 	if (lock(p, dir))
 		return false;
 	p->side[dir].sleepers++;
-	watch(p, dir);
+	claim_irq_fd(p, dir);
 	for (uint32_t i = 0; i < rings.count; i++)
 		moved |= nm_csb_appl_sleep(&rings.first[i].csb);
 	moved |= any_ready(rings);
@@ -256,36 +256,36 @@ static bool doze_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 }
 
 /* Under the lock: another thread may just go to sleep, and wants the interrupts. */
-static void rouse_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+static void finish_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 
 	if (lock(p, dir))
 		return;
-	unwatch(p, dir);
+	release_irq_fd(p, dir);
 	if (--p->side[dir].sleepers == 0)
 		for (uint32_t i = 0; i < rings.count; i++)
 			nm_csb_appl_awake(&rings.first[i].csb);
 	unlock(p, dir);
 }
 
-bool nmlib_daemon_doze(struct nmlib_daemon_port *p, short events)
+bool nmlib_daemon_prepare_wait(struct nmlib_daemon_port *p, short events)
 {
 	bool sleep = true;
 
 	if (events & NMLIB_EVENTS_OUT)
-		sleep &= doze_side(p, NMLIB_TX);
+		sleep &= prepare_side(p, NMLIB_TX);
 	if (events & NMLIB_EVENTS_IN)
-		sleep &= doze_side(p, NMLIB_RX);
+		sleep &= prepare_side(p, NMLIB_RX);
 	return sleep;
 }
 
-void nmlib_daemon_rouse(struct nmlib_daemon_port *p, short events)
+void nmlib_daemon_finish_wait(struct nmlib_daemon_port *p, short events)
 {
 	if (events & NMLIB_EVENTS_OUT)
-		rouse_side(p, NMLIB_TX);
+		finish_side(p, NMLIB_TX);
 	if (events & NMLIB_EVENTS_IN)
-		rouse_side(p, NMLIB_RX);
+		finish_side(p, NMLIB_RX);
 }
 
 /* The interrupt's eventfd, if it is for this thread to wait for it. */
@@ -304,7 +304,7 @@ void nmlib_daemon_wait_fds(
 		.fd = wait_fd(p, NMLIB_RX, events & NMLIB_EVENTS_IN), .events = POLLIN};
 }
 
-void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS])
+void nmlib_daemon_drain_wait(struct nmlib_daemon_port *p, const struct pollfd fds[NMLIB_WAIT_FDS])
 {
 	uint64_t count;
 
@@ -317,7 +317,7 @@ void nmlib_daemon_woken(struct nmlib_daemon_port *p, const struct pollfd fds[NML
 			OS_STORE(&p->gone, true);
 }
 
-int nmlib_daemon_slice(const struct nmlib_daemon_port *p, short events)
+int nmlib_daemon_wait_ms(const struct nmlib_daemon_port *p, short events)
 {
 	if (((events & NMLIB_EVENTS_OUT) && !watches(p, NMLIB_TX)) ||
 		((events & NMLIB_EVENTS_IN) && !watches(p, NMLIB_RX)))
@@ -336,7 +336,7 @@ static int64_t now_ns(void)
 /* Waits for an interrupt until `deadline` (ns, INT64_MAX: none). 1, 0 at the deadline, -errno. */
 static int wait_irq(struct nmlib_daemon_port *p, short events, int64_t deadline)
 {
-	int slice = nmlib_daemon_slice(p, events), n;
+	int wait_ms = nmlib_daemon_wait_ms(p, events), n;
 	struct pollfd fds[NMLIB_WAIT_FDS];
 	struct timespec left = {0, 0}, *limit = NULL;
 	int64_t ns = INT64_MAX;
@@ -346,8 +346,8 @@ static int wait_irq(struct nmlib_daemon_port *p, short events, int64_t deadline)
 		if (ns <= 0)
 			return 0;
 	}
-	if (slice >= 0 && slice * 1000000LL < ns)
-		ns = slice * 1000000LL;
+	if (wait_ms >= 0 && wait_ms * 1000000LL < ns)
+		ns = wait_ms * 1000000LL;
 	if (ns != INT64_MAX) {
 		left.tv_sec = ns / 1000000000;
 		left.tv_nsec = ns % 1000000000;
@@ -358,7 +358,7 @@ static int wait_irq(struct nmlib_daemon_port *p, short events, int64_t deadline)
 	if (n < 0)
 		return -errno;
 	if (n > 0)
-		nmlib_daemon_woken(p, fds);
+		nmlib_daemon_drain_wait(p, fds);
 	return 1;
 }
 
@@ -375,8 +375,8 @@ int nmlib_daemon_poll(struct nmport_d *d, short events, int timeout_ms)
 		revents = nmlib_daemon_events(p, events);
 		if (revents || timeout_ms == 0)
 			return revents;
-		ret = nmlib_daemon_doze(p, events) ? wait_irq(p, events, deadline) : 1;
-		nmlib_daemon_rouse(p, events);
+		ret = nmlib_daemon_prepare_wait(p, events) ? wait_irq(p, events, deadline) : 1;
+		nmlib_daemon_finish_wait(p, events);
 		if (ret < 0)
 			return ret;
 		if (ret == 0)

@@ -3,9 +3,10 @@
  * A round as the header draws it; then poll() and select(), which make items of their sets and
  * back.
  *
- * Interrupts are asked for port by port (doze); the first that has an event after all ends it, and
- * rouse() takes back what was asked for. Several processes may sleep on one port: then one of them
- * has the interrupt, and the others wake after a slice of time to see whether it fell to them.
+ * Interrupts are asked for port by port (prepare_wait); the first that has an event after all ends
+ * it, and finish_wait() takes back what was asked for. Several processes may sleep on one port:
+ * then one of them has the interrupt, and the others wake after a slice of time to see whether it
+ * fell to them.
  */
 #include "wait.h"
 
@@ -87,40 +88,40 @@ static int take(struct run_item *items, size_t n, const struct pollfd *fds, bool
 			items[i].revents = fds->revents;
 			ready += fds++->revents != 0;
 		} else if (ours && p) {
-			nmlib_daemon_woken(p, fds);
+			nmlib_daemon_drain_wait(p, fds);
 			fds += NMLIB_WAIT_FDS;
 		}
 	}
 	return ready;
 }
 
-/* Asks for interrupts, one after the other; *dozing: so many. False: there is an event. */
-static bool doze(struct run_item *items, size_t n, size_t *dozing, int *slice)
+/* Asks for interrupts, one after the other; *prepared: so many. False: there is an event. */
+static bool prepare_wait(struct run_item *items, size_t n, size_t *prepared, int *wait_ms)
 {
-	*slice = -1;
-	for (*dozing = 0; *dozing < n;) {
-		struct run_item *it = &items[(*dozing)++];
+	*wait_ms = -1;
+	for (*prepared = 0; *prepared < n;) {
+		struct run_item *it = &items[(*prepared)++];
 		struct nmlib_daemon_port *p = port_of(it);
 		int s;
 
 		if (!p)
 			continue;
-		if (!nmlib_daemon_doze(p, it->events))
+		if (!nmlib_daemon_prepare_wait(p, it->events))
 			return false;
-		s = nmlib_daemon_slice(p, it->events);
-		if (s >= 0 && (*slice < 0 || s < *slice))
-			*slice = s;
+		s = nmlib_daemon_wait_ms(p, it->events);
+		if (s >= 0 && (*wait_ms < 0 || s < *wait_ms))
+			*wait_ms = s;
 	}
 	return true;
 }
 
-static void rouse(struct run_item *items, size_t dozing)
+static void finish_wait(struct run_item *items, size_t prepared)
 {
-	for (size_t i = 0; i < dozing; i++) {
+	for (size_t i = 0; i < prepared; i++) {
 		struct nmlib_daemon_port *p = port_of(&items[i]);
 
 		if (p)
-			nmlib_daemon_rouse(p, items[i].events);
+			nmlib_daemon_finish_wait(p, items[i].events);
 	}
 }
 
@@ -130,18 +131,18 @@ static int sleep_once(struct run_item *items, size_t n, struct pollfd *fds, int6
 {
 	struct timespec left, *limit = NULL;
 	int64_t ns = NO_LIMIT;
-	size_t dozing;
+	size_t prepared;
 	nfds_t count;
-	int ret = 0, slice, error;
+	int ret = 0, wait_ms, error;
 
-	if (doze(items, n, &dozing, &slice)) {
+	if (prepare_wait(items, n, &prepared, &wait_ms)) {
 		count = fill(items, n, fds, true);
 		if (deadline != NO_LIMIT) {
 			ns = deadline - run_now();
 			ns = ns < 0 ? 0 : ns;
 		}
-		if (slice >= 0 && ns > slice * 1000000LL)
-			ns = slice * 1000000LL;
+		if (wait_ms >= 0 && ns > wait_ms * 1000000LL)
+			ns = wait_ms * 1000000LL;
 		if (ns != NO_LIMIT) {
 			left.tv_sec = ns / 1000000000;
 			left.tv_nsec = ns % 1000000000;
@@ -152,7 +153,7 @@ static int sleep_once(struct run_item *items, size_t n, struct pollfd *fds, int6
 			ret = take(items, n, fds, true);
 	}
 	error = errno;
-	rouse(items, dozing);
+	finish_wait(items, prepared);
 	errno = error;
 	return ret;
 }
