@@ -376,7 +376,8 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 }
 
 /* Out of the list, so that nobody else detaches it, and stopped. NULL: not attached. */
-static struct nm_attachment *take(struct nm_core *core, const char *name, uint32_t *port_index)
+static struct nm_attachment *unlink_attachment(
+	struct nm_core *core, const char *name, uint32_t *port_index)
 {
 	char copy[NETMAP_REQ_IFNAMSIZ] = "";
 	struct nm_attachment **link = &core->attachments, *att;
@@ -400,7 +401,7 @@ static struct nm_attachment *take(struct nm_core *core, const char *name, uint32
 int nm_attachment_remove(
 	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_attachment *att = take(core, name, port_index);
+	struct nm_attachment *att = unlink_attachment(core, name, port_index);
 
 	if (!att)
 		return nm_error_set(

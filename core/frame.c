@@ -54,12 +54,12 @@ void nm_cursor_sum(struct nm_cursor *from, struct nm_sum *sum, uint32_t bytes)
 /* ---- frames ------------------------------------------------------------------------------- */
 
 /* Where the next byte of a frame goes. */
-struct place {
+struct out_cursor {
 	const struct nm_piece *piece;
 	uint32_t offset;
 };
 
-static uint32_t room_at(struct place *to, uint32_t want)
+static uint32_t room_at(struct out_cursor *to, uint32_t want)
 {
 	uint32_t n;
 
@@ -71,7 +71,7 @@ static uint32_t room_at(struct place *to, uint32_t want)
 	return n < want ? n : want;
 }
 
-static void put(struct place *to, const uint8_t *bytes, uint32_t len)
+static void put(struct out_cursor *to, const uint8_t *bytes, uint32_t len)
 {
 	while (len > 0) {
 		uint32_t n = room_at(to, len);
@@ -85,12 +85,13 @@ static void put(struct place *to, const uint8_t *bytes, uint32_t len)
 
 void nm_pieces_put(const struct nm_piece *pieces, const void *bytes, uint32_t len)
 {
-	struct place to = {pieces, 0};
+	struct out_cursor to = {pieces, 0};
 
 	put(&to, bytes, len);
 }
 
-static void copy_data(struct place *to, struct nm_cursor *from, uint32_t len, struct nm_sum *sum)
+static void copy_data(
+	struct out_cursor *to, struct nm_cursor *from, uint32_t len, struct nm_sum *sum)
 {
 	while (len > 0) {
 		uint32_t n = run_length(from, len);
@@ -112,7 +113,7 @@ void nm_frame_write(
 {
 	uint32_t plain = frame->csum ? frame->csum_skip : frame->len;
 	struct nm_sum sum = {.sum = frame->seed};
-	struct place to = {pieces, 0};
+	struct out_cursor to = {pieces, 0};
 	uint16_t result;
 
 	put(&to, frame->head, frame->head_len);
@@ -122,6 +123,6 @@ void nm_frame_write(
 		return;
 	copy_data(&to, &packet, frame->len - plain, &sum);
 	result = nm_sum_finish(&sum);
-	to = (struct place){pieces, frame->csum_at};
+	to = (struct out_cursor){pieces, frame->csum_at};
 	put(&to, (const uint8_t *)&result, sizeof(result));
 }

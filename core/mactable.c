@@ -157,7 +157,7 @@ static uint64_t *oldest_of(uint64_t *bucket, uint32_t port, uint64_t epoch)
 	return oldest;
 }
 
-static struct shares look_at_shares(uint64_t *bucket, uint32_t port, uint64_t epoch)
+static struct shares scan_shares(uint64_t *bucket, uint32_t port, uint64_t epoch)
 {
 	struct shares s = {0};
 
@@ -197,7 +197,7 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t po
 		return oldest_of(bucket, port, epoch);
 	if (empty)
 		return empty;
-	s = look_at_shares(bucket, port, epoch);
+	s = scan_shares(bucket, port, epoch);
 	return s.most >= s.own + 2 ? s.oldest_of_largest : s.oldest_own;
 }
 

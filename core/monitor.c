@@ -13,7 +13,7 @@ struct monitor_port {
 	uint32_t num_links;
 };
 
-static void hook(struct nm_monitor *m)
+static void link_monitor(struct nm_monitor *m)
 {
 	nm_monitors_lock(m->watched);
 	m->state = MONITOR_START;
@@ -22,7 +22,7 @@ static void hook(struct nm_monitor *m)
 	nm_monitors_unlock(m->watched);
 }
 
-static void unhook(struct nm_monitor *m)
+static void unlink_monitor(struct nm_monitor *m)
 {
 	struct nm_monitor *next, *before = NULL;
 
@@ -41,7 +41,7 @@ static int monitor_start(struct nm_port *port, struct nm_error *err)
 	struct monitor_port *mp = port->priv;
 
 	for (uint32_t i = 0; i < mp->num_links; i++)
-		hook(&mp->links[i]);
+		link_monitor(&mp->links[i]);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ static void monitor_stop(struct nm_port *port)
 	struct monitor_port *mp = port->priv;
 
 	for (uint32_t i = 0; i < mp->num_links; i++)
-		unhook(&mp->links[i]);
+		unlink_monitor(&mp->links[i]);
 }
 
 /* While it is found out which buffer is whose. The lock is had, so no exchange is under way. */

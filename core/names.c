@@ -27,7 +27,7 @@ static size_t span(const char *s, size_t len, bool (*allowed)(char c))
 	return n;
 }
 
-static void take(char *dst, const char *src, size_t len)
+static void copy_part(char *dst, const char *src, size_t len)
 {
 	memcpy(dst, src, len);
 	dst[len] = '\0';
@@ -50,8 +50,8 @@ static int parse_vale(const char *base, struct nm_name *out, struct nm_error *er
 			"\"%s\": a switch port is valeID:PORT with PORT of letters, digits, _ . -",
 			base);
 	out->kind = NM_NAME_VALE;
-	take(out->vale, base, id);
-	take(out->port, base + id + 1, port);
+	copy_part(out->vale, base, id);
+	copy_part(out->port, base + id + 1, port);
 	return 0;
 }
 
@@ -61,7 +61,7 @@ static int parse_pipe(const char *brace, size_t len, struct nm_name *out, struct
 		return nm_error_set(err, -EINVAL,
 			"\"%s\": a pipe id is one or more of letters, digits, _", brace);
 	out->pipe = brace[0] == '{' ? NM_PIPE_MASTER : NM_PIPE_SLAVE;
-	take(out->pipe_id, brace + 1, len - 1);
+	copy_part(out->pipe_id, brace + 1, len - 1);
 	return 0;
 }
 
@@ -78,7 +78,7 @@ int nm_name_parse(const char *name, struct nm_name *out, struct nm_error *err)
 	if (base == 0 || (base < len && name[base] != '{' && name[base] != '}')) {
 		return nm_error_set(err, -EINVAL, "a port name is printable, without space and /");
 	}
-	take(out->base, name, base);
+	copy_part(out->base, name, base);
 	if (base < len) {
 		int error = parse_pipe(name + base, len - base, out, err);
 

@@ -109,7 +109,7 @@ static void wake_ring(struct loop_ring *r)
 }
 
 /* Called with the lock of the eventfd, which the reading of it wants. */
-static int io_woken(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
+static int io_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
 {
 	struct loop_ring *r = container_of(wait, struct loop_ring, io_wait);
 	u64 count;
@@ -127,7 +127,7 @@ static int ring_woken(struct wait_queue_entry *wait, unsigned int mode, int sync
 	return 0;
 }
 
-static void hang_on(struct file *file, wait_queue_head_t *queue, poll_table *table)
+static void queue_proc(struct file *file, wait_queue_head_t *queue, poll_table *table)
 {
 	struct loop_ring *r = container_of(table, struct loop_ring, table);
 
@@ -292,9 +292,9 @@ static void init_ring(struct loop *loop, uint32_t i, struct nmk_csb *csb, struct
 	r->direct = request->mode & (r->ring->dir == NM_TX ? NM_OPT_SYNC_KLOOP_DIRECT_TX
 							   : NM_OPT_SYNC_KLOOP_DIRECT_RX);
 	INIT_WORK(&r->work, direct_work);
-	init_waitqueue_func_entry(&r->io_wait, io_woken);
+	init_waitqueue_func_entry(&r->io_wait, io_wake);
 	init_waitqueue_func_entry(&r->ring_wait, ring_woken);
-	init_poll_funcptr(&r->table, hang_on);
+	init_poll_funcptr(&r->table, queue_proc);
 	nmk_csb_resume(csb, client, i);
 }
 

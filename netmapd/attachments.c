@@ -96,10 +96,10 @@ static void end_polling(struct nm_attachment *att, struct sched *sched)
 	if (sched->num_own == 0)
 		return;
 	for (unsigned i = 0; i < d->config.workers; i++)
-		worker_pass(d->workers[i]);
+		worker_barrier(d->workers[i]);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (d->pollers[i])
-			worker_pass(d->pollers[i]);
+			worker_barrier(d->pollers[i]);
 	while (sched->num_own > 0) {
 		uint32_t own = sched->own[--sched->num_own];
 

@@ -41,7 +41,7 @@ struct conn {
 	enum conn_state state;
 	struct local *local; /* from the first NMREQ on */
 	struct vm *vm;
-	int came;     /* a descriptor that came with the message being handled, or -1 */
+	int rx_fd;    /* a descriptor that came with the message being handled, or -1 */
 	char *status; /* text of the last NMD_STATUS */
 	uint32_t status_len;
 };
@@ -141,7 +141,7 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	memcpy(reply + 1, in.bytes + sizeof(struct nmd_hdr), payload);
 	reply->payload = (uint32_t)payload;
 	error = local_request(
-		c->local, reply + 1, payload, c->came, &reply->attach, fds, &nfds, &err);
+		c->local, reply + 1, payload, c->rx_fd, &reply->attach, fds, &nfds, &err);
 	if (error)
 		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
 	reply->reply.hdr.status = error;
@@ -399,7 +399,7 @@ static ssize_t receive(struct conn *c)
 
 	if (n < 0)
 		return -errno;
-	c->came = take_received(&msg);
+	c->rx_fd = take_received(&msg);
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
@@ -409,13 +409,13 @@ static void conn_ready(void *arg, uint32_t events)
 	ssize_t n;
 	int error;
 
-	c->came = -1;
+	c->rx_fd = -1;
 	n = receive(c);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
 	error = n <= 0 ? -ECONNRESET : dispatch(c, (size_t)n);
-	if (c->came >= 0)
-		close(c->came);
+	if (c->rx_fd >= 0)
+		close(c->rx_fd);
 	if (error)
 		free_conn(c);
 }
@@ -424,7 +424,7 @@ static void conn_ready(void *arg, uint32_t events)
  * A client that can't be taken would stay in the queue, and the loop would spin: it is accepted
  * with the spare descriptor, and sees that it is hung up on.
  */
-static void turn_away(struct loop *loop, struct ctl *ctl, int error)
+static void reject_client(struct loop *loop, struct ctl *ctl, int error)
 {
 	int fd;
 
@@ -447,7 +447,7 @@ static void accept_ready(void *arg, uint32_t events)
 
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			turn_away(d->loop, d->ctl, errno);
+			reject_client(d->loop, d->ctl, errno);
 		return;
 	}
 	c = os_zalloc(sizeof(*c));

@@ -233,7 +233,7 @@ void port_service_sync_irqs(struct port_service *s)
 
 	for (uint32_t i = 0; i < all_rings(s) && s->state == PORT_RUNNING; i++) {
 		if (s->rings[i].worker != last)
-			worker_pass(s->rings[i].worker);
+			worker_barrier(s->rings[i].worker);
 		last = s->rings[i].worker;
 	}
 }

@@ -223,7 +223,7 @@ static void *run(void *arg)
 	}
 }
 
-static void place(struct worker *w)
+static void set_affinity(struct worker *w)
 {
 	char name[16];
 	cpu_set_t set;
@@ -265,7 +265,7 @@ struct worker *worker_new(const struct worker_config *config)
 		errno = error;
 		return NULL;
 	}
-	place(w);
+	set_affinity(w);
 	return w;
 }
 
@@ -373,7 +373,7 @@ void worker_remove_attachment(struct worker *w, struct worker_attachment *s)
 	leave(w);
 }
 
-void worker_pass(struct worker *w)
+void worker_barrier(struct worker *w)
 {
 	enter(w);
 	leave(w);

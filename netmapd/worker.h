@@ -81,7 +81,7 @@ void worker_remove_attachment(
 void worker_wake(struct worker *w);
 
 /* On return the worker has left the round it was in. */
-void worker_pass(struct worker *w);
+void worker_barrier(struct worker *w);
 
 struct worker_stats {
 	uint64_t rounds, sleeps, wakes; /* wakes: written to its eventfd by worker_wake() */
