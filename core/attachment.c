@@ -11,8 +11,8 @@ struct nm_ring *nm_attachment_ring(const struct nm_attachment *att, uint32_t pai
 {
 	bool host = pair >= att->device_pairs;
 	const struct nm_client *device = host ? &att->host : &att->device;
-	const struct nm_client *vale = host ? &att->vale_host : &att->vale;
-	const struct nm_client *client = which < NM_ATTACHMENT_SWITCH_TX ? device : vale;
+	const struct nm_client *sw = host ? &att->sw_host : &att->sw;
+	const struct nm_client *client = which < NM_ATTACHMENT_SWITCH_TX ? device : sw;
 	enum nm_dir dir = which == NM_ATTACHMENT_DEVICE_TX || which == NM_ATTACHMENT_SWITCH_TX
 				  ? NM_TX
 				  : NM_RX;
@@ -168,8 +168,8 @@ static int passed_on(const struct nm_client *client, int error, struct nm_error 
 }
 
 /* A switch port like `device`, seen from the other side of the wire, in the same region. */
-static int bind_vale(
-	const struct nm_client *device, struct nm_client *vale, const char *name, uint32_t hdr_len)
+static int bind_switch(
+	const struct nm_client *device, struct nm_client *sw, const char *name, uint32_t hdr_len)
 {
 	const struct nm_port *port = device->port;
 	struct nm_bind bind = {
@@ -181,18 +181,18 @@ static int bind_vale(
 	struct nm_core *core = device->core;
 	int error;
 
-	vale->own_region = port->region;
-	error = nm_client_bind(vale, name, &bind);
+	sw->own_region = port->region;
+	error = nm_client_bind(sw, name, &bind);
 	if (error)
 		return error;
 	nm_core_lock(core);
-	if (vale->port->region != port->region || vale->port->clients > 1) {
-		error = nm_error_set(&vale->err, -EBUSY, "%s: is in use already", name);
+	if (sw->port->region != port->region || sw->port->clients > 1) {
+		error = nm_error_set(&sw->err, -EBUSY, "%s: is in use already", name);
 	} else {
-		error = nm_port_set_hdr_len_locked(vale->port, hdr_len);
+		error = nm_port_set_hdr_len_locked(sw->port, hdr_len);
 		if (error)
-			nm_error_set(&vale->err, error, "%s: no virtio-net header of %u bytes",
-				name, hdr_len);
+			nm_error_set(&sw->err, error, "%s: no virtio-net header of %u bytes", name,
+				hdr_len);
 	}
 	nm_core_unlock(core);
 	return error;
@@ -215,15 +215,15 @@ static int make_region(struct nm_attachment *att, const char *device, struct nm_
 }
 
 /* One half of an attachment: the device's own rings, or its host rings. */
-static int bind_half(struct nm_client *device, struct nm_client *vale, const char *device_name,
-	const char *vale_name, const struct nm_bind *bind, struct nm_error *err)
+static int bind_half(struct nm_client *device, struct nm_client *sw, const char *device_name,
+	const char *sw_name, const struct nm_bind *bind, struct nm_error *err)
 {
 	int error = nm_client_bind(device, device_name, bind);
 
 	if (error)
 		return passed_on(device, error, err);
-	error = bind_vale(device, vale, vale_name, device->port->hdr_len);
-	return error ? passed_on(vale, error, err) : 0;
+	error = bind_switch(device, sw, sw_name, device->port->hdr_len);
+	return error ? passed_on(sw, error, err) : 0;
 }
 
 /* Host rings that lead where the device's own rings lead. */
@@ -256,7 +256,7 @@ static int bind_all(struct nm_attachment *att, const char *device, const struct 
 		return error;
 	if (att->region)
 		bind.mem_id = att->region->id;
-	error = bind_half(&att->device, &att->vale, device, att->name, &bind, err);
+	error = bind_half(&att->device, &att->sw, device, att->name, &bind, err);
 	if (error)
 		return error;
 	att->device_pairs = att->pairs = most_rings(&att->device);
@@ -270,7 +270,7 @@ static int bind_all(struct nm_attachment *att, const char *device, const struct 
 			att->name);
 	bind.mode = NR_REG_SW;
 	bind.mem_id = 0;
-	error = bind_half(&att->host, &att->vale_host, device, host_name, &bind, err);
+	error = bind_half(&att->host, &att->sw_host, device, host_name, &bind, err);
 	if (!error)
 		att->pairs += most_rings(&att->host);
 	return error;
@@ -282,8 +282,8 @@ static void free_attachment(struct nm_attachment *att)
 {
 	if (!att)
 		return;
-	nm_client_unbind(&att->vale_host);
-	nm_client_unbind(&att->vale);
+	nm_client_unbind(&att->sw_host);
+	nm_client_unbind(&att->sw);
 	nm_client_unbind(&att->host);
 	nm_client_unbind(&att->device);
 	nm_core_lock(att->core);
@@ -309,13 +309,13 @@ static int start(struct nm_attachment *att, uint32_t *port_index, struct nm_erro
 {
 	struct nm_core *core = att->core;
 	char name[NETMAP_REQ_IFNAMSIZ];
-	uint32_t vale;
+	uint32_t sw_index;
 	int error;
 
 	memcpy(name, att->name, sizeof(name));
 	forget_dropping(att);
 	nm_core_lock(core);
-	error = nm_vale_list_locked(core, name, &vale, port_index);
+	error = nm_vale_list_locked(core, name, &sw_index, port_index);
 	if (!error)
 		error = core->platform_ops->attachment_start(att, err);
 	if (!error) {
@@ -364,9 +364,9 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 	att->core = core;
 	memcpy(att->name, name, strlen(name) + 1);
 	nm_client_init(&att->device, core);
-	nm_client_init(&att->vale, core);
+	nm_client_init(&att->sw, core);
 	nm_client_init(&att->host, core);
-	nm_client_init(&att->vale_host, core);
+	nm_client_init(&att->sw_host, core);
 	error = bind_all(att, parsed.port, bind, err);
 	if (!error)
 		error = start(att, port_index, err);
@@ -381,7 +381,7 @@ static struct nm_attachment *unlink_attachment(
 {
 	char copy[NETMAP_REQ_IFNAMSIZ] = "";
 	struct nm_attachment **link = &core->attachments, *att;
-	uint32_t vale;
+	uint32_t sw_index;
 
 	nm_core_lock(core);
 	while (*link && strcmp((*link)->name, name) != 0)
@@ -390,7 +390,7 @@ static struct nm_attachment *unlink_attachment(
 	if (att) {
 		*link = att->next;
 		memcpy(copy, att->name, sizeof(copy));
-		if (nm_vale_list_locked(core, copy, &vale, port_index) != 0)
+		if (nm_vale_list_locked(core, copy, &sw_index, port_index) != 0)
 			*port_index = 0;
 		core->platform_ops->attachment_stop(att);
 	}

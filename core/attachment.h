@@ -49,13 +49,13 @@ struct nm_attachment {
 	struct nm_attachment *next; /* core->attachments; only those that are attached */
 	struct nm_core *core;
 	char name[NETMAP_REQ_IFNAMSIZ]; /* "valeID:NAME", of the switch port */
-	struct nm_client device, vale;
-	struct nm_client host, vale_host; /* bound only when the host rings are attached */
-	struct nm_region *region;         /* made for this; a reference; may be NULL */
-	uint32_t pairs;                   /* of rings, the host rings' included */
-	uint32_t device_pairs;            /* the first of them: the device's own */
-	bool polling;                     /* VALE_POLLING_ENABLE is in force */
-	void *sched;                      /* the platform's: thread, worker */
+	struct nm_client device, sw;
+	struct nm_client host, sw_host; /* bound only when the host rings are attached */
+	struct nm_region *region;       /* made for this; a reference; may be NULL */
+	uint32_t pairs;                 /* of rings, the host rings' included */
+	uint32_t device_pairs;          /* the first of them: the device's own */
+	bool polling;                   /* VALE_POLLING_ENABLE is in force */
+	void *sched;                    /* the platform's: thread, worker */
 };
 
 /*

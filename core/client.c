@@ -82,7 +82,7 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 		return error;
 	}
 	if (parsed.kind == NM_NAME_VALE) {
-		*port = nm_vale_port_get_locked(core, name, parsed.vale, bind->num_rings,
+		*port = nm_vale_port_get_locked(core, name, parsed.sw_name, bind->num_rings,
 			bind->num_slots, &error, &client->err);
 		return error;
 	}

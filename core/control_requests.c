@@ -344,8 +344,8 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 		return error;
 	nm_core_lock(client->core);
 	att = nm_attachment_find_locked(client->core, rq->hdr.nr_name);
-	if (att && att->vale.port && att->vale.port->region)
-		reg->nr_mem_id = att->vale.port->region->id;
+	if (att && att->sw.port && att->sw.port->region)
+		reg->nr_mem_id = att->sw.port->region->id;
 	nm_core_unlock(client->core);
 	return 0;
 }
@@ -361,16 +361,16 @@ static int do_vale_detach(struct nm_client *client, struct request *rq)
 
 static int do_vale_list(struct nm_client *client, struct request *rq)
 {
-	uint32_t vale = rq->body.list.nr_bridge_idx, port = rq->body.list.nr_port_idx;
+	uint32_t sw_index = rq->body.list.nr_bridge_idx, port = rq->body.list.nr_port_idx;
 	int error;
 
 	nm_core_lock(client->core);
-	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &vale, &port);
+	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &sw_index, &port);
 	nm_core_unlock(client->core);
 	if (error)
 		return nm_error_set(&client->err, error, "%s: no such port on a switch",
 			rq->hdr.nr_name[0] ? rq->hdr.nr_name : "end of the list");
-	rq->body.list.nr_bridge_idx = (uint16_t)vale;
+	rq->body.list.nr_bridge_idx = (uint16_t)sw_index;
 	rq->body.list.nr_port_idx = port;
 	return 0;
 }

@@ -33,7 +33,7 @@ static void copy_part(char *dst, const char *src, size_t len)
 	dst[len] = '\0';
 }
 
-/* "valeID:PORT": true when the base has this form; then vale and port are filled in. */
+/* "valeID:PORT": true when the base has this form; then sw_name and port are filled in. */
 static int parse_vale(const char *base, struct nm_name *out, struct nm_error *err)
 {
 	size_t len = strlen(base);
@@ -50,7 +50,7 @@ static int parse_vale(const char *base, struct nm_name *out, struct nm_error *er
 			"\"%s\": a switch port is valeID:PORT with PORT of letters, digits, _ . -",
 			base);
 	out->kind = NM_NAME_VALE;
-	copy_part(out->vale, base, id);
+	copy_part(out->sw_name, base, id);
 	copy_part(out->port, base + id + 1, port);
 	return 0;
 }

@@ -28,7 +28,7 @@ struct nm_name {
 	enum nm_name_kind kind;
 	enum nm_pipe_end pipe;
 	char base[NETMAP_REQ_IFNAMSIZ];    /* the name without the pipe part */
-	char vale[NETMAP_REQ_IFNAMSIZ];    /* "valeID", empty unless NM_NAME_VALE */
+	char sw_name[NETMAP_REQ_IFNAMSIZ]; /* "valeID", empty unless NM_NAME_VALE */
 	char port[NETMAP_REQ_IFNAMSIZ];    /* "PORT", empty unless NM_NAME_VALE */
 	char pipe_id[NETMAP_REQ_IFNAMSIZ]; /* empty unless pipe */
 };

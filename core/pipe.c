@@ -398,7 +398,8 @@ static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *n
 	struct nm_port *parent;
 
 	if (name->kind == NM_NAME_VALE)
-		return nm_vale_port_get_locked(core, name->base, name->vale, any, any, error, err);
+		return nm_vale_port_get_locked(
+			core, name->base, name->sw_name, any, any, error, err);
 	parent = nm_port_find_locked(core, name->base);
 	if (!parent)
 		parent = nm_null_placeholder_locked(core, name->base, error);

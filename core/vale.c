@@ -4,57 +4,57 @@
 
 static struct nm_vale *find_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_vale *vale = core->switches;
+	struct nm_vale *sw = core->switches;
 
-	while (vale && strcmp(vale->name, name) != 0)
-		vale = vale->next;
-	return vale;
+	while (sw && strcmp(sw->name, name) != 0)
+		sw = sw->next;
+	return sw;
 }
 
 /* Lowest number that no switch has, so that stepping through them ends. */
 static uint32_t free_index(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t index = 0;; index++) {
-		const struct nm_vale *vale = core->switches;
+		const struct nm_vale *sw = core->switches;
 
-		while (vale && vale->index != index)
-			vale = vale->next;
-		if (!vale)
+		while (sw && sw->index != index)
+			sw = sw->next;
+		if (!sw)
 			return index;
 	}
 }
 
 static struct nm_vale *make_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_vale *vale = os_zalloc(sizeof(*vale));
+	struct nm_vale *sw = os_zalloc(sizeof(*sw));
 
-	if (!vale)
+	if (!sw)
 		return NULL;
-	if (nm_mactable_init(&vale->macs) != 0) {
-		os_free(vale);
+	if (nm_mactable_init(&sw->macs) != 0) {
+		os_free(sw);
 		return NULL;
 	}
-	memcpy(vale->name, name, strlen(name) + 1);
-	vale->core = core;
-	vale->index = free_index(core);
-	os_rwlock_init(&vale->lock);
-	vale->next = core->switches;
-	core->switches = vale;
-	return vale;
+	memcpy(sw->name, name, strlen(name) + 1);
+	sw->core = core;
+	sw->index = free_index(core);
+	os_rwlock_init(&sw->lock);
+	sw->next = core->switches;
+	core->switches = sw;
+	return sw;
 }
 
-static void put_vale(struct nm_vale *vale) OS_REQUIRES(NM_CORE_LOCK)
+static void put_vale(struct nm_vale *sw) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_vale **link = &vale->core->switches;
+	struct nm_vale **link = &sw->core->switches;
 
-	if (vale->members > 0)
+	if (sw->members > 0)
 		return;
-	while (*link != vale)
+	while (*link != sw)
 		link = &(*link)->next;
-	*link = vale->next;
-	os_rwlock_destroy(&vale->lock);
-	nm_mactable_destroy(&vale->macs);
-	os_free(vale);
+	*link = sw->next;
+	os_rwlock_destroy(&sw->lock);
+	nm_mactable_destroy(&sw->macs);
+	os_free(sw);
 }
 
 /* ---- operations of the port kind ----------------------------------------------------- */
@@ -62,7 +62,7 @@ static void put_vale(struct nm_vale *vale) OS_REQUIRES(NM_CORE_LOCK)
 static int vale_start(struct nm_port *port, struct nm_error *err)
 {
 	struct nm_vale_port *vp = port->priv;
-	struct nm_vale *vale = vp->vale;
+	struct nm_vale *sw = vp->sw;
 
 	for (uint32_t i = 0; i < port->num_rings[NM_TX]; i++) {
 		struct vale_batch *batch = os_zalloc(sizeof(*batch));
@@ -78,31 +78,31 @@ static int vale_start(struct nm_port *port, struct nm_error *err)
 		nm_vale_batch_init(batch);
 		port->rings[NM_TX][i].priv = batch;
 	}
-	vale_write_lock(vale);
-	vale->active[vale->num_active++] = vp->number;
-	vale->live[vp->number] = port;
+	vale_write_lock(sw);
+	sw->active[sw->num_active++] = vp->number;
+	sw->live[vp->number] = port;
 	vp->started = true;
-	vale_write_unlock(vale);
+	vale_write_unlock(sw);
 	return 0;
 }
 
 static void vale_stop(struct nm_port *port)
 {
 	struct nm_vale_port *vp = port->priv;
-	struct nm_vale *vale = vp->vale;
+	struct nm_vale *sw = vp->sw;
 	uint32_t i = 0;
 
-	vale_write_lock(vale);
-	while (i < vale->num_active && vale->active[i] != vp->number)
+	vale_write_lock(sw);
+	while (i < sw->num_active && sw->active[i] != vp->number)
 		i++;
-	if (i < vale->num_active)
-		vale->active[i] = vale->active[--vale->num_active];
-	vale->live[vp->number] = NULL;
+	if (i < sw->num_active)
+		sw->active[i] = sw->active[--sw->num_active];
+	sw->live[vp->number] = NULL;
 	vp->started = false;
-	vale_write_unlock(vale);
+	vale_write_unlock(sw);
 	/* Nobody forwards to it or learns for it any more. Its number is given to no other port before
 	 * core->lock is free again, and until then its addresses are unknown to those who find them. */
-	nm_mactable_forget_port(&vale->macs, vp->number);
+	nm_mactable_forget_port(&sw->macs, vp->number);
 	for (i = 0; i < port->num_rings[NM_TX]; i++) {
 		os_free(port->rings[NM_TX][i].priv);
 		port->rings[NM_TX][i].priv = NULL;
@@ -113,9 +113,9 @@ static void vale_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	vp->vale->ports[vp->number] = NULL;
-	vp->vale->members--;
-	put_vale(vp->vale);
+	vp->sw->ports[vp->number] = NULL;
+	vp->sw->members--;
+	put_vale(vp->sw);
 	os_free(vp);
 }
 
@@ -123,9 +123,9 @@ static int vale_set_hdr_len(struct nm_port *port, uint32_t bytes)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	vale_write_lock(vp->vale);
+	vale_write_lock(vp->sw);
 	port->hdr_len = bytes;
-	vale_write_unlock(vp->vale);
+	vale_write_unlock(vp->sw);
 	return 0;
 }
 
@@ -141,16 +141,16 @@ static const struct nm_port_ops vale_ops = {
 
 /* ---- ports --------------------------------------------------------------------------- */
 
-static uint32_t free_number(const struct nm_vale *vale) OS_REQUIRES(NM_CORE_LOCK)
+static uint32_t free_number(const struct nm_vale *sw) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t number = 0;
 
-	while (number < NM_VALE_PORTS_MAX && vale->ports[number])
+	while (number < NM_VALE_PORTS_MAX && sw->ports[number])
 		number++;
 	return number;
 }
 
-static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const char *name,
+static struct nm_port *add_port(struct nm_vale *sw, uint32_t number, const char *name,
 	const struct nm_shape *shape, int *error) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale_port *vp = os_zalloc(sizeof(*vp));
@@ -159,17 +159,17 @@ static struct nm_port *add_port(struct nm_vale *vale, uint32_t number, const cha
 	*error = -ENOMEM;
 	if (!vp)
 		return NULL;
-	port = nm_port_add_locked(vale->core, name, &vale_ops, shape, error);
+	port = nm_port_add_locked(sw->core, name, &vale_ops, shape, error);
 	if (!port) {
 		os_free(vp);
 		return NULL;
 	}
-	vp->vale = vale;
+	vp->sw = sw;
 	vp->number = (uint8_t)number;
 	port->priv = vp;
 	port->ephemeral = true;
-	vale->members++;
-	vale->ports[number] = port;
+	sw->members++;
+	sw->ports[number] = port;
 	return port;
 }
 
@@ -182,49 +182,48 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 		.slots = {num_slots[NM_TX], num_slots[NM_RX]},
 	};
 	struct nm_port *port = nm_port_find_locked(core, name);
-	struct nm_vale *vale;
+	struct nm_vale *sw;
 	uint32_t number;
 
 	*error = 0;
 	if (port)
 		return port;
 	nm_shape_complete(&shape);
-	vale = find_vale(core, vale_name);
-	if (!vale)
-		vale = make_vale(core, vale_name);
-	if (!vale) {
+	sw = find_vale(core, vale_name);
+	if (!sw)
+		sw = make_vale(core, vale_name);
+	if (!sw) {
 		nm_error_set(err, *error = -ENOMEM, "%s: no memory for a switch", vale_name);
 		return NULL;
 	}
-	number = free_number(vale);
+	number = free_number(sw);
 	if (number == NM_VALE_PORTS_MAX) {
 		nm_error_set(err, *error = -ENOSPC,
 			"%s: switch %s has %u ports already, the most it can have", name, vale_name,
-			vale->members);
+			sw->members);
 		return NULL;
 	}
-	port = add_port(vale, number, name, &shape, error);
+	port = add_port(sw, number, name, &shape, error);
 	if (!port) {
 		nm_shape_strerror(&shape, name, err);
-		put_vale(vale);
+		put_vale(sw);
 	}
 	return port;
 }
 
 /* Port at or behind number `from` on a switch. */
-static struct nm_port *next_port(const struct nm_vale *vale, uint32_t from)
-	OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_port *next_port(const struct nm_vale *sw, uint32_t from) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t i = from; i < NM_VALE_PORTS_MAX; i++)
-		if (vale->ports[i])
-			return vale->ports[i];
+		if (sw->ports[i])
+			return sw->ports[i];
 	return NULL;
 }
 
 int nm_vale_list_locked(
 	struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *index, uint32_t *number)
 {
-	const struct nm_vale *vale, *best = NULL;
+	const struct nm_vale *sw, *best = NULL;
 	struct nm_port *port = NULL;
 	struct nm_vale_port *vp;
 
@@ -233,13 +232,13 @@ int nm_vale_list_locked(
 		if (!port || port->ops != &vale_ops)
 			return -ENOENT;
 	} else {
-		for (vale = core->switches; vale; vale = vale->next) {
-			uint32_t from = vale->index == *index ? *number : 0;
+		for (sw = core->switches; sw; sw = sw->next) {
+			uint32_t from = sw->index == *index ? *number : 0;
 
-			if (vale->index < *index || !next_port(vale, from))
+			if (sw->index < *index || !next_port(sw, from))
 				continue;
-			if (!best || vale->index < best->index)
-				best = vale;
+			if (!best || sw->index < best->index)
+				best = sw;
 		}
 		if (!best)
 			return -ENOENT;
@@ -247,7 +246,7 @@ int nm_vale_list_locked(
 		memcpy(name, port->name, NETMAP_REQ_IFNAMSIZ);
 	}
 	vp = port->priv;
-	*index = vp->vale->index;
+	*index = vp->sw->index;
 	*number = vp->number;
 	return 0;
 }
@@ -255,13 +254,13 @@ int nm_vale_list_locked(
 int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
 	struct nm_vale_mac *out, uint32_t max)
 {
-	const struct nm_vale *vale = find_vale(core, name);
+	const struct nm_vale *sw = find_vale(core, name);
 	uint64_t epoch = nm_mac_epoch(os_time_s()), mac;
 	uint32_t n = 0, port, age;
 
-	if (!vale)
+	if (!sw)
 		return -ENOENT;
-	while (n < max && nm_mactable_next(&vale->macs, epoch, pos, &mac, &port, &age)) {
+	while (n < max && nm_mactable_next(&sw->macs, epoch, pos, &mac, &port, &age)) {
 		for (int i = 0; i < 6; i++)
 			out[n].mac[i] = (uint8_t)(mac >> (56 - 8 * i));
 		out[n].port = port;
@@ -273,21 +272,21 @@ int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
 
 int nm_vale_flush_locked(struct nm_core *core, const char *name)
 {
-	struct nm_vale *vale = find_vale(core, name);
+	struct nm_vale *sw = find_vale(core, name);
 
-	if (!vale)
+	if (!sw)
 		return -ENOENT;
-	nm_mactable_flush(&vale->macs);
+	nm_mactable_flush(&sw->macs);
 	return 0;
 }
 
 const char *nm_vale_port_name_locked(struct nm_core *core, const char *name, uint32_t number)
 {
-	const struct nm_vale *vale = find_vale(core, name);
+	const struct nm_vale *sw = find_vale(core, name);
 
-	if (!vale || number >= NM_VALE_PORTS_MAX || !vale->ports[number])
+	if (!sw || number >= NM_VALE_PORTS_MAX || !sw->ports[number])
 		return NULL;
-	return vale->ports[number]->name;
+	return sw->ports[number]->name;
 }
 
 void nm_vale_each_locked(struct nm_core *core,
@@ -296,7 +295,6 @@ void nm_vale_each_locked(struct nm_core *core,
 {
 	uint64_t epoch = nm_mac_epoch(os_time_s());
 
-	for (const struct nm_vale *vale = core->switches; vale; vale = vale->next)
-		fn(arg, vale->name, vale->index, vale->members,
-			nm_mactable_count(&vale->macs, epoch));
+	for (const struct nm_vale *sw = core->switches; sw; sw = sw->next)
+		fn(arg, sw->name, sw->index, sw->members, nm_mactable_count(&sw->macs, epoch));
 }

@@ -50,8 +50,8 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
- * (switch *vale, port *port), with its name. -ENOENT when there is none. */
-int nm_vale_list_locked(struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *vale,
+ * (switch *sw_index, port *port), with its name. -ENOENT when there is none. */
+int nm_vale_list_locked(struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *sw_index,
 	uint32_t *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* One address that a switch knows. */
@@ -66,14 +66,14 @@ struct nm_vale_mac {
  * go to out. Returns their number; *pos is moved on. 0: the end. -ENOENT: no such switch. The table
  * changes meanwhile: an address may be seen twice or not at all between two calls.
  */
-int nm_vale_macs_locked(struct nm_core *core, const char *vale, uint64_t *pos,
+int nm_vale_macs_locked(struct nm_core *core, const char *sw_name, uint64_t *pos,
 	struct nm_vale_mac *out, uint32_t max) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Forgets all addresses of a switch. -ENOENT. */
-int nm_vale_flush_locked(struct nm_core *core, const char *vale) OS_REQUIRES(NM_CORE_LOCK);
+int nm_vale_flush_locked(struct nm_core *core, const char *sw_name) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Name of the port with this number; NULL: none. */
-const char *nm_vale_port_name_locked(struct nm_core *core, const char *vale, uint32_t number)
+const char *nm_vale_port_name_locked(struct nm_core *core, const char *sw_name, uint32_t number)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* For status: calls fn for each switch with its number of ports and of known addresses. */

@@ -130,7 +130,7 @@ static void load_scattered(
 
 static void load_addresses(struct vale_tx *tx)
 {
-	const struct nm_mactable *macs = &tx->vale->macs;
+	const struct nm_mactable *macs = &tx->sw->macs;
 	struct vale_packet *packet = tx->batch->packets;
 	const struct vale_packet *end = packet + tx->batch->num_packets;
 	uint64_t last_dst = 0, key = 0;
@@ -155,7 +155,7 @@ static void learn(struct vale_tx *tx, uint64_t src)
 	if (src == 0 || nm_mac_is_group(src))
 		return;
 	tx->last_src = src;
-	nm_mactable_learn(&tx->vale->macs, src, tx->number, tx->epoch);
+	nm_mactable_learn(&tx->sw->macs, src, tx->number, tx->epoch);
 }
 
 static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
@@ -181,8 +181,8 @@ static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key) OS_REQUIR
 
 	if (nm_mac_is_group(key))
 		return VALE_TO_ALL;
-	to = nm_mactable_lookup(&tx->vale->macs, key, tx->epoch);
-	return likely(tx->vale->live[to]) ? to : VALE_TO_ALL;
+	to = nm_mactable_lookup(&tx->sw->macs, key, tx->epoch);
+	return likely(tx->sw->live[to]) ? to : VALE_TO_ALL;
 }
 
 static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
@@ -205,7 +205,7 @@ static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 		}
 		to = last_to;
 		if (unlikely(packet->dst_hint))
-			to = tx->vale->live[packet->dst_hint] ? packet->dst_hint : tx->number;
+			to = tx->sw->live[packet->dst_hint] ? packet->dst_hint : tx->number;
 		if (unlikely(to == tx->number)) {
 			/* Lives where it comes from, or is to go where nobody is. */
 			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
@@ -222,18 +222,18 @@ static_assert(NM_MAC_NONE == (int)VALE_TO_ALL, "an unknown address goes to all p
 static void deliver_to_all(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
-	const struct nm_vale *vale = tx->vale;
+	const struct nm_vale *sw = tx->sw;
 	uint8_t all = batch->chains[VALE_TO_ALL].first;
 
-	if (vale->num_active < 2)
+	if (sw->num_active < 2)
 		for (uint8_t i = all; i != VALE_END; i = batch->packets[i].next)
 			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
-	for (uint32_t i = 0; i < vale->num_active; i++) {
-		uint8_t to = vale->active[i];
+	for (uint32_t i = 0; i < sw->num_active; i++) {
+		uint8_t to = sw->active[i];
 
 		if (to == tx->number)
 			continue;
-		nm_vale_deliver(tx, vale->live[to], batch->chains[to].first, all);
+		nm_vale_deliver(tx, sw->live[to], batch->chains[to].first, all);
 		batch->chains[to].first = VALE_END;
 	}
 	batch->chains[VALE_TO_ALL].first = VALE_END;
@@ -250,7 +250,7 @@ static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 		struct vale_chain *c = &batch->chains[batch->touched[i]];
 
 		if (c->first != VALE_END)
-			nm_vale_deliver(tx, tx->vale->live[batch->touched[i]], c->first, VALE_END);
+			nm_vale_deliver(tx, tx->sw->live[batch->touched[i]], c->first, VALE_END);
 		c->first = VALE_END;
 	}
 }
@@ -264,7 +264,7 @@ static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
  */
 static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 {
-	vale_read_lock(tx->vale);
+	vale_read_lock(tx->sw);
 	tx->hdr_len = tx->ring->port->hdr_len;
 	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */
@@ -272,7 +272,7 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 	at = collect(tx, at);
 	if (tx->batch->num_packets > 0)
 		forward(tx);
-	vale_read_unlock(tx->vale);
+	vale_read_unlock(tx->sw);
 	return at;
 }
 
@@ -284,7 +284,7 @@ int nm_vale_txsync(struct nm_ring *ring)
 	struct nm_vale_port *vp = ring->port->priv;
 	struct vale_tx tx = {
 		.ring = ring,
-		.vale = vp->vale,
+		.sw = vp->sw,
 		.batch = ring->priv,
 		.number = vp->number,
 	};

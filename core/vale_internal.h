@@ -35,28 +35,28 @@ struct nm_vale {
 	uint32_t num_active OS_GUARDED_BY(VALE_LOCK);
 };
 
-static inline void vale_read_lock(struct nm_vale *vale) OS_LOCKS_SHARED(VALE_LOCK)
+static inline void vale_read_lock(struct nm_vale *sw) OS_LOCKS_SHARED(VALE_LOCK)
 {
-	os_read_lock(&vale->lock);
+	os_read_lock(&sw->lock);
 }
 
-static inline void vale_read_unlock(struct nm_vale *vale) OS_UNLOCKS_SHARED(VALE_LOCK)
+static inline void vale_read_unlock(struct nm_vale *sw) OS_UNLOCKS_SHARED(VALE_LOCK)
 {
-	os_read_unlock(&vale->lock);
+	os_read_unlock(&sw->lock);
 }
 
-static inline void vale_write_lock(struct nm_vale *vale) OS_LOCKS(VALE_LOCK)
+static inline void vale_write_lock(struct nm_vale *sw) OS_LOCKS(VALE_LOCK)
 {
-	os_write_lock(&vale->lock);
+	os_write_lock(&sw->lock);
 }
 
-static inline void vale_write_unlock(struct nm_vale *vale) OS_UNLOCKS(VALE_LOCK)
+static inline void vale_write_unlock(struct nm_vale *sw) OS_UNLOCKS(VALE_LOCK)
 {
-	os_write_unlock(&vale->lock);
+	os_write_unlock(&sw->lock);
 }
 
 struct nm_vale_port {
-	struct nm_vale *vale;
+	struct nm_vale *sw;
 	uint8_t number;
 	bool started;
 };
@@ -108,7 +108,7 @@ struct vale_batch {
 /* What one sync of a tx ring works with. */
 struct vale_tx {
 	struct nm_ring *ring;
-	struct nm_vale *vale;
+	struct nm_vale *sw;
 	struct vale_batch *batch;
 	struct nm_slots slots;
 	uint32_t hdr_len;

@@ -226,7 +226,7 @@ static int replace_runners(
 
 static bool is_over(const struct nm_attachment *att)
 {
-	return att->device.port->dead || att->vale.port->dead;
+	return att->device.port->dead || att->sw.port->dead;
 }
 
 int nmk_attachment_start(struct nm_attachment *att, struct nm_error *err)

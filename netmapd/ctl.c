@@ -240,15 +240,15 @@ static int no_switch(const char *name, int error, struct nm_error *err)
 }
 
 /* Entries as they are in the table; the names of their ports. */
-static int list_macs(struct nm_core *core, const char *vale, uint64_t *pos, struct nmd_mac *list)
+static int list_macs(struct nm_core *core, const char *sw_name, uint64_t *pos, struct nmd_mac *list)
 {
 	static struct nm_vale_mac macs[MACS_MAX];
 	int n;
 
 	nm_core_lock(core);
-	n = nm_vale_macs_locked(core, vale, pos, macs, MACS_MAX);
+	n = nm_vale_macs_locked(core, sw_name, pos, macs, MACS_MAX);
 	for (int i = 0; i < n; i++) {
-		const char *port = nm_vale_port_name_locked(core, vale, macs[i].port);
+		const char *port = nm_vale_port_name_locked(core, sw_name, macs[i].port);
 
 		memset(&list[i], 0, sizeof(list[i]));
 		memcpy(list[i].mac, macs[i].mac, sizeof(list[i].mac));
@@ -268,7 +268,7 @@ static int on_vale_macs(struct conn *c, size_t bytes)
 	struct nm_error err;
 	char name[NMD_NAME_MAX];
 	uint64_t pos = request->pos;
-	int n, error = switch_name(request->vale, name, &err);
+	int n, error = switch_name(request->sw_name, name, &err);
 
 	if (error)
 		return reply_error(c, sizeof(*reply), error, err.text);
@@ -286,7 +286,7 @@ static int on_vale_flush(struct conn *c, size_t bytes)
 	const struct nmd_vale_flush *request = (const struct nmd_vale_flush *)in.bytes;
 	struct nm_error err;
 	char name[NMD_NAME_MAX];
-	int error = switch_name(request->vale, name, &err);
+	int error = switch_name(request->sw_name, name, &err);
 
 	if (error)
 		return reply_error(c, sizeof(struct nmd_reply), error, err.text);

@@ -217,7 +217,7 @@ struct nmd_status_reply {
 struct nmd_vale_macs {
 	struct nmd_hdr hdr;
 	uint64_t pos;
-	char vale[NMD_NAME_MAX]; /* "vale1" */
+	char sw_name[NMD_NAME_MAX]; /* "vale1" */
 };
 
 struct nmd_mac {
@@ -238,7 +238,7 @@ struct nmd_vale_macs_reply {
 /* NMD_VALE_FLUSH: a switch forgets all addresses. The reply is struct nmd_reply. -ENOENT. */
 struct nmd_vale_flush {
 	struct nmd_hdr hdr;
-	char vale[NMD_NAME_MAX];
+	char sw_name[NMD_NAME_MAX];
 };
 
 #endif

@@ -22,19 +22,19 @@ static void put_title(struct listing *l)
 	l->titled = true;
 }
 
-static void put_mac(struct listing *l, const char *vale, const struct nmd_mac *m)
+static void put_mac(struct listing *l, const char *sw_name, const struct nmd_mac *m)
 {
 	char name[NMD_NAME_MAX];
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, m->name[0] ? m->name : "-");
 	put_title(l);
-	printf("%-12s  %02x:%02x:%02x:%02x:%02x:%02x  %-24s  %u s\n", vale, m->mac[0], m->mac[1],
+	printf("%-12s  %02x:%02x:%02x:%02x:%02x:%02x  %-24s  %u s\n", sw_name, m->mac[0], m->mac[1],
 		m->mac[2], m->mac[3], m->mac[4], m->mac[5], name, m->age_s);
 	l->count++;
 }
 
 /* One message of the list. *pos: where it goes on. Entries, or a negative errno told on stderr. */
-static int fetch(struct listing *l, const char *vale, uint64_t *pos)
+static int fetch(struct listing *l, const char *sw_name, uint64_t *pos)
 {
 	_Alignas(struct nmd_vale_macs_reply) char message[NMD_MSG_MAX];
 	const struct nmd_vale_macs_reply *reply = (const void *)message;
@@ -43,7 +43,7 @@ static int fetch(struct listing *l, const char *vale, uint64_t *pos)
 	ssize_t n;
 
 	nmd_hdr_init(&req.hdr, NMD_VALE_MACS, sizeof(req));
-	memcpy(req.vale, vale, strlen(vale)); /* measured by the caller */
+	memcpy(req.sw_name, sw_name, strlen(sw_name)); /* measured by the caller */
 	n = nmd_request(l->fd, &req, message, sizeof(message), NULL, NULL);
 	if (n < 0) {
 		ctl_fail(CTL_FAILED, "no list from netmapd: %s", strerror((int)-n));
@@ -58,27 +58,27 @@ static int fetch(struct listing *l, const char *vale, uint64_t *pos)
 		return -1;
 	}
 	for (uint32_t i = 0; i < reply->count; i++)
-		put_mac(l, vale, &macs[i]);
+		put_mac(l, sw_name, &macs[i]);
 	*pos = reply->pos;
 	return (int)reply->count;
 }
 
-static int list_switch(struct listing *l, const char *vale)
+static int list_switch(struct listing *l, const char *sw_name)
 {
 	uint64_t pos = 0;
 	int n;
 
 	do {
-		n = fetch(l, vale, &pos);
+		n = fetch(l, sw_name, &pos);
 	} while (n > 0);
 	return n < 0 ? CTL_FAILED : CTL_OK;
 }
 
-static int check_name(const char *vale)
+static int check_name(const char *sw_name)
 {
-	if (vale[0] && strlen(vale) < NMD_NAME_MAX)
+	if (sw_name[0] && strlen(sw_name) < NMD_NAME_MAX)
 		return CTL_OK;
-	return ctl_fail(CTL_USAGE, "'%.80s' can't be the name of a switch, as vale1 is", vale);
+	return ctl_fail(CTL_USAGE, "'%.80s' can't be the name of a switch, as vale1 is", sw_name);
 }
 
 /* All switches, as far as they are still there when their turn comes. */
@@ -132,7 +132,7 @@ int ctl_macs(int argc, char **argv, const char *socket)
 
 int ctl_flush(int argc, char **argv, const char *socket)
 {
-	struct nmd_vale_flush req = {.vale = ""};
+	struct nmd_vale_flush req = {.sw_name = ""};
 	struct nmd_reply reply;
 	struct nm_error err;
 	int fd, error;
@@ -145,7 +145,7 @@ int ctl_flush(int argc, char **argv, const char *socket)
 	if (fd < 0)
 		return CTL_FAILED;
 	nmd_hdr_init(&req.hdr, NMD_VALE_FLUSH, sizeof(req));
-	memcpy(req.vale, argv[1], strlen(argv[1]));
+	memcpy(req.sw_name, argv[1], strlen(argv[1]));
 	error = nmd_call(fd, &req, &reply, sizeof(reply), &err);
 	close(fd);
 	return error ? ctl_fail(CTL_FAILED, "%s", err.text) : CTL_OK;

@@ -82,7 +82,7 @@ static void attach_and_detach(void **state)
 	assert_null(nm_attachment_find_locked(&core, "vale1:dev"));
 	nm_core_unlock(&core);
 	assert_int_equal(running->pairs, 1);
-	assert_ptr_equal(running->vale.port->region, fake_nic_port->region);
+	assert_ptr_equal(running->sw.port->region, fake_nic_port->region);
 	assert_true(fake_nic_port->region->id > NM_REGION_SHARED_ID);
 	assert_ptr_equal(nm_attachment_ring(running, 0, NM_ATTACHMENT_DEVICE_TX),
 		&fake_nic_port->rings[NM_TX][0]);
@@ -170,7 +170,7 @@ static void the_region_that_is_named(void **state)
 	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(fake_nic_port->region->id, 7);
-	assert_int_equal(running->vale.port->region->id, 7);
+	assert_int_equal(running->sw.port->region->id, 7);
 	assert_int_equal(detach("vale0:dev"), 0);
 }
 
@@ -385,7 +385,7 @@ static void header_of_the_device(void **state)
 	nm_core_unlock(&core);
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
-	assert_int_equal(running->vale.port->hdr_len, 12);
+	assert_int_equal(running->sw.port->hdr_len, 12);
 	fake_nic_grant(0, 1000);
 	make_frame(frame, 72, 12, APP, DEV, &r);
 	assert_true(fake_nic_receive(0, frame, 72, 1));
@@ -418,7 +418,7 @@ static void rings_that_lead_to_the_stack(void **state)
 	open_app(&app, 64, 1, 0);
 	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), 0);
 	assert_int_equal(running->pairs, 2);
-	assert_null(running->vale_host.port);
+	assert_null(running->sw_host.port);
 	assert_int_equal(core_count_ports(&core), 3);
 	assert_true(fake_nic_port->rings[NM_RX][2].exclusive);
 	fake_nic_grant(0, 1000);
@@ -452,8 +452,8 @@ static void host_rings(void **state)
 	assert_int_equal(attach("vale0:dev", NR_REG_NIC_SW), 0);
 	assert_int_equal(running->device_pairs, 2);
 	assert_int_equal(running->pairs, 3);
-	assert_string_equal(running->vale_host.port->name, "vale0:dev^");
-	assert_ptr_equal(running->vale_host.port->region, fake_nic_port->region);
+	assert_string_equal(running->sw_host.port->name, "vale0:dev^");
+	assert_ptr_equal(running->sw_host.port->region, fake_nic_port->region);
 	assert_true(nm_attachment_ring(running, 2, NM_ATTACHMENT_DEVICE_TX)->host);
 	fake_nic_grant(0, 1000);
 	fake_nic_grant(2, 1000);

@@ -73,7 +73,7 @@ static void good_names(void **state)
 		assert_int_equal(name.kind, good[i].kind);
 		assert_int_equal(name.pipe, good[i].pipe);
 		assert_string_equal(name.base, good[i].base);
-		assert_string_equal(name.vale, good[i].vale);
+		assert_string_equal(name.sw_name, good[i].vale);
 		assert_string_equal(name.port, good[i].port);
 		assert_string_equal(name.pipe_id, good[i].pipe_id);
 	}
@@ -153,7 +153,7 @@ static void parts_make_the_name(void **state)
 		assert_int_equal(name.kind == NM_NAME_VALE, name.port[0] != '\0');
 		if (name.kind == NM_NAME_PLAIN)
 			continue;
-		os_snprintf(again, sizeof(again), "%s:%s", name.vale, name.port);
+		os_snprintf(again, sizeof(again), "%s:%s", name.sw_name, name.port);
 		assert_string_equal(again, name.base);
 	}
 	assert_true(accepted > 1000);
