@@ -127,6 +127,14 @@ static int find_port(struct nm_client *client, const char *name, const struct nm
 
 /* ---- which rings --------------------------------------------------------------------- */
 
+/* Ring `wanted` of `have`; in a direction with fewer than the other one has, its ring 0. */
+static void one_ring(
+	uint32_t wanted, uint32_t have, uint32_t have_other, uint32_t *first, uint32_t *count)
+{
+	*first = wanted < have ? wanted : 0;
+	*count = have > 0 && (wanted < have || wanted < have_other);
+}
+
 bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
 	uint32_t *first, uint32_t *count)
 {
@@ -148,12 +156,11 @@ bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum 
 		*count = host;
 		return true;
 	case NR_REG_ONE_NIC:
-		*first = bind->ringid;
-		*count = bind->ringid < hw;
+		one_ring(bind->ringid, hw, port->num_rings[!dir], first, count);
 		return true;
 	case NR_REG_ONE_SW:
-		*first = hw + bind->ringid;
-		*count = bind->ringid < host;
+		one_ring(bind->ringid, host, port->num_host_rings[!dir], first, count);
+		*first += hw;
 		return true;
 	default:
 		return false;

@@ -34,15 +34,31 @@ static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
 
 /* ---- in ------------------------------------------------------------------------------ */
 
-/* Bounded: each step costs at least the size of an option, so a loop ends, too. */
+/* The option at this address has been read; NULL: it has not. */
+static const struct option *find_read(const struct request *rq, uint64_t addr)
+{
+	for (uint32_t i = 0; i < rq->num_options; i++)
+		if (rq->options[i].addr == addr)
+			return &rq->options[i];
+	return NULL;
+}
+
+/* Bounded: each step costs at least the size of an option. */
 static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 {
 	uint64_t addr = rq->hdr.nr_options;
 
 	while (addr != 0) {
+		const struct option *before = find_read(rq, addr);
 		struct nmreq_option opt;
 		uint64_t bytes;
-		int error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
+		int error;
+
+		if (before)
+			return nm_error_set(&client->err, -EINVAL,
+				"option %u stands twice: the chain of options is a loop",
+				before->type);
+		error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
 
 		if (error)
 			return nm_error_set(&client->err, error, "an option can't be read");
@@ -50,7 +66,7 @@ static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 		if (bytes > NETMAP_REQ_MAXSIZE || used + bytes > NETMAP_REQ_MAXSIZE ||
 			rq->num_options == NM_OPTIONS_MAX)
 			return nm_error_set(&client->err, -EMSGSIZE,
-				"a request with its options has at most %d bytes; these have more, or are in a loop",
+				"a request with its options has at most %d bytes; these have more",
 				NETMAP_REQ_MAXSIZE);
 		used += bytes;
 		rq->options[rq->num_options++] = (struct option){

@@ -50,10 +50,9 @@ static int probe_region(struct nm_client *client, struct probe *probe, struct nm
  * device is not, for that would take it from the system: its region is known.
  * Returns with core->lock, and probe_end() must follow, whether it was found or not.
  */
-static int probe_begin(struct nm_client *client, const char *name, struct probe *probe)
-	OS_ACQUIRE(NM_CORE_LOCK)
+static int probe_begin(struct nm_client *client, const char *name, const struct nm_bind *bind,
+	struct probe *probe) OS_ACQUIRE(NM_CORE_LOCK)
 {
-	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR};
 	int error = 0;
 
 	probe->region = NULL;
@@ -65,7 +64,7 @@ static int probe_begin(struct nm_client *client, const char *name, struct probe 
 	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
 	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
 		nm_core_unlock(client->core);
-		error = nm_client_bind(&probe->tmp, name, &bind);
+		error = nm_client_bind(&probe->tmp, name, bind);
 		nm_core_lock(client->core);
 		if (error)
 			return nm_error_set(&client->err, error, "%s", probe->tmp.err.text);
@@ -81,11 +80,53 @@ static void probe_end(struct nm_client *client, struct probe *probe) OS_RELEASE(
 	nm_client_unbind(&probe->tmp);
 }
 
+/* No port is named, and none registered: the question is about a region, the shared one by default. */
+static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *info)
+{
+	uint16_t id = info->nr_mem_id ? info->nr_mem_id : NM_REGION_SHARED_ID;
+	struct nm_region *region;
+	int error = 0;
+
+	nm_core_lock(client->core);
+	if (id == NM_REGION_SHARED_ID)
+		region = nm_region_by_id(client->core, id, &error, &client->err);
+	else
+		region = nm_region_find(client->core, id);
+	if (!region && !error)
+		error = nm_error_set(&client->err, -ENOENT, "there is no memory region %u", id);
+	if (region)
+		*info = (struct nmreq_port_info_get){.nr_memsize = region->size, .nr_mem_id = id};
+	if (id == NM_REGION_SHARED_ID)
+		nm_region_put(region);
+	nm_core_unlock(client->core);
+	return error;
+}
+
+/* The number, or 0: the default. */
+static uint32_t in_range(uint32_t number, uint32_t min, uint32_t max)
+{
+	return number >= min && number <= max ? number : 0;
+}
+
 static int do_port_info(struct nm_client *client, struct request *rq)
 {
 	struct nmreq_port_info_get *info = &rq->body.info;
+	/* A port that is made for the question is made as a registration would make it. Programs that
+	 * only want the answer leave anything in the body: numbers that can't be are none. */
+	const struct nm_bind bind = {
+		.mode = NR_REG_ALL_NIC,
+		.flags = NR_ACCEPT_VNET_HDR,
+		.num_rings = {in_range(info->nr_tx_rings, 1, NM_RINGS_MAX),
+			in_range(info->nr_rx_rings, 1, NM_RINGS_MAX)},
+		.num_slots = {in_range(info->nr_tx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX),
+			in_range(info->nr_rx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX)},
+	};
 	struct probe probe;
-	int error = probe_begin(client, rq->hdr.nr_name, &probe);
+	int error;
+
+	if (rq->hdr.nr_name[0] == '\0' && !client->port)
+		return do_region_info(client, info);
+	error = probe_begin(client, rq->hdr.nr_name, &bind, &probe);
 
 	if (!error) {
 		memset(info, 0, sizeof(*info));
@@ -104,13 +145,14 @@ static int do_port_info(struct nm_client *client, struct request *rq)
 
 static int do_pools_info(struct nm_client *client, struct request *rq)
 {
+	const struct nm_bind any = {.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR};
 	struct nmreq_pools_info *pools = &rq->body.pools;
 	struct nm_region *region;
 	struct probe probe;
 	int error = 0;
 
 	if (rq->hdr.nr_name[0] != '\0' || client->port) {
-		error = probe_begin(client, rq->hdr.nr_name, &probe);
+		error = probe_begin(client, rq->hdr.nr_name, &any, &probe);
 		if (!error)
 			nm_region_info(probe.region, pools);
 		probe_end(client, &probe);

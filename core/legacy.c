@@ -124,6 +124,11 @@ static void from_ginfo(const struct nmreq *nmr, struct nm_legacy *l)
 		l->body.list.nr_port_idx = nmr->nr_arg2;
 	} else {
 		set_type(l, NETMAP_REQ_PORT_INFO_GET, sizeof(l->body.info));
+		l->body.info.nr_tx_rings = nmr->nr_tx_rings;
+		l->body.info.nr_rx_rings = nmr->nr_rx_rings;
+		l->body.info.nr_tx_slots = nmr->nr_tx_slots;
+		l->body.info.nr_rx_slots = nmr->nr_rx_slots;
+		l->body.info.nr_mem_id = nmr->nr_arg2;
 	}
 }
 

@@ -163,6 +163,12 @@ void nmport_undo_prepare(struct nmport_d *d)
 
 /* ---- registration --------------------------------------------------------------------- */
 
+/* In a direction that has fewer rings than the number says, it is ring 0. */
+static uint16_t ring_of(uint16_t number, uint16_t rings)
+{
+	return number < rings ? number : 0;
+}
+
 /* Which rings the registration gave. */
 static void set_ranges(struct nmport_d *d)
 {
@@ -183,12 +189,14 @@ static void set_ranges(struct nmport_d *d)
 		d->last_rx_ring = rx + reg->nr_host_rx_rings - 1;
 		break;
 	case NR_REG_ONE_NIC:
-		d->first_tx_ring = d->last_tx_ring = reg->nr_ringid;
-		d->first_rx_ring = d->last_rx_ring = reg->nr_ringid;
+		d->first_tx_ring = d->last_tx_ring = ring_of(reg->nr_ringid, tx);
+		d->first_rx_ring = d->last_rx_ring = ring_of(reg->nr_ringid, rx);
 		break;
 	case NR_REG_ONE_SW:
-		d->first_tx_ring = d->last_tx_ring = tx + reg->nr_ringid;
-		d->first_rx_ring = d->last_rx_ring = rx + reg->nr_ringid;
+		d->first_tx_ring = d->last_tx_ring =
+			tx + ring_of(reg->nr_ringid, reg->nr_host_tx_rings);
+		d->first_rx_ring = d->last_rx_ring =
+			rx + ring_of(reg->nr_ringid, reg->nr_host_rx_rings);
 		break;
 	default:
 		break;

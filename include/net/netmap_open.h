@@ -315,11 +315,12 @@ static void nm_reg_to_desc_(const struct nmreq_register *reg, struct nm_desc *d)
 		d->last_rx_ring = rx + reg->nr_host_rx_rings - 1;
 		break;
 	case NR_REG_ONE_NIC:
-		d->first_tx_ring = d->last_tx_ring = d->first_rx_ring = d->last_rx_ring = ring;
+		d->first_tx_ring = d->last_tx_ring = ring < tx ? ring : 0;
+		d->first_rx_ring = d->last_rx_ring = ring < rx ? ring : 0;
 		break;
 	case NR_REG_ONE_SW:
-		d->first_tx_ring = d->last_tx_ring = tx + ring;
-		d->first_rx_ring = d->last_rx_ring = rx + ring;
+		d->first_tx_ring = d->last_tx_ring = tx + (ring < reg->nr_host_tx_rings ? ring : 0);
+		d->first_rx_ring = d->last_rx_ring = rx + (ring < reg->nr_host_rx_rings ? ring : 0);
 		break;
 	default:
 		break;

@@ -226,6 +226,14 @@ TEST(older_info)
 	CHECK(nmr.nr_memsize > 0);
 	nmr = older("nosuchport");
 	CHECK(ioctl(fd, NIOCGINFO, &nmr) < 0 && errno == ENXIO);
+	nmr = older(""); /* only to learn the version, and the shared region */
+	CHECK_EQ(ioctl(fd, NIOCGINFO, &nmr), 0);
+	CHECK(nmr.nr_memsize > 0 && nmr.nr_arg2 == 1 && nmr.nr_tx_rings == 0);
+	nmr = older("valev:shape");
+	nmr.nr_tx_rings = 2;
+	nmr.nr_tx_slots = 512;
+	CHECK_EQ(ioctl(fd, NIOCGINFO, &nmr), 0);
+	CHECK(nmr.nr_tx_rings == 2 && nmr.nr_tx_slots == 512);
 	nmr = older("valev:1");
 	nmr.nr_version = 3;
 	CHECK(ioctl(fd, NIOCGINFO, &nmr) < 0 && errno == EINVAL);

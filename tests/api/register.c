@@ -93,6 +93,41 @@ TEST(ring_numbers)
 	nmport_close(hold);
 }
 
+/* In a direction with fewer rings than the number says it is ring 0. */
+TEST(ring_numbers_of_unequal_directions)
+{
+	struct nmport_d *hold = prepare("valer:1"), *d;
+	static const uint64_t flags[] = {0, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY};
+
+	hold->reg.nr_tx_rings = 1;
+	hold->reg.nr_rx_rings = 4;
+	hold->reg.nr_mode = NR_REG_ONE_NIC;
+	hold->reg.nr_ringid = 1;
+	hold->reg.nr_flags = NR_RX_RINGS_ONLY; /* keeps the port */
+	CHECK_EQ(finish(hold), 0);
+	CHECK_EQ(rx_ring(hold, 0)->ringid, 1);
+	for (int i = 0; i < 3; i++) {
+		d = prepare("valer:1");
+		d->reg.nr_mode = NR_REG_ONE_NIC;
+		d->reg.nr_ringid = 3;
+		d->reg.nr_flags = flags[i];
+		CHECK_EQ(finish(d), 0);
+		CHECK_EQ(tx_count(d), flags[i] != NR_RX_RINGS_ONLY);
+		CHECK_EQ(rx_count(d), flags[i] != NR_TX_RINGS_ONLY);
+		if (tx_count(d))
+			CHECK_EQ(tx_ring(d, 0)->ringid, 0);
+		if (rx_count(d))
+			CHECK_EQ(rx_ring(d, 0)->ringid, 3);
+		nmport_close(d);
+	}
+	d = prepare("valer:1");
+	d->reg.nr_mode = NR_REG_ONE_NIC;
+	d->reg.nr_ringid = 4;
+	CHECK_EQ(finish(d), -EINVAL);
+	nmport_close(d);
+	nmport_close(hold);
+}
+
 TEST(one_direction)
 {
 	struct nmport_d *tx = open_flags("valer:1", NR_TX_RINGS_ONLY);

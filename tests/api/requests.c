@@ -254,7 +254,52 @@ TEST(port_info_makes_nothing)
 	CHECK(info.nr_tx_slots > 0 && info.nr_memsize > 0);
 	CHECK_EQ(request(NETMAP_REQ_VALE_LIST, "valei:tmp", &list), -ENOENT);
 	CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "nosuchport", &info), -ENXIO);
-	CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "", &info), -ENXIO);
+}
+
+/* Without a name: a region, the shared one by default. Programs learn the version in this way. */
+TEST(port_info_of_a_region)
+{
+	struct nmport_d *d = open_flags("valei:1", 0);
+	struct nmreq_port_info_get info = {0};
+	uint16_t ids[] = {0, 1, d->reg.nr_mem_id};
+
+	for (int i = 0; i < 3; i++) {
+		info = (struct nmreq_port_info_get){.nr_mem_id = ids[i], .nr_tx_rings = 9};
+		CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "", &info), 0);
+		CHECK(info.nr_memsize > 0 && info.nr_mem_id == (ids[i] ? ids[i] : 1));
+		CHECK(info.nr_tx_rings == 0 && info.nr_rx_rings == 0 && info.nr_tx_slots == 0);
+	}
+	CHECK_EQ(info.nr_memsize, d->reg.nr_memsize);
+	info = (struct nmreq_port_info_get){.nr_mem_id = 60000};
+	CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "", &info), -ENOENT);
+	nmport_close(d);
+}
+
+/* A port that is made for the question is the one that REGISTER would make. */
+TEST(port_info_with_a_shape)
+{
+	struct nmreq_port_info_get info = {
+		.nr_tx_slots = 512, .nr_rx_slots = 128, .nr_tx_rings = 2, .nr_rx_rings = 3};
+
+	CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "valei:shape", &info), 0);
+	CHECK(info.nr_tx_slots == 512 && info.nr_rx_slots == 128);
+	CHECK(info.nr_tx_rings == 2 && info.nr_rx_rings == 3);
+	memset(&info, 0xee, sizeof(info)); /* of a program that wants nothing but the answer */
+	CHECK_EQ(request(NETMAP_REQ_PORT_INFO_GET, "valei:shape", &info), 0);
+	CHECK(info.nr_tx_rings == 1 && info.nr_rx_rings == 1);
+}
+
+/* An option that leads to itself is there twice. */
+TEST(option_in_a_loop)
+{
+	struct nmport_d *d = prepare("valei:1");
+	struct nmreq_opt_offsets opt = {.nro_opt.nro_reqtype = NETMAP_REQ_OPT_OFFSETS};
+
+	opt.nro_opt.nro_next = (uintptr_t)&opt;
+	d->hdr.nr_options = (uintptr_t)&opt;
+	CHECK_EQ(finish(d), -EINVAL);
+	d->hdr.nr_options = 0;
+	nmport_close(d);
 }
 
 /* ---- VALE_LIST ------------------------------------------------------------------------ */

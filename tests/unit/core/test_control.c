@@ -154,7 +154,9 @@ static void port_info(void **state)
 	prepare(NETMAP_REQ_PORT_INFO_GET, "eth0");
 	assert_int_equal(ask(), -ENXIO);
 	prepare(NETMAP_REQ_PORT_INFO_GET, "");
-	assert_int_equal(ask(), -ENXIO); /* none registered */
+	info->nr_mem_id = 9; /* none registered: about a region, which there is not */
+	assert_int_equal(ask(), -ENOENT);
+	check_err_says("no memory region 9");
 	prepare_register("vale0:1");
 	assert_int_equal(ask(), 0);
 	prepare(NETMAP_REQ_PORT_INFO_GET, "");

@@ -48,7 +48,7 @@ static const struct {
 	{NR_REG_ONE_NIC, 0, 0, 0, {0, 0}, {1, 1}},
 	{NR_REG_ONE_NIC, 1, 0, 0, {1, 1}, {1, 1}},
 	{NR_REG_ONE_NIC, 2, NR_TX_RINGS_ONLY, 0, {2, 0}, {1, 0}},
-	{NR_REG_ONE_NIC, 2, 0, -EINVAL, {0, 0}, {0, 0}},
+	{NR_REG_ONE_NIC, 2, 0, 0, {2, 0}, {1, 1}}, /* of two the first */
 	{NR_REG_ONE_NIC, 3, NR_TX_RINGS_ONLY, -EINVAL, {0, 0}, {0, 0}},
 	{NR_REG_ONE_NIC, 65535, 0, -EINVAL, {0, 0}, {0, 0}},
 	{NR_REG_ALL_NIC, 0, NR_DO_RX_POLL | NR_NO_TX_POLL | NR_ACCEPT_VNET_HDR, 0, {0, 0}, {3, 2}},
