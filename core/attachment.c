@@ -156,6 +156,7 @@ struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char
 {
 	struct nm_attachment *att = core->attachments;
 
+	nm_core_assert_locked(core);
 	while (att && strcmp(att->name, name) != 0)
 		att = att->next;
 	return att;

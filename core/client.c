@@ -255,6 +255,7 @@ static bool count_rings(struct nm_client *client, struct nm_port *port, bool exc
 
 			if (ring->users == 0)
 				begin_use(ring);
+			os_assert(by > 0 || ring->users > 0);
 			OS_STORE(&ring->users, ring->users + (uint32_t)by);
 			ring->exclusive = exclusive && by > 0;
 			unused |= ring->users == 0;
@@ -424,6 +425,7 @@ static void delist(struct nm_client *client, struct nm_port *port) OS_REQUIRES(N
 		link = &(*link)->next;
 	*link = client->next;
 	client->next = NULL;
+	os_assert(port->clients > 0);
 	port->clients--;
 }
 
@@ -434,6 +436,7 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	bool was_started = is_started(port), started = was_started;
 	int error;
 
+	nm_core_assert_locked(client->core);
 	error = choose_rings(client, port, bind);
 	if (!error)
 		error = check_wishes(client, port, bind);
@@ -499,6 +502,7 @@ static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQ
 	bool extra = client->owner != NM_OWNER_NONE && !port->dead;
 	bool unused = count_rings(client, port, false, -1);
 
+	nm_core_assert_locked(client->core);
 	/* First what it has put back into its list; then the others, so that it can't list theirs. */
 	if (extra)
 		nm_bufown_reconcile_list(client);

@@ -113,6 +113,8 @@ static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
 {
 	uint64_t old = *place;
 
+	nm_mactable_assert_locked(t);
+	os_assert(old == 0 || t->counts[entry_port(old)] > 0);
 	if (old != 0)
 		t->counts[entry_port(old)]--;
 	if (entry != 0)

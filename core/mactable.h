@@ -63,6 +63,12 @@ static inline void nm_mactable_lock(struct nm_mactable *t) OS_LOCKS(MACTABLE_LOC
 	os_spin_lock(&t->lock);
 }
 
+static inline void nm_mactable_assert_locked(const struct nm_mactable *t)
+	OS_ASSERTS_HELD(MACTABLE_LOCK)
+{
+	os_assert_held(&t->lock);
+}
+
 static inline void nm_mactable_unlock(struct nm_mactable *t) OS_UNLOCKS(MACTABLE_LOCK)
 {
 	os_spin_unlock(&t->lock);

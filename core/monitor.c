@@ -63,6 +63,7 @@ static void monitor_pause(struct nm_port *port, bool on)
 		struct nm_monitor *m = &mp->links[i];
 
 		nm_monitors_lock(m->watched);
+		os_assert(on || !is_zcopy(m) || m->paused > 0);
 		if (is_zcopy(m))
 			m->paused = on ? m->paused + 1 : m->paused - 1;
 		nm_monitors_unlock(m->watched);
@@ -230,6 +231,7 @@ struct nm_port *nm_monitor_make_locked(
 	struct nm_port *port = NULL;
 	struct choice c;
 
+	nm_core_assert_locked(watched->core);
 	*error = -EINVAL;
 	if (watched->ops == &monitor_ops) {
 		nm_error_set(err, *error, "%s: a monitor can't be watched", watched->name);
@@ -281,6 +283,7 @@ struct nm_port *nm_monitor_make_locked(
 
 void nm_monitor_ended_locked(struct nm_port *watched)
 {
+	nm_core_assert_locked(watched->core);
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		for (uint32_t i = 0; i < nm_port_all_rings(watched, dir); i++) {
 			struct nm_ring *ring = &watched->rings[dir][i];
@@ -295,6 +298,7 @@ void nm_monitor_ended_locked(struct nm_port *watched)
 
 void nm_monitor_hdr_changed_locked(const struct nm_port *watched)
 {
+	nm_core_assert_locked(watched->core);
 	for (struct nm_port *port = watched->core->ports; port; port = port->next) {
 		const struct monitor_port *mp = port->priv;
 

@@ -37,6 +37,7 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	struct nm_shape shape = {0};
 	struct nm_port *port;
 
+	nm_core_assert_locked(core);
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		shape.rings[dir] = bind->num_rings[dir];
 		shape.host_rings[dir] = bind->num_host_rings[dir];
@@ -55,6 +56,7 @@ struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *nam
 	static const struct nm_shape shape;
 	struct nm_port *port = core->ports;
 
+	nm_core_assert_locked(core);
 	*error = 0;
 	while (port && (port->ops != &placeholder_ops || strcmp(port->name, name) != 0))
 		port = port->next;

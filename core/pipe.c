@@ -186,6 +186,7 @@ static int lane_move(struct lane *lane) OS_REQUIRES(NM_PRODUCE_LOCK)
 	int result = MOVED_NOTHING;
 	struct move m;
 
+	nm_produce_assert_locked(rx);
 	if (lane->moved == lane->head || lane->paused)
 		return MOVED_NOTHING;
 	m.lane = lane;
@@ -206,6 +207,7 @@ static int lane_move(struct lane *lane) OS_REQUIRES(NM_PRODUCE_LOCK)
 	tx->stats.bytes += m.bytes;
 	rx->stats.packets += m.packets;
 	rx->stats.bytes += m.bytes;
+	os_assert(m.from < tx->num_slots && m.to < rx->num_slots);
 	if (m.to != rx->produce.hwtail) {
 		OS_STORE_RELEASE(&rx->produce.hwtail, m.to);
 		result |= MOVED_RX;
@@ -300,6 +302,7 @@ static void lane_resume(struct lane *lane)
 	int moved;
 
 	nm_produce_lock(lane->rx);
+	os_assert(lane->paused > 0);
 	lane->paused--;
 	moved = lane_move(lane);
 	nm_produce_unlock(lane->rx);
@@ -368,6 +371,7 @@ static void pipe_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct pipe *pipe = port->priv;
 
+	os_assert(!pipe || pipe->ends > 0);
 	if (!pipe || --pipe->ends > 0)
 		return;
 	nm_port_unpin_locked(pipe->parent);
@@ -489,6 +493,7 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 	struct nm_shape mine, theirs;
 	struct nm_port *parent, *port;
 
+	nm_core_assert_locked(core);
 	os_snprintf(
 		text[0], sizeof(text[0]), "%s%c%s", name->base, master ? '{' : '}', name->pipe_id);
 	os_snprintf(

@@ -87,6 +87,7 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 {
 	struct nm_port *port = registered(core, name);
 
+	nm_core_assert_locked(core);
 	if (!port && core->platform_ops && core->platform_ops->lookup)
 		port = core->platform_ops->lookup(core, name);
 	return port;
@@ -221,17 +222,20 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
 {
+	nm_core_assert_locked(core);
 	return add(core, name, false, ops, shape, error);
 }
 
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
 {
+	nm_core_assert_locked(core);
 	return add(core, name, true, ops, shape, error);
 }
 
 void nm_port_pin_locked(struct nm_port *port)
 {
+	nm_core_assert_locked(port->core);
 	port->pins++;
 }
 
@@ -244,6 +248,7 @@ void nm_port_unused_locked(struct nm_port *port)
 {
 	struct nm_port *peer = port->peer;
 
+	nm_core_assert_locked(port->core);
 	if (!port->ephemeral || in_use(port) || (peer && in_use(peer)))
 		return;
 	nm_port_remove_locked(port);
@@ -253,6 +258,7 @@ void nm_port_unused_locked(struct nm_port *port)
 
 bool nm_port_exchanges_locked(const struct nm_port *port)
 {
+	nm_core_assert_locked(port->core);
 	if (port->peer || port->same_region)
 		return true;
 	for (const struct nm_port *p = port->core->ports; p; p = p->next)
@@ -263,6 +269,8 @@ bool nm_port_exchanges_locked(const struct nm_port *port)
 
 void nm_port_unpin_locked(struct nm_port *port)
 {
+	nm_core_assert_locked(port->core);
+	os_assert(port->pins > 0);
 	port->pins--;
 	nm_port_unused_locked(port);
 }
@@ -302,6 +310,7 @@ static void unlink_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 
 void nm_port_remove_locked(struct nm_port *port)
 {
+	nm_core_assert_locked(port->core);
 	if (in_use(port)) {
 		mark_dead(port);
 		return;
@@ -319,6 +328,7 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 {
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
+	nm_core_assert_locked(port->core);
 	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ)
 		return -EINVAL;
 	if (port->dead)
@@ -349,6 +359,7 @@ int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_
 {
 	int error;
 
+	nm_core_assert_locked(port->core);
 	if (in_use(port) || port->region)
 		return -EBUSY;
 	if (count[NM_TX] > NM_RINGS_MAX || count[NM_RX] > NM_RINGS_MAX)
@@ -361,6 +372,7 @@ int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)
 {
 	int error;
 
+	nm_core_assert_locked(port->core);
 	if (bytes != 0 && bytes != 10 && bytes != NM_PORT_HDR_MAX)
 		return -EINVAL;
 	if (bytes == port->hdr_len)

@@ -119,7 +119,7 @@ static inline void nm_core_unlock(struct nm_core *core) OS_UNLOCKS(NM_CORE_LOCK)
 	os_mutex_unlock(&core->lock);
 }
 
-static inline void nm_core_assert_locked(struct nm_core *core) OS_ASSERTS_HELD(NM_CORE_LOCK)
+static inline void nm_core_assert_locked(const struct nm_core *core) OS_ASSERTS_HELD(NM_CORE_LOCK)
 {
 	os_assert_held(&core->lock);
 }

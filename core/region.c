@@ -335,6 +335,7 @@ struct nm_region *nm_region_find(struct nm_core *core, uint16_t id)
 
 void nm_region_get(struct nm_region *region)
 {
+	os_assert(region->refs > 0);
 	region->refs++;
 }
 
@@ -342,6 +343,7 @@ void nm_region_put(struct nm_region *region)
 {
 	struct nm_region **link;
 
+	os_assert(!region || region->refs > 0);
 	if (!region || --region->refs > 0)
 		return;
 	for (link = &region->core->regions; *link != region;)

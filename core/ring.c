@@ -46,6 +46,7 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
 
 	if (unlikely(OS_LOAD(&port->dead)))
 		return -ENXIO;
+	nm_ring_assert_indices(ring);
 	if (unlikely(!nm_ring_move_legal(old_head, old_tail, head, cur, ring->num_slots))) {
 		ring->stats.bad_syncs++;
 		return -EINVAL;

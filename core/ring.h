@@ -122,6 +122,12 @@ static inline void nm_produce_unlock(struct nm_ring *ring) OS_UNLOCKS(NM_PRODUCE
 	os_spin_unlock(&ring->produce.lock);
 }
 
+static inline void nm_produce_assert_locked(const struct nm_ring *ring)
+	OS_ASSERTS_HELD(NM_PRODUCE_LOCK)
+{
+	os_assert_held(&ring->produce.lock);
+}
+
 static inline void nm_monitors_lock(struct nm_ring *ring) OS_LOCKS(NM_MONITORS_LOCK)
 {
 	os_spin_lock(&ring->monitor_lock);
@@ -148,6 +154,14 @@ static inline void nm_ring_stamp(struct netmap_ring *shared, uint64_t us, uint64
 static inline uint32_t nm_ring_bytes(uint32_t num_slots)
 {
 	return (uint32_t)(sizeof(struct netmap_ring) + num_slots * sizeof(struct netmap_slot));
+}
+
+/* Indices that are private, whatever the application writes. */
+static inline void nm_ring_assert_indices(const struct nm_ring *ring)
+{
+	os_assert(ring->head < ring->num_slots && ring->cur < ring->num_slots);
+	os_assert(ring->tail < ring->num_slots && ring->hwcur < ring->num_slots);
+	os_assert(OS_LOAD(&ring->produce.hwtail) < ring->num_slots);
 }
 
 /* A slot as loaded once from shared memory. */

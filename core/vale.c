@@ -79,6 +79,7 @@ static int vale_start(struct nm_port *port, struct nm_error *err)
 		port->rings[NM_TX][i].priv = batch;
 	}
 	vale_write_lock(sw);
+	os_assert(sw->num_active < NM_VALE_PORTS_MAX && !sw->live[vp->number]);
 	sw->active[sw->num_active++] = vp->number;
 	sw->live[vp->number] = port;
 	vp->started = true;
@@ -114,6 +115,7 @@ static void vale_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	struct nm_vale_port *vp = port->priv;
 
 	vp->sw->ports[vp->number] = NULL;
+	os_assert(vp->sw->members > 0);
 	vp->sw->members--;
 	put_vale(vp->sw);
 	os_free(vp);
@@ -185,6 +187,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	struct nm_vale *sw;
 	uint32_t number;
 
+	nm_core_assert_locked(core);
 	*error = 0;
 	if (port)
 		return port;
@@ -227,6 +230,7 @@ int nm_vale_list_locked(
 	struct nm_port *port = NULL;
 	struct nm_vale_port *vp;
 
+	nm_core_assert_locked(core);
 	if (name[0] != '\0') {
 		port = nm_port_find_locked(core, name);
 		if (!port || port->ops != &vale_ops)
@@ -258,6 +262,7 @@ int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
 	uint64_t epoch = nm_mac_epoch(os_time_s()), mac;
 	uint32_t n = 0, port, age;
 
+	nm_core_assert_locked(core);
 	if (!sw)
 		return -ENOENT;
 	while (n < max && nm_mactable_next(&sw->macs, epoch, pos, &mac, &port, &age)) {
@@ -274,6 +279,7 @@ int nm_vale_flush_locked(struct nm_core *core, const char *name)
 {
 	struct nm_vale *sw = find_vale(core, name);
 
+	nm_core_assert_locked(core);
 	if (!sw)
 		return -ENOENT;
 	nm_mactable_flush(&sw->macs);
@@ -284,6 +290,7 @@ const char *nm_vale_port_name_locked(struct nm_core *core, const char *name, uin
 {
 	const struct nm_vale *sw = find_vale(core, name);
 
+	nm_core_assert_locked(core);
 	if (!sw || number >= NM_VALE_PORTS_MAX || !sw->ports[number])
 		return NULL;
 	return sw->ports[number]->name;
@@ -295,6 +302,7 @@ void nm_vale_each_locked(struct nm_core *core,
 {
 	uint64_t epoch = nm_mac_epoch(os_time_s());
 
+	nm_core_assert_locked(core);
 	for (const struct nm_vale *sw = core->switches; sw; sw = sw->next)
 		fn(arg, sw->name, sw->index, sw->members, nm_mactable_count(&sw->macs, epoch));
 }

@@ -242,6 +242,8 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 	uint32_t n = merge(packets, mine, all, order), i = 0;
 	bool in_use;
 
+	vale_assert_locked(tx->sw);
+	os_assert(n <= NM_VALE_BATCH);
 	tx->ring->stats.copies += n;
 	nm_produce_lock(ring);
 	in_use = OS_LOAD(&ring->users) != 0;

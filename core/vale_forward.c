@@ -270,6 +270,7 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 	/* With offsets, every slot is looked at closely. */
 	tx->plain_span = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->min_len + 1 : 0;
 	at = collect(tx, at);
+	os_assert(tx->batch->num_packets <= NM_VALE_BATCH && tx->batch->num_frags <= VALE_FRAGS);
 	if (tx->batch->num_packets > 0)
 		forward(tx);
 	vale_read_unlock(tx->sw);

@@ -55,6 +55,12 @@ static inline void vale_write_unlock(struct nm_vale *sw) OS_UNLOCKS(VALE_LOCK)
 	os_write_unlock(&sw->lock);
 }
 
+static inline void vale_assert_locked(const struct nm_vale *sw)
+	OS_ATTRIBUTE(assert_shared_capability(VALE_LOCK))
+{
+	os_assert_held(&sw->lock);
+}
+
 struct nm_vale_port {
 	struct nm_vale *sw;
 	uint8_t number;

@@ -263,6 +263,7 @@ static void finish_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 	if (lock(p, dir))
 		return;
 	release_irq_fd(p, dir);
+	os_assert(p->side[dir].sleepers > 0);
 	if (--p->side[dir].sleepers == 0)
 		for (uint32_t i = 0; i < rings.count; i++)
 			nm_csb_appl_awake(&rings.first[i].csb);

@@ -75,6 +75,7 @@ static void free_credit(struct nmk_credit *credit)
 	q = rcu_dereference_protected(credit->q, lockdep_is_held(&credits_lock));
 	if (credit->abandoned && q) {
 		list_del(&credit->link);
+		os_assert(q->num_abandoned > 0);
 		q->num_abandoned--;
 	}
 	spin_unlock_irqrestore(&credits_lock, flags);

@@ -354,6 +354,7 @@ static void free_conn(struct conn *c)
 	while (*link != c)
 		link = &(*link)->next;
 	*link = c->next;
+	os_assert(ctl->num_conns > 0);
 	ctl->num_conns--;
 	ctl->none_since = os_time_s();
 	loop_del(c->daemon->loop, c->handle);

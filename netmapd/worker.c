@@ -333,6 +333,7 @@ void worker_remove(struct worker *w, struct worker_ring *ring)
 		link = &(*link)->next;
 	if (*link) {
 		*link = ring->next;
+		os_assert(w->num_rings > 0);
 		w->num_rings--;
 	}
 	leave(w);
@@ -368,6 +369,7 @@ void worker_remove_attachment(struct worker *w, struct worker_attachment *s)
 		link = &(*link)->next;
 	if (*link) {
 		*link = s->next;
+		os_assert(w->num_attachments > 0);
 		w->num_attachments--;
 	}
 	leave(w);

@@ -71,6 +71,7 @@ void guestmem_free(struct guestmem *gm)
 
 static void file_put(struct gm_file *file)
 {
+	os_assert(!file || file->refs > 0);
 	if (!file || --file->refs > 0)
 		return;
 	close(file->fd);

@@ -19,6 +19,7 @@ gives them to one worker (--dist loadgroup, see tests/run).
 """
 
 import functools
+import os
 import re
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 
 import ptnguest  # noqa: E402
+
+os.environ.setdefault("NM_DEBUG", "y")  # for setup/module: the module checks its own state
 
 LINES = ("6.1", "6.12", "newest")
 ONE_LINE = "6.12"

@@ -238,7 +238,9 @@ static void list_of_addresses(void **state)
 	struct app a, b;
 
 	assert_int_equal(list("vale0", macs, 1), -ENOENT);
+	nm_core_lock(&core);
 	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), -ENOENT);
+	nm_core_unlock(&core);
 	open_port(&a, "vale0:a");
 	open_port(&b, "vale0:b");
 	assert_int_equal(list("vale0", macs, 1), 0);
