@@ -157,12 +157,11 @@ static int on_vm_create(struct conn *c, size_t bytes)
 	struct nmd_vm_create_reply *reply;
 	struct nm_error err;
 	char name[NMD_NAME_MAX];
-	int error = 0;
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
-	c->vm = vm_new(c->daemon, name, request->bar_min, &error, &err);
+	c->vm = vm_new(c->daemon, name, request->bar_min, &err);
 	if (!c->vm)
-		return reply_error(c, sizeof(*reply), error, err.text);
+		return reply_error(c, sizeof(*reply), err.code, err.text);
 	c->state = CONN_VM;
 	reply = (struct nmd_vm_create_reply *)start_reply(sizeof(*reply));
 	reply->vm = c->vm->number;

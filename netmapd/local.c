@@ -264,9 +264,9 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_er
 	uint32_t rings;
 	int error;
 
-	l->service = port_service_open(l->daemon, &l->client, &error, err);
+	l->service = port_service_open(l->daemon, &l->client, err);
 	if (!l->service)
-		return error;
+		return err->code;
 	port_service_geometry(l->service, &geo);
 	rings = geo.tx_rings + geo.rx_rings;
 	error = make_csb(l, rings);

@@ -55,20 +55,19 @@ static void assign_workers(struct port_service *s)
 }
 
 struct port_service *port_service_open(
-	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err)
+	struct daemon *d, struct nm_client *client, struct nm_error *err)
 {
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
 	struct port_service *s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 
 	if (!s) {
-		*error = nm_error_set(err, -ENOMEM, "%s: out of memory", client->port->name);
+		nm_error_set(err, -ENOMEM, "%s: out of memory", client->port->name);
 		return NULL;
 	}
 	s->daemon = d;
 	s->client = client;
 	memcpy(s->count, client->count, sizeof(s->count));
 	assign_workers(s);
-	*error = 0;
 	return s;
 }
 

@@ -61,11 +61,10 @@ struct port_service_geometry {
 
 /*
  * The service of the port that `client` is bound to (nm_client_bind or a REGISTER request), stopped.
- * `client` stays the caller's and must outlive the result. Returns NULL with *error, a negative
- * errno, and err.
+ * `client` stays the caller's and must outlive the result. NULL with *err: -ENOMEM.
  */
 struct port_service *port_service_open(
-	struct daemon *d, struct nm_client *client, int *error, struct nm_error *err);
+	struct daemon *d, struct nm_client *client, struct nm_error *err);
 void port_service_close(struct port_service *s); /* NULL is allowed */
 
 enum port_service_state port_service_state(const struct port_service *s);

@@ -21,7 +21,7 @@ static int make_own_region(struct vm *vm, struct nm_error *err)
 	nm_core_unlock(core);
 	if (!region)
 		return error;
-	vm_region_get(vm, region, &error, err);
+	error = vm_region_get(vm, region, err) ? 0 : err->code;
 	nm_core_lock(core);
 	nm_region_put(region); /* vm->regions[0] has a reference of its own */
 	nm_core_unlock(core);
@@ -33,20 +33,20 @@ static bool is_bar_min(uint64_t bytes)
 	return bytes >= NMD_BAR_SMALLEST && bytes <= NMD_BAR_LARGEST && !(bytes & (bytes - 1));
 }
 
-struct vm *vm_new(
-	struct daemon *d, const char *name, uint64_t bar_min, int *error, struct nm_error *err)
+struct vm *vm_new(struct daemon *d, const char *name, uint64_t bar_min, struct nm_error *err)
 {
 	struct vm *vm;
+	int error;
 
 	if (bar_min && !is_bar_min(bar_min)) {
-		nm_error_set(err, *error = -EINVAL,
+		nm_error_set(err, -EINVAL,
 			"a BAR of at least %llu bytes: not a power of two from %llu to %llu",
 			(unsigned long long)bar_min, NMD_BAR_SMALLEST, NMD_BAR_LARGEST);
 		return NULL;
 	}
 	vm = os_zalloc(sizeof(*vm));
 	if (!vm) {
-		nm_error_set(err, *error = -ENOMEM, "out of memory");
+		nm_error_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
 	vm->daemon = d;
@@ -56,12 +56,12 @@ struct vm *vm_new(
 	os_make_printable(vm->name); /* for logs and status */
 	vm->next = d->vms;
 	d->vms = vm;
-	*error = make_own_region(vm, err);
-	if (!*error)
-		*error = vm_dir_make(vm, err);
-	if (!*error)
-		*error = vm_region_open(vm, &vm->regions[0], err);
-	if (*error) {
+	error = make_own_region(vm, err);
+	if (!error)
+		error = vm_dir_make(vm, err);
+	if (!error)
+		error = vm_region_open(vm, &vm->regions[0], err);
+	if (error) {
 		vm_free(vm);
 		return NULL;
 	}
@@ -97,18 +97,16 @@ int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const s
 {
 	uint32_t regions = vm->num_regions;
 	struct vm_port *port;
-	int error;
 
-	if (vm->num_ports == VM_PORTS_MAX) {
+	if (vm->num_ports == VM_PORTS_MAX)
 		return nm_error_set(err, -ENOSPC,
 			"%s: the machine has %d ports already, the most it can have", ifname,
 			VM_PORTS_MAX);
-	}
-	port = vm_port_new(vm, ifname, mac, &error, err);
+	port = vm_port_new(vm, ifname, mac, err);
 	if (!port) { /* what it alone would have used goes with it */
 		while (vm->num_regions > regions)
 			vm_region_put(vm, &vm->regions[--vm->num_regions]);
-		return error;
+		return err->code;
 	}
 	vm->ports[vm->num_ports++] = port;
 	*out = port;

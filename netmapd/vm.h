@@ -70,9 +70,8 @@ struct vm {
 	uint32_t num_ports;
 };
 
-/* NULL with *error and a text in err. */
-struct vm *vm_new(
-	struct daemon *d, const char *name, uint64_t bar_min, int *error, struct nm_error *err);
+/* NULL with *err. */
+struct vm *vm_new(struct daemon *d, const char *name, uint64_t bar_min, struct nm_error *err);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
 /* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is
@@ -92,9 +91,8 @@ void vm_dir_remove(struct vm *vm);
 void vm_dir_clean(const struct daemon *d);
 
 /* vm_region.c: the machine's view of a region, made when there is none yet. Takes a reference of its
- * own. NULL with *error and a text. */
-struct vm_region *vm_region_get(
-	struct vm *vm, struct nm_region *region, int *error, struct nm_error *err);
+ * own. NULL with *err. */
+struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, struct nm_error *err);
 /* Its memory function, opened when there is none yet. */
 int vm_region_open(struct vm *vm, struct vm_region *region, struct nm_error *err);
 /* A port of the machine lies in it. -EBUSY with a text: the host exchanges the port's buffers, and the guest
@@ -105,7 +103,7 @@ void vm_region_put(struct vm *vm, struct vm_region *region);
 
 /* vm_port.c */
 struct vm_port *vm_port_new(
-	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, struct nm_error *err);
+	struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err);
 void vm_port_free(struct vm_port *port);
 
 #endif

@@ -117,9 +117,10 @@ static int open_memory(struct vm *vm, struct vm_port *port, struct nm_error *err
 	struct vm_region *region;
 	int error;
 
-	region = vm_region_get(vm, port->client.port->region, &error, err);
-	if (region)
-		error = vm_region_join(region, port->client.port, err);
+	region = vm_region_get(vm, port->client.port->region, err);
+	if (!region)
+		return err->code;
+	error = vm_region_join(region, port->client.port, err);
 	if (!error)
 		error = vm_region_open(vm, region, err);
 	port->region = region;
@@ -164,9 +165,10 @@ static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 
 	if (error)
 		return error;
-	port->service = port_service_open(vm->daemon, &port->client, &error, err);
-	if (!error)
-		error = check_shape(port, ifname, err);
+	port->service = port_service_open(vm->daemon, &port->client, err);
+	if (!port->service)
+		return err->code;
+	error = check_shape(port, ifname, err);
 	if (!error)
 		error = open_memory(vm, port, err);
 	if (!error)
@@ -187,18 +189,17 @@ static void choose_mac(struct vm_port *port, const uint8_t mac[6])
 }
 
 struct vm_port *vm_port_new(
-	struct vm *vm, const char *ifname, const uint8_t mac[6], int *error, struct nm_error *err)
+	struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err)
 {
 	struct vm_port *port = os_zalloc(sizeof(*port));
 
 	if (!port) {
-		nm_error_set(err, *error = -ENOMEM, "%.100s: out of memory", ifname);
+		nm_error_set(err, -ENOMEM, "%.100s: out of memory", ifname);
 		return NULL;
 	}
 	nm_client_init(&port->client, &vm->daemon->core);
 	choose_mac(port, mac);
-	*error = open_port(vm, port, ifname, err);
-	if (*error) {
+	if (open_port(vm, port, ifname, err) != 0) {
 		vm_port_free(port);
 		return NULL;
 	}

@@ -66,20 +66,18 @@ static void say_if_short(const struct vm *vm, const struct vm_region *r)
 	}
 }
 
-struct vm_region *vm_region_get(
-	struct vm *vm, struct nm_region *region, int *error, struct nm_error *err)
+struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;
 	struct vm_region *r;
 
-	*error = 0;
 	for (uint32_t i = 0; i < vm->num_regions; i++)
 		if (vm->regions[i].region == region)
 			return &vm->regions[i];
 	/* There is a port for each of them but the first, so they can't run out. */
 	if (vm->num_regions == VM_REGIONS_MAX) {
-		nm_error_set(err, *error = -ENOSPC,
-			"the machine uses %u memory regions, the most it can", vm->num_regions);
+		nm_error_set(err, -ENOSPC, "the machine uses %u memory regions, the most it can",
+			vm->num_regions);
 		return NULL;
 	}
 	r = &vm->regions[vm->num_regions++];
@@ -132,10 +130,9 @@ int vm_region_join(struct vm_region *r, struct nm_port *port, struct nm_error *e
 	if (!nm_port_exchanges_locked(port)) {
 		port->guest_part = r->part_read && has_part(r);
 	} else if (r->part_read && has_part(r)) {
-		nm_error_set(err, error,
+		error = nm_error_set(err, -EBUSY,
 			"%s: netmapd exchanges its buffers, and the guest that runs has a part of the same memory region %u; add the port before the machine starts",
 			port->name, r->region->id);
-		error = -EBUSY;
 	} else {
 		drop_part(r, port);
 	}

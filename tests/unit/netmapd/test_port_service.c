@@ -48,14 +48,13 @@ static void open_end(struct end *e, const char *name)
 	const struct nm_bind bind = {
 		.mode = NR_REG_ALL_NIC, .num_slots = {SLOTS, SLOTS}, .num_rings = {1, 1}};
 	struct nm_error err;
-	int error;
 
 	memset(e, 0, sizeof(*e));
 	e->atok = e->atoks[0];
 	e->ktoa = e->ktoas[0];
 	nm_client_init(&e->client, &d.core);
 	assert_int_equal(nm_client_bind(&e->client, name, &bind), 0);
-	e->service = port_service_open(&d, &e->client, &error, &err);
+	e->service = port_service_open(&d, &e->client, &err);
 	assert_non_null(e->service);
 	e->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	port_service_set_irq(e->service, TX, e->irq);
