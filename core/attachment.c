@@ -263,7 +263,8 @@ static int bind_all(struct nm_attachment *att, const char *device, const struct 
 	att->device_pairs = att->pairs = most_rings(&att->device);
 	if (wanted->mode != NR_REG_NIC_SW)
 		return 0;
-	if (att->device.port->ops->is_stack) /* it is on the switch by that: nobody else's */
+	if (att->device.port->ops
+			->is_stack) /* it is on the switch by that: taken for nothing else */
 		return bind_unswitched(att, device, err);
 	if (os_snprintf(host_name, sizeof(host_name), "%s^", att->name) >= (int)sizeof(host_name))
 		return nm_error_set(err, -EINVAL,
@@ -277,7 +278,7 @@ static int bind_all(struct nm_attachment *att, const char *device, const struct 
 	return error;
 }
 
-/* NULL is allowed; nobody runs it any more. The switch's ports go first: from then on nothing is
+/* NULL is allowed; no thread runs it any more. The switch's ports go first: from then on nothing is
  * sent to the device, and what they have exchanged is reconciled while the device is there. */
 static void free_attachment(struct nm_attachment *att)
 {
@@ -376,7 +377,7 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 	return error;
 }
 
-/* Out of the list, so that nobody else detaches it, and stopped. NULL: not attached. */
+/* Out of the list, so that no other thread detaches it, and stopped. NULL: not attached. */
 static struct nm_attachment *unlink_attachment(
 	struct nm_core *core, const char *name, uint32_t *port_index)
 {

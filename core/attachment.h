@@ -11,7 +11,7 @@
  *      device tx ring i  <-  switch port's rx ring i      (sent: out of the switch)
  *
  * That region is the one that the request names; else one that is made for the attachment, so
- * that nobody else has its packets before his eyes, unless the device has its memory already.
+ * that no client of another region can read its packets, unless the device has its memory already.
  *
  * With NR_REG_NIC_SW the device's host rings are attached as well, to a second switch
  * port "valeID:NAME^": the system's stack is on the switch then. Of a device whose own rings lead to the
@@ -82,7 +82,7 @@ bool nm_attachment_step(struct nm_attachment *att, uint32_t pair);
  */
 bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair);
 
-/* The rings of a pair (enum nm_attachment_which), for the platform to hang its wakeup on. NULL
+/* The rings of a pair (enum nm_attachment_which), for the platform to set its wakeup on. NULL
  * where the pair has none: a device can have more rings in one direction. */
 enum nm_attachment_which {
 	NM_ATTACHMENT_DEVICE_TX,

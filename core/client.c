@@ -353,7 +353,7 @@ static bool is_started(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	return port->clients > 0 || (port->peer && port->peer->clients > 0);
 }
 
-/* Undoes start_port() when nobody is bound; frees a port made on demand. */
+/* Undoes start_port() when no client is bound; frees a port made on demand. */
 static void release_port(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (is_started(port))

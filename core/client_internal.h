@@ -34,7 +34,7 @@ void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/* Gives them back; nobody is bound to the port, or its peer, any more. */
+/* Gives them back; no client is left on the port or its peer. */
 void nm_memory_release(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Host rings that the client has chosen, of a port whose kind brings its own hardware rings. */

@@ -257,7 +257,7 @@ int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
 
 /* ---- rings that change hands ---------------------------------------------------------- */
 
-/* Nobody but the client, which the caller answers for, is in a sync of its rings. */
+/* No thread is in a sync of its rings but the client's, for which the caller answers. */
 static void assert_only_user(const struct nm_client *client)
 {
 	for (int dir = 0; dir < NM_DIRS; dir++)

@@ -82,7 +82,7 @@ static int run_and_reply(struct nm_client *client, struct request *rq)
 	if (!error && written)
 		error = nm_error_set(
 			&client->err, written, "the request's header can't be written");
-	/* Whoever isn't told where its rings are doesn't have them. */
+	/* A client that isn't told where its rings are doesn't have them. */
 	if (error && !was_bound)
 		nm_client_unbind(client);
 	return error;

@@ -3,7 +3,7 @@
  * control.h - control requests: what NIOCCTRL carries.
  *
  * A request is struct nmreq_header, a body and a chain of options, linked by
- * 64-bit addresses in the memory of whoever asks. Here an address is opaque: the
+ * 64-bit addresses in the memory of the caller. Here an address is opaque: the
  * platform gives two functions that copy from and to it. In the kernel these are
  * copy_from_user() and copy_to_user(); in netmapd addresses are offsets within
  * the message that came in.
@@ -17,7 +17,7 @@
  *      -EFAULT      an address can't be reached
  *      others       of the request
  * with one line of text in client->err. nro_status of each option says what is wrong with it,
- * as a positive errno: EINVAL for each copy of one that stands twice; 0 for those that are not
+ * as a positive errno: EINVAL for each copy of one that appears twice; 0 for those that are not
  * the reason. REGISTER with a monitor flag answers with nr_mode ALL_NIC and nr_ringid 0: the
  * rings of the monitor, not of what it watches. A REGISTER whose answer can't be written is undone; other requests then have
  * had their effect.

@@ -25,7 +25,7 @@ struct probe {
 	struct nm_region *region; /* with a reference; under core->lock, as the port */
 };
 
-/* Its region is known before anybody is bound. Pipes have that of their family. */
+/* Its region is known before a client is bound. Pipes have that of their family. */
 static bool is_device(const struct nm_port *port)
 {
 	return port->ops->shares_region && !port->parent;

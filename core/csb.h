@@ -26,7 +26,7 @@
  *        full barrier (C)                        full barrier (D)
  *        look at the other's index once more     look at need_kick, notify if set
  *
- * The kernel side is hostile ground for nobody but itself: whatever it loads is
+ * The kernel side is hostile ground for no side but itself: whatever it loads is
  * checked by nm_ring_sync(). The application side checks hwcur and hwtail against
  * the ring size, so that a broken host can't make it run out of its rings.
  *
@@ -82,7 +82,8 @@ static inline int nm_csb_appl_init(struct nm_csb_appl *a, struct nm_csb_atok *at
 	return 0;
 }
 
-/* Loads hwtail and hwcur. False, and nothing changed, when the other side stored nonsense. */
+/* Loads hwtail and hwcur. False, and nothing changed, when the other side stored an invalid
+ * index. */
 static inline bool nm_csb_appl_load(struct nm_csb_appl *a)
 {
 	uint32_t hwtail = OS_LOAD_ACQUIRE(&a->ktoa->hwtail); /* pairs with B */

@@ -14,9 +14,8 @@
 #include "csb_server.h"
 #include "port.h"
 
-enum {
-	SHARE_MIN = 64
-}; /* slots of a tx ring that a step takes at least, where there are as many */
+/* Slots of a tx ring that a step takes at least, where there are as many. */
+enum { SHARE_MIN = 64 };
 
 static void publish(struct nm_csb_server *s)
 {
@@ -46,7 +45,7 @@ void nm_csb_server_resume(
 	nm_csb_server_awake(s);
 }
 
-/* The other side stored nonsense: this ring is over, and nothing else is. */
+/* The other side stored an illegal index: this ring stops, the port's others go on. */
 static int stop(struct nm_csb_server *s, int error, uint32_t head, uint32_t cur)
 {
 	const struct nm_ring *ring = s->ring;
@@ -72,10 +71,10 @@ static bool tx_done(const struct nm_ring *ring)
 }
 
 /*
- * How far a tx ring goes in one step: a quarter of it, so that nobody who publishes a full ring holds
- * up the others, and a switch's receivers of equal size have time to take one share and give it back
- * before the next but one comes. Without this, 16 ports with full rings of 1024 slots lost every third
- * packet to full receivers; with it, none, and 1.5 times as many come through.
+ * How far a tx ring goes in one step: a quarter of it, so that no sender that publishes a full ring
+ * holds up the others, and a switch's receivers of equal size have time to take one share and give
+ * it back before the next but one comes. Without this, 16 ports with full rings of 1024 slots lost
+ * every third packet to full receivers; with it, none, and 1.5 times as many come through.
  */
 static uint32_t share_of(const struct nm_ring *ring, uint32_t head, uint32_t cur)
 {

@@ -21,8 +21,8 @@
 
 struct nm_legacy {
 	struct nmreq_header hdr;
-	uint32_t
-		body_size; /* bytes of the member of body that belongs to hdr.nr_reqtype; may be 0 */
+	/* Bytes of the member of body that belongs to hdr.nr_reqtype; may be 0 */
+	uint32_t body_size;
 	union {
 		struct nmreq_register reg;
 		struct nmreq_port_info_get info;

@@ -137,7 +137,7 @@ static void sweep(struct nm_mactable *t, uint64_t epoch) OS_REQUIRES(MACTABLE_LO
 			if (slice[i] != 0 && (all || entry_age(slice[i], epoch) > NM_MAC_AGE))
 				set_entry(t, &slice[i], 0);
 	}
-	OS_STORE_RELEASE(&t->swept, epoch); /* until here nobody trusts an entry of before */
+	OS_STORE_RELEASE(&t->swept, epoch); /* until here no lookup trusts an older entry */
 }
 
 /* Which ports have a bucket. */
@@ -235,7 +235,7 @@ void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint6
 	nm_mactable_unlock(t);
 }
 
-/* A slice at a time, so that nobody who learns waits long. */
+/* A slice at a time, so that no thread that learns waits long. */
 void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 {
 	for (uint32_t from = 0; from < NM_MAC_ENTRIES; from += SLICE) {

@@ -26,8 +26,8 @@
  *
  * Thread safety: lookup, count and list from any number of threads at a time, without a lock.
  * learn: any number of threads; without a lock where the address is known and fresh, else under
- * t->lock, which serialises all changes. forget_port: any thread, while nobody learns for that port;
- * lookups may find its addresses until it returns. flush: any thread.
+ * t->lock, which serialises all changes. forget_port: any thread, while no thread learns for that
+ * port; lookups may find its addresses until it returns. flush: any thread.
  */
 #ifndef CORE_MACTABLE_H
 #define CORE_MACTABLE_H

@@ -45,7 +45,7 @@ static int monitor_start(struct nm_port *port, struct nm_error *err)
 	return 0;
 }
 
-/* Nobody is in nm_monitor_sync() with one of the links when its lock has been had. */
+/* unlink_monitor() takes the link's lock: afterwards no thread is in nm_monitor_sync() with it. */
 static void monitor_stop(struct nm_port *port)
 {
 	struct monitor_port *mp = port->priv;
@@ -54,7 +54,7 @@ static void monitor_stop(struct nm_port *port)
 		unlink_monitor(&mp->links[i]);
 }
 
-/* While it is found out which buffer is whose. The lock is had, so no exchange is under way. */
+/* While buffer owners are reconciled. The lock was taken, so no exchange is under way. */
 static void monitor_pause(struct nm_port *port, bool on)
 {
 	struct monitor_port *mp = port->priv;

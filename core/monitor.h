@@ -4,8 +4,8 @@
  *
  * A monitor is a port of its own (kind "monitor", unnamed, ephemeral), made by a registration with
  * NR_MONITOR_TX, NR_MONITOR_RX or both; NR_ZCOPY_MON alone means both. It has one rx
- * ring per ring (pair) that it watches, and one tx ring, which drops what is sent. It holds the
- * watched port, is hung on the watched rings, and nm_ring_sync() shows it what passes:
+ * ring per ring (pair) that it watches, and one tx ring, which drops what is sent. It pins the
+ * watched port, is linked to the watched rings, and nm_ring_sync() shows it what passes:
  *
  *      copy        tx: what the application has just released for sending, before it is sent.
  *                  rx: what the application is about to be told of.
@@ -26,13 +26,13 @@
  *
  * A monitor never holds up the port. Each packet of the watched rings is counted once, at the
  * monitor's ring: in `packets` when it was shown, in drops[NM_DROP_MISSED] when there was no room
- * for it (or, zero copy, while the core finds out which buffer is whose because a port of the region
- * goes), and by its cause when it made no sense. So packets + drops is what has passed.
+ * for it (or, zero copy, while owners are reconciled because a port of the region goes), and by its
+ * cause when it made no sense. So packets + drops is what has passed.
  *
  * Thread safety: monitors come and go under core->lock and the watched ring's monitor_lock.
  * nm_monitor_sync() is called by the thread that syncs the watched ring; it takes monitor_lock for a
  * batch of slots at a time, and inside it each monitor ring's produce.lock. It doesn't hold
- * them while the port kind works. Rings that nobody watches pay one load.
+ * them while the port kind works. Rings without a monitor pay one load.
  */
 #ifndef CORE_MONITOR_H
 #define CORE_MONITOR_H

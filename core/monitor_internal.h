@@ -15,7 +15,7 @@ enum watch { WATCH_TX_COPY, WATCH_RX_COPY, WATCH_TX_ZCOPY, WATCH_RX_ZCOPY };
  * Where a monitor is among the slots that pass. `at` is the next slot to look at.
  *
  *      state      the slots that pass next                              left when
- *      START      nobody has looked at any yet                          the first pass: to IN_SYNC, or
+ *      START      no pass has seen any yet                              the first pass: to IN_SYNC, or
  *                                                                       SKIPPING in mid-packet
  *      IN_SYNC    begin a packet                                        its end is not there: PARTIAL;
  *                                                                       it is endless: SKIPPING

@@ -97,7 +97,7 @@ static __attribute__((__noinline__)) enum nm_drop exchange(const struct nm_monit
 	return NM_DROPS;
 }
 
-/* Before the client is bound, and when it goes, the ring is nobody's: then nothing is counted. */
+/* Before the client is bound, and when it goes, the ring has no user: nothing is counted then. */
 static bool show_packet(const struct nm_monitor *m, const struct nm_slots *s,
 	const struct nm_pkt *pkt) OS_REQUIRES(NM_MONITORS_LOCK)
 {

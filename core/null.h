@@ -4,7 +4,7 @@
  *
  * What is released for sending stays where it is, and nothing is ever received: a program
  * gets memory with the layout of a port, and can exchange buffers with ports of its region. A
- * placeholder is a null port without rings, for pipes whose parent is not there.
+ * placeholder is a null port without rings, for pipes whose parent doesn't exist.
  *
  * Thread safety: core->lock.
  */
@@ -19,7 +19,7 @@
 struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The placeholder `name`, made when it is not there. The caller pins it. NULL with *error. */
+/* The placeholder `name`, made when it doesn't exist. The caller pins it. NULL with *error. */
 struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error)
 	OS_REQUIRES(NM_CORE_LOCK);
 

@@ -22,9 +22,9 @@
  *   struct os_rwlock   many readers or one writer; readers are forwarding threads and
  *                      don't sleep: os_rwlock_init/_destroy, os_read_lock/_unlock,
  *                      os_write_lock/_unlock. A waiting writer is not starved.
- *   struct os_wakeup   whoever waits for a ring: os_wakeup_init/_destroy/_signal.
+ *   struct os_wakeup   the thread that waits for a ring: os_wakeup_init/_destroy/_signal.
  *                      os_wakeup_signal() may be called from any thread, under an os_spin
- *                      or a read lock, and is cheap when nobody sleeps.
+ *                      or a read lock, and is cheap when no thread sleeps.
  *   memory order       OS_LOAD(p), OS_STORE(p, v): one access, never torn or repeated
  *                      OS_LOAD_ACQUIRE(p), OS_STORE_RELEASE(p, v)
  *                      os_mb(): full barrier

@@ -296,7 +296,7 @@ static void lane_pause(struct lane *lane)
 	nm_produce_unlock(lane->rx);
 }
 
-/* What came up meanwhile is done now, unless somebody else has paused it, too. */
+/* What came up meanwhile is done now, unless another caller has paused the lane, too. */
 static void lane_resume(struct lane *lane)
 {
 	int moved;
@@ -317,7 +317,7 @@ static void pipe_pause(struct nm_port *port, bool on)
 	each_lane(port, on ? lane_pause : lane_resume);
 }
 
-/* The lock is held, or nobody is bound. */
+/* The lock is held, or no client is bound. */
 static void pipe_ring_reset(struct nm_ring *ring)
 {
 	struct lane *lane = ring->priv;
@@ -356,7 +356,7 @@ static void pipe_users_changed(struct nm_port *port)
 	each_lane(port, lane_drop_half);
 }
 
-/* One length for both ends; not under somebody else's feet. */
+/* One length for both ends; -EBUSY while the other end has clients. */
 static int pipe_set_hdr_len(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (!port->peer || port->peer->clients > 0)

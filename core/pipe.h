@@ -6,7 +6,7 @@
  *        tx ring i  ---------------------------->   rx ring i
  *        rx ring i  <----------------------------   tx ring i
  *
- * Both ends are ports that are made together, by whoever opens one of them first, and share
+ * Both ends are ports that are made together, by the client that opens one of them first, and share
  * one region. A packet moves by exchanging the buffers of two slots; nothing is copied. A
  * packet that the other end has no room for waits in the tx ring (hwcur stays): nothing is
  * lost, in either direction, whether the other end is open or not. What is dropped makes no sense
@@ -30,7 +30,7 @@
  *
  *      T sets `blocked` when a packet doesn't fit, issues a full barrier, and looks at R's
  *      hwcur once more. So either T sees the room or R sees the flag, and a packet that waits
- *      is moved by whoever makes room for it: its sender can be asleep.
+ *      is moved by the receiver, when it makes room: the sender can be asleep.
  *
  * Thread safety: nm_pipe_get_locked: core->lock. The syncs: one thread per ring; the two
  * threads of a lane meet in its lock only when T has something new, or R has made room that T
@@ -44,8 +44,8 @@
 #include "port.h"
 
 /*
- * The port `name` = name->base with its pipe part; made with its peer when it is not there: one pair
- * of rings with as many slots as the parent's, or what bind asks for (tx rings of this end are
+ * The port `name` = name->base with its pipe part; made with its peer when it doesn't exist: one
+ * pair of rings with as many slots as the parent's, or what bind asks for (tx rings of this end are
  * rx rings of the other). NULL with *error and a text. The ports are ephemeral.
  */
 struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,

@@ -6,7 +6,7 @@
  * one (the module and the daemon), a test as many as it likes.
  *
  * A *port* has rings and a kind: a table of operations. It knows nothing of who
- * uses it. A *client* is whoever is bound to some of its rings: an open
+ * uses it. A *client* is a binding to some of its rings: an open
  * /dev/netmap, an application on netmapd's socket, a virtual machine.
  *
  *      nm_client_init -> nm_client_bind ... nm_ring_sync ... nm_client_unbind
@@ -149,10 +149,10 @@ struct nm_port_ops {
 	int (*txsync)(struct nm_ring *ring);
 	int (*rxsync)(struct nm_ring *ring);
 	/* A tx ring on which not all is done (hwcur != head, or slots that are not free again): would a
-	 * sync change hwcur or tail now? A full barrier precedes the call, and whoever makes the
-	 * change possible afterwards signals the ring's wakeup. Any thread that may sync the ring.
-	 * Optional: without it a ring that is served through a CSB is synced all the time as long as it
-	 * has something to do. */
+	 * sync change hwcur or tail now? A full barrier precedes the call, and the thread that
+	 * makes the change possible afterwards signals the ring's wakeup. Any thread that may sync
+	 * the ring. Optional: without it a ring that is served through a CSB is synced all the time
+	 * as long as it has something to do. */
 	bool (*can_send)(struct nm_ring *ring);
 	/* An rx ring: does a packet wait for a sync, or for slots that the application gives back?
 	 * Barrier and wakeup as with can_send. Optional: without it only the next packet is of
@@ -163,18 +163,18 @@ struct nm_port_ops {
 	 * none does; syncs succeed. It goes on when it was called as often without `on` as with it.
 	 * Optional. */
 	void (*pause)(struct nm_port *port, bool on);
-	/* A ring that nobody uses gets its first user, and is about to be put back to its first state:
+	/* A ring without users gets its first one, and is about to be put back to its first state:
 	 * threads of the kind's own, which go on with what the last user has sent, stay away
 	 * from it until quiesce(ring, false). Optional. */
 	void (*quiesce)(struct nm_ring *ring, bool on);
 	/* The indices of a ring were put back to their first state (under the ring's lock, or before
-	 * anybody can sync it). Optional. */
+	 * any thread can sync it). Optional. */
 	void (*ring_reset)(struct nm_ring *ring);
 
 	/* In the region of the platform by default (NM_REGION_SHARED_ID), not in one of the port's
 	 * or the client's own: NICs, pipes. */
 	bool shares_region;
-	/* Whoever binds to it while it is unused says how many host rings it has. */
+	/* The first client says how many host rings it has. */
 	bool chosen_host_rings;
 	/* Its hardware rings lead to this system's stack, as its host rings do: on a switch the stack
 	 * has one port, not two. */
@@ -226,7 +226,7 @@ struct nm_bind {
 	uint32_t mode;  /* NR_REG_* */
 	uint64_t flags; /* NR_* */
 	uint16_t ringid;
-	uint16_t mem_id; /* 0: the default for the port. A region that is not there is made */
+	uint16_t mem_id; /* 0: the default for the port. A region that doesn't exist is made */
 	uint32_t num_rings[NM_DIRS]; /* 0: the default; only for ports made by the bind */
 	uint32_t num_host_rings[NM_DIRS];
 	uint32_t num_slots[NM_DIRS];
@@ -249,12 +249,12 @@ struct nm_offsets {
 
 struct nm_client {
 	struct nm_core *core;
-	struct nm_region
-		*own_region;  /* where its ports go by default; not a reference; may be NULL */
+	/* Where its ports go by default; not a reference; may be NULL */
+	struct nm_region *own_region;
 	struct nm_port *port; /* NULL: not bound */
-	uint32_t first[NM_DIRS],
-		count[NM_DIRS]; /* rings it is bound to; numbers as in port->rings */
-	uint64_t flags;         /* NR_* of the registration */
+	/* Rings it is bound to; numbers as in port->rings */
+	uint32_t first[NM_DIRS], count[NM_DIRS];
+	uint64_t flags;                                     /* NR_* of the registration */
 	struct nm_client *next OS_GUARDED_BY(NM_CORE_LOCK); /* of port->client_list */
 	uint64_t nifp_offset;                               /* of its netmap_if in port->region */
 	uint32_t nifp_index; /* in the pool, or UINT32_MAX: none of its own */

@@ -14,7 +14,7 @@
  * free lists and the owner of each object are private. Objects are given out, and freed,
  * by the map of owners alone: bufown.h.
  *
- * A region is *foreign* when its objects are managed by somebody else: a guest's
+ * A region is *foreign* when another machine manages its objects: a guest's
  * view of the region of the host. Only the objects that the other side has set aside
  * for this one can be allocated.
  *
@@ -70,8 +70,8 @@ struct nm_region {
 	uint16_t id; /* nr_mem_id; unique, never 0 */
 	bool foreign;
 	bool external; /* on memory that is the application's (EXTMEM) */
-	bool reserved; /* for clients whose own region it is, and nobody else (a virtual machine's) */
-	bool shared;   /* made for whoever names it by its id, not for one port or client */
+	bool reserved; /* only for clients whose own region it is (a virtual machine's) */
+	bool shared;   /* made for all clients that name it by its id, not for one */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;    /* NULL when foreign */
 	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */
@@ -106,7 +106,7 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, int *error,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
- * A foreign region: memory at base that somebody else has laid out as `pool` says, with the
+ * A foreign region: memory at base that another machine has laid out as `pool` says, with the
  * objects `part` set aside for this side (counts 0: none). Checked: pools lie inside, do not
  * overlap, objects are of a usable size; runs lie in their pools. The memory stays the
  * caller's and must outlive the last reference.

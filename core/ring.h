@@ -67,8 +67,8 @@ enum nm_drop {
 /* Written by the thread that syncs (tx) or produces (rx); read by anyone, roughly. */
 struct nm_ring_stats {
 	uint64_t packets, bytes; /* taken from the ring (tx), or delivered into it (rx) */
-	uint64_t
-		copies; /* tx: deliveries tried; a unicast packet is one, a broadcast one per port */
+	/* Tx: deliveries tried; a unicast packet is one, a broadcast one per port */
+	uint64_t copies;
 	uint64_t drops[NM_DROPS];
 	uint64_t syncs;
 	uint64_t bad_syncs; /* head or cur outside [old head, tail] */

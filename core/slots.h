@@ -171,8 +171,8 @@ enum nm_pkt_state { NM_PKT_PARTIAL, NM_PKT_WHOLE, NM_PKT_DROP };
 
 /* A packet: private copies of its slots. */
 struct nm_pkt {
-	struct nm_frag
-		*frags;       /* the caller's: room for NETMAP_MAX_FRAGS; one per slot when whole */
+	/* The caller's: room for NETMAP_MAX_FRAGS; one per slot when whole */
+	struct nm_frag *frags;
 	uint32_t first, next; /* its first slot, and the slot behind it */
 	uint32_t slots, bytes;
 	uint16_t first_flags; /* of its first slot */

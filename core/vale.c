@@ -101,8 +101,9 @@ static void vale_stop(struct nm_port *port)
 	sw->live[vp->number] = NULL;
 	vp->started = false;
 	vale_write_unlock(sw);
-	/* Nobody forwards to it or learns for it any more. Its number is given to no other port before
-	 * core->lock is free again, and until then its addresses are unknown to those who find them. */
+	/* No thread forwards to it or learns for it any more. Its number is given to no other port
+	 * before core->lock is free again, and until then its addresses are unknown to those who
+	 * find them. */
 	nm_mactable_forget_port(&sw->macs, vp->number);
 	for (i = 0; i < port->num_rings[NM_TX]; i++) {
 		os_free(port->rings[NM_TX][i].priv);

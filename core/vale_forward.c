@@ -207,7 +207,7 @@ static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 		if (unlikely(packet->dst_hint))
 			to = tx->sw->live[packet->dst_hint] ? packet->dst_hint : tx->number;
 		if (unlikely(to == tx->number)) {
-			/* Lives where it comes from, or is to go where nobody is. */
+			/* Its destination is the sender's own port, or a port without clients. */
 			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
 			continue;
 		}

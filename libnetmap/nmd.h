@@ -48,8 +48,8 @@ struct nmlib_ring {
 	uint64_t stamped_us;      /* nm_ring_stamp() */
 
 	/* Of the application's own CSB. */
-	uint32_t told_hwcur, told_hwtail; /* as last stored there */
-	bool stopped;                     /* it stored an illegal head or cur */
+	uint32_t published_hwcur, published_hwtail; /* as last stored there */
+	bool stopped;                               /* it stored an illegal head or cur */
 };
 
 OS_LOCK_CLASS(NMD_SIDE_LOCK);
@@ -59,12 +59,12 @@ struct nmlib_side {
 	/* Of the direction's rings; only after nmlib_daemon_share(). Nothing else is locked within it, but
 	 * `irq_lock` can be. */
 	pthread_mutex_t lock;
-	uint32_t sleepers OS_GUARDED_BY(
-		NMD_SIDE_LOCK); /* threads between prepare_wait and finish_wait */
+	/* Threads between prepare_wait and finish_wait. */
+	uint32_t sleepers OS_GUARDED_BY(NMD_SIDE_LOCK);
 	uint32_t idle OS_GUARDED_BY(NMD_SIDE_LOCK); /* syncs without a result */
 
-	/* Only one thread waits for the interrupt and clears it: whoever else did would take
-	 * it from a thread that sleeps without limit. The others look again after a slice. */
+	/* Only one thread waits for the interrupt and clears it: another one that did would take
+	 * it from a thread that sleeps without limit. The others look again after wait_ms. */
 	pthread_mutex_t irq_lock; /* held by that thread; a dead one's passes on */
 	int32_t watcher;          /* its id; atomic */
 } __attribute__((aligned(64)));
@@ -143,10 +143,10 @@ short nmlib_daemon_events(struct nmlib_daemon_port *p, short events);
 /*
  * A thread that has found no event sleeps:
  *
- *      nmlib_daemon_prepare_wait(p, events)   asks for interrupts. False: there is an event after all
+ *      nmlib_daemon_prepare_wait(p, events)  asks for interrupts. False: there is an event
  *      wait for the descriptors of nmlib_daemon_wait_fds(), at most nmlib_daemon_wait_ms() ms
- *      nmlib_daemon_finish_wait(p, events)  due in any case after prepare_wait, also if that said false
- *      nmlib_daemon_drain_wait(p, fds)     if the wait ended because of a descriptor
+ *      nmlib_daemon_finish_wait(p, events)   due after each prepare_wait, also one that said false
+ *      nmlib_daemon_drain_wait(p, fds)       if the wait ended because of a descriptor
  */
 enum { NMLIB_WAIT_FDS = 3 };
 bool nmlib_daemon_prepare_wait(struct nmlib_daemon_port *p, short events);

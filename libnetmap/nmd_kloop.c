@@ -60,8 +60,8 @@ static int fill_csb(struct nmlib_daemon_port *p, uint64_t atok, uint64_t ktoa)
 		struct nm_csb_atok a = {.head = r->csb.head, .cur = r->csb.cur};
 		struct nm_csb_ktoa k = {.hwcur = r->csb.hwcur, .hwtail = r->csb.hwtail};
 
-		r->told_hwcur = k.hwcur;
-		r->told_hwtail = k.hwtail;
+		r->published_hwcur = k.hwcur;
+		r->published_hwtail = k.hwtail;
 		r->stopped = false;
 		ret = nmlib_user_write(atok + i * sizeof(a), &a, sizeof(a));
 		if (ret == 0)
@@ -131,7 +131,7 @@ static bool take_head(struct nmlib_daemon_port *p, uint32_t i)
 	nm_csb_kern_load(&p->atok[i], &head, &cur);
 	if (head == a->head && cur == a->cur)
 		return false;
-	if (!nm_ring_move_legal(a->head, r->told_hwtail, head, cur, a->num_slots)) {
+	if (!nm_ring_move_legal(a->head, r->published_hwtail, head, cur, a->num_slots)) {
 		r->stopped = true;
 		return false;
 	}
@@ -151,12 +151,12 @@ static bool give_tail(struct loop *l, uint32_t i)
 		r->stopped = true;
 		return false;
 	}
-	if (r->csb.hwcur == r->told_hwcur && r->csb.hwtail == r->told_hwtail)
+	if (r->csb.hwcur == r->published_hwcur && r->csb.hwtail == r->published_hwtail)
 		return false;
-	more = r->csb.hwtail != r->told_hwtail;
-	r->told_hwcur = r->csb.hwcur;
-	r->told_hwtail = r->csb.hwtail;
-	nm_csb_kern_store(&p->ktoa[i], r->told_hwcur, r->told_hwtail);
+	more = r->csb.hwtail != r->published_hwtail;
+	r->published_hwcur = r->csb.hwcur;
+	r->published_hwtail = r->csb.hwtail;
+	nm_csb_kern_store(&p->ktoa[i], r->published_hwcur, r->published_hwtail);
 	os_mb(); /* D: hwtail is out before appl_need_kick is looked at */
 	if (more && l->rings && l->event[i].irqfd >= 0 && OS_LOAD(&p->atok[i].appl_need_kick))
 		nmlib_signal(l->event[i].irqfd);

@@ -62,7 +62,7 @@ struct nmk_file {
 	struct nmk_csb *csb; /* NULL: not in CSB mode */
 	struct nmk_kloop kloop;
 	wait_queue_head_t pollers;    /* who polled it, or added it to an epoll set, unbound */
-	struct nmk_forward *forwards; /* one per ring of the client; NULL: nobody is there */
+	struct nmk_forward *forwards; /* one per ring of the client; NULL: it has none */
 };
 
 /* ---- epoll before REGISTER ------------------------------------------------------------- */
@@ -81,7 +81,7 @@ static int forward_wakeup(struct wait_queue_entry *wait, unsigned int mode, int 
 	return 0;
 }
 
-/* Just bound. Only where somebody waits: whoever hangs on a ring makes it look busy. */
+/* Just bound. Only where a thread waits: a waiter makes its ring look busy. */
 static int start_forwarding(struct nmk_file *f)
 {
 	uint32_t rings = num_rings(&f->client);
@@ -427,7 +427,7 @@ static int nmk_open(struct inode *inode, struct file *file)
 	return nonseekable_open(inode, file);
 }
 
-/* Nobody else has the file, and no mapping of it is left. */
+/* No other thread has the file, and no mapping of it is left. */
 static int nmk_release(struct inode *inode, struct file *file)
 {
 	struct nmk_file *f = file->private_data;

@@ -474,7 +474,7 @@ bool nmk_host_wanted(const struct nm_port *port)
 	return false;
 }
 
-/* Packets of one flow go into the same ring. Rings that nobody has are passed over. */
+/* Packets of one flow go into the same ring. Rings without users are passed over. */
 static struct nm_ring *host_ring_for(struct nm_port *port, struct sk_buff *skb)
 {
 	uint32_t count = port->num_host_rings[NM_RX];

@@ -33,7 +33,7 @@ enum {
 	NMK_PACKET_MAX = 65535 + 18,
 };
 
-/* Is there somebody who wants what the stack sends? */
+/* Does a client have a ring for what the stack sends? */
 bool nmk_host_wanted(const struct nm_port *port);
 
 /* Takes the packet, always. Drops are counted at the ring. */
@@ -61,7 +61,7 @@ bool nmk_passing(const struct net_device *dev);
 struct sk_buff *nmk_skb_complete(struct sk_buff *skb, uint32_t max_len, enum nm_drop *cause);
 
 /* All of it: completes a packet, or describes it in the virtio-net header, delivers it into an rx ring
- * and wakes whoever waits there. Takes skb. Drops are counted at the ring. */
+ * and wakes its waiters. Takes skb. Drops are counted at the ring. */
 void nmk_rx_packet(struct nm_ring *ring, struct sk_buff *skb);
 
 /* Copies one completed skb into an rx ring (produce.lock is taken inside); several buffers are
@@ -77,7 +77,7 @@ static inline void nmk_rx_publish(struct nm_ring *ring)
 
 /*
  * An skb with the packet that begins at slot *at of a ring and ends before `end`; *at moves behind
- * it. NULL: dropped, *cause; or, with cause NM_DROPS, the rest of the packet is not there yet
+ * it. NULL: dropped, *cause; or, with cause NM_DROPS, the rest of the packet is not published yet
  * (*at stays). Not counted. The caller is the one who syncs the ring.
  */
 struct sk_buff *nmk_skb_from_ring(struct nm_ring *ring, uint32_t *at, uint32_t end,

@@ -46,7 +46,7 @@ struct loop {
 	const struct nm_port *port;
 	uint32_t sleep_us;
 	bool sleeps;  /* no waiting for events */
-	bool pending; /* somebody wants the caller's thread to look */
+	bool pending; /* the caller's thread has to look at its rings */
 	bool over;    /* no work item starts again */
 	uint32_t rings;
 	struct loop_ring ring[];
@@ -346,7 +346,7 @@ static void unwatch(struct loop *loop)
 		remove_wait_queue(&r->ring->wakeup.wq, &r->ring_wait);
 		if (r->io_queue)
 			remove_wait_queue(r->io_queue, &r->io_wait);
-		cancel_work_sync(&r->work); /* nobody queues it any more, but itself */
+		cancel_work_sync(&r->work); /* nothing queues it any more, but itself */
 	}
 }
 

@@ -12,7 +12,7 @@
  *                  kick, room or a packet starts. (A sync may sleep for a lock, so it can't be
  *                  done in the notification itself, which holds a spin lock.)
  *
- * A ring that was stopped for an illegal index begins anew with the next loop: head and cur in
+ * A ring that was stopped for an illegal index starts again with the next loop: head and cur in
  * the application's array are put back to the last legal ones.
  *
  * irqfds are signalled after a step that moved hwtail while appl_need_kick was set.
@@ -41,8 +41,8 @@ struct nmk_csb;
 
 /* Of an open file. */
 struct nmk_kloop {
-	wait_queue_head_t
-		wq; /* the loop waits for `stop`, or work; those who stop it for !running */
+	/* The loop waits for `stop`, or work; those who stop it for !running */
+	wait_queue_head_t wq;
 	bool running, stop;
 };
 

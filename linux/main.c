@@ -56,7 +56,7 @@ static int __init nmk_init(void)
 	error = ptnet_register();
 	if (error)
 		goto fail_nic;
-	/* Last: from here on somebody may have it open, and the module can't fail to load. */
+	/* Last: from here on a program may have it open, and the module can't fail to load. */
 	error = nmk_chardev_register();
 	if (error)
 		goto fail_ptnet;

@@ -307,7 +307,7 @@ struct nm_port *nmk_nic_lookup(struct nm_core *core, const char *name)
 
 /* ---- what happens to devices --------------------------------------------------------- */
 
-/* Whoever has the port open finds it dead. The rtnl lock is held. */
+/* Its clients find the port dead. The rtnl lock is held. */
 static void device_gone(struct nmk_nic *nic)
 {
 	struct nm_port *port = nic->port;

@@ -3,7 +3,7 @@
  * nic.h - the emulated adapter: a port of kind "nic" for any network device.
  *
  * The port has a ring for each queue of the device (64 at most), and host rings. It is made when
- * somebody first asks for a device by its name (nmk_nic_lookup), in the network namespace of
+ * a client first asks for a device by its name (nmk_nic_lookup), in the network namespace of
  * who asks, and lives until the device goes. While a client is bound:
  *
  *      wire -> driver -> stack's ingress hook -> rx ring       nic.c, nic_rx.c
@@ -13,12 +13,12 @@
  *
  * The hooks are netfilter's for a single device: they see packets before bridges, VLAN devices,
  * queueing disciplines and protocols, come and go without the rtnl lock, and no driver need know.
- * A packet for a ring that nobody is bound to goes on its way as ever.
+ * A packet for a ring without clients goes to the stack, as ever.
  *
  * Sending copies a packet into an skb and passes it to the driver's transmit function, below the
  * queueing discipline. A slot counts as free again when the driver has freed the skb; so the device's
  * own queue holds the sender back, and nothing is lost. A driver that frees late (only when it is
- * given more to send) stalls nobody for good: after STALL_MS without a completion what it
+ * given more to send) stalls no client for good: after STALL_MS without a completion what it
  * holds is counted as done, a bounded number of times.
  *
  * Thread safety: nmk_nic_*: core->lock, unless said otherwise. What belongs to the device is read
@@ -70,7 +70,7 @@ int nmk_nic_tx_start(struct nmk_nic *nic); /* -ENOMEM */
 /* Gives packets that wait for the device's queue some time, unless it is gone; afterwards nothing refers
  * to the rings any more. */
 void nmk_nic_tx_stop(struct nmk_nic *nic);
-/* Nobody finds the device any more: nothing here must refer to it. */
+/* The device can't be looked up any more: nothing here must refer to it. */
 void nmk_nic_tx_device_gone(struct nmk_nic *nic);
 /* Unloading: until no driver has an skb of ours any more. */
 void nmk_nic_tx_wait(void);

@@ -88,7 +88,7 @@ static uint32_t packets_out(const struct nmk_txq *q)
 	return (uint32_t)atomic_read(&q->credit->refs) - 1;
 }
 
-/* Wakes whoever waits for room, once there is some worth it. */
+/* Wakes the threads that wait for room, once enough is free. */
 static void room_again(struct nmk_txq *q, uint32_t out)
 {
 	WRITE_ONCE(q->last_done, jiffies);
@@ -124,7 +124,7 @@ static void put_credit(struct nmk_credit *credit)
 
 /*
  * Nothing of what is out has come back for a while: this driver frees what it has sent when it is given
- * more, or when somebody reads what it has delivered. The packets were copied, so that the
+ * more, or when a receiver reads what it has delivered. The packets were copied, so that the
  * slots can be used again.
  */
 static void abandon_if_stalled(struct nmk_txq *q)
@@ -364,7 +364,8 @@ static bool step_unless_stopped(struct nmk_txq *q)
 	return !dev || (!q->pending && !q->blocked);
 }
 
-/* The device's queue was full: it may have room now. Whoever syncs the ring just now sees to it. */
+/* The device's queue was full: it may have room now. The thread that is syncing the ring sees to
+ * it. */
 static void go_on(struct work_struct *work)
 {
 	struct nmk_txq *q = container_of(to_delayed_work(work), struct nmk_txq, work);
@@ -406,7 +407,7 @@ int nmk_nic_tx_start(struct nmk_nic *nic)
 	return 0;
 }
 
-/* Nobody else syncs the ring any more. `end`: jiffies. */
+/* No other thread syncs the ring any more. `end`: jiffies. */
 static void finish(struct nmk_txq *q, unsigned long end)
 {
 	struct nm_ring *ring = q->ring;

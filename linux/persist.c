@@ -30,7 +30,7 @@ struct persist {
 	struct net_device *dev;
 	struct nm_port *port;          /* core->lock; NULL: it went with the region of its rings */
 	bool leaving;                  /* core->lock: DELIF is at work */
-	struct nm_port __rcu *started; /* while a client is bound; NULL: nobody is there */
+	struct nm_port __rcu *started; /* while a client is bound; else NULL */
 };
 
 static LIST_HEAD(all); /* under core->lock */
@@ -283,7 +283,7 @@ int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *e
 	if (p->port && (p->port->clients > 0 || p->port->pins > 0)) {
 		return nm_error_set(err, -EBUSY, "%s: in use", name);
 	}
-	p->leaving = true; /* nobody finds its port any more */
+	p->leaving = true; /* no lookup finds its port any more */
 	nm_core_unlock(core);
 	unregister_netdev(p->dev);
 	nm_core_lock(core);

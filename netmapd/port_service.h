@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * port_service.h - a port that netmapd serves for somebody through a CSB.
+ * port_service.h - a port that netmapd serves for a guest or application through a CSB.
  *
  * A guest behind a ptnet device and a local application on the control socket are the same thing to the
  * daemon: a registered port, two CSB arrays, a kick from the other side, and an eventfd (or nothing) to

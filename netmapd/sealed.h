@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sealed.h - may memory of somebody else's file be touched?
+ * sealed.h - may the memory of a file that another process made be touched?
  *
  * Who maps a file that its owner can shrink dies of SIGBUS when that happens. So files of guests and
  * applications are used only if they are memfds sealed against shrinking, large enough, and not of

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * status.h - the daemon's state as JSON text, for netmapctl and whoever asks.
+ * status.h - the daemon's state as JSON text, for netmapctl and other clients.
  *
  *      { "daemon":   {"version", "pid", "uptime_s", "workers": [{"rounds", "sleeps", …}],
  *                     "pollers": the same of workers made for devices that are polled},

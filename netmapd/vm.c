@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* The region where nobody else gets in. */
+/* The machine's own region, closed to all others. */
 static int make_own_region(struct vm *vm, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;

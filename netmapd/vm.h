@@ -8,7 +8,7 @@
  *      vm_port.c    a port: from the user's text to a network function
  *
  * A machine exists as long as the control connection that made it. It has a region of its own,
- * where nobody else gets in, for all ports that can lie anywhere. Ports whose nature is to
+ * closed to all others, for all ports that can lie anywhere. Ports whose nature is to
  * share (pipe ends, zero-copy monitors, devices), and those for which the user names a
  * region, lie in others; for each of them the machine gets one more memory function.
  *
@@ -84,7 +84,7 @@ void vm_ports_check(struct daemon *d);
 
 /* ---- parts of it, for vm*.c ------------------------------------------------------------ */
 
-/* vm_dir.c: a directory that nobody else has, with its lock; vm->number goes with it. */
+/* vm_dir.c: a directory of the machine's own, with its lock; vm->number goes with it. */
 int vm_dir_make(struct vm *vm, struct nm_error *err);
 void vm_dir_remove(struct vm *vm);
 /* Removes what killed netmapd have left beside the control socket. At the start. */

@@ -206,7 +206,8 @@ struct vm_port *vm_port_new(
 	return port;
 }
 
-/* The order of traps avoided: service, device, port; memory is the machine's. */
+/* Outermost first, so that nothing refers to what is freed: device, service, port. The region is
+ * the machine's. */
 void vm_port_free(struct vm_port *port)
 {
 	ptnet_net_free(port->net);

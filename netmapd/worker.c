@@ -41,7 +41,7 @@ struct worker {
 	uint64_t poll_ns; /* polling time without work, adapts; worker only */
 	struct worker_stats stats;
 
-	int sleeping __attribute__((aligned(64))); /* 1: somebody must write to `wake` */
+	int sleeping __attribute__((aligned(64))); /* 1: a producer must write to `wake` */
 };
 
 static void gate_lock(struct worker *w) OS_LOCKS(WORKER_GATE)
@@ -72,7 +72,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* Its own eventfd, which nobody else has. */
+/* Its own eventfd, which no other process has. */
 static void wake_up(struct worker *w)
 {
 	uint64_t one = 1;

@@ -56,10 +56,10 @@ struct nm_portspec {
 	char name[NETMAP_REQ_IFNAMSIZ]; /* for nr_name */
 	struct nmreq_register reg; /* nr_mode, nr_ringid, nr_flags, nr_mem_id, counts; else 0 */
 	uint32_t given;            /* enum nm_portspec_option */
-	char share
-		[NETMAP_REQ_IFNAMSIZ]; /* @share=: the port, for nr_name; prefix checked, taken off */
+	/* @share=: the port, for nr_name; prefix checked, taken off. */
+	char share[NETMAP_REQ_IFNAMSIZ];
 	char extmem_file[NM_PORTSPEC_FILE]; /* @extmem:file= */
-	struct nmreq_pools_info extmem;     /* @extmem:, wishes; 0: none */
+	struct nmreq_pools_info extmem;     /* @extmem:, requested; 0: none */
 	struct nm_portspec_offset offset;
 };
 

@@ -177,9 +177,9 @@ struct nmd_vm_create_reply {
  */
 struct nmd_vm_add_port {
 	struct nmd_hdr hdr;
-	char ifname
-		[NMD_SPEC_MAX]; /* as in the howto: vale1:10, vale1:10{1, vale1:10/r@conf:slots=64 */
-	uint8_t mac[6];         /* all 0: netmapd chooses one */
+	/* As in the howto: vale1:10, vale1:10{1, vale1:10/r@conf:slots=64. */
+	char ifname[NMD_SPEC_MAX];
+	uint8_t mac[6]; /* all 0: netmapd chooses one */
 	uint8_t spare[2];
 };
 

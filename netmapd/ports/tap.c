@@ -37,7 +37,7 @@ static void watch_queue(struct tap *tap, uint32_t i, int op)
 		os_log(OS_LOG_WARN, "%s: epoll: %s", tap->ifname, strerror(errno));
 }
 
-/* What comes while nobody is registered is for nobody. */
+/* What comes while no client is registered is dropped. */
 static void drain(struct tap_queue *q)
 {
 	tap_queue_lock(q);
@@ -48,7 +48,7 @@ static void drain(struct tap_queue *q)
 
 /* ---- events ---------------------------------------------------------------------------- */
 
-/* Somebody has removed the device: no sync of its port succeeds any more. */
+/* The device was removed: no sync of its port succeeds any more. */
 static void remove_gone(struct taps *taps)
 {
 	struct tap *tap, *next;
@@ -154,7 +154,7 @@ static int open_queue(struct tap *tap, uint32_t i, struct nm_error *err)
 	return 0;
 }
 
-/* The stack learns whether anybody is there. Kernels that can't tell it are right as well. */
+/* The stack learns whether the port has clients. Kernels that can't tell it are right as well. */
 static void set_carrier(const struct tap *tap, int on)
 {
 	if (ioctl(tap->queues[0].fd, TUNSETCARRIER, &on) < 0)

@@ -46,8 +46,8 @@ struct tap {
 	struct nm_port *port;
 	char ifname[IFNAMSIZ];
 	int epoll;
-	bool started;       /* somebody is registered; control thread */
-	bool gone, removed; /* the device is not there any more; the port was told */
+	bool started;       /* a client is registered; control thread */
+	bool gone, removed; /* the device was removed; the port was marked dead */
 	uint32_t num_queues;
 	struct tap_queue *queues;
 	uint32_t turn[NM_RINGS_MAX]; /* of each host rx ring: the queue that it reads first */

@@ -33,7 +33,7 @@ struct vu_server {
 	struct loop_handle *listen_handle;
 	struct sockaddr_un addr; /* sun_path is empty when there is nothing to remove */
 
-	struct vu_conn *conn; /* NULL: nobody is connected */
+	struct vu_conn *conn; /* NULL: no client is connected */
 	struct loop_handle *conn_handle;
 	struct vu_server_stats stats; /* messages and errors: of ended connections */
 };
@@ -205,7 +205,7 @@ void vu_server_free(struct vu_server *server)
 {
 	if (!server)
 		return;
-	/* First the way in, so that whoever sees the connection end can't come back. */
+	/* First the way in, so that a client that sees the connection end can't come back. */
 	loop_del(server->loop, server->listen_handle);
 	if (server->addr.sun_path[0])
 		unlink(server->addr.sun_path);
