@@ -103,7 +103,7 @@ static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *
 }
 
 /* The number, or 0: the default. */
-static uint32_t in_range(uint32_t number, uint32_t min, uint32_t max)
+static uint32_t number_or_default(uint32_t number, uint32_t min, uint32_t max)
 {
 	return number >= min && number <= max ? number : 0;
 }
@@ -116,10 +116,10 @@ static int do_port_info(struct nm_client *client, struct request *rq)
 	const struct nm_bind bind = {
 		.mode = NR_REG_ALL_NIC,
 		.flags = NR_ACCEPT_VNET_HDR,
-		.num_rings = {in_range(info->nr_tx_rings, 1, NM_RINGS_MAX),
-			in_range(info->nr_rx_rings, 1, NM_RINGS_MAX)},
-		.num_slots = {in_range(info->nr_tx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX),
-			in_range(info->nr_rx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX)},
+		.num_rings = {number_or_default(info->nr_tx_rings, 1, NM_RINGS_MAX),
+			number_or_default(info->nr_rx_rings, 1, NM_RINGS_MAX)},
+		.num_slots = {number_or_default(info->nr_tx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX),
+			number_or_default(info->nr_rx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX)},
 	};
 	struct probe probe;
 	int error;
