@@ -680,7 +680,9 @@ class Fuzzer:
         if kind in (VALE_MACS, VALE_FLUSH):
             name = r.choice([b"vale1", b"vale2", b"vale", self.name()])[:64].ljust(64, b"\0")
             return (struct.pack("=Q", r.choice([0, self.number(64)])) if kind == VALE_MACS else b"") + name
-        return bytes(64) + struct.pack("=Q", r.choice([0] * 5 + [1 << 20, 1 << r.randrange(64), self.number(64)])) if kind == VM_CREATE else b""
+        if kind == VM_CREATE:
+            return bytes(64) + struct.pack("=Q", r.choice([0] * 5 + [1 << 20, 1 << r.randrange(64), self.number(64)]))
+        return b""
 
     def message(self):
         r = self.random
