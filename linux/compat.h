@@ -3,7 +3,8 @@
  * compat.h - older kernels made to look like the newest one.
  *
  * The module is written for the interfaces of the newest kernel it is built for; what an
- * older one names or does differently is put right here, and only here. Oldest: 6.1.
+ * older one names or does differently, or another configuration leaves out, is put right here, and only
+ * here. Oldest: 6.1.
  *
  * Thread safety: as the functions that are stood in for.
  */
@@ -14,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/version.h>
+#include <linux/vmalloc.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #include <net/gso.h> /* before, <linux/netdevice.h> had it */
@@ -28,6 +30,13 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
 #define eventfd_signal(ctx) ((void)(eventfd_signal)(ctx, 1))
+#endif
+
+#ifndef CONFIG_VMAP_PFN /* of any version: drivers select it, no user can */
+static inline void *vmap_pfn(unsigned long *pfns, unsigned int count, pgprot_t prot)
+{
+	return NULL;
+}
 #endif
 
 #endif

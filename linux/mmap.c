@@ -160,20 +160,35 @@ static const struct vm_operations_struct pinned_ops = {
 	.fault = pinned_fault,
 };
 
-/* Inserts the page that was touched, and its neighbours within the mapping as far as they are
- * easily had. */
+struct insertion {
+	struct vm_area_struct *vma;
+	unsigned long first_pfn; /* of the mapping */
+};
+
+/* Another thread may have been faster. The lock of the page table is held. */
+static int insert_page(pte_t *entry, unsigned long address, void *arg)
+{
+	const struct insertion *in = arg;
+	unsigned long pfn = in->first_pfn + ((address - in->vma->vm_start) >> PAGE_SHIFT);
+
+	if (pte_none(ptep_get(entry)))
+		set_pte_at(in->vma->vm_mm, address, entry,
+			pte_mkspecial(pfn_pte(pfn, in->vma->vm_page_prot)));
+	return 0;
+}
+
+/* Inserts the page that was touched, and its neighbours within the mapping. Write-back, whatever the
+ * MTRRs say (ptnet_map.c): vmf_insert_pfn() would ask those. */
 static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	unsigned long pfn = PHYS_PFN(bar->address) + vmf->pgoff;
+	struct insertion in = {vma, PHYS_PFN(bar->address) + vma->vm_pgoff};
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long last = min(address | (FAULT_PAGES * PAGE_SIZE - 1), vma->vm_end - 1);
-	vm_fault_t result = vmf_insert_pfn(vma, address, pfn);
 
-	while (result == VM_FAULT_NOPAGE && (address += PAGE_SIZE) < last)
-		if (vmf_insert_pfn(vma, address, ++pfn) != VM_FAULT_NOPAGE)
-			break;
-	return result;
+	if (apply_to_page_range(vma->vm_mm, address, last + 1 - address, insert_page, &in))
+		return VM_FAULT_OOM;
+	return VM_FAULT_NOPAGE;
 }
 
 static vm_fault_t bar_fault(struct vm_fault *vmf)

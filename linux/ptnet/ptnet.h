@@ -8,6 +8,7 @@
  * and a network device of the same name, for the system's stack:
  *
  *      ptnet_mem.c      memory function: the region, adopted by the core
+ *      ptnet_map.c      its mapping, and whether that is cached
  *      ptnet_pci.c      network function: probe, remove, shutdown
  *      ptnet_device.c   its registers, CSB and interrupts
  *      ptnet_rings.c    its rings in the region
@@ -73,7 +74,10 @@ struct ptnet_mem {
 	struct list_head devices; /* network functions in use: ptnet.mem_link; the same lock */
 	struct pci_dev *pdev;
 	void __iomem *io;
-	void *base; /* of the region */
+	void *base;         /* of the region */
+	bool vmapped;       /* by page numbers: ptnet_map.c */
+	bool uncached;      /* the mapping at base */
+	bool mtrr_uncached; /* so the MTRRs, or as far as is known, would have it */
 	uint64_t size;
 	uint32_t id; /* HOSTMEMID of its network functions */
 	struct nm_region *region;
@@ -211,6 +215,12 @@ static inline struct ptnet_queue *ptnet_queue(const struct ptnet *ptn, enum nm_d
 
 extern struct pci_driver ptnet_mem_driver;
 struct ptnet_mem *ptnet_mem_find(uint32_t id);
+
+/* ---- ptnet_map.c ----------------------------------------------------------------------- */
+
+/* Maps mem->size bytes of the BAR at mem->base, and says so when that can't be cached. 0 or -ENOMEM. */
+int ptnet_map_region(struct ptnet_mem *mem);
+void ptnet_unmap_region(struct ptnet_mem *mem); /* also one that was not mapped */
 
 /* ---- ptnet_pci.c ----------------------------------------------------------------------- */
 

@@ -28,6 +28,8 @@ static const uint32_t drop_set[NM_DIRS] = {
 
 /* packets, bytes, kicks, interrupts */
 #define FIXED_COUNTERS 4
+/* Not counters, but 0 or 1: how the region is mapped. */
+#define MEMORY_STATES 2
 
 static void get_drvinfo(struct net_device *netdev, struct ethtool_drvinfo *info)
 {
@@ -55,7 +57,7 @@ static void get_channels(struct net_device *netdev, struct ethtool_channels *cha
 static int get_sset_count(struct net_device *netdev, int set)
 {
 	const struct ptnet *ptn = ptnet_of(netdev);
-	int count = 0;
+	int count = MEMORY_STATES;
 
 	if (set != ETH_SS_STATS)
 		return -EOPNOTSUPP;
@@ -83,6 +85,8 @@ static void get_strings(struct net_device *netdev, uint32_t set, uint8_t *data)
 
 	if (set != ETH_SS_STATS)
 		return;
+	ethtool_sprintf(&data, "region_uncached");
+	ethtool_sprintf(&data, "region_mtrr_uncached");
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		queue_strings(&ptn->queues[i], &data);
 }
@@ -111,6 +115,8 @@ static void get_stats(struct net_device *netdev, struct ethtool_stats *stats, ui
 {
 	const struct ptnet *ptn = ptnet_of(netdev);
 
+	*data++ = ptn->mem->uncached;
+	*data++ = ptn->mem->mtrr_uncached;
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		data = queue_counters(&ptn->queues[i], data);
 }

@@ -109,8 +109,7 @@ static void free_memory(struct ptnet_mem *mem)
 	ptnet_hw_rings_free(mem);
 	nm_region_put(mem->region);
 	nm_core_unlock(&netmap_core);
-	if (mem->base)
-		memunmap(mem->base);
+	ptnet_unmap_region(mem);
 	if (mem->io)
 		pci_iounmap(mem->pdev, mem->io);
 	kfree(mem);
@@ -127,14 +126,8 @@ static int map_memory(struct ptnet_mem *mem)
 	error = read_geometry(mem, pool);
 	if (error)
 		return error;
-	mem->base = memremap(
-		pci_resource_start(mem->pdev, PTNETMAP_MEM_PCI_BAR), mem->size, MEMREMAP_WB);
-	if (!mem->base) {
-		pci_err(mem->pdev, "%llu bytes of memory region %u can't be mapped\n", mem->size,
-			mem->id);
-		return -ENOMEM;
-	}
-	return adopt_region(mem, pool);
+	error = ptnet_map_region(mem);
+	return error ? error : adopt_region(mem, pool);
 }
 
 static int probe_locked(struct pci_dev *pdev)
