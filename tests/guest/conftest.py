@@ -40,6 +40,7 @@ LONG_FILES = ("test_ptnet", "test_api", "test_nic")
 
 def pytest_addoption(parser):
     parser.addoption("--kernel", action="append", choices=LINES, help="only this line of guest kernels")
+    parser.addoption("--all-machines", action="store_true", help="test_memtype on all combinations of machine and firmware")
 
 
 def pytest_configure(config):
@@ -48,7 +49,7 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    if "kernel" in metafunc.fixturenames:
+    if "kernel" in metafunc.fixturenames and "place" not in metafunc.fixturenames:
         lines = metafunc.config.getoption("kernel") or LINES
         marked = metafunc.definition.get_closest_marker
         mostly_one = getattr(metafunc.module, "MOSTLY_ONE_KERNEL", False)

@@ -54,6 +54,11 @@ def qemu_path():
     return _setup("qemu")[0]
 
 
+def ovmf_path():
+    """A UEFI firmware. It boots what is an EFI program: a vmlinuz."""
+    return _setup("ovmf")[0]
+
+
 def build_module(kernel, out=None, src=ROOT):
     """Builds netmap.ko (or the modules of another source tree) for a kernel; returns the paths."""
     out = out or BUILD / "module" / kernel.line

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .channel import Channel
-from .env import BUILD, accelerator_args, kvm_usable, qemu_path
+from .env import BUILD, accelerator_args, kvm_usable, ovmf_path, qemu_path
 
 # Emulation is slow, and slower still when other guests run: waits are scaled.
 PATIENCE = 1 if kvm_usable() else 8
@@ -99,6 +99,7 @@ class Guest:
     qemu                the command that takes QEMU's arguments, as a list: a QEMU (default), or qemu-ptnet
     accelerator         "auto", or None when the command chooses one itself, as qemu-ptnet does
     args                further arguments
+    firmware            "seabios", QEMU's own, or "ovmf", UEFI
     cmdline             further words for the kernel; "guest.shell" gives a shell on the console
     name                names its logs, log_dir/NAME.console and .stderr
 
@@ -107,7 +108,7 @@ class Guest:
     """
 
     def __init__(self, kernel, initramfs, qemu=None, accelerator="auto", args=(), memory="256M", smp=2,
-                 machine="q35", cmdline="", name="guest", log_dir=None):
+                 machine="q35", firmware="seabios", cmdline="", name="guest", log_dir=None):
         self.kernel, self.name = kernel, name
         self._dir = Path(tempfile.mkdtemp(prefix="ptnguest-"))
         log_dir = Path(log_dir or BUILD / "test-logs")
@@ -117,7 +118,8 @@ class Guest:
         self.argv = [
             *(qemu or [qemu_path()]), *(accelerator_args() if accelerator == "auto" else ()),
             "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m", memory, "-smp", str(smp),
-            "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append", f"{_CMDLINE} {cmdline}".strip(),
+            *(("-bios", ovmf_path(), "-kernel", str(kernel.vmlinuz)) if firmware == "ovmf" else ("-kernel", str(kernel.image))),
+            "-initrd", str(initramfs), "-append", f"{_CMDLINE} {cmdline}".strip(),
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,path={self._dir}/agent,server=on,wait=off",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,nr=1,name=agent",
