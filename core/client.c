@@ -78,13 +78,13 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 	if (error)
 		return error;
 	if (parsed.pipe != NM_PIPE_NONE) {
-		*port = nm_pipe_get_locked(core, &parsed, bind, &error, &client->err);
-		return error;
+		*port = nm_pipe_get_locked(core, &parsed, bind, &client->err);
+		return *port ? 0 : client->err.code;
 	}
 	if (parsed.kind == NM_NAME_VALE) {
-		*port = nm_vale_port_get_locked(core, name, parsed.sw_name, bind->num_rings,
-			bind->num_slots, &error, &client->err);
-		return error;
+		*port = nm_vale_port_get_locked(
+			core, name, parsed.sw_name, bind->num_rings, bind->num_slots, &client->err);
+		return *port ? 0 : client->err.code;
 	}
 	*port = nm_port_find_locked(core, name);
 	if (*port)
@@ -101,23 +101,22 @@ static int make_monitor(struct nm_client *client, const struct nm_bind *bind, st
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *watched = *port;
-	int error;
 
-	*port = nm_monitor_make_locked(watched, bind, &error, &client->err);
+	*port = nm_monitor_make_locked(watched, bind, &client->err);
 	if (*port)
 		return 0;
 	nm_port_unused_locked(watched);
-	return error;
+	return client->err.code;
 }
 
 static int find_port(struct nm_client *client, const char *name, const struct nm_bind *bind,
 	struct nm_port **port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error = 0;
+	int error;
 
 	if (bind->mode == NR_REG_NULL) {
-		*port = nm_null_make_locked(client->core, name, bind, &error, &client->err);
-		return error;
+		*port = nm_null_make_locked(client->core, name, bind, &client->err);
+		return *port ? 0 : client->err.code;
 	}
 	error = find_named(client, name, bind, port);
 	if (!error && (bind->flags & MONITOR_FLAGS))

@@ -16,14 +16,14 @@
 
 /* ---- client_region.c ------------------------------------------------------------------- */
 
-/* A reference to the region of a port that has none yet, as port.h says; NULL with *error. */
+/* A reference to the region of a port that has none yet, as port.h says; NULL with client->err. */
 struct nm_region *nm_region_choose(struct nm_client *client, struct nm_port *port,
-	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK);
+	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK);
 
 /* A region for a port that has none, with as much again for a port that mirrors it: a device, and its
- * port on a switch (attachment.h). A reference; NULL with *error and client->err. */
-struct nm_region *nm_region_make_mirrored(
-	struct nm_client *client, const struct nm_port *port, int *error) OS_REQUIRES(NM_CORE_LOCK);
+ * port on a switch (attachment.h). A reference; NULL with client->err. */
+struct nm_region *nm_region_make_mirrored(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Objects that a port takes for its rings, with its peer. */
 void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);

@@ -182,13 +182,13 @@ static int setup_rings(struct nm_client *client, struct nm_port *port) OS_REQUIR
 int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	struct nm_port *peer = port->peer;
-	int error = 0;
+	int error;
 
 	if (port->region)
 		return 0; /* the kind brings its rings, or the peer has its memory already */
-	port->region = nm_region_choose(client, port, bind, &error);
+	port->region = nm_region_choose(client, port, bind);
 	if (!port->region)
-		return error;
+		return client->err.code;
 	port->own_memory = true;
 	if (peer) {
 		nm_region_get(port->region);

@@ -55,14 +55,14 @@ void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 /* A region for what is needed, some extra buffers, and what is spare for pipes and monitors; buffers are
  * of at least buf_size bytes. */
 static struct nm_region *private_region(struct nm_client *client, const char *name,
-	struct need need, uint32_t extra, uint32_t buf_size, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	struct need need, uint32_t extra, uint32_t buf_size) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_region_params params = core->region_params;
 	uint64_t most = NM_BUFS_MAX - NM_BUFS_RESERVED;
 
 	if (need.bufs > most) {
-		*error = nm_error_set(&client->err, -ENOMEM,
+		nm_error_set(&client->err, -ENOMEM,
 			"%s: %llu buffers wanted; a region holds at most %llu", name,
 			(unsigned long long)need.bufs, (unsigned long long)most);
 		return NULL;
@@ -83,36 +83,35 @@ static struct nm_region *private_region(struct nm_client *client, const char *na
 	params.count[NM_POOL_BUF] = (uint32_t)need.bufs + NM_BUFS_RESERVED;
 	if (params.size[NM_POOL_BUF] < buf_size)
 		params.size[NM_POOL_BUF] = buf_size;
-	return nm_region_create(core, &params, 0, error, &client->err);
+	return nm_region_create(core, &params, 0, &client->err);
 }
 
 /* Extra buffers are given as far as there are: rather none than no port. */
 static struct nm_region *make_private_region(struct nm_client *client, const struct nm_port *port,
-	uint32_t extra, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	uint32_t extra) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region;
 
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
-	region = private_region(client, port->name, need_of(port), extra, 0, error);
+	region = private_region(client, port->name, need_of(port), extra, 0);
 	if (!region && extra > 0)
-		region = private_region(client, port->name, need_of(port), 0, 0, error);
+		region = private_region(client, port->name, need_of(port), 0, 0);
 	return region;
 }
 
-struct nm_region *nm_region_make_mirrored(
-	struct nm_client *client, const struct nm_port *port, int *error)
+struct nm_region *nm_region_make_mirrored(struct nm_client *client, const struct nm_port *port)
 {
 	struct need need = need_of(port);
 
 	need.rings *= 2;
 	need.bufs *= 2;
 	return private_region(
-		client, port->name, need, 0, client->core->shared_params.size[NM_POOL_BUF], error);
+		client, port->name, need, 0, client->core->shared_params.size[NM_POOL_BUF]);
 }
 
 static struct nm_region *external_region(struct nm_client *client, const struct nm_port *port,
-	const struct nm_bind *bind, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region_params params = bind->extmem_params;
 	struct need need = need_of(port);
@@ -124,7 +123,7 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 	if (params.size[NM_POOL_IF] == 0)
 		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
 	region = nm_region_create_on(
-		client->core, bind->extmem, bind->extmem_bytes, &params, error, &client->err);
+		client->core, bind->extmem, bind->extmem_bytes, &params, &client->err);
 	return region;
 }
 
@@ -143,15 +142,15 @@ static int check_region(
 	return 0;
 }
 
-static struct nm_region *named_region(struct nm_client *client, const struct nm_port *port,
-	uint16_t id, int *error) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_region *named_region(
+	struct nm_client *client, const struct nm_port *port, uint16_t id) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_region *region = nm_region_by_id(client->core, id, error, &client->err);
+	struct nm_region *region = nm_region_by_id(client->core, id, &client->err);
 
 	if (!region)
 		return NULL;
-	*error = check_region(client, port, region);
-	if (!*error)
+	client->err.code = check_region(client, port, region);
+	if (!client->err.code)
 		return region;
 	nm_region_put(region);
 	return NULL;
@@ -215,8 +214,8 @@ static struct nm_region *prefer_region(const struct nm_client *client, const str
 
 /* A pipe that doesn't lie with its port is told of: it is shared with others there, and exchanges no
  * buffers with the port. */
-static struct nm_region *shared_region(
-	struct nm_client *client, const struct nm_port *port, int *error) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_region *shared_region(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	const struct nm_region *region = family_region(port);
 	struct need need = need_of(port);
@@ -227,35 +226,35 @@ static struct nm_region *shared_region(
 			port->name, NM_REGION_SHARED_ID, region->id, need.rings,
 			(unsigned long long)need.bufs, nm_bufown_num_free(region, NM_POOL_RING),
 			nm_bufown_num_free(region, NM_POOL_BUF));
-	return named_region(client, port, NM_REGION_SHARED_ID, error);
+	return named_region(client, port, NM_REGION_SHARED_ID);
 }
 
 struct nm_region *nm_region_choose(
-	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind, int *error)
+	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	bool must;
 	struct nm_region *region = prefer_region(client, port, &must);
 
-	*error = 0;
+	client->err.code = 0;
 	if (must && (bind->extmem || (bind->mem_id && bind->mem_id != region->id))) {
-		*error = nm_error_set(&client->err, -EINVAL, "%s: it must lie in memory region %u",
+		nm_error_set(&client->err, -EINVAL, "%s: it must lie in memory region %u",
 			port->name, region->id);
 		return NULL;
 	}
 	if (bind->extmem)
-		return external_region(client, port, bind, error);
+		return external_region(client, port, bind);
 	if (bind->mem_id)
-		return named_region(client, port, bind->mem_id, error);
+		return named_region(client, port, bind->mem_id);
 	if (region)
-		*error = check_region(client, port, region);
+		client->err.code = check_region(client, port, region);
 	else if (port->ops->shares_region)
-		return shared_region(client, port, error);
+		return shared_region(client, port);
 	else
 		region = client->own_region;
-	if (*error)
+	if (client->err.code)
 		return NULL;
 	if (!region)
-		return make_private_region(client, port, bind->extra_bufs, error);
+		return make_private_region(client, port, bind->extra_bufs);
 	nm_region_get(region);
 	return region;
 }

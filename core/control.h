@@ -46,9 +46,8 @@ struct nm_uaccess {
 	int (*write)(void *arg, uint64_t addr, const void *src, size_t bytes); /* 0 or -EFAULT */
 	void *arg;
 
-	/* EXTMEM: the caller's memory, held until os_mem_free(). NULL with *error and a text. */
-	struct os_mem *(*extmem)(
-		void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err);
+	/* EXTMEM: the caller's memory, held until os_mem_free(). NULL with err. */
+	struct os_mem *(*extmem)(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err);
 	/* CSB: maps two arrays of the caller's, `entries` entries each, for the client's rings (tx
 	 * first), and fills them in. The client is exclusive, and the addresses aligned to an
 	 * entry. Undone by the platform when nm_control() returns with the client unbound, and when

@@ -34,14 +34,12 @@ static bool is_device(const struct nm_port *port)
 static int probe_region(struct nm_client *client, struct probe *probe, struct nm_region *region)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error = 0;
-
 	if (region)
 		nm_region_get(region);
 	else
-		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &error, &client->err);
+		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &client->err);
 	probe->region = region;
-	return error;
+	return region ? 0 : client->err.code;
 }
 
 /*
@@ -85,21 +83,20 @@ static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *
 {
 	uint16_t id = info->nr_mem_id ? info->nr_mem_id : NM_REGION_SHARED_ID;
 	struct nm_region *region;
-	int error = 0;
 
 	nm_core_lock(client->core);
 	if (id == NM_REGION_SHARED_ID)
-		region = nm_region_by_id(client->core, id, &error, &client->err);
+		region = nm_region_by_id(client->core, id, &client->err);
 	else
 		region = nm_region_find(client->core, id);
-	if (!region && !error)
-		error = nm_error_set(&client->err, -ENOENT, "there is no memory region %u", id);
 	if (region)
 		*info = (struct nmreq_port_info_get){.nr_memsize = region->size, .nr_mem_id = id};
+	else if (id != NM_REGION_SHARED_ID)
+		nm_error_set(&client->err, -ENOENT, "there is no memory region %u", id);
 	if (id == NM_REGION_SHARED_ID)
 		nm_region_put(region);
 	nm_core_unlock(client->core);
-	return error;
+	return region ? 0 : client->err.code;
 }
 
 /* The number, or 0: the default. */
@@ -252,7 +249,6 @@ static bool requested_fit(const struct nm_region_params *requested, uint64_t byt
 static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm_bind *bind)
 {
 	const struct nmreq_pools_info *info = &rq->extmem.nro_info;
-	int error = -EOPNOTSUPP;
 
 	if (!rq->ua->extmem)
 		return nm_error_set(
@@ -277,9 +273,9 @@ static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm
 			info->nr_buf_pool_objtotal, info->nr_buf_pool_objsize,
 			(unsigned long long)info->nr_memsize);
 	bind->extmem_bytes = info->nr_memsize;
-	bind->extmem = rq->ua->extmem(
-		rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &error, &client->err);
-	return bind->extmem ? 0 : error;
+	bind->extmem =
+		rq->ua->extmem(rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &client->err);
+	return bind->extmem ? 0 : client->err.code;
 }
 
 static int prepare_bind(struct nm_client *client, struct request *rq, struct nm_bind *bind,

@@ -191,7 +191,7 @@ static uint32_t choose_slots(
 }
 
 static struct nm_port *add_port(struct monitor_port *mp, const struct nm_bind *bind,
-	const struct choice *c, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	const struct choice *c, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *watched = mp->watched;
 	struct nm_shape shape = {
@@ -204,7 +204,7 @@ static struct nm_port *add_port(struct monitor_port *mp, const struct nm_bind *b
 
 	os_snprintf(name, sizeof(name), "%.58s/%s%s%s", watched->name, c->zcopy ? "z" : "",
 		c->count[NM_TX] ? "t" : "", c->count[NM_RX] ? "r" : "");
-	port = nm_port_add_unnamed_locked(watched->core, name, &monitor_ops, &shape, error);
+	port = nm_port_add_unnamed_locked(watched->core, name, &monitor_ops, &shape, err);
 	if (!port)
 		return NULL;
 	port->ephemeral = true;
@@ -225,20 +225,20 @@ static struct nm_port *add_port(struct monitor_port *mp, const struct nm_bind *b
 }
 
 struct nm_port *nm_monitor_make_locked(
-	struct nm_port *watched, const struct nm_bind *bind, int *error, struct nm_error *err)
+	struct nm_port *watched, const struct nm_bind *bind, struct nm_error *err)
 {
 	struct monitor_port *mp = NULL;
 	struct nm_port *port = NULL;
 	struct choice c;
 
 	nm_core_assert_locked(watched->core);
-	*error = -EINVAL;
+	err->code = -EINVAL;
 	if (watched->ops == &monitor_ops) {
-		nm_error_set(err, *error, "%s: a monitor can't be watched", watched->name);
+		nm_error_set(err, err->code, "%s: a monitor can't be watched", watched->name);
 		return NULL;
 	}
 	if (choose(watched, bind, &c) != 0) {
-		nm_error_set(err, *error,
+		nm_error_set(err, err->code,
 			"%s: no such rings to watch: mode %u, ring %u; the port has %u tx and %u rx rings, %u and %u host rings",
 			watched->name, bind->mode, bind->ringid, watched->num_rings[NM_TX],
 			watched->num_rings[NM_RX], watched->num_host_rings[NM_TX],
@@ -246,33 +246,33 @@ struct nm_port *nm_monitor_make_locked(
 		return NULL;
 	}
 	if (c.zcopy && watched->guest_part) {
-		nm_error_set(err, *error = -EBUSY,
+		nm_error_set(err, -EBUSY,
 			"%s: its guest has a part of memory region %u, and a zero-copy monitor would exchange buffers with it; one that copies can watch it",
 			watched->name, watched->region->id);
 		return NULL;
 	}
-	*error = -ENOMEM;
+	err->code = -ENOMEM;
 	mp = os_zalloc(sizeof(*mp));
 	if (mp) {
 		mp->watched = watched;
 		mp->peer = watched->peer;
-		*error = make_links(mp, &c);
+		err->code = make_links(mp, &c);
 	}
-	if (!*error)
-		port = add_port(mp, bind, &c, error);
+	if (!err->code)
+		port = add_port(mp, bind, &c, err);
 	if (port) {
 		nm_port_pin_locked(watched);
 		if (mp->peer)
 			nm_port_pin_locked(mp->peer);
 		return port;
 	}
-	if (*error == -EBUSY)
-		nm_error_set(err, *error,
+	if (err->code == -EBUSY)
+		nm_error_set(err, err->code,
 			"%s: another zero-copy monitor watches one of these rings; copy monitors can be several",
 			watched->name);
 	else
-		nm_error_set(err, *error, "%s: no monitor of %u rings can be made: error %d",
-			watched->name, c.most, -*error);
+		nm_error_set(err, err->code, "%s: no monitor of %u rings can be made: error %d",
+			watched->name, c.most, -err->code);
 	if (mp)
 		os_free(mp->links);
 	os_free(mp);

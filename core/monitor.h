@@ -43,13 +43,13 @@
 /*
  * Makes the monitor port for a client that wants to watch `watched` (the port pins it from
  * then on); the rings are those that bind->mode, ringid and flags choose, the slots those of
- * bind or as many as the watched rings have. NULL with *error and a text: -EINVAL a monitor can't be
+ * bind or as many as the watched rings have. NULL with err: -EINVAL a monitor can't be
  * watched, or there are no such rings; -EBUSY a zero-copy monitor is there already; -ENOMEM.
  * A zero-copy monitor's `parent` is the watched port, in whose region it lives; a copy monitor has
  * none. Called by nm_client_bind(), which binds the client to all rings of the result.
  */
 struct nm_port *nm_monitor_make_locked(struct nm_port *watched, const struct nm_bind *bind,
-	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* What nm_ring_sync() does with a ring that has monitors: as ring->port->ops->txsync/rxsync, with
  * the monitors shown what passes. old_head, old_tail: ring->head and ring->tail before this sync. */

@@ -31,8 +31,8 @@ static const struct nm_port_ops placeholder_ops = {
 	.rxsync = null_rxsync,
 };
 
-struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err)
+struct nm_port *nm_null_make_locked(
+	struct nm_core *core, const char *name, const struct nm_bind *bind, struct nm_error *err)
 {
 	struct nm_shape shape = {0};
 	struct nm_port *port;
@@ -43,26 +43,24 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 		shape.host_rings[dir] = bind->num_host_rings[dir];
 		shape.slots[dir] = bind->num_slots[dir] ? bind->num_slots[dir] : NM_SLOTS_DEFAULT;
 	}
-	port = nm_port_add_unnamed_locked(core, name[0] ? name : "null", &null_ops, &shape, error);
+	port = nm_port_add_unnamed_locked(core, name[0] ? name : "null", &null_ops, &shape, err);
 	if (port)
 		port->ephemeral = true;
-	else
-		nm_shape_strerror(&shape, name[0] ? name : "null", err);
 	return port;
 }
 
-struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error)
+struct nm_port *nm_null_placeholder_locked(
+	struct nm_core *core, const char *name, struct nm_error *err)
 {
 	static const struct nm_shape shape;
 	struct nm_port *port = core->ports;
 
 	nm_core_assert_locked(core);
-	*error = 0;
 	while (port && (port->ops != &placeholder_ops || strcmp(port->name, name) != 0))
 		port = port->next;
 	if (port)
 		return port;
-	port = nm_port_add_unnamed_locked(core, name, &placeholder_ops, &shape, error);
+	port = nm_port_add_unnamed_locked(core, name, &placeholder_ops, &shape, err);
 	if (port)
 		port->ephemeral = true;
 	return port;

@@ -15,12 +15,12 @@
 #include "port.h"
 
 /* Makes a null port, unnamed and ephemeral, with exactly the rings that bind asks for (slots: the
- * default where 0). NULL with *error and a text. */
+ * default where 0). NULL with err. */
 struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	const struct nm_bind *bind, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The placeholder `name`, made when it doesn't exist. The caller pins it. NULL with *error. */
-struct nm_port *nm_null_placeholder_locked(struct nm_core *core, const char *name, int *error)
-	OS_REQUIRES(NM_CORE_LOCK);
+/* The placeholder `name`, made when it doesn't exist. The caller pins it. NULL with err. */
+struct nm_port *nm_null_placeholder_locked(
+	struct nm_core *core, const char *name, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -395,20 +395,17 @@ static const struct nm_port_ops pipe_ops = {
 /* ---- making one ------------------------------------------------------------------------- */
 
 /* The parent, made if need be. The caller pins it. */
-static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *name, int *error,
+static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *name,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	static const uint32_t any[NM_DIRS];
 	struct nm_port *parent;
 
 	if (name->kind == NM_NAME_VALE)
-		return nm_vale_port_get_locked(
-			core, name->base, name->sw_name, any, any, error, err);
+		return nm_vale_port_get_locked(core, name->base, name->sw_name, any, any, err);
 	parent = nm_port_find_locked(core, name->base);
 	if (!parent)
-		parent = nm_null_placeholder_locked(core, name->base, error);
-	if (!parent)
-		nm_error_set(err, *error, "%s: no memory for a port", name->base);
+		parent = nm_null_placeholder_locked(core, name->base, err);
 	return parent;
 }
 
@@ -459,14 +456,14 @@ static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
 /* Both ends; what was made is freed again on failure. */
 static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
 	const struct nm_shape *mine, const struct nm_shape *theirs, struct nm_port *parent,
-	int *error) OS_REQUIRES(NM_CORE_LOCK)
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *a, *b = NULL;
 	struct pipe *pipe;
 
-	a = nm_port_add_locked(core, names[0], &pipe_ops, mine, error);
+	a = nm_port_add_locked(core, names[0], &pipe_ops, mine, err);
 	if (a)
-		b = nm_port_add_locked(core, names[1], &pipe_ops, theirs, error);
+		b = nm_port_add_locked(core, names[1], &pipe_ops, theirs, err);
 	pipe = b ? os_zalloc(sizeof(*pipe) +
 			     (mine->rings[NM_TX] + mine->rings[NM_RX]) * sizeof(struct lane))
 		 : NULL;
@@ -476,7 +473,7 @@ static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
 		return a;
 	}
 	if (b) {
-		*error = -ENOMEM;
+		nm_error_set(err, -ENOMEM, "%s: no memory for a pipe", names[0]);
 		nm_port_remove_locked(b);
 	}
 	if (a)
@@ -485,7 +482,7 @@ static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
 }
 
 struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err)
+	const struct nm_bind *bind, struct nm_error *err)
 {
 	char text[2][NETMAP_REQ_IFNAMSIZ];
 	const char *names[2] = {text[0], text[1]};
@@ -498,23 +495,15 @@ struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *n
 		text[0], sizeof(text[0]), "%s%c%s", name->base, master ? '{' : '}', name->pipe_id);
 	os_snprintf(
 		text[1], sizeof(text[1]), "%s%c%s", name->base, master ? '}' : '{', name->pipe_id);
-	*error = 0;
 	for (port = core->ports; port; port = port->next)
 		if (port->ops == &pipe_ops && strcmp(port->name, names[0]) == 0)
 			return port;
-	parent = find_parent(core, name, error, err);
+	parent = find_parent(core, name, err);
 	if (!parent)
 		return NULL;
 	shape_of(bind, parent, &mine, &theirs);
-	port = make_ends(core, names, &mine, &theirs, parent, error);
-	if (!port) {
-		if (*error == -EEXIST)
-			nm_error_set(err, *error,
-				"%s: another port has this name, or that of its other end",
-				names[0]);
-		else
-			nm_shape_strerror(&mine, names[0], err);
+	port = make_ends(core, names, &mine, &theirs, parent, err);
+	if (!port)
 		nm_port_unused_locked(parent);
-	}
 	return port;
 }

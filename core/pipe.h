@@ -46,9 +46,9 @@
 /*
  * The port `name` = name->base with its pipe part; made with its peer when it doesn't exist: one
  * pair of rings with as many slots as the parent's, or what bind asks for (tx rings of this end are
- * rx rings of the other). NULL with *error and a text. The ports are ephemeral.
+ * rx rings of the other). NULL with err. The ports are ephemeral.
  */
 struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
-	const struct nm_bind *bind, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	const struct nm_bind *bind, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -131,12 +131,6 @@ int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_err
 		m.number, m.what, m.min, m.max);
 }
 
-void nm_shape_strerror(const struct nm_shape *shape, const char *name, struct nm_error *err)
-{
-	if (nm_shape_check(shape, name, err) == 0)
-		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
-}
-
 void nm_shape_complete(struct nm_shape *shape)
 {
 	for (int dir = 0; dir < NM_DIRS; dir++) {
@@ -185,22 +179,28 @@ static void free_port(struct nm_port *port)
 }
 
 static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port;
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
-	*error = -EINVAL;
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ || validate_shape(shape).what)
+	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ) {
+		nm_error_set(
+			err, -EINVAL, "a port name has 1 to %d bytes", NETMAP_REQ_IFNAMSIZ - 1);
 		return NULL;
-	*error = -EEXIST;
-	if (!unnamed && registered(core, name))
+	}
+	if (nm_shape_check(shape, name, err) != 0)
 		return NULL;
-	*error = -ENOMEM;
+	if (!unnamed && registered(core, name)) {
+		nm_error_set(err, -EEXIST, "%s: another port has this name", name);
+		return NULL;
+	}
 	port = os_zalloc(sizeof(*port));
-	if (!port)
+	if (!port) {
+		nm_error_set(err, -ENOMEM, "%s: no memory for a port", name);
 		return NULL;
+	}
 	memcpy(port->name, name, len + 1);
 	port->unnamed = unnamed;
 	port->core = core;
@@ -210,27 +210,27 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	memcpy(port->num_slots, shape->slots, sizeof(port->num_slots));
 	if (make_rings(port, NM_TX) != 0 || make_rings(port, NM_RX) != 0) {
 		free_port(port);
+		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
 		return NULL;
 	}
 	port->owner = nm_core_new_owner(core);
 	port->next = core->ports;
 	core->ports = port;
-	*error = 0;
 	return port;
 }
 
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 {
 	nm_core_assert_locked(core);
-	return add(core, name, false, ops, shape, error);
+	return add(core, name, false, ops, shape, err);
 }
 
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 {
 	nm_core_assert_locked(core);
-	return add(core, name, true, ops, shape, error);
+	return add(core, name, true, ops, shape, err);
 }
 
 void nm_port_pin_locked(struct nm_port *port)

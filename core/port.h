@@ -323,20 +323,17 @@ void nm_shape_complete(struct nm_shape *shape);
 /* 0, or -EINVAL with a text: the number that can't be, and its bounds. */
 int nm_shape_check(const struct nm_shape *shape, const char *name, struct nm_error *err);
 
-/* Why nm_port_add_locked() did not take a shape: as nm_shape_check() says, or no memory. */
-void nm_shape_strerror(const struct nm_shape *shape, const char *name, struct nm_error *err);
-
 /*
  * For the platform and for port kinds: makes a port and registers it. The shape is checked; 0 rings
- * are allowed where the kind can do without (null). NULL with *error: -EEXIST, -ENOMEM, -EINVAL.
+ * are allowed where the kind can do without (null). NULL with err: -EEXIST, -ENOMEM, -EINVAL.
  */
 struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* The same for a port that is not found by name; the name is for texts and needn't be unique. */
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
-	const struct nm_port_ops *ops, const struct nm_shape *shape, int *error)
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Keeps a port in existence, as a client does, without using it; and lets go of it: a port made

@@ -112,7 +112,7 @@ static void link_region(struct nm_core *core, struct nm_region *region) OS_REQUI
 	core->regions = region;
 }
 
-/* An id and the private maps. *error and a text on failure; the caller frees the region. */
+/* An id and the private maps. 0 or a negative errno, in err as well; the caller frees the region. */
 static int init_region(struct nm_core *core, struct nm_region *region, uint16_t id,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -127,30 +127,30 @@ static int init_region(struct nm_core *core, struct nm_region *region, uint16_t 
 	return 0;
 }
 
-static struct nm_region *new_region(int *error, struct nm_error *err)
+static struct nm_region *new_region(struct nm_error *err)
 {
 	struct nm_region *region = os_zalloc(sizeof(*region));
 
 	if (region)
 		return region;
-	nm_error_set(err, *error = -ENOMEM, "no memory for a region");
+	nm_error_set(err, -ENOMEM, "no memory for a region");
 	return NULL;
 }
 
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, struct nm_error *err)
+	uint16_t id, struct nm_error *err)
 {
-	struct nm_region *region = new_region(error, err);
+	struct nm_region *region = new_region(err);
 
 	if (!region)
 		return NULL;
 	region->size = nm_region_layout(params, region->pool, err);
-	*error = region->size ? init_region(core, region, id, err) : -EINVAL;
-	if (*error)
+	err->code = region->size ? init_region(core, region, id, err) : -EINVAL;
+	if (err->code)
 		goto fail;
 	region->mem = os_mem_alloc(region->size);
 	if (!region->mem) {
-		nm_error_set(err, *error = -ENOMEM, "no memory for a region of %llu bytes",
+		nm_error_set(err, -ENOMEM, "no memory for a region of %llu bytes",
 			(unsigned long long)region->size);
 		goto fail;
 	}
@@ -212,30 +212,30 @@ static bool requested_valid(const struct nm_region_params *requested, struct nm_
 }
 
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *requested, int *error, struct nm_error *err)
+	const struct nm_region_params *requested, struct nm_error *err)
 {
 	struct nm_region_params params = *requested;
 	struct nm_region *region;
 
-	*error = -EINVAL;
+	err->code = -EINVAL;
 	if (!requested_valid(requested, err))
 		return NULL;
 	fill_defaults(&params, bytes);
 	if (params.count[NM_POOL_BUF] <= NM_BUFS_RESERVED) {
-		nm_error_set(err, *error = -ENOMEM,
+		nm_error_set(err, -ENOMEM,
 			"%llu bytes of memory have no room for %u netmap_if, %u rings of %u bytes and a buffer of %u",
 			(unsigned long long)bytes, params.count[NM_POOL_IF],
 			params.count[NM_POOL_RING], params.size[NM_POOL_RING],
 			params.size[NM_POOL_BUF]);
 		return NULL;
 	}
-	region = new_region(error, err);
+	region = new_region(err);
 	if (!region)
 		return NULL;
 	lay_out(&params, region->pool);
 	region->size = bytes;
-	*error = init_region(core, region, 0, err);
-	if (*error) {
+	err->code = init_region(core, region, 0, err);
+	if (err->code) {
 		free_region(region);
 		return NULL;
 	}
@@ -246,17 +246,15 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 	return region;
 }
 
-struct nm_region *nm_region_by_id(
-	struct nm_core *core, uint16_t id, int *error, struct nm_error *err)
+struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_error *err)
 {
 	struct nm_region *region = nm_region_find(core, id);
 
-	*error = 0;
 	if (region) {
 		nm_region_get(region);
 		return region;
 	}
-	region = nm_region_create(core, &core->shared_params, id, error, err);
+	region = nm_region_create(core, &core->shared_params, id, err);
 	if (region)
 		region->shared = true;
 	return region;
@@ -287,33 +285,33 @@ static bool geometry_valid(const struct nm_pool_geometry pool[NM_POOLS], uint64_
 
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
-	int *error, struct nm_error *err)
+	struct nm_error *err)
 {
 	struct nm_region *region;
 
-	region = new_region(error, err);
+	region = new_region(err);
 	if (!region)
 		return NULL;
 	region->foreign = true;
 	region->base = base;
 	region->size = size;
 	memcpy(region->pool, pool, sizeof(region->pool));
-	*error = -EINVAL;
+	err->code = -EINVAL;
 	if (geometry_valid(pool, size))
-		*error = nm_bufown_adopt(region, part);
-	if (*error == -ENOMEM) {
-		nm_error_set(err, *error, "no memory for the map of a region");
+		err->code = nm_bufown_adopt(region, part);
+	if (err->code == -ENOMEM) {
+		nm_error_set(err, err->code, "no memory for the map of a region");
 		goto fail;
 	}
-	if (*error) {
-		nm_error_set(err, *error,
+	if (err->code) {
+		nm_error_set(err, err->code,
 			"the pools do not lie one behind the other inside the %llu bytes of the region, or their objects are unusable",
 			(unsigned long long)size);
 		goto fail;
 	}
 	region->id = free_id(core);
 	if (region->id == 0) {
-		*error = nm_error_set(err, -ENOMEM, "no region id is free");
+		nm_error_set(err, -ENOMEM, "no region id is free");
 		goto fail;
 	}
 	link_region(core, region);

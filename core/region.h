@@ -83,11 +83,10 @@ uint64_t nm_region_layout(const struct nm_region_params *params,
 	struct nm_pool_geometry pool[NM_POOLS], struct nm_error *err);
 
 /*
- * Creates a region; the caller holds one reference. id 0: any free one is taken. Returns NULL,
- * *error (negative errno) and a text in err.
+ * Creates a region; the caller holds one reference. id 0: any free one is taken. NULL with err.
  */
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	uint16_t id, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
@@ -95,15 +94,14 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
  * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
-	const struct nm_region_params *params, int *error, struct nm_error *err)
-	OS_REQUIRES(NM_CORE_LOCK);
+	const struct nm_region_params *params, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * The region with this id (not 0), made from core->shared_params if there is none; the caller
- * gets a reference. NULL with *error and a text.
+ * gets a reference. NULL with err.
  */
-struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, int *error,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * A foreign region: memory at base that another machine has laid out as `pool` says, with the
@@ -113,7 +111,7 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, int *error,
  */
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
-	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* NULL: there is none. Takes no reference. */
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id) OS_REQUIRES(NM_CORE_LOCK);

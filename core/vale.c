@@ -154,15 +154,16 @@ static uint32_t free_number(const struct nm_vale *sw) OS_REQUIRES(NM_CORE_LOCK)
 }
 
 static struct nm_port *add_port(struct nm_vale *sw, uint32_t number, const char *name,
-	const struct nm_shape *shape, int *error) OS_REQUIRES(NM_CORE_LOCK)
+	const struct nm_shape *shape, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale_port *vp = os_zalloc(sizeof(*vp));
 	struct nm_port *port;
 
-	*error = -ENOMEM;
-	if (!vp)
+	if (!vp) {
+		nm_error_set(err, -ENOMEM, "%s: no memory for a port", name);
 		return NULL;
-	port = nm_port_add_locked(sw->core, name, &vale_ops, shape, error);
+	}
+	port = nm_port_add_locked(sw->core, name, &vale_ops, shape, err);
 	if (!port) {
 		os_free(vp);
 		return NULL;
@@ -178,7 +179,7 @@ static struct nm_port *add_port(struct nm_vale *sw, uint32_t number, const char 
 
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
-	int *error, struct nm_error *err)
+	struct nm_error *err)
 {
 	struct nm_shape shape = {
 		.rings = {num_rings[NM_TX], num_rings[NM_RX]},
@@ -189,7 +190,6 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	uint32_t number;
 
 	nm_core_assert_locked(core);
-	*error = 0;
 	if (port)
 		return port;
 	nm_shape_complete(&shape);
@@ -197,21 +197,19 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	if (!sw)
 		sw = make_vale(core, vale_name);
 	if (!sw) {
-		nm_error_set(err, *error = -ENOMEM, "%s: no memory for a switch", vale_name);
+		nm_error_set(err, -ENOMEM, "%s: no memory for a switch", vale_name);
 		return NULL;
 	}
 	number = free_number(sw);
 	if (number == NM_VALE_PORTS_MAX) {
-		nm_error_set(err, *error = -ENOSPC,
+		nm_error_set(err, -ENOSPC,
 			"%s: switch %s has %u ports already, the most it can have", name, vale_name,
 			sw->members);
 		return NULL;
 	}
-	port = add_port(sw, number, name, &shape, error);
-	if (!port) {
-		nm_shape_strerror(&shape, name, err);
+	port = add_port(sw, number, name, &shape, err);
+	if (!port)
 		put_vale(sw);
-	}
 	return port;
 }
 

@@ -44,10 +44,10 @@ enum {
 };
 
 /* Finds or makes the VALE port `name` ("vale1:10"), and its switch. Called by
- * nm_client_bind(). NULL with *error. */
+ * nm_client_bind(). NULL with err. */
 struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
-	int *error, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
  * (switch *sw_index, port *port), with its name. -ENOENT when there is none. */

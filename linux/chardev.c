@@ -124,13 +124,12 @@ static int csb_enable(
 	void *arg, struct nm_client *client, uint64_t atok, uint64_t ktoa, uint32_t entries)
 {
 	struct nmk_file *f = container_of(client, struct nmk_file, client);
-	int error;
 
 	if (f->csb)
 		return nm_error_set(
 			&client->err, -EBUSY, "%s: is in CSB mode already", client->port->name);
-	f->csb = nmk_csb_new(client, atok, ktoa, entries, &error);
-	return f->csb ? 0 : error;
+	f->csb = nmk_csb_new(client, atok, ktoa, entries);
+	return f->csb ? 0 : client->err.code;
 }
 
 static int kloop_start(void *arg, struct nm_client *client, const struct nm_kloop_request *request)

@@ -15,18 +15,20 @@ static struct nm_csb_ktoa *ktoa_of(const struct nmk_csb *csb, uint32_t i)
 }
 
 struct nmk_csb *nmk_csb_new(
-	struct nm_client *client, uint64_t atok, uint64_t ktoa, uint32_t entries, int *error)
+	struct nm_client *client, uint64_t atok, uint64_t ktoa, uint32_t entries)
 {
 	struct nmk_csb *csb = kvzalloc(struct_size(csb, serve, entries), GFP_KERNEL_ACCOUNT);
 
-	*error = -ENOMEM;
+	client->err.code = -ENOMEM;
 	if (!csb)
 		return NULL;
 	csb->entries = entries;
-	*error = nmk_pin(&csb->atok, atok, (uint64_t)entries * sizeof(struct nm_csb_atok));
-	if (!*error)
-		*error = nmk_pin(&csb->ktoa, ktoa, (uint64_t)entries * sizeof(struct nm_csb_ktoa));
-	if (*error) {
+	client->err.code =
+		nmk_pin(&csb->atok, atok, (uint64_t)entries * sizeof(struct nm_csb_atok));
+	if (!client->err.code)
+		client->err.code =
+			nmk_pin(&csb->ktoa, ktoa, (uint64_t)entries * sizeof(struct nm_csb_ktoa));
+	if (client->err.code) {
 		nmk_csb_free(csb);
 		return NULL;
 	}

@@ -22,9 +22,9 @@ struct nmk_csb {
 	struct nm_csb_server serve[];
 };
 
-/* Pins both arrays and writes the state of the rings into them. NULL with *error: as nmk_pin(). */
+/* Pins both arrays and writes the state of the rings into them. NULL with client->err: as nmk_pin(). */
 struct nmk_csb *nmk_csb_new(
-	struct nm_client *client, uint64_t atok, uint64_t ktoa, uint32_t entries, int *error);
+	struct nm_client *client, uint64_t atok, uint64_t ktoa, uint32_t entries);
 /* No loop runs. NULL is allowed. */
 void nmk_csb_free(struct nmk_csb *csb);
 

@@ -37,7 +37,6 @@ struct os_mem {
 };
 
 /* For struct nm_uaccess. `arg` is not looked at; addr: of a page. */
-struct os_mem *nmk_extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err);
+struct os_mem *nmk_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err);
 
 #endif

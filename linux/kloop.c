@@ -299,11 +299,11 @@ static void init_ring(struct loop *loop, uint32_t i, struct nmk_csb *csb, struct
 }
 
 static struct loop *make_loop(struct nmk_kloop *kloop, struct nmk_csb *csb,
-	struct nm_client *client, const struct nm_kloop_request *request, int *error)
+	struct nm_client *client, const struct nm_kloop_request *request)
 {
 	struct loop *loop = kvzalloc(struct_size(loop, ring, csb->entries), GFP_KERNEL_ACCOUNT);
 
-	*error = -ENOMEM;
+	client->err.code = -ENOMEM;
 	if (!loop)
 		return NULL;
 	loop->kloop = kloop;
@@ -313,9 +313,9 @@ static struct loop *make_loop(struct nmk_kloop *kloop, struct nmk_csb *csb,
 	loop->sleeps = request->rings == 0;
 	for (uint32_t i = 0; i < request->rings; i++)
 		loop->sleeps |= request->eventfds[i].ioeventfd < 0;
-	*error = get_descriptors(loop, request);
-	if (*error) {
-		nm_error_set(&client->err, *error, "an eventfd of the sync loop is none");
+	client->err.code = get_descriptors(loop, request);
+	if (client->err.code) {
+		nm_error_set(&client->err, client->err.code, "an eventfd of the sync loop is none");
 		put_descriptors(loop);
 		kvfree(loop);
 		return NULL;
@@ -380,9 +380,9 @@ int nmk_kloop_start(struct nmk_kloop *kloop, struct rw_semaphore *bound, struct 
 		kloop->stop = false;
 		return 0;
 	}
-	loop = make_loop(kloop, csb, client, request, &error);
+	loop = make_loop(kloop, csb, client, request);
 	if (!loop)
-		return error;
+		return client->err.code;
 	kloop->running = true;
 	up_write(bound);
 

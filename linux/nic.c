@@ -241,13 +241,14 @@ static struct nm_port *add_nic(struct nm_core *core, struct net_device *dev,
 {
 	struct nmk_nic *nic = kzalloc(sizeof(*nic), GFP_KERNEL);
 	struct nm_port *port = NULL;
-	int error = -ENOMEM;
+	struct nm_error err = {.code = -ENOMEM};
 
 	if (nic)
 		/* It is found through nmk_nic_lookup(), for names are those of a namespace. */
-		port = nm_port_add_unnamed_locked(core, dev->name, &nic_ops, shape, &error);
+		port = nm_port_add_unnamed_locked(core, dev->name, &nic_ops, shape, &err);
 	if (!port) {
-		os_log(OS_LOG_WARN, "%s: no port can be made for it: error %d", dev->name, -error);
+		os_log(OS_LOG_WARN, "%s: no port can be made for it: error %d", dev->name,
+			-err.code);
 		kfree(nic);
 		return NULL;
 	}

@@ -191,12 +191,12 @@ struct nm_port *nmk_persist_port(const struct net_device *dev)
 /* The port is found through nmk_nic_lookup(), in the namespace of the device. */
 static int add_port(struct nm_core *core, struct persist *p, const struct nm_shape *shape)
 {
-	int error;
+	struct nm_error err;
 	struct nm_port *port =
-		nm_port_add_unnamed_locked(core, p->dev->name, &persist_ops, shape, &error);
+		nm_port_add_unnamed_locked(core, p->dev->name, &persist_ops, shape, &err);
 
 	if (!port)
-		return error;
+		return err.code;
 	port->priv = p;
 	p->port = port;
 	list_add(&p->link, &all);

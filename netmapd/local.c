@@ -139,28 +139,27 @@ static int write_message(void *arg, uint64_t addr, const void *src, size_t bytes
 }
 
 /* `addr` is one of the application's, and of no use here: the memory came as a file. */
-static struct os_mem *extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
+static struct os_mem *extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err)
 {
 	const struct message *m = arg;
 	const char *why = "did not come with the request";
 	struct os_mem *mem;
 	struct stat st;
 
-	*error = -EINVAL;
+	err->code = -EINVAL;
 	if (m->extmem >= 0)
 		why = bytes && bytes <= INT64_MAX - PAGE
 			      ? sealed_check(m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st)
 			      : "can't be of this size";
 	if (why) {
-		nm_error_set(err, *error, "external memory of %llu bytes: its file %s",
+		nm_error_set(err, err->code, "external memory of %llu bytes: its file %s",
 			(unsigned long long)bytes, why);
 		return NULL;
 	}
 	mem = os_mem_on_file(m->extmem, bytes);
-	*error = mem ? 0 : -errno;
+	err->code = mem ? 0 : -errno;
 	if (!mem)
-		nm_error_set(err, *error, "external memory of %llu bytes can't be mapped: %s",
+		nm_error_set(err, err->code, "external memory of %llu bytes can't be mapped: %s",
 			(unsigned long long)bytes, strerror(errno));
 	return mem;
 }

@@ -12,15 +12,15 @@ static int make_own_region(struct vm *vm, struct nm_error *err)
 {
 	struct nm_core *core = &vm->daemon->core;
 	struct nm_region *region;
-	int error = 0;
+	int error;
 
 	nm_core_lock(core);
-	region = nm_region_create(core, &vm->daemon->config.vm_region, 0, &error, err);
+	region = nm_region_create(core, &vm->daemon->config.vm_region, 0, err);
 	if (region)
 		region->reserved = true;
 	nm_core_unlock(core);
 	if (!region)
-		return error;
+		return err->code;
 	error = vm_region_get(vm, region, err) ? 0 : err->code;
 	nm_core_lock(core);
 	nm_region_put(region); /* vm->regions[0] has a reference of its own */

@@ -79,18 +79,16 @@ static void read_guest_part(struct ptnet_mem *mem)
 
 static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry pool[NM_POOLS])
 {
-	struct nm_error err = {0};
-	int error;
+	struct nm_error err;
 
 	read_guest_part(mem);
 	nm_core_lock(&netmap_core);
-	mem->region =
-		nm_region_adopt(&netmap_core, mem->base, mem->size, pool, mem->part, &error, &err);
+	mem->region = nm_region_adopt(&netmap_core, mem->base, mem->size, pool, mem->part, &err);
 	nm_core_unlock(&netmap_core);
-	if (error) {
-		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id, -error,
-			err.text);
-		return error;
+	if (!mem->region) {
+		pci_err(mem->pdev, "memory region %u can't be used: error %d %s\n", mem->id,
+			-err.code, err.text);
+		return err.code;
 	}
 	mem->bar = nmk_bar_add(mem->region, pci_resource_start(mem->pdev, PTNETMAP_MEM_PCI_BAR));
 	return mem->bar ? 0 : -ENOMEM;

@@ -317,13 +317,14 @@ int ptnet_port_add(struct ptnet *ptn)
 		.host_rings = {host_rings, host_rings},
 		.slots = {ptn->num_slots[NM_TX], ptn->num_slots[NM_RX]},
 	};
-	int error;
-	struct nm_port *port = nm_port_add_locked(
-		&netmap_core, ptn->netdev->name, &ptnet_port_ops, &shape, &error);
+	struct nm_error err;
+	struct nm_port *port =
+		nm_port_add_locked(&netmap_core, ptn->netdev->name, &ptnet_port_ops, &shape, &err);
 
 	if (!port) {
-		pci_err(ptn->pdev, "port %s can't be added: error %d\n", ptn->netdev->name, -error);
-		return error;
+		pci_err(ptn->pdev, "port %s can't be added: error %d\n", ptn->netdev->name,
+			-err.code);
+		return err.code;
 	}
 	port->priv = ptn;
 	kref_get(&ptn->kref);

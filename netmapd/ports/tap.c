@@ -308,13 +308,11 @@ static int check_wishes(const char *name, uint16_t mem_id, struct nm_error *err)
 static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape *shape,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error;
-
-	tap->port = nm_port_add_locked(core, tap->ifname, &tap_ops, shape, &error);
+	tap->port = nm_port_add_locked(core, tap->ifname, &tap_ops, shape, err);
 	if (!tap->port)
-		return fail(err, error, tap->ifname,
-			error == -ENOMEM ? "out of memory"
-					 : "its rings and slots are out of range");
+		return fail(err, err->code, tap->ifname,
+			err->code == -ENOMEM ? "out of memory"
+					     : "its rings and slots are out of range");
 	tap->port->priv = tap;
 	tap->next = tap->taps->list;
 	tap->taps->list = tap;

@@ -25,7 +25,7 @@ void fake_nic_end(void)
 
 void fake_nic_add(struct nm_core *core, const struct nm_port_ops *ops, const struct nm_shape *shape)
 {
-	int error;
+	struct nm_error error;
 
 	nm_core_lock(core);
 	fake_nic_port = nm_port_add_locked(core, "dev", ops, shape, &error);

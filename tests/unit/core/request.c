@@ -32,8 +32,7 @@ static int write_memory(void *arg, uint64_t addr, const void *src, size_t bytes)
 
 struct platform platform;
 
-static struct os_mem *give_extmem(
-	void *arg, uint64_t addr, uint64_t bytes, int *error, struct nm_error *err)
+static struct os_mem *give_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err)
 {
 	struct os_mem *mem;
 
@@ -41,9 +40,9 @@ static struct os_mem *give_extmem(
 	platform.extmem_addr = addr;
 	platform.extmem_bytes = bytes;
 	mem = platform.extmem_error ? NULL : os_mem_alloc(bytes);
-	*error = platform.extmem_error ? platform.extmem_error : -ENOMEM;
+	err->code = platform.extmem_error ? platform.extmem_error : -ENOMEM;
 	if (!mem)
-		nm_error_set(err, *error, "no external memory for a test");
+		nm_error_set(err, err->code, "no external memory for a test");
 	return mem;
 }
 

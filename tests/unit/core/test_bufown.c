@@ -566,9 +566,8 @@ static struct nm_region *adopt(struct nm_core *c)
 	const struct nm_run part[NM_POOLS] = {{0}, {0}, {F_FIRST, F_PART}};
 	struct nm_region *r;
 	struct nm_error err;
-	int error;
 
-	r = nm_region_adopt(c, memory, sizeof(memory), pool, part, &error, &err);
+	r = nm_region_adopt(c, memory, sizeof(memory), pool, part, &err);
 	assert_non_null(r);
 	return r;
 }

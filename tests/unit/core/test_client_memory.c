@@ -42,7 +42,7 @@ static struct nm_port *add(
 	const struct nm_shape shape = {
 		.rings = {rings, rings}, .host_rings = {host, host}, .slots = {8, 8}};
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, name, ops, &shape, &error);
@@ -634,10 +634,9 @@ static struct nm_region *adopt(uint32_t ifs, uint32_t rings, uint32_t bufs)
 		{F_IFS - ifs, ifs}, {F_RINGS - rings, rings}, {F_BUFS - bufs, bufs}};
 	struct nm_region *region;
 	struct nm_error err;
-	int error;
 
 	memset(foreign_memory, 0x55, sizeof(foreign_memory));
-	region = nm_region_adopt(&core, foreign_memory, F_SIZE, pool, ours, &error, &err);
+	region = nm_region_adopt(&core, foreign_memory, F_SIZE, pool, ours, &err);
 	assert_non_null(region);
 	return region;
 }

@@ -227,9 +227,8 @@ static void vale_list_steps(void **state)
 	struct nm_region *region;
 	struct prng r = prng_new(1);
 	struct nm_error err;
-	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, &err);
+	region = nm_region_create(&core, &params, 0, &err);
 	assert_non_null(region);
 	for (uint32_t i = 0; i < MOST; i++) {
 		nm_client_init(&clients[i], &core);

@@ -40,7 +40,7 @@ static const struct nm_port_ops device_ops = {
 static struct nm_port *find_device(struct nm_core *c, const char *name)
 {
 	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {16, 16}};
-	int error;
+	struct nm_error error;
 
 	if (strncmp(name, "dev", 3) != 0)
 		return NULL;
@@ -55,11 +55,9 @@ static int new_interface(struct nm_core *c, const char *name, const struct nm_sh
 	devices.newifs++;
 	devices.shape = *shape;
 	devices.mem_id = mem_id;
-	if (!error)
-		nm_port_add_locked(c, name, &device_ops, shape, &error);
 	if (error)
-		nm_error_set(err, devices.error, "%s: the test says no", name);
-	return error;
+		return nm_error_set(err, error, "%s: the test says no", name);
+	return nm_port_add_locked(c, name, &device_ops, shape, err) ? 0 : err->code;
 }
 
 static int delete_interface(struct nm_core *c, const char *name, struct nm_error *err)

@@ -503,7 +503,7 @@ static void what_came_before_the_sleep(void **state)
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
 	struct nm_client client;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "fetching", &ops, &shape, &error);

@@ -488,14 +488,13 @@ static void a_monitor_is_not_watched(void **state)
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = NR_MONITOR_RX};
 	struct nm_error err = {0};
 	struct app a, mon;
-	int error = 0;
 
 	open_app(&a, "vale0:a", 0, 0);
 	open_app(&mon, "vale0:a", NR_MONITOR_RX, 0);
 	nm_core_lock(&core);
-	assert_null(nm_monitor_make_locked(mon.client.port, &bind, &error, &err));
+	assert_null(nm_monitor_make_locked(mon.client.port, &bind, &err));
 	nm_core_unlock(&core);
-	assert_int_equal(error, -EINVAL);
+	assert_int_equal(err.code, -EINVAL);
 	assert_true(err.text[0] != '\0');
 	app_close(&a);
 	app_close(&mon);
@@ -594,7 +593,7 @@ static void the_port_is_pulled(void **state)
 	struct nm_port *port;
 	struct app a, mon;
 	uint8_t frame[FRAME] = {1};
-	int error;
+	struct nm_error error;
 
 	nm_core_lock(&core);
 	port = nm_port_add_locked(&core, "dev", &pull_ops,

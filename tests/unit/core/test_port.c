@@ -61,7 +61,7 @@ static const struct nm_shape one_pair = {.rings = {1, 1}, .slots = {16, 16}};
 static const struct nm_run none[NM_POOLS];
 static const struct nm_bind all = {.mode = NR_REG_ALL_NIC};
 
-static struct nm_port *add(const char *name, int *error)
+static struct nm_port *add(const char *name, struct nm_error *error)
 {
 	struct nm_port *port;
 
@@ -90,18 +90,17 @@ static void names_in_the_registry(void **state)
 {
 	struct nm_port *a, *b;
 	char long_name[100];
-	int error = 1;
+	struct nm_error error = {.code = 1};
 
 	a = add("a", &error);
 	assert_non_null(a);
-	assert_int_equal(error, 0);
 	assert_null(add("a", &error));
-	assert_int_equal(error, -EEXIST);
+	assert_int_equal(error.code, -EEXIST);
 	assert_null(add("", &error));
-	assert_int_equal(error, -EINVAL);
+	assert_int_equal(error.code, -EINVAL);
 	memset(long_name, 'x', sizeof(long_name));
 	assert_null(add(long_name, &error));
-	assert_int_equal(error, -EINVAL);
+	assert_int_equal(error.code, -EINVAL);
 	long_name[NETMAP_REQ_IFNAMSIZ - 1] = '\0';
 	b = add(long_name, &error);
 	assert_non_null(b);
@@ -150,12 +149,15 @@ static void shapes(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct nm_port *port;
-		int error;
+		struct nm_error error;
 
 		nm_core_lock(&core);
 		port = nm_port_add_locked(&core, "p", &ops, &cases[i].shape, &error);
 		assert_int_equal(!!port, cases[i].good);
-		assert_int_equal(error, cases[i].good ? 0 : -EINVAL);
+		if (!port) {
+			assert_int_equal(error.code, -EINVAL);
+			assert_int_not_equal(error.text[0], '\0');
+		}
 		if (port)
 			nm_port_remove_locked(port);
 		nm_core_unlock(&core);
@@ -166,12 +168,13 @@ static void add_without_memory(void **state)
 {
 	struct nm_port *port = NULL;
 	uint32_t failures = 0;
-	int error;
+	struct nm_error error;
 
 	for (uint32_t nth = 1; !port; nth++) {
 		fail_allocation(nth);
 		port = add("p", &error);
-		assert_int_equal(error, port ? 0 : -ENOMEM);
+		if (!port)
+			assert_int_equal(error.code, -ENOMEM);
 		assert_int_equal(core_count_ports(&core), port ? 1 : 0);
 		failures += !port;
 	}
@@ -185,7 +188,7 @@ static uint32_t lookups;
 
 static struct nm_port *lookup(struct nm_core *c, const char *name)
 {
-	int error;
+	struct nm_error error;
 
 	lookups++;
 	return strcmp(name, "nic") == 0 ? nm_port_add_locked(c, name, &ops, &one_pair, &error)
@@ -218,7 +221,7 @@ static void first_and_last_client(void **state)
 {
 	struct nm_client clients[3];
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	for (int round = 1; round <= 3; round++) {
@@ -247,7 +250,7 @@ static void a_start_that_fails(void **state)
 {
 	struct nm_client client;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	kind.start_error = -EIO;
@@ -271,7 +274,7 @@ static void no_netmap_if_after_start(void **state)
 	struct nm_client client;
 	struct nm_port *port;
 	uint32_t index;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	while (nm_bufown_alloc(region, NM_POOL_IF, UINT32_MAX, &index) == 0)
@@ -300,11 +303,10 @@ static void a_foreign_region(void **state)
 	struct nm_client a, b;
 	struct nm_port *port;
 	struct nm_error err;
-	int error;
 
-	kind.foreign = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &error, &err);
+	kind.foreign = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &err);
 	assert_non_null(kind.foreign);
-	port = add("ptnet0", &error);
+	port = add("ptnet0", &err);
 	port->region = kind.foreign; /* the reference goes to the port */
 	memset(memory, 0x77, sizeof(memory));
 	nm_client_init(&a, &core);
@@ -345,9 +347,8 @@ static void foreign_memory_is_not_shared(void **state)
 	struct nm_region *region;
 	struct nm_client client;
 	struct nm_error err;
-	int error;
 
-	region = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &error, &err);
+	region = nm_region_adopt(&core, memory, sizeof(memory), pool, none, &err);
 	assert_non_null(region);
 	bind.mem_id = region->id;
 	nm_client_init(&client, &core);
@@ -362,7 +363,7 @@ static void removed_with_clients(void **state)
 {
 	struct nm_client a, b;
 	struct nm_port *port, *again;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	nm_client_init(&a, &core);
@@ -412,7 +413,7 @@ static void held_while_restarted(void **state)
 	struct nm_port_ops quiescing = ops;
 	struct nm_client first, second;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	memset(&quiet_now, 0, sizeof(quiet_now));
 	quiescing.quiesce = quiesce_ring;
@@ -441,7 +442,7 @@ static void held(void **state)
 {
 	struct nm_client client;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	port->ephemeral = true;
@@ -492,7 +493,7 @@ static void host_rings(void **state)
 {
 	struct nm_client client;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	port = add("p", &error);
 	assert_int_equal(set_host_rings(port, 0, 0), 0);
@@ -531,7 +532,7 @@ static void chosen_host_rings(void **state)
 	struct nm_port_ops choosing = ops;
 	struct nm_client first, second;
 	struct nm_port *port;
-	int error;
+	struct nm_error error;
 
 	choosing.chosen_host_rings = true;
 	nm_core_lock(&core);
@@ -569,7 +570,7 @@ static void chosen_host_rings(void **state)
 static void unnamed(void **state)
 {
 	struct nm_port *a, *b, *c;
-	int error;
+	struct nm_error error;
 
 	nm_core_lock(&core);
 	a = nm_port_add_unnamed_locked(&core, "x", &ops, &one_pair, &error);
@@ -582,7 +583,7 @@ static void unnamed(void **state)
 	nm_port_remove_locked(a);
 	nm_port_remove_locked(b);
 	assert_null(nm_port_add_unnamed_locked(&core, "", &ops, &one_pair, &error));
-	assert_int_equal(error, -EINVAL);
+	assert_int_equal(error.code, -EINVAL);
 	nm_core_unlock(&core);
 }
 

@@ -108,22 +108,21 @@ static void create_and_references(void **state)
 	struct nm_region *a, *b;
 	struct nm_core core;
 	struct nm_error err;
-	int error = 1;
 
 	nm_core_init(&core);
-	a = nm_region_create(&core, &params, NM_REGION_SHARED_ID, &error, &err);
+	a = nm_region_create(&core, &params, NM_REGION_SHARED_ID, &err);
 	assert_non_null(a);
-	assert_int_equal(error, 0);
+	assert_int_equal(err.code, 0);
 	assert_int_equal(a->id, NM_REGION_SHARED_ID);
-	b = nm_region_create(&core, &params, 0, &error, &err);
+	b = nm_region_create(&core, &params, 0, &err);
 	assert_non_null(b);
 	assert_int_not_equal(b->id, 0);
 	assert_int_not_equal(b->id, a->id);
-	assert_null(nm_region_create(&core, &params, b->id, &error, &err));
-	assert_int_equal(error, -EEXIST);
+	assert_null(nm_region_create(&core, &params, b->id, &err));
+	assert_int_equal(err.code, -EEXIST);
 	params.size[NM_POOL_BUF] = 1;
-	assert_null(nm_region_create(&core, &params, 0, &error, &err));
-	assert_int_equal(error, -EINVAL);
+	assert_null(nm_region_create(&core, &params, 0, &err));
+	assert_int_equal(err.code, -EINVAL);
 
 	assert_ptr_equal(nm_region_find(&core, a->id), a);
 	assert_ptr_equal(nm_region_find(&core, b->id), b);
@@ -149,17 +148,16 @@ static void create_without_memory(void **state)
 	for (uint32_t nth = 1;; nth++) {
 		struct nm_region *region;
 		struct nm_error err = {0};
-		int error = 0;
 
 		fail_allocation(nth);
-		region = nm_region_create(&core, &params, 0, &error, &err);
+		region = nm_region_create(&core, &params, 0, &err);
 		if (!allocation_failed()) {
 			nm_region_put(region);
 			break;
 		}
 		failures++;
 		assert_null(region);
-		assert_int_equal(error, -ENOMEM);
+		assert_int_equal(err.code, -ENOMEM);
 		assert_int_not_equal(err.text[0], '\0');
 		core_check_empty(&core);
 	}
@@ -175,10 +173,9 @@ static void info_tells_the_geometry(void **state)
 	struct nm_region *region;
 	struct nm_core core;
 	struct nm_error err;
-	int error;
 
 	nm_core_init(&core);
-	region = nm_region_create(&core, &params, 7, &error, &err);
+	region = nm_region_create(&core, &params, 7, &err);
 	assert_non_null(region);
 	memset(&info, 0xff, sizeof(info));
 	nm_region_info(region, &info);
@@ -225,25 +222,24 @@ static void by_number(void **state)
 	struct nm_region *a, *b;
 	struct nm_core core;
 	struct nm_error err = {0};
-	int error = 1;
 
 	nm_core_init(&core);
 	core.shared_params = small_params();
-	a = nm_region_by_id(&core, 7, &error, &err);
+	a = nm_region_by_id(&core, 7, &err);
 	assert_non_null(a);
-	assert_int_equal(error, 0);
+	assert_int_equal(err.code, 0);
 	assert_int_equal(a->id, 7);
 	assert_int_equal(a->pool[NM_POOL_BUF].count, small_params().count[NM_POOL_BUF]);
-	b = nm_region_by_id(&core, 7, &error, &err);
+	b = nm_region_by_id(&core, 7, &err);
 	assert_ptr_equal(a, b);
 	nm_region_put(a);
 	assert_ptr_equal(nm_region_find(&core, 7), b);
 	nm_region_put(b);
 	core_check_empty(&core);
 	fail_allocation(1);
-	assert_null(nm_region_by_id(&core, 7, &error, &err));
+	assert_null(nm_region_by_id(&core, 7, &err));
 	fail_allocation(0);
-	assert_int_equal(error, -ENOMEM);
+	assert_int_equal(err.code, -ENOMEM);
 	assert_int_not_equal(err.text[0], '\0');
 	nm_core_destroy(&core);
 }

@@ -62,14 +62,13 @@ static void adopt_table(void **state)
 		struct nm_region *region;
 		struct nm_core core;
 		struct nm_error err = {0};
-		int error = 1;
 
 		nm_core_init(&core);
 		region = nm_region_adopt(
-			&core, memory, geometries[i].size, geometries[i].pool, none, &error, &err);
+			&core, memory, geometries[i].size, geometries[i].pool, none, &err);
 		if (!!region != geometries[i].good)
 			fail_msg("geometry %zu was %s", i, region ? "adopted" : "refused");
-		assert_int_equal(error, region ? 0 : -EINVAL);
+		assert_int_equal(err.code, region ? 0 : -EINVAL);
 		assert_int_equal(err.text[0] != '\0', !region);
 		nm_region_put(region);
 		core_check_empty(&core);
@@ -91,7 +90,6 @@ static void adopt_any_geometry(void **state)
 		struct nm_pool_geometry pool[NM_POOLS];
 		struct nm_region *region;
 		struct nm_error err;
-		int error;
 
 		for (int i = 0; i < NM_POOLS; i++) {
 			pool[i].offset = (at + prng_below(&r, 3) * 64) & mask;
@@ -105,7 +103,7 @@ static void adopt_any_geometry(void **state)
 				pool[i].size = prng_edge32(&r, 4096) & (uint32_t)mask;
 			at = pool[i].offset + (uint64_t)pool[i].count * pool[i].size;
 		}
-		region = nm_region_adopt(&core, NULL, size, pool, none, &error, &err);
+		region = nm_region_adopt(&core, NULL, size, pool, none, &err);
 		assert_int_equal(!!region, geometry_good(pool, size));
 		adopted += !!region;
 		nm_region_put(region);
@@ -123,11 +121,9 @@ static void foreign_objects_are_foreign(void **state)
 	struct nm_region *region;
 	struct nm_core core;
 	struct nm_error err;
-	int error;
 
 	nm_core_init(&core);
-	region = nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err);
+	region = nm_region_adopt(&core, memory, sizeof(memory), geometries[0].pool, none, &err);
 	assert_non_null(region);
 	assert_true(region->foreign);
 	assert_ptr_equal(nm_region_find(&core, region->id), region);
@@ -143,10 +139,9 @@ static void foreign_objects_are_foreign(void **state)
 
 	fail_allocation(1);
 	err.text[0] = '\0';
-	assert_null(nm_region_adopt(
-		&core, memory, sizeof(memory), geometries[0].pool, none, &error, &err));
+	assert_null(nm_region_adopt(&core, memory, sizeof(memory), geometries[0].pool, none, &err));
 	fail_allocation(0);
-	assert_int_equal(error, -ENOMEM);
+	assert_int_equal(err.code, -ENOMEM);
 	assert_int_not_equal(err.text[0], '\0');
 	nm_core_destroy(&core);
 }
@@ -179,10 +174,9 @@ static void adopt_with_a_part(void **state)
 		struct nm_region *region;
 		struct nm_error err;
 		uint32_t index, first;
-		int error;
 
 		region = nm_region_adopt(
-			&core, memory, sizeof(memory), geometries[0].pool, ours, &error, &err);
+			&core, memory, sizeof(memory), geometries[0].pool, ours, &err);
 		assert_int_equal(!!region, cases[i].good);
 		if (!region)
 			continue;
@@ -240,14 +234,12 @@ static void on_external_memory(void **state)
 		struct nm_region *region;
 		struct nm_core core;
 		struct nm_error err = {0};
-		int error = 1;
 
 		nm_core_init(&core);
-		region = nm_region_create_on(
-			&core, mem, cases[i].bytes, &cases[i].wishes, &error, &err);
-		if (error != cases[i].error)
-			fail_msg("case %zu: %d, %s", i, error, err.text);
-		assert_int_equal(!!region, !error);
+		region = nm_region_create_on(&core, mem, cases[i].bytes, &cases[i].wishes, &err);
+		if (err.code != cases[i].error)
+			fail_msg("case %zu: %d, %s", i, err.code, err.text);
+		assert_int_equal(!!region, !err.code);
 		assert_int_equal(err.text[0] != '\0', !region);
 		if (!region) {
 			os_mem_free(mem); /* it is still the caller's */
@@ -283,13 +275,12 @@ static void external_without_memory(void **state)
 	uint32_t failures = 0;
 	struct nm_core core;
 	struct nm_error err;
-	int error;
 
 	nm_core_init(&core);
 	for (uint32_t nth = 1; !region; nth++) {
 		fail_allocation(nth);
-		region = nm_region_create_on(&core, mem, 1 << 20, &wishes, &error, &err);
-		assert_int_equal(error, region ? 0 : -ENOMEM);
+		region = nm_region_create_on(&core, mem, 1 << 20, &wishes, &err);
+		assert_int_equal(err.code, region ? 0 : -ENOMEM);
 		failures += !region;
 	}
 	fail_allocation(0);

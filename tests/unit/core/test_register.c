@@ -196,11 +196,10 @@ static void small_pools(void **state)
 		struct nm_region_params params;
 		struct nm_region *region;
 		struct nm_error err;
-		int error;
 
 		memcpy(params.count, cases[i].count, sizeof(params.count));
 		memcpy(params.size, cases[i].size, sizeof(params.size));
-		region = nm_region_create(&core, &params, 0, &error, &err);
+		region = nm_region_create(&core, &params, 0, &err);
 		assert_non_null(region);
 		client.own_region = region;
 		prepare_register("vale0:1");
@@ -226,9 +225,8 @@ static void small_netmap_if_pool(void **state)
 	struct nm_client more[2];
 	struct nm_region *region;
 	struct nm_error err;
-	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, &err);
+	region = nm_region_create(&core, &params, 0, &err);
 	assert_non_null(region);
 	client.own_region = region;
 	for (int i = 0; i < 2; i++) {

@@ -134,7 +134,7 @@ struct play {
 
 static void play_begin(struct play *play, uint32_t slots)
 {
-	int error;
+	struct nm_error error;
 
 	nm_core_init(&play->core);
 	memset(&kind, 0, sizeof(kind));

@@ -359,9 +359,8 @@ static void most_ports(void **state)
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_rings = {1, 1}, .num_slots = {4, 4}};
 	struct nm_region *region;
 	struct nm_error err;
-	int error;
 
-	region = nm_region_create(&core, &params, 0, &error, &err);
+	region = nm_region_create(&core, &params, 0, &err);
 	assert_non_null(region);
 	for (uint32_t i = 0; i <= NM_VALE_PORTS_MAX; i++) {
 		char name[32];
@@ -369,8 +368,8 @@ static void most_ports(void **state)
 		snprintf(name, sizeof(name), "vale0:%u", i);
 		nm_client_init(&clients[i], &core);
 		clients[i].own_region = region;
-		error = nm_client_bind(&clients[i], name, &bind);
-		assert_int_equal(error, i < NM_VALE_PORTS_MAX ? 0 : -ENOSPC);
+		err.code = nm_client_bind(&clients[i], name, &bind);
+		assert_int_equal(err.code, i < NM_VALE_PORTS_MAX ? 0 : -ENOSPC);
 	}
 	assert_non_null(strstr(clients[NM_VALE_PORTS_MAX].err.text, "254"));
 	nm_client_unbind(&clients[100]);

@@ -353,10 +353,9 @@ static char *open_to_the_end(struct app *app, uint32_t slots)
 		.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR, .num_slots = {slots, slots}};
 	char *place = mmap(NULL, REGION + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct nm_error err;
-	int error;
 
 	*app = (struct app){.slots = slots, .rings = 1, .buf_size = 2048, .hdr_len = 12};
-	app->region = nm_region_create(&core, &params, 0, &error, &err);
+	app->region = nm_region_create(&core, &params, 0, &err);
 	assert_non_null(app->region);
 	assert_true(place != MAP_FAILED);
 	assert_ptr_equal(mmap(place, REGION, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,

@@ -192,9 +192,8 @@ struct nm_region *make_region(
 	};
 	struct nm_region *region;
 	struct nm_error err = {0};
-	int error;
 
-	region = nm_region_create(core, &params, 0, &error, &err);
+	region = nm_region_create(core, &params, 0, &err);
 	if (!region)
 		fail_msg("region of %u buffers of %u bytes: %s", bufs, buf_size, err.text);
 	return region;
