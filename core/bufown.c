@@ -4,9 +4,11 @@
 
 /* One pool. */
 struct map {
-	uint32_t *owner; /* per object */
-	uint32_t *free;  /* stack of free indices, lowest on top at the start */
-	uint32_t count, num_free;
+	uint32_t *owner OS_PT_GUARDED_BY(NM_CORE_LOCK); /* per object */
+	/* Stack of free indices, lowest on top at the start. */
+	uint32_t *free OS_PT_GUARDED_BY(NM_CORE_LOCK);
+	uint32_t num_free OS_GUARDED_BY(NM_CORE_LOCK);
+	uint32_t count;
 };
 
 struct nm_bufown {
@@ -45,7 +47,7 @@ static struct nm_bufown *make_maps(const struct nm_region *region)
 	return own;
 }
 
-static void push_free(struct map *map, uint32_t index)
+static void push_free(struct map *map, uint32_t index) OS_REQUIRES(NM_CORE_LOCK)
 {
 	os_assert(index < map->count && map->num_free < map->count);
 	map->owner[index] = NM_OWNER_NONE;
@@ -53,7 +55,7 @@ static void push_free(struct map *map, uint32_t index)
 }
 
 /* The lowest index is given out first. */
-static void push_run(struct map *map, struct nm_run run)
+static void push_run(struct map *map, struct nm_run run) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t i = run.first + run.count; i-- > run.first;)
 		push_free(map, i);
@@ -146,6 +148,7 @@ int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner,
 
 /* The first run of free objects: *first, or false. */
 static bool find_run(const struct map *map, uint32_t from, uint32_t count, uint32_t *first)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t length = 0;
 
@@ -229,8 +232,8 @@ uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t
 /* ---- reconcile ------------------------------------------------------------------------------ */
 
 /* Nothing but its own, as nearly always: then there is nothing to exchange. */
-static bool all_own(
-	const struct nm_region *region, uint32_t owner, const uint32_t *refs, uint32_t count)
+static bool all_own(const struct nm_region *region, uint32_t owner, const uint32_t *refs,
+	uint32_t count) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (nm_region_buf_valid(region, refs[i]) &&
@@ -326,7 +329,7 @@ void nm_bufown_repair_mark(
 	}
 }
 
-static uint32_t next_unreferenced(struct nm_bufown_repair *r)
+static uint32_t next_unreferenced(struct nm_bufown_repair *r) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t index;
 
@@ -366,7 +369,7 @@ static bool in_part(const struct nm_region *region, uint32_t index)
 }
 
 /* A buffer that came from the other side, in a slot, and is in none now. */
-static uint32_t next_of_theirs(struct nm_bufown_repair *r)
+static uint32_t next_of_theirs(struct nm_bufown_repair *r) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (; r->at < r->region->pool[NM_POOL_BUF].count; r->at++)
 		if (nm_bufown_owner(r->region, NM_POOL_BUF, r->at) != NM_OWNER_FOREIGN &&

@@ -107,10 +107,12 @@ void nm_bufown_end(struct nm_region *region);
 /* Is it known which buffer is whose? Not in a foreign region of which no buffers are set aside. */
 bool nm_bufown_tracks(const struct nm_region *region);
 
-uint32_t nm_bufown_num_free(const struct nm_region *region, enum nm_pool pool);
+uint32_t nm_bufown_num_free(const struct nm_region *region, enum nm_pool pool)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* NM_OWNER_NONE for what is free, reserved, or does not exist. */
-uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint32_t index);
+uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint32_t index)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
 int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
@@ -133,7 +135,8 @@ void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* The next buffer of the owner from *at on, or 0: there is none. *at: NM_BUFS_RESERVED at first. */
-uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at);
+uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /*
  * Reconciles the map with the `count` indices (any value) that `owner` references: each that belongs to
@@ -164,17 +167,18 @@ bool nm_bufown_repair_begin(
 void nm_bufown_repair_used(
 	struct nm_bufown_repair *r, const struct netmap_slot *slots, uint32_t num_slots);
 /* Slots that need another buffer show number 0 from here on. */
-void nm_bufown_repair_mark(
-	struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots);
+void nm_bufown_repair_mark(struct nm_bufown_repair *r, struct netmap_slot *slots,
+	uint32_t num_slots) OS_REQUIRES(NM_CORE_LOCK);
 /* Also mends lengths and offsets (bits of slot.ptr in offset_mask) that reach beyond the buffer. `initial`:
  * slot.ptr of what was mended. */
 void nm_bufown_repair_fill(struct nm_bufown_repair *r, struct netmap_slot *slots,
-	uint32_t num_slots, uint64_t offset_mask, uint64_t initial);
+	uint32_t num_slots, uint64_t offset_mask, uint64_t initial) OS_REQUIRES(NM_CORE_LOCK);
 void nm_bufown_repair_end(struct nm_bufown_repair *r);
 
 /* In the place of fill, for a foreign region that this side leaves (any owner): slots with buffers of its part
  * get buffers of the other side's, which these had been exchanged for. */
-void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots);
+void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* ---- bufown_ports.c: what the ports of a region reference ---------------------------------------- */
 

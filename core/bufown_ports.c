@@ -150,7 +150,7 @@ static void see_used(struct nm_ring *ring, void *arg)
 		nm_bufown_repair_used(&p->r, ring->slots, ring->num_slots);
 }
 
-static void mark_bad(struct nm_ring *ring, void *arg)
+static void mark_bad(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct port_repair *p = arg;
 
@@ -158,7 +158,7 @@ static void mark_bad(struct nm_ring *ring, void *arg)
 		nm_bufown_repair_mark(&p->r, ring->slots, ring->num_slots);
 }
 
-static void fill(struct nm_ring *ring, void *arg)
+static void fill(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct port_repair *p = arg;
 

@@ -111,6 +111,7 @@ uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
 /* Of a port in a foreign region, when nothing is left of what was set aside: the one that came
  * with the port, which describes all of its rings. */
 static bool use_brought_nifp(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (port->own_memory || nm_bufown_num_free(port->region, NM_POOL_IF) > 0)
 		return false;

@@ -188,6 +188,7 @@ static bool stays_at_home(const struct nm_client *client, const struct nm_port *
 }
 
 static bool has_room(const struct nm_region *region, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct need need = need_of(port);
 

@@ -7,14 +7,15 @@
 
 enum { PREFETCH_AHEAD = 16 }; /* slots */
 
-/* One direction of a pair of rings. priv of both rings. */
+/* One direction of a pair of rings. priv of both rings. Its lock is the produce.lock of rx. */
 struct lane {
 	struct nm_ring *tx, *rx;
 
-	/* Under rx->produce.lock. */
-	uint32_t head;  /* of tx, as its thread released it */
-	uint32_t moved; /* slots below are done: tx's hwcur. Its thread reads it without the lock */
-	uint32_t paused; /* by so many */
+	/* Of tx, as its thread released it, which alone changes it. */
+	uint32_t head OS_GUARDED_BY(NM_PRODUCE_LOCK);
+	/* Slots below are done: tx's hwcur. Its thread reads it without the lock. */
+	uint32_t moved OS_GUARDED_BY(NM_PRODUCE_LOCK);
+	uint32_t paused OS_GUARDED_BY(NM_PRODUCE_LOCK); /* by so many */
 
 	uint32_t blocked __attribute__((aligned(NM_CACHE_LINE))); /* a packet waits for room */
 };
@@ -229,7 +230,7 @@ static int pipe_txsync(struct nm_ring *ring)
 {
 	struct lane *lane = ring->priv;
 
-	if (ring->head != lane->head) { /* which only this thread changes */
+	if (ring->head != OS_LOAD(&lane->head)) { /* which only this thread changes */
 		int moved;
 
 		nm_produce_lock(lane->rx);
@@ -318,7 +319,7 @@ static void pipe_pause(struct nm_port *port, bool on)
 }
 
 /* The lock is held, or no client is bound. */
-static void pipe_ring_reset(struct nm_ring *ring)
+static void pipe_ring_reset(struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct lane *lane = ring->priv;
 

@@ -79,7 +79,7 @@ static void add_switch(void *arg, const char *name, uint32_t index, uint32_t por
 	json_array_append_new(arg, out);
 }
 
-static json_t *region_json(const struct nm_region *region)
+static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
 {
 	json_t *out = json_object(), *left = json_object();
 
