@@ -116,7 +116,7 @@ int nmlib_extmem_replace(struct nmlib_extmem *e, struct nm_error *why)
 	addr = mmap((void *)(uintptr_t)e->addr, e->bytes, PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_FIXED, e->fd, 0);
 	if (addr != MAP_FAILED)
-		return 0;
+		return 0; /* cppcheck-suppress memleak; the mapping is in the place of the program's */
 	return fail(e, -errno, why,
 		errno == EINVAL
 			? "it can't be replaced; memory on huge pages must be all of a mapping"

@@ -463,8 +463,10 @@ static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, in
 	struct look l;
 	int n;
 
-	if (!take_members(e, ep, &l))
+	if (!take_members(e, ep, &l)) {
+		drop_members(&l);
 		return fail(ENOMEM);
+	}
 	n = run_wait(l.item, l.count + 1, timeout, mask);
 	if (n > 0 && all_seen(e, &l)) {
 		bool sleep = !timeout || timeout->tv_sec || timeout->tv_nsec;

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 
-from tree import ROOT, check, each, is_product, lines_of, output, tool
+from tree import CPUS, ROOT, check, each, is_product, lines_of, output, tool
 
 # What gcc's analyser says of good code: the file, a part of the message, and why it is wrong. It depends
 # on gcc's version, so an entry that no longer finds anything may stay.
@@ -62,3 +62,33 @@ def analyzer():
                 yield line
 
     return each(findings, product_sources("gcc"))
+
+
+# What cppcheck is not asked for, or is wrong about everywhere.
+CPPCHECK_OFF = [
+    "variableScope",        # declarations stand at the head of a function, where they are short
+    "shadowFunction",       # a local variable may have the name of a function; -Wshadow looks at the rest
+    "clarifyCalculation",   # a & b ? c : d is read by everybody here
+    "unusedStructMember",   # it sees one source at a time
+    "unreadVariable",       # it does not see uses behind the annotations of locks; clang does
+    "unassignedVariable",   # it takes a static constant of zeros for forgotten
+    "invalidFunctionArg",   # its description of mmap() forbids -1 as the descriptor of an anonymous mapping
+    "usleepCalled",         # usleep() is obsolete in POSIX, not in Linux
+    "readdirCalled",        # readdir() is safe with a DIR of one's own, readdir_r() obsolete
+    "knownConditionTrueFalse",  # wrong wherever it spoke: it takes (uint16_t)~x for never 0
+]
+
+
+@check("cppcheck")
+def cppcheck():
+    """Faults along one path: indices, null pointers, leaks, conditions that are always true."""
+    directory = ROOT / "build-check-clang"
+    database = directory / "cppcheck.json"
+    database.write_text(json.dumps([entry for _, entry in product_sources("clang")]))
+    macros = ["-Djson_object_foreach(object,key,value)=while(json_next(object,&key,&value))",
+              "-Djson_array_foreach(array,index,value)=while(json_next(array,&index,&value))"]
+    status, printed = output(
+        [tool("cppcheck"), f"-j{CPUS}", f"--project={database}", "--quiet", "--inline-suppr", "--error-exitcode=1",
+         "--enable=warning,performance,portability,style", "--library=posix", *macros,
+         "--template={file}:{line}: {severity}: {message} [{id}]", *[f"--suppress={name}" for name in CPPCHECK_OFF]])
+    return lines_of(status, printed.replace(f"{ROOT}/", ""), r"^\S+:\d+: \w+: ")
