@@ -9,7 +9,7 @@
 #include "control_internal.h"
 
 static int check_header(
-	struct nm_client *client, const struct request *rq, const struct request_type **type)
+	struct nm_client *client, const struct request *rq, const struct request_type *type)
 {
 	if (rq->hdr.nr_version < NETMAP_MIN_API || rq->hdr.nr_version > NETMAP_MAX_API)
 		return nm_error_set(&client->err, -EINVAL, "API version %u; %d to %d are served",
@@ -17,8 +17,7 @@ static int check_header(
 	if (rq->hdr.nr_reserved != 0)
 		return nm_error_set(&client->err, -EINVAL, "nr_reserved is %u; it must be 0",
 			rq->hdr.nr_reserved);
-	*type = nm_request_type(rq->hdr.nr_reqtype);
-	if (!*type)
+	if (!type)
 		return nm_error_set(&client->err, -EOPNOTSUPP, "request %u is not supported",
 			rq->hdr.nr_reqtype);
 	if (strnlen(rq->hdr.nr_name, sizeof(rq->hdr.nr_name)) == sizeof(rq->hdr.nr_name))
@@ -49,10 +48,10 @@ static int write_body(struct nm_client *client, const struct request *rq, size_t
 
 static int run(struct nm_client *client, struct request *rq)
 {
-	const struct request_type *type = NULL;
-	int written, error = check_header(client, rq, &type);
+	const struct request_type *type = nm_request_type(rq->hdr.nr_reqtype);
+	int written, error = check_header(client, rq, type);
 
-	if (error)
+	if (error || !type)
 		return error;
 	error = read_body(client, rq, type->body_size);
 	if (error)

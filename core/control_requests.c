@@ -567,7 +567,7 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 		error = nm_error_set(&client->err, -ENXIO, "%s: no such port", rq->hdr.nr_name);
 	else if (rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET)
 		error = set_port_hdr(client, port, rq->body.hdr.nr_hdr_len);
-	if (!error)
+	if (port && !error)
 		rq->body.hdr.nr_hdr_len = port->hdr_len;
 	nm_core_unlock(client->core);
 	return error;

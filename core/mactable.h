@@ -130,7 +130,7 @@ static inline uint64_t nm_mac_key(const struct nm_mactable *t, uint64_t mac)
 {
 	uint32_t bucket = nm_mac_bucket(t, mac);
 
-	os_prefetch(&t->entries[bucket * NM_MAC_WAYS]);
+	os_prefetch(&t->entries[(size_t)bucket * NM_MAC_WAYS]);
 	return mac | bucket;
 }
 

@@ -18,7 +18,7 @@ enum {
 	DEFAULT_BUFS = 32768,
 	DEFAULT_RING_SLOTS = 4096, /* that fit a ring object of a region made by default */
 	/* Rings, and as many host rings, both ways. */
-	NIFP_SIZE = sizeof(struct netmap_if) + 4 * NM_RINGS_MAX * sizeof(int64_t),
+	NIFP_SIZE = sizeof(struct netmap_if) + 4UL * NM_RINGS_MAX * sizeof(int64_t),
 	/* A region that is made when it is first named: within 64 MiB, for a platform commits all
 	 * of it. */
 	SHARED_IFS = 256,

@@ -168,7 +168,7 @@ static struct os_mem *extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm
 
 static int make_csb(struct local *l, uint32_t rings)
 {
-	l->csb_bytes = 2 * PAGE * (rings / CSB_PER_PAGE + 1);
+	l->csb_bytes = (size_t)2 * PAGE * (rings / CSB_PER_PAGE + 1);
 	l->csb_fd = memfd_create("netmap-csb", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (l->csb_fd < 0 || ftruncate(l->csb_fd, (off_t)l->csb_bytes) < 0 ||
 		fcntl(l->csb_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)

@@ -184,7 +184,7 @@ int nm_portspec_name(const char **p, const struct nm_portspec_env *env, struct n
 static int take_ring_number(const char **p, struct nmreq_register *reg, struct nm_error *r)
 {
 	struct span x = {.s = *p, .len = 0};
-	uint64_t v;
+	uint64_t v = 0;
 	int ret;
 
 	while (is_digit(x.s[x.len]))
@@ -262,7 +262,7 @@ static int take_flags(const char **p, struct nmreq_register *reg, struct nm_erro
 /* @ID, in front of the flags, behind them, or the same in both places. */
 static int set_region(struct span x, struct nm_portspec *out, struct nm_error *r)
 {
-	uint64_t id;
+	uint64_t id = 0;
 	int ret = span_number(x, 1, MAX_16, "region id", &id, r);
 
 	if (ret)

@@ -195,7 +195,7 @@ static void put_len(struct packet *p)
 		put16(b + OFS_IP + 2, (uint16_t)(p->len - OFS_IP));
 	put16(b + p->udp + 4, (uint16_t)udp_len);
 	/* The length stands in the UDP header and in the pseudo header. */
-	p->udp_sum = fold((uint64_t)sum_bytes(b + p->udp + 8, udp_len - 8) + 17 + 2 * udp_len);
+	p->udp_sum = fold((uint64_t)sum_bytes(b + p->udp + 8, udp_len - 8) + 17 + 2ULL * udp_len);
 }
 
 static bool range_changes(const struct gen_range *r)

@@ -54,7 +54,7 @@ int value_number(const struct value *v, double min, double max, bool whole, doub
 
 int value_uint(const struct value *v, uint32_t min, uint32_t max, uint32_t *out)
 {
-	double x;
+	double x = 0;
 
 	if (value_number(v, min, max, true, &x))
 		return -1;
@@ -74,7 +74,7 @@ int value_int(const struct value *v, int min, int max, int *out)
 
 int value_count(const struct value *v, uint64_t *out)
 {
-	double x;
+	double x = 0;
 
 	if (value_number(v, 0, 1e15, true, &x))
 		return -1;
@@ -117,6 +117,7 @@ int value_mac(const struct value *v, uint8_t mac[6])
 	unsigned int b[6];
 	int i, used = 0;
 
+	/* NOLINTNEXTLINE(cert-err34-c): two digits can't overflow */
 	if (sscanf(v->text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
 		    &used) != 6 ||
 		v->text[used] || strspn(v->text, "0123456789abcdefABCDEF:") != (size_t)used)
@@ -184,7 +185,7 @@ static int get_endpoint(
 int value_range(const struct value *v, struct gen_range *r)
 {
 	size_t first = strcspn(v->text, "-");
-	bool v6;
+	bool v6 = false;
 
 	if (get_endpoint(v, v->text, first, &r->ip[0], &r->port[0], &r->v6))
 		return -1;

@@ -459,7 +459,7 @@ enum { EDGE_MS = 1 }; /* how often rings with old events are looked at */
 static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, int max,
 	const struct timespec *timeout, const sigset_t *mask)
 {
-	static const struct timespec pause = {0, EDGE_MS * 1000000};
+	static const struct timespec pause = {0, EDGE_MS * 1000000L};
 	struct look l;
 	int n;
 

@@ -150,7 +150,7 @@ int run_internal(int fd)
 	if (fd < 0)
 		return fd;
 	getrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < 2 * OWN_FDS_FROM)
+	if (limit.rlim_cur < 2UL * OWN_FDS_FROM)
 		from = (int)limit.rlim_cur / 2;
 	high = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, from);
 	if (high >= 0)

@@ -137,9 +137,12 @@ static void protect(struct nmport_d *d)
 	p->irq[NMLIB_TX] = run_internal(p->irq[NMLIB_TX]);
 	p->irq[NMLIB_RX] = run_internal(p->irq[NMLIB_RX]);
 	p->stop = run_internal(p->stop);
-	for (uint32_t i = 0; i < p->at.rings; i++)
-		p->rings[i].kick =
-			i < p->kicks ? run_internal(p->rings[i].kick) : p->rings[i % p->kicks].kick;
+	for (uint32_t i = 0; i < p->at.rings; i++) {
+		int *kick = &p->rings[i].kick;
+
+		/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): where there are rings there are kicks */
+		*kick = i < p->kicks ? run_internal(*kick) : p->rings[i % p->kicks].kick;
+	}
 }
 
 /* netmapd has given the port: what sync and poll need of it. */

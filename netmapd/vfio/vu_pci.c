@@ -55,8 +55,8 @@ void vu_pci_add_bar(struct vu_pci *pci, unsigned int bar, enum vu_bar_kind kind,
 {
 	const bool wide = kind == VU_BAR_MEM64_PREFETCH;
 	const uint64_t min = kind == VU_BAR_IO ? 4 : 16;
-	uint8_t *initial = pci->initial + PCI_BASE_ADDRESS_0 + 4 * bar;
-	uint8_t *writable = pci->writable + PCI_BASE_ADDRESS_0 + 4 * bar;
+	uint8_t *initial = pci->initial + PCI_BASE_ADDRESS_0 + (size_t)4 * bar;
+	uint8_t *writable = pci->writable + PCI_BASE_ADDRESS_0 + (size_t)4 * bar;
 	uint32_t type = 0;
 
 	assert(bar + wide < VU_PCI_BARS && !pci->bar_size[bar]);
