@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Static analysis: sparse on the module; gcc's analyser, clang-tidy and cppcheck on user space.
 
-Tests are left out of the deeper ones: they forge what must never happen. What the analysers read is the
-compilation database of a build in build-check-*/, so they come after gcc and clang.
+Tests are left out of the deeper ones: they forge what must never happen. The builds in build-check-*/ tell
+how a source is compiled, and whether anything that it includes has changed: a source in which nothing was
+found is looked at again when its object is newer than that.
 """
 
 import json
 import os
 import shlex
+from pathlib import Path
 
-from tree import CPUS, ROOT, check, each, is_product, lines_of, output, tool
+from compilers import built
+from tree import CPUS, ROOT, Skip, check, each, is_product, lines_of, output, tool
 
 # What gcc's analyser says of good code: the file, a part of the message, and why it is wrong. It depends
 # on gcc's version, so an entry that no longer finds anything may stay.
 NOT_SO = [
     ("core/region.c", "uninitialized value ‘pool[2]", "lay_out() sets all three pools"),
-    ("core/control.c", "NULL ‘type’", "check_header() sets it whenever it returns 0: nm_error_set() never does"),
     ("core/checksum.c", "uninitialized value ‘*(long unsigned int *)&word’", "memcpy() sets it, inlined"),
     ("netmapd/ctl.c", "NULL ‘cmsg’", "msg_controllen has room for a header, so CMSG_FIRSTHDR() finds one"),
     ("tools/qemu-ptnet/text.c", "leak of ‘<unknown>’", "the vector owns the string until text_argv_free()"),
@@ -36,6 +38,8 @@ def sparse():
 def product_sources(compiler):
     """(source, command) of each product source, from the build of a compiler; a source that is compiled
     more than once, for several programs, stands here once."""
+    if built(compiler):
+        raise Skip(f"user space does not compile: make check TOOL={compiler}")
     database = ROOT / f"build-check-{compiler}" / "compile_commands.json"
     commands = {}
     for entry in json.loads(database.read_text()):
@@ -45,11 +49,29 @@ def product_sources(compiler):
     return commands.items()
 
 
+def each_changed(analyser, function, sources, *settings):
+    """each(function, sources), without the sources in which nothing was found since they were compiled."""
+    settings = [Path(__file__), *(ROOT / name for name in settings)]
+
+    def findings(source):
+        name, entry = source
+        clean = Path(entry["directory"]) / f"{analyser}-clean" / name.replace("/", "-")
+        before = [Path(entry["directory"]) / entry["output"], *settings]
+        if clean.exists() and all(clean.stat().st_mtime > path.stat().st_mtime for path in before):
+            return
+        found = list(function(name, entry))
+        yield from found
+        if not found:
+            clean.parent.mkdir(exist_ok=True)
+            clean.touch()
+
+    return each(findings, sources)
+
+
 @check("analyzer")
 def analyzer():
     """gcc -fanalyzer: memory used after it is freed, never freed, or never set, along all paths of a function."""
-    def findings(item):
-        name, entry = item
+    def findings(_, entry):
         words = [w for w in shlex.split(entry["command"]) if w not in ("-MD", "-c", "-O2")]
         for option in ("-MQ", "-MF", "-o"):
             at = words.index(option)
@@ -61,7 +83,18 @@ def analyzer():
             if not any(line.startswith(file) and part in line for file, part, _ in NOT_SO):
                 yield line
 
-    return each(findings, product_sources("gcc"))
+    return each_changed("analyzer", findings, product_sources("gcc"))
+
+
+@check("clang-tidy")
+def clang_tidy():
+    """The families that .clang-tidy names, clang's own analyser among them."""
+    def findings(name, entry):
+        status, printed = output([tool("clang-tidy"), "-p", entry["directory"], "--quiet", str(ROOT / name)])
+        printed = printed.replace(f"{entry['directory']}/../", "").replace("../", "").replace(f"{ROOT}/", "")
+        return lines_of(status, printed, r": (error|warning): ")
+
+    return each_changed("clang-tidy", findings, product_sources("clang"), ".clang-tidy")
 
 
 # What cppcheck is not asked for, or is wrong about everywhere.

@@ -3,6 +3,7 @@
 
 import os
 import re
+from functools import cache
 
 from tree import ROOT, check, each, files, lines_of, output, tool
 
@@ -13,30 +14,33 @@ LANGUAGES = [(c, ("-x", "c", "-Wpedantic"), ("c99", "c11", "c17", "c2x")) for c 
 INCLUDED_BY_OTHERS = {"include/net/netmap_open.h"}
 
 
-def build(compiler, *options):
-    """Compiles all of user space in build-check-COMPILER, which keeps its objects; yields what is wrong."""
+# -O2: many of gcc's warnings come from what the optimiser knows.
+OPTIONS = {"gcc": ["-Doptimization=2"], "clang": []}
+
+
+@cache
+def built(compiler):
+    """Compiles all of user space in build-check-COMPILER, which keeps its objects; returns what is wrong."""
     directory = ROOT / f"build-check-{compiler}"
     if not (directory / "build.ninja").exists():
-        status, printed = output([MESON, "setup", "-Dbuildtype=plain", *options, str(directory)],
+        status, printed = output([MESON, "setup", "-Dbuildtype=plain", *OPTIONS[compiler], str(directory)],
                                  env=dict(os.environ, CC=tool(compiler)))
         if status:
-            yield f"meson setup {directory.name} fails: {printed.strip()}"
-            return
+            return [f"meson setup {directory.name} fails: {printed.strip()}"]
     # -k 0: what is wrong in all files, not in the first one only.
     status, printed = output(["ninja", "--quiet", "-k", "0", "-C", str(directory)])
     printed = re.sub(r"\x1b\[[0-9;]*[mK]", "", printed).replace("../", "")
-    yield from lines_of(status, printed, r": (fatal )?(error|warning): ")
+    return lines_of(status, printed, r": (fatal )?(error|warning): ")
 
 
 @check("gcc")
 def gcc():
-    # -O2: many of its warnings come from what the optimiser knows.
-    return build("gcc", "-Doptimization=2")
+    return built("gcc")
 
 
 @check("clang")
 def clang():
-    return build("clang")
+    return built("clang")
 
 
 @check("headers")
