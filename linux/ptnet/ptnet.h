@@ -111,16 +111,9 @@ struct ptnet_hw_rings {
 	} ring[]; /* as ptnet.queues */
 };
 
-/* Why the driver drops a packet. Names: ptnet_ethtool.c. */
+/* Why the driver drops a packet: as anybody (enum nm_drop), or for one of these. */
 enum ptnet_drop {
-	PTNET_DROP_NETMAP,     /* tx: an application has the rings, and no host rings */
-	PTNET_DROP_TOO_LONG,   /* longer than its slots can hold (tx), than 64 KiB (rx) */
-	PTNET_DROP_BAD_BUFFER, /* a slot with a buffer that the region doesn't have */
-	PTNET_DROP_BAD_LENGTH, /* rx: longer than its buffer */
-	PTNET_DROP_TOO_SHORT,  /* rx: shorter than its headers */
-	PTNET_DROP_FRAGMENTS,  /* rx: too many fragments */
-	PTNET_DROP_BAD_HEADER, /* a virtio-net header that makes no sense, or says not enough */
-	PTNET_DROP_NO_MEMORY,
+	PTNET_DROP_NETMAP = NM_DROPS, /* tx: an application has the rings, and no host rings */
 	PTNET_DROP_DOWN, /* rx: came while the interface was down, and nobody had it open */
 	PTNET_DROPS
 };
@@ -151,8 +144,8 @@ struct ptnet_queue {
 	/* Whoever uses the ring: the syncing thread in state netmap; in state stack the holder of
 	 * the tx lock, or the NAPI poll. ptnet.lock is held for the change. */
 	struct nm_csb_appl csb;
-	uint32_t next; /* stack: as csb.head, but not all of it is published yet */
-	bool dropping; /* stack, rx: inside a packet of too many fragments */
+	uint32_t next;     /* stack: as csb.head, but not all of it is published yet */
+	uint32_t dropping; /* stack, rx: slots.h */
 
 	struct napi_struct napi;
 	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
@@ -317,7 +310,7 @@ static inline uint32_t ptnet_slot_bytes(const struct ptnet *ptn)
 	return min_t(uint32_t, ptn->buf_size, U16_MAX);
 }
 
-static inline void ptnet_count_drop(struct ptnet_queue *q, enum ptnet_drop cause)
+static inline void ptnet_count_drop(struct ptnet_queue *q, uint32_t cause)
 {
 	u64_stats_update_begin(&q->stats.sync);
 	u64_stats_inc(&q->stats.drops[cause]);

@@ -4,27 +4,23 @@
 
 #include <linux/ethtool.h>
 
-static const char *const drop_names[PTNET_DROPS] = {
-	[PTNET_DROP_NETMAP] = "in_netmap_mode",
-	[PTNET_DROP_TOO_LONG] = "too_long",
-	[PTNET_DROP_BAD_BUFFER] = "bad_buffer",
-	[PTNET_DROP_BAD_LENGTH] = "bad_length",
-	[PTNET_DROP_TOO_SHORT] = "too_short",
-	[PTNET_DROP_FRAGMENTS] = "fragments",
-	[PTNET_DROP_BAD_HEADER] = "bad_header",
-	[PTNET_DROP_NO_MEMORY] = "no_memory",
-	[PTNET_DROP_DOWN] = "while_down",
-};
+static const char *drop_name(uint32_t cause)
+{
+	if (cause < NM_DROPS)
+		return nm_drop_name(cause);
+	return cause == PTNET_DROP_NETMAP ? "in_netmap_mode" : "while_down";
+}
 
 /* Causes that a direction has. */
 static const uint32_t drop_set[NM_DIRS] = {
-	[NM_TX] = BIT(PTNET_DROP_NETMAP) | BIT(PTNET_DROP_TOO_LONG) | BIT(PTNET_DROP_BAD_BUFFER) |
-		  BIT(PTNET_DROP_BAD_HEADER),
-	[NM_RX] = BIT(PTNET_DROP_TOO_LONG) | BIT(PTNET_DROP_BAD_BUFFER) |
-		  BIT(PTNET_DROP_BAD_LENGTH) | BIT(PTNET_DROP_TOO_SHORT) |
-		  BIT(PTNET_DROP_FRAGMENTS) | BIT(PTNET_DROP_BAD_HEADER) |
-		  BIT(PTNET_DROP_NO_MEMORY) | BIT(PTNET_DROP_DOWN),
+	[NM_TX] = BIT(PTNET_DROP_NETMAP) | BIT(NM_DROP_TOO_LONG) | BIT(NM_DROP_BAD_BUFFER) |
+		  BIT(NM_DROP_BAD_HEADER),
+	[NM_RX] = BIT(NM_DROP_TOO_LONG) | BIT(NM_DROP_BAD_BUFFER) | BIT(NM_DROP_BAD_LENGTH) |
+		  BIT(NM_DROP_TOO_SHORT) | BIT(NM_DROP_FRAGMENTS) | BIT(NM_DROP_BAD_HEADER) |
+		  BIT(NM_DROP_NO_MEMORY) | BIT(PTNET_DROP_DOWN),
 };
+
+static_assert(PTNET_DROPS <= 32, "a set of causes has 32 bits");
 
 /* packets, bytes, kicks, interrupts */
 #define FIXED_COUNTERS 4
@@ -76,7 +72,7 @@ static void queue_strings(const struct ptnet_queue *q, uint8_t **data)
 	ethtool_sprintf(data, "%s%u_interrupts", dir, q->id);
 	for (int cause = 0; cause < PTNET_DROPS; cause++)
 		if (drop_set[q->dir] & BIT(cause))
-			ethtool_sprintf(data, "%s%u_drop_%s", dir, q->id, drop_names[cause]);
+			ethtool_sprintf(data, "%s%u_drop_%s", dir, q->id, drop_name(cause));
 }
 
 static void get_strings(struct net_device *netdev, uint32_t set, uint8_t *data)

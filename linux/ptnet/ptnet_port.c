@@ -74,26 +74,25 @@ static enum nm_drop put_packet(struct nm_ring *ring, const struct sk_buff *skb)
 {
 	const uint32_t hdr_len = ring->port->hdr_len, size = ptnet_slot_bytes(ptnet_of_ring(ring));
 	uint32_t slots = DIV_ROUND_UP(hdr_len + skb->len, size), at = ring->head, from = 0;
+	uint32_t buf_idx[NETMAP_MAX_FRAGS];
+	struct nm_slots to;
 
 	if (ring->cur != ring->head ||
 		slots > nm_ring_distance(ring->head, ring->tail, ring->num_slots))
 		return NM_DROP_RX_FULL;
 	if (slots > NETMAP_MAX_FRAGS)
 		return NM_DROP_FRAGMENTS;
+	nm_slots_init_ring(&to, ring, 0);
+	if (!nm_slots_buffers(&to, at, slots, buf_idx))
+		return NM_DROP_BAD_BUFFER;
 	for (uint32_t n = 0; n < slots; n++) {
-		struct netmap_slot *slot = &ring->slots[at];
-		uint32_t index = nm_slot_load(slot).buf_idx, skip = n == 0 ? hdr_len : 0;
-		uint32_t bytes = min(skb->len - from, size - skip);
-		char *buf;
+		uint32_t skip = n == 0 ? hdr_len : 0, bytes = min(skb->len - from, size - skip);
+		char *buf = nm_slots_buf(&to, buf_idx[n]);
 
-		if (!nm_region_buf_valid(ring->region, index))
-			return NM_DROP_BAD_BUFFER;
-		buf = nm_region_buf(ring->region, index);
 		memset(buf, 0, skip);
 		if (skb_copy_bits(skb, (int)from, buf + skip, (int)bytes) != 0)
 			return NM_DROP_NO_MEMORY;
-		OS_STORE(&slot->len, (uint16_t)(skip + bytes));
-		OS_STORE(&slot->flags, (uint16_t)(n + 1 < slots ? NS_MOREFRAG : 0));
+		nm_slot_fill(&ring->slots[at], skip + bytes, n + 1 < slots ? NS_MOREFRAG : 0);
 		from += bytes;
 		at = nm_ring_advance(at, 1, ring->num_slots);
 	}

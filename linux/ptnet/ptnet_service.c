@@ -102,7 +102,7 @@ void ptnet_stack_on(struct ptnet *ptn)
 		struct ptnet_queue *q = &ptn->queues[i];
 
 		q->next = q->csb.head;
-		q->dropping = false;
+		q->dropping = 0;
 		if (q->dir == NM_TX)
 			nm_csb_appl_awake(&q->csb); /* until a queue stops */
 		napi_enable(&q->napi);

@@ -111,26 +111,26 @@ static uint32_t fill_slot(struct ptnet_queue *q, const struct filling *f, uint32
 	return bytes;
 }
 
-/* Copies a packet into the next slots. PTNET_DROPS: it is on its way. */
-static enum ptnet_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
+/* Copies a packet into the next slots. NM_DROPS: it is on its way. */
+static enum nm_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
 {
 	struct filling f = {.skb = skb};
 	uint32_t from = 0;
 
 	if (unlikely(!make_header(q->ptn, &f)))
-		return PTNET_DROP_BAD_HEADER;
+		return NM_DROP_BAD_HEADER;
 	f.slots = slots_for(q->ptn, &f);
 	if (unlikely(f.slots == 0))
-		return PTNET_DROP_TOO_LONG;
+		return NM_DROP_TOO_LONG;
 	if (unlikely(!load_buffers(q, &f)))
-		return PTNET_DROP_BAD_BUFFER;
+		return NM_DROP_BAD_BUFFER;
 	for (uint32_t n = 0; n < f.slots; n++)
 		from += fill_slot(q, &f, n, from);
 	ptnet_count_packet(q, skb->len);
-	return PTNET_DROPS;
+	return NM_DROPS;
 }
 
-static netdev_tx_t drop(struct ptnet_queue *q, struct sk_buff *skb, enum ptnet_drop cause)
+static netdev_tx_t drop(struct ptnet_queue *q, struct sk_buff *skb, uint32_t cause)
 {
 	ptnet_count_drop(q, cause);
 	dev_kfree_skb_any(skb);
@@ -155,7 +155,7 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 	struct ptnet_queue *q = ptnet_queue(ptn, NM_TX, index);
 	struct netdev_queue *txq = netdev_get_tx_queue(netdev, index);
 	bool more = netdev_xmit_more();
-	enum ptnet_drop cause;
+	enum nm_drop cause;
 
 	if (unlikely(READ_ONCE(ptn->state) == PTNET_NETMAP))
 		return to_host_ring(q, skb);
@@ -163,7 +163,7 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 		return NETDEV_TX_BUSY;
 	skb_tx_timestamp(skb);
 	cause = fill_slots(q, skb);
-	if (unlikely(cause != PTNET_DROPS))
+	if (unlikely(cause != NM_DROPS))
 		drop(q, skb, cause);
 	else
 		dev_consume_skb_any(skb);
