@@ -369,27 +369,6 @@ int nm_port_rename_locked(struct nm_port *port, const char *name) OS_REQUIRES(NM
 struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/*
- * NM_DROPS when the part of a packet that a slot of the ring shows, `offset` (nm_slot_offset) bytes
- * into its buffer, lies in a buffer of the region; else what is wrong. On rx rings the
- * flag NS_INDIRECT says nothing.
- */
-static inline enum nm_drop nm_slot_check(
-	const struct nm_ring *ring, struct nm_slot_copy slot, uint64_t offset)
-{
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size;
-
-	if (unlikely(slot.flags & NS_INDIRECT) && ring->dir == NM_TX)
-		return NM_DROP_INDIRECT;
-	if (unlikely(!nm_region_buf_valid(ring->region, slot.buf_idx)))
-		return NM_DROP_BAD_BUFFER;
-	if (unlikely(slot.len > size))
-		return NM_DROP_BAD_LENGTH;
-	if (unlikely(offset > size - slot.len))
-		return NM_DROP_BAD_OFFSET;
-	return NM_DROPS;
-}
-
 /* A ring whose memory the core gave: any of a port that lies in the core's region, a host ring of one that
  * brings the others. */
 static inline bool nm_ring_is_given(const struct nm_ring *ring)

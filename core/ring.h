@@ -180,15 +180,6 @@ static inline struct nm_slot_copy nm_slot_load(const struct netmap_slot *slot)
 	return copy;
 }
 
-/*
- * Where the packet begins in its buffer, bytes: any value, to be checked against the size of the
- * buffer. One load; without offsets none.
- */
-static inline uint64_t nm_slot_offset(const struct nm_ring *ring, const struct netmap_slot *slot)
-{
-	return likely(ring->offset_mask == 0) ? 0 : OS_LOAD(&slot->ptr) & ring->offset_mask;
-}
-
 /* Slots from a (inclusive) to b (exclusive), both < num_slots. */
 static inline uint32_t nm_ring_distance(uint32_t a, uint32_t b, uint32_t num_slots)
 {
