@@ -10,6 +10,7 @@
  *      extmem.c    memory of applications that is used here
  *      nic*.c      network devices: see nic.h; hostring.c their host rings, attach_threads.c
  *                  devices on switches, persist.c devices that the module makes
+ *      skb_ring.c  slots as sk_buffs, and back
  *      ptnet_*.c   passed-through ports: see ptnet.h
  *      debugfs.c   what there is, and what it has counted
  *

@@ -272,6 +272,11 @@ def extmem_option(bytes_, ifs=0, rings=0, bufs=0):
     return OPTION.pack(0, 1, 0, 0) + struct.pack("=Q", 0x10000) + info
 
 
+def offsets_option(max_offset, bits=16, initial=0, min_gap=0):
+    """struct nmreq_opt_offsets."""
+    return OPTION.pack(0, 5, 0, 0) + struct.pack("=QQIIQ", max_offset, initial, bits, 0, min_gap)
+
+
 def register(name, options=b"", **fields):
     """The payload of a REGISTER."""
     values = {"mode": ALL_NIC, **fields}

@@ -21,7 +21,8 @@ import pytest
 from ptnet_real import (
     ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
     PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF, VALE_DETACH,
-    VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, run, wait_until,
+    VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run,
+    wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -395,6 +396,23 @@ def test_bad_slots_of_a_receiver(daemon, stack):
     with bad_slot_in_front(daemon, stack) as s:
         s.send(frame(1, 9))
         wait_until(lambda: daemon.ring(P, "rx")["errors"] == {"bad_buffer": 1}, "it is counted")
+
+
+@pytest.mark.parametrize("offset, gap", [(2048, 0), (2040, 8), (65535, 0)])
+def test_bad_offsets_of_a_receiver(daemon, stack, offset, gap):
+    """No byte is left behind the offset: that has the same name as on a switch."""
+    control(daemon, newif, rx_slots=16)
+    up(daemon)
+    s = stack()
+    with Port(daemon.path, P, options=offsets_option(128, min_gap=gap)) as p:
+        wait_for_carrier(daemon)
+        index, length, flags, good = p.rx[0].slot(0)
+        p.rx[0].set_slot(0, index, length, flags, offset)
+        s.send(frame(1, 9))
+        wait_until(lambda: daemon.ring(P, "rx")["errors"] == {"bad_offset": 1}, "it is counted")
+        p.rx[0].set_slot(0, index, length, flags, good)
+        s.send(frame(1, 9, b"again"))
+        assert p.receive(1) == [frame(1, 9, b"again")]
 
 
 def test_many_are_dropped_in_a_row(daemon, stack):
