@@ -10,9 +10,9 @@
  *      nmk_host_txsync()  the application's host tx ring: into the stack, as if received
  *      nmk_forward()      before an rx sync gives slots back: NR_FORWARD, NS_FORWARD
  *
- * Thread safety: nmk_host_xmit: any context that may transmit but with interrupts
- * disabled (a network device that is used so refuses netpoll), any CPU. They rely on the port
- * being started until they return. The syncs: as nm_ring_sync(); they don't sleep.
+ * Thread safety: nmk_host_xmit: any context that may transmit but with interrupts disabled (a network
+ * device that is used so refuses netpoll), any CPU; it relies on the port being started until it
+ * returns. The others: as nm_ring_sync(); they don't sleep.
  */
 #ifndef LINUX_HOSTRING_H
 #define LINUX_HOSTRING_H
