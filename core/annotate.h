@@ -26,6 +26,8 @@
  * OS_ASSERTS_HELD: a function that checks it (os_assert_held), so that it is known from there on.
  * OS_NO_THREAD_SAFETY_ANALYSIS: a function that the analysis can't follow; its comment says why.
  *
+ * All that precedes and follows a class stands in one declaration: of several one counts.
+ *
  * The analysis knows classes, not locks: whether it is the right lock of its class is what
  * os_assert_held() finds out in tests. It doesn't look through function pointers.
  *
@@ -40,8 +42,8 @@
 #define OS_CAPABILITY(name)          OS_ATTRIBUTE(capability(name))
 #define OS_GUARDED_BY(lock)          OS_ATTRIBUTE(guarded_by(lock))
 #define OS_PT_GUARDED_BY(lock)       OS_ATTRIBUTE(pt_guarded_by(lock))
-#define OS_ACQUIRED_AFTER(lock)      OS_ATTRIBUTE(acquired_after(lock))
-#define OS_ACQUIRED_BEFORE(lock)     OS_ATTRIBUTE(acquired_before(lock))
+#define OS_ACQUIRED_AFTER(...)       OS_ATTRIBUTE(acquired_after(__VA_ARGS__))
+#define OS_ACQUIRED_BEFORE(...)      OS_ATTRIBUTE(acquired_before(__VA_ARGS__))
 #define OS_REQUIRES(lock)            OS_ATTRIBUTE(requires_capability(lock))
 #define OS_REQUIRES_SHARED(lock)     OS_ATTRIBUTE(requires_shared_capability(lock))
 #define OS_EXCLUDES(lock)            OS_ATTRIBUTE(locks_excluded(lock))
