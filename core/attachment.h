@@ -43,7 +43,7 @@
 #define CORE_ATTACHMENT_H
 
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 struct nm_attachment {
 	struct nm_attachment *next; /* core->attachments; only those that are attached */

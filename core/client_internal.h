@@ -12,7 +12,7 @@
 #ifndef CORE_CLIENT_INTERNAL_H
 #define CORE_CLIENT_INTERNAL_H
 
-#include "port.h"
+#include "client.h"
 
 /* ---- client_region.c ------------------------------------------------------------------- */
 

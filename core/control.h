@@ -28,7 +28,7 @@
 #define CORE_CONTROL_H
 
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 struct nm_kloop_request {
 	struct nmreq_sync_kloop_start start;

@@ -38,7 +38,7 @@
 #define CORE_MONITOR_H
 
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 /*
  * Makes the monitor port for a client that wants to watch `watched` (the port pins it from

@@ -12,7 +12,7 @@
 #define CORE_NULL_H
 
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 /* Makes a null port, unnamed and ephemeral, with exactly the rings that bind asks for (slots: the
  * default where 0). NULL with err. */

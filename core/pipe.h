@@ -41,7 +41,7 @@
 
 #include "names.h"
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 /*
  * The port `name` = name->base with its pipe part; made with its peer when it doesn't exist: one

@@ -35,7 +35,7 @@
 #define CORE_VALE_H
 
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 enum {
 	NM_VALE_PORTS_MAX = 254, /* per switch: port numbers fit 8 bits, 0xff is "all" */

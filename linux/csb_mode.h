@@ -13,7 +13,7 @@
 #define LINUX_CSB_MODE_H
 
 #include "extmem.h"
-#include "port.h"
+#include "client.h"
 #include "csb_server.h"
 
 struct nmk_csb {

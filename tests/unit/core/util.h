@@ -32,7 +32,7 @@
 
 #include "bufown.h"
 #include "os.h"
-#include "port.h"
+#include "client.h"
 
 #include <setjmp.h>
 #include <cmocka.h>

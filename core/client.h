@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client.h - clients: bindings to rings of a port.
+ *
+ * A *client* is an open /dev/netmap, an application on netmapd's socket, or a virtual machine.
+ *
+ *      nm_client_init -> nm_client_bind ... nm_ring_sync ... nm_client_unbind
+ *
+ * The first client that is bound gives a port its rings, buffers and netmap_if
+ * (port kinds with a foreign region bring their own); the last takes them away.
+ *
+ * Where a port's memory lies is decided by the first client: on its external memory; in
+ * the region it names; where the port's family lies (parent, pipes and zero-copy monitors
+ * of one parent); in region 1 (NICs, pipes); in the client's own region; in one made for
+ * the port. A reserved region is for its owner's clients alone (-EPERM).
+ *
+ * Offsets are granted by the first client that binds to a port or its pipe peer: later
+ * ones must ask for no more, with the same mask and initial offset (-EINVAL), and one that
+ * asks for none is refused (-EBUSY), since it would look for packets at the wrong place.
+ *
+ * A ring keeps its buffers while the port is in use. When its last user leaves it is repaired: each slot
+ * references a buffer that the port owns and no other slot references (bufown.h).
+ *
+ * Thread safety: core->lock serialises everything here but nm_ring_sync(), which takes no lock and
+ * relies on the client being bound. A platform must not unbind a client while one of its rings is in
+ * a sync.
+ */
+#ifndef CORE_CLIENT_H
+#define CORE_CLIENT_H
+
+#include "port.h"
+
+/* What a client wants of a port: the input fields of nmreq_register that matter here. */
+struct nm_bind {
+	uint32_t mode;  /* NR_REG_* */
+	uint64_t flags; /* NR_* */
+	uint16_t ringid;
+	uint16_t mem_id; /* 0: the default for the port. A region that doesn't exist is made */
+	uint32_t num_rings[NM_DIRS]; /* 0: the default; only for ports made by the bind */
+	uint32_t num_host_rings[NM_DIRS];
+	uint32_t num_slots[NM_DIRS];
+	/* Wanted; client->extra_bufs is what was given: as many as there are, but in a region that is
+	 * there for all a quarter of its buffers stays for rings. */
+	uint32_t extra_bufs;
+	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
+	uint64_t extmem_bytes;
+	struct nm_region_params extmem_params; /* requested; 0: the default */
+	const struct nm_offsets *offsets;      /* NULL: none wanted */
+};
+
+/* Option OFFSETS: requested, and granted. */
+struct nm_offsets {
+	uint64_t max, initial; /* bytes */
+	uint32_t bits;         /* of slot.ptr; 0: all 64 */
+	uint32_t tx_align;     /* bytes, a power of two, or 0 */
+	uint64_t min_gap;      /* bytes */
+};
+
+struct nm_client {
+	struct nm_core *core;
+	/* Where its ports go by default; not a reference; may be NULL */
+	struct nm_region *own_region;
+	struct nm_port *port; /* NULL: not bound */
+	/* Rings it is bound to; numbers as in port->rings */
+	uint32_t first[NM_DIRS], count[NM_DIRS];
+	uint64_t flags;                                     /* NR_* of the registration */
+	struct nm_client *next OS_GUARDED_BY(NM_CORE_LOCK); /* of port->client_list */
+	uint64_t nifp_offset;                               /* of its netmap_if in port->region */
+	uint32_t nifp_index; /* in the pool, or UINT32_MAX: none of its own */
+	uint32_t owner;      /* of its extra buffers; NM_OWNER_NONE: it has none */
+	uint32_t extra_bufs; /* how many it was given */
+	uint32_t bufs_head;  /* of their list, as it was given */
+	bool exclusive_only; /* the platform can serve it only when it shares no ring (CSB) */
+	struct nm_error err; /* why the last call failed: one line */
+};
+
+/* While it is bound a client is in the port's list: the struct must stay where it is. */
+void nm_client_init(struct nm_client *client, struct nm_core *core);
+
+/*
+ * Binds to the rings of port `name`, making the port when it is one that is made on demand
+ * (VALE). 0 or a negative errno with client->err: -EBUSY rings in use, -ENXIO no such port,
+ * -ENOMEM with the pool, wanted and left, -EINVAL … Takes the lock.
+ */
+int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
+	OS_EXCLUDES(NM_CORE_LOCK);
+/* Allowed when not bound; takes the lock. */
+void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
+
+/*
+ * Gives each ring of the client its first state: empty, with buffers of the port in the slots that no
+ * ring of another client shows; those stay as they are. For a guest that was reset. The client must be
+ * the only user of its rings (asserted), and none of them in a sync. Takes the lock.
+ */
+void nm_client_reset_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
+
+/*
+ * Repairs the client's rings (bufown.h): good slots stay as they are, with the packets that wait in them. For a guest
+ * whose driver begins to use the rings, since its applications may have left anything in the slots. Nothing
+ * happens when the guest has a part of the region (guest_part): then its driver alone knows which buffer
+ * is whose. Otherwise as nm_client_reset_rings().
+ */
+void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
+
+/*
+ * The rings of a port that a registration mode means in a direction, without regard to flags; *count 0:
+ * there are none, or not the one that bind->ringid names. False: bind->mode is not a mode.
+ */
+bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
+	uint32_t *first, uint32_t *count);
+
+/* Ring i of those that the client is bound to in a direction. */
+static inline struct nm_ring *nm_client_ring(
+	const struct nm_client *client, enum nm_dir dir, uint32_t i)
+{
+	return &client->port->rings[dir][client->first[dir] + i];
+}
+
+/* 0, or -EINVAL with client->err: no port could grant such offsets. The bind asks, too; whoever has a use
+ * for the answer before asks first. */
+int nm_offsets_check(struct nm_client *client, const char *name, const struct nm_offsets *offsets);
+
+#endif

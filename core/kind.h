@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * kind.h - what a port kind is: a table of operations.
+ *
+ * docs/port-kind.md has the steps to add one. A kind knows nothing of who uses its ports: a system
+ * call in the kernel, a worker in the daemon.
+ *
+ * Thread safety: all operations are called with core->lock held, but for txsync, rxsync, can_send and
+ * wants_room, which belong to the thread that syncs the ring.
+ */
+#ifndef CORE_KIND_H
+#define CORE_KIND_H
+
+#include "os.h"
+
+struct nm_error;
+struct nm_port;
+struct nm_ring;
+
+/* What a port kind does. All are called with core->lock held, but for the syncs. */
+struct nm_port_ops {
+	const char *kind; /* "vale", "ptnet", … for status */
+
+	/* The first client is being bound: rings exist (or, with a foreign region, must be set up
+	 * here: shared, slots and region of each ring, port->nifp_offset). Optional. */
+	int (*start)(struct nm_port *port, struct nm_error *err);
+	/* The last client is gone; on return no producer touches the rings any more. Optional. */
+	void (*stop)(struct nm_port *port);
+	/* The port is being freed. Optional. */
+	void (*destroy)(struct nm_port *port);
+	/* New virtio-net header length (0, 10, 12). Optional: without it only 0 is accepted. */
+	int (*set_hdr_len)(struct nm_port *port, uint32_t bytes);
+	/* Clients came or went while the port is started: users and exclusive of its rings have
+	 * changed. Optional. */
+	void (*users_changed)(struct nm_port *port);
+
+	/*
+	 * Move packets. ring->head and ring->cur are new and legal. txsync: send slots hwcur..head,
+	 * advance ring->hwcur, set produce.hwtail. rxsync: slots hwcur..head are free again.
+	 * 0 or a negative errno.
+	 */
+	int (*txsync)(struct nm_ring *ring);
+	int (*rxsync)(struct nm_ring *ring);
+	/* A tx ring on which not all is done (hwcur != head, or slots that are not free again): would a
+	 * sync change hwcur or tail now? A full barrier precedes the call, and the thread that
+	 * makes the change possible afterwards signals the ring's wakeup. Any thread that may sync
+	 * the ring. Optional: without it a ring that is served through a CSB is synced all the time
+	 * as long as it has something to do. */
+	bool (*can_send)(struct nm_ring *ring);
+	/* An rx ring: does a packet wait for a sync, or for slots that the application gives back?
+	 * Barrier and wakeup as with can_send. Optional: without it only the next packet is of
+	 * interest, and it wakes when hwtail has moved. */
+	bool (*wants_room)(struct nm_ring *ring);
+
+	/* Pipes: packets move from ring to ring in whichever thread syncs. While a port is paused
+	 * none does; syncs succeed. It goes on when it was called as often without `on` as with it.
+	 * Optional. */
+	void (*pause)(struct nm_port *port, bool on);
+	/* A ring without users gets its first one, and is about to be put back to its first state:
+	 * threads of the kind's own, which go on with what the last user has sent, stay away
+	 * from it until quiesce(ring, false). Optional. */
+	void (*quiesce)(struct nm_ring *ring, bool on);
+	/* The indices of a ring were put back to their first state (under the ring's lock, or before
+	 * any thread can sync it). Optional. */
+	void (*ring_reset)(struct nm_ring *ring);
+
+	/* In the region of the platform by default (NM_REGION_SHARED_ID), not in one of the port's
+	 * or the client's own: NICs, pipes. */
+	bool shares_region;
+	/* The first client says how many host rings it has. */
+	bool chosen_host_rings;
+	/* Its hardware rings lead to this system's stack, as its host rings do: on a switch the stack
+	 * has one port, not two. */
+	bool is_stack;
+	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
+	bool receives_only;
+};
+
+#endif
