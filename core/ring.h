@@ -237,11 +237,20 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur);
  * tail (and, after an illegal move, head and cur) back. As nm_ring_sync(). */
 int nm_ring_sync_shared(struct nm_ring *ring);
 
+/*
+ * The tail, for the engine and the application: of a tx ring some of whose slots are not free again, and of a
+ * ring that another system fills. The thread that syncs the ring.
+ */
+static inline void nm_ring_set_tail(struct nm_ring *ring, uint32_t tail)
+{
+	ring->tail = ring->produce.hwtail = tail;
+}
+
 /* For a port kind's txsync: slots below `at` are sent, and every slot but one is free again. */
 static inline void nm_ring_sent(struct nm_ring *ring, uint32_t at)
 {
 	ring->hwcur = at;
-	ring->tail = ring->produce.hwtail = nm_ring_before(at, ring->num_slots);
+	nm_ring_set_tail(ring, nm_ring_before(at, ring->num_slots));
 }
 
 /* The rxsync of a ring that other threads produce into: slots below head are free again, and what

@@ -310,8 +310,7 @@ static void set_tail(struct nmk_txq *q)
 	struct nm_ring *ring = q->ring;
 	uint32_t room = ring->num_slots - 1 - min(packets_out(q), ring->num_slots - 1);
 
-	ring->tail = nm_ring_advance(ring->hwcur, room, ring->num_slots);
-	ring->produce.hwtail = ring->tail;
+	nm_ring_set_tail(ring, nm_ring_advance(ring->hwcur, room, ring->num_slots));
 }
 
 int nmk_nic_txsync(struct nm_ring *ring)

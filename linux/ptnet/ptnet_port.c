@@ -17,8 +17,7 @@ static int load_ring(struct nm_ring *ring, struct ptnet_queue *q)
 	if (unlikely(!nm_csb_appl_load(&q->csb)))
 		return -EIO;
 	ring->hwcur = q->csb.hwcur;
-	ring->tail = q->csb.hwtail;
-	ring->produce.hwtail = q->csb.hwtail;
+	nm_ring_set_tail(ring, q->csb.hwtail);
 	return 0;
 }
 
@@ -164,7 +163,7 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 
 	ring->head = ring->cur = q->csb.head;
 	ring->hwcur = q->csb.hwcur;
-	ring->tail = ring->produce.hwtail = q->csb.hwtail;
+	nm_ring_set_tail(ring, q->csb.hwtail);
 	memset(&ring->stats, 0, sizeof(ring->stats));
 	nm_ring_reset_shared(ring);
 	smp_store_release(&q->nmring, ring);

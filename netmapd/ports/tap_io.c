@@ -271,6 +271,5 @@ int tap_rxsync(struct nm_ring *ring)
 		read_queues(ring, tap);
 	else
 		read_queue(ring, &tap->queues[ring->id]);
-	ring->tail = ring->produce.hwtail;
-	return 0;
+	return nm_ring_rxsync_produced(ring);
 }
