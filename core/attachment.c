@@ -210,7 +210,7 @@ static int make_region(struct nm_attachment *att, const char *device, struct nm_
 	nm_core_lock(core);
 	port = nm_port_find_locked(core, device);
 	if (port && !port->region)
-		att->region = nm_region_make_mirrored(&att->device, port);
+		att->region = nm_client_region_mirror(&att->device, port);
 	error = port && !port->region && !att->region ? att->device.err.code : 0;
 	nm_core_unlock(core);
 	return error ? passed_on(&att->device, error, err) : 0;

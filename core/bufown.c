@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The map of owners of a region. Each pool has an array of owners, by index, and a stack of the free
+ * indices; all arrays are one piece of memory.
+ *
+ *   reconcile   marks what the owner references; then one walk over the map takes each marked buffer of
+ *               others, and gives for it the next buffer of the owner that has no mark
+ *   repair      marks what rings that stay reference, then the good slots of the others; bad slots get
+ *               number 0, and, in a second walk, the next buffer of the owner that has no mark
+ */
 #include "bufown.h"
 #include "ring.h"
 

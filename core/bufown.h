@@ -14,24 +14,24 @@
  *   2. What a slot of a port in use references is not free.
  *   3. After a reconcile a port owns what its slots reference.
  *
- * Buffers wander: an application that forwards without copying exchanges the indices of two slots, or of
- * a slot and its list, and tells nobody; a pipe and a zero-copy monitor exchange those of two rings for
- * each packet. So between two reconciles the map says who was given a buffer, not who references it.
- * That does no harm as long as nothing is freed. Before an owner ends, the region is *reconciled*:
- * for each buffer that an owner references and another one has, that one gets a buffer which the first
- * owns and does not reference. Rule 1 holds, and the map tells the truth again.
+ * Buffers wander: an application that forwards without copying exchanges the indices of two slots,
+ * or of a slot and its list, and tells nobody; a pipe and a zero-copy monitor exchange those of two
+ * rings for each packet. So between two reconciles the map says who was given a buffer, not who
+ * references it. That does no harm as long as nothing is freed. Before an owner ends, the region is
+ * *reconciled*: for each buffer that an owner references and another one has, that one gets a buffer
+ * which the first owns and does not reference. Rule 1 holds, and the map tells the truth again.
  *
  *                        A's slots  B's slots   map                      free
  *      start                2 3        4 5      2:A 3:A 4:B 5:B          6 7
- *      an exchange          2 5        4 3      2:A 3:A 4:B 5:B          6 7    5, 3: not yet true
- *      reconcile A          2 5        4 3      2:A 3:B 4:B 5:A          6 7    5 for 3, which A doesn't show
+ *      an exchange          2 5        4 3      2:A 3:A 4:B 5:B          6 7
+ *      reconcile A          2 5        4 3      2:A 3:B 4:B 5:A          6 7     B gets 3 for 5
  *      A ends                          4 3          3:B 4:B              2 5 6 7
  *
- * By the map as it was 2 and 3 would have become free, with 3 in a slot of B.
+ * By the map as it was, 2 and 3 would have become free, with 3 in a slot of B.
  *
- * An application may die between the two halves of an exchange: one buffer is in two slots, one in none.
- * The later of two references counts. So the order is: lists; the port that ends or is put back
- * to its first state, and its peer; the other ports. Who stays keeps what it references.
+ * An application may die between the two halves of an exchange: one buffer is in two slots, one in
+ * none. The later of two references counts. So the order is: lists; the port that ends, is repaired
+ * or put back to its first state, and its peer; the other ports. Who stays keeps what it references.
  *
  *                        A's slots  B's slots   map
  *      half of it           2 5        4 5      2:A 3:A 4:B 5:B          3 is nowhere
@@ -39,44 +39,55 @@
  *      reconcile B          2 5        4 5      2:A 3:A 4:B 5:B          A ends: 2 and 3 are free
  *
  * So nothing is lost (each owner frees as many as it was given) and nothing is given twice (it frees
- * nothing that another one references). Pipes and zero-copy monitors are paused meanwhile, else a buffer
- * could be on its way from a slot that is read later to one that was read before. Applications go
- * on: what one exchanges just then is reconciled the next time.
+ * nothing that another one references). Pipes and zero-copy monitors are paused meanwhile, else a
+ * buffer could be on its way from a slot that is read later to one that was read before.
+ * Applications go on: what one exchanges just then is reconciled the next time.
+ *
+ * What an application has in its hand
+ * -----------------------------------
+ * A client with extra buffers may have some that no slot references: they are on its list, or in
+ * variables of its own. As ports own what their slots reference, what is left is the clients', one
+ * for one, wherever it is. But there can be doubt between two:
+ *
+ *      a list with the head as it was given says nothing, one with another head is believed: whoever
+ *          lists a buffer that another client has in its hand takes it when he leaves
+ *      when one application died in the middle of an exchange, and another one has buffers in its
+ *          hand, the buffer that is nowhere can be taken for one of these
+ *
+ * Who shares a region with clients that have extra buffers puts them back into slots, or writes the
+ * list anew, before others leave.
  *
  * Who trusts whom
  * ---------------
- * Slots and lists are hostile memory: any index is safe. One that is out of range, free or of a fixed owner
- * is not believed. But who references a buffer of another owner takes it, for one of his own: those who
- * share a region trust each other with packets. What they can't do is to get more buffers than
- * they were given, or one that is free.
- *
- * A buffer in nobody's slots (an application has it in its hand) is its owner's in the map. An application
- * keeps such a buffer for certain when it has referenced all it owns: by slots, or by a list whose head
- * it has written anew; a list with the head as it was given says nothing. Who lists a buffer that
- * another client's list names as well takes it when he leaves.
+ * Slots and lists are hostile memory: any index is safe. One that is out of range, free or of a
+ * fixed owner is not believed. But who references a buffer of another owner takes it, for one of his
+ * own: those who share a region trust each other with packets. What they can't do is to get more
+ * buffers than they were given, or one that is free.
  *
  * Guests
  * ------
- * A guest's kernel has this module, too, for a *foreign* region: the host's, of which a part is set aside.
+ * A guest's kernel has this module, too, for a *foreign* region: the host's, of which a part is set
+ * aside.
  *
  *      host                                     guest
  *        alloc_run(part, fixed owner)             adopt(part): free; all else NM_OWNER_FOREIGN
  *                                                 claim(buffers that the host has put into slots)
  *
  * Fixed owners take no part in a reconcile, and the host exchanges no buffers of a port whose guest
- * has a part (nm_port.guest_part). So the buffers of the part, and those of the port, stay in the guest,
- * which alone reconciles them; and the host's map needs to be true only when the guest is gone:
- * then it frees the part, and the port's own. A guest that goes in good order puts the host's buffers
- * back into the slots (nm_bufown_restore); after one that does not, the port is reset.
- * Where a guest has no part it has no map, and needs none: what its slots show is what it has.
+ * has a part (nm_port.guest_part). So the buffers of the part, and those of the port, stay in the
+ * guest, which alone reconciles them; and the host's map needs to be true only when the guest is
+ * gone: then it frees the part, and the port's own. A guest that goes in good order puts the host's
+ * buffers back into the slots (nm_bufown_restore); after one that does not, the port is reset.
+ * Where a guest has no part it has no map, and needs none: what its slots reference is what it has.
  *
  * Repair
  * ------
- * When a ring changes hands each of its slots gets a buffer of its own: one that is owned by the port, and
- * that no other slot of it references. There is one, since a port owns as many buffers as it has slots.
+ * When a ring changes hands each of its slots gets a buffer of its own: one that is owned by the
+ * port, and that no other slot of it references. There is one, since a port owns as many buffers as
+ * it has slots.
  *
- * Thread safety: core->lock is held (also where no annotation says so, since functions reach the analysis
- * through pointers). Slots can be written by applications at any time.
+ * Thread safety: core->lock is held (also where no annotation says so: the analysis does not follow
+ * pointers to functions). Slots can be written by applications at any time.
  */
 #ifndef CORE_BUFOWN_H
 #define CORE_BUFOWN_H
@@ -97,8 +108,8 @@ enum { NM_OWNER_NONE = 0 }; /* free */
 /* The map of a region whose geometry is set; all objects are free. -ENOMEM. */
 int nm_bufown_init(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The map of a foreign region: free is what is set aside for this side, counts 0: nothing of a pool. -EINVAL:
- * a run that its pool doesn't have; -ENOMEM. With nothing at all there is no map. */
+/* The map of a foreign region: free is what is set aside for this side, counts 0: nothing of a pool.
+ * -EINVAL: a run that its pool doesn't have; -ENOMEM. With nothing at all there is no map. */
 int nm_bufown_adopt(struct nm_region *region, const struct nm_run part[NM_POOLS])
 	OS_REQUIRES(NM_CORE_LOCK);
 
@@ -129,8 +140,8 @@ int nm_bufown_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, 
 /* Frees all that `owner` owns. Returns the number of objects. */
 uint32_t nm_bufown_free_owner(struct nm_region *region, uint32_t owner) OS_REQUIRES(NM_CORE_LOCK);
 
-/* A buffer in a slot that came with a foreign region becomes the owner's, if it is the other side's or free
- * (a driver before this one has left it there). Else, and for any other index, nothing happens. */
+/* A buffer in a slot that came with a foreign region becomes the owner's, if it is the other side's or
+ * free (a driver before this one has left it there). Else, and for any other index, nothing happens. */
 void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	OS_REQUIRES(NM_CORE_LOCK);
 
@@ -169,14 +180,14 @@ void nm_bufown_repair_used(
 /* Slots that need another buffer show number 0 from here on. */
 void nm_bufown_repair_mark(struct nm_bufown_repair *r, struct netmap_slot *slots,
 	uint32_t num_slots) OS_REQUIRES(NM_CORE_LOCK);
-/* Also mends lengths and offsets (bits of slot.ptr in offset_mask) that reach beyond the buffer. `initial`:
- * slot.ptr of what was mended. */
+/* Also mends lengths and offsets (bits of slot.ptr in offset_mask) that reach beyond the buffer.
+ * `initial`: slot.ptr of what was mended. */
 void nm_bufown_repair_fill(struct nm_bufown_repair *r, struct netmap_slot *slots,
 	uint32_t num_slots, uint64_t offset_mask, uint64_t initial) OS_REQUIRES(NM_CORE_LOCK);
 void nm_bufown_repair_end(struct nm_bufown_repair *r);
 
-/* In the place of fill, for a foreign region that this side leaves (any owner): slots with buffers of its part
- * get buffers of the other side's, which these had been exchanged for. */
+/* In the place of fill, for a foreign region that this side leaves (any owner): slots with buffers of
+ * its part get buffers of the other side's, which these had been exchanged for. */
 void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, uint32_t num_slots)
 	OS_REQUIRES(NM_CORE_LOCK);
 
@@ -185,8 +196,8 @@ void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, ui
 /* From on to off, which may be nested, the core moves no buffer into a slot of the region or out of it. */
 void nm_bufown_pause(const struct nm_region *region, bool on) OS_REQUIRES(NM_CORE_LOCK);
 
-/* All lists and ports of a region, in the order above; `first` (may be NULL) with its peer before the other
- * ports. The second: in a pause of the caller's, after which the map need not be true any more. */
+/* All lists and ports of a region, in the order above; `first` (may be NULL) with its peer before the
+ * other ports. The second: in a pause of the caller's, after which the map need not be true any more. */
 void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)
 	OS_REQUIRES(NM_CORE_LOCK);
 void nm_bufown_reconcile_paused(struct nm_region *region, struct nm_port *first)
@@ -195,8 +206,9 @@ void nm_bufown_reconcile_paused(struct nm_region *region, struct nm_port *first)
 /* The list of a client that leaves: what it has put there is freed with it. */
 void nm_bufown_reconcile_list(const struct nm_client *leaving) OS_REQUIRES(NM_CORE_LOCK);
 
-/* Repairs rings that the core gave the port: those of a client that is not in a sync, or, NULL, those that have no
- * user. Reconciles the region before. empty: they get their first state, with other buffers. */
+/* Repairs rings that the core gave the port: those of a client that is not in a sync, or, NULL, those
+ * that have no user. Reconciles the region before. empty: they get their first state, and buffers that
+ * no other ring of the port references. */
 void nm_bufown_repair_port(struct nm_port *port, const struct nm_client *client, bool empty)
 	OS_REQUIRES(NM_CORE_LOCK);
 

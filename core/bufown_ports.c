@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the ports and clients of a region reference, collected for bufown.c in the order that bufown.h
+ * gives, while nothing of the core's moves buffers; and which rings of a port are repaired.
+ */
 #include "bufown.h"
 #include "client_internal.h"
 

@@ -17,16 +17,16 @@
 /* ---- client_region.c ------------------------------------------------------------------- */
 
 /* A reference to the region of a port that has none yet, as port.h says; NULL with client->err. */
-struct nm_region *nm_region_choose(struct nm_client *client, struct nm_port *port,
+struct nm_region *nm_client_region_choose(struct nm_client *client, struct nm_port *port,
 	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK);
 
 /* A region for a port that has none, with as much again for a port that mirrors it: a device, and its
  * port on a switch (attachment.h). A reference; NULL with client->err. */
-struct nm_region *nm_region_make_mirrored(struct nm_client *client, const struct nm_port *port)
+struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Objects that a port takes for its rings, with its peer. */
-void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);
+void nm_client_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);
 
 /* ---- client_memory.c ------------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ void nm_memory_release(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-int nm_pool_error(struct nm_client *client, const struct nm_port *port, enum nm_pool pool,
+int nm_memory_pool_error(struct nm_client *client, const struct nm_port *port, enum nm_pool pool,
 	uint64_t wanted) OS_REQUIRES(NM_CORE_LOCK);
 
 /* ---- client_nifp.c --------------------------------------------------------------------- */

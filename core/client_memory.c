@@ -3,7 +3,7 @@
 #include "bufown.h"
 #include "client_internal.h"
 
-int nm_pool_error(
+int nm_memory_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted)
 {
 	const struct nm_platform_ops *platform = client->core->platform_ops;
@@ -49,7 +49,8 @@ static int fill_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRES
 		uint32_t index;
 
 		if (nm_bufown_alloc(region, NM_POOL_BUF, ring->port->owner, &index) != 0)
-			return nm_pool_error(client, ring->port, NM_POOL_BUF, ring->num_slots - i);
+			return nm_memory_pool_error(
+				client, ring->port, NM_POOL_BUF, ring->num_slots - i);
 		init_slot(ring, &ring->slots[i], index);
 	}
 	return 0;
@@ -79,7 +80,7 @@ static int setup_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRE
 	if (error)
 		return error;
 	if (nm_bufown_alloc(region, NM_POOL_RING, port->owner, &index) != 0)
-		return nm_pool_error(client, port, NM_POOL_RING, 1);
+		return nm_memory_pool_error(client, port, NM_POOL_RING, 1);
 	ring->region = region;
 	ring->shared = nm_region_object(region, NM_POOL_RING, index);
 	ring->slots = ring->shared->slot;
@@ -147,9 +148,9 @@ static int check_pools(struct nm_client *client, const struct nm_port *port, uin
 	uint64_t bufs) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (rings > nm_bufown_num_free(port->region, NM_POOL_RING))
-		return nm_pool_error(client, port, NM_POOL_RING, rings);
+		return nm_memory_pool_error(client, port, NM_POOL_RING, rings);
 	if (bufs > nm_bufown_num_free(port->region, NM_POOL_BUF))
-		return nm_pool_error(client, port, NM_POOL_BUF, bufs);
+		return nm_memory_pool_error(client, port, NM_POOL_BUF, bufs);
 	return 0;
 }
 
@@ -165,7 +166,7 @@ static int check_room(struct nm_client *client, const struct nm_port *port)
 			error = check_slots(client, &port->rings[dir][0]);
 	if (error)
 		return error;
-	nm_region_need(port, &rings, &bufs);
+	nm_client_region_need(port, &rings, &bufs);
 	return check_pools(client, port, rings, bufs);
 }
 
@@ -186,7 +187,7 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 
 	if (port->region)
 		return 0; /* the kind brings its rings, or the peer has its memory already */
-	port->region = nm_region_choose(client, port, bind);
+	port->region = nm_client_region_choose(client, port, bind);
 	if (!port->region)
 		return client->err.code;
 	port->own_memory = true;

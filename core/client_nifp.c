@@ -136,7 +136,7 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 			port->name, (unsigned long long)bytes, port->region->id,
 			port->region->pool[NM_POOL_IF].size);
 	if (nm_bufown_alloc(port->region, NM_POOL_IF, port->owner, &client->nifp_index) != 0)
-		return nm_pool_error(client, port, NM_POOL_IF, 1);
+		return nm_memory_pool_error(client, port, NM_POOL_IF, 1);
 	client->nifp_offset =
 		(uint64_t)((char *)nm_region_object(port->region, NM_POOL_IF, client->nifp_index) -
 			   port->region->base);

@@ -2,7 +2,7 @@
 /*
  * In which region a port that is started has its rings and buffers.
  *
- * nm_region_choose(), at the end of the file, takes the first that applies: external memory, the
+ * nm_client_region_choose(), at the end of the file, takes the first that applies: external memory, the
  * region that the client names, the one of a relative (parent, pipe, zero-copy monitor), the shared
  * one for kinds that share, the client's own, one made for the port. What a port needs is counted
  * with its peer, since both lie in one region.
@@ -44,7 +44,7 @@ static struct need need_of(const struct nm_port *port)
 	return need;
 }
 
-void nm_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
+void nm_client_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs)
 {
 	struct need need = need_of(port);
 
@@ -100,7 +100,7 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 	return region;
 }
 
-struct nm_region *nm_region_make_mirrored(struct nm_client *client, const struct nm_port *port)
+struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)
 {
 	struct need need = need_of(port);
 
@@ -230,7 +230,7 @@ static struct nm_region *shared_region(struct nm_client *client, const struct nm
 	return named_region(client, port, NM_REGION_SHARED_ID);
 }
 
-struct nm_region *nm_region_choose(
+struct nm_region *nm_client_region_choose(
 	struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	bool must;

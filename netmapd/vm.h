@@ -95,8 +95,8 @@ void vm_dir_clean(const struct daemon *d);
 struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, struct nm_error *err);
 /* Its memory function, opened when there is none yet. */
 int vm_region_open(struct vm *vm, struct vm_region *region, struct nm_error *err);
-/* A port of the machine lies in it. -EBUSY with a text: the host exchanges the port's buffers, and the guest
- * has a part of the region already. */
+/* A port of the machine lies in it. -EBUSY with a text: the host exchanges the port's buffers, and
+ * the guest has a part of the region already. */
 int vm_region_join(struct vm_region *region, struct nm_port *port, struct nm_error *err);
 /* No port of the machine lies in it any more. */
 void vm_region_put(struct vm *vm, struct vm_region *region);

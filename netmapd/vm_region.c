@@ -97,9 +97,9 @@ struct vm_region *vm_region_get(struct vm *vm, struct nm_region *region, struct 
 /* ---- which of a machine's regions has a part --------------------------------------------- */
 
 /*
- * A guest moves buffers of its part through the slots of its ports. The host would not know any more
- * which buffer is whose if it exchanged those of the same ports, so a machine has a part of a region, or
- * ports there whose buffers are exchanged (nm_port_exchanges_locked), not both:
+ * A guest moves buffers of its part through the slots of its ports. The host would not know any
+ * more which buffer is whose if it exchanged those of the same ports, so a machine has a part of a
+ * region, or ports there whose buffers are exchanged (nm_port_exchanges_locked), not both:
  *
  *      until the guest has read what its part is     such a port takes the part away
  *      afterwards                                    such a port is refused

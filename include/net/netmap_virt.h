@@ -89,8 +89,8 @@
 #define PTNET_MDEV_IO_GUEST_BUF_FIRST  116
 #define PTNET_MDEV_IO_GUEST_BUF_NUM    120
 /* 1: there is a part, and the device exchanges no buffers of the machine's ports in this region. A
- * driver does well to use the part only then: some devices that had another one said 0 here, and brought
- * buffers of the host into slots, for those that were there. */
+ * driver does well to use the part only then: some devices that had another one said 0 here, and
+ * brought buffers of the host into slots, for those that were there. */
 #define PTNET_MDEV_IO_GUEST_ALONE 124
 #define PTNET_MDEV_IO_GUEST_END   128
 

@@ -22,9 +22,9 @@
  *      state      host serves   rings are used by      entered from     when
  *      idle       no            nobody                 probe            always
  *                                                      stack            the interface is set down
- *                                                      netmap           the last client goes, it is down
+ *                                                      netmap           last client gone, it is down
  *      stack      yes           ptnet_tx, ptnet_rx     idle             the interface is set up
- *                                                      netmap           the last client goes, it is up
+ *                                                      netmap           last client gone, it is up
  *      netmap     yes           nm_ring_sync           idle, stack      the first client is bound
  *
  * In state netmap the interface may be up, too: it keeps its carrier, and what the
@@ -89,16 +89,16 @@ struct ptnet_mem {
 /*
  * The buffers of a passed-through port: as many as it has slots, with an owner number of their own
  * in the map of the region. In the beginning they are those that the host has put into the slots.
- * Applications here exchange them for buffers of pipes, monitors and extra lists; when one of those goes,
- * nm_bufown_reconcile() makes up the account: so they can become buffers of the guest's part, and the host's
- * belong to a pipe, or are free.
+ * Applications here exchange them for buffers of pipes, monitors and extra lists; when one of those
+ * goes, nm_bufown_reconcile() makes up the account: so they can become buffers of the guest's part,
+ * and the host's belong to a pipe, or are free.
  *
- * This lives as long as the memory function, for the network function can go and come; at the
- * end the slots show buffers of the host's again. Under core->lock.
+ * This lives as long as the memory function, for the network function can go and come; at the end
+ * the slots show buffers of the host's again. Under core->lock.
  *
- * Only in a region of which the guest has a part. In others the host may exchange the buffers, and nobody
- * here knows which is whose, or has to: nothing is allocated there, and the host repairs slots when it
- * begins to serve the rings.
+ * Only in a region of which the guest has a part. In others the host may exchange the buffers, and
+ * nobody here knows which is whose, or has to: nothing is allocated there, and the host repairs
+ * slots when it begins to serve the rings.
  */
 struct ptnet_hw_rings {
 	struct list_head link;
@@ -253,8 +253,8 @@ void ptnet_hw_rings_free(struct ptnet_mem *mem);
 
 /* ---- ptnet_service.c: all under ptn->lock ---------------------------------------------- */
 
-/* The host serves the rings: 0, -ENODEV when the device is gone, or what the host answered. Packets that are
- * there are dropped. */
+/* The host serves the rings: 0, -ENODEV when the device is gone, or what the host answered. Packets
+ * that are there are dropped. */
 int ptnet_service_start(struct ptnet *ptn);
 /* It does not any more; nobody may use the rings here. */
 void ptnet_service_stop(struct ptnet *ptn);

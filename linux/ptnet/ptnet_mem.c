@@ -62,8 +62,9 @@ static bool knows_guest_part(const struct ptnet_mem *mem)
 }
 
 /*
- * The guest's part. There is none when the host doesn't know of such a thing; and one that exchanges buffers
- * of our ports gives none (others do, but don't say that nobody else moves buffers: it is not used).
+ * The guest's part. There is none when the host doesn't know of such a thing; and one that
+ * exchanges buffers of our ports gives none (others do, but don't say that nobody else moves
+ * buffers: it is not used).
  */
 static void read_guest_part(struct ptnet_mem *mem)
 {
