@@ -361,6 +361,7 @@ void nm_bufown_repair_fill(struct nm_bufown_repair *r, struct netmap_slot *slots
 			uint32_t index = next_unreferenced(r);
 
 			OS_STORE(&slots[i].buf_idx, index);
+			OS_STORE(&slots[i].flags, NS_BUF_CHANGED); /* no packet goes on behind it */
 			r->replaced += index != 0;
 		}
 		if (copy.buf_idx == 0 || copy.len > size || offset > size - copy.len) {
