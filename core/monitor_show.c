@@ -21,23 +21,19 @@ static void count(struct nm_ring *to, enum nm_drop cause)
  * Into as few buffers as it fits in; the monitor's can be of another size. All is checked before the
  * first byte is written. A stack frame of its own, as exchange(): its caller has a packet on it.
  */
-static __attribute__((__noinline__)) enum nm_drop copy(
-	const struct nm_monitor *m, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
+static __attribute__((__noinline__)) enum nm_drop copy(const struct nm_monitor *m, struct nm_rxq *q,
+	const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_piece pieces[NETMAP_MAX_FRAGS];
 	struct nm_cursor from = {pkt->frags, 0};
-	enum nm_drop cause;
-	struct nm_rxq q;
 	uint32_t slots;
+	enum nm_drop cause = nm_rxq_reserve(q, pkt->bytes, pieces, &slots);
 
-	nm_rxq_begin(&q, m->to);
-	cause = nm_rxq_reserve(&q, pkt->bytes, pieces, &slots);
 	if (cause != NM_DROPS)
 		return cause == NM_DROP_RX_FULL ? NM_DROP_MISSED : cause;
 	for (uint32_t i = 0; i < slots; i++)
 		nm_cursor_copy(&from, pieces[i].buf, pieces[i].len);
-	nm_rxq_commit(&q, pieces, slots, m->flags);
-	nm_rxq_publish(&q);
+	nm_rxq_commit(q, pieces, slots, m->flags);
 	return NM_DROPS;
 }
 
@@ -70,51 +66,42 @@ static enum nm_drop find_buffers(const struct nm_slots *s, const struct nm_pkt *
 }
 
 static __attribute__((__noinline__)) enum nm_drop exchange(const struct nm_monitor *m,
-	const struct nm_slots *s, const struct nm_pkt *pkt) OS_REQUIRES(NM_PRODUCE_LOCK)
+	struct nm_rxq *q, const struct nm_slots *s, const struct nm_pkt *pkt)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_piece pieces[NETMAP_MAX_FRAGS];
 	enum nm_drop cause;
-	struct nm_rxq q;
 
-	nm_rxq_begin(&q, m->to);
-	if (m->watched->region != m->to->region || !nm_rxq_has_room(&q, pkt->slots))
+	if (m->watched->region != m->to->region || !nm_rxq_has_room(q, pkt->slots))
 		return NM_DROP_MISSED;
-	cause = find_buffers(s, pkt, &q, pieces);
+	cause = find_buffers(s, pkt, q, pieces);
 	if (cause != NM_DROPS)
 		return cause;
 	for (uint32_t i = 0; i < pkt->slots; i++) {
 		const struct nm_frag *frag = &pkt->frags[i];
 		uint32_t from = nm_ring_advance(pkt->first, i, s->num_slots);
 
-		put_buffer(&q.slots, nm_ring_advance(q.at, i, q.slots.num_slots), frag->buf_idx,
+		put_buffer(&q->slots, nm_ring_advance(q->at, i, q->slots.num_slots), frag->buf_idx,
 			nm_slots_offset_of(s, frag->buf, frag->buf_idx));
 		put_buffer(s, from, pieces[i].buf_idx,
 			nm_slots_offset_of(s, pieces[i].buf, pieces[i].buf_idx));
 		OS_STORE(&s->slots[from].flags, NS_BUF_CHANGED);
 	}
-	nm_rxq_commit(&q, pieces, pkt->slots, m->flags | NS_BUF_CHANGED);
-	nm_rxq_publish(&q);
+	nm_rxq_commit(q, pieces, pkt->slots, m->flags | NS_BUF_CHANGED);
 	return NM_DROPS;
 }
 
-/* Before the client is bound, and when it goes, the ring has no user: nothing is counted then. */
-static bool show_packet(const struct nm_monitor *m, const struct nm_slots *s,
-	const struct nm_pkt *pkt) OS_REQUIRES(NM_MONITORS_LOCK)
+static void show_packet(const struct nm_monitor *m, struct nm_rxq *q, const struct nm_slots *s,
+	const struct nm_pkt *pkt) OS_REQUIRES(NM_MONITORS_LOCK) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	struct nm_ring *to = m->to;
 	enum nm_drop cause = pkt->cause;
-	bool bound;
 
-	nm_produce_lock(to);
-	bound = OS_LOAD(&to->users) > 0;
 	if (unlikely(m->paused) && cause == NM_DROPS)
 		cause = NM_DROP_MISSED;
-	if (likely(bound && cause == NM_DROPS))
-		cause = is_zcopy(m) ? exchange(m, s, pkt) : copy(m, pkt);
-	if (bound && cause != NM_DROPS)
-		to->stats.drops[cause]++;
-	nm_produce_unlock(to);
-	return bound && cause == NM_DROPS;
+	if (likely(cause == NM_DROPS))
+		cause = is_zcopy(m) ? exchange(m, q, s, pkt) : copy(m, q, pkt);
+	if (unlikely(cause != NM_DROPS))
+		m->to->stats.drops[cause]++;
 }
 
 static bool more_follows(const struct nm_ring *ring, uint32_t i)
@@ -141,27 +128,46 @@ static void find_start(struct nm_monitor *m, uint32_t from) OS_REQUIRES(NM_MONIT
 	m->at = from;
 }
 
-/* A part of the slots that pass: up to `end`, and there is no more if `last`. */
-static void show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
+/* Takes the packets of slots m->at .. end - 1. Without q: nobody is to see or to count them. */
+static void take_packets(struct nm_monitor *m, uint32_t end, struct nm_rxq *q)
+	OS_REQUIRES(NM_MONITORS_LOCK) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint32_t dropping = m->state == MONITOR_SKIPPING;
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
 	struct nm_pkt pkt = {.frags = frags};
 	struct nm_slots slots;
-	bool shown = false;
 
 	nm_slots_init_ring(&slots, m->watched, 0);
 	slots.dropping = &dropping;
 	while (nm_pkt_next(&slots, &m->at, end, &pkt) != NM_PKT_PARTIAL) {
-		shown |= show_packet(m, &slots, &pkt);
+		if (likely(q))
+			show_packet(m, q, &slots, &pkt);
 		m->at = pkt.next;
 	}
 	m->state = dropping ? MONITOR_SKIPPING : m->at != end ? MONITOR_PARTIAL : MONITOR_IN_SYNC;
+}
+
+/* A part of the slots that pass: up to `end`, and there is no more if `last`. Before the client is
+ * bound, and when it goes, the ring has no user: nothing is counted then. */
+static void show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
+{
+	struct nm_rxq q = {.packets = 0};
+	bool bound;
+
+	nm_produce_lock(m->to);
+	bound = OS_LOAD(&m->to->users) > 0;
+	if (likely(bound))
+		nm_rxq_begin(&q, m->to);
+	take_packets(m, end, bound ? &q : NULL);
 	if (last && m->state == MONITOR_PARTIAL && m->how != WATCH_TX_COPY) {
-		count(m->to, NM_DROP_MISSED);
 		m->state = MONITOR_SKIPPING;
+		if (bound)
+			m->to->stats.drops[NM_DROP_MISSED]++;
 	}
-	if (shown)
+	if (likely(bound))
+		nm_rxq_publish(&q);
+	nm_produce_unlock(m->to);
+	if (q.packets > 0)
 		os_wakeup_signal(&m->to->wakeup);
 }
 

@@ -180,18 +180,27 @@ enum nm_drop nm_rxq_reserve_some(
 	return cause;
 }
 
-/* A packet that can't be had is refused before its slots are looked at. */
+/* Most packets fit one slot. One that can't be had is refused before its slots are looked at. */
 enum nm_drop nm_rxq_reserve(
 	struct nm_rxq *q, uint32_t bytes, struct nm_piece *pieces, uint32_t *count)
 {
-	uint32_t most = nm_rxq_slot_bytes(q), least = 1;
+	uint32_t most = nm_rxq_slot_bytes(q), least;
 	enum nm_drop cause;
 
 	*count = 0;
 	if (unlikely(most == 0))
 		return NM_DROP_BAD_OFFSET;
-	if (bytes > most)
-		least = (bytes + most - 1) / most;
+	if (likely(bytes <= most && nm_rxq_has_room(q, 1))) {
+		cause = nm_rxq_piece(q, 0, pieces);
+		if (unlikely(cause != NM_DROPS))
+			return cause;
+		if (likely(bytes <= pieces->len)) {
+			pieces->len = bytes;
+			*count = 1;
+			return NM_DROPS;
+		}
+	}
+	least = bytes <= most ? 1 : (bytes + most - 1) / most;
 	cause = nm_rxq_check(q, least, least);
 	if (likely(cause == NM_DROPS))
 		cause = nm_rxq_reserve_some(q, bytes, pieces, count);
