@@ -115,16 +115,14 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 {
 	struct nm_region_params params = bind->extmem_params;
 	struct need need = need_of(port);
-	struct nm_region *region;
 
 	if (params.size[NM_POOL_RING] == 0)
 		params.size[NM_POOL_RING] = nm_ring_bytes(
 			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
 	if (params.size[NM_POOL_IF] == 0)
 		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
-	region = nm_region_create_on(
+	return nm_region_create_on(
 		client->core, bind->extmem, bind->extmem_bytes, &params, &client->err);
-	return region;
 }
 
 /* May this client's port lie there? */
@@ -149,8 +147,7 @@ static struct nm_region *named_region(
 
 	if (!region)
 		return NULL;
-	client->err.code = check_region(client, port, region);
-	if (!client->err.code)
+	if (check_region(client, port, region) == 0)
 		return region;
 	nm_region_put(region);
 	return NULL;
@@ -236,7 +233,6 @@ struct nm_region *nm_client_region_choose(
 	bool must;
 	struct nm_region *region = prefer_region(client, port, &must);
 
-	client->err.code = 0;
 	if (must && (bind->extmem || (bind->mem_id && bind->mem_id != region->id))) {
 		nm_error_set(&client->err, -EINVAL, "%s: it must lie in memory region %u",
 			port->name, region->id);
@@ -246,14 +242,12 @@ struct nm_region *nm_client_region_choose(
 		return external_region(client, port, bind);
 	if (bind->mem_id)
 		return named_region(client, port, bind->mem_id);
-	if (region)
-		client->err.code = check_region(client, port, region);
-	else if (port->ops->shares_region)
-		return shared_region(client, port);
-	else
-		region = client->own_region;
-	if (client->err.code)
+	if (region && check_region(client, port, region) != 0)
 		return NULL;
+	if (!region && port->ops->shares_region)
+		return shared_region(client, port);
+	if (!region)
+		region = client->own_region;
 	if (!region)
 		return make_private_region(client, port, bind->extra_bufs);
 	nm_region_get(region);

@@ -230,15 +230,15 @@ struct nm_port *nm_monitor_make_locked(
 	struct monitor_port *mp = NULL;
 	struct nm_port *port = NULL;
 	struct choice c;
+	int error = -ENOMEM;
 
 	nm_core_assert_locked(watched->core);
-	err->code = -EINVAL;
 	if (watched->ops == &monitor_ops) {
-		nm_error_set(err, err->code, "%s: a monitor can't be watched", watched->name);
+		nm_error_set(err, -EINVAL, "%s: a monitor can't be watched", watched->name);
 		return NULL;
 	}
 	if (choose(watched, bind, &c) != 0) {
-		nm_error_set(err, err->code,
+		nm_error_set(err, -EINVAL,
 			"%s: no such rings to watch: mode %u, ring %u; the port has %u tx and %u rx rings, %u and %u host rings",
 			watched->name, bind->mode, bind->ringid, watched->num_rings[NM_TX],
 			watched->num_rings[NM_RX], watched->num_host_rings[NM_TX],
@@ -251,28 +251,29 @@ struct nm_port *nm_monitor_make_locked(
 			watched->name, watched->region->id);
 		return NULL;
 	}
-	err->code = -ENOMEM;
 	mp = os_zalloc(sizeof(*mp));
 	if (mp) {
 		mp->watched = watched;
 		mp->peer = watched->peer;
-		err->code = make_links(mp, &c);
+		error = make_links(mp, &c);
 	}
-	if (!err->code)
+	if (!error) {
 		port = add_port(mp, bind, &c, err);
+		error = port ? 0 : err->code;
+	}
 	if (port) {
 		nm_port_pin_locked(watched);
 		if (mp->peer)
 			nm_port_pin_locked(mp->peer);
 		return port;
 	}
-	if (err->code == -EBUSY)
-		nm_error_set(err, err->code,
+	if (error == -EBUSY)
+		nm_error_set(err, error,
 			"%s: another zero-copy monitor watches one of these rings; copy monitors can be several",
 			watched->name);
 	else
-		nm_error_set(err, err->code, "%s: no monitor of %u rings can be made: error %d",
-			watched->name, c.most, -err->code);
+		nm_error_set(err, error, "%s: no monitor of %u rings can be made: error %d",
+			watched->name, c.most, -error);
 	if (mp)
 		os_free(mp->links);
 	os_free(mp);

@@ -89,24 +89,23 @@ void nmk_unpin(struct nmk_pin *pin)
 struct os_mem *nmk_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err)
 {
 	struct os_mem *mem;
+	int error;
 
-	err->code = -EINVAL;
 	if (offset_in_page(addr)) {
-		nm_error_set(err, err->code,
+		nm_error_set(err, -EINVAL,
 			"EXTMEM: the memory doesn't begin at a page of %lu bytes", PAGE_SIZE);
 		return NULL;
 	}
-	err->code = -ENOMEM;
 	mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
 	if (!mem) {
-		nm_error_set(err, err->code, "EXTMEM: no memory");
+		nm_error_set(err, -ENOMEM, "EXTMEM: no memory");
 		return NULL;
 	}
-	err->code = nmk_pin(&mem->pin, addr, bytes);
-	if (err->code) {
-		nm_error_set(err, err->code,
+	error = nmk_pin(&mem->pin, addr, bytes);
+	if (error) {
+		nm_error_set(err, error,
 			"EXTMEM: %llu bytes of memory can't be held (error %d); they must be mapped and writable, and within the limit of locked memory (ulimit -l)",
-			bytes, -err->code);
+			bytes, -error);
 		kfree(mem);
 		return NULL;
 	}

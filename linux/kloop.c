@@ -302,6 +302,7 @@ static struct loop *make_loop(struct nmk_kloop *kloop, struct nmk_csb *csb,
 	struct nm_client *client, const struct nm_kloop_request *request)
 {
 	struct loop *loop = kvzalloc(struct_size(loop, ring, csb->entries), GFP_KERNEL_ACCOUNT);
+	int error;
 
 	client->err.code = -ENOMEM;
 	if (!loop)
@@ -313,9 +314,9 @@ static struct loop *make_loop(struct nmk_kloop *kloop, struct nmk_csb *csb,
 	loop->sleeps = request->rings == 0;
 	for (uint32_t i = 0; i < request->rings; i++)
 		loop->sleeps |= request->eventfds[i].ioeventfd < 0;
-	client->err.code = get_descriptors(loop, request);
-	if (client->err.code) {
-		nm_error_set(&client->err, client->err.code, "an eventfd of the sync loop is none");
+	error = get_descriptors(loop, request);
+	if (error) {
+		nm_error_set(&client->err, error, "an eventfd of the sync loop is none");
 		put_descriptors(loop);
 		kvfree(loop);
 		return NULL;

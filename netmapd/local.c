@@ -146,20 +146,18 @@ static struct os_mem *extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm
 	struct os_mem *mem;
 	struct stat st;
 
-	err->code = -EINVAL;
 	if (m->extmem >= 0)
 		why = bytes && bytes <= INT64_MAX - PAGE
 			      ? sealed_check(m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st)
 			      : "can't be of this size";
 	if (why) {
-		nm_error_set(err, err->code, "external memory of %llu bytes: its file %s",
+		nm_error_set(err, -EINVAL, "external memory of %llu bytes: its file %s",
 			(unsigned long long)bytes, why);
 		return NULL;
 	}
 	mem = os_mem_on_file(m->extmem, bytes);
-	err->code = mem ? 0 : -errno;
 	if (!mem)
-		nm_error_set(err, err->code, "external memory of %llu bytes can't be mapped: %s",
+		nm_error_set(err, -errno, "external memory of %llu bytes can't be mapped: %s",
 			(unsigned long long)bytes, strerror(errno));
 	return mem;
 }
