@@ -7,19 +7,20 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench build module install clean
+.PHONY: help demo check test fuzz fuzz-merge fuzz-coverage bench build module install clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
-	@echo 'make test       all tests (make test PART=check|unit|daemon|guest for some of them)'
+	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest for some of them)'
 	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
 	@echo '                in docs/testing.md has their names)'
+	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
 	@echo 'make bench      measure: table, build/bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
 	@echo 'make install    install all but the module (DESTDIR= and, at the first build, PREFIX=)'
-	@echo 'make clean      remove build/, build-asan/ and build-check-*/'
+	@echo 'make clean      remove build/, build-asan/, build-check-*/ and build-fuzz*/'
 
 build/build.ninja:
 	@setup/prepare build
@@ -49,6 +50,15 @@ test:
 	@setup/prepare test
 	@tests/run $(PART)
 
+# What fuzz has found becomes part of the corpus; which lines the corpus reaches.
+fuzz:
+	@setup/prepare fuzz
+	@tests/fuzz/run $(if $(SECONDS),--seconds $(SECONDS)) $(TARGET)
+
+fuzz-merge fuzz-coverage:
+	@setup/prepare fuzz
+	@tests/fuzz/run --$(@:fuzz-%=%) $(TARGET)
+
 bench:
 	@setup/prepare bench
 	@$(MAKE) --no-print-directory build
@@ -58,4 +68,4 @@ install: build
 	$(MESON) install -C build --no-rebuild
 
 clean:
-	rm -rf build build-asan build-check-*
+	rm -rf build build-asan build-check-* build-fuzz build-fuzz-*

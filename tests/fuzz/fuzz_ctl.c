@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control socket of a netmapd: messages with descriptors of all kinds, of several connections;
+ * what a reply brings along is mapped and written to.
+ */
+#include "netmapd.h"
+#include "proto.h"
+#include "requests.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+enum { CONNS = 4, STEPS = 32, FDS_MAX = 20 };
+
+/* A client, and what its REGISTER has brought. */
+struct client {
+	int fd; /* -1: not connected */
+	int kicks[NMD_FDS_MAX];
+	uint32_t num_kicks;
+	char *map[2]; /* region, CSB */
+	size_t bytes[2];
+};
+
+static struct client clients[CONNS];
+static union {
+	char bytes[NMD_MSG_MAX + 64];
+	struct nmd_hdr hdr;
+} msg, reply;
+static char vfio_path[2][NMD_PATH_MAX]; /* of the last port of a machine */
+
+void fuzz_begin(void)
+{
+	netmapd_begin();
+	for (int i = 0; i < CONNS; i++)
+		clients[i].fd = -1;
+}
+
+/* ---- descriptors to send -------------------------------------------------------------------------- */
+
+static int make_memfd(uint8_t how)
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	fuzz_check(fd >= 0 && ftruncate(fd, (off_t)4096 << (how % 10)) == 0, "no memfd");
+	if (how & 16)
+		(void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | (how & 32 ? F_SEAL_GROW : 0));
+	if (how & 64)
+		(void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE);
+	return fd;
+}
+
+static int make_fd(struct fuzz_in *in)
+{
+	uint8_t how = fuzz_u8(in);
+
+	switch (fuzz_below(in, 8)) {
+	case 0:
+		return eventfd(0, EFD_CLOEXEC | (how & 1 ? EFD_NONBLOCK : 0));
+	case 1:
+		return open(how & 1 ? "/" : "/dev/null", O_RDONLY | O_CLOEXEC);
+	case 2:
+		return epoll_create1(EPOLL_CLOEXEC);
+	case 3:
+		return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	case 4:
+		return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	default:
+		return make_memfd(how);
+	}
+}
+
+/* ---- what comes back ----------------------------------------------------------------------------- */
+
+static void forget_maps(struct client *c)
+{
+	for (int i = 0; i < 2; i++) {
+		if (c->map[i])
+			munmap(c->map[i], c->bytes[i]);
+		c->map[i] = NULL;
+	}
+	while (c->num_kicks > 0)
+		close(c->kicks[--c->num_kicks]);
+}
+
+static void keep(struct client *c, const struct nmd_attach *attach, const int *fds, uint32_t n)
+{
+	const size_t bytes[2] = {attach->region_size, attach->csb_size};
+
+	forget_maps(c);
+	for (int i = 0; i < 2; i++) {
+		c->bytes[i] = bytes[i];
+		c->map[i] = mmap(NULL, bytes[i], PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+		fuzz_check(c->map[i] != MAP_FAILED, "%zu bytes can't be mapped", bytes[i]);
+		close(fds[i]);
+	}
+	for (uint32_t i = 2; i < n; i++)
+		c->kicks[c->num_kicks++] = fds[i];
+}
+
+static void check_reply(
+	struct client *c, size_t bytes, uint16_t type, const int *fds, uint32_t nfds)
+{
+	const struct nmd_reply *r = (const struct nmd_reply *)reply.bytes;
+	const struct nmd_nmreq_reply *nmreq = (const struct nmd_nmreq_reply *)reply.bytes;
+
+	fuzz_check(bytes >= sizeof(*r) && r->hdr.magic == NMD_MAGIC && r->hdr.size == bytes,
+		"a reply of %zu bytes", bytes);
+	fuzz_check(r->hdr.type == type, "a reply of type %u to %u", r->hdr.type, type);
+	fuzz_check(memchr(r->text, 0, sizeof(r->text)), "a text has no end");
+	fuzz_check_error(r->hdr.status, r->text);
+	if (nfds == 0)
+		return;
+	fuzz_check(type == NMD_NMREQ && !r->hdr.status && nmreq->nfds == nfds && nfds >= 4,
+		"%u descriptors with type %u, status %d", nfds, type, r->hdr.status);
+	keep(c, &nmreq->attach, fds, nfds);
+}
+
+/* False: there was none. */
+static bool take_reply(struct client *c, uint16_t type)
+{
+	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))];
+	struct iovec iov = {reply.bytes, sizeof(reply.bytes)};
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	int fds[NMD_FDS_MAX];
+	uint32_t nfds = 0;
+
+	if (n <= 0)
+		return false;
+	if (cmsg) {
+		nfds = (uint32_t)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(cmsg), nfds * sizeof(int));
+	}
+	check_reply(c, (size_t)n, type, fds, nfds);
+	return true;
+}
+
+/* ---- what is sent --------------------------------------------------------------------------------- */
+
+static size_t make_nmreq(struct fuzz_in *in)
+{
+	static struct fuzz_request rq;
+
+	fuzz_request_make(in, &rq, 0);
+	memcpy(msg.bytes + sizeof(msg.hdr), rq.bytes, rq.len);
+	return sizeof(msg.hdr) + rq.len;
+}
+
+static size_t make_add_port(struct fuzz_in *in)
+{
+	struct nmd_vm_add_port *add = (struct nmd_vm_add_port *)msg.bytes;
+
+	fuzz_port_name(in, add->ifname, sizeof(add->ifname));
+	/* What a user writes behind a name. */
+	if (fuzz_u8(in) & 1)
+		fuzz_text(in, add->ifname + strlen(add->ifname),
+			sizeof(add->ifname) - strlen(add->ifname));
+	fuzz_bytes(in, add->mac, 6 * fuzz_below(in, 2));
+	return sizeof(*add);
+}
+
+static size_t make_message(struct fuzz_in *in, uint16_t type)
+{
+	switch (type) {
+	case NMD_HELLO:
+		return sizeof(msg.hdr);
+	case NMD_NMREQ:
+		return make_nmreq(in);
+	case NMD_VM_CREATE:
+		fuzz_text(in, ((struct nmd_vm_create *)msg.bytes)->name, 16);
+		((struct nmd_vm_create *)msg.bytes)->bar_min = fuzz_edge(in, NMD_BAR_SMALLEST);
+		return sizeof(struct nmd_vm_create);
+	case NMD_VM_ADD_PORT:
+		return make_add_port(in);
+	case NMD_STATUS:
+		((struct nmd_status *)msg.bytes)->start = (uint32_t)fuzz_edge(in, 4096);
+		return sizeof(struct nmd_status);
+	case NMD_VALE_MACS:
+		((struct nmd_vale_macs *)msg.bytes)->pos = fuzz_edge(in, 512);
+		fuzz_port_name(in, ((struct nmd_vale_macs *)msg.bytes)->sw_name, NMD_NAME_MAX);
+		return sizeof(struct nmd_vale_macs);
+	case NMD_VALE_FLUSH:
+		fuzz_port_name(in, ((struct nmd_vale_flush *)msg.bytes)->sw_name, NMD_NAME_MAX);
+		return sizeof(struct nmd_vale_flush);
+	default: {
+		size_t bytes = fuzz_u8(in);
+
+		fuzz_bytes(in, msg.bytes + sizeof(msg.hdr), bytes);
+		return sizeof(msg.hdr) + bytes;
+	}
+	}
+}
+
+static void send_message(struct fuzz_in *in, const struct client *c, size_t bytes, uint32_t nfds)
+{
+	char control[CMSG_SPACE(FDS_MAX * sizeof(int))] = {0};
+	struct iovec iov = {msg.bytes, bytes};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	int fds[FDS_MAX];
+
+	for (uint32_t i = 0; i < nfds; i++)
+		fds[i] = make_fd(in);
+	if (nfds > 0) {
+		struct cmsghdr *cmsg;
+
+		m.msg_control = control;
+		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&m);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+	}
+	(void)sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (nfds > 0)
+		close(fds[--nfds]);
+}
+
+/* Paths of the machine's sockets, for connect_vfio(). */
+static void note_paths(uint16_t type)
+{
+	const struct nmd_vm_add_port_reply *r = (const struct nmd_vm_add_port_reply *)reply.bytes;
+
+	if (type != NMD_VM_ADD_PORT || r->reply.hdr.status != 0)
+		return;
+	memcpy(vfio_path[0], r->net_path, NMD_PATH_MAX);
+	memcpy(vfio_path[1], r->mem_path, NMD_PATH_MAX);
+}
+
+static void talk(struct fuzz_in *in, struct client *c)
+{
+	uint8_t how = fuzz_u8(in);
+	uint16_t type = (how & 7) ? how & 7 : NMD_NMREQ;
+	uint32_t nfds = how & 8 ? 1 : how & 16 ? fuzz_below(in, FDS_MAX) : 0;
+	size_t bytes;
+
+	memset(msg.bytes, 0, sizeof(msg.bytes));
+	bytes = make_message(in, type);
+	msg.hdr.magic = NMD_MAGIC;
+	msg.hdr.version = NMD_VERSION;
+	msg.hdr.type = type;
+	msg.hdr.size = (uint32_t)bytes;
+	if (how & 32) {
+		size_t at = fuzz_u8(in) % sizeof(msg.hdr);
+
+		msg.bytes[at] = (char)fuzz_u8(in);
+	}
+	if (how & 64)
+		bytes = fuzz_u16(in) % sizeof(msg.bytes);
+	if ((how & 0xe0) == 0xe0)
+		fuzz_fail_allocation(fuzz_below(in, 40));
+	send_message(in, c, bytes, nfds);
+	netmapd_run();
+	fuzz_fail_allocation(0);
+	type = msg.hdr.type;
+	if (take_reply(c, type))
+		note_paths(type);
+}
+
+/* ---- what a client does beside ----------------------------------------------------------------------- */
+
+static void scribble(struct fuzz_in *in, const struct client *c)
+{
+	uint32_t times = fuzz_below(in, 16), which = fuzz_u8(in) & 1;
+	uint64_t one = 1;
+
+	if (!c->map[which])
+		return;
+	while (times-- > 0) {
+		size_t at = fuzz_u16(in) * 4ULL % c->bytes[which];
+
+		OS_STORE((uint32_t *)(void *)(c->map[which] + at), (uint32_t)fuzz_edge(in, 16));
+	}
+	for (uint32_t i = 0; i < c->num_kicks; i++)
+		(void)!write(c->kicks[i], &one, sizeof(one));
+}
+
+static void leave(struct client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	forget_maps(c);
+}
+
+/* As QEMU, for a moment: what it says is another target's. */
+static void connect_vfio(struct fuzz_in *in)
+{
+	uint8_t how = fuzz_u8(in);
+	int fd = vfio_path[0][0] ? netmapd_connect(vfio_path[how & 1], SOCK_STREAM) : -1;
+	char bytes[64];
+
+	if (fd < 0)
+		return;
+	fuzz_bytes(in, bytes, sizeof(bytes));
+	(void)send(fd, bytes, how >> 1 & 63, MSG_NOSIGNAL | MSG_DONTWAIT);
+	netmapd_run();
+	close(fd);
+	netmapd_run();
+}
+
+static void step(struct fuzz_in *in)
+{
+	uint8_t what = fuzz_u8(in);
+	struct client *c = &clients[what % CONNS];
+
+	if (c->fd < 0)
+		c->fd = netmapd_connect(netmapd.config.socket_path, SOCK_SEQPACKET);
+	switch (what / CONNS % 8) {
+	case 0:
+		leave(c);
+		break;
+	case 1:
+		scribble(in, c);
+		break;
+	case 2:
+		connect_vfio(in);
+		break;
+	default:
+		talk(in, c);
+	}
+}
+
+void fuzz_one(struct fuzz_in *in)
+{
+	vfio_path[0][0] = '\0';
+	for (int i = 0; i < STEPS && fuzz_more(in); i++)
+		step(in);
+	for (int i = 0; i < CONNS; i++)
+		leave(&clients[i]);
+	netmapd_check_empty();
+}
