@@ -11,8 +11,9 @@
  * All parts are copied in once, checked, worked on, and copied out; the total is at
  * most NETMAP_REQ_MAXSIZE bytes and the chain of options is bounded. Results:
  *
- *      -EINVAL      a field out of range, an option twice
- *      -EMSGSIZE    options of too many bytes, or in a loop
+ *      -EINVAL      a field out of range, an option twice, or in a loop
+ *      -EMSGSIZE    options of too many bytes, which is looked at before their types, or in a loop of
+ *                   ones that nobody knows
  *      -EOPNOTSUPP  unknown request, an option that is unknown or not for it, or not served here
  *      -EFAULT      an address can't be reached
  *      others       of the request

@@ -10,17 +10,15 @@
  */
 #include "control_internal.h"
 
-/* Bytes that an option takes out of the size of the request. 32-bit programs leave out the padding
- * at the end of the mode: what is read of each is what all have. nro_size counts only where the size
- * varies: elsewhere programs leave it as it was. */
-static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
+enum { ANSWER_BYTES = sizeof(uint64_t) }; /* each option's, for where its answer goes */
+
+/* Bytes of an option of this type. 32-bit programs leave out the padding at the end of the mode: what is
+ * read of each is what all have. */
+static uint64_t type_bytes(uint32_t type)
 {
 	switch (type) {
 	case NETMAP_REQ_OPT_EXTMEM:
 		return sizeof(struct nmreq_opt_extmem);
-	case NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS:
-		return nro_size > sizeof(struct nmreq_option) ? nro_size
-							      : sizeof(struct nmreq_option);
 	case NETMAP_REQ_OPT_CSB:
 		return sizeof(struct nmreq_opt_csb);
 	case NETMAP_REQ_OPT_SYNC_KLOOP_MODE:
@@ -30,6 +28,18 @@ static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
 	default:
 		return sizeof(struct nmreq_option);
 	}
+}
+
+/* Bytes that an option takes out of the size of the request: what it says of itself, or what its type
+ * has if that is more. Where the size doesn't vary programs leave nro_size as it was: one that no request
+ * can have is none. */
+static uint64_t option_bytes(uint32_t type, uint64_t nro_size)
+{
+	uint64_t bytes = type_bytes(type);
+
+	if (nro_size > NETMAP_REQ_MAXSIZE && type != NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS)
+		return bytes;
+	return nro_size > bytes ? nro_size : bytes;
 }
 
 /* ---- in ------------------------------------------------------------------------------ */
@@ -43,7 +53,20 @@ static const struct option *find_read(const struct request *rq, uint64_t addr)
 	return NULL;
 }
 
-/* Bounded: each step costs at least the size of an option. */
+static bool is_known(uint32_t type)
+{
+	return type > 0 && type < NETMAP_REQ_OPT_MAX;
+}
+
+static int too_long(struct nm_client *client)
+{
+	return nm_error_set(&client->err, -EMSGSIZE,
+		"a request with its options, and %d bytes more for each, has at most %d bytes; these have more",
+		ANSWER_BYTES, NETMAP_REQ_MAXSIZE);
+}
+
+/* Bounded: each step costs at least the size of an option. A loop of options that nobody knows is no more
+ * than a list that is too long. */
 static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 {
 	uint64_t addr = rq->hdr.nr_options;
@@ -54,21 +77,21 @@ static int read_chain(struct nm_client *client, struct request *rq, size_t used)
 		uint64_t bytes;
 		int error;
 
+		if (before && !is_known(before->type))
+			return too_long(client);
 		if (before)
 			return nm_error_set(&client->err, -EINVAL,
 				"option %u stands twice: the chain of options is a loop",
 				before->type);
 		error = rq->ua->read(rq->ua->arg, addr, &opt, sizeof(opt));
-
 		if (error)
 			return nm_error_set(&client->err, error, "an option can't be read");
 		bytes = option_bytes(opt.nro_reqtype, opt.nro_size);
-		if (bytes > NETMAP_REQ_MAXSIZE || used + bytes > NETMAP_REQ_MAXSIZE ||
+		if (bytes > NETMAP_REQ_MAXSIZE ||
+			used + bytes + ANSWER_BYTES > NETMAP_REQ_MAXSIZE ||
 			rq->num_options == NM_OPTIONS_MAX)
-			return nm_error_set(&client->err, -EMSGSIZE,
-				"a request with its options has at most %d bytes; these have more",
-				NETMAP_REQ_MAXSIZE);
-		used += bytes;
+			return too_long(client);
+		used += bytes + ANSWER_BYTES;
 		rq->options[rq->num_options++] = (struct option){
 			.addr = addr, .size = opt.nro_size, .type = opt.nro_reqtype};
 		addr = opt.nro_next;
@@ -83,7 +106,7 @@ static int judge(struct nm_client *client, struct request *rq, uint32_t allowed)
 	for (uint32_t i = 0; i < rq->num_options; i++) {
 		struct option *opt = &rq->options[i];
 
-		if (opt->type >= NETMAP_REQ_OPT_MAX || !(allowed & (1u << opt->type))) {
+		if (!is_known(opt->type) || !(allowed & (1u << opt->type))) {
 			opt->status = EOPNOTSUPP;
 			if (result == 0)
 				result = nm_error_set(&client->err, -EOPNOTSUPP,
@@ -153,16 +176,16 @@ int nm_options_read(struct nm_client *client, struct request *rq, size_t used, u
 	error = judge(client, rq, allowed);
 	if (!error)
 		error = read_content(client, rq, NETMAP_REQ_OPT_EXTMEM, &rq->extmem,
-			option_bytes(NETMAP_REQ_OPT_EXTMEM, 0));
+			type_bytes(NETMAP_REQ_OPT_EXTMEM));
 	if (!error)
-		error = read_content(client, rq, NETMAP_REQ_OPT_CSB, &rq->csb,
-			option_bytes(NETMAP_REQ_OPT_CSB, 0));
+		error = read_content(
+			client, rq, NETMAP_REQ_OPT_CSB, &rq->csb, type_bytes(NETMAP_REQ_OPT_CSB));
 	if (!error)
 		error = read_content(client, rq, NETMAP_REQ_OPT_SYNC_KLOOP_MODE, &rq->mode,
-			option_bytes(NETMAP_REQ_OPT_SYNC_KLOOP_MODE, 0));
+			type_bytes(NETMAP_REQ_OPT_SYNC_KLOOP_MODE));
 	if (!error)
 		error = read_content(client, rq, NETMAP_REQ_OPT_OFFSETS, &rq->offsets,
-			option_bytes(NETMAP_REQ_OPT_OFFSETS, 0));
+			type_bytes(NETMAP_REQ_OPT_OFFSETS));
 	return error ? error : read_eventfds(client, rq);
 }
 

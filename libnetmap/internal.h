@@ -84,5 +84,10 @@ void nmlib_explain(const struct nmreq_header *hdr, int error, struct nm_error *w
 /* Body and option sizes by number, bytes; 0: none, or not known. */
 size_t nmlib_body_size(uint16_t reqtype);
 size_t nmlib_option_size(uint32_t reqtype);
+/* Is there an option of this number? */
+bool nmlib_option_known(uint32_t reqtype);
+/* 0, or the list of options can't be read to its end, and the text says so: -EMSGSIZE it is longer than a
+ * request may be, as the core counts it; -EINVAL it is a loop. */
+int nmlib_options_check(const struct nmreq_header *hdr, struct nm_error *why);
 
 #endif

@@ -149,14 +149,11 @@ int nmlib_daemon_share(struct nmlib_daemon_port *p)
 /* The one option CSB of a request, NULL if there is none; -EINVAL if there are two. */
 static int find_csb(struct nmreq_header *hdr, struct nmreq_opt_csb **csb, struct nm_error *why)
 {
-	unsigned int n = 0, most = NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option);
 	struct nmreq_option *opt;
 
 	*csb = NULL;
 	nmreq_foreach_option(hdr, opt)
 	{
-		if (++n > most)
-			break; /* a loop; the message will be too large */
 		if (opt->nro_reqtype != NETMAP_REQ_OPT_CSB)
 			continue;
 		if (*csb) {
@@ -248,6 +245,10 @@ static int local_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm
 
 static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
+	int ret = nmlib_options_check(hdr, why);
+
+	if (ret < 0)
+		return ret;
 	switch (hdr->nr_reqtype) {
 	case NETMAP_REQ_REGISTER:
 		return do_register(d, hdr, why);

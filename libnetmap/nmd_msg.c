@@ -67,15 +67,6 @@ static size_t option_size(const struct nmreq_option *opt)
 	return size ? size : sizeof(*opt);
 }
 
-/* The option is a part already: its chain is a loop. */
-static int is_part(const struct flat *f, const void *mem)
-{
-	for (unsigned int i = 0; i < f->parts; i++)
-		if (f->part[i].mem == mem)
-			return 1;
-	return 0;
-}
-
 /* Finds the parts. The option CSB is for this library. */
 static int find_parts(struct flat *f, struct nmreq_header *hdr, struct nm_error *why)
 {
@@ -93,12 +84,6 @@ static int find_parts(struct flat *f, struct nmreq_header *hdr, struct nm_error 
 	}
 	nmreq_foreach_option(hdr, opt)
 	{
-		if (is_part(f, opt)) {
-			opt->nro_status = EINVAL;
-			return nm_error_set(why, -EINVAL,
-				"option %s stands twice: the chain of options is a loop",
-				nmreq_option_name(opt->nro_reqtype));
-		}
 		if (ret)
 			break;
 		if (opt->nro_reqtype != NETMAP_REQ_OPT_CSB)

@@ -77,6 +77,51 @@ size_t nmlib_option_size(uint32_t reqtype)
 	}
 }
 
+bool nmlib_option_known(uint32_t reqtype)
+{
+	return reqtype > 0 && reqtype < NETMAP_REQ_OPT_MAX;
+}
+
+/* Bytes that the option takes out of those of its request, as the core counts them. */
+static uint64_t option_counts(const struct nmreq_option *opt)
+{
+	bool varies = opt->nro_reqtype == NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS;
+	uint64_t size = nmlib_option_size(opt->nro_reqtype), said = opt->nro_size;
+
+	if (size < sizeof(*opt))
+		size = sizeof(*opt);
+	if (said > NETMAP_REQ_MAXSIZE)
+		said = varies ? NETMAP_REQ_MAXSIZE : 0;        /* never set where it doesn't vary */
+	return (said > size ? said : size) + sizeof(uint64_t); /* and where its answer goes */
+}
+
+int nmlib_options_check(const struct nmreq_header *hdr, struct nm_error *why)
+{
+	const struct nmreq_option *seen[NETMAP_REQ_MAXSIZE / sizeof(struct nmreq_option)];
+	uint64_t bytes = sizeof(*hdr) + nmlib_body_size(hdr->nr_reqtype);
+	struct nmreq_option *opt;
+	unsigned int n = 0;
+
+	nmreq_foreach_option(hdr, opt)
+	{
+		for (unsigned int i = 0; i < n && nmlib_option_known(opt->nro_reqtype); i++) {
+			if (seen[i] != opt)
+				continue;
+			opt->nro_status = EINVAL;
+			return nm_error_set(why, -EINVAL,
+				"option %s stands twice: the chain of options is a loop",
+				nmreq_option_name(opt->nro_reqtype));
+		}
+		bytes += option_counts(opt);
+		if (bytes > NETMAP_REQ_MAXSIZE)
+			return nm_error_set(why, -EMSGSIZE,
+				"too many options, or larger than %d bytes together",
+				NETMAP_REQ_MAXSIZE);
+		seen[n++] = opt;
+	}
+	return 0;
+}
+
 void nmreq_header_init(struct nmreq_header *hdr, uint16_t reqtype, void *body)
 {
 	memset(hdr, 0, sizeof(*hdr));

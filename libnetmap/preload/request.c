@@ -60,6 +60,15 @@ static size_t whole_option_size(const struct nmreq_option *opt)
 	return size ? size : sizeof(*opt);
 }
 
+/* The option at this address has been copied: the list is a loop. */
+static bool is_copied(const struct copy *c, uint64_t addr)
+{
+	for (unsigned int i = 0; i < c->options; i++)
+		if (c->option[i].addr == addr)
+			return true;
+	return false;
+}
+
 static int copy_options(struct copy *c)
 {
 	uint64_t addr = c->hdr.nr_options, *link = &c->hdr.nr_options;
@@ -71,7 +80,9 @@ static int copy_options(struct copy *c)
 		ret = nmlib_user_read(&head, addr, sizeof(head));
 		if (ret < 0)
 			return ret;
-		if (c->options == OPTIONS_MAX)
+		if (is_copied(c, addr) && nmlib_option_known(head.nro_reqtype))
+			return -EINVAL;
+		if (c->options == OPTIONS_MAX || is_copied(c, addr))
 			return -EMSGSIZE;
 		c->option[c->options].size = whole_option_size(&head);
 		ret = copy_in(c, addr, c->option[c->options].size, &mem);

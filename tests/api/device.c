@@ -67,6 +67,39 @@ TEST(device_bad_addresses)
 	close(fd);
 }
 
+/* With this list of options. */
+static int dev_register_with(int fd, const struct nmreq_option *first)
+{
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC};
+	struct nmreq_header hdr;
+
+	nmreq_header_init(&hdr, NETMAP_REQ_REGISTER, &reg);
+	strcpy(hdr.nr_name, "valev:1");
+	hdr.nr_options = (uintptr_t)first;
+	return ioctl(fd, NIOCCTRL, &hdr) < 0 ? -errno : 0;
+}
+
+TEST(device_option_lists)
+{
+	struct nmreq_option endless = {.nro_reqtype = 50, .nro_next = (uintptr_t)&endless};
+	struct nmreq_opt_offsets twice = {
+		.nro_opt = {.nro_reqtype = NETMAP_REQ_OPT_OFFSETS, .nro_next = (uintptr_t)&twice}};
+	struct nmreq_option list[100];
+	int fd = open_dev();
+
+	CHECK_EQ(dev_register_with(fd, &endless), -EMSGSIZE);
+	CHECK_EQ(dev_register_with(fd, &twice.nro_opt), -EINVAL);
+	for (unsigned int i = 0; i < 100; i++)
+		list[i] = (struct nmreq_option){
+			.nro_reqtype = 1000 + i, .nro_next = i < 99 ? (uintptr_t)&list[i + 1] : 0};
+	CHECK_EQ(dev_register_with(fd, list), -EOPNOTSUPP);
+	list[99].nro_size = 1000;
+	CHECK_EQ(dev_register_with(fd, list), -EMSGSIZE);
+	list[99].nro_reqtype = NETMAP_REQ_OPT_SYNC_KLOOP_MODE;
+	CHECK_EQ(dev_register_with(fd, list), -EMSGSIZE);
+	close(fd);
+}
+
 TEST(device_epoll_select_poll)
 {
 	int fd = open_dev(), ep = epoll_create1(0);

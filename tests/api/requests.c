@@ -165,8 +165,30 @@ TEST(option_loop)
 	struct nmreq_opt_offsets ofs = {
 		.nro_opt = {.nro_reqtype = NETMAP_REQ_OPT_OFFSETS, .nro_next = (uintptr_t)&ofs}};
 
-	CHECK_REFUSED(register_with(&opt));
-	CHECK_REFUSED(register_with(&ofs.nro_opt)); /* it stands twice, and the list has no end */
+	CHECK_EQ(register_with(&opt), -EMSGSIZE);       /* what nobody knows has no end */
+	CHECK_EQ(register_with(&ofs.nro_opt), -EINVAL); /* it stands twice */
+}
+
+/* The length of a list is looked at before the types. */
+TEST(option_list_too_long)
+{
+	static const uint32_t last[] = {
+		77, NETMAP_REQ_OPT_CSB, NETMAP_REQ_OPT_OFFSETS, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS};
+	struct nmreq_option list[99];
+	struct {
+		struct nmreq_option opt;
+		char rest[1000];
+	} end;
+
+	for (unsigned int k = 0; k < sizeof(last) / sizeof(last[0]); k++) {
+		for (unsigned int i = 0; i < 99; i++)
+			list[i] = (struct nmreq_option){.nro_reqtype = 1000 + i,
+				.nro_next = (uintptr_t)(i + 1 < 99 ? &list[i + 1] : &end.opt)};
+		memset(&end, 0, sizeof(end));
+		end.opt.nro_reqtype = last[k];
+		end.opt.nro_size = 1000;
+		CHECK_EQ(register_with(list), -EMSGSIZE);
+	}
 }
 
 TEST(option_of_another_request)

@@ -106,10 +106,14 @@ static void chains_that_do_not_end(void **state)
 		check_err_says("a loop");
 		assert_true(memory.calls < 1000);
 	}
+	/* Of options that nobody knows: no more than a list that is too long. */
+	prepare_chain(NETMAP_REQ_REGISTER, (const uint32_t[]){99, 98}, 2);
+	option(1)->nro_next = option_addr(0);
+	assert_int_equal(ask(), -EMSGSIZE);
 	/* Too many for a request, without a loop; and the most there can be. */
-	for (uint32_t count = 160; count < 180; count++) {
+	for (uint32_t count = 115; count < 135; count++) {
 		size_t bytes = sizeof(struct nmreq_header) + sizeof(struct nmreq_register) +
-			       count * sizeof(struct nmreq_option);
+			       count * (sizeof(struct nmreq_option) + sizeof(uint64_t));
 
 		prepare_chain(NETMAP_REQ_REGISTER, types, 1);
 		for (uint32_t i = 0; i < count; i++)
@@ -131,7 +135,7 @@ static void sizes(void **state)
 {
 	enum {
 		REST = NETMAP_REQ_MAXSIZE - sizeof(struct nmreq_header) -
-		       sizeof(struct nmreq_register),
+		       sizeof(struct nmreq_register) - sizeof(uint64_t),
 	};
 	static const struct {
 		uint32_t type;
@@ -139,9 +143,12 @@ static void sizes(void **state)
 		int error;
 	} cases[] = {
 		{77, 0, -EOPNOTSUPP},
-		{77, 1000, -EOPNOTSUPP}, /* the size of others doesn't count: */
-		{77, NETMAP_REQ_MAXSIZE, -EOPNOTSUPP},
+		{77, REST, -EOPNOTSUPP},
+		{77, REST + 1, -EMSGSIZE},
+		{77, NETMAP_REQ_MAXSIZE, -EMSGSIZE},
+		{77, NETMAP_REQ_MAXSIZE + 1, -EOPNOTSUPP}, /* never set: doesn't count */
 		{77, UINT64_MAX, -EOPNOTSUPP},
+		{NETMAP_REQ_OPT_CSB, REST + 1, -EMSGSIZE},
 		{NETMAP_REQ_OPT_CSB, UINT64_MAX, -EINVAL}, /* without arrays */
 		{2, REST, -EOPNOTSUPP},
 		{2, REST + 1, -EMSGSIZE},
@@ -157,6 +164,23 @@ static void sizes(void **state)
 		prepare_chain(NETMAP_REQ_REGISTER, &cases[i].type, 1);
 		option(0)->nro_size = cases[i].size;
 		assert_int_equal(ask(), cases[i].error);
+	}
+}
+
+/* The length is looked at before the types: what the last one says counts, whatever it is. */
+static void a_list_that_is_too_long_by_its_last_option(void **state)
+{
+	enum { COUNT = 100 };
+	uint32_t types[COUNT];
+
+	for (uint32_t last = 0; last <= NETMAP_REQ_OPT_MAX; last++) {
+		for (uint32_t i = 0; i < COUNT; i++)
+			types[i] = i + 1 < COUNT ? 1000 + i : last;
+		prepare_chain(NETMAP_REQ_REGISTER, types, COUNT);
+		assert_int_equal(ask(), -EOPNOTSUPP);
+		prepare_chain(NETMAP_REQ_REGISTER, types, COUNT);
+		option(COUNT - 1)->nro_size = 1000;
+		assert_int_equal(ask(), -EMSGSIZE);
 	}
 }
 
@@ -670,6 +694,7 @@ int main(void)
 		TEST(every_option_on_every_request),
 		TEST(chains_that_do_not_end),
 		TEST(sizes),
+		TEST(a_list_that_is_too_long_by_its_last_option),
 		TEST(every_access_fails_once),
 		TEST(extmem),
 		TEST(extmem_wishes),
