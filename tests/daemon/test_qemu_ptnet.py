@@ -534,6 +534,50 @@ def test_real_machines_at_once(real):
             machine.end()
 
 
+def slots(machine):
+    """The devices with an id, of the first bus: {id: slot}."""
+    return {d["qdev_id"]: d["slot"] for d in machine.ask("query-pci")[0]["devices"] if d["qdev_id"]}
+
+
+# QEMU makes devices that are given in JSON, as ours are, behind all others.
+E1000 = ["-device", '{"driver":"e1000","id":"e"}']
+E1000_AT_3 = ["-device", '{"driver":"e1000","id":"e","addr":"3"}']
+
+
+@needs_both
+@pytest.mark.parametrize(
+    "args,places",
+    [
+        # Without addresses: the first free slots, the memory first.
+        ([*DEVICE_A, *E1000], {"ptnet-mem0": 2, "ptnet-a": 3, "e": 4}),
+        ([*DEVICE_A, "-device", "e1000,id=e"], {"e": 2, "ptnet-mem0": 3, "ptnet-a": 4}),
+        # What QEMU places stays out of the way of what has an address.
+        ([*DEVICE_A, *E1000_AT_3], {"ptnet-a": 2, "e": 3, "ptnet-mem0": 4}),
+        (["-device", "ptnet-pci,netdev=a,addr=2", *E1000_AT_3], {"ptnet-a": 2, "e": 3, "ptnet-mem0": 4}),
+        (["-device", "ptnet-pci,netdev=a,mem-addr=9,mem-id=m", *E1000_AT_3], {"m": 9, "ptnet-a": 2, "e": 3}),
+    ],
+    ids=["none", "first", "another", "both", "all"],
+)
+def test_real_addresses(real, args, places):
+    machine = Machine(*PORT_A, *args)
+    try:
+        assert machine.start(), machine.end()
+        assert slots(machine) == places
+    finally:
+        machine.end()
+
+
+@needs_both
+def test_real_nic(real):
+    machine = Machine("-nic", "netmap,ifname=vale1:10,passthrough=on,mac=00:AA:BB:CC:0a:0a", *PORT_B, *DEVICE_B)
+    try:
+        assert machine.start(), machine.end()
+        assert ports_of() == ["vale1:10", "vale1:11"]
+        assert slots(machine) == {"ptnet-mem0": 2, "ptnet-nic0": 3, "ptnet-b": 4}
+    finally:
+        machine.end()
+
+
 @needs_both
 def test_real_quit(real):
     machine = Machine(*PORT_A, *DEVICE_A)

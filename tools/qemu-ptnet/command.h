@@ -5,9 +5,17 @@
  *   QEMU [-accel … -cpu …] [-object … -machine memory-backend=…] [-nic none]  the user's options
  *
  * The user's options keep their order. Each -netdev netmap is left out; each
- * -device ptnet-pci is replaced where it stood, by the vfio-user device of its
- * port, and before the first one stand the memory devices. Several -machine
- * options add up in QEMU, so the user's stays as it is.
+ * -device ptnet-pci, or -nic netmap, is replaced where it stood, by the vfio-user
+ * device of its port. Several -machine options add up in QEMU, so the user's stays
+ * as it is.
+ *
+ * The memory devices stand before the first of these, so that a guest sees them
+ * where it always did (on a pc, slot 3 is the memory and slot 4, ens4, the first
+ * port). But QEMU gives a device without an address the first slot that is free at
+ * its turn, which a later device may have been given by the user: where devices have
+ * addresses, memory devices without one come last. (QEMU makes all devices that are
+ * given in JSON, as ours and libvirt's are, behind those that are given as key=value.) Devices without an id get one
+ * (ptnet-mem0, ptnet-ID), to be named in QEMU's monitor and in its messages.
  *
  * QEMU makes a network card of its own choice when no network option is given; a
  * -netdev netmap counts as one, so -nic none replaces it if no other is there.
@@ -45,8 +53,11 @@ struct command {
 	bool add_cpu; /* -cpu as well */
 };
 
-/* Builds the argument list into `out` (zeroed by the caller, text_argv_free() after use). */
-void command_build(const struct command *c, struct text_argv *out);
+/*
+ * Builds the argument list into `out` (zeroed by the caller, text_argv_free() after use).
+ * -EINVAL with a text when ports of one region contradict each other, with nothing in `out`.
+ */
+int command_build(const struct command *c, struct text_argv *out, char err[TEXT_ERR]);
 
 /* The user's arguments as they are, behind `qemu`. */
 void command_plain(const char *qemu, const struct scan *s, struct text_argv *out);

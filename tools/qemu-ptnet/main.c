@@ -30,6 +30,7 @@ static const char usage[] =
 	"A port, any number of them:\n"
 	"  -netdev netmap,ifname=PORT,id=ID,passthrough=on   PORT of netmapd: vale1:10\n"
 	"  -device ptnet-pci,netdev=ID[,mac=ADDRESS][,id=..][,bus=..][,addr=..]\n"
+	"or in one: -nic netmap,ifname=PORT,passthrough=on[,mac=ADDRESS]\n"
 	"\n"
 	"Options of qemu-ptnet:\n"
 	"  --print         print the command for QEMU instead of executing it; netmapd is\n"
@@ -151,7 +152,8 @@ static int run_ports(struct run *r)
 	choose_accel(&r->scan, &c);
 	c.qemu = r->qemu;
 	c.sockets = r->sockets;
-	command_build(&c, &r->argv);
+	if (command_build(&c, &r->argv, err) < 0)
+		return usage_error(err);
 	return finish(r);
 }
 

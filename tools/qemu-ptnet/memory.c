@@ -231,11 +231,9 @@ static char *free_id(const struct scan *s)
 {
 	for (unsigned int n = 0;; n++) {
 		char *id = n ? text_format("ptnet-ram%u", n) : text_dup("ptnet-ram");
-		struct opts o;
 
-		if (!find_object(s, id, &o))
+		if (!scan_has_id(s, "object", "qom-type", id))
 			return id;
-		opts_free(&o);
 		free(id);
 	}
 }

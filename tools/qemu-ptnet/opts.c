@@ -17,6 +17,11 @@ static void add(struct opts *o, char *key, char *value)
 	o->count++;
 }
 
+void opts_add(struct opts *o, const char *key, const char *value)
+{
+	add(o, text_dup(key), value ? text_dup(value) : NULL);
+}
+
 static char *json_scalar(json_t *v)
 {
 	if (json_is_string(v))
@@ -112,16 +117,18 @@ bool opts_has(const struct opts *o, const char *key)
 	return false;
 }
 
+bool opts_key_in(const char *key, const char *const known[])
+{
+	while (*known && strcmp(*known, key))
+		known++;
+	return *known;
+}
+
 const char *opts_unknown(const struct opts *o, const char *const known[])
 {
-	for (size_t i = 0; i < o->count; i++) {
-		size_t k = 0;
-
-		while (known[k] && strcmp(known[k], o->opt[i].key))
-			k++;
-		if (!known[k])
+	for (size_t i = 0; i < o->count; i++)
+		if (!opts_key_in(o->opt[i].key, known))
 			return o->opt[i].key;
-	}
 	return NULL;
 }
 

@@ -35,9 +35,15 @@ struct opts {
 int opts_parse(struct opts *o, const char *text, const char *implied);
 void opts_free(struct opts *o);
 
+/* Adds an element with copies of both; `value` may be NULL. */
+void opts_add(struct opts *o, const char *key, const char *value);
+
 /* The value of the key; the last one counts, as in QEMU. NULL: not there. */
 const char *opts_get(const struct opts *o, const char *key);
 bool opts_has(const struct opts *o, const char *key);
+
+/* Is the key in the list `known`, which ends with NULL? */
+bool opts_key_in(const char *key, const char *const known[]);
 
 /* The first key that is not in `known` (ends with NULL), or is there twice; NULL: none. */
 const char *opts_unknown(const struct opts *o, const char *const known[]);

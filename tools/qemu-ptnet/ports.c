@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Our -netdev and -device options, in two passes, because a device may stand before its netdev:
- * first all netdevs of type netmap, then the devices that use them. What is wrong is said here,
+ * Our -netdev, -device and -nic options, in three passes, because a device may stand before its netdev:
+ * first all netdevs of type netmap, then the devices that use them, then the -nic that are both. What is wrong is said here,
  * before anything is started; whether a port is free only netmapd can know.
  */
 #include "ports.h"
@@ -18,8 +18,10 @@
 enum { NO_ARG = -1 };
 
 static const char *const netdev_keys[] = {"type", "ifname", "id", "passthrough", NULL};
-static const char *const device_keys[] = {
-	"driver", "netdev", "mac", "id", "bus", "addr", "multifunction", "acpi-index", NULL};
+static const char *const device_keys[] = {"driver", "netdev", "mac", "id", "bus", "addr",
+	"multifunction", "acpi-index", "mem-id", "mem-bus", "mem-addr", NULL};
+static const char *const nic_keys[] = {"type", "ifname", "id", "passthrough", "model", "mac", "bus",
+	"addr", "multifunction", "acpi-index", "mem-id", "mem-bus", "mem-addr", NULL};
 
 int ports_parse_mac(const char *text, uint8_t mac[6])
 {
@@ -45,7 +47,7 @@ static int check_keys(
 	const struct opts *o, const char *const known[], const char *what, char err[TEXT_ERR])
 {
 	const char *key = opts_unknown(o, known);
-	char list[128] = "";
+	char list[160] = "";
 
 	if (key) {
 		for (size_t i = 1; known[i]; i++)
@@ -139,19 +141,31 @@ static int check_mac(struct port *port, char err[TEXT_ERR])
 	return 0;
 }
 
+static int check_id(const struct port *port, const char *key, char err[TEXT_ERR])
+{
+	const char *id = opts_get(&port->device, key);
+
+	if (id && !opts_id_valid(id))
+		return text_fail(-EINVAL, err,
+			"-device ptnet-pci,netdev=%.100s: %s='%.100s': a name is a letter, then letters, "
+			"digits, '-', '.', '_'",
+			port->id, key, id);
+	return 0;
+}
+
 static int check_device(struct port *port, char err[TEXT_ERR])
 {
-	const char *id = opts_get(&port->device, "id");
 	const char *multi = opts_get(&port->device, "multifunction");
 	const char *acpi = opts_get(&port->device, "acpi-index");
 	int ret = check_keys(&port->device, device_keys, "-device ptnet-pci", err);
 
 	if (ret < 0)
 		return ret;
-	if (id && !opts_id_valid(id))
-		return text_fail(-EINVAL, err,
-			"-device ptnet-pci,id='%.100s': a name is a letter, then letters, digits, '-', '.', '_'",
-			id);
+	ret = check_id(port, "id", err);
+	if (ret == 0)
+		ret = check_id(port, "mem-id", err);
+	if (ret < 0)
+		return ret;
 	if (multi && opts_bool(multi) < 0)
 		return text_fail(-EINVAL, err,
 			"-device ptnet-pci,netdev=%.100s: multifunction='%.50s' is neither on nor off",
@@ -163,12 +177,18 @@ static int check_device(struct port *port, char err[TEXT_ERR])
 	return check_mac(port, err);
 }
 
-static struct port *find_port(struct ports *p, const char *id)
+static struct port *find_port(const struct ports *p, const char *id)
 {
 	for (size_t i = 0; i < p->count; i++)
 		if (!strcmp(p->port[i].id, id))
 			return &p->port[i];
 	return NULL;
+}
+
+static void add_port(struct ports *p, const struct port *port)
+{
+	p->port = text_realloc(p->port, p->count + 1, sizeof(*port));
+	p->port[p->count++] = *port;
 }
 
 /* First pass: all -netdev netmap. An id is looked up among QEMU's other netdevs, too. */
@@ -194,8 +214,7 @@ static int collect_netdevs(struct ports *p, const struct scan *s, char err[TEXT_
 			opts_free(&port.netdev);
 			return ret;
 		}
-		p->port = text_realloc(p->port, p->count + 1, sizeof(port));
-		p->port[p->count++] = port;
+		add_port(p, &port);
 	}
 	return 0;
 }
@@ -271,6 +290,110 @@ static int collect_devices(struct ports *p, const struct scan *s, char err[TEXT_
 	return 0;
 }
 
+/* An id for the netdev of a -nic that has none: the first free one. */
+static void add_nic_id(struct opts *netdev, const struct ports *p, const struct scan *s)
+{
+	char *id = NULL;
+
+	for (unsigned int n = 0; !id; n++) {
+		id = text_format("nic%u", n);
+		if (find_port(p, id) || scan_has_id(s, "netdev", "type", id)) {
+			free(id);
+			id = NULL;
+		}
+	}
+	opts_add(netdev, "id", id);
+	free(id);
+}
+
+/* Divides a -nic netmap among the two options that it stands for. */
+static void divide_nic(
+	const struct opts *nic, struct port *port, const struct ports *p, const struct scan *s)
+{
+	for (size_t i = 0; i < nic->count; i++) {
+		const char *key = nic->opt[i].key;
+		bool netdev = opts_key_in(key, netdev_keys);
+
+		if (strcmp(key, "model"))
+			opts_add(netdev ? &port->netdev : &port->device, key, nic->opt[i].value);
+	}
+	if (!opts_has(&port->netdev, "id"))
+		add_nic_id(&port->netdev, p, s);
+	opts_add(&port->device, "netdev", opts_get(&port->netdev, "id"));
+}
+
+/* One -nic of type netmap: a netdev and its device. Takes nothing of `nic` over. */
+static int add_nic(struct ports *p, const struct scan *s, const struct opts *nic, size_t arg,
+	char err[TEXT_ERR])
+{
+	struct port port = {.netdev_arg = arg, .device_arg = arg};
+	const char *model = opts_get(nic, "model");
+	int ret = check_keys(nic, nic_keys, "-nic netmap", err);
+
+	if (ret < 0)
+		return ret;
+	if (model && strcmp(model, "ptnet-pci"))
+		return text_fail(-EINVAL, err,
+			"-nic netmap: model=%.50s can't serve a passed-through port, only ptnet-pci can: "
+			"leave model= out",
+			model);
+	divide_nic(nic, &port, p, s);
+	ret = check_netdev(&port, err);
+	if (ret == 0 && find_port(p, port.id))
+		ret = text_fail(-EINVAL, err, "two -netdev have id=%s", port.id);
+	if (ret == 0)
+		ret = check_device(&port, err);
+	if (ret < 0) {
+		opts_free(&port.netdev);
+		opts_free(&port.device);
+		return ret;
+	}
+	add_port(p, &port);
+	return 0;
+}
+
+/* What a -nic or -net says that only -netdev and -device can have. */
+static int refuse_mixture(const char *option, const struct opts *o, char err[TEXT_ERR])
+{
+	const char *type = opts_get(o, "type"), *model = opts_get(o, "model");
+
+	if (type && !strcmp(type, "netmap"))
+		return text_fail(-EINVAL, err,
+			"-%s netmap: a passed-through port is no member of a hub; use -nic "
+			"netmap,ifname=PORT,passthrough=on",
+			option);
+	if (model && !strcmp(model, "ptnet-pci"))
+		return text_fail(-EINVAL, err,
+			"-%s %.50s,model=ptnet-pci: this model serves netmap ports only; use -nic "
+			"netmap,ifname=PORT,passthrough=on",
+			option, type ? type : "…");
+	return 0;
+}
+
+/* Third pass: -nic netmap, and what can't be. */
+static int collect_nics(struct ports *p, const struct scan *s, char err[TEXT_ERR])
+{
+	for (size_t i = 0; i < s->count; i++) {
+		bool nic = scan_is(&s->arg[i], "nic");
+		const char *type;
+		struct opts o;
+		int ret;
+
+		if (!nic && !scan_is(&s->arg[i], "net"))
+			continue;
+		opts_parse(&o, s->arg[i].value, "type");
+		type = opts_get(&o, "type");
+		if (nic && type && !strcmp(type, "netmap"))
+			ret = add_nic(p, s, &o, i, err);
+		else
+			ret = refuse_mixture(s->arg[i].name, &o, err);
+		opts_free(&o);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
 static int by_device(const void *a, const void *b)
 {
 	const struct port *p = a, *q = b;
@@ -288,6 +411,8 @@ int ports_find(struct ports *p, const struct scan *s, char err[TEXT_ERR])
 		ret = check_foreign_ids(p, s, err);
 	if (ret == 0)
 		ret = collect_devices(p, s, err);
+	if (ret == 0)
+		ret = collect_nics(p, s, err);
 	if (ret == 0 && p->count)
 		qsort(p->port, p->count, sizeof(p->port[0]), by_device);
 	return ret;

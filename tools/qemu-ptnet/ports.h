@@ -7,8 +7,13 @@
  *   -netdev netmap,ifname=vale1:10,id=data10,passthrough=on
  *   -device ptnet-pci,netdev=data10,mac=00:AA:BB:CC:0a:0a
  *
+ * or as one:
+ *
+ *   -nic netmap,ifname=vale1:10,passthrough=on,mac=00:AA:BB:CC:0a:0a
+ *
  * ports_find() pairs them, refuses what can't work, and remembers where the
  * device stood, so that command.h can put the device that serves the port there.
+ * -net, which joins all its members by a hub of QEMU, is refused.
  *
  *   key of -netdev netmap     meaning
  *     ifname                  port of netmapd, in netmap's syntax; required
@@ -18,6 +23,11 @@
  *     netdev                  id of the netdev; required
  *     mac                     address in the guest; default: netmapd chooses one
  *     id, bus, addr, multifunction, acpi-index   as for any PCI device of QEMU
+ *     mem-id, mem-bus, mem-addr   the same for the memory device of the port's region
+ *   key of -nic netmap
+ *     ifname, passthrough, id   of the netdev; an id is made when none is given
+ *     model                   ptnet-pci, or left out
+ *     mac, bus, addr, …       of the device, all but netdev and id
  *
  * Thread safety: none needed, the program has one thread.
  */
@@ -34,7 +44,7 @@ struct port {
 	const char *ifname, *id; /* in netdev */
 	uint8_t mac[6];          /* all 0: none given */
 	size_t netdev_arg;       /* index in scan.arg of the -netdev … */
-	size_t device_arg;       /* … and of the -device */
+	size_t device_arg;       /* … and of the -device; the same for a -nic */
 };
 
 struct ports {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "opts.h"
 #include "proto.h"
 
 /* Options of QEMU (x86, 5.0 to 11.1) that take no argument, and old ones that are gone. */
@@ -158,4 +159,23 @@ void scan_free(struct scan *s)
 bool scan_is(const struct scan_arg *a, const char *name)
 {
 	return a->name && a->value && !strcmp(a->name, name);
+}
+
+bool scan_has_id(const struct scan *s, const char *name, const char *implied, const char *id)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const char *has;
+		struct opts o;
+		bool same;
+
+		if (!scan_is(&s->arg[i], name))
+			continue;
+		opts_parse(&o, s->arg[i].value, implied);
+		has = opts_get(&o, "id");
+		same = has && !strcmp(has, id);
+		opts_free(&o);
+		if (same)
+			return true;
+	}
+	return false;
 }

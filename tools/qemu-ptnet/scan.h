@@ -47,6 +47,9 @@ void scan_free(struct scan *s);
 /* Is the argument the option `name` with a value? */
 bool scan_is(const struct scan_arg *a, const char *name);
 
+/* Has an option `name` with a list of keys (opts.h, `implied` as there) id=`id`? */
+bool scan_has_id(const struct scan *s, const char *name, const char *implied, const char *id);
+
 /* Does `name` (no dashes) stand alone, without an argument? */
 bool scan_is_flag(const char *name);
 

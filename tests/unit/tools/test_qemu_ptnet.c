@@ -33,11 +33,11 @@ enum { WORDS_MAX = 40 };
 #define PORT_B   "-netdev netmap,ifname=vale1:11,id=b,passthrough=on"
 #define DEVICE_A "-device ptnet-pci,netdev=a"
 #define DEVICE_B "-device ptnet-pci,netdev=b"
-#define MEM \
-	"-device {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/r/mem\"}}"
-#define NET(n, more)                                                                              \
-	"-device {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/r/net" n \
-	"\"}" more "}"
+#define VFIO(path, id, more)                                                                   \
+	"-device {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"" path \
+	"\"},\"id\":\"" id "\"" more "}"
+#define MEM              VFIO("/r/mem", "ptnet-mem0", "")
+#define NET(n, id, more) VFIO("/r/net" n, id, more)
 #define RAM(bytes)                                              \
 	"-object memory-backend-memfd,id=ptnet-ram,size=" bytes \
 	",share=on -machine memory-backend=ptnet-ram"
@@ -84,9 +84,11 @@ static char *command_for(const char *line, enum command_accel accel, int *error)
 		c.add_cpu = !wish.cpu;
 		if (wish.chosen)
 			c.accel = COMMAND_ACCEL_USER;
-		command_build(&c, &words);
+		*error = command_build(&c, &words, err);
 		for (size_t i = 0; i < words.count; i++)
 			fprintf(f, "%s%s", i ? " " : "", words.v[i]);
+		if (*error)
+			fputs(err, f);
 		fclose(f);
 	}
 	text_argv_free(&words);
@@ -103,65 +105,106 @@ static const struct {
 	/* one port, at the place of its device */
 	{"-m 512 " PORT_A " -nographic " DEVICE_A " disk.img",
 		"QEMU " RAM("536870912") " -nic none -m 512 -nographic " MEM
-					 " " NET("0", "") " disk.img"},
+					 " " NET("0", "ptnet-a", "") " disk.img"},
 	/* the device may come first; two dashes */
-	{"-" DEVICE_A " -" PORT_A, "QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", "")},
+	{"-" DEVICE_A " -" PORT_A,
+		"QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", "ptnet-a", "")},
 	/* ports are numbered by their devices; one memory device for a region */
 	{PORT_A " " PORT_B " " DEVICE_B " -S " DEVICE_A,
-		"QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", "") " -S " NET("1", "")},
+		"QEMU " RAM_DEFAULT " -nic none " MEM
+		" " NET("0", "ptnet-b", "") " -S " NET("1", "ptnet-a", "")},
 	/* what a PCI device takes is passed on, in JSON */
 	{PORT_A " -device ptnet-pci,addr=4.0,netdev=a,bus=pci.0,id=x1,multifunction=on,"
 		"mac=02-11-22-33-44-5f,acpi-index=007",
+		"QEMU " RAM_DEFAULT " -nic none " NET("0", "x1",
+			",\"bus\":\"pci.0\",\"addr\":\"4.0\","
+			"\"multifunction\":true,\"acpi-index\":7") " " MEM},
+	/* a device with an address: the memory device, which has none, comes last */
+	{PORT_A " " DEVICE_A " -device e1000,addr=3 -S",
+		"QEMU " RAM_DEFAULT
+		" -nic none " NET("0", "ptnet-a", "") " -device e1000,addr=3 -S " MEM},
+	{PORT_A " " DEVICE_A " -device {\"driver\":\"e1000\",\"addr\":\"3\"}",
+		"QEMU " RAM_DEFAULT " -nic none " NET(
+			"0", "ptnet-a", "") " -device {\"driver\":\"e1000\",\"addr\":\"3\"} " MEM},
+	{PORT_A " " DEVICE_A " -readconfig f",
+		"QEMU " RAM_DEFAULT " -nic none " NET("0", "ptnet-a", "") " -readconfig f " MEM},
+	/* one that the user has placed comes first, whatever others have */
+	{PORT_A " " DEVICE_A ",addr=5,mem-bus=pci.0,mem-addr=6,mem-id=m",
+		"QEMU " RAM_DEFAULT
+		" -nic none " VFIO("/r/mem", "m", ",\"bus\":\"pci.0\",\"addr\":\"6\"") " " NET(
+			"0", "ptnet-a", ",\"addr\":\"5\"")},
+	/* of the ports in one region any may say it, and several the same */
+	{PORT_A " " PORT_B " " DEVICE_A " " DEVICE_B ",mem-addr=6",
+		"QEMU " RAM_DEFAULT " -nic none " VFIO("/r/mem", "ptnet-mem0",
+			",\"addr\":\"6\"") " " NET("0", "ptnet-a", "") " " NET("1", "ptnet-b", "")},
+	{PORT_A " " PORT_B " " DEVICE_A ",mem-id=m " DEVICE_B ",mem-id=m",
+		"QEMU " RAM_DEFAULT " -nic none " VFIO("/r/mem", "m", "") " " NET(
+			"0", "ptnet-a", "") " " NET("1", "ptnet-b", "")},
+	/* ids that are taken */
+	{PORT_A " " DEVICE_A " -device e1000,id=ptnet-a -device e1000,id=ptnet-mem0",
+		"QEMU " RAM_DEFAULT " -nic none " VFIO("/r/mem", "ptnet-mem0.1", "") " " NET("0",
+			"ptnet-a.1", "") " -device e1000,id=ptnet-a -device e1000,id=ptnet-mem0"},
+	/* both in one */
+	{"-S -nic netmap,ifname=vale1:10,passthrough=on -nic "
+	 "netmap,ifname=vale1:11,id=b,passthrough=on,model=ptnet-pci,mac=02:11:22:33:44:55",
+		"QEMU " RAM_DEFAULT " -nic none -S " MEM
+		" " NET("0", "ptnet-nic0", "") " " NET("1", "ptnet-b", "")},
+	{"-netdev user,id=nic0 -nic netmap,ifname=vale1:10,passthrough=on,addr=7",
+		"QEMU " RAM_DEFAULT
+		" -netdev user,id=nic0 " NET("0", "ptnet-nic1", ",\"addr\":\"7\"") " " MEM},
+	{PORT_A " " DEVICE_A
+		" -nic {\"type\":\"netmap\",\"ifname\":\"vale1:11\",\"passthrough\":true}",
 		"QEMU " RAM_DEFAULT " -nic none " MEM
-		" " NET("0", ",\"id\":\"x1\",\"bus\":\"pci.0\",\"addr\":\"4.0\","
-			     "\"multifunction\":true,\"acpi-index\":7")},
+		" " NET("0", "ptnet-a", "") " " NET("1", "ptnet-nic0", "")},
 	/* another network option: no -nic none */
 	{PORT_A " " DEVICE_A " -netdev user,id=u -device e1000,netdev=u",
 		"QEMU " RAM_DEFAULT " " MEM
-		" " NET("0", "") " -netdev user,id=u -device e1000,netdev=u"},
+		" " NET("0", "ptnet-a", "") " -netdev user,id=u -device e1000,netdev=u"},
 	{PORT_A " " DEVICE_A " -nic user",
-		"QEMU " RAM_DEFAULT " " MEM " " NET("0", "") " -nic user"},
+		"QEMU " RAM_DEFAULT " " MEM " " NET("0", "ptnet-a", "") " -nic user"},
 	/* JSON for both */
 	{"-netdev {\"type\":\"netmap\",\"ifname\":\"vale1:10\",\"id\":\"a\",\"passthrough\":true} "
 	 "-device {\"driver\":\"ptnet-pci\",\"netdev\":\"a\",\"multifunction\":false}",
-		"QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", ",\"multifunction\":false")},
+		"QEMU " RAM_DEFAULT " -nic none " MEM
+		" " NET("0", "ptnet-a", ",\"multifunction\":false")},
 	/* an argument is not an option, even if it looks like one */
 	{"-append -netdev " PORT_A " " DEVICE_A " -daemonize -name -m",
 		"QEMU " RAM_DEFAULT " -nic none -append -netdev " MEM
-		" " NET("0", "") " -daemonize -name -m"},
+		" " NET("0", "ptnet-a", "") " -daemonize -name -m"},
 	/* a comma in a name is escaped by a comma */
 	{"-name a,,b -netdev netmap,ifname=vale1:10,id=a,passthrough=on " DEVICE_A,
-		"QEMU " RAM_DEFAULT " -nic none -name a,,b " MEM " " NET("0", "")},
+		"QEMU " RAM_DEFAULT " -nic none -name a,,b " MEM " " NET("0", "ptnet-a", "")},
 	/* memory in all its forms; the user's -machine stays as it is */
 	{"-m 1.5G -M q35 " PORT_A " " DEVICE_A,
-		"QEMU " RAM("1610612736") " -nic none -m 1.5G -M q35 " MEM " " NET("0", "")},
+		"QEMU " RAM("1610612736") " -nic none -m 1.5G -M q35 " MEM
+					  " " NET("0", "ptnet-a", "")},
 	{"-m size=2G,slots=2,maxmem=4G " PORT_A " " DEVICE_A,
 		"QEMU " RAM("2147483648") " -nic none -m size=2G,slots=2,maxmem=4G " MEM
-					  " " NET("0", "")},
+					  " " NET("0", "ptnet-a", "")},
 	{"-m 1G -m slots=2,maxmem=4G " PORT_A " " DEVICE_A,
 		"QEMU " RAM("1073741824") " -nic none -m 1G -m slots=2,maxmem=4G " MEM
-					  " " NET("0", "")},
+					  " " NET("0", "ptnet-a", "")},
 	/* an id that is taken */
 	{"-object rng-random,id=ptnet-ram " PORT_A " " DEVICE_A,
 		"QEMU -object memory-backend-memfd,id=ptnet-ram1,size=134217728,share=on "
 		"-machine memory-backend=ptnet-ram1 -nic none -object rng-random,id=ptnet-ram " MEM
-		" " NET("0", "")},
+		" " NET("0", "ptnet-a", "")},
 	/* memory of the user's own, if it is a shared memfd */
 	{"-object memory-backend-memfd,id=m,size=1G,hugetlb=on,share=on,seal=on "
 	 "-machine q35,memory-backend=m " PORT_A " " DEVICE_A,
 		"QEMU -nic none -object memory-backend-memfd,id=m,size=1G,hugetlb=on,share=on,seal=on "
-		"-machine q35,memory-backend=m " MEM " " NET("0", "")},
+		"-machine q35,memory-backend=m " MEM " " NET("0", "ptnet-a", "")},
 	{"-object memory-backend-memfd,id=m,size=1G -numa node,memdev=m " PORT_A " " DEVICE_A,
 		"QEMU -nic none -object memory-backend-memfd,id=m,size=1G -numa node,memdev=m " MEM
-		" " NET("0", "")},
+		" " NET("0", "ptnet-a", "")},
 	{"-object {\"qom-type\":\"memory-backend-memfd\",\"id\":\"m\",\"size\":1024,\"share\":true} "
 	 "-device pc-dimm,memdev=m " PORT_A " " DEVICE_A,
 		"QEMU " RAM_DEFAULT " -nic none -object "
 		"{\"qom-type\":\"memory-backend-memfd\",\"id\":\"m\",\"size\":1024,\"share\":true} "
-		"-device pc-dimm,memdev=m " MEM " " NET("0", "")},
+		"-device pc-dimm,memdev=m " MEM " " NET("0", "ptnet-a", "")},
 	/* our own options don't reach QEMU */
 	{"--quiet --qemu /q --socket=/s --netmapd /n --print " PORT_A " " DEVICE_A,
-		"QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", "")},
+		"QEMU " RAM_DEFAULT " -nic none " MEM " " NET("0", "ptnet-a", "")},
 };
 
 static void test_commands(void **state)
@@ -184,11 +227,11 @@ static void test_regions(void **state)
 		" -netdev netmap,ifname=netmap:p{1,id=c,passthrough=yes -device ptnet-pci,netdev=c"
 		" -netdev netmap,ifname=netmap:p}1,id=d,passthrough=true -device ptnet-pci,netdev=d",
 		COMMAND_ACCEL_USER, &error);
-	static const char mem2[] =
-		"-device {\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/r/mem2\"}}";
+	static const char mem2[] = VFIO("/r/mem2", "ptnet-mem1", "");
 
 	char *want = text_format("QEMU %s -nic none %s %s %s %s %s %s", RAM_DEFAULT, MEM, mem2,
-		NET("0", ""), NET("1", ""), NET("2", ""), NET("3", ""));
+		NET("0", "ptnet-a", ""), NET("1", "ptnet-b", ""), NET("2", "ptnet-c", ""),
+		NET("3", "ptnet-d", ""));
 
 	assert_string_equal(got, want);
 	free(want);
@@ -290,6 +333,21 @@ static const struct {
 	{PORT_A " " DEVICE_A " -object memory-backend-ram,id=x,size=1G "
 		"-device virtio-mem-pci,memdev=x",
 		"-device memdev=x"},
+	{PORT_A " " DEVICE_A ",mem-id=7", "mem-id='7': a name is a letter"},
+	{PORT_A " " PORT_B " " DEVICE_A ",mem-addr=6 " DEVICE_B ",mem-addr=7",
+		"netdev=b: mem-addr=7, but netdev=a, which has the same memory device, says 6"},
+	{"-nic netmap,ifname=vale1:10", "needs passthrough=on"},
+	{"-nic netmap,passthrough=on", "needs ifname=PORT"},
+	{"-nic netmap,ifname=vale1:10,passthrough=on,netdev=a",
+		"-nic netmap has no option 'netdev'"},
+	{"-nic netmap,ifname=vale1:10,passthrough=on,model=e1000", "model=e1000 can't serve"},
+	{"-nic netmap,ifname=vale1:10,passthrough=on,mac=1", "no address"},
+	{PORT_A " " DEVICE_A " -nic netmap,ifname=vale1:11,id=a,passthrough=on",
+		"two -netdev have id=a"},
+	{"-nic tap,model=ptnet-pci",
+		"-nic tap,model=ptnet-pci: this model serves netmap ports only"},
+	{"-net nic,model=ptnet-pci", "use -nic netmap,ifname=PORT"},
+	{"-net netmap,ifname=vale1:10", "no member of a hub"},
 	{"--qemu", "--qemu needs a path"},
 	{"--socket=", "--socket needs a path"},
 	{"--netmapd= " PORT_A, "--netmapd needs a path"},
