@@ -8,8 +8,10 @@
 enum { FDS_MAX = 512, WAIT_MS = 5000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
+/* Called before any sanitizer is ready. */
+#define EARLY __attribute__((disable_sanitizer_instrumentation, no_sanitize("coverage")))
+EARLY const char *__asan_default_options(void);
+EARLY const char *__ubsan_default_options(void);
 
 const char *__asan_default_options(void)
 {

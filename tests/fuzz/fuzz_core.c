@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "fuzz_core.h"
 #include "attachment.h"
+#include "slots.h"
 
 #include <time.h>
 
@@ -162,6 +163,32 @@ const struct nm_platform_ops fuzz_platform = {
 	.attachment_stop = stop_attachment,
 	.attachment_poll = poll_attachment,
 };
+
+/* As a driver would put it there. */
+void fuzz_device_receive(struct nm_core *core, const char *name, const void *bytes, uint32_t len)
+{
+	struct nm_piece pieces[NETMAP_MAX_FRAGS];
+	struct nm_port *port;
+	struct nm_ring *ring;
+	uint32_t count;
+	struct nm_rxq q;
+
+	nm_core_lock(core);
+	port = find_device(core, name);
+	ring = port && !port->dead ? &port->rings[NM_RX][0] : NULL;
+	nm_core_unlock(core);
+	if (!ring || !ring->shared)
+		return;
+	nm_produce_lock(ring);
+	nm_rxq_begin(&q, ring);
+	if (nm_rxq_reserve(&q, len, pieces, &count) == NM_DROPS) {
+		nm_pieces_put(pieces, bytes, len);
+		nm_rxq_commit(&q, pieces, count, 0);
+		nm_rxq_publish(&q);
+	}
+	nm_produce_unlock(ring);
+	os_wakeup_signal(&ring->wakeup);
+}
 
 void fuzz_step_attachments(struct nm_core *core)
 {

@@ -38,10 +38,11 @@ struct os_mem *fuzz_mem_alloc(uint64_t bytes);
 void fuzz_advance_clock(uint64_t seconds);
 
 /*
- * Devices, as a platform has them: VALE_NEWIF makes one that sends what it is given at once and
- * receives nothing; VALE_DELIF removes it. Attachments are stepped by fuzz_step_attachments() alone.
+ * Devices, as a platform has them: VALE_NEWIF makes one that sends what it is given at once, and receives
+ * by fuzz_device_receive(); VALE_DELIF removes it. Attachments are stepped by fuzz_step_attachments() alone.
  */
 extern const struct nm_platform_ops fuzz_platform;
+void fuzz_device_receive(struct nm_core *core, const char *name, const void *bytes, uint32_t len);
 void fuzz_step_attachments(struct nm_core *core);
 
 /* All devices and attachments go, whose clients must have gone. */

@@ -37,6 +37,8 @@ class Target:
 TARGETS = {
     "request": Target(runs=6000),
     "ctl": Target(runs=12000),
+    "packets": Target(runs=10000),
+    "race": Target(runs=2000, kinds=("fuzz", "fuzz-tsan")),
 }
 
 
@@ -97,14 +99,14 @@ def pack(target, found):
 def run(target, kind, arguments, **options):
     """Runs a target's program; its output goes to where the options say."""
     symbolizer = shutil.which("llvm-symbolizer") or ""
-    env = dict(os.environ, ASAN_SYMBOLIZER_PATH=symbolizer, TSAN_OPTIONS=f"external_symbolizer_path={symbolizer}")
+    env = dict(os.environ, ASAN_SYMBOLIZER_PATH=symbolizer, TSAN_OPTIONS=f"halt_on_error=1:external_symbolizer_path={symbolizer}")
     return subprocess.run([str(program(target, kind)), "-timeout=60", "-rss_limit_mb=1024", *arguments],
                           env=dict(env, **options.pop("env", {})), **options)
 
 
 def why(output):
     """The line of a failing target's output that says most."""
-    for pattern in (r"^.*runtime error: .*$", r"^\S+:\d+: .*$", r"^.*(?:ERROR|WARNING): \w+Sanitizer: .*$", r"^SUMMARY: .*$"):
+    for pattern in (r"^.*runtime error: .*$", r"^\S+:\d+: .*$", r"^.*ERROR: \w+Sanitizer: .*$", r"^SUMMARY: .*$"):
         found = re.search(pattern, output, re.M)
         if found:
             return found.group().strip()
