@@ -23,15 +23,18 @@
  * Backends. $NETMAP_BACKEND is "kernel" or "daemon"; when it is not set,
  *	/dev/netmap is used if it exists, else netmapd ($NETMAPD_SOCKET, else
  *	$XDG_RUNTIME_DIR/netmapd/socket for users that are not root, else
- *	/run/netmapd/socket). With the kernel, d->fd is a file of /dev/netmap, fit
- *	for ioctl(), poll() and epoll. With netmapd, d->fd is the connection; use
- *	nmport_txsync(), nmport_rxsync() and nmport_poll(), which work with both.
+ *	/run/netmapd/socket). With both, d->fd is fit for ioctl(), poll(), select(), epoll,
+ *	dup(), close(), fcntl() and mmap(): with the kernel it is a file of /dev/netmap; with
+ *	netmapd this library has functions of these names, which stand in the place of the C
+ *	library's. nmport_txsync(), nmport_rxsync() and nmport_poll() work with both, too, and
+ *	cost less.
  *
  * Errors. Functions return NULL or -1 with errno, and one line of text goes to
  *	the context's error callback (by default: to stderr).
  *
  * Thread safety: a nmport_d belongs to one thread at a time; several threads
- *	use several descriptors (one per pair of rings: nmport_clone()). Only the request
+ *	use several descriptors (one per pair of rings: nmport_clone()). System calls on
+ *	d->fd may come from any thread, as on a file of /dev/netmap, also while the port is closed. Only the request
  *	SYNC_KLOOP_STOP comes from another thread (or a signal handler) than the START
  *	that it ends. After fork() parent and child may both use a port, in turn. The list of
  *	mappings that descriptors of one context share is protected when the context

@@ -3,7 +3,7 @@
  * internal.h - what the files of libnetmap share.
  *
  * A port is reached through a backend: a table of a dozen functions, one for
- * /dev/netmap (kernel.c) and one for netmapd's socket (nmd.h).
+ * /dev/netmap (kernel.c) and one for netmapd (fd/port.c, over nmd.h).
  * nmport.c keeps the order of things and knows nothing of either.
  *
  *      open -> request (any number) -> registered -> map -> attach -> sync, poll
@@ -32,6 +32,7 @@ struct nmport_backend {
 	uint64_t (*inode)(struct nmport_d *d);
 	/* Maps the region, size bytes. */
 	int (*map)(struct nmport_d *d, size_t size, void **addr);
+	void (*unmap)(void *addr, size_t size);
 	/* d->nifp is valid from now on. */
 	int (*attach)(struct nmport_d *d);
 	/* d->nifp is not valid any longer. */
@@ -45,14 +46,18 @@ struct nmport_backend {
 };
 
 extern const struct nmport_backend nmlib_kernel, nmlib_daemon;
+/* What the files of the backend daemon are connected by: no sync and poll of its own. */
+extern const struct nmport_backend nmlib_conn;
 
 struct nmlib_daemon_port;
 
 struct nmport_priv {
 	const struct nmport_backend *backend; /* NULL: not chosen yet */
-	struct nmlib_daemon_port *daemon;     /* of the backend daemon */
-	struct nmreq_opt_offsets *offsets;    /* in d->hdr's list; NULL: none */
-	void *extmem_map;                     /* mapping of nmport_extmem_from_file() */
+	struct nmlib_daemon_port
+		*daemon;        /* of the backend daemon; the file's, where there is one */
+	struct nmfd_file *file; /* of the backend daemon, kept (fd/file.h) */
+	struct nmreq_opt_offsets *offsets; /* in d->hdr's list; NULL: none */
+	void *extmem_map;                  /* mapping of nmport_extmem_from_file() */
 	size_t extmem_map_size;
 };
 

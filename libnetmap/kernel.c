@@ -48,6 +48,11 @@ static int kernel_map(struct nmport_d *d, size_t size, void **addr)
 	return *addr == MAP_FAILED ? -errno : 0;
 }
 
+static void kernel_unmap(void *addr, size_t size)
+{
+	munmap(addr, size);
+}
+
 static int kernel_attach(struct nmport_d *d)
 {
 	(void)d;
@@ -90,6 +95,7 @@ const struct nmport_backend nmlib_kernel = {
 	.request = kernel_request,
 	.inode = kernel_inode,
 	.map = kernel_map,
+	.unmap = kernel_unmap,
 	.attach = kernel_attach,
 	.detach = kernel_detach,
 	.close = kernel_close,

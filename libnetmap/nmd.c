@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Backend "daemon": connection to netmapd, registration and what comes with it. */
+/* A connection to netmapd, registration and what comes with it: what is below the backend "daemon". */
 #include "nmd.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 #include "proto_client.h"
 
-static int daemon_open(struct nmport_d *d, struct nm_error *why)
+static int conn_open(struct nmport_d *d, struct nm_error *why)
 {
 	int fd = nmd_connect(NULL, NULL, why);
 
@@ -243,7 +243,7 @@ static int local_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm
 	return ret;
 }
 
-static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
+static int conn_request(struct nmport_d *d, struct nmreq_header *hdr, struct nm_error *why)
 {
 	int ret = nmlib_options_check(hdr, why);
 
@@ -263,14 +263,14 @@ static int daemon_request(struct nmport_d *d, struct nmreq_header *hdr, struct n
 
 /* ---- the rest ------------------------------------------------------------------------- */
 
-static uint64_t daemon_inode(struct nmport_d *d)
+static uint64_t conn_inode(struct nmport_d *d)
 {
 	struct stat st;
 
 	return fstat(d->priv->daemon->region_fd, &st) < 0 ? 0 : st.st_ino;
 }
 
-static int daemon_map(struct nmport_d *d, size_t size, void **addr)
+static int conn_map(struct nmport_d *d, size_t size, void **addr)
 {
 	struct nmlib_daemon_port *p = d->priv->daemon;
 
@@ -281,12 +281,12 @@ static int daemon_map(struct nmport_d *d, size_t size, void **addr)
 }
 
 /* The state stays what it is: another process may have it, too. */
-static void daemon_detach(struct nmport_d *d)
+static void conn_detach(struct nmport_d *d)
 {
 	(void)d;
 }
 
-static void daemon_close(struct nmport_d *d)
+static void conn_close(struct nmport_d *d)
 {
 	drop_attach(d);
 	if (d->fd >= 0)
@@ -294,16 +294,19 @@ static void daemon_close(struct nmport_d *d)
 	d->fd = -1;
 }
 
-const struct nmport_backend nmlib_daemon = {
-	.name = "daemon",
-	.open = daemon_open,
-	.request = daemon_request,
-	.inode = daemon_inode,
-	.map = daemon_map,
+static void conn_unmap(void *addr, size_t size)
+{
+	munmap(addr, size);
+}
+
+const struct nmport_backend nmlib_conn = {
+	.name = "connection",
+	.open = conn_open,
+	.request = conn_request,
+	.inode = conn_inode,
+	.map = conn_map,
+	.unmap = conn_unmap,
 	.attach = nmlib_daemon_attach,
-	.detach = daemon_detach,
-	.close = daemon_close,
-	.txsync = nmlib_daemon_txsync,
-	.rxsync = nmlib_daemon_rxsync,
-	.poll = nmlib_daemon_poll,
+	.detach = conn_detach,
+	.close = conn_close,
 };

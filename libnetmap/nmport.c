@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "portspec.h"
 
@@ -255,12 +254,14 @@ void nmport_undo_register(struct nmport_d *d)
 /* ---- mapping -------------------------------------------------------------------------- */
 
 /* Drops a reference; the last one unmaps. The context's lock is held. */
-static void put_mem(struct nmctx *ctx, struct nmem_d *m)
+static void put_mem(struct nmport_d *d, struct nmem_d *m)
 {
+	struct nmctx *ctx = d->ctx;
+
 	if (--m->refcount > 0)
 		return;
 	if (!m->is_extmem)
-		munmap(m->mem, m->size);
+		d->priv->backend->unmap(m->mem, m->size);
 	if (m->prev)
 		m->prev->next = m->next;
 	else
@@ -354,7 +355,7 @@ void nmport_undo_mmap(struct nmport_d *d)
 		return;
 	d->priv->backend->detach(d);
 	nmctx_lock(d->ctx);
-	put_mem(d->ctx, d->mem);
+	put_mem(d, d->mem);
 	nmctx_unlock(d->ctx);
 	d->mem = NULL;
 	d->nifp = NULL;

@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "real.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "../fd/real.h"
 
 struct run_real run_real;
 bool run_real_ready;
 
-/* Without it nothing would work, not even a report. */
-static void *find(const char *name)
-{
-	void *f = dlsym(RTLD_NEXT, name);
-
-	if (!f)
-		abort();
-	return f;
-}
-
-/* Several threads may do it at once: they all find the same. */
+/* Several threads may do it at once: they all find the same. Without a function nothing would work, not
+ * even a report. */
 void run_real_find(void)
 {
 	static const struct {
@@ -28,24 +19,10 @@ void run_real_find(void)
 #define NAME(n) {offsetof(struct run_real, n), #n}
 		NAME(open),
 		NAME(openat),
-		NAME(close),
-		NAME(close_range),
-		NAME(dup),
-		NAME(dup2),
-		NAME(dup3),
-		NAME(fcntl),
-		NAME(ioctl),
-		NAME(mmap),
 		NAME(read),
 		NAME(write),
 		NAME(readv),
 		NAME(writev),
-		NAME(poll),
-		NAME(ppoll),
-		NAME(select),
-		NAME(pselect),
-		NAME(epoll_ctl),
-		NAME(epoll_pwait),
 		NAME(access),
 		NAME(faccessat),
 		NAME(fstatat),
@@ -53,8 +30,13 @@ void run_real_find(void)
 #undef NAME
 	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		__atomic_store_n((void **)(void *)((char *)&run_real + names[i].offset),
-			find(names[i].name), __ATOMIC_RELAXED);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		void *f = nmfd_next_function(names[i].name);
+
+		if (!f)
+			abort();
+		__atomic_store_n((void **)(void *)((char *)&run_real + names[i].offset), f,
+			__ATOMIC_RELAXED);
+	}
 	__atomic_store_n(&run_real_ready, true, __ATOMIC_RELEASE);
 }

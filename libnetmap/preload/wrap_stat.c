@@ -7,7 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "../fd/file.h"
 #include "real.h"
 
 /* Names that older programs are linked to. */
@@ -41,12 +41,12 @@ static int describe(struct stat *st)
 
 static int at(int dir, const char *path, void *st, int flags)
 {
-	return is_netmap(path) ? describe(st) : REAL(fstatat)(dir, path, st, flags);
+	return is_netmap(path) ? describe(st) : RUN_REAL(fstatat)(dir, path, st, flags);
 }
 
 static int by_fd(int fd, void *st)
 {
-	return run_kind_of(fd) == RUN_FILE ? describe(st) : REAL(fstat)(fd, st);
+	return nmfd_kind_of(fd) == NMFD_FILE ? describe(st) : RUN_REAL(fstat)(fd, st);
 }
 
 int stat(const char *path, struct stat *st)
@@ -118,7 +118,7 @@ int __fxstat64(int version, int fd, struct stat64 *st)
 int access(const char *path, int mode)
 {
 	if (!is_netmap(path))
-		return REAL(access)(path, mode);
+		return RUN_REAL(access)(path, mode);
 	if (!(mode & X_OK))
 		return 0;
 	errno = EACCES;
@@ -127,5 +127,5 @@ int access(const char *path, int mode)
 
 int faccessat(int dir, const char *path, int mode, int flags)
 {
-	return is_netmap(path) ? access(path, mode) : REAL(faccessat)(dir, path, mode, flags);
+	return is_netmap(path) ? access(path, mode) : RUN_REAL(faccessat)(dir, path, mode, flags);
 }

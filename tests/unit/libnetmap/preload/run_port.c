@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "real_netmapd.h"
@@ -46,64 +45,42 @@ void map_port(struct port *p)
 	p->rx = NETMAP_RXRING(p->nifp, p->reg.nr_mode == NR_REG_ONE_NIC ? p->reg.nr_ringid : 0);
 }
 
-void open_port(struct port *p, const char *name)
+int try_port(struct port *p, const char *name)
 {
+	int error;
+
 	p->fd = open("/dev/netmap", O_RDWR);
 	assert_true(p->fd >= 0);
-	if (register_port(p, name) < 0)
-		fail_msg("%s: %s", name, strerror(errno));
+	if (register_port(p, name) < 0) {
+		error = errno;
+		close(p->fd);
+		errno = error;
+		return -1;
+	}
 	map_port(p);
+	return 0;
+}
+
+void open_port(struct port *p, const char *name)
+{
+	if (try_port(p, name) < 0)
+		fail_msg("%s: %s", name, strerror(errno));
+}
+
+int open_bare(const char *name, bool *registered)
+{
+	struct nmreq_register reg = {
+		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 64, .nr_rx_slots = 64};
+	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+
+	*registered = fd >= 0 && request(fd, NETMAP_REQ_REGISTER, name, &reg) == 0;
+	return fd;
 }
 
 void close_port(struct port *p)
 {
 	assert_int_equal(munmap(p->mem, p->reg.nr_memsize), 0);
 	assert_int_equal(close(p->fd), 0);
-}
-
-void put(struct port *p, uint32_t number)
-{
-	struct netmap_ring *ring = p->tx;
-	struct netmap_slot *slot = &ring->slot[ring->head];
-	char *buf = NETMAP_BUF(ring, slot->buf_idx);
-
-	assert_false(nm_ring_empty(ring));
-	memset(buf, 0xff, 12);
-	buf[6] = 2; /* a source address */
-	memcpy(buf + 14, &number, sizeof(number));
-	slot->len = LEN;
-	slot->flags = 0;
-	ring->head = ring->cur = nm_ring_next(ring, ring->head);
-}
-
-uint32_t take(struct port *p)
-{
-	struct netmap_ring *ring = p->rx;
-	uint32_t number;
-
-	assert_false(nm_ring_empty(ring));
-	memcpy(&number, NETMAP_BUF(ring, ring->slot[ring->head].buf_idx) + 14, sizeof(number));
-	ring->head = ring->cur = nm_ring_next(ring, ring->head);
-	return number;
-}
-
-double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-uint32_t wait_and_take(struct port *p)
-{
-	struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
-
-	while (nm_ring_empty(p->rx)) {
-		assert_int_equal(poll(&pfd, 1, PATIENCE_MS), 1);
-		assert_int_equal(pfd.revents, POLLIN);
-	}
-	return take(p);
 }
 
 int run_main(int argc, char **argv, int (*tests)(void))

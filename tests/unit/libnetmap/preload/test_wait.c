@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* netmap-run, seen from a program that waits: poll, select, epoll, threads, processes, signals. */
+/* A program that waits for ports by their descriptors, under netmap-run or linked with libnetmap: poll, select,
+ * epoll, threads, processes, signals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -174,12 +175,14 @@ static void test_threads(void **state)
 
 static void test_fork(void **state)
 {
-	struct port a = {0}, b = {0};
+	struct port a = {0}, b = {0}, c = {.reg.nr_flags = NR_EXCLUSIVE};
 	struct echo e = {&b, ROUNDS, 0};
-	int status;
+	int status, up[2];
+	char byte;
 	pid_t pid;
 
 	(void)state;
+	assert_int_equal(pipe(up), 0);
 	open_port(&a, "vale5:a");
 	open_port(&b, "vale5:b");
 	pid = fork();
@@ -198,27 +201,24 @@ static void test_fork(void **state)
 	/* The port lives as long as one process has it. */
 	pid = fork();
 	if (pid == 0) {
-		int up[2];
-
 		close(a.fd);
-		(void)up;
-		while (getppid() != 1 && read(STDIN_FILENO, up, 0) == 0 && !b.tx->flags)
-			usleep(1000);
-		_exit(0);
+		close(up[1]);
+		_exit(read(up[0], &byte, 1) == 1 ? 0 : 1);
 	}
-	close(b.fd);
-	b.fd = open("/dev/netmap", O_RDWR);
-	assert_int_equal(register_port(&b, "vale5:b"), -1);
+	close_port(&b);
+	assert_int_equal(try_port(&c, "vale5:b"), -1);
 	assert_int_equal(errno, EBUSY);
-	b.tx->flags = 4; /* the child sees it */
+	assert_int_equal(write(up[1], "x", 1), 1);
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
-	for (int i = 0; register_port(&b, "vale5:b") < 0; i++) {
+	for (int i = 0; try_port(&c, "vale5:b") < 0; i++) {
 		assert_true(i < 1000);
 		usleep(10000);
 	}
 	close_port(&a);
-	close(b.fd);
+	close_port(&c);
+	close(up[0]);
+	close(up[1]);
 }
 
 /* Threads wait for the same file: all are woken, and not just in time to find the event at the
@@ -468,15 +468,15 @@ struct stress {
 
 static void stress_open(struct stress *s, int i)
 {
-	struct nmreq_register reg = {
-		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 64, .nr_rx_slots = 64};
-	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC), old;
+	bool registered;
 	char name[16];
+	int fd, old;
 
 	snprintf(name, sizeof(name), "vale8:%d", i);
+	fd = open_bare(name, &registered);
 	if (fd < 0)
 		return;
-	if (request(fd, NETMAP_REQ_REGISTER, name, &reg) == 0)
+	if (registered)
 		__atomic_add_fetch(&s->registered, 1, __ATOMIC_RELAXED);
 	old = __atomic_exchange_n(&s->place[i], fd, __ATOMIC_ACQ_REL);
 	if (old >= 0)

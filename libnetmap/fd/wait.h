@@ -13,8 +13,8 @@
  *
  * Thread safety: any thread; any number of threads on the same files.
  */
-#ifndef NETMAP_RUN_WAIT_H
-#define NETMAP_RUN_WAIT_H
+#ifndef LIBNETMAP_FD_WAIT_H
+#define LIBNETMAP_FD_WAIT_H
 
 #include <poll.h>
 #include <signal.h>
@@ -23,9 +23,9 @@
 
 #include "file.h"
 
-struct run_item {
-	struct run_file *file; /* NULL: fd is not netmap's */
-	int fd;                /* < 0: nothing */
+struct nmfd_item {
+	struct nmfd_file *file; /* NULL: fd is not netmap's */
+	int fd;                 /* < 0: nothing */
 	short events, revents;
 };
 
@@ -33,19 +33,22 @@ struct run_item {
  * Waits for an event of any item, at most `timeout` (NULL: no limit), with the signals
  * of `mask` (NULL: as they are). Returns the number of items with revents, or -1 with errno.
  */
-int run_wait(
-	struct run_item *items, size_t n, const struct timespec *timeout, const sigset_t *mask);
+int nmfd_wait(
+	struct nmfd_item *items, size_t n, const struct timespec *timeout, const sigset_t *mask);
 
 /* Nanoseconds of the clock of timeouts. */
-int64_t run_now(void);
+int64_t nmfd_now(void);
 
 /* Is there one of netmap's among the descriptors? */
-bool run_any(struct pollfd *fds, nfds_t n);
+bool nmfd_any(struct pollfd *fds, nfds_t n);
+
+/* Does a poll() in this program come by here? */
+bool nmfd_is_in_place(void);
 
 /* poll(), ppoll() and select(), for sets of which some are netmap's. */
-int run_poll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask);
-bool run_any_selected(int n, const fd_set *in, const fd_set *out);
-int run_select(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
+int nmfd_poll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask);
+bool nmfd_any_selected(int n, const fd_set *in, const fd_set *out);
+int nmfd_select(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
 	const sigset_t *mask);
 
 #endif

@@ -21,7 +21,7 @@ enum { FEW = 32 }; /* items that need no memory of their own */
 
 static const int64_t NO_LIMIT = INT64_MAX;
 
-int64_t run_now(void)
+int64_t nmfd_now(void)
 {
 	struct timespec ts;
 
@@ -31,13 +31,13 @@ int64_t run_now(void)
 
 /* ---- one round ------------------------------------------------------------------------ */
 
-static struct nmlib_daemon_port *port_of(const struct run_item *it)
+static struct nmlib_daemon_port *port_of(const struct nmfd_item *it)
 {
-	return it->file ? __atomic_load_n(&it->file->daemon, __ATOMIC_ACQUIRE) : NULL;
+	return it->file ? nmfd_port(it->file) : NULL;
 }
 
 /* What is ready of netmap's. Returns how many; *others: items that are not. */
-static int look_at_ours(struct run_item *items, size_t n, size_t *others)
+static int look_at_ours(struct nmfd_item *items, size_t n, size_t *others)
 {
 	int ready = 0;
 
@@ -58,7 +58,7 @@ static int look_at_ours(struct run_item *items, size_t n, size_t *others)
 }
 
 /* The descriptors of a sleep: each other's one, three of each of ours. */
-static nfds_t fill(const struct run_item *items, size_t n, struct pollfd *fds, bool ours)
+static nfds_t fill(const struct nmfd_item *items, size_t n, struct pollfd *fds, bool ours)
 {
 	nfds_t count = 0;
 
@@ -77,7 +77,7 @@ static nfds_t fill(const struct run_item *items, size_t n, struct pollfd *fds, b
 }
 
 /* Takes over what ppoll() said. Returns the others that are ready. */
-static int take(struct run_item *items, size_t n, const struct pollfd *fds, bool ours)
+static int take(struct nmfd_item *items, size_t n, const struct pollfd *fds, bool ours)
 {
 	int ready = 0;
 
@@ -96,11 +96,11 @@ static int take(struct run_item *items, size_t n, const struct pollfd *fds, bool
 }
 
 /* Asks for interrupts, one after the other; *prepared: so many. False: there is an event. */
-static bool prepare_wait(struct run_item *items, size_t n, size_t *prepared, int *wait_ms)
+static bool prepare_wait(struct nmfd_item *items, size_t n, size_t *prepared, int *wait_ms)
 {
 	*wait_ms = -1;
 	for (*prepared = 0; *prepared < n;) {
-		struct run_item *it = &items[(*prepared)++];
+		struct nmfd_item *it = &items[(*prepared)++];
 		struct nmlib_daemon_port *p = port_of(it);
 		int s;
 
@@ -115,7 +115,7 @@ static bool prepare_wait(struct run_item *items, size_t n, size_t *prepared, int
 	return true;
 }
 
-static void finish_wait(struct run_item *items, size_t prepared)
+static void finish_wait(struct nmfd_item *items, size_t prepared)
 {
 	for (size_t i = 0; i < prepared; i++) {
 		struct nmlib_daemon_port *p = port_of(&items[i]);
@@ -126,7 +126,7 @@ static void finish_wait(struct run_item *items, size_t prepared)
 }
 
 /* One sleep until `deadline`. Returns the others that are ready, or -1 with errno. */
-static int sleep_once(struct run_item *items, size_t n, struct pollfd *fds, int64_t deadline,
+static int sleep_once(struct nmfd_item *items, size_t n, struct pollfd *fds, int64_t deadline,
 	const sigset_t *mask)
 {
 	struct timespec left, *limit = NULL;
@@ -138,7 +138,7 @@ static int sleep_once(struct run_item *items, size_t n, struct pollfd *fds, int6
 	if (prepare_wait(items, n, &prepared, &wait_ms)) {
 		count = fill(items, n, fds, true);
 		if (deadline != NO_LIMIT) {
-			ns = deadline - run_now();
+			ns = deadline - nmfd_now();
 			ns = ns < 0 ? 0 : ns;
 		}
 		if (wait_ms >= 0 && ns > wait_ms * 1000000LL)
@@ -159,7 +159,7 @@ static int sleep_once(struct run_item *items, size_t n, struct pollfd *fds, int6
 }
 
 /* What is ready now, of all. */
-static int look(struct run_item *items, size_t n, struct pollfd *fds)
+static int look(struct nmfd_item *items, size_t n, struct pollfd *fds)
 {
 	static const struct timespec at_once = {0, 0};
 	size_t others;
@@ -173,7 +173,7 @@ static int look(struct run_item *items, size_t n, struct pollfd *fds)
 	return ours + take(items, n, fds, false);
 }
 
-static int wait_with(struct run_item *items, size_t n, struct pollfd *fds,
+static int wait_with(struct nmfd_item *items, size_t n, struct pollfd *fds,
 	const struct timespec *timeout, const sigset_t *mask)
 {
 	int64_t ns = timeout ? timeout->tv_nsec : 0, deadline = NO_LIMIT;
@@ -182,7 +182,7 @@ static int wait_with(struct run_item *items, size_t n, struct pollfd *fds,
 	if (ready != 0 || (timeout && !timeout->tv_sec && !timeout->tv_nsec))
 		return ready;
 	if (timeout && timeout->tv_sec < INT64_MAX / 1000000000 / 4)
-		deadline = run_now() + timeout->tv_sec * 1000000000LL + ns;
+		deadline = nmfd_now() + timeout->tv_sec * 1000000000LL + ns;
 	for (;;) {
 		ready = sleep_once(items, n, fds, deadline, mask);
 		error = errno;
@@ -191,12 +191,13 @@ static int wait_with(struct run_item *items, size_t n, struct pollfd *fds,
 			return -1;
 		}
 		ready = look(items, n, fds);
-		if (ready != 0 || (deadline != NO_LIMIT && run_now() >= deadline))
+		if (ready != 0 || (deadline != NO_LIMIT && nmfd_now() >= deadline))
 			return ready;
 	}
 }
 
-int run_wait(struct run_item *items, size_t n, const struct timespec *timeout, const sigset_t *mask)
+int nmfd_wait(
+	struct nmfd_item *items, size_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct pollfd few[FEW * NMLIB_WAIT_FDS], *fds = few;
 	int ret, error;
@@ -217,24 +218,24 @@ int run_wait(struct run_item *items, size_t n, const struct timespec *timeout, c
 
 /* ---- poll ----------------------------------------------------------------------------- */
 
-bool run_any(struct pollfd *fds, nfds_t n)
+bool nmfd_any(struct pollfd *fds, nfds_t n)
 {
 	for (nfds_t i = 0; i < n; i++)
-		if (run_kind_of(fds[i].fd) == RUN_FILE)
+		if (nmfd_kind_of(fds[i].fd) == NMFD_FILE)
 			return true;
 	return false;
 }
 
-static void put_all(struct run_item *items, size_t n)
+static void put_all(struct nmfd_item *items, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (items[i].file)
-			run_put(items[i].file);
+			nmfd_put(items[i].file);
 }
 
-int run_poll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+int nmfd_poll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	struct run_item few[FEW], *items = few;
+	struct nmfd_item few[FEW], *items = few;
 	int ret, error;
 
 	if (n > FEW)
@@ -244,10 +245,10 @@ int run_poll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const
 		return -1;
 	}
 	for (nfds_t i = 0; i < n; i++)
-		items[i] = (struct run_item){.file = run_get(fds[i].fd, RUN_FILE),
+		items[i] = (struct nmfd_item){.file = nmfd_get(fds[i].fd, NMFD_FILE),
 			.fd = fds[i].fd,
 			.events = fds[i].events};
-	ret = run_wait(items, n, timeout, mask);
+	ret = nmfd_wait(items, n, timeout, mask);
 	error = errno;
 	for (nfds_t i = 0; i < n && ret >= 0; i++)
 		fds[i].revents = items[i].revents;
@@ -284,16 +285,16 @@ static int mark(fd_set *set, int fd)
 	return 1;
 }
 
-bool run_any_selected(int n, const fd_set *in, const fd_set *out)
+bool nmfd_any_selected(int n, const fd_set *in, const fd_set *out)
 {
 	for (int fd = 0; fd < n; fd++)
-		if ((is_set(in, fd) || is_set(out, fd)) && run_kind_of(fd) == RUN_FILE)
+		if ((is_set(in, fd) || is_set(out, fd)) && nmfd_kind_of(fd) == NMFD_FILE)
 			return true;
 	return false;
 }
 
 static size_t select_items(
-	int n, const fd_set *in, const fd_set *out, const fd_set *ex, struct run_item *items)
+	int n, const fd_set *in, const fd_set *out, const fd_set *ex, struct nmfd_item *items)
 {
 	size_t count = 0;
 
@@ -307,15 +308,15 @@ static size_t select_items(
 		if (is_set(ex, fd))
 			events |= POLLPRI;
 		if (events)
-			items[count++] = (struct run_item){
-				.file = run_get(fd, RUN_FILE), .fd = fd, .events = events};
+			items[count++] = (struct nmfd_item){
+				.file = nmfd_get(fd, NMFD_FILE), .fd = fd, .events = events};
 	}
 	return count;
 }
 
 /* As the kernel counts: an error is something to read and something to write. */
 static int select_result(
-	int n, const struct run_item *items, size_t count, fd_set *in, fd_set *out, fd_set *ex)
+	int n, const struct nmfd_item *items, size_t count, fd_set *in, fd_set *out, fd_set *ex)
 {
 	int ready = 0;
 
@@ -328,7 +329,7 @@ static int select_result(
 	clear(out, n);
 	clear(ex, n);
 	for (size_t i = 0; i < count; i++) {
-		const struct run_item *it = &items[i];
+		const struct nmfd_item *it = &items[i];
 
 		if ((it->events & POLLIN) && (it->revents & (POLLIN | POLLHUP | POLLERR)))
 			ready += mark(in, it->fd);
@@ -340,10 +341,10 @@ static int select_result(
 	return ready;
 }
 
-int run_select(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
+int nmfd_select(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
 	const sigset_t *mask)
 {
-	struct run_item *items = malloc((size_t)(n ? n : 1) * sizeof(*items));
+	struct nmfd_item *items = malloc((size_t)(n ? n : 1) * sizeof(*items));
 	size_t count;
 	int ret, error;
 
@@ -352,7 +353,7 @@ int run_select(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec
 		return -1;
 	}
 	count = select_items(n, in, out, ex, items);
-	ret = run_wait(items, count, timeout, mask);
+	ret = nmfd_wait(items, count, timeout, mask);
 	if (ret >= 0)
 		ret = select_result(n, items, count, in, out, ex);
 	error = errno;

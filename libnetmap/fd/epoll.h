@@ -14,8 +14,8 @@
  *
  * Thread safety: any thread. After fork() the lists of parent and child are separate.
  */
-#ifndef NETMAP_RUN_EPOLL_H
-#define NETMAP_RUN_EPOLL_H
+#ifndef LIBNETMAP_FD_EPOLL_H
+#define LIBNETMAP_FD_EPOLL_H
 
 #include <signal.h>
 #include <sys/epoll.h>
@@ -24,14 +24,14 @@
 #include "file.h"
 
 /* epoll_ctl() for an fd that is netmap's. 0, or -1 with errno. */
-int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event);
+int nmfd_epoll_ctl(int ep, int op, int fd, struct epoll_event *event);
 
 /* epoll_wait() for a set with netmap's files; as epoll_pwait2(). */
-int run_epoll_wait(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
+int nmfd_epoll_wait(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
 	const sigset_t *mask);
 
 /* Takes the number out of what the real epoll_wait() gave. Returns how many are left;
  * *changed: there was one. */
-int run_epoll_filter(struct epoll_event *events, int n, bool *changed);
+int nmfd_epoll_filter(struct epoll_event *events, int n, bool *changed);
 
 #endif

@@ -26,31 +26,45 @@ static const struct timespec *limit(int ms, struct timespec *ts)
 
 /* ---- poll ----------------------------------------------------------------------------- */
 
-int poll(struct pollfd *fds, nfds_t n, int timeout)
+static struct pollfd probe = {.fd = -1};
+static bool probe_came; /* atomic */
+
+/* The program's calls find what this one finds. */
+bool nmfd_is_in_place(void)
+{
+	poll(&probe, 1, 0);
+	return OS_LOAD(&probe_came);
+}
+
+NMFD_IN_PLACE int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	struct timespec ts;
 
-	if (!run_any(fds, n))
+	if (!nmfd_any(fds, n)) {
+		if (unlikely(fds == &probe))
+			OS_STORE(&probe_came, true);
 		return REAL(poll)(fds, n, timeout);
-	return run_poll(fds, n, limit(timeout, &ts), NULL);
+	}
+	return nmfd_poll(fds, n, limit(timeout, &ts), NULL);
 }
 
-int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
+NMFD_IN_PLACE int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
 {
 	if (room / sizeof(*fds) < n)
 		__builtin_trap();
 	return poll(fds, n, timeout);
 }
 
-int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+NMFD_IN_PLACE int ppoll(
+	struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	if (!run_any(fds, n))
+	if (!nmfd_any(fds, n))
 		return REAL(ppoll)(fds, n, timeout, mask);
-	return run_poll(fds, n, timeout, mask);
+	return nmfd_poll(fds, n, timeout, mask);
 }
 
-int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-	size_t room)
+NMFD_IN_PLACE int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+	const sigset_t *mask, size_t room)
 {
 	if (room / sizeof(*fds) < n)
 		__builtin_trap();
@@ -62,23 +76,23 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, co
 /* Linux' select() tells how much time was left. */
 static void time_left(struct timeval *timeout, int64_t deadline)
 {
-	int64_t us = (deadline - run_now()) / 1000;
+	int64_t us = (deadline - nmfd_now()) / 1000;
 
 	us = us < 0 ? 0 : us;
 	timeout->tv_sec = us / 1000000;
 	timeout->tv_usec = us % 1000000;
 }
 
-int select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
+NMFD_IN_PLACE int select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
 {
 	struct timespec ts;
 	int64_t deadline;
 	int ret, error;
 
-	if (!run_any_selected(n, in, out))
+	if (!nmfd_any_selected(n, in, out))
 		return REAL(select)(n, in, out, ex, timeout);
 	if (!timeout)
-		return run_select(n, in, out, ex, NULL, NULL);
+		return nmfd_select(n, in, out, ex, NULL, NULL);
 	if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {
 		errno = EINVAL;
 		return -1;
@@ -87,29 +101,29 @@ int select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeout)
 	ts.tv_nsec = timeout->tv_usec % 1000000 * 1000;
 	if (ts.tv_sec > INT32_MAX)
 		ts.tv_sec = INT32_MAX;
-	deadline = run_now() + ts.tv_sec * 1000000000LL + ts.tv_nsec;
-	ret = run_select(n, in, out, ex, &ts, NULL);
+	deadline = nmfd_now() + ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	ret = nmfd_select(n, in, out, ex, &ts, NULL);
 	error = errno;
 	time_left(timeout, deadline);
 	errno = error;
 	return ret;
 }
 
-int pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *timeout,
-	const sigset_t *mask)
+NMFD_IN_PLACE int pselect(int n, fd_set *in, fd_set *out, fd_set *ex,
+	const struct timespec *timeout, const sigset_t *mask)
 {
-	if (!run_any_selected(n, in, out))
+	if (!nmfd_any_selected(n, in, out))
 		return REAL(pselect)(n, in, out, ex, timeout, mask);
-	return run_select(n, in, out, ex, timeout, mask);
+	return nmfd_select(n, in, out, ex, timeout, mask);
 }
 
 /* ---- epoll ---------------------------------------------------------------------------- */
 
-int epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+NMFD_IN_PLACE int epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 {
-	if (run_kind_of(fd) != RUN_FILE)
+	if (nmfd_kind_of(fd) != NMFD_FILE)
 		return REAL(epoll_ctl)(ep, op, fd, event);
-	return run_epoll_ctl(ep, op, fd, event);
+	return nmfd_epoll_ctl(ep, op, fd, event);
 }
 
 /* The set may get its first file of netmap's while a thread waits. */
@@ -120,7 +134,7 @@ static int wait_plain(
 	bool changed = false;
 
 	if (n > 0)
-		n = run_epoll_filter(events, n, &changed);
+		n = nmfd_epoll_filter(events, n, &changed);
 	*again = changed && n == 0;
 	return n;
 }
@@ -132,31 +146,32 @@ static int do_epoll_wait(
 	bool again = false;
 	int n;
 
-	if (run_kind_of(ep) != RUN_EPOLL) {
+	if (nmfd_kind_of(ep) != NMFD_EPOLL) {
 		n = wait_plain(ep, events, max, timeout, mask, &again);
 		if (!again)
 			return n;
 	}
-	return run_epoll_wait(ep, events, max, limit(timeout, &ts), mask);
+	return nmfd_epoll_wait(ep, events, max, limit(timeout, &ts), mask);
 }
 
-int epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
+NMFD_IN_PLACE int epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 {
 	return do_epoll_wait(ep, events, max, timeout, NULL);
 }
 
-int epoll_pwait(int ep, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+NMFD_IN_PLACE int epoll_pwait(
+	int ep, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
 {
 	return do_epoll_wait(ep, events, max, timeout, mask);
 }
 
-int epoll_pwait2(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
-	const sigset_t *mask)
+NMFD_IN_PLACE int epoll_pwait2(int ep, struct epoll_event *events, int max,
+	const struct timespec *timeout, const sigset_t *mask)
 {
 	int64_t ms = -1;
 
-	if (run_kind_of(ep) == RUN_EPOLL)
-		return run_epoll_wait(ep, events, max, timeout, mask);
+	if (nmfd_kind_of(ep) == NMFD_EPOLL)
+		return nmfd_epoll_wait(ep, events, max, timeout, mask);
 	/* Not looked up: older C libraries have none. A part of a millisecond is a whole one. */
 	if (timeout)
 		ms = timeout->tv_sec > INT32_MAX / 1000

@@ -2,10 +2,8 @@
 /*
  * The table of descriptors, the files, and fork.
  *
- * Two descriptors stand for an open file: the low one is the program's, as from any open(); a
- * duplicate at a high number is ours, for libnetmap. A close takes the entry out of the table
- * first, since the number can be anybody's the moment it is closed; the call that holds the last
- * reference ends the file.
+ * A close takes the entry out of the table first, since the number can be anybody's the moment it is
+ * closed; the call that holds the last reference ends the file.
  */
 #include "file.h"
 
@@ -27,16 +25,18 @@ enum {
 	LINE = 512,
 };
 
-static struct run_object *table[FDS_MAX]; /* atomic */
-static int highest = -1;                  /* atomic: no entry behind it */
-static struct run_object internal = {.kind = RUN_INTERNAL, .refs = 1};
+static struct nmfd_object *table[FDS_MAX]; /* atomic */
+static int highest = -1;                   /* atomic: no entry behind it */
+static struct nmfd_object internal = {.kind = NMFD_INTERNAL, .refs = 1};
 
 static struct os_mutex unused_lock = OS_MUTEX_INIT;
-static struct run_object *unused[RUN_INTERNAL] OS_GUARDED_BY(unused_lock);
+static struct nmfd_object *unused[NMFD_INTERNAL] OS_GUARDED_BY(unused_lock);
 
-int run_verbose;
+int nmfd_verbose;
 
-void run_say(const char *format, ...)
+static pid_t own_pid; /* of the process whose descriptors the table has */
+
+void nmfd_say(const char *format, ...)
 {
 	static const char name[] = "netmap-run: ";
 	char line[LINE];
@@ -50,33 +50,33 @@ void run_say(const char *format, ...)
 	n = n < (int)(sizeof(line) - sizeof(name)) ? n : (int)(sizeof(line) - sizeof(name)) - 1;
 	n += (int)sizeof(name) - 1;
 	line[n++] = '\n';
-	if (REAL(write)(STDERR_FILENO, line, (size_t)n) < 0)
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* no stderr: nobody to tell */
 }
 
 /* ---- the table ------------------------------------------------------------------------ */
 
-static struct run_object *at(int fd)
+static struct nmfd_object *at(int fd)
 {
 	if (fd < 0 || fd >= FDS_MAX)
 		return NULL;
 	return __atomic_load_n(&table[fd], __ATOMIC_ACQUIRE);
 }
 
-enum run_kind run_kind_of(int fd)
+enum nmfd_kind nmfd_kind_of(int fd)
 {
-	const struct run_object *o = at(fd);
+	const struct nmfd_object *o = at(fd);
 
-	return o ? __atomic_load_n(&o->kind, __ATOMIC_RELAXED) : RUN_NONE;
+	return o ? __atomic_load_n(&o->kind, __ATOMIC_RELAXED) : NMFD_NONE;
 }
 
-int run_highest(void)
+int nmfd_highest(void)
 {
 	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
 }
 
 /* One more, unless it is nobody's any more. */
-static bool keep(struct run_object *o)
+static bool keep(struct nmfd_object *o)
 {
 	uint32_t refs = __atomic_load_n(&o->refs, __ATOMIC_RELAXED);
 
@@ -87,9 +87,9 @@ static bool keep(struct run_object *o)
 	return false;
 }
 
-void *run_get(int fd, enum run_kind kind)
+void *nmfd_get(int fd, enum nmfd_kind kind)
 {
-	struct run_object *o;
+	struct nmfd_object *o;
 
 	while ((o = at(fd)) != NULL) {
 		if (o->kind != kind)
@@ -98,14 +98,14 @@ void *run_get(int fd, enum run_kind kind)
 			continue; /* on its way out of the table */
 		if (at(fd) == o)
 			return o;
-		run_put(o); /* it was used again for something else */
+		nmfd_put(o); /* it was used again for something else */
 	}
 	return NULL;
 }
 
-void *run_new(enum run_kind kind, size_t bytes)
+void *nmfd_new(enum nmfd_kind kind, size_t bytes)
 {
-	struct run_object *o;
+	struct nmfd_object *o;
 
 	os_mutex_lock(&unused_lock);
 	o = unused[kind];
@@ -122,7 +122,7 @@ void *run_new(enum run_kind kind, size_t bytes)
 	return o;
 }
 
-int run_enter(int fd, void *object)
+int nmfd_enter(int fd, void *object)
 {
 	int old;
 
@@ -136,13 +136,13 @@ int run_enter(int fd, void *object)
 }
 
 /* Takes fd out of the table: its reference is the caller's now. */
-static struct run_object *leave(int fd)
+static struct nmfd_object *leave(int fd)
 {
 	return __atomic_exchange_n(&table[fd], NULL, __ATOMIC_ACQ_REL);
 }
 
 /* Numbers that programs don't count on: many close, or replace, the low ones. */
-int run_internal(int fd)
+int nmfd_internal(int fd)
 {
 	struct rlimit limit = {OWN_FDS_FROM, OWN_FDS_FROM};
 	int from = OWN_FDS_FROM, high;
@@ -157,21 +157,21 @@ int run_internal(int fd)
 		REAL(close)(fd);
 	else
 		high = fd;
-	run_enter(high, &internal);
+	nmfd_enter(high, &internal);
 	return high;
 }
 
-void run_internal_forget(int fd)
+void nmfd_internal_forget(int fd)
 {
-	if (run_kind_of(fd) == RUN_INTERNAL)
+	if (nmfd_kind_of(fd) == NMFD_INTERNAL)
 		leave(fd);
 }
 
-void run_internal_close(int fd)
+void nmfd_internal_close(int fd)
 {
 	if (fd < 0)
 		return;
-	run_internal_forget(fd);
+	nmfd_internal_forget(fd);
 	REAL(close)(fd);
 }
 
@@ -180,8 +180,8 @@ void run_internal_close(int fd)
 static void on_error(struct nmctx *ctx, const char *text)
 {
 	(void)ctx;
-	if (run_verbose)
-		run_say("%s", text);
+	if (nmfd_verbose)
+		nmfd_say("%s", text);
 }
 
 static void *ctx_malloc(struct nmctx *ctx, size_t bytes)
@@ -208,7 +208,7 @@ static void ctx_lock(struct nmctx *ctx, int lock) OS_NO_THREAD_SAFETY_ANALYSIS
 		os_mutex_unlock(&ctx_mutex);
 }
 
-/* The program may use libnetmap, too: this one is our own. */
+/* Of the files; the program's ports have their own. */
 static struct nmctx ctx = {
 	.error = on_error,
 	.malloc = ctx_malloc,
@@ -220,18 +220,18 @@ static void forget_fds(struct nmport_d *d)
 {
 	struct nmlib_daemon_port *p = d->priv->daemon;
 
-	run_internal_forget(d->fd);
+	nmfd_internal_forget(d->fd);
 	if (!p)
 		return;
-	run_internal_forget(p->region_fd);
-	run_internal_forget(p->irq[NMLIB_TX]);
-	run_internal_forget(p->irq[NMLIB_RX]);
-	run_internal_forget(p->stop);
+	nmfd_internal_forget(p->region_fd);
+	nmfd_internal_forget(p->irq[NMLIB_TX]);
+	nmfd_internal_forget(p->irq[NMLIB_RX]);
+	nmfd_internal_forget(p->stop);
 	for (uint32_t i = 0; i < p->kicks; i++)
-		run_internal_forget(p->rings[i].kick);
+		nmfd_internal_forget(p->rings[i].kick);
 }
 
-static void end_file(struct run_file *f)
+static void end_file(struct nmfd_file *f)
 {
 	if (f->port) {
 		forget_fds(f->port);
@@ -245,25 +245,25 @@ static void end_file(struct run_file *f)
 	f->common = NULL;
 }
 
-void run_put(void *object)
+void nmfd_put(void *object)
 {
-	struct run_object *o = object;
+	struct nmfd_object *o = object;
 
 	if (__atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	if (o->kind == RUN_FILE)
-		end_file((struct run_file *)o);
+	if (o->kind == NMFD_FILE)
+		end_file((struct nmfd_file *)o);
 	else
-		run_epoll_end(o);
+		nmfd_epoll_end(o);
 	os_mutex_lock(&unused_lock);
 	o->next = unused[o->kind];
 	unused[o->kind] = o;
 	os_mutex_unlock(&unused_lock);
 }
 
-static struct run_common *new_common(void)
+static struct nmfd_common *new_common(void)
 {
-	struct run_common *c;
+	struct nmfd_common *c;
 	pthread_mutexattr_t attr;
 
 	c = REAL(mmap)(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -279,125 +279,144 @@ static struct run_common *new_common(void)
 }
 
 /* The lock is one between processes: no os_mutex. */
-int run_lock_control(struct run_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
+int nmfd_lock_control(struct nmfd_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	int error = pthread_mutex_lock(&f->common->control);
 
 	return error == EOWNERDEAD ? -pthread_mutex_consistent(&f->common->control) : -error;
 }
 
-void run_unlock_control(struct run_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
+void nmfd_unlock_control(struct nmfd_file *f) OS_NO_THREAD_SAFETY_ANALYSIS
 {
 	pthread_mutex_unlock(&f->common->control);
 }
 
-/* What open() says where there is no netmap. */
-static int open_error(int error, const char *why)
+static int connect_file(struct nmfd_file *f, struct nm_error *why)
 {
-	run_say("%s", why);
-	switch (error) {
-	case -EACCES:
-	case -EMFILE:
-	case -ENFILE:
-	case -ENOMEM:
-		return error;
-	default:
-		return -ENXIO;
-	}
-}
-
-static int connect_file(struct run_file *f)
-{
-	struct nm_error why;
-	int ret;
-
 	f->common = new_common();
 	f->port = nmlib_new(&ctx);
 	if (!f->common || !f->port)
-		return -ENOMEM;
-	f->port->priv->backend = &nmlib_daemon;
-	ret = nmlib_daemon.open(f->port, &why);
-	return ret < 0 ? open_error(ret, why.text) : 0;
+		return nm_error_set(why, -ENOMEM, "no memory for a port descriptor");
+	f->port->priv->backend = &nmlib_conn;
+	return nmlib_conn.open(f->port, why);
 }
 
 static uint64_t last_id;
 
-int run_open(int flags)
+/* The program's descriptor: good for nothing but to be copied and closed. */
+static int open_nowhere(int flags, struct nm_error *why)
 {
-	struct run_file *f = run_new(RUN_FILE, sizeof(*f));
-	int fd, ret;
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), error = errno;
 
-	if (!f)
-		return -ENOMEM;
-	ret = connect_file(f);
-	if (ret < 0) {
-		run_put(f);
-		return ret;
-	}
-	/* The low number is the program's, as with any open(); ours is a duplicate. */
-	fd = f->port->fd;
-	f->port->fd = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, fd + 1);
-	if (f->port->fd < 0 || fd >= FDS_MAX) {
+	if (fd >= FDS_MAX) {
 		REAL(close)(fd);
-		run_put(f);
-		return -EMFILE;
+		fd = -1;
+		error = EMFILE;
 	}
-	f->port->fd = run_internal(f->port->fd);
+	if (fd < 0)
+		return nm_error_set(why, -error, "no descriptor for the port: %s", strerror(error));
 	if (!(flags & O_CLOEXEC))
 		REAL(fcntl)(fd, F_SETFD, 0);
-	f->common->nonblock = (uint32_t)(flags & O_NONBLOCK);
-	f->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
-	run_enter(fd, f);
 	return fd;
 }
 
-int run_close(int fd)
+int nmfd_open(int flags, struct nm_error *why)
 {
-	struct run_object *o;
+	struct nmfd_file *f = nmfd_new(NMFD_FILE, sizeof(*f));
+	int fd, ret;
+
+	if (!f)
+		return nm_error_set(why, -ENOMEM, "no memory for a file");
+	if (!own_pid)
+		own_pid = getpid(); /* a constructor that comes before ours */
+	/* Before the connection: it is to have the low number, as from any open(). */
+	fd = open_nowhere(flags, why);
+	ret = fd < 0 ? fd : connect_file(f, why);
+	if (ret < 0) {
+		if (fd >= 0)
+			REAL(close)(fd);
+		nmfd_put(f);
+		return ret;
+	}
+	f->port->fd = nmfd_internal(f->port->fd);
+	f->common->nonblock = (uint32_t)(flags & O_NONBLOCK);
+	f->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
+	nmfd_enter(fd, f);
+	return fd;
+}
+
+/* A child of vfork() has our memory, but descriptors of its own: what it closes or copies there changes
+ * nothing here. */
+static bool is_foreign(void)
+{
+	return getpid() != own_pid;
+}
+
+struct nmlib_daemon_port *nmfd_port(struct nmfd_file *f)
+{
+	struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+
+	if (!p || likely(OS_LOAD(&p->shared)))
+		return p;
+	if (nmfd_lock_control(f) != 0)
+		return p; /* a signal handler in the middle of the same */
+	if (!p->shared && nmlib_daemon_share(p) < 0)
+		p = NULL;
+	nmfd_unlock_control(f);
+	return p;
+}
+
+int nmfd_close(int fd)
+{
+	struct nmfd_object *o;
 	int ret;
 
-	switch (run_kind_of(fd)) {
-	case RUN_NONE:
+	switch (nmfd_kind_of(fd)) {
+	case NMFD_NONE:
 		return REAL(close)(fd);
-	case RUN_INTERNAL:
+	case NMFD_INTERNAL:
 		errno = EBADF;
 		return -1;
 	default:
 		break;
 	}
+	if (is_foreign())
+		return REAL(close)(fd);
 	/* Out of the table first: the number may be someone else's the moment it is closed. */
 	o = leave(fd);
 	ret = REAL(close)(fd);
 	if (o)
-		run_put(o);
+		nmfd_put(o);
 	return ret;
 }
 
-int run_before_replace(int to)
+int nmfd_before_replace(int to)
 {
-	struct run_object *o;
+	struct nmfd_object *o;
 
 	if (to < 0 || to >= FDS_MAX)
 		return 0;
-	if (run_kind_of(to) == RUN_INTERNAL)
+	if (nmfd_kind_of(to) == NMFD_INTERNAL)
 		return -EBUSY;
+	if (is_foreign())
+		return 0;
 	o = leave(to);
 	if (o)
-		run_put(o);
+		nmfd_put(o);
 	return 0;
 }
 
-int run_duplicated(int from, int to)
+int nmfd_duplicated(int from, int to)
 {
-	struct run_object *o = NULL;
-	enum run_kind kind = run_kind_of(from);
+	struct nmfd_object *o = NULL;
+	enum nmfd_kind kind = nmfd_kind_of(from);
 
-	if (to < 0 || from == to)
+	if (to < 0 || from == to || kind == NMFD_NONE || is_foreign())
 		return to;
-	if (kind == RUN_FILE || kind == RUN_EPOLL)
-		o = run_get(from, kind);
-	if (o && run_enter(to, o) < 0) {
-		run_put(o);
+	if (kind == NMFD_FILE || kind == NMFD_EPOLL)
+		o = nmfd_get(from, kind);
+	if (o && nmfd_enter(to, o) < 0) {
+		nmfd_put(o);
 		REAL(close)(to);
 		errno = EMFILE;
 		return -1;
@@ -411,7 +430,7 @@ int run_duplicated(int from, int to)
  * held, and objects come and go within both. */
 static void before_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
-	run_epoll_before_fork();
+	nmfd_epoll_before_fork();
 	os_mutex_lock(&ctx_mutex);
 	os_mutex_lock(&unused_lock);
 }
@@ -420,12 +439,13 @@ static void after_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the for
 {
 	os_mutex_unlock(&unused_lock);
 	os_mutex_unlock(&ctx_mutex);
-	run_epoll_after_fork();
+	nmfd_epoll_after_fork();
 }
 
 /* Calls that other threads had under way are not under way in the child. */
 static void after_fork_child(void)
 {
+	own_pid = getpid();
 	for (int fd = 0; fd <= highest; fd++)
 		if (table[fd] && table[fd] != &internal)
 			table[fd]->refs = 0;
@@ -437,8 +457,6 @@ static void after_fork_child(void)
 
 __attribute__((constructor)) static void start(void)
 {
-	const char *verbose = getenv("NETMAP_RUN_VERBOSE");
-
-	run_verbose = verbose && *verbose && strcmp(verbose, "0") != 0;
+	own_pid = getpid();
 	pthread_atfork(before_fork, after_fork, after_fork_child);
 }

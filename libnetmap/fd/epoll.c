@@ -27,8 +27,8 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR &
 enum { EVENTS = NMLIB_EVENTS_IN | NMLIB_EVENTS_OUT, FEW = 32, ROOM = 4 };
 
 struct member {
-	struct run_file *file; /* not kept: see forget() */
-	uint64_t file_id;      /* the file's, when it came */
+	struct nmfd_file *file; /* not kept: see forget() */
+	uint64_t file_id;       /* the file's, when it came */
 	int fd;
 	uint32_t events; /* 0: reported once */
 	epoll_data_t data;
@@ -38,49 +38,49 @@ struct member {
 /* Lock order: make_lock, sets_lock, the lock of a set (of all: fork), those of file.c. */
 static struct os_mutex make_lock = OS_MUTEX_INIT; /* of the making of sets */
 static struct os_mutex sets_lock OS_ACQUIRED_AFTER(make_lock) = OS_MUTEX_INIT;
-OS_LOCK_CLASS(RUN_EPOLL_LOCK) OS_ACQUIRED_AFTER(sets_lock);
+OS_LOCK_CLASS(NMFD_EPOLL_LOCK) OS_ACQUIRED_AFTER(sets_lock);
 
-struct run_epoll {
-	struct run_object object;
-	struct run_epoll *prev OS_GUARDED_BY(sets_lock), *next OS_GUARDED_BY(sets_lock);
+struct nmfd_epoll {
+	struct nmfd_object object;
+	struct nmfd_epoll *prev OS_GUARDED_BY(sets_lock), *next OS_GUARDED_BY(sets_lock);
 	struct os_mutex lock;
-	struct member *member OS_GUARDED_BY(RUN_EPOLL_LOCK);
-	size_t count OS_GUARDED_BY(RUN_EPOLL_LOCK), room OS_GUARDED_BY(RUN_EPOLL_LOCK);
+	struct member *member OS_GUARDED_BY(NMFD_EPOLL_LOCK);
+	size_t count OS_GUARDED_BY(NMFD_EPOLL_LOCK), room OS_GUARDED_BY(NMFD_EPOLL_LOCK);
 	int changed;    /* eventfd, in the set */
 	bool ours_last; /* who was reported first the last time; atomic */
 };
 
-static uint64_t magic;                                  /* of the event of `changed` */
-static struct run_epoll *sets OS_GUARDED_BY(sets_lock); /* all there are */
+static uint64_t magic;                                   /* of the event of `changed` */
+static struct nmfd_epoll *sets OS_GUARDED_BY(sets_lock); /* all there are */
 
-static void set_lock(struct run_epoll *e) OS_LOCKS(RUN_EPOLL_LOCK)
+static void set_lock(struct nmfd_epoll *e) OS_LOCKS(NMFD_EPOLL_LOCK)
 {
 	os_mutex_lock(&e->lock);
 }
 
-static void set_unlock(struct run_epoll *e) OS_UNLOCKS(RUN_EPOLL_LOCK)
+static void set_unlock(struct nmfd_epoll *e) OS_UNLOCKS(NMFD_EPOLL_LOCK)
 {
 	os_mutex_unlock(&e->lock);
 }
 
 /* A child that came into being while another thread changes a set would wait for it for ever. */
-void run_epoll_before_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
+void nmfd_epoll_before_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
 	os_mutex_lock(&make_lock);
 	os_mutex_lock(&sets_lock);
-	for (struct run_epoll *e = sets; e; e = e->next)
+	for (struct nmfd_epoll *e = sets; e; e = e->next)
 		set_lock(e);
 }
 
-void run_epoll_after_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
+void nmfd_epoll_after_fork(void) OS_NO_THREAD_SAFETY_ANALYSIS /* held across the fork */
 {
-	for (struct run_epoll *e = sets; e; e = e->next)
+	for (struct nmfd_epoll *e = sets; e; e = e->next)
 		set_unlock(e);
 	os_mutex_unlock(&sets_lock);
 	os_mutex_unlock(&make_lock);
 }
 
-static void link_set(struct run_epoll *e)
+static void link_set(struct nmfd_epoll *e)
 {
 	os_mutex_lock(&sets_lock);
 	e->prev = NULL;
@@ -91,7 +91,7 @@ static void link_set(struct run_epoll *e)
 	os_mutex_unlock(&sets_lock);
 }
 
-static void unlink_set(struct run_epoll *e)
+static void unlink_set(struct nmfd_epoll *e)
 {
 	os_mutex_lock(&sets_lock);
 	if (e->prev)
@@ -103,12 +103,12 @@ static void unlink_set(struct run_epoll *e)
 	os_mutex_unlock(&sets_lock);
 }
 
-void run_epoll_end(struct run_object *object)
+void nmfd_epoll_end(struct nmfd_object *object)
 {
-	struct run_epoll *e = (struct run_epoll *)object;
+	struct nmfd_epoll *e = (struct nmfd_epoll *)object;
 
 	unlink_set(e);
-	run_internal_close(e->changed);
+	nmfd_internal_close(e->changed);
 	set_lock(e);
 	free(e->member);
 	set_unlock(e);
@@ -123,19 +123,19 @@ static int fail(int error)
 
 /* ---- members -------------------------------------------------------------------------- */
 
-static int make_eventfd(struct run_epoll *e)
+static int make_eventfd(struct nmfd_epoll *e)
 {
 	while (!magic)
 		if (getrandom(&magic, sizeof(magic), 0) != sizeof(magic))
-			magic = (uint64_t)run_now() * 0x9e3779b97f4a7c15ULL;
+			magic = (uint64_t)nmfd_now() * 0x9e3779b97f4a7c15ULL;
 	e->changed = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->changed < 0)
 		return -1;
-	e->changed = run_internal(e->changed);
+	e->changed = nmfd_internal(e->changed);
 	return 0;
 }
 
-static int make_room(struct run_epoll *e)
+static int make_room(struct nmfd_epoll *e)
 {
 	int ret = -1;
 
@@ -149,9 +149,9 @@ static int make_room(struct run_epoll *e)
 	return ret;
 }
 
-static struct run_epoll *new_set(void)
+static struct nmfd_epoll *new_set(void)
 {
-	struct run_epoll *e = run_new(RUN_EPOLL, sizeof(*e));
+	struct nmfd_epoll *e = nmfd_new(NMFD_EPOLL, sizeof(*e));
 
 	if (!e)
 		return NULL;
@@ -160,20 +160,20 @@ static struct run_epoll *new_set(void)
 	e->changed = -1;
 	if (make_room(e) == 0 && make_eventfd(e) == 0)
 		return e;
-	run_put(e);
+	nmfd_put(e);
 	return NULL;
 }
 
 /* The object of an epoll descriptor, made at the first of netmap's files. Kept. NULL with errno. */
-static struct run_epoll *get_set(int ep)
+static struct nmfd_epoll *get_set(int ep)
 {
 	struct epoll_event event = {.events = EPOLLIN};
-	struct run_epoll *e;
+	struct nmfd_epoll *e;
 	int error = ENOMEM;
 
 	os_mutex_lock(&make_lock);
-	e = run_get(ep, RUN_EPOLL);
-	if (e || ep < 0 || run_kind_of(ep) != RUN_NONE) {
+	e = nmfd_get(ep, NMFD_EPOLL);
+	if (e || ep < 0 || nmfd_kind_of(ep) != NMFD_NONE) {
 		os_mutex_unlock(&make_lock);
 		errno = ep < 0 ? EBADF : EINVAL;
 		return e;
@@ -182,16 +182,16 @@ static struct run_epoll *get_set(int ep)
 	if (e) {
 		/* Into the table first: threads that wait already are woken by the second step. */
 		event.data.u64 = magic;
-		error = -run_enter(ep, e);
+		error = -nmfd_enter(ep, e);
 		if (!error && REAL(epoll_ctl)(ep, EPOLL_CTL_ADD, e->changed, &event) < 0) {
 			error = errno;
-			run_before_replace(ep); /* out of the table again */
+			nmfd_before_replace(ep); /* out of the table again */
 			e = NULL;
 		} else if (error) {
-			run_put(e);
+			nmfd_put(e);
 			e = NULL;
 		} else {
-			e = run_get(ep, RUN_EPOLL);
+			e = nmfd_get(ep, NMFD_EPOLL);
 		}
 	}
 	os_mutex_unlock(&make_lock);
@@ -200,7 +200,7 @@ static struct run_epoll *get_set(int ep)
 }
 
 /* Files that are closed leave their sets by themselves. */
-static void forget_closed(struct run_epoll *e) OS_REQUIRES(RUN_EPOLL_LOCK)
+static void forget_closed(struct nmfd_epoll *e) OS_REQUIRES(NMFD_EPOLL_LOCK)
 {
 	for (size_t i = 0; i < e->count;) {
 		struct member *m = &e->member[i];
@@ -213,8 +213,8 @@ static void forget_closed(struct run_epoll *e) OS_REQUIRES(RUN_EPOLL_LOCK)
 	}
 }
 
-static struct member *find(struct run_epoll *e, const struct run_file *f, int fd)
-	OS_REQUIRES(RUN_EPOLL_LOCK)
+static struct member *find(struct nmfd_epoll *e, const struct nmfd_file *f, int fd)
+	OS_REQUIRES(NMFD_EPOLL_LOCK)
 {
 	for (size_t i = 0; i < e->count; i++)
 		if (e->member[i].file == f && e->member[i].fd == fd)
@@ -222,8 +222,8 @@ static struct member *find(struct run_epoll *e, const struct run_file *f, int fd
 	return NULL;
 }
 
-static int add(struct run_epoll *e, struct run_file *f, int fd, const struct epoll_event *event)
-	OS_REQUIRES(RUN_EPOLL_LOCK)
+static int add(struct nmfd_epoll *e, struct nmfd_file *f, int fd, const struct epoll_event *event)
+	OS_REQUIRES(NMFD_EPOLL_LOCK)
 {
 	if (e->count == e->room) {
 		struct member *more = realloc(e->member, 2 * e->room * sizeof(*more));
@@ -242,8 +242,8 @@ static int add(struct run_epoll *e, struct run_file *f, int fd, const struct epo
 	return 0;
 }
 
-static int change(struct run_epoll *e, struct run_file *f, int op, int fd,
-	const struct epoll_event *event) OS_REQUIRES(RUN_EPOLL_LOCK)
+static int change(struct nmfd_epoll *e, struct nmfd_file *f, int op, int fd,
+	const struct epoll_event *event) OS_REQUIRES(NMFD_EPOLL_LOCK)
 {
 	struct member *m;
 
@@ -269,10 +269,10 @@ static int change(struct run_epoll *e, struct run_file *f, int op, int fd,
 	}
 }
 
-int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+int nmfd_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 {
-	struct run_file *f = run_get(fd, RUN_FILE);
-	struct run_epoll *e;
+	struct nmfd_file *f = nmfd_get(fd, NMFD_FILE);
+	struct nmfd_epoll *e;
 	int ret;
 
 	if (!f)
@@ -280,15 +280,15 @@ int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 	e = get_set(ep);
 	if (!e) {
 		ret = errno;
-		run_put(f);
+		nmfd_put(f);
 		return fail(ret);
 	}
 	set_lock(e);
 	ret = change(e, f, op, fd, event);
 	set_unlock(e);
 	nmlib_signal(e->changed);
-	run_put(e);
-	run_put(f);
+	nmfd_put(e);
+	nmfd_put(f);
 	return ret < 0 ? fail(-ret) : 0;
 }
 
@@ -296,12 +296,12 @@ int run_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 
 /* What a wait looks at: copies of the members, their files kept, and the set itself. */
 struct look {
-	struct run_item few_items[FEW], *item; /* the set, then the members */
+	struct nmfd_item few_items[FEW], *item; /* the set, then the members */
 	struct member few_members[FEW], *member;
 	size_t count; /* of members */
 };
 
-static bool take_members(struct run_epoll *e, int ep, struct look *l)
+static bool take_members(struct nmfd_epoll *e, int ep, struct look *l)
 {
 	bool ok = true;
 
@@ -317,28 +317,28 @@ static bool take_members(struct run_epoll *e, int ep, struct look *l)
 	l->count = 0;
 	for (size_t i = 0; ok && i < e->count; i++) {
 		struct member *m = &e->member[i];
-		struct run_file *f = m->events & EVENTS ? run_get(m->fd, RUN_FILE) : NULL;
+		struct nmfd_file *f = m->events & EVENTS ? nmfd_get(m->fd, NMFD_FILE) : NULL;
 
 		if (f && f != m->file) {
-			run_put(f); /* the number is another file's; the duplicate lives on */
+			nmfd_put(f); /* the number is another file's; the duplicate lives on */
 			f = NULL;
 		}
 		if (!f)
 			continue;
 		l->member[l->count] = *m;
-		l->item[++l->count] = (struct run_item){
+		l->item[++l->count] = (struct nmfd_item){
 			.file = f, .fd = m->fd, .events = (short)(m->events & EVENTS)};
 	}
 	set_unlock(e);
 	if (ok)
-		l->item[0] = (struct run_item){.fd = ep, .events = POLLIN};
+		l->item[0] = (struct nmfd_item){.fd = ep, .events = POLLIN};
 	return ok;
 }
 
 static void drop_members(struct look *l)
 {
 	for (size_t i = 0; i < l->count; i++)
-		run_put(l->item[1 + i].file);
+		nmfd_put(l->item[1 + i].file);
 	if (l->item != l->few_items)
 		free(l->item);
 	if (l->member != l->few_members)
@@ -346,7 +346,7 @@ static void drop_members(struct look *l)
 }
 
 /* A number that changes when the rings move. */
-static uint64_t position(const struct run_file *f)
+static uint64_t position(const struct nmfd_file *f)
 {
 	const struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
 	uint64_t sum = 0;
@@ -357,8 +357,8 @@ static uint64_t position(const struct run_file *f)
 }
 
 /* Is the event of a member to be reported? Its state changes with that. */
-static bool report(struct run_epoll *e, const struct member *copy, const struct run_item *it)
-	OS_REQUIRES(RUN_EPOLL_LOCK)
+static bool report(struct nmfd_epoll *e, const struct member *copy, const struct nmfd_item *it)
+	OS_REQUIRES(NMFD_EPOLL_LOCK)
 {
 	struct member *m = find(e, copy->file, copy->fd);
 	uint64_t now;
@@ -376,13 +376,14 @@ static bool report(struct run_epoll *e, const struct member *copy, const struct 
 	return true;
 }
 
-static int give_ours(struct run_epoll *e, const struct look *l, struct epoll_event *events, int max)
+static int give_ours(
+	struct nmfd_epoll *e, const struct look *l, struct epoll_event *events, int max)
 {
 	int n = 0;
 
 	set_lock(e);
 	for (size_t i = 0; i < l->count && n < max; i++) {
-		const struct run_item *it = &l->item[1 + i];
+		const struct nmfd_item *it = &l->item[1 + i];
 
 		if (report(e, &l->member[i], it))
 			events[n++] = (struct epoll_event){
@@ -392,7 +393,7 @@ static int give_ours(struct run_epoll *e, const struct look *l, struct epoll_eve
 	return n;
 }
 
-int run_epoll_filter(struct epoll_event *events, int n, bool *changed)
+int nmfd_epoll_filter(struct epoll_event *events, int n, bool *changed)
 {
 	int left = 0;
 
@@ -405,7 +406,7 @@ int run_epoll_filter(struct epoll_event *events, int n, bool *changed)
 	return left;
 }
 
-static int give_others(struct run_epoll *e, int ep, struct epoll_event *events, int max)
+static int give_others(struct nmfd_epoll *e, int ep, struct epoll_event *events, int max)
 {
 	uint64_t count;
 	bool changed = false;
@@ -414,15 +415,15 @@ static int give_others(struct run_epoll *e, int ep, struct epoll_event *events, 
 	if (max <= 0)
 		return 0;
 	n = REAL(epoll_pwait)(ep, events, max, 0, NULL);
-	n = n < 0 ? 0 : run_epoll_filter(events, n, &changed);
-	if (changed && REAL(read)(e->changed, &count, sizeof(count)) < 0)
+	n = n < 0 ? 0 : nmfd_epoll_filter(events, n, &changed);
+	if (changed && read(e->changed, &count, sizeof(count)) < 0)
 		return n; /* another thread was faster */
 	return n;
 }
 
 /* Who comes first changes, so that neither takes all the room. */
 static int give(
-	struct run_epoll *e, int ep, const struct look *l, struct epoll_event *events, int max)
+	struct nmfd_epoll *e, int ep, const struct look *l, struct epoll_event *events, int max)
 {
 	bool others = l->item[0].revents != 0, ours_last = !OS_LOAD(&e->ours_last);
 	int n = 0;
@@ -437,7 +438,7 @@ static int give(
 }
 
 /* EPOLLET: what was seen already doesn't end a wait; its rings are looked at for news. */
-static bool all_seen(struct run_epoll *e, struct look *l)
+static bool all_seen(struct nmfd_epoll *e, struct look *l)
 {
 	bool seen = true;
 
@@ -456,7 +457,7 @@ static bool all_seen(struct run_epoll *e, struct look *l)
 enum { EDGE_MS = 1 }; /* how often rings with old events are looked at */
 
 /* One wait. The number of events, 0 when there were none for the program, or -1. */
-static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, int max,
+static int wait_once(struct nmfd_epoll *e, int ep, struct epoll_event *events, int max,
 	const struct timespec *timeout, const sigset_t *mask)
 {
 	static const struct timespec pause = {0, EDGE_MS * 1000000L};
@@ -467,7 +468,7 @@ static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, in
 		drop_members(&l);
 		return fail(ENOMEM);
 	}
-	n = run_wait(l.item, l.count + 1, timeout, mask);
+	n = nmfd_wait(l.item, l.count + 1, timeout, mask);
 	if (n > 0 && all_seen(e, &l)) {
 		bool sleep = !timeout || timeout->tv_sec || timeout->tv_nsec;
 		struct pollfd set = {.fd = ep, .events = POLLIN};
@@ -483,22 +484,22 @@ static int wait_once(struct run_epoll *e, int ep, struct epoll_event *events, in
 	return n;
 }
 
-int run_epoll_wait(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
+int nmfd_epoll_wait(int ep, struct epoll_event *events, int max, const struct timespec *timeout,
 	const sigset_t *mask)
 {
-	struct run_epoll *e = run_get(ep, RUN_EPOLL);
+	struct nmfd_epoll *e = nmfd_get(ep, NMFD_EPOLL);
 	struct timespec left, *limit = NULL;
 	int64_t deadline = 0, ns;
 	int n;
 
 	if (!e || max <= 0) {
 		if (e)
-			run_put(e);
+			nmfd_put(e);
 		return fail(e ? EINVAL : EBADF);
 	}
 	if (timeout) {
 		ns = timeout->tv_sec > 1000000000 ? 1000000000 : timeout->tv_sec;
-		deadline = run_now() + ns * 1000000000LL + timeout->tv_nsec;
+		deadline = nmfd_now() + ns * 1000000000LL + timeout->tv_nsec;
 		left = *timeout;
 		limit = &left;
 	}
@@ -508,12 +509,12 @@ int run_epoll_wait(int ep, struct epoll_event *events, int max, const struct tim
 			break;
 		if (!limit)
 			continue;
-		ns = deadline - run_now();
+		ns = deadline - nmfd_now();
 		if (ns <= 0)
 			break;
 		left.tv_sec = ns / 1000000000;
 		left.tv_nsec = ns % 1000000000;
 	}
-	run_put(e);
+	nmfd_put(e);
 	return n;
 }

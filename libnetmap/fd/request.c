@@ -9,6 +9,7 @@
 
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -144,70 +145,76 @@ static void protect(struct nmport_d *d)
 {
 	struct nmlib_daemon_port *p = d->priv->daemon;
 
-	p->region_fd = run_internal(p->region_fd);
-	p->irq[NMLIB_TX] = run_internal(p->irq[NMLIB_TX]);
-	p->irq[NMLIB_RX] = run_internal(p->irq[NMLIB_RX]);
-	p->stop = run_internal(p->stop);
+	p->region_fd = nmfd_internal(p->region_fd);
+	p->irq[NMLIB_TX] = nmfd_internal(p->irq[NMLIB_TX]);
+	p->irq[NMLIB_RX] = nmfd_internal(p->irq[NMLIB_RX]);
+	p->stop = nmfd_internal(p->stop);
 	for (uint32_t i = 0; i < p->at.rings; i++) {
 		int *kick = &p->rings[i].kick;
 
 		/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): where there are rings there are kicks */
-		*kick = i < p->kicks ? run_internal(*kick) : p->rings[i % p->kicks].kick;
+		*kick = i < p->kicks ? nmfd_internal(*kick) : p->rings[i % p->kicks].kick;
 	}
 }
 
 /* netmapd has given the port: what sync and poll need of it. */
-static int take_port(struct run_file *f, const struct nmreq_header *hdr)
+static int take_port(struct nmfd_file *f, const struct nmreq_header *hdr, struct nm_error *why)
 {
 	struct nmport_d *d = f->port;
-	struct nmlib_daemon_port *p = d->priv->daemon;
-	int ret;
 
 	protect(d);
 	memcpy(d->hdr.nr_name, hdr->nr_name, sizeof(d->hdr.nr_name));
 	d->reg = *(struct nmreq_register *)(uintptr_t)hdr->nr_body;
 	d->register_done = 1;
-	ret = nmlib_daemon_share(p);
-	if (ret == 0 && nmport_mmap(d) < 0)
-		ret = -errno;
-	if (ret == 0)
-		__atomic_store_n(&f->daemon, p, __ATOMIC_RELEASE);
+	if (nmport_mmap(d) < 0)
+		return nm_error_set(why, -errno,
+			"the memory region, %llu bytes, can't be mapped: %s",
+			(unsigned long long)d->reg.nr_memsize, strerror(errno));
+	__atomic_store_n(&f->daemon, d->priv->daemon, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int execute_unlocked(struct nmfd_file *f, struct nmreq_header *hdr, struct nm_error *why)
+{
+	int ret = nmlib_conn.request(f->port, hdr, why);
+
+	if (ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER)
+		ret = take_port(f, hdr, why);
 	return ret;
 }
 
-static int execute_unlocked(struct run_file *f, struct nmreq_header *hdr, struct nm_error *why)
+static int execute_locked(struct nmfd_file *f, struct nmreq_header *hdr, struct nm_error *why)
 {
-	int ret = nmlib_daemon.request(f->port, hdr, why);
-
-	return ret == 0 && hdr->nr_reqtype == NETMAP_REQ_REGISTER ? take_port(f, hdr) : ret;
-}
-
-static int execute_locked(struct run_file *f, struct nmreq_header *hdr, struct nm_error *why)
-{
-	int ret = run_lock_control(f);
+	int ret = nmfd_lock_control(f);
 
 	if (ret != 0)
-		return ret;
+		return nm_error_set(why, ret, "another request is under way");
 	ret = execute_unlocked(f, hdr, why);
-	run_unlock_control(f);
+	nmfd_unlock_control(f);
 	return ret;
 }
 
-static int execute(struct run_file *f, struct nmreq_header *hdr)
+int nmfd_request(struct nmfd_file *f, struct nmreq_header *hdr, struct nm_error *why)
 {
 	bool loop = hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_START ||
 		    hdr->nr_reqtype == NETMAP_REQ_SYNC_KLOOP_STOP;
-	struct nm_error why = {0};
-	/* The loop lasts; STOP must get by. */
-	int ret = loop ? execute_unlocked(f, hdr, &why) : execute_locked(f, hdr, &why);
 
-	if (ret < 0 && run_verbose)
-		run_say("%s: %s", hdr->nr_name[0] ? hdr->nr_name : "netmap",
+	/* The loop lasts; STOP must get by. */
+	return loop ? execute_unlocked(f, hdr, why) : execute_locked(f, hdr, why);
+}
+
+static int execute(struct nmfd_file *f, struct nmreq_header *hdr)
+{
+	struct nm_error why = {0};
+	int ret = nmfd_request(f, hdr, &why);
+
+	if (ret < 0 && nmfd_verbose)
+		nmfd_say("%s: %s", hdr->nr_name[0] ? hdr->nr_name : "netmap",
 			why.text[0] ? why.text : strerror(-ret));
 	return ret;
 }
 
-static int control(struct run_file *f, void *arg)
+static int control(struct nmfd_file *f, void *arg)
 {
 	struct copy c;
 	int ret, back;
@@ -222,7 +229,7 @@ static int control(struct run_file *f, void *arg)
 
 /* ---- the older requests --------------------------------------------------------------- */
 
-static int legacy(struct run_file *f, void *arg, bool regif)
+static int legacy(struct nmfd_file *f, void *arg, bool regif)
 {
 	struct nm_error why;
 	struct nm_legacy l;
@@ -233,8 +240,8 @@ static int legacy(struct run_file *f, void *arg, bool regif)
 	if (ret < 0)
 		return ret;
 	ret = nm_legacy_request(&nmr, regif, &l, &why);
-	if (ret < 0 && run_verbose)
-		run_say("%s", why.text);
+	if (ret < 0 && nmfd_verbose)
+		nmfd_say("%s", why.text);
 	if (ret == 0) {
 		l.hdr.nr_body = l.body_size ? (uintptr_t)&l.body : 0;
 		ret = execute(f, &l.hdr);
@@ -248,14 +255,14 @@ static int legacy(struct run_file *f, void *arg, bool regif)
 
 /* ---- ioctl and mmap ------------------------------------------------------------------- */
 
-static int sync_rings(struct run_file *f, enum nmlib_dir dir)
+static int sync_rings(struct nmfd_file *f, enum nmlib_dir dir)
 {
-	struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+	struct nmlib_daemon_port *p = nmfd_port(f);
 
 	return p ? nmlib_daemon_sync(p, dir) : -ENXIO;
 }
 
-static int set_nonblock(struct run_file *f, void *arg)
+static int set_nonblock(struct nmfd_file *f, void *arg)
 {
 	int on, ret = nmlib_user_read(&on, (uintptr_t)arg, sizeof(on));
 
@@ -264,7 +271,7 @@ static int set_nonblock(struct run_file *f, void *arg)
 	return ret;
 }
 
-int run_ioctl(struct run_file *f, int fd, unsigned long request, void *arg)
+int nmfd_ioctl(struct nmfd_file *f, int fd, unsigned long request, void *arg)
 {
 	/* As the kernel, which has 32 bits of it: some programs extend the sign. */
 	switch ((uint32_t)request) {
@@ -281,8 +288,9 @@ int run_ioctl(struct run_file *f, int fd, unsigned long request, void *arg)
 	case NIOCCONFIG:
 		return -EOPNOTSUPP;
 	case FIOCLEX:
+		return REAL(fcntl)(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 	case FIONCLEX:
-		return REAL(ioctl)(fd, request, arg) < 0 ? -errno : 0;
+		return REAL(fcntl)(fd, F_SETFD, 0) < 0 ? -errno : 0;
 	case FIONBIO:
 		return set_nonblock(f, arg);
 	default:
@@ -290,9 +298,9 @@ int run_ioctl(struct run_file *f, int fd, unsigned long request, void *arg)
 	}
 }
 
-void *run_mmap(struct run_file *f, void *addr, size_t len, int prot, int flags, off_t offset)
+void *nmfd_mmap(struct nmfd_file *f, void *addr, size_t len, int prot, int flags, off64_t offset)
 {
-	struct nmlib_daemon_port *p = __atomic_load_n(&f->daemon, __ATOMIC_ACQUIRE);
+	struct nmlib_daemon_port *p = nmfd_port(f);
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), pages, wanted;
 
 	if (!p) {
