@@ -492,7 +492,6 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	else if (chosen)
 		(void)nm_port_set_host_rings_locked(port, host_rings); /* if it is unused */
 	nm_core_unlock(client->core);
-	os_make_printable(client->err.text); /* it may quote a name that is none */
 	return error;
 }
 

@@ -98,7 +98,6 @@ int nm_control(struct nm_client *client, const struct nm_uaccess *ua, uint64_t h
 	rq->ua = ua;
 	rq->addr = header_addr;
 	error = run_and_reply(client, rq);
-	os_make_printable(client->err.text);
 	os_free(rq);
 	return error;
 }

@@ -33,6 +33,16 @@ struct nm_name {
 	char pipe_id[NETMAP_REQ_IFNAMSIZ]; /* empty unless pipe */
 };
 
+/*
+ * May a user call a port so, of whatever kind? 1 to 63 bytes that are printable ASCII, but neither space nor /.
+ * Names are in logs, in JSON and on terminals, so what stands in for others is checked here, once.
+ * `name` need not end with 0 within NETMAP_REQ_IFNAMSIZ bytes. 0, or -EINVAL with one line in err.
+ */
+int nm_name_check(const char *name, struct nm_error *err);
+
+/* The same for a name that the core has made of others, with a / of its own. */
+int nm_name_check_made(const char *name, struct nm_error *err);
+
 /* `name` need not end with 0 within NETMAP_REQ_IFNAMSIZ bytes (then it is an error). 0, or
  * -EINVAL with one line in err. */
 int nm_name_parse(const char *name, struct nm_name *out, struct nm_error *err);

@@ -10,7 +10,8 @@
  *      if (slots > NM_SLOTS_MAX)
  *              return nm_error_set(err, -EINVAL, "%s: %u slots; at most %d are possible", ...);
  *
- * The text is one line without newline; it names the port, the value, the limit and what to do. After
+ * The text is one line of printable ASCII (nm_error_set() sees to it); it names the port, the value,
+ * the limit and what to do. After
  * success the contents are those of the last failure, or what the caller initialised: they say nothing.
  *
  * Thread safety: the struct belongs to the caller.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "null.h"
+#include "names.h"
 
 static int null_txsync(struct nm_ring *ring)
 {
@@ -38,6 +39,8 @@ struct nm_port *nm_null_make_locked(
 	struct nm_port *port;
 
 	nm_core_assert_locked(core);
+	if (name[0] && nm_name_check(name, err) != 0)
+		return NULL;
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		shape.rings[dir] = bind->num_rings[dir];
 		shape.host_rings[dir] = bind->num_host_rings[dir];

@@ -11,6 +11,7 @@
 #include "port.h"
 #include "bufown.h"
 #include "monitor.h"
+#include "names.h"
 
 enum {
 	DEFAULT_IFS = 128,
@@ -183,13 +184,9 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port;
-	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
-	if (len == 0 || len == NETMAP_REQ_IFNAMSIZ) {
-		nm_error_set(
-			err, -EINVAL, "a port name has 1 to %d bytes", NETMAP_REQ_IFNAMSIZ - 1);
+	if (nm_name_check_made(name, err) != 0)
 		return NULL;
-	}
 	if (nm_shape_check(shape, name, err) != 0)
 		return NULL;
 	if (!unnamed && registered(core, name)) {
@@ -201,7 +198,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 		nm_error_set(err, -ENOMEM, "%s: no memory for a port", name);
 		return NULL;
 	}
-	memcpy(port->name, name, len + 1);
+	memcpy(port->name, name, strlen(name) + 1);
 	port->unnamed = unnamed;
 	port->core = core;
 	port->ops = ops;

@@ -131,7 +131,7 @@ def test_a_pipe_that_does_not_fit_beside_its_port(start_netmapd):
     daemon = start_netmapd("--spare-buffers", "64")
     with Port(daemon.path, "vale1:p") as p, Port(daemon.path, "vale1:p{1", **SMALL) as near, Port(daemon.path, "vale1:p}2") as far:
         assert p.reg["mem_id"] == near.reg["mem_id"] != 1 == far.reg["mem_id"]
-        assert f"vale1:p}}2: lies in region 1, not in region {p.reg['mem_id']} as its port: 4 rings, 4096 buffers wanted" in daemon.log()
+        daemon.logged(f"vale1:p}}2: lies in region 1, not in region {p.reg['mem_id']} as its port: 4 rings, 4096 buffers wanted")
         assert "vale1:p{1: lies" not in daemon.log()
 
 
@@ -275,6 +275,16 @@ def test_null_port(open_port, daemon):
     assert len(set(n.extra_buffers())) == 3
     (port,) = port_of(daemon, "null")
     assert port["users"] == 1
+
+
+@pytest.mark.parametrize("name", ["a\nnetmapd: forged", "\x1b[2J", "\udcff\udcfe", "a b", "a/b", "\x7f", "\xe4"], ids=repr)
+def test_names_of_null_ports(daemon, name):
+    """As all names; and status is JSON that has a name for each port."""
+    with pytest.raises(Refused) as refused:
+        Port(daemon.path, name.encode("utf-8", "surrogateescape"), mode=NULL_REG, tx_rings=1, rx_rings=1)
+    assert refused.value.errno == errno.EINVAL and "a port name is printable" in refused.value.text
+    assert refused.value.text.isprintable()
+    assert daemon.status()["ports"] == []
 
 
 def test_extra_buffers(open_port, daemon):

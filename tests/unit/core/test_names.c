@@ -92,6 +92,23 @@ static void bad_names(void **state)
 	}
 }
 
+/* A user must be able to see what is wrong, and his terminal must not do it. */
+static void what_is_not_printable_is_quoted(void **state)
+{
+	struct nm_error err;
+	struct nm_name name;
+
+	assert_int_equal(nm_name_parse("a\n\x1b[2J\xff\"\\", &name, &err), -EINVAL);
+	assert_string_equal(err.text,
+		"\"a\\x0a\\x1b[2J\\xff\\x22\\x5c\": a port name is printable, without space and /");
+	assert_int_equal(nm_name_check("a/b", &err), -EINVAL);
+	assert_int_equal(nm_name_check_made("a/b", &err), 0);
+	assert_int_equal(nm_name_check_made("a b", &err), -EINVAL);
+	assert_int_equal(nm_name_check("a{b:c}", &err), 0);
+	assert_int_equal(nm_error_set(&err, -EINVAL, "a\n%s", "\xc3\xa4"), -EINVAL);
+	assert_string_equal(err.text, "a???");
+}
+
 /* A field of a request need not be a string: ASan watches that nothing behind it is read. */
 static void name_without_end(void **state)
 {
@@ -164,6 +181,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_names),
 		cmocka_unit_test(bad_names),
+		cmocka_unit_test(what_is_not_printable_is_quoted),
 		cmocka_unit_test(name_without_end),
 		cmocka_unit_test(short_error_buffer),
 		cmocka_unit_test(parts_make_the_name),

@@ -58,6 +58,20 @@ static void exactly_what_was_asked_for(void **state)
 	}
 }
 
+/* The name is for texts only, and may be any that a port can have. */
+static void names_are_checked(void **state)
+{
+	static const char *const bad[] = {"a\nb", "\033[2J", "\xff", "a b", "a/b"};
+	const struct nm_bind bind = {.mode = NR_REG_NULL, .num_rings = {1, 1}};
+	struct nm_client client;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		nm_client_init(&client, &core);
+		assert_int_equal(nm_client_bind(&client, bad[i], &bind), -EINVAL);
+		core_check_empty(&core);
+	}
+}
+
 /* What is released stays; nothing comes; and who serves it has no work with it. */
 static void no_traffic(void **state)
 {
@@ -135,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(exactly_what_was_asked_for, core_begin, core_end),
+		cmocka_unit_test_setup_teardown(names_are_checked, core_begin, core_end),
 		cmocka_unit_test_setup_teardown(no_traffic, core_begin, core_end),
 		cmocka_unit_test_setup_teardown(not_to_be_found, core_begin, core_end),
 		cmocka_unit_test_setup_teardown(placeholders, core_begin, core_end),
