@@ -28,7 +28,8 @@ void nm_csb_server_start(struct nm_csb_server *s, struct nm_ring *ring, struct n
 	struct nm_csb_ktoa *ktoa)
 {
 	s->ring = ring;
-	s->stopped = false;
+	OS_STORE(&s->stopped, false);
+	s->told = false;
 	OS_STORE(&atok->head, ring->head);
 	OS_STORE(&atok->cur, ring->cur);
 	nm_csb_server_resume(s, atok, ktoa);
@@ -48,19 +49,33 @@ void nm_csb_server_resume(
 /* The other side stored an illegal index: this ring stops, the port's others go on. */
 static int stop(struct nm_csb_server *s, int error, uint32_t head, uint32_t cur)
 {
-	const struct nm_ring *ring = s->ring;
+	s->fault = (struct nm_csb_fault){
+		.error = error,
+		.head = head,
+		.cur = cur,
+		.ring_head = s->ring->head,
+		.ring_tail = s->ring->tail,
+	};
+	OS_STORE_RELEASE(&s->stopped, true);
+	return NM_CSB_SERVER_STOPPED;
+}
 
-	s->stopped = true;
-	if (error == -ENXIO) {
+void nm_csb_server_tell(struct nm_csb_server *s)
+{
+	const struct nm_ring *ring = s->ring;
+	const struct nm_csb_fault *f = &s->fault;
+
+	if (!OS_LOAD_ACQUIRE(&s->stopped) || s->told)
+		return;
+	s->told = true;
+	if (f->error == -ENXIO)
 		os_log(OS_LOG_INFO, "%s ring %u stopped: its port is gone",
 			ring->dir == NM_TX ? "tx" : "rx", ring->id);
-		return NM_CSB_SERVER_STOPPED;
-	}
-	os_log(OS_LOG_WARN,
-		"%s: %s ring %u stopped (%d): head %u cur %u are not within head %u tail %u of %u slots",
-		ring->port->name, ring->dir == NM_TX ? "tx" : "rx", ring->id, error, head, cur,
-		ring->head, ring->tail, ring->num_slots);
-	return NM_CSB_SERVER_STOPPED;
+	else
+		os_log(OS_LOG_WARN,
+			"%s: %s ring %u stopped (%d): head %u cur %u are not within head %u tail %u of %u slots",
+			ring->port->name, ring->dir == NM_TX ? "tx" : "rx", ring->id, f->error,
+			f->head, f->cur, f->ring_head, f->ring_tail, ring->num_slots);
 }
 
 /* With nothing new from the application: can a sync of this tx ring change anything? */

@@ -13,7 +13,8 @@
  * nm_ring_sync(). A step of a tx ring takes a share of what is there, so that all rings have
  * their turn. A tx ring whose packets wait for room (a pipe that is full) is stepped
  * like any other; who makes room signals its wakeup. An illegal move stops the ring
- * (NM_CSB_SERVER_STOPPED), once and for all until nm_csb_server_start(), and is counted and logged.
+ * (NM_CSB_SERVER_STOPPED), once and for all until nm_csb_server_start(), and is counted;
+ * nm_csb_server_tell() logs it, from wherever there is time for that.
  * Nothing else stops but the rings of a port that is gone, with their next step.
  *
  * Thread safety: one thread at a time per ring.
@@ -31,7 +32,13 @@ struct nm_csb_server {
 	struct nm_csb_ktoa *ktoa;
 	uint32_t published_hwcur, published_hwtail; /* as last stored in ktoa */
 	bool irq_pending; /* ktoa was written by resume with news that no interrupt was sent for */
-	bool stopped;
+	bool stopped;     /* stored last, with release: `fault` says why */
+	bool told;
+	struct nm_csb_fault {
+		int error;
+		uint32_t head, cur;            /* as the other side stored them */
+		uint32_t ring_head, ring_tail; /* between which they are not */
+	} fault;
 	uint64_t steps, work_steps, interrupts; /* statistics */
 };
 
@@ -58,6 +65,9 @@ int nm_csb_server_step(struct nm_csb_server *s);
 
 /* Steps until all that had been published before the call is taken. What the steps returned, together. */
 int nm_csb_server_finish(struct nm_csb_server *s);
+
+/* Logs why a ring has stopped, once; nothing for one that hasn't. Any thread, one at a time; the ring exists. */
+void nm_csb_server_tell(struct nm_csb_server *s);
 
 /* Asks for kicks as far as they are needed. True: something has moved meanwhile, step again. An rx
  * ring for which packets wait (wants_room) is synced once more, from where it is. */

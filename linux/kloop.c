@@ -64,6 +64,8 @@ static int step(struct loop_ring *r)
 	result = nm_csb_server_step(r->serve);
 	if (result & NM_CSB_SERVER_WORK)
 		nmk_ring_timestamp(r->ring);
+	if (result & NM_CSB_SERVER_STOPPED)
+		nm_csb_server_tell(r->serve);
 	mutex_unlock(&r->ring->wakeup.sync);
 	if ((result & NM_CSB_SERVER_INTERRUPT) && r->irq)
 		eventfd_signal(r->irq);

@@ -140,7 +140,7 @@ static int new_poller(struct daemon *d, int cpu)
 	if (i == WORKERS_MAX)
 		return -EAGAIN;
 	d->pollers[i] = worker_new(&(struct worker_config){
-		.never_sleeps = true, .cpu = cpu, .number = WORKERS_MAX + i});
+		.never_sleeps = true, .cpu = cpu, .stopped = -1, .number = WORKERS_MAX + i});
 	return d->pollers[i] ? (int)i : -errno;
 }
 

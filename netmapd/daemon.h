@@ -31,6 +31,7 @@
 enum { WORKERS_MAX = 64 };
 
 struct ctl;
+struct port_service;
 struct taps;
 struct vm;
 
@@ -54,6 +55,8 @@ struct daemon {
 	struct worker *workers[WORKERS_MAX];
 	unsigned next_worker;                /* round robin */
 	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
+	struct port_service *services;
+	int stopped_rings; /* eventfd of the workers: a ring has stopped */
 	struct ctl *ctl;
 	struct taps *taps;
 	struct vm *vms;

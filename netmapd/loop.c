@@ -11,10 +11,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "os_user.h"
 
 enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
 
@@ -23,13 +24,15 @@ struct loop_handle {
 	int fd;
 	uint32_t events;
 	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
-	loop_fn *fn;           /* NULL: dead */
+	struct log_source source;
+	loop_fn *fn; /* NULL: dead */
 	void *arg;
 };
 
 struct loop {
 	int epoll_fd;
-	bool in_round;            /* events of a round are being handed out */
+	bool in_round; /* events of a round are being handed out */
+	uint64_t next_source;
 	uint32_t paused;          /* live handles that are */
 	struct loop_handle *live; /* in epoll */
 	struct loop_handle *dead; /* deleted during this round, freed at its end */
@@ -89,6 +92,16 @@ void loop_free(struct loop *loop)
 	os_free(loop);
 }
 
+/* A connection's lines in the log are those of whoever is at its other end. */
+static struct log_source source_of(struct loop *loop, int fd)
+{
+	struct ucred peer = {.uid = geteuid()};
+	socklen_t size = sizeof(peer);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size); /* no socket: our own */
+	return (struct log_source){.id = ++loop->next_source, .user = peer.uid};
+}
+
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	struct loop_handle **out)
 {
@@ -106,6 +119,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	}
 	handle->fd = fd;
 	handle->events = events;
+	handle->source = source_of(loop, fd);
 	handle->fn = fn;
 	handle->arg = arg;
 	list_insert(&loop->live, handle);
@@ -202,9 +216,11 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 
 		if (!handle->fn)
 			continue;
+		log_from(&handle->source);
 		handle->fn(handle->arg, events[i].events);
 		called++;
 	}
+	log_from(NULL);
 	loop->in_round = false;
 	list_free(&loop->dead);
 	return called;

@@ -15,6 +15,8 @@
  *      loop_del(loop, h);
  *      close(fd);
  *
+ * What a callback logs is counted as its descriptor's, and its peer's user's (log.h).
+ *
  * The loop does not own descriptors: take a handle out with loop_del() before
  * its descriptor is closed.
  *

@@ -3,6 +3,7 @@
 #include "ctl.h"
 #include "notify.h"
 #include "options.h"
+#include "port_service.h"
 #include "os_user.h"
 #include "proto.h"
 #include "attachments.h"
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -50,8 +52,11 @@ static int fork_into_background(void)
 /* Opens `path` in the place of the standard descriptors first to last. */
 static int replace(const char *path, int flags, int first, int last)
 {
-	int fd = open(path, flags, 0600), error = 0;
+	int fd = open(path, flags | O_NONBLOCK, 0600), error = 0;
 
+	/* A FIFO that nobody reads yet. It keeps what its buffer has room for. */
+	if (fd < 0 && errno == ENXIO)
+		fd = open(path, (flags & ~O_ACCMODE) | O_RDWR | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return -errno;
 	for (int i = first; i <= last && !error; i++)
@@ -125,12 +130,33 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Workers have no time to say it themselves. */
+static void rings_stopped(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+	uint64_t count;
+
+	if (read(d->stopped_rings, &count, sizeof(count)) == sizeof(count))
+		port_services_tell(d);
+}
+
+static int hear_of_stopped_rings(struct daemon *d)
+{
+	struct loop_handle *handle;
+
+	d->stopped_rings = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->stopped_rings < 0)
+		return -errno;
+	return loop_add(d->loop, d->stopped_rings, EPOLLIN, rings_stopped, d, &handle);
+}
+
 static int start_workers(struct daemon *d)
 {
 	for (unsigned i = 0; i < d->config.workers; i++) {
 		const struct worker_config config = {
 			.poll_us = d->config.poll_us,
 			.cpu = d->config.cpus[i],
+			.stopped = d->stopped_rings,
 			.number = i,
 		};
 
@@ -232,7 +258,7 @@ static int start(struct daemon *d, struct loop_handle **signals)
 	start_core(d);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
-		taps_init(d) != 0 || start_workers(d) != 0) {
+		hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 || start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
@@ -254,6 +280,8 @@ static void stop(struct daemon *d)
 	nm_core_destroy(&d->core);
 	taps_exit(d);
 	loop_free(d->loop);
+	if (d->stopped_rings >= 0)
+		close(d->stopped_rings);
 	notify_exit();
 }
 
@@ -268,7 +296,7 @@ static void tell_ready(int fd)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {0};
+	struct daemon daemon = {.stopped_rings = -1};
 	struct loop_handle *signals;
 	struct options options;
 	int ready = -1, status;
@@ -276,15 +304,18 @@ int main(int argc, char **argv)
 	options_parse(&options, argc, argv);
 	daemon.config = options.config;
 	daemon.started = (time_t)os_time_s();
-	os_log_setup("netmapd", options.log_level);
+	log_setup("netmapd", options.log_level);
 	if (options.background)
 		ready = fork_into_background();
+	if (log_start() != 0)
+		os_log(OS_LOG_WARN, "no thread for the log: its reader can hold up netmapd");
 	raise_limits();
 	status = start(&daemon, &signals);
 	if (!status)
 		status = redirect(&options);
 	if (status) {
 		stop(&daemon);
+		log_stop();
 		return status;
 	}
 	os_log(OS_LOG_INFO, "%s serves %s with %u worker%s", PTNETMAP_VERSION,
@@ -294,5 +325,6 @@ int main(int argc, char **argv)
 	status = serve(&daemon);
 	stop(&daemon);
 	os_log(OS_LOG_INFO, "stopped");
+	log_stop();
 	return status;
 }

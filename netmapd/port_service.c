@@ -10,6 +10,7 @@ struct service_ring {
 };
 
 struct port_service {
+	struct port_service *next; /* daemon.services */
 	struct daemon *daemon;
 	struct nm_client *client;
 	enum port_service_state state;
@@ -68,14 +69,34 @@ struct port_service *port_service_open(
 	s->client = client;
 	memcpy(s->count, client->count, sizeof(s->count));
 	assign_workers(s);
+	s->next = d->services;
+	d->services = s;
 	return s;
+}
+
+static void tell(struct port_service *s)
+{
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		nm_csb_server_tell(&s->rings[i].ring.serve);
+}
+
+void port_services_tell(struct daemon *d)
+{
+	for (struct port_service *s = d->services; s; s = s->next)
+		tell(s);
 }
 
 void port_service_close(struct port_service *s)
 {
+	struct port_service **link;
+
 	if (!s)
 		return;
 	port_service_stop(s);
+	link = &s->daemon->services;
+	while (*link != s)
+		link = &(*link)->next;
+	*link = s->next;
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_unwatch(s->rings[i].worker, s->rings[i].kick);
 	if (s->bad_kicks)
@@ -201,6 +222,7 @@ void port_service_stop(struct port_service *s)
 {
 	if (s->state == PORT_RUNNING)
 		quiesce(s);
+	tell(s);
 	s->state = PORT_STOPPED;
 }
 

@@ -70,6 +70,9 @@ void port_service_close(struct port_service *s); /* NULL is allowed */
 enum port_service_state port_service_state(const struct port_service *s);
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo);
 
+/* Logs which of the rings of all services have stopped since the last call, and why. */
+void port_services_tell(struct daemon *d);
+
 /* Sums over the rings since port_service_open(). */
 struct port_service_stats {
 	uint64_t steps, work_steps; /* looked at; found something to do */

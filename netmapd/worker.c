@@ -13,7 +13,7 @@
 #include "worker.h"
 #include "daemon_locks.h"
 #include "notify.h"
-#include "os.h"
+#include "os_user.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -72,13 +72,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* Its own eventfd, which no other process has. */
-static void wake_up(struct worker *w)
+/* An eventfd of netmapd's own, non-blocking, which no other process has: full is signalled as well. */
+static void signal_own(int eventfd)
 {
 	uint64_t one = 1;
+	ssize_t n = write(eventfd, &one, sizeof(one));
 
-	if (write(w->wake, &one, sizeof(one)) < 0)
-		os_log(OS_LOG_WARN, "worker %u: eventfd: %s", w->config.number, strerror(errno));
+	os_assert(n == sizeof(one) || errno == EAGAIN);
+	(void)n;
 }
 
 void worker_wake(struct worker *w)
@@ -88,7 +89,7 @@ void worker_wake(struct worker *w)
 		return;
 	if (__atomic_exchange_n(&w->sleeping, 0, __ATOMIC_ACQ_REL)) {
 		__atomic_fetch_add(&w->stats.wakes, 1, __ATOMIC_RELAXED);
-		wake_up(w);
+		signal_own(w->wake);
 	}
 }
 
@@ -98,6 +99,16 @@ void worker_signal(const struct worker_ring *ring)
 
 	if (irq >= 0)
 		notify_eventfd(irq);
+}
+
+/* Nobody but a new start makes it go again. */
+static void ring_stopped(const struct worker *w, struct worker_ring *ring)
+{
+	if (ring->stop_seen)
+		return;
+	ring->stop_seen = true;
+	if (w->config.stopped >= 0)
+		signal_own(w->config.stopped);
 }
 
 /* One step of each ring. True when anything moved. */
@@ -115,6 +126,8 @@ static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 			work = true;
 		if (result & NM_CSB_SERVER_INTERRUPT)
 			worker_signal(ring);
+		if (unlikely(result & NM_CSB_SERVER_STOPPED))
+			ring_stopped(w, ring);
 	}
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
 		if (nm_attachment_step(s->att, s->pair))
@@ -173,8 +186,8 @@ static void wait_for_wake(struct worker *w)
 	(void)epoll_wait(w->epoll, events, 8, -1);
 	OS_STORE(&w->sleeping, 0);
 	/* Kicks are edge-triggered and not read; the worker's own eventfd is emptied. */
-	if (read(w->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		os_log(OS_LOG_WARN, "worker %u: eventfd: %s", w->config.number, strerror(errno));
+	if (read(w->wake, &count, sizeof(count)) < 0)
+		os_assert(errno == EAGAIN);
 	adapt(w, now_ns() - start);
 }
 
@@ -199,6 +212,7 @@ static void *run(void *arg)
 	struct worker *w = arg;
 	uint64_t idle_since = 0;
 
+	log_never_here();
 	for (;;) {
 		bool stop, work;
 
@@ -315,6 +329,7 @@ void worker_unwatch(struct worker *w, int eventfd)
 
 void worker_add(struct worker *w, struct worker_ring *ring)
 {
+	ring->stop_seen = false;
 	enter(w);
 	ring->next = w->rings;
 	w->rings = ring;

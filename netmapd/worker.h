@@ -24,6 +24,9 @@
  * The gate makes sure that the control thread gets its turn. Hence after
  * worker_remove() the worker holds no pointer into the ring's CSB any more.
  *
+ * A worker never logs: whoever reads the log, and what it costs, is none of its business. That a ring
+ * has stopped it says by config.stopped, and the control thread looks why (port_service_tell).
+ *
  * Thread safety: control thread; worker_wake: any.
  */
 #ifndef NETMAPD_WORKER_H
@@ -47,7 +50,8 @@ struct worker_attachment {
 /* A ring while it is served. Lives in struct port_service. */
 struct worker_ring {
 	struct nm_csb_server serve;
-	int irq; /* eventfd for NM_CSB_SERVER_INTERRUPT, or -1; loaded once per use */
+	int irq;        /* eventfd for NM_CSB_SERVER_INTERRUPT, or -1; loaded once per use */
+	bool stop_seen; /* the worker has signalled config.stopped */
 	struct worker_ring *next;
 };
 
@@ -55,7 +59,8 @@ struct worker_config {
 	uint32_t poll_us;  /* longest polling without work, microseconds; 0: sleep at once */
 	int cpu;           /* to run on, or -1 */
 	bool never_sleeps; /* polls for ever */
-	unsigned number;   /* for the thread's name */
+	int stopped; /* the worker adds 1 to this eventfd when a ring has stopped; -1: to none */
+	unsigned number; /* for the thread's name */
 };
 
 /* Starts a thread. NULL with errno. */

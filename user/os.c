@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The user-space platform of the core: memory, log, random numbers. See core/os.h. */
+/* The user-space platform of the core: memory, random numbers; log.c has the log. See core/os.h. */
 #include "os.h"
 #include "os_user.h"
 
@@ -139,65 +139,4 @@ void os_random(void *buf, size_t bytes)
 int os_vsnprintf(char *buf, size_t bytes, const char *fmt, va_list ap)
 {
 	return vsnprintf(buf, bytes, fmt, ap);
-}
-
-static enum os_log_level log_limit = OS_LOG_INFO;
-static const char *log_name = "netmap";
-static bool log_journal; /* stderr is the journal: prefix with the priority */
-
-void os_log_setup(const char *name, enum os_log_level limit)
-{
-	log_name = name;
-	log_limit = limit;
-	log_journal = getenv("JOURNAL_STREAM") != NULL;
-}
-
-/* At most LOG_BURST lines per second of each level; what is left out is counted and said. */
-enum { LOG_BURST = 20 };
-
-static bool log_allowed(enum os_log_level level, unsigned *left_out)
-{
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static struct {
-		uint64_t second;
-		unsigned lines, left_out;
-	} state[OS_LOG_DEBUG + 1];
-	uint64_t now = os_time_s();
-	bool allowed;
-
-	*left_out = 0;
-	pthread_mutex_lock(&lock);
-	if (state[level].second != now) {
-		*left_out = state[level].left_out;
-		state[level].second = now;
-		state[level].lines = 0;
-		state[level].left_out = 0;
-	}
-	allowed = state[level].lines < LOG_BURST;
-	if (allowed)
-		state[level].lines++;
-	else
-		state[level].left_out++;
-	pthread_mutex_unlock(&lock);
-	return allowed;
-}
-
-void os_log(enum os_log_level level, const char *fmt, ...)
-{
-	static const int priority[] = {3, 4, 6, 7}; /* of syslog, for the journal */
-	char text[512];
-	char prefix[8] = "";
-	unsigned left_out;
-	va_list ap;
-
-	if (level > log_limit || !log_allowed(level, &left_out))
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (log_journal)
-		snprintf(prefix, sizeof(prefix), "<%d>", priority[level]);
-	if (left_out)
-		fprintf(stderr, "%s%s: (%u similar lines left out)\n", prefix, log_name, left_out);
-	fprintf(stderr, "%s%s: %s\n", prefix, log_name, text);
 }

@@ -2,16 +2,15 @@
 /*
  * os_user.h - what the user-space platform offers to its own programs beside core/os.h.
  *
- * Thread safety: os_log_setup() once, before other threads run.
+ * The log is in log.h.
+ *
+ * Thread safety: any thread.
  */
 #ifndef USER_OS_USER_H
 #define USER_OS_USER_H
 
+#include "log.h"
 #include "os.h"
-
-/* Name that stands before each line of the log, and the most talkative level that is written. To
- * stderr; in a systemd service (JOURNAL_STREAM is set) with the priority prefix of the journal. */
-void os_log_setup(const char *name, enum os_log_level limit);
 
 /*
  * Region memory on the first `bytes` (a multiple of the page size) of somebody else's memfd, which

@@ -90,7 +90,7 @@ class Netmapd:
                 env=environment() | (env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=log,
+                stderr=kwargs.pop("stderr", log),
                 **kwargs,
             )
         self.pid = self.process.pid
@@ -108,6 +108,10 @@ class Netmapd:
 
     def log(self):
         return self.log_file.read_text(errors="replace")
+
+    def logged(self, text):
+        """log(), when the text is in it: a thread of netmapd's writes it."""
+        return wait_until(lambda: text in (log := self.log()) and log, f"the log has: {text}")
 
     def status(self):
         with Connection(self.path) as c:

@@ -352,7 +352,7 @@ def test_ports_of_a_machine_by_kind(daemon, connect):
     # Of a region in which netmapd exchanges buffers of the machine's ports nothing is set aside for the guest.
     nothing = {"netmap_if": 0, "ring": 0, "buffer": 0}
     assert [m["guest"] == nothing for m in vm["memory"]] == [True, True, False]
-    assert f"so nothing of memory region {vm['region']} is set aside for the guest" in daemon.log()
+    daemon.logged(f"so nothing of memory region {vm['region']} is set aside for the guest")
     kinds = {p["name"]: p["kind"] for p in c.status()["ports"]}
     assert kinds["vale1:a"] == "vale" and kinds["vale1:a{1"] == "pipe" and "monitor" in kinds.values()
     for name, error, text in (
@@ -390,7 +390,7 @@ def test_guests_parts_of_a_shared_region(start_netmapd):
 
     machines = [machine(i) for i in range(6)]
     assert parts() == [whole] * 4 + [nothing] * 2
-    assert "nothing of the netmap_if pool of memory region 7 is left for its guest" in daemon.log()
+    daemon.logged("nothing of the netmap_if pool of memory region 7 is left for its guest")
     machines.pop(0).close()  # what it leaves is for the next one
     wait_until(lambda: len(parts()) == 5, "one is gone")
     machines.append(machine(6))

@@ -17,8 +17,8 @@ import pytest
 
 from ptnet_fakes import DEVICE_A, FAKE_QEMU, PORT_A, QEMU_PTNET, program
 from ptnet_real import (
-    NETMAPCTL, NETMAPD, PATIENCE, PKT_GEN, SANITIZED, Connection, Port, Refused, environment, expect_line, register, run,
-    wait_until,
+    BROADCAST, NETMAPCTL, NETMAPD, PATIENCE, PKT_GEN, SANITIZED, Connection, Port, Refused, environment, expect_line,
+    frame, register, run, wait_until,
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
@@ -272,7 +272,7 @@ def test_machine_names_in_log_and_status(daemon):
     with Connection(daemon.path) as c:
         c.vm_create(b"n" * 64)
         assert [vm["name"] for vm in c.status()["vms"] if "n" * 10 in vm["name"]] == ["n" * 63]
-    assert "(?[2J?name??)" in daemon.log()
+    daemon.logged("(?[2J?name??)")
 
 
 # ------------------------------------------------------------ stop
@@ -316,7 +316,7 @@ def test_exit_when_unused(start_netmapd):
         time.sleep(4.5)
         assert daemon.process.poll() is None
     assert daemon.process.wait(PATIENCE) == 0
-    assert "nobody has been connected for 3 s" in daemon.log()
+    daemon.logged("nobody has been connected for 3 s")
 
 
 def test_one_that_is_about_to_end(place):
@@ -402,6 +402,82 @@ def test_log_that_cannot_be(place):
     for log in (place, place / "none/log", ""):
         expect_line(netmapd("--log", log, path=path), 1, "netmapd", f"the log {log} can't be opened")
         assert not path.exists()
+
+
+def fill(fd):
+    """Until not even a byte has room any more."""
+    os.set_blocking(fd, False)
+    for size in (4096, 1):
+        try:
+            while True:
+                os.write(fd, b"x" * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(fd, True)
+
+
+def is_served(daemon):
+    """By workers and by the control thread, while the log has something to say: rings that stop, machines."""
+    with Port(daemon.path, "vale1:a") as a, Port(daemon.path, "vale1:b") as b:
+        for _ in range(30):
+            with Port(daemon.path, "vale1:c") as c:
+                c.tx[0].publish(0x80000000)
+                wait_until(lambda: daemon.ring("vale1:c", "tx")["bad_syncs"] == 1, "it has stopped")
+            a.send(frame(BROADCAST, 1))
+            assert len(b.receive(1)) == 1
+        for _ in range(30):
+            with Connection(daemon.path) as machine:
+                machine.vm_create()
+
+
+def test_log_that_nobody_reads(start_netmapd, place):
+    """A FIFO without a reader; its buffer is full before netmapd starts."""
+    fifo = place / "fifo"
+    os.mkfifo(fifo)
+    daemon = start_netmapd("--log", fifo)
+    is_served(daemon)
+    assert daemon.stop() == 0
+    end = os.open(fifo, os.O_RDWR)
+    fill(end)
+    daemon = start_netmapd("--log", fifo, "--log-level", "debug")
+    is_served(daemon)
+    assert daemon.stop() == 0
+    os.close(end)
+
+
+@pytest.mark.parametrize("how", ["pipe", "terminal"])
+def test_stderr_that_nobody_reads(start_netmapd, place, how):
+    reader, end = os.pipe() if how == "pipe" else os.openpty()
+    fill(end)
+    daemon = start_netmapd("--log-level", "debug", stderr=end)
+    is_served(daemon)
+    assert daemon.stop() == 0
+    # Before it served anybody: it can't bind.
+    failed = subprocess.run([NETMAPD, "--socket", place / "other", "--log", "/none/log"], stderr=end, timeout=PATIENCE)
+    assert failed.returncode == 1
+    os.close(reader)
+    os.close(end)
+
+
+def test_log_lines_are_printable(daemon):
+    """Names that forge lines are refused, or shown with ? in their places."""
+    with Connection(daemon.path) as c:
+        c.vm_create(b"x\nnetmapd: forged\x1b[2J")
+    assert all(line.isprintable() for line in daemon.logged("forged").splitlines())
+    assert "\nnetmapd: forged" not in daemon.log()
+
+
+def test_a_flooder_hides_his_own_lines(daemon):
+    """One connection makes machines for ever; what another one causes is in the log all the same."""
+    with Connection(daemon.path) as flooder, Port(daemon.path, "vale1:a") as quiet:
+        for i in range(300):
+            with pytest.raises(Refused):
+                flooder.nmreq(register("vale1:a"))
+        for i in range(40):
+            with Connection(daemon.path) as machine:
+                machine.vm_create(b"flood")
+        quiet.tx[0].publish(0x80000000)
+        daemon.logged("vale1:a: tx ring 0 stopped")
 
 
 def test_log_level(start_netmapd, place):
@@ -509,8 +585,7 @@ def test_out_of_descriptors(start_netmapd):
         wait_until(lambda: daemon.descriptors() == before, "all are closed")
         with Port(daemon.path, "vale1:3"):
             pass
-    log = daemon.log()
-    assert "a client is turned away: Too many open files" in log
+    log = daemon.logged("a client is turned away: Too many open files")
     assert log.count("turned away") <= 25 + 20 * took  # a line per client at most, and no more than 20 per second
 
 
@@ -545,7 +620,7 @@ def test_registration_without_descriptors(start_netmapd):
     assert "no memory for a region" in refused[0]
     text = f"vale1:1: netmapd may open {limit} files only, and the 2 rings need up to 5: open fewer rings, or"
     assert all(r.startswith(text) for r in refused[1:])
-    assert "bytes of packet memory can't be had: Too many open files" in daemon.log()
+    daemon.logged("bytes of packet memory can't be had: Too many open files")
     for c in candidates + fillers:
         c.close()
 

@@ -22,7 +22,7 @@ uint64_t test_seed(void)
 	if (seed == 0)
 		seed = 1;
 	fprintf(stderr, "# seed PTN_SEED=0x%llx\n", (unsigned long long)seed);
-	os_log_setup("unit", OS_LOG_ERR);
+	log_setup("unit", OS_LOG_ERR);
 	return seed;
 }
 

@@ -4,10 +4,12 @@
  * that come and go. Two ports of a switch; what one sends the other receives.
  */
 #include "daemon.h"
+#include "os_user.h"
 #include "port_service.h"
 #include "testutil.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,7 +31,7 @@ struct end {
 
 static struct daemon d;
 static struct end a, b;
-static int fds_before, epoll_error;
+static int fds_before, epoll_error, stopped;
 
 int __real_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
@@ -69,13 +71,15 @@ static void close_end(struct end *e)
 
 static int setup(void **state)
 {
-	const struct worker_config config = {.poll_us = 0, .cpu = -1};
+	struct worker_config config = {.poll_us = 0, .cpu = -1};
 
 	fds_before = count_fds(0);
 	epoll_error = 0;
+	stopped = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	memset(&d, 0, sizeof(d));
 	assert_int_equal(nm_core_init(&d.core), 0);
 	d.config.workers = 1;
+	config.stopped = stopped;
 	d.workers[0] = worker_new(&config);
 	assert_non_null(d.workers[0]);
 	open_end(&a, "vale0:a");
@@ -88,6 +92,7 @@ static int teardown(void **state)
 	close_end(&a);
 	close_end(&b);
 	worker_free(d.workers[0]);
+	close(stopped);
 	nm_core_destroy(&d.core);
 	assert_int_equal(count_fds(0), fds_before);
 	return 0;
@@ -285,6 +290,54 @@ static void test_irq_changes(void **state)
 	send_one(4);
 }
 
+/* What os_log() writes until say_aloud(). */
+static int listen_to_log(int *saved)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+	*saved = dup(STDERR_FILENO);
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[1]);
+	return ends[0];
+}
+
+static void say_aloud(int *saved)
+{
+	dup2(*saved, STDERR_FILENO);
+	close(*saved);
+}
+
+/* The worker says only that there is something; why is told once, by who asks. */
+static void test_stopped_rings_are_told(void **state)
+{
+	struct pollfd fd = {.fd = stopped, .events = POLLIN};
+	int saved, log = listen_to_log(&saved);
+	char text[4096] = "";
+	ssize_t n;
+
+	log_setup("test", OS_LOG_INFO);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(start(&a), 0);
+		OS_STORE(&a.atok[TX].head, SLOTS);
+		port_service_kick(a.service, TX);
+		assert_int_equal(poll(&fd, 1, 10 * SECOND_MS), 1);
+		assert_int_equal(read(log, text, sizeof(text)), -1);
+		assert_true(signalled(stopped));
+		port_services_tell(&d);
+		n = read(log, text, sizeof(text) - 1);
+		port_services_tell(&d);
+		port_service_stop(a.service);
+		assert_int_equal(read(log, text + n, sizeof(text) - 1), -1);
+		assert_false(signalled(stopped));
+		text[n > 0 ? n : 0] = '\0';
+		assert_non_null(strstr(text, "vale0:a: tx ring 0 stopped"));
+		assert_non_null(strstr(text, "head 64"));
+	}
+	say_aloud(&saved);
+	close(log);
+}
+
 /* Rings that the port does not have. */
 static void test_bad_kicks(void **state)
 {
@@ -320,6 +373,7 @@ int main(void)
 		TEST(test_suspend_takes_what_was_published),
 		TEST(test_kick_fails),
 		TEST(test_irq_changes),
+		TEST(test_stopped_rings_are_told),
 		TEST(test_bad_kicks),
 		TEST(test_reset),
 	};
