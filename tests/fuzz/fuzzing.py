@@ -37,7 +37,9 @@ class Target:
 TARGETS = {
     "request": Target(runs=6000),
     "ctl": Target(runs=12000),
+    "vfio": Target(runs=6000),
     "packets": Target(runs=10000),
+    "tap": Target(runs=8000),
     "race": Target(runs=2000, kinds=("fuzz", "fuzz-tsan")),
 }
 

@@ -30,7 +30,7 @@ static void poison_region(const struct nm_region *region, bool on)
 
 static void poison_all(bool on)
 {
-	for (const struct nm_region *r = world.core.regions; r; r = r->next)
+	for (const struct nm_region *r = world.core->regions; r; r = r->next)
 		poison_region(r, on);
 }
 
@@ -62,7 +62,7 @@ static void poison_for(const struct nm_ring *synced)
 	for (uint32_t i = 0; i < world.num_open_bufs; i++)
 		allow_buf(world.open_region, world.open_bufs[i]);
 	allow(synced, 0, synced->num_slots);
-	for (const struct nm_port *port = world.core.ports; port; port = port->next)
+	for (const struct nm_port *port = world.core->ports; port; port = port->next)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, NM_RX); i++)
 			if (port->rings[NM_RX][i].shared && !port->dead)
 				allow_free(&port->rings[NM_RX][i]);
@@ -83,7 +83,7 @@ static void leave_gaps(struct nm_region *region)
 /* Pipes and monitors of others may lie in an application's region: so each stays to the end. */
 static void put_regions(void)
 {
-	nm_core_lock(&world.core);
+	nm_core_lock(world.core);
 	while (world.num_regions > 0) {
 		struct nm_region *region = world.regions[--world.num_regions];
 
@@ -91,7 +91,7 @@ static void put_regions(void)
 		fuzz_check_all_free(region);
 		nm_region_put(region);
 	}
-	nm_core_unlock(&world.core);
+	nm_core_unlock(world.core);
 }
 
 /* ---- syncs -------------------------------------------------------------------------------------- */
@@ -332,17 +332,18 @@ static struct nm_region *make_region(struct fuzz_in *in)
 
 	if (world.num_regions == WORLD_REGIONS)
 		return NULL;
-	nm_core_lock(&world.core);
-	region = nm_region_create(&world.core, &params, 0, &err);
+	nm_core_lock(world.core);
+	region = nm_region_create(world.core, &params, 0, &err);
 	fuzz_check(region, "%s", err.text);
 	leave_gaps(region);
-	nm_core_unlock(&world.core);
+	nm_core_unlock(world.core);
 	world.regions[world.num_regions++] = region;
 	return region;
 }
 
 static void choose_name(struct fuzz_in *in, uint8_t how, char *name, struct nm_bind *bind)
 {
+	static const uint32_t modes[] = {NR_REG_ALL_NIC, NR_REG_NIC_SW, NR_REG_SW, NR_REG_ONE_NIC};
 	uint32_t number = fuzz_below(in, 4), of = fuzz_below(in, 2);
 
 	switch (how & 7) {
@@ -354,6 +355,7 @@ static void choose_name(struct fuzz_in *in, uint8_t how, char *name, struct nm_b
 		break;
 	case 7:
 		snprintf(name, NETMAP_REQ_IFNAMSIZ, "dev%u", of);
+		bind->mode = modes[number];
 		break;
 	default:
 		snprintf(name, NETMAP_REQ_IFNAMSIZ, "vale%u:%u", of, number);
@@ -392,7 +394,7 @@ static void open_app(struct fuzz_in *in, struct world_app *app)
 	char name[NETMAP_REQ_IFNAMSIZ];
 	int error;
 
-	nm_client_init(&app->client, &world.core);
+	nm_client_init(&app->client, world.core);
 	choose_name(in, how, name, &bind);
 	if (how & 16)
 		app->client.own_region = make_region(in);
@@ -417,34 +419,40 @@ static void set_hdr_len(struct fuzz_in *in, const struct world_app *app)
 {
 	static const uint32_t lengths[] = {0, 10, 12, 11};
 
-	nm_core_lock(&world.core);
+	nm_core_lock(world.core);
 	(void)nm_port_set_hdr_len_locked(app->client.port, lengths[fuzz_below(in, 4)]);
-	nm_core_unlock(&world.core);
+	nm_core_unlock(world.core);
 }
 
 /* ---- devices --------------------------------------------------------------------------------------- */
 
-static void use_device(struct fuzz_in *in)
+static void receive(struct fuzz_in *in, const char *name)
 {
 	static uint8_t packet[WORLD_PACKET_MAX];
+	uint32_t len = world_packet(in, packet, 1514, 0);
+
+	fuzz_device_receive(world.core, name, packet, len);
+}
+
+static void use_device(struct fuzz_in *in)
+{
 	const struct nm_bind bind = {.mode = fuzz_below(in, 2) ? NR_REG_NIC_SW : NR_REG_ALL_NIC};
 	uint8_t how = fuzz_u8(in);
 	const char *name = how & 1 ? "vale0:dev0" : "vale1:dev1";
 	struct nm_error err = {0};
-	uint32_t index, len;
+	uint32_t index;
 
 	switch (how >> 1 & 3) {
 	case 0:
-		(void)nm_attachment_add(&world.core, name, &bind, &index, &err);
+		(void)nm_attachment_add(world.core, name, &bind, &index, &err);
 		break;
 	case 1:
-		(void)nm_attachment_remove(&world.core, name, &index, &err);
+		(void)nm_attachment_remove(world.core, name, &index, &err);
 		break;
 	default:
-		len = world_packet(in, packet, 1514, 0);
-		fuzz_device_receive(&world.core, name + 6, packet, len);
+		(world.receive ? world.receive : receive)(in, name + 6);
 	}
-	fuzz_step_attachments(&world.core);
+	fuzz_step_attachments(world.core);
 }
 
 static void add_device(const char *name)
@@ -452,31 +460,35 @@ static void add_device(const char *name)
 	const struct nm_shape shape = {.rings = {2, 1}, .slots = {16, 16}};
 	struct nm_error err = {0};
 
-	nm_core_lock(&world.core);
-	fuzz_check(fuzz_platform.newif(&world.core, name, &shape, 0, &err) == 0, "%s", err.text);
-	nm_core_unlock(&world.core);
+	nm_core_lock(world.core);
+	fuzz_check(world.core->platform_ops->newif(world.core, name, &shape, 0, &err) == 0, "%s",
+		err.text);
+	nm_core_unlock(world.core);
 }
 
 /* ---- one input -------------------------------------------------------------------------------------- */
 
 void world_begin(struct fuzz_in *in)
 {
+	static struct nm_core own;
 	struct nm_error err = {0};
 	uint8_t config = fuzz_u8(in);
 
-	fuzz_check(nm_core_init(&world.core) == 0, "no core");
-	world.core.platform_ops = &fuzz_platform;
-	world.core.spare_bufs = 4;
-	world.core.region_params = world.core.shared_params = (struct nm_region_params){
+	world.core = world.core ? world.core : &own;
+	fuzz_check(nm_core_init(world.core) == 0, "no core");
+	world.core->platform_ops = world.platform ? world.platform : &fuzz_platform;
+	world.core->platform = world.platform_arg;
+	world.core->spare_bufs = 4;
+	world.core->region_params = world.core->shared_params = (struct nm_region_params){
 		.count = {32, 64, BUFS}, .size = {1024, 1024, config & 1 ? 128 : 2048}};
-	nm_core_lock(&world.core);
-	world.regions[0] = nm_region_by_id(&world.core, NM_REGION_SHARED_ID, &err);
+	nm_core_lock(world.core);
+	world.regions[0] = nm_region_by_id(world.core, NM_REGION_SHARED_ID, &err);
 	fuzz_check(world.regions[0], "%s", err.text);
 	world.num_regions = 1;
 	leave_gaps(world.regions[0]);
-	nm_core_unlock(&world.core);
+	nm_core_unlock(world.core);
 	for (uint32_t i = 0; i < WORLD_APPS; i++)
-		nm_client_init(&world.apps[i].client, &world.core);
+		nm_client_init(&world.apps[i].client, world.core);
 	add_device("dev0");
 	add_device("dev1");
 	/* Two that can talk to each other are there at once. */
@@ -499,10 +511,10 @@ void world_step(struct fuzz_in *in)
 		break;
 	case 2:
 		fuzz_advance_clock(fuzz_u8(in) * 4ULL);
-		nm_core_lock(&world.core);
+		nm_core_lock(world.core);
 		if (what & 1)
-			(void)nm_vale_flush_locked(&world.core, what & 2 ? "vale0" : "vale1");
-		nm_core_unlock(&world.core);
+			(void)nm_vale_flush_locked(world.core, what & 2 ? "vale0" : "vale1");
+		nm_core_unlock(world.core);
 		break;
 	case 3:
 		if (app->client.port)
@@ -520,7 +532,9 @@ void world_end(void)
 {
 	for (uint32_t i = 0; i < WORLD_APPS; i++)
 		close_app(&world.apps[i]);
-	fuzz_core_release(&world.core);
+	fuzz_core_release(world.core);
+	if (world.remove)
+		world.remove();
 	put_regions();
-	fuzz_core_end(&world.core);
+	fuzz_core_end(world.core);
 }

@@ -35,10 +35,18 @@ struct world_app {
 };
 
 struct world {
-	struct nm_core core;
+	struct nm_core *core; /* whose memory the target may choose before the first input */
 	struct world_app apps[WORLD_APPS];
 	struct nm_region *regions[WORLD_REGIONS]; /* references; [0]: region 1 */
 	uint32_t num_regions;
+	/*
+	 * Where devices come from; NULL: fuzz_platform. Its devices receive a packet by receive(), which takes it
+	 * out of the input, and remove() takes away those that are left at the end, when nobody uses them.
+	 */
+	const struct nm_platform_ops *platform;
+	void *platform_arg;
+	void (*receive)(struct fuzz_in *in, const char *name);
+	void (*remove)(void);
 	/*
 	 * Called around each sync; NULL: nothing. From start to after_sync another thread may write to what an
 	 * application could: in buffers that before_sync names.
