@@ -46,23 +46,37 @@ static int name_pipe(struct nm_client *client, const struct nm_bind *bind, struc
 	return nm_name_parse(text, name, &client->err);
 }
 
+/* Slots that the client asks for, if there can be so many: where the port's kind doesn't let it choose
+ * the number is no error either. */
+static uint32_t slots_chosen(
+	const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir)
+{
+	uint32_t slots = bind->num_slots[dir];
+
+	return port->ops->chosen_slots && slots >= NM_SLOTS_MIN && slots <= NM_SLOTS_MAX
+		       ? slots
+		       : port->num_slots[dir];
+}
+
 /* Whoever comes first chooses, where the port's kind lets him; when he gets no further, the port is as
  * it was (nm_client_bind). */
-static int choose_host_rings(struct nm_client *client, struct nm_port *port,
-	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK)
+static int choose_shape(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
-	uint32_t count[NM_DIRS];
+	uint32_t host[NM_DIRS], slots[NM_DIRS];
 	int error;
 
 	if (!port->ops->chosen_host_rings || port->clients > 0 || port->pins > 0)
 		return 0;
-	for (int dir = 0; dir < NM_DIRS; dir++)
-		count[dir] = bind->num_host_rings[dir] ? bind->num_host_rings[dir]
-						       : port->num_host_rings[dir];
-	error = nm_port_set_host_rings_locked(port, count);
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		host[dir] = bind->num_host_rings[dir] ? bind->num_host_rings[dir]
+						      : port->num_host_rings[dir];
+		slots[dir] = slots_chosen(port, bind, dir);
+	}
+	error = nm_port_reshape_locked(port, host, slots);
 	return error ? nm_error_set(&client->err, error,
 			       "%s: %u tx and %u rx host rings can't be made; at most %d each",
-			       port->name, count[NM_TX], count[NM_RX], NM_RINGS_MAX)
+			       port->name, host[NM_TX], host[NM_RX], NM_RINGS_MAX)
 		     : 0;
 }
 
@@ -466,7 +480,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 {
 	struct nm_bind plain = *bind;
 	struct nm_port *port = NULL;
-	uint32_t host_rings[NM_DIRS] = {0};
+	uint32_t host_rings[NM_DIRS] = {0}, slots[NM_DIRS] = {0};
 	bool chosen = false;
 	int error;
 
@@ -478,7 +492,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	if (!error) {
 		chosen = port->ops->chosen_host_rings;
 		memcpy(host_rings, port->num_host_rings, sizeof(host_rings));
-		error = choose_host_rings(client, port, bind);
+		memcpy(slots, port->num_slots, sizeof(slots));
+		error = choose_shape(client, port, bind);
 	}
 	if (bind->mode != NR_REG_NULL && (bind->flags & MONITOR_FLAGS)) {
 		/* The choice of rings is that of the rings that are watched. */
@@ -490,7 +505,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	if (!error)
 		client->flags = bind->flags;
 	else if (chosen)
-		(void)nm_port_set_host_rings_locked(port, host_rings); /* if it is unused */
+		(void)nm_port_reshape_locked(port, host_rings, slots); /* if it is unused */
 	nm_core_unlock(client->core);
 	return error;
 }

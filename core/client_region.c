@@ -4,7 +4,8 @@
  *
  * nm_client_region_choose(), at the end of the file, takes the first that applies: external memory, the
  * region that the client names, the one of a relative (parent, pipe, zero-copy monitor), the shared
- * one for kinds that share, the client's own, one made for the port. What a port needs is counted
+ * one for kinds that share (unless a ring has more slots than its objects have room for), the client's
+ * own, one made for the port. What a port needs is counted
  * with its peer, since both lie in one region.
  */
 #include "bufown.h"
@@ -210,6 +211,16 @@ static struct nm_region *prefer_region(const struct nm_client *client, const str
 	return region;
 }
 
+/* A ring with so many slots fits into no ring object of a region that is shared. */
+static bool is_oversize(struct nm_core *core, const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_region *shared = nm_region_find(core, NM_REGION_SHARED_ID);
+	uint32_t bytes =
+		shared ? shared->pool[NM_POOL_RING].size : core->shared_params.size[NM_POOL_RING];
+
+	return nm_ring_bytes(need_of(port).most_slots) > bytes;
+}
+
 /* A pipe that doesn't lie with its port is told of: it is shared with others there, and exchanges no
  * buffers with the port. */
 static struct nm_region *shared_region(struct nm_client *client, const struct nm_port *port)
@@ -244,7 +255,7 @@ struct nm_region *nm_client_region_choose(
 		return named_region(client, port, bind->mem_id);
 	if (region && check_region(client, port, region) != 0)
 		return NULL;
-	if (!region && port->ops->shares_region)
+	if (!region && port->ops->shares_region && !is_oversize(client->core, port))
 		return shared_region(client, port);
 	if (!region)
 		region = client->own_region;

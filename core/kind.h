@@ -67,8 +67,8 @@ struct nm_port_ops {
 	/* In the region of the platform by default (NM_REGION_SHARED_ID), not in one of the port's
 	 * or the client's own: NICs, pipes. */
 	bool shares_region;
-	/* The first client says how many host rings it has. */
-	bool chosen_host_rings;
+	/* The first client says how many host rings it has, and how many slots its rings have. */
+	bool chosen_host_rings, chosen_slots;
 	/* Its hardware rings lead to this system's stack, as its host rings do: on a switch the stack
 	 * has one port, not two. */
 	bool is_stack;

@@ -172,10 +172,15 @@ static void free_rings(struct nm_ring *rings, uint32_t count)
 	os_free(rings);
 }
 
-static void free_port(struct nm_port *port)
+static void free_all_rings(const struct nm_port *port)
 {
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		free_rings(port->rings[dir], nm_port_all_rings(port, dir));
+}
+
+static void free_port(struct nm_port *port)
+{
+	free_all_rings(port);
 	os_free(port);
 }
 
@@ -336,33 +341,45 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 	return 0;
 }
 
-static int resize(struct nm_port *port, enum nm_dir dir, uint32_t host_rings)
+static bool has_shape(const struct nm_port *port, const struct nm_shape *shape)
 {
-	struct nm_ring *old = port->rings[dir];
-	uint32_t count = nm_port_all_rings(port, dir), before = port->num_host_rings[dir];
-
-	if (host_rings == before)
-		return 0;
-	port->num_host_rings[dir] = host_rings;
-	if (make_rings(port, dir) != 0) {
-		port->num_host_rings[dir] = before;
-		return -ENOMEM;
-	}
-	free_rings(old, count);
-	return 0;
+	return memcmp(port->num_host_rings, shape->host_rings, sizeof(shape->host_rings)) == 0 &&
+	       memcmp(port->num_slots, shape->slots, sizeof(shape->slots)) == 0;
 }
 
-int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS])
+/* Rings in their first state in place of those that there are. -ENOMEM: as it was. */
+static int remake_rings(struct nm_port *port, const struct nm_shape *shape)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error;
+	const struct nm_port before = *port;
+
+	memcpy(port->num_host_rings, shape->host_rings, sizeof(port->num_host_rings));
+	memcpy(port->num_slots, shape->slots, sizeof(port->num_slots));
+	port->rings[NM_TX] = port->rings[NM_RX] = NULL;
+	if (make_rings(port, NM_TX) == 0 && make_rings(port, NM_RX) == 0) {
+		free_all_rings(&before);
+		return 0;
+	}
+	free_all_rings(port);
+	*port = before;
+	return -ENOMEM;
+}
+
+int nm_port_reshape_locked(
+	struct nm_port *port, const uint32_t host_rings[NM_DIRS], const uint32_t slots[NM_DIRS])
+{
+	const struct nm_shape wanted = {
+		.rings = {port->num_rings[NM_TX], port->num_rings[NM_RX]},
+		.host_rings = {host_rings[NM_TX], host_rings[NM_RX]},
+		.slots = {slots[NM_TX], slots[NM_RX]},
+	};
 
 	nm_core_assert_locked(port->core);
 	if (in_use(port) || port->region)
 		return -EBUSY;
-	if (count[NM_TX] > NM_RINGS_MAX || count[NM_RX] > NM_RINGS_MAX)
+	if (validate_shape(&wanted).what)
 		return -EINVAL;
-	error = resize(port, NM_TX, count[NM_TX]);
-	return error ? error : resize(port, NM_RX, count[NM_RX]);
+	return has_shape(port, &wanted) ? 0 : remake_rings(port, &wanted);
 }
 
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)

@@ -107,10 +107,10 @@ void nm_port_unused_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
  * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
 bool nm_port_exchanges_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* New numbers of host rings, of a port that has no clients, pins and memory: else -EBUSY. -EINVAL
- * out of range, -ENOMEM. */
-int nm_port_set_host_rings_locked(struct nm_port *port, const uint32_t count[NM_DIRS])
-	OS_REQUIRES(NM_CORE_LOCK);
+/* New numbers of host rings, and of slots of each ring, of a port that has no clients, pins and memory:
+ * else -EBUSY. Its hardware rings stay as many as they are. -EINVAL out of range, -ENOMEM: as it was. */
+int nm_port_reshape_locked(struct nm_port *port, const uint32_t host_rings[NM_DIRS],
+	const uint32_t slots[NM_DIRS]) OS_REQUIRES(NM_CORE_LOCK);
 
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK);

@@ -25,7 +25,7 @@ MODULE_PARM_DESC(nic_host_rings,
 static unsigned int nic_slots = NM_SLOTS_DEFAULT;
 module_param(nic_slots, uint, 0644);
 MODULE_PARM_DESC(nic_slots,
-	"slots per ring of network devices that are opened for the first time from now on, 16 to 4096 (default 1024)");
+	"slots per ring of network devices that are opened for the first time from now on, 16 to 16384 (default 1024)");
 
 struct workqueue_struct *nmk_wq;
 static LIST_HEAD(nics); /* under core->lock */
@@ -198,6 +198,8 @@ static const struct nm_port_ops nic_ops = {
 	.can_send = nmk_nic_can_send,
 	.quiesce = nic_quiesce,
 	.shares_region = true,
+	.chosen_host_rings = true,
+	.chosen_slots = true,
 };
 
 /* ---- finding ------------------------------------------------------------------------- */
@@ -205,7 +207,7 @@ static const struct nm_port_ops nic_ops = {
 static struct nm_shape shape_of(const struct net_device *dev)
 {
 	uint32_t host = clamp_t(uint32_t, READ_ONCE(nic_host_rings), 1, NM_RINGS_MAX);
-	uint32_t slots = clamp_t(uint32_t, READ_ONCE(nic_slots), 16, 4096);
+	uint32_t slots = clamp_t(uint32_t, READ_ONCE(nic_slots), 16, NM_SLOTS_MAX);
 
 	return (struct nm_shape){
 		.rings = {clamp_t(uint32_t, READ_ONCE(dev->real_num_tx_queues), 1, NM_RINGS_MAX),
@@ -226,7 +228,8 @@ static struct nmk_nic *find_nic(const struct net_device *dev)
 	return NULL;
 }
 
-/* The port has the shape that a new one would have, or it is in use. */
+/* The port has the shape that a new one would have, or it is in use: what its first client has chosen
+ * holds until nobody has it. */
 static bool keeps_shape(const struct nm_port *port, const struct nm_shape *shape)
 {
 	if (port->clients > 0 || port->pins > 0)

@@ -2,9 +2,10 @@
 /*
  * nic.h - the emulated adapter: a port of kind "nic" for any network device.
  *
- * The port has a ring for each queue of the device (64 at most), and host rings. It is made when
- * a client first asks for a device by its name (nmk_nic_lookup), in the network namespace of
- * who asks, and lives until the device goes. While a client is bound:
+ * The port has a ring for each queue of the device (64 at most), and host rings, one each way unless
+ * its first client asks for more (and for another number of slots): that holds until nobody has the
+ * port. It is made when a client first asks for a device by its name (nmk_nic_lookup), in the network
+ * namespace of who asks, and lives until the device goes. While a client is bound:
  *
  *      wire -> driver -> stack's ingress hook -> rx ring       nic.c, nic_rx.c
  *      tx ring -> skb -> driver -> wire                        nic_tx.c

@@ -380,6 +380,20 @@ static bool is_ours(struct netmap_ring *ring, const struct netmap_slot *slot)
 	return slot->len >= 14 && frame[12] == 0x88 && frame[13] == 0xb5;
 }
 
+/* Takes a slot that is there. True: it is a frame of our kind, which must be `want`. */
+static bool take_slot(struct netmap_ring *rx, const uint8_t *want)
+{
+	struct netmap_slot *slot = &rx->slot[rx->head];
+	bool ours = is_ours(rx, slot);
+
+	if (ours) {
+		CHECK_EQ(slot->len, FRAME_LEN);
+		CHECK_EQ(memcmp(NETMAP_BUF(rx, slot->buf_idx), want, FRAME_LEN), 0);
+	}
+	rx->head = rx->cur = nm_ring_next(rx, rx->head);
+	return ours;
+}
+
 /* Takes the next frame of our kind; other traffic of the system is passed over. */
 static void nic_take(struct nmport_d *d, uint8_t to, uint8_t from, uint32_t number)
 {
@@ -387,21 +401,26 @@ static void nic_take(struct nmport_d *d, uint8_t to, uint8_t from, uint32_t numb
 	uint8_t want[FRAME_LEN];
 
 	make_frame(want, sizeof(want), to, from, number);
-	for (;;) {
-		struct netmap_slot *slot;
-		bool ours;
-
+	do
 		CHECK(wait_slots(d, rx, 1));
-		slot = &rx->slot[rx->head];
-		ours = is_ours(rx, slot);
-		if (ours) {
-			CHECK_EQ(slot->len, FRAME_LEN);
-			CHECK_EQ(memcmp(NETMAP_BUF(rx, slot->buf_idx), want, FRAME_LEN), 0);
-		}
-		rx->head = rx->cur = nm_ring_next(rx, rx->head);
-		if (ours)
-			return;
+	while (!take_slot(rx, want));
+}
+
+/* The same from any of the rings. */
+static void nic_take_any(struct nmport_d *d, uint8_t to, uint8_t from, uint32_t number)
+{
+	uint8_t want[FRAME_LEN];
+
+	make_frame(want, sizeof(want), to, from, number);
+	for (uint32_t ms = 0; ms < WAIT_MS; ms++) {
+		CHECK_EQ(nmport_rxsync(d), 0);
+		for (uint32_t i = 0; i < rx_count(d); i++)
+			while (!nm_ring_empty(rx_ring(d, i)))
+				if (take_slot(rx_ring(d, i), want))
+					return;
+		sleep_ms(1);
 	}
+	CHECK(!"the frame has come");
 }
 
 TEST(nic)
@@ -457,6 +476,115 @@ TEST(nic_modes)
 	CHECK_EQ(try_register(name, &reg), -EINVAL);
 	reg = (struct nmreq_register){.nr_mode = NR_REG_ONE_NIC, .nr_ringid = 64};
 	CHECK_EQ(try_register(name, &reg), -EINVAL);
+}
+
+/* Registers and gives up: 0 or a negative errno, with the numbers of rings of the registration. */
+static int try_host(const char *name, uint32_t mode, uint16_t ring, uint16_t tx, uint16_t rx,
+	uint32_t *count_tx, uint32_t *count_rx)
+{
+	struct nmport_d *d = prepare(name);
+	int error;
+
+	d->reg.nr_mode = mode;
+	d->reg.nr_ringid = ring;
+	d->reg.nr_host_tx_rings = tx;
+	d->reg.nr_host_rx_rings = rx;
+	error = finish(d);
+	*count_tx = error ? 0 : tx_count(d);
+	*count_rx = error ? 0 : rx_count(d);
+	nmport_close(d);
+	return error;
+}
+
+/* The first registration of an interface that nobody has says how many host rings it has. */
+TEST(nic_chosen_host_rings)
+{
+	const char *name = nic();
+	char spec[64];
+	struct nmport_d *first, *d;
+	uint32_t tx, rx;
+
+	snprintf(spec, sizeof(spec), "netmap:%s^0@conf:host-rings=4", name);
+	first = open_spec(spec);
+	CHECK(first->reg.nr_host_tx_rings == 4 && first->reg.nr_host_rx_rings == 4);
+	for (int i = 1; i < 4; i++) {
+		snprintf(spec, sizeof(spec), "netmap:%s^%d", name, i);
+		d = open_spec(spec);
+		CHECK(tx_count(d) == 1 && rx_count(d) == 1);
+		nmport_close(d);
+	}
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 4, 0, 0, &tx, &rx), -EINVAL);
+	/* Whoever comes later has what there is. */
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 1, 2, 9, &tx, &rx), 0);
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 4, 5, 5, &tx, &rx), -EINVAL);
+	nmport_close(first);
+
+	snprintf(spec, sizeof(spec), "netmap:%s^@conf:host-tx-rings=5,host-rx-rings=4", name);
+	first = open_spec(spec);
+	CHECK(tx_count(first) == 5 && rx_count(first) == 4);
+	nmport_close(first);
+	CHECK_EQ(try_host(name, NR_REG_SW, 0, 5, 4, &tx, &rx), 0);
+	CHECK(tx == 5 && rx == 4);
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 4, 5, 4, &tx, &rx), 0); /* rx: its ring 0 */
+	CHECK(tx == 1 && rx == 1);
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 5, 5, 4, &tx, &rx), -EINVAL);
+	CHECK_EQ(try_host(name, NR_REG_ONE_SW, 1, 2, 2, &tx, &rx), 0);
+	CHECK_EQ(try_host(name, NR_REG_NIC_SW, 0, 3, 3, &tx, &rx), 0);
+	CHECK_EQ(try_host(name, NR_REG_SW, 0, 65, 1, &tx, &rx), -EINVAL);
+	if (in_kernel()) { /* nobody has it: the number is the usual one again */
+		CHECK_EQ(try_host(name, NR_REG_ONE_SW, 1, 0, 0, &tx, &rx), -EINVAL);
+		CHECK_EQ(try_host(name, NR_REG_SW, 0, 0, 0, &tx, &rx), 0);
+		CHECK(tx == 1 && rx == 1);
+	}
+	CHECK_EQ(try_host(name, NR_REG_SW, 0, 1, 1, &tx, &rx), 0);
+}
+
+/* The stack's flows are spread over the host rings that are in use. */
+TEST(nic_several_host_rings)
+{
+	const char *name = nic();
+	char spec[64];
+	struct nmport_d *host;
+	int stack = raw_socket(name);
+	uint32_t tx, rx;
+
+	snprintf(spec, sizeof(spec), "netmap:%s^@conf:host-rings=4", name);
+	host = open_spec(spec);
+	CHECK(tx_count(host) == 4 && rx_count(host) == 4);
+	for (uint32_t i = 0; i < 100; i++) {
+		send_frame(host, 0, 1, i);
+		raw_take(stack, 0, 1, i);
+		raw_send(stack, 0, 2, i);
+		nic_take_any(host, 0, 2, i);
+	}
+	close(stack);
+	nmport_close(host);
+	CHECK_EQ(try_host(name, NR_REG_SW, 0, 1, 1, &tx, &rx), 0);
+}
+
+/* Rings of an interface can have more slots than those of the shared region have room for. */
+TEST(nic_large_rings)
+{
+	const char *name = nic();
+	char spec[64];
+	struct nmport_d *d;
+	int peer = raw_socket(getenv("NMAPI_NIC_PEER"));
+
+	if (!in_kernel() || getenv("NMAPI_RUN"))
+		api_skip("an interface of netmapd has the slots that it was made with");
+	snprintf(spec, sizeof(spec), "netmap:%s@conf:tx-slots=4096,rx-slots=8192", name);
+	d = open_spec(spec);
+	CHECK_EQ(d->reg.nr_tx_slots, 4096);
+	CHECK_EQ(d->reg.nr_rx_slots, 8192);
+	for (uint32_t i = 0; i < 10000; i++) {
+		raw_send(peer, 0, 2, i);
+		nic_take(d, 0, 2, i);
+	}
+	nmport_close(d);
+	d = open_flags(name, 0); /* the usual rings again */
+	CHECK(d->reg.nr_tx_slots < 4096 && d->reg.nr_rx_slots < 4096);
+	nmport_close(d);
+	close(peer);
 }
 
 /* With NR_FORWARD and NS_FORWARD a packet that is given back goes on to the stack. */

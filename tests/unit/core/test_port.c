@@ -484,7 +484,7 @@ static int set_host_rings(struct nm_port *port, uint32_t tx, uint32_t rx)
 	int error;
 
 	nm_core_lock(&core);
-	error = nm_port_set_host_rings_locked(port, count);
+	error = nm_port_reshape_locked(port, count, port->num_slots);
 	nm_core_unlock(&core);
 	return error;
 }
@@ -555,6 +555,10 @@ static void chosen_host_rings(void **state)
 	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
 	assert_int_equal(first.count[NM_TX], 3);
 	nm_client_unbind(&first);
+	bind.num_slots[NM_RX] = 32; /* those it may not choose */
+	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
+	assert_int_equal(port->num_slots[NM_RX], 16);
+	nm_client_unbind(&first);
 	remove_port(port);
 	/* Others have what they were made with. */
 	port = add("q", &error);
@@ -563,6 +567,44 @@ static void chosen_host_rings(void **state)
 	assert_int_equal(nm_client_bind(&first, "q", &bind), 0);
 	assert_int_equal(port->num_host_rings[NM_TX], 0);
 	nm_client_unbind(&first);
+	remove_port(port);
+}
+
+/* The same with slots. Numbers that can't be are none; what fails leaves the port as it was. */
+static void chosen_slots(void **state)
+{
+	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_slots = {32, 4096}};
+	struct nm_port_ops choosing = ops;
+	struct nm_client client;
+	struct nm_port *port;
+	struct nm_error error;
+
+	choosing.chosen_host_rings = choosing.chosen_slots = choosing.shares_region = true;
+	nm_core_lock(&core);
+	port = nm_port_add_locked(&core, "p", &choosing, &one_pair, &error);
+	nm_core_unlock(&core);
+	nm_client_init(&client, &core);
+	/* More than a ring of the shared region has room for: a region of its own. */
+	assert_int_equal(nm_client_bind(&client, "p", &bind), 0);
+	assert_int_not_equal(port->region->id, NM_REGION_SHARED_ID);
+	assert_int_equal(port->rings[NM_TX][0].shared->num_slots, 32);
+	assert_int_equal(port->rings[NM_RX][0].shared->num_slots, 4096);
+	nm_client_unbind(&client);
+	bind.num_slots[NM_TX] = 1;
+	bind.num_slots[NM_RX] = NM_SLOTS_MAX + 1;
+	assert_int_equal(nm_client_bind(&client, "p", &bind), 0);
+	assert_int_equal(port->num_slots[NM_TX], 32);
+	assert_int_equal(port->num_slots[NM_RX], 4096);
+	nm_client_unbind(&client);
+	bind.num_slots[NM_TX] = bind.num_slots[NM_RX] = 64;
+	fail_allocation(2); /* the rings of the other direction */
+	assert_int_equal(nm_client_bind(&client, "p", &bind), -ENOMEM);
+	fail_allocation(0);
+	assert_int_equal(port->num_slots[NM_TX], 32);
+	assert_int_equal(nm_client_bind(&client, "p", &bind), 0);
+	assert_int_equal(port->region->id, NM_REGION_SHARED_ID);
+	assert_int_equal(port->num_slots[NM_TX], 64);
+	nm_client_unbind(&client);
 	remove_port(port);
 }
 
@@ -662,6 +704,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unnamed, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(host_rings, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(chosen_slots, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(a_core_with_pins, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, core_end),
 	};
