@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Memory of an application, as the memory of a region or as a CSB: its pages are pinned for as long
- * as that exists, counted against the process's limit of locked memory, and mapped in a row for the
- * kernel.
+ * as that exists, and mapped in a row for the kernel.
+ *
+ * They are counted per user, against the limit of locked memory of the process that brings them, as
+ * with sockets of AF_XDP: an atomic number, where the count of a process (VmLck) takes its mmap lock.
+ *
+ * A region ends under core->lock, by whoever uses it last. To unpin pages may wait for locks of
+ * pages that the user's file system holds: a work item does it, each
+ * its own. What it has not done yet still counts;
+ * who meets the limit then waits for a while.
  */
 #include "extmem.h"
 
+#include <linux/cred.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched.h>
-#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <linux/wait.h>
 
 /* At a time, so that a fatal signal is seen and others get the CPU. */
 #define PIN_PAGES 4096
@@ -33,13 +43,53 @@ static int pin_pages(struct nmk_pin *pin, unsigned long addr, unsigned long coun
 	return 0;
 }
 
+/* ---- the limit ------------------------------------------------------------------------ */
+
+/* Regions that are being unpinned, and those who wait for that. */
+static atomic_t unpinning = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(unpinned);
+
+static bool try_charge(const struct cred *cred, unsigned long pages)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long old = atomic_long_read(&cred->user->locked_vm);
+
+	do {
+		if (old < 0 || (unsigned long)old > limit || pages > limit - (unsigned long)old)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&cred->user->locked_vm, &old, old + (long)pages));
+	return true;
+}
+
+static int charge(struct nmk_pin *pin, unsigned long pages)
+{
+	bool charged = true;
+
+	pin->cred = get_current_cred();
+	if (capable(CAP_IPC_LOCK))
+		return 0;
+	if (!try_charge(pin->cred, pages))
+		wait_event_killable_timeout(unpinned,
+			(charged = try_charge(pin->cred, pages)) || !atomic_read(&unpinning), HZ);
+	if (!charged)
+		return -ENOMEM;
+	pin->charged = pages;
+	return 0;
+}
+
 static void give_back(struct nmk_pin *pin)
 {
 	if (pin->count)
 		unpin_user_pages_dirty_lock(pin->pages, pin->count, true);
 	kvfree(pin->pages);
+	if (pin->cred) {
+		atomic_long_sub((long)pin->charged, &pin->cred->user->locked_vm);
+		put_cred(pin->cred);
+	}
 	memset(pin, 0, sizeof(*pin));
 }
+
+/* ---- pinning --------------------------------------------------------------------------- */
 
 int nmk_pin(struct nmk_pin *pin, uint64_t addr, uint64_t bytes)
 {
@@ -55,35 +105,42 @@ int nmk_pin(struct nmk_pin *pin, uint64_t addr, uint64_t bytes)
 	pin->pages = kvcalloc(count, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pin->pages)
 		return -ENOMEM;
-	error = account_locked_vm(current->mm, count, true);
-	if (error) {
-		give_back(pin);
-		return error;
-	}
-	error = pin_pages(pin, first, count);
+	error = charge(pin, count);
+	if (!error)
+		error = pin_pages(pin, first, count);
 	map = error ? NULL : vmap(pin->pages, count, VM_MAP, PAGE_KERNEL);
 	if (!map) {
 		give_back(pin);
-		account_locked_vm(current->mm, count, false);
 		return error ? error : -ENOMEM;
 	}
-	mmgrab(current->mm);
-	pin->mm = current->mm;
 	pin->addr = map + offset_in_page(addr);
 	return 0;
 }
 
 void nmk_unpin(struct nmk_pin *pin)
 {
-	struct mm_struct *mm = pin->mm;
-	unsigned long count = pin->count;
-
-	if (!count)
+	if (!pin->count)
 		return;
 	vunmap((void *)((unsigned long)pin->addr & PAGE_MASK));
 	give_back(pin);
-	account_locked_vm(mm, count, false);
-	mmdrop(mm);
+}
+
+static struct workqueue_struct *unpin_wq;
+
+static void free_extmem(struct work_struct *work)
+{
+	struct os_mem *mem = container_of(work, struct os_mem, free);
+
+	nmk_unpin(&mem->pin);
+	kfree(mem);
+	atomic_dec(&unpinning);
+	wake_up_all(&unpinned);
+}
+
+void nmk_extmem_free(struct os_mem *mem)
+{
+	atomic_inc(&unpinning);
+	queue_work(unpin_wq, &mem->free);
 }
 
 struct os_mem *nmk_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err)
@@ -109,6 +166,18 @@ struct os_mem *nmk_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_er
 		kfree(mem);
 		return NULL;
 	}
+	INIT_WORK(&mem->free, free_extmem);
 	mem->addr = mem->pin.addr;
 	return mem;
+}
+
+int nmk_extmem_register(void)
+{
+	unpin_wq = alloc_workqueue("netmap-unpin", WQ_UNBOUND, 0);
+	return unpin_wq ? 0 : -ENOMEM;
+}
+
+void nmk_extmem_unregister(void)
+{
+	destroy_workqueue(unpin_wq);
 }

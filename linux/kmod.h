@@ -18,11 +18,11 @@
  *
  *      nmk_file.bound -> core->lock -> os_wakeup.sync (one ring), ptnet.lock
  *      nmk_file.bound -> os_wakeup.sync (one ring) -> locks of the port kind
- *      core->lock -> mmap lock -> nmk_bar.gone_lock
+ *      mmap lock -> nmk_bar.gone_lock
  *
  * A control request copies from and to user memory under nmk_file.bound, which may take the
- * mmap lock, and the end of a region on an application's memory takes it under core->lock; so
- * mmap() and page faults take neither of the two. The sync loop holds no lock but `sync` of
+ * mmap lock; so mmap() and page faults don't take that. No lock of a process or of a file system is taken
+ * under core->lock: whoever holds one for long would hold up all. The sync loop holds no lock but `sync` of
  * the ring that it steps.
  *
  * What the system does to a network device:
@@ -43,5 +43,10 @@ int nmk_chardev_register(void);
 void nmk_chardev_unregister(void);
 int ptnet_register(void);
 void ptnet_unregister(void);
+
+struct net_device;
+/* May the caller take, make or remove this interface? -EPERM with a text without CAP_NET_ADMIN in the network
+ * namespace where it is. */
+int nmk_admit(const struct net_device *dev, struct nm_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "debugfs.h"
+#include "extmem.h"
 #include "kloop.h"
 #include "nic.h"
 #include "params.h"
@@ -47,9 +48,12 @@ static int __init nmk_init(void)
 	netmap_core.platform_ops = &platform_ops;
 	error = nmk_params_start(&netmap_core);
 	if (!error)
-		error = nmk_kloop_register();
+		error = nmk_extmem_register();
 	if (error)
 		goto fail_core;
+	error = nmk_kloop_register();
+	if (error)
+		goto fail_extmem;
 	error = nmk_nic_register();
 	if (error)
 		goto fail_kloop;
@@ -70,6 +74,8 @@ fail_nic:
 	nmk_nic_unregister();
 fail_kloop:
 	nmk_kloop_unregister();
+fail_extmem:
+	nmk_extmem_unregister();
 fail_core:
 	nm_core_destroy(&netmap_core);
 	return error;
@@ -85,6 +91,7 @@ static void __exit nmk_exit(void)
 	ptnet_unregister();
 	nmk_nic_unregister();
 	nmk_kloop_unregister();
+	nmk_extmem_unregister();
 	nm_core_destroy(&netmap_core);
 	pr_info("unloaded\n");
 }

@@ -89,8 +89,16 @@ def nothing_unfinished():
                 yield f"{name}:{at}: unfinished or dead code: finish it or remove it"
 
 
+def module_takes_no_mmap_lock():
+    """Whoever holds that of a process for long would hold up all who wait for the core lock."""
+    for name in c_files():
+        for at, line in numbered(name) if name.startswith("linux/") else ():
+            if re.search(r"\b(mmap_(read|write)_(try)?lock\w*|account_locked_vm)\b", line):
+                yield f"{name}:{at}: takes the mmap lock of a process"
+
+
 RULES = [licenses, internal_headers, core_stands_alone, private_to_core, functions_fit_a_screen,
-         headers_say_threads, nothing_unfinished]
+         headers_say_threads, nothing_unfinished, module_takes_no_mmap_lock]
 
 
 @check("rules")
