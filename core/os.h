@@ -52,10 +52,13 @@ void os_free(void *mem);
  * Memory of a region: `bytes` of zeroed, page-aligned memory that can be mapped into
  * applications; the platform keeps what it needs for that (a memfd, pages) in its struct os_mem.
  * Pages are committed when first touched where the platform can do that.
- * os_mem_alloc() returns NULL when there is not enough. os_mem_free(NULL) is allowed.
+ * os_mem_alloc() returns NULL with err when there is not enough, or when the platform has a bound: the
+ * text says which, and how to raise it. os_mem_free(NULL) is allowed; it may be called under the
+ * core lock, and waits for nobody else's locks.
  */
 struct os_mem;
-struct os_mem *os_mem_alloc(uint64_t bytes);
+struct nm_error;
+struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err);
 void os_mem_free(struct os_mem *mem);
 void *os_mem_addr(const struct os_mem *mem);
 

@@ -148,12 +148,9 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 	err->code = region->size ? init_region(core, region, id, err) : -EINVAL;
 	if (err->code)
 		goto fail;
-	region->mem = os_mem_alloc(region->size);
-	if (!region->mem) {
-		nm_error_set(err, -ENOMEM, "no memory for a region of %llu bytes",
-			(unsigned long long)region->size);
+	region->mem = os_mem_alloc(region->size, err);
+	if (!region->mem)
 		goto fail;
-	}
 	region->base = os_mem_addr(region->mem);
 	link_region(core, region);
 	return region;

@@ -4,6 +4,8 @@
 
 #include "os.h"
 #include "extmem.h"
+#include "nm_error.h"
+#include "params.h"
 
 #include <linux/kernel.h>
 #include <linux/log2.h>
@@ -34,29 +36,65 @@ void os_free(void *mem)
 	kvfree(mem);
 }
 
+#define WHAT_TO_DO                                                                                     \
+	"Ask for fewer rings, slots or extra buffers; or set buf_num (the region of NICs and pipes), " \
+	"priv_buf_num (of one port)"
+
+static uint64_t kib_available(void)
+{
+	return (uint64_t)max(si_mem_available(), 0L) << (PAGE_SHIFT - 10);
+}
+
 /* The system keeps some memory for itself: it is all there at once, not when it is touched. */
 static bool can_spare(uint64_t bytes)
 {
-	uint64_t available = (uint64_t)max(si_mem_available(), 0L) << PAGE_SHIFT;
+	uint64_t available = kib_available();
 
-	return bytes < available - available / 8;
+	return bytes >> 10 < available - available / 8;
 }
 
-struct os_mem *os_mem_alloc(uint64_t bytes)
-{
-	struct os_mem *mem = kzalloc(sizeof(*mem), GFP_KERNEL);
+/* Of all regions; under the core lock, as those who make and free them. */
+static uint64_t regions_bytes;
 
-	if (!mem)
+static int check_bounds(uint64_t bytes, struct nm_error *err)
+{
+	uint64_t each = nmk_region_max(), all = nmk_regions_max();
+
+	if (bytes > each)
+		return nm_error_set(err, -ENOMEM,
+			"a region of %llu KiB: one may have %llu KiB. " WHAT_TO_DO
+			" or region_max_mb of the module",
+			bytes >> 10, each >> 10);
+	if (regions_bytes > all || bytes > all - regions_bytes)
+		return nm_error_set(err, -ENOMEM,
+			"a region of %llu KiB: all may have %llu KiB, and have %llu. " WHAT_TO_DO
+			" or regions_max_mb of the module",
+			bytes >> 10, all >> 10, regions_bytes >> 10);
+	if (!can_spare(bytes))
+		return nm_error_set(err, -ENOMEM,
+			"a region of %llu KiB: %llu KiB of memory are available. " WHAT_TO_DO,
+			bytes >> 10, kib_available());
+	return 0;
+}
+
+struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
+{
+	struct os_mem *mem;
+
+	if (check_bounds(bytes, err) != 0)
 		return NULL;
-	if (can_spare(bytes))
+	mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
+	if (mem)
 		mem->addr = __vmalloc(PAGE_ALIGN(bytes), user_driven | __GFP_ZERO);
-	if (!mem->addr) {
-		os_log(OS_LOG_WARN,
-			"a memory region of %llu KiB does not fit: %llu KiB of memory are available. Ask for fewer rings, slots or extra buffers, or set parameters of the module: buf_num, ring_num, if_num for the region that NICs and pipes share, priv_buf_num for that of one port",
-			bytes >> 10, (uint64_t)max(si_mem_available(), 0L) << (PAGE_SHIFT - 10));
+	if (!mem || !mem->addr) {
+		nm_error_set(err, -ENOMEM,
+			"a region of %llu KiB: the kernel, or the control group, has no memory for it. " WHAT_TO_DO,
+			bytes >> 10);
 		kfree(mem);
 		return NULL;
 	}
+	mem->bytes = bytes;
+	regions_bytes += bytes;
 	return mem;
 }
 
@@ -64,10 +102,12 @@ void os_mem_free(struct os_mem *mem)
 {
 	if (!mem)
 		return;
-	if (mem->pin.count)
-		nmk_unpin(&mem->pin);
-	else
-		vfree(mem->addr);
+	if (mem->pin.count) {
+		nmk_extmem_free(mem);
+		return;
+	}
+	regions_bytes -= mem->bytes;
+	vfree(mem->addr);
 	kfree(mem);
 }
 

@@ -40,6 +40,7 @@ enum param {
 static uint32_t values[PARAMS]; /* 0: not given */
 static struct nm_core *started; /* NULL: the module is being loaded */
 static bool verbose, timestamps = true;
+static unsigned int region_max_mb, regions_max_mb; /* 0: the default */
 
 static uint64_t memory_bytes(void)
 {
@@ -198,12 +199,35 @@ PARAM(buf_size, BUF_SIZE, "bytes of a buffer of a shared region, 64 to 65536");
 PARAM(priv_buf_size, PRIV_BUF_SIZE, "bytes of a buffer of the region of one port, 64 to 65536");
 PARAM(priv_buf_num, PRIV_BUF_NUM, "buffers of the region of one port, beyond those of its rings");
 
+module_param(region_max_mb, uint, 0644);
+MODULE_PARM_DESC(
+	region_max_mb, "MiB of kernel memory of one region (default 0: a quarter of the memory)");
+
+module_param(regions_max_mb, uint, 0644);
+MODULE_PARM_DESC(
+	regions_max_mb, "MiB of kernel memory of all regions (default 0: half of the memory)");
+
 module_param(timestamps, bool, 0644);
 MODULE_PARM_DESC(
 	timestamps, "the time of each sync is written into rx rings, without NR_TIMESTAMP as well");
 
 module_param(verbose, bool, 0644);
 MODULE_PARM_DESC(verbose, "log each control request");
+
+static uint64_t bytes_or(unsigned int mib, uint64_t otherwise)
+{
+	return mib ? (uint64_t)mib << 20 : otherwise;
+}
+
+uint64_t nmk_region_max(void)
+{
+	return bytes_or(READ_ONCE(region_max_mb), memory_bytes() / 4);
+}
+
+uint64_t nmk_regions_max(void)
+{
+	return bytes_or(READ_ONCE(regions_max_mb), memory_bytes() / 2);
+}
 
 bool nmk_timestamps(void)
 {

@@ -8,6 +8,9 @@
  *      priv_buf_size            bytes of a buffer in a region that is made for one port
  *      priv_buf_num             buffers there beyond those of the port's rings, for its pipes and
  *                               monitors
+ *      region_max_mb            MiB that one region may have, in memory of the kernel; 0: a quarter of the
+ *                               machine's memory
+ *      regions_max_mb           MiB that all regions together may have; 0: half of the machine's memory
  *      timestamps               0: rings get the time of a sync only with NR_TIMESTAMP; else rx rings
  *                               get it always
  *      verbose                  1: each control request is logged
@@ -29,6 +32,10 @@ struct nm_core;
 /* Fills in what was not given, and sets the core's. -EINVAL with a line in the log: they make no
  * region. Called by main.c, once, before anything else can use the core. */
 int nmk_params_start(struct nm_core *core);
+
+/* Bytes that one region, and all together, may have. */
+uint64_t nmk_region_max(void);
+uint64_t nmk_regions_max(void);
 
 bool nmk_verbose(void);
 bool nmk_timestamps(void);

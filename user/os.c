@@ -2,6 +2,7 @@
 /* The user-space platform of the core: memory, random numbers; log.c has the log. See core/os.h. */
 #include "os.h"
 #include "os_user.h"
+#include "nm_error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,12 +52,14 @@ static int sealed_memfd(uint64_t bytes)
 	return fd;
 }
 
-struct os_mem *os_mem_alloc(uint64_t bytes)
+struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
 	struct os_mem *mem = calloc(1, sizeof(*mem));
 
-	if (!mem)
+	if (!mem) {
+		nm_error_set(err, -ENOMEM, "no memory for a region");
 		return NULL;
+	}
 	mem->bytes = bytes;
 	mem->fd = sealed_memfd(bytes);
 	if (mem->fd < 0)
@@ -69,9 +72,9 @@ struct os_mem *os_mem_alloc(uint64_t bytes)
 	return mem;
 
 fail:
-	/* The caller says for whom; why is known only here. */
-	os_log(OS_LOG_WARN, "%llu bytes of packet memory can't be had: %s",
+	nm_error_set(err, -ENOMEM, "a region of %llu bytes of packet memory can't be had: %s",
 		(unsigned long long)bytes, strerror(errno));
+	os_log(OS_LOG_WARN, "%s", err->text);
 	if (mem->fd >= 0)
 		close(mem->fd);
 	free(mem);

@@ -39,7 +39,7 @@ static struct os_mem *give_extmem(void *arg, uint64_t addr, uint64_t bytes, stru
 	platform.extmems++;
 	platform.extmem_addr = addr;
 	platform.extmem_bytes = bytes;
-	mem = platform.extmem_error ? NULL : os_mem_alloc(bytes);
+	mem = platform.extmem_error ? NULL : os_mem_alloc(bytes, err);
 	err->code = platform.extmem_error ? platform.extmem_error : -ENOMEM;
 	if (!mem)
 		nm_error_set(err, err->code, "no external memory for a test");

@@ -590,7 +590,7 @@ static void a_machine_keeps_its_memory(void **state)
 static void external_memory(void **state)
 {
 	struct nm_port *port = add("p", &quiet_ops, 1, 0);
-	struct os_mem *mem = os_mem_alloc(1 << 20);
+	struct os_mem *mem = os_mem_alloc(1 << 20, &(struct nm_error){0});
 	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .extmem = mem, .extmem_bytes = 1 << 20};
 	struct nm_client a, b;
 

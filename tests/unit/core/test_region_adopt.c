@@ -229,7 +229,8 @@ static void on_external_memory(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct os_mem *mem = os_mem_alloc(cases[i].bytes ? cases[i].bytes : 1);
+		struct os_mem *mem =
+			os_mem_alloc(cases[i].bytes ? cases[i].bytes : 1, &(struct nm_error){0});
 		const struct nm_pool_geometry *pool;
 		struct nm_region *region;
 		struct nm_core core;
@@ -270,7 +271,7 @@ static void on_external_memory(void **state)
 static void external_without_memory(void **state)
 {
 	const struct nm_region_params wishes = {{0}, {0}};
-	struct os_mem *mem = os_mem_alloc(1 << 20);
+	struct os_mem *mem = os_mem_alloc(1 << 20, &(struct nm_error){0});
 	struct nm_region *region = NULL;
 	uint32_t failures = 0;
 	struct nm_core core;

@@ -52,13 +52,13 @@ static void absurd_sizes_fail(void **state)
 {
 	assert_null(os_zalloc(SIZE_MAX));
 	assert_null(os_zalloc(SIZE_MAX - 62));
-	assert_null(os_mem_alloc(1ULL << 62));
+	assert_null(os_mem_alloc(1ULL << 62, &(struct nm_error){0}));
 }
 
 /* Whoever gets the descriptor of a region can't make others fault by shrinking it. */
 static void region_memory_is_sealed(void **state)
 {
-	struct os_mem *mem = os_mem_alloc(1 << 20);
+	struct os_mem *mem = os_mem_alloc(1 << 20, &(struct nm_error){0});
 	int seals;
 
 	assert_non_null(mem);

@@ -124,10 +124,10 @@ static bool fails_now(void)
 }
 
 void *__real_os_zalloc(size_t bytes);
-struct os_mem *__real_os_mem_alloc(uint64_t bytes);
+struct os_mem *__real_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __real_clock_gettime(clockid_t clock, struct timespec *ts);
 void *__wrap_os_zalloc(size_t bytes);
-struct os_mem *__wrap_os_mem_alloc(uint64_t bytes);
+struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 
 void *__wrap_os_zalloc(size_t bytes)
@@ -135,9 +135,12 @@ void *__wrap_os_zalloc(size_t bytes)
 	return fails_now() ? NULL : __real_os_zalloc(bytes);
 }
 
-struct os_mem *__wrap_os_mem_alloc(uint64_t bytes)
+struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
-	return fails_now() ? NULL : __real_os_mem_alloc(bytes);
+	if (!fails_now())
+		return __real_os_mem_alloc(bytes, err);
+	nm_error_set(err, -ENOMEM, "no memory for a region");
+	return NULL;
 }
 
 static uint64_t clock_offset_s;
