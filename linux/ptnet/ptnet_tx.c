@@ -25,8 +25,12 @@ static void publish(struct ptnet_queue *q)
 		ptnet_stack_kick(q);
 }
 
+/* The host says how much room there is: not more often than this is it asked here, with soft interrupts off;
+ * then the poll goes on, which gives others their turn. */
+#define ROOM_TRIES 4
+
 /* The longest packet may not fit as far as we know. True: it does after all. Else the queue is
- * stopped, and an interrupt will come. */
+ * stopped, and an interrupt or a poll will come. */
 static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 {
 	const uint32_t wanted = q->ptn->tx_slots_max;
@@ -35,12 +39,16 @@ static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 		return true;
 	publish(q);
 	netif_tx_stop_queue(txq);
-	while (nm_csb_appl_sleep(&q->csb)) {
-		if (room(q) < wanted)
-			continue; /* some have gone, but not enough */
-		netif_tx_start_queue(txq);
-		return true;
+	for (int tries = 0; tries < ROOM_TRIES; tries++) {
+		if (!nm_csb_appl_sleep(&q->csb))
+			return false;
+		if (room(q) >= wanted) {
+			netif_tx_start_queue(txq);
+			return true;
+		}
+		/* Some have gone, but not enough. */
 	}
+	napi_schedule(&q->napi);
 	return false;
 }
 
