@@ -378,19 +378,33 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 	return error;
 }
 
-/* Out of the list, so that no other thread detaches it, and stopped. NULL: not attached. */
-static struct nm_attachment *unlink_attachment(
-	struct nm_core *core, const char *name, uint32_t *port_index)
+/* NULL with a text: there is none, or the caller may not. */
+static struct nm_attachment **find_link(struct nm_core *core, const char *name, bool ask,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_attachment **link = &core->attachments;
+
+	while (*link && strcmp((*link)->name, name) != 0)
+		link = &(*link)->next;
+	if (!*link) {
+		nm_error_set(err, -ENXIO, "%s: no such device is attached to a switch", name);
+		return NULL;
+	}
+	return ask && nm_port_admit_locked((*link)->device.port, err) != 0 ? NULL : link;
+}
+
+/* Out of the list, so that no other thread detaches it, and stopped. */
+static struct nm_attachment *unlink_attachment(struct nm_core *core, const char *name, bool ask,
+	uint32_t *port_index, struct nm_error *err)
 {
 	char copy[NETMAP_REQ_IFNAMSIZ] = "";
-	struct nm_attachment **link = &core->attachments, *att;
+	struct nm_attachment **link, *att = NULL;
 	uint32_t sw_index;
 
 	nm_core_lock(core);
-	while (*link && strcmp((*link)->name, name) != 0)
-		link = &(*link)->next;
-	att = *link;
-	if (att) {
+	link = find_link(core, name, ask, err);
+	if (link) {
+		att = *link;
 		*link = att->next;
 		memcpy(copy, att->name, sizeof(copy));
 		if (nm_vale_list_locked(core, copy, &sw_index, port_index) != 0)
@@ -401,14 +415,25 @@ static struct nm_attachment *unlink_attachment(
 	return att;
 }
 
+static int remove_attachment(struct nm_core *core, const char *name, bool ask, uint32_t *port_index,
+	struct nm_error *err)
+{
+	struct nm_attachment *att = unlink_attachment(core, name, ask, port_index, err);
+
+	if (!att)
+		return err->code;
+	free_attachment(att);
+	return 0;
+}
+
 int nm_attachment_remove(
 	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_attachment *att = unlink_attachment(core, name, port_index);
+	return remove_attachment(core, name, false, port_index, err);
+}
 
-	if (!att)
-		return nm_error_set(
-			err, -ENXIO, "%s: no such device is attached to a switch", name);
-	free_attachment(att);
-	return 0;
+int nm_attachment_detach(
+	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
+{
+	return remove_attachment(core, name, true, port_index, err);
 }

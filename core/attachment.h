@@ -62,10 +62,13 @@ struct nm_attachment {
  * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME". Attach takes a struct nm_bind for the
  * mode (ALL_NIC, or 0 for the same, or NIC_SW) and mem_id. 0 with *port_index, the number on the
  * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
- * device, or (detach) none attached by this name; -EOPNOTSUPP the platform can't run it.
+ * device, or (detach) none attached by this name; -EPERM the caller may not use the device;
+ * -EOPNOTSUPP the platform can't run it. _remove is for the platform, and asks for no permission.
  */
 int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
+int nm_attachment_detach(struct nm_core *core, const char *name, uint32_t *port_index,
+	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
 int nm_attachment_remove(struct nm_core *core, const char *name, uint32_t *port_index,
 	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
 struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char *name)

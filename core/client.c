@@ -5,6 +5,7 @@
  * A bind checks everything before it changes anything but the port, which it may have made:
  *
  *   find     the name's port, made if the kind is made on demand; with monitor flags, its monitor
+ *   admit    whoever asks may use it (nm_port_ops.admit)
  *   choose   rings of the mode; then what flags, header, region and offsets ask for; are they free
  *   start    the first client of a port (or of its pipe peer) decides offsets and region, and gives
  *            it rings and buffers; a later one joins, or is refused
@@ -450,7 +451,9 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	int error;
 
 	nm_core_assert_locked(client->core);
-	error = choose_rings(client, port, bind);
+	error = nm_port_admit_locked(port, &client->err);
+	if (!error)
+		error = choose_rings(client, port, bind);
 	if (!error)
 		error = check_wishes(client, port, bind);
 	if (!error)

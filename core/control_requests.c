@@ -393,7 +393,7 @@ static int do_vale_detach(struct nm_client *client, struct request *rq)
 	int error = check_switch_name(client, rq);
 
 	return error ? error
-		     : nm_attachment_remove(client->core, rq->hdr.nr_name,
+		     : nm_attachment_detach(client->core, rq->hdr.nr_name,
 			       &rq->body.detach.port_index, &client->err);
 }
 
@@ -442,6 +442,9 @@ static int set_polling(struct nm_client *client, const struct request *rq, uint3
 	if (!att)
 		return nm_error_set(&client->err, -ENXIO,
 			"%s: no device is attached to a switch by this name", rq->hdr.nr_name);
+	error = nm_port_admit_locked(att->device.port, &client->err);
+	if (error)
+		return error;
 	if (att->polling == (count > 0))
 		return nm_error_set(&client->err, count ? -EBUSY : -EINVAL, "%s: %s",
 			rq->hdr.nr_name, count ? "is being polled already" : "is not being polled");
@@ -542,8 +545,10 @@ static int do_vale_delif(struct nm_client *client, struct request *rq)
 static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t bytes)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error;
+	int error = nm_port_admit_locked(port, &client->err);
 
+	if (error)
+		return error;
 	if (bytes != port->hdr_len && port->clients > (client->port == port ? 1 : 0))
 		return nm_error_set(&client->err, -EBUSY,
 			"%s: the virtio-net header can't be changed while others use the port",

@@ -21,6 +21,9 @@ struct nm_ring;
 struct nm_port_ops {
 	const char *kind; /* "vale", "ptnet", … for status */
 
+	/* May whoever asks (the thread that calls) take rings of the port, or of its pipes and monitors, and
+	 * change it? 0, or -EPERM with a text. Optional: everybody may. */
+	int (*admit)(const struct nm_port *port, struct nm_error *err);
 	/* The first client is being bound: rings exist (or, with a foreign region, must be set up
 	 * here: shared, slots and region of each ring, port->nifp_offset). Optional. */
 	int (*start)(struct nm_port *port, struct nm_error *err);

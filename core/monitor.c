@@ -233,6 +233,8 @@ struct nm_port *nm_monitor_make_locked(
 	int error = -ENOMEM;
 
 	nm_core_assert_locked(watched->core);
+	if (nm_port_admit_locked(watched, err) != 0)
+		return NULL;
 	if (watched->ops == &monitor_ops) {
 		nm_error_set(err, -EINVAL, "%s: a monitor can't be watched", watched->name);
 		return NULL;

@@ -94,6 +94,16 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	return port;
 }
 
+int nm_port_admit_locked(const struct nm_port *port, struct nm_error *err)
+{
+	int error = 0;
+
+	for (; port && !error; port = port->parent)
+		if (port->ops->admit && !port->dead)
+			error = port->ops->admit(port, err);
+	return error;
+}
+
 /* What is wrong with a shape, in numbers; what is NULL: nothing. */
 struct shape_error {
 	const char *what;

@@ -118,6 +118,10 @@ int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes) OS_REQUIRES
 /* -EEXIST. */
 int nm_port_rename_locked(struct nm_port *port, const char *name) OS_REQUIRES(NM_CORE_LOCK);
 
+/* May the caller use it? Asks its kind, and those of the ports that it belongs to. 0, or -EPERM with a text. */
+int nm_port_admit_locked(const struct nm_port *port, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK);
+
 /* Asks core->lookup, too. */
 struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	OS_REQUIRES(NM_CORE_LOCK);

@@ -9,6 +9,7 @@
 #include "attach_threads.h"
 #include "kmod.h"
 
+#include <linux/capability.h>
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netfilter_netdev.h>
@@ -178,6 +179,22 @@ static int nic_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	return 0;
 }
 
+int nmk_admit(const struct net_device *dev, struct nm_error *err)
+{
+	if (ns_capable(dev_net(dev)->user_ns, CAP_NET_ADMIN))
+		return 0;
+	return nm_error_set(err, -EPERM,
+		"%s: taking a network interface, its stack, or its packets needs CAP_NET_ADMIN in its network namespace; switch ports (valeID:PORT), pipes and null ports don't",
+		dev->name);
+}
+
+static int nic_admit(const struct nm_port *port, struct nm_error *err)
+{
+	const struct net_device *dev = device_of(port->priv);
+
+	return dev ? nmk_admit(dev, err) : 0; /* a device that is gone is nobody's */
+}
+
 /* Work that sends what the device had no room for. */
 static void nic_quiesce(struct nm_ring *ring, bool on)
 {
@@ -189,6 +206,7 @@ static void nic_quiesce(struct nm_ring *ring, bool on)
 
 static const struct nm_port_ops nic_ops = {
 	.kind = "nic",
+	.admit = nic_admit,
 	.start = nic_start,
 	.stop = nic_stop,
 	.destroy = nic_destroy,

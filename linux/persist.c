@@ -121,6 +121,13 @@ static void setup_device(struct net_device *dev)
 
 /* ---- the port -------------------------------------------------------------------------- */
 
+static int persist_admit(const struct nm_port *port, struct nm_error *err)
+{
+	const struct persist *p = port->priv;
+
+	return nmk_admit(p->dev, err);
+}
+
 static int persist_start(struct nm_port *port, struct nm_error *err)
 {
 	struct persist *p = port->priv;
@@ -170,6 +177,7 @@ static int persist_set_hdr_len(struct nm_port *port, uint32_t bytes)
 
 static const struct nm_port_ops persist_ops = {
 	.kind = "persistent",
+	.admit = persist_admit,
 	.start = persist_start,
 	.stop = persist_stop,
 	.destroy = persist_destroy,
@@ -247,6 +255,11 @@ int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_sh
 	dev = alloc_device(name, shape);
 	if (!dev)
 		return nm_error_set(err, -ENOMEM, "%s: no memory for a network device", name);
+	error = nmk_admit(dev, err);
+	if (error) {
+		free_netdev(dev);
+		return error;
+	}
 	error = add_port(core, netdev_priv(dev), shape);
 	if (!error) {
 		nm_core_unlock(core);
@@ -277,9 +290,13 @@ static struct persist *find(struct net *net, const char *name)
 int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err)
 {
 	struct persist *p = find(current->nsproxy->net_ns, name);
+	int error;
 
 	if (!p || p->leaving)
 		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
+	error = nmk_admit(p->dev, err);
+	if (error)
+		return error;
 	if (p->port && (p->port->clients > 0 || p->port->pins > 0)) {
 		return nm_error_set(err, -EBUSY, "%s: in use", name);
 	}

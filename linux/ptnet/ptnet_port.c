@@ -195,6 +195,13 @@ static void give_to_stack(struct ptnet *ptn)
 	ptnet_stack_on(ptn);
 }
 
+static int ptnet_admit(const struct nm_port *port, struct nm_error *err)
+{
+	const struct ptnet *ptn = port->priv;
+
+	return nmk_admit(ptn->netdev, err);
+}
+
 static int ptnet_port_start(struct nm_port *port, struct nm_error *err)
 {
 	struct ptnet *ptn = port->priv;
@@ -283,6 +290,7 @@ static int ptnet_set_hdr_len(struct nm_port *port, uint32_t bytes)
 
 static const struct nm_port_ops ptnet_port_ops = {
 	.kind = "ptnet",
+	.admit = ptnet_admit,
 	.start = ptnet_port_start,
 	.stop = ptnet_port_stop,
 	.destroy = ptnet_port_destroy,
