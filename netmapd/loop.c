@@ -20,11 +20,15 @@
 enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
 
 struct loop_handle {
-	struct loop_handle *next, **link; /* the loop's list of live, or of dead handles */
+	struct loop_handle *next, **link; /* in one of the loop's lists */
 	int fd;
 	uint32_t events;
 	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
 	struct log_source source;
+	bool again;        /* wants a turn in any case */
+	uint64_t turn;     /* the round of its last one */
+	int64_t budget_us; /* left at budget_ms; negative: overdrawn */
+	uint64_t budget_ms;
 	loop_fn *fn; /* NULL: dead */
 	void *arg;
 };
@@ -33,9 +37,12 @@ struct loop {
 	int epoll_fd;
 	bool in_round; /* events of a round are being handed out */
 	uint64_t next_source;
-	uint32_t paused;          /* live handles that are */
-	struct loop_handle *live; /* in epoll */
-	struct loop_handle *dead; /* deleted during this round, freed at its end */
+	struct loop_handle *live;   /* in epoll */
+	struct loop_handle *paused; /* in epoll, for errors alone */
+	struct loop_handle *again;  /* in epoll, and called back without an event */
+	struct loop_handle *dead;   /* deleted during this round, freed at its end */
+	uint64_t cpu_us;            /* when the last callback was over */
+	struct loop_stats stats;
 };
 
 static void list_insert(struct loop_handle **list, struct loop_handle *handle)
@@ -64,6 +71,28 @@ static void list_free(struct loop_handle **list)
 	}
 }
 
+static void list_move(struct loop_handle **list, struct loop_handle *handle)
+{
+	list_remove(handle);
+	list_insert(list, handle);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static uint64_t cpu_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 int loop_new(struct loop **out)
 {
 	struct loop *loop = os_zalloc(sizeof(*loop));
@@ -87,6 +116,8 @@ void loop_free(struct loop *loop)
 		return;
 	assert(!loop->in_round);
 	list_free(&loop->live);
+	list_free(&loop->paused);
+	list_free(&loop->again);
 	list_free(&loop->dead);
 	close(loop->epoll_fd);
 	os_free(loop);
@@ -120,6 +151,8 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	handle->fd = fd;
 	handle->events = events;
 	handle->source = source_of(loop, fd);
+	handle->budget_us = LOOP_BURST_US;
+	handle->budget_ms = now_ms();
 	handle->fn = fn;
 	handle->arg = arg;
 	list_insert(&loop->live, handle);
@@ -147,39 +180,92 @@ int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events)
 
 /* ---- pauses ----------------------------------------------------------------------------- */
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms)
 {
-	loop->paused += !handle->paused_until;
-	handle->paused_until = now_ms() + ms;
+	uint64_t until = now_ms() + ms;
+
+	if (until > handle->paused_until)
+		handle->paused_until = until;
+	list_move(&loop->paused, handle);
 	(void)wait_for(loop, handle, 0); /* a change of what is there can't fail */
 }
 
 /* Ends pauses that are over. Milliseconds until the next one is, at most timeout_ms. */
 static int end_pauses(struct loop *loop, int timeout_ms)
 {
+	struct loop_handle *next;
 	uint64_t now = now_ms();
 
-	for (struct loop_handle *h = loop->live; h; h = h->next) {
+	for (struct loop_handle *h = loop->paused; h; h = next) {
+		next = h->next;
 		if (h->paused_until > now) {
 			uint64_t left = h->paused_until - now;
 
 			if (timeout_ms < 0 || left < (uint64_t)timeout_ms)
 				timeout_ms = (int)left;
-		} else if (h->paused_until) {
-			h->paused_until = 0;
-			loop->paused--;
-			(void)wait_for(loop, h, h->events);
+			continue;
 		}
+		h->paused_until = 0;
+		list_move(h->again ? &loop->again : &loop->live, h);
+		(void)wait_for(loop, h, h->events);
 	}
 	return timeout_ms;
+}
+
+/* ---- turns ------------------------------------------------------------------------------ */
+
+void loop_again(struct loop *loop, struct loop_handle *handle)
+{
+	handle->again = true;
+	if (!handle->paused_until)
+		list_move(&loop->again, handle);
+}
+
+/* What the handle has earned since it was looked at, less what it has used. */
+static void charge(struct loop *loop, struct loop_handle *handle, uint64_t used_us)
+{
+	uint64_t now = now_ms();
+	int64_t budget = handle->budget_us + (int64_t)(now - handle->budget_ms) * 10 * LOOP_SHARE;
+
+	if (budget > LOOP_BURST_US)
+		budget = LOOP_BURST_US;
+	budget -= (int64_t)used_us;
+	handle->budget_us = budget;
+	handle->budget_ms = now;
+	if (budget >= 0)
+		return;
+	loop->stats.rests++;
+	loop_pause(loop, handle, (uint32_t)(-budget / (10 * LOOP_SHARE)) + 1);
+}
+
+/* One callback. The handle may be gone afterwards, but not yet freed. */
+static void turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
+{
+	uint64_t now, used;
+
+	handle->turn = loop->stats.rounds;
+	if (handle->again && !handle->paused_until)
+		list_move(&loop->live, handle);
+	handle->again = false;
+	log_from(&handle->source);
+	handle->fn(handle->arg, events);
+	now = cpu_us();
+	used = now - loop->cpu_us;
+	loop->cpu_us = now;
+	if (used > loop->stats.most_us)
+		loop->stats.most_us = used > UINT32_MAX ? UINT32_MAX : (uint32_t)used;
+	if (handle->fn)
+		charge(loop, handle, used);
+}
+
+/* The next handle that wants a turn without an event, and hasn't had one in this round. */
+static struct loop_handle *next_again(struct loop *loop)
+{
+	struct loop_handle *handle = loop->again;
+
+	while (handle && handle->turn == loop->stats.rounds)
+		handle = handle->next;
+	return handle;
 }
 
 void loop_del(struct loop *loop, struct loop_handle *handle)
@@ -189,7 +275,6 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 	/* Fails only when the caller closed fd too early; then epoll has dropped it already. */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, handle->fd, NULL);
 	list_remove(handle);
-	loop->paused -= handle->paused_until != 0;
 	if (!loop->in_round) {
 		os_free(handle);
 		return;
@@ -202,26 +287,36 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[LOOP_EVENTS_MAX];
+	struct loop_handle *handle;
 	int ready, i, called = 0;
 
 	if (loop->paused)
 		timeout_ms = end_pauses(loop, timeout_ms);
+	if (loop->again)
+		timeout_ms = 0;
 	ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	assert(!loop->in_round);
 	loop->in_round = true;
+	loop->stats.rounds++;
+	loop->cpu_us = cpu_us();
 	for (i = 0; i < ready; i++) {
-		struct loop_handle *handle = events[i].data.ptr;
-
+		handle = events[i].data.ptr;
 		if (!handle->fn)
 			continue;
-		log_from(&handle->source);
-		handle->fn(handle->arg, events[i].events);
+		turn(loop, handle, events[i].events);
 		called++;
 	}
+	for (; (handle = next_again(loop)); called++)
+		turn(loop, handle, EPOLLIN);
 	log_from(NULL);
 	loop->in_round = false;
 	list_free(&loop->dead);
 	return called;
+}
+
+void loop_stats(const struct loop *loop, struct loop_stats *stats)
+{
+	*stats = loop->stats;
 }

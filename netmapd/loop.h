@@ -5,7 +5,13 @@
  * The control socket, the vfio-user sockets, signals and timers (signalfd,
  * timerfd) are descriptors with a callback each. The loop calls back while a
  * descriptor is ready (level-triggered), one callback per descriptor and round,
- * so that what a callback leaves for later does not keep others waiting.
+ * so that what a callback leaves for later does not keep others waiting: each has
+ * its turn. A callback does little in a turn, and asks for another one (loop_again)
+ * when it has more to do.
+ *
+ * A turn can be long all the same, since one message can be much work. So a handle has
+ * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
+ * it up is not called back until it is earned again.
  *
  *      struct loop_handle *h;
  *      int error = loop_add(loop, fd, EPOLLIN, on_ready, arg, &h);
@@ -31,6 +37,11 @@
 struct loop;
 struct loop_handle;
 
+enum {
+	LOOP_BURST_US = 20000, /* CPU time of a handle's callbacks */
+	LOOP_SHARE = 20,       /* percent of a CPU */
+};
+
 /* `events`: what epoll reported, EPOLLHUP and EPOLLERR included. */
 typedef void loop_fn(void *arg, uint32_t events);
 
@@ -55,6 +66,9 @@ int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
  * what is ready and can't be served now, so that the loop does not spin. */
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
 
+/* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready. */
+void loop_again(struct loop *loop, struct loop_handle *handle);
+
 /*
  * Takes a handle out. Its callback is not called again, not even for an event
  * that was reported in the same round. Allowed in any callback, for any handle;
@@ -68,5 +82,13 @@ void loop_del(struct loop *loop, struct loop_handle *handle);
  * timeout, a signal, or the end of a pause; negative errno when the loop itself is broken.
  */
 int loop_run_once(struct loop *loop, int timeout_ms);
+
+struct loop_stats {
+	uint64_t rounds;
+	uint64_t rests;   /* a handle had used up its budget */
+	uint32_t most_us; /* CPU time of the longest callback */
+};
+
+void loop_stats(const struct loop *loop, struct loop_stats *stats);
 
 #endif

@@ -159,6 +159,86 @@ static void test_timeout(void **state)
 	assert_int_equal(loop_run_once(f.loop, 1), 0);
 }
 
+static int again; /* turns that are still wanted */
+
+static void want_more(void *arg, uint32_t events)
+{
+	callback(arg, events);
+	if (again > 0) {
+		again--;
+		loop_again(f.loop, f.handle[0]);
+	}
+}
+
+/* A handle that asks for it has one turn in each round, whether its descriptor is ready or not. */
+static void test_again(void **state)
+{
+	uint64_t count;
+
+	for (int i = 1; i < HANDLES; i++)
+		assert_int_equal(read(f.fd[i], &count, sizeof(count)), sizeof(count));
+	loop_del(f.loop, f.handle[0]);
+	assert_int_equal(loop_add(f.loop, f.fd[0], EPOLLIN, want_more, NULL, &f.handle[0]), 0);
+	again = 3;
+	assert_int_equal(loop_run_once(f.loop, -1), 1); /* ready, asks for the first time */
+	assert_int_equal(loop_run_once(f.loop, -1), 1); /* ready, and asked: one turn */
+	assert_int_equal(f.called[0], 2);
+	assert_int_equal(read(f.fd[0], &count, sizeof(count)), sizeof(count));
+	assert_int_equal(loop_run_once(f.loop, -1), 1); /* asked only */
+	assert_int_equal(loop_run_once(f.loop, -1), 1);
+	assert_int_equal(again, 0);
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+	assert_int_equal(f.called[0], 4);
+	/* One that is taken out asks for nothing any more. */
+	again = 0;
+	loop_again(f.loop, f.handle[0]);
+	loop_del(f.loop, f.handle[0]);
+	f.handle[0] = NULL;
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+}
+
+static uint64_t cpu_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void work_long(void *arg, uint32_t events)
+{
+	uint64_t end = cpu_us() + LOOP_BURST_US + 5000;
+
+	callback(arg, events);
+	while (cpu_us() < end)
+		;
+}
+
+/* Who has used more than its budget rests, and others have their turns; then it has one again. */
+static void test_budget(void **state)
+{
+	struct loop_stats stats;
+
+	loop_del(f.loop, f.handle[0]);
+	assert_int_equal(loop_add(f.loop, f.fd[0], EPOLLIN, work_long, NULL, &f.handle[0]), 0);
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES);
+	loop_stats(f.loop, &stats);
+	assert_int_equal(stats.rests, 1);
+	assert_true(stats.most_us >= LOOP_BURST_US + 5000);
+	while (f.called[0] < 2) {
+		int n = loop_run_once(f.loop, -1);
+
+		assert_true(n == HANDLES - 1 || n == HANDLES);
+	}
+	loop_stats(f.loop, &stats);
+	assert_int_equal(stats.rests, 2);
+	/* It rests, and has asked for another turn: that waits as well. */
+	loop_again(f.loop, f.handle[0]);
+	loop_del(f.loop, f.handle[0]);
+	f.handle[0] = NULL;
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +249,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_add_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
