@@ -1,347 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The control socket: sending, a handler per message with the table of who may send it when,
- * connections, and the socket itself with its lock file.
+ * Connections of the control socket. A message is one datagram (SOCK_SEQPACKET); it is handled whole before the
+ * next one of anybody is read, and the loop gives each connection its turn.
  *
- * A connection begins fresh, and by its first message that makes something becomes one
- * application's (NMREQ) or one machine's (VM_CREATE): it stays that, and what it has made ends with
- * it. A message is one datagram (SOCK_SEQPACKET); it is handled whole before the next one of
- * anybody is read, so that one buffer for each direction does for all. A reply that the socket does
- * not take ends the connection.
+ * Descriptors that come in are closed by the closer, with the socket that they came through: that can take as long as
+ * the client likes.
  */
-#include "ctl.h"
+#include "ctl_internal.h"
 #include "local.h"
-#include "proto.h"
-#include "status.h"
-#include "vale.h"
+#include "os_user.h"
 #include "vm.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
-	BACKLOG = 64,   /* connections that wait to be accepted */
-	PAUSE_MS = 100, /* before the next try when accepting fails */
-	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
+	PAUSE_MS = 100, /* before the next try when something is short, */
+	CLOSING_MS = 5, /* or a descriptor, and one is about to be closed */
 };
 
-enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
-
-struct conn {
-	struct conn *next;
-	struct daemon *daemon;
-	int fd;
-	struct loop_handle *handle;
-	enum conn_state state;
-	struct local *local; /* from the first NMREQ on */
-	struct vm *vm;
-	int rx_fd;    /* a descriptor that came with the message being handled, or -1 */
-	char *status; /* text of the last NMD_STATUS */
-	uint32_t status_len;
-};
-
-struct ctl {
-	int fd, lock_fd;
-	int spare_fd; /* given up for a moment when descriptors run out */
-	bool bound;   /* the path is ours to remove */
-	struct loop_handle *handle;
-	struct conn *conns;
-	uint32_t num_conns;
-	uint64_t none_since;
-};
-
-/* One message in, one out; only the control thread uses them. */
-static union {
-	char bytes[NMD_MSG_MAX];
-	struct nmd_hdr hdr;
-} in, out;
-
-/* ---- sending ------------------------------------------------------------------------- */
-
-static struct nmd_reply *start_reply(size_t bytes)
-{
-	struct nmd_reply *reply = (struct nmd_reply *)out.bytes;
-
-	memset(out.bytes, 0, bytes);
-	reply->hdr = (struct nmd_hdr){
-		.magic = NMD_MAGIC,
-		.version = NMD_VERSION,
-		.type = in.hdr.type,
-		.size = (uint32_t)bytes,
-	};
-	return reply;
-}
-
-/* A client that has no room for a reply doesn't read them: it is given up. */
-static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
-{
-	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))] = {0};
-	struct iovec iov = {out.bytes, out.hdr.size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
-	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-static int reply_error(struct conn *c, size_t bytes, int error, const char *text)
-{
-	struct nmd_reply *reply = start_reply(bytes);
-
-	reply->hdr.status = error;
-	snprintf(reply->text, sizeof(reply->text), "%s", text);
-	os_make_printable(reply->text);
-	return send_reply(c, NULL, 0);
-}
-
-/* ---- messages ------------------------------------------------------------------------ */
-
-static int on_hello(struct conn *c, size_t bytes)
-{
-	struct nmd_hello *hello = (struct nmd_hello *)start_reply(sizeof(*hello));
-
-	hello->pid = (uint32_t)getpid();
-	snprintf(hello->program, sizeof(hello->program), "netmapd %s", PTNETMAP_VERSION);
-	return send_reply(c, NULL, 0);
-}
-
-static_assert(sizeof(((struct nm_error *)0)->text) == NMD_TEXT_MAX, "a text fits a reply");
-
-static int on_nmreq(struct conn *c, size_t bytes)
-{
-	size_t payload = bytes - sizeof(struct nmd_hdr);
-	struct nmd_nmreq_reply *reply;
-	struct nm_error err;
-	int fds[NMD_FDS_MAX], error;
-	uint32_t nfds;
-
-	if (payload > NETMAP_REQ_MAXSIZE)
-		return reply_error(
-			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
-	if (!c->local)
-		c->local = local_new(c->daemon);
-	if (!c->local)
-		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
-	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
-	memcpy(reply + 1, in.bytes + sizeof(struct nmd_hdr), payload);
-	reply->payload = (uint32_t)payload;
-	error = local_request(
-		c->local, reply + 1, payload, c->rx_fd, &reply->attach, fds, &nfds, &err);
-	if (error)
-		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
-	reply->reply.hdr.status = error;
-	reply->nfds = nfds;
-	if (local_bound(c->local))
-		c->state = CONN_BOUND;
-	return send_reply(c, fds, nfds);
-}
-
-static int on_vm_create(struct conn *c, size_t bytes)
-{
-	const struct nmd_vm_create *request = (const struct nmd_vm_create *)in.bytes;
-	struct nmd_vm_create_reply *reply;
-	struct nm_error err;
-	char name[NMD_NAME_MAX];
-
-	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
-	c->vm = vm_new(c->daemon, name, request->bar_min, &err);
-	if (!c->vm)
-		return reply_error(c, sizeof(*reply), err.code, err.text);
-	c->state = CONN_VM;
-	reply = (struct nmd_vm_create_reply *)start_reply(sizeof(*reply));
-	reply->vm = c->vm->number;
-	return send_reply(c, NULL, 0);
-}
-
-static int on_vm_add_port(struct conn *c, size_t bytes)
-{
-	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in.bytes;
-	struct nmd_vm_add_port_reply *reply;
-	const struct vm_port *port;
-	struct nm_error err;
-	int error;
-
-	if (strnlen(request->ifname, NMD_SPEC_MAX) == NMD_SPEC_MAX)
-		return reply_error(
-			c, sizeof(*reply), -EINVAL, "a port has at most 255 bytes of text");
-	if (request->mac[0] & 1)
-		return reply_error(
-			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
-	error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
-	if (error)
-		return reply_error(c, sizeof(*reply), error, err.text);
-	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
-	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
-	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
-	memcpy(reply->mac, port->mac, sizeof(reply->mac));
-	return send_reply(c, NULL, 0);
-}
-
-static int on_status(struct conn *c, size_t bytes)
-{
-	const struct nmd_status request = *(const struct nmd_status *)in.bytes;
-	struct nmd_status_reply *reply;
-	uint32_t most = NMD_MSG_MAX - sizeof(*reply), length = 0;
-
-	if (request.start == 0) {
-		free(c->status);
-		c->status = status_text(c->daemon);
-		c->status_len = c->status ? (uint32_t)strlen(c->status) : 0;
-	}
-	if (!c->status)
-		return request.start == 0
-			       ? reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory")
-			       : reply_error(c, sizeof(*reply), -EINVAL,
-					 "a status is asked for from its beginning first");
-	if (request.start < c->status_len)
-		length = c->status_len - request.start;
-	if (length > most)
-		length = most;
-	reply = (struct nmd_status_reply *)start_reply(sizeof(*reply) + length);
-	reply->total = c->status_len;
-	reply->length = length;
-	memcpy(reply + 1, c->status + (length ? request.start : 0), length);
-	return send_reply(c, NULL, 0);
-}
-
-/* One switch's name out of a message. */
-static int switch_name(
-	const char in_message[NMD_NAME_MAX], char name[NMD_NAME_MAX], struct nm_error *err)
-{
-	snprintf(name, NMD_NAME_MAX, "%.*s", NMD_NAME_MAX - 1, in_message);
-	if (strnlen(in_message, NMD_NAME_MAX) < NMD_NAME_MAX)
-		return 0;
-	return nm_error_set(err, -EINVAL, "the name of a switch has at most 63 bytes");
-}
-
-static int no_switch(const char *name, int error, struct nm_error *err)
-{
-	if (error == -ENOENT)
-		nm_error_set(err, error, "%s: no such switch", name);
-	else
-		nm_error_set(err, error, "%s: %s", name, strerror(-error));
-	return error;
-}
-
-/* Entries as they are in the table; the names of their ports. */
-static int list_macs(struct nm_core *core, const char *sw_name, uint64_t *pos, struct nmd_mac *list)
-{
-	static struct nm_vale_mac macs[MACS_MAX];
-	int n;
-
-	nm_core_lock(core);
-	n = nm_vale_macs_locked(core, sw_name, pos, macs, MACS_MAX);
-	for (int i = 0; i < n; i++) {
-		const char *port = nm_vale_port_name_locked(core, sw_name, macs[i].port);
-
-		memset(&list[i], 0, sizeof(list[i]));
-		memcpy(list[i].mac, macs[i].mac, sizeof(list[i].mac));
-		list[i].port = macs[i].port;
-		list[i].age_s = macs[i].age_s;
-		snprintf(list[i].name, sizeof(list[i].name), "%s", port ? port : "");
-	}
-	nm_core_unlock(core);
-	return n;
-}
-
-static int on_vale_macs(struct conn *c, size_t bytes)
-{
-	const struct nmd_vale_macs *request = (const struct nmd_vale_macs *)in.bytes;
-	struct nmd_vale_macs_reply *reply =
-		(struct nmd_vale_macs_reply *)start_reply(sizeof(*reply));
-	struct nm_error err;
-	char name[NMD_NAME_MAX];
-	uint64_t pos = request->pos;
-	int n, error = switch_name(request->sw_name, name, &err);
-
-	if (error)
-		return reply_error(c, sizeof(*reply), error, err.text);
-	n = list_macs(&c->daemon->core, name, &pos, (struct nmd_mac *)(reply + 1));
-	if (n < 0)
-		return reply_error(c, sizeof(*reply), no_switch(name, n, &err), err.text);
-	reply->pos = pos;
-	reply->count = (uint32_t)n;
-	reply->reply.hdr.size += (uint32_t)n * sizeof(struct nmd_mac);
-	return send_reply(c, NULL, 0);
-}
-
-static int on_vale_flush(struct conn *c, size_t bytes)
-{
-	const struct nmd_vale_flush *request = (const struct nmd_vale_flush *)in.bytes;
-	struct nm_error err;
-	char name[NMD_NAME_MAX];
-	int error = switch_name(request->sw_name, name, &err);
-
-	if (error)
-		return reply_error(c, sizeof(struct nmd_reply), error, err.text);
-	nm_core_lock(&c->daemon->core);
-	error = nm_vale_flush_locked(&c->daemon->core, name);
-	nm_core_unlock(&c->daemon->core);
-	if (error)
-		return reply_error(
-			c, sizeof(struct nmd_reply), no_switch(name, error, &err), err.text);
-	start_reply(sizeof(struct nmd_reply));
-	return send_reply(c, NULL, 0);
-}
-
-/* Which message may come in which state, and how long it is. */
-static const struct {
-	size_t min, max; /* bytes */
-	size_t reply;    /* bytes of its reply when it fails */
-	bool allowed[CONN_STATES];
-	int (*run)(struct conn *c, size_t bytes);
-} messages[] = {
-	[NMD_HELLO] = {sizeof(struct nmd_hdr), sizeof(struct nmd_hdr), sizeof(struct nmd_hello),
-		{true, true, true}, on_hello},
-	[NMD_NMREQ] = {sizeof(struct nmd_hdr), NMD_MSG_MAX, sizeof(struct nmd_nmreq_reply),
-		{true, true, false}, on_nmreq},
-	[NMD_VM_CREATE] = {sizeof(struct nmd_vm_create), sizeof(struct nmd_vm_create),
-		sizeof(struct nmd_vm_create_reply), {true, false, false}, on_vm_create},
-	[NMD_VM_ADD_PORT] = {sizeof(struct nmd_vm_add_port), sizeof(struct nmd_vm_add_port),
-		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port},
-	[NMD_STATUS] = {sizeof(struct nmd_status), sizeof(struct nmd_status),
-		sizeof(struct nmd_status_reply), {true, true, true}, on_status},
-	[NMD_VALE_MACS] = {sizeof(struct nmd_vale_macs), sizeof(struct nmd_vale_macs),
-		sizeof(struct nmd_vale_macs_reply), {true, true, true}, on_vale_macs},
-	[NMD_VALE_FLUSH] = {sizeof(struct nmd_vale_flush), sizeof(struct nmd_vale_flush),
-		sizeof(struct nmd_reply), {true, true, true}, on_vale_flush},
-};
-
-static int dispatch(struct conn *c, size_t bytes)
-{
-	uint16_t type = in.hdr.type;
-
-	if (bytes < sizeof(struct nmd_hdr) || in.hdr.magic != NMD_MAGIC || in.hdr.size != bytes)
-		return -EPROTO; /* not ours: hang up */
-	if (in.hdr.version != NMD_VERSION)
-		return reply_error(c, sizeof(struct nmd_reply), -EPROTONOSUPPORT,
-			"client and netmapd are of different versions");
-	if (type >= sizeof(messages) / sizeof(messages[0]) || !messages[type].run)
-		return reply_error(c, sizeof(struct nmd_reply), -EOPNOTSUPP, "unknown message");
-	if (bytes < messages[type].min || bytes > messages[type].max)
-		return reply_error(c, messages[type].reply, -EINVAL, "message of a wrong size");
-	if (!messages[type].allowed[c->state])
-		return reply_error(c, messages[type].reply, -EBUSY,
-			c->state == CONN_FRESH
-				? "this connection owns no virtual machine"
-				: "this connection owns a port or a virtual machine already");
-	return messages[type].run(c, bytes);
-}
+/* The message that is handled. */
+static union ctl_message in;
 
 /* ---- connections --------------------------------------------------------------------- */
 
@@ -357,18 +38,16 @@ static void free_conn(struct conn *c)
 	ctl->num_conns--;
 	ctl->none_since = os_time_s();
 	loop_del(c->daemon->loop, c->handle);
-	close(c->fd);
 	vm_free(c->vm);
 	local_free(c->local);
+	closer_queue_end(c->closer, c->fd);
 	free(c->status);
 	os_free(c);
 }
 
 /* The first descriptor of a message is kept; at most one makes sense, the others are closed. */
-static int take_received(struct msghdr *msg)
+static void take_received(struct conn *c, struct msghdr *msg)
 {
-	int kept = -1;
-
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
@@ -378,18 +57,17 @@ static int take_received(struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-			if (kept < 0)
-				kept = fd;
+			if (c->rx_fd < 0)
+				c->rx_fd = fd;
 			else
-				close(fd);
+				closer_put(c->closer, fd);
 		}
 	}
-	return kept;
 }
 
 static ssize_t receive(struct conn *c)
 {
-	char control[CMSG_SPACE(16 * sizeof(int))];
+	char control[CMSG_SPACE(CLOSER_MESSAGE * sizeof(int))];
 	struct iovec iov = {in.bytes, sizeof(in.bytes)};
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -399,25 +77,45 @@ static ssize_t receive(struct conn *c)
 
 	if (n < 0)
 		return -errno;
-	c->rx_fd = take_received(&msg);
+	take_received(c, &msg);
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
+/* One message; of a client that has hung up, none. */
 static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
 	ssize_t n;
 	int error;
 
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		free_conn(c);
+		return;
+	}
+	if (!closer_may_receive(c->closer, c->fd)) {
+		loop_pause(c->daemon->loop, c->handle, PAUSE_MS);
+		return;
+	}
 	c->rx_fd = -1;
 	n = receive(c);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	error = n <= 0 ? -ECONNRESET : dispatch(c, (size_t)n);
-	if (c->rx_fd >= 0)
-		close(c->rx_fd);
+	error = n <= 0 ? -ECONNRESET : ctl_handle(c, &in, (size_t)n);
+	closer_put(c->closer, c->rx_fd);
 	if (error)
 		free_conn(c);
+}
+
+/* The spare descriptor, as long as it can be had. Until the one before is closed, clients wait. */
+static bool has_spare(struct loop *loop, struct ctl *ctl)
+{
+	if (ctl->spare_fd < 0)
+		ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (ctl->spare_fd < 0) {
+		loop_pause(loop, ctl->handle, CLOSING_MS);
+		loop_again(loop, ctl->handle);
+	}
+	return ctl->spare_fd >= 0;
 }
 
 /*
@@ -429,38 +127,58 @@ static void reject_client(struct loop *loop, struct ctl *ctl, int error)
 	int fd;
 
 	os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(error));
-	if (ctl->spare_fd >= 0)
-		close(ctl->spare_fd);
+	close(ctl->spare_fd);
+	ctl->spare_fd = -1;
 	fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
-		close(fd);
+		closer_turn_away(fd);
 	else
 		loop_pause(loop, ctl->handle, PAUSE_MS); /* the machine is out of something */
-	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	(void)has_spare(loop, ctl);
+}
+
+/* 0, or a negative errno; fd is still the caller's then. */
+static int add_conn(struct daemon *d, int fd)
+{
+	struct conn *c = os_zalloc(sizeof(*c));
+	int error = -ENOMEM;
+
+	if (!c)
+		return error;
+	c->daemon = d;
+	c->fd = fd;
+	c->closer = closer_queue_new(closer_peer(fd));
+	if (c->closer)
+		error = loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle);
+	if (error) {
+		closer_queue_end(c->closer, -1);
+		os_free(c);
+		return error;
+	}
+	c->next = d->ctl->conns;
+	d->ctl->conns = c;
+	d->ctl->num_conns++;
+	return 0;
 }
 
 static void accept_ready(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;
-	int fd = accept4(d->ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct conn *c;
+	int fd, error;
 
+	if (!has_spare(d->loop, d->ctl))
+		return;
+	fd = accept4(d->ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			reject_client(d->loop, d->ctl, errno);
 		return;
 	}
-	c = os_zalloc(sizeof(*c));
-	if (!c || loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle) != 0) {
-		os_free(c);
-		close(fd);
-		return;
+	error = os_fd_is_reserved(fd) ? -EMFILE : add_conn(d, fd);
+	if (error) {
+		os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(-error));
+		closer_turn_away(fd);
 	}
-	c->daemon = d;
-	c->fd = fd;
-	c->next = d->ctl->conns;
-	d->ctl->conns = c;
-	d->ctl->num_conns++;
 }
 
 uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since)
@@ -483,78 +201,7 @@ void ctl_each_local(
 	}
 }
 
-/* ---- the socket ---------------------------------------------------------------------- */
-
-static int fail(struct nm_error *err, const char *what, const char *path)
-{
-	int error = -errno;
-
-	return nm_error_set(err, error, "%s %s: %s", what, path, strerror(-error));
-}
-
-/* Parents of the socket, as far as they are missing; for the user alone, or for all to pass
- * through when root makes them. */
-static int make_parents(const char *path, struct nm_error *err)
-{
-	char dir[NMD_PATH_MAX];
-
-	for (size_t i = 1; path[i]; i++) {
-		if (path[i] != '/')
-			continue;
-		snprintf(dir, sizeof(dir), "%.*s", (int)i, path);
-		if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
-			return fail(err, "can't make", dir);
-	}
-	return 0;
-}
-
-static int take_lock(struct ctl *ctl, const char *path, struct nm_error *err)
-{
-	char lock[NMD_PATH_MAX + 8];
-
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	ctl->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (ctl->lock_fd < 0)
-		return fail(err, "can't open", lock);
-	if (flock(ctl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		return nm_error_set(err, -EALREADY, "another netmapd serves %s", path);
-	}
-	return 0;
-}
-
-/* The lock is ours, so whoever listened there is dead. What is no socket is somebody's file. */
-static int remove_stale(const char *path, struct nm_error *err)
-{
-	struct stat st;
-
-	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-		return nm_error_set(err, -EEXIST, "%s exists, and is not a socket", path);
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return fail(err, "can't replace", path);
-	return 0;
-}
-
-static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int error = remove_stale(path, err);
-
-	if (error)
-		return error;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (ctl->fd < 0 || ctl->spare_fd < 0)
-		return fail(err, "no socket for", path);
-	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
-	if (fchmod(ctl->fd, 0600) < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return fail(err, "can't bind", path);
-	ctl->bound = true;
-	if (listen(ctl->fd, BACKLOG) < 0)
-		return fail(err, "can't listen at", path);
-	return 0;
-}
+/* ---- life ---------------------------------------------------------------------------- */
 
 int ctl_open(struct daemon *d, struct nm_error *err)
 {
@@ -562,17 +209,11 @@ int ctl_open(struct daemon *d, struct nm_error *err)
 	struct ctl *ctl = os_zalloc(sizeof(*ctl));
 	int error;
 
-	if (!ctl) {
+	if (!ctl)
 		return nm_error_set(err, -ENOMEM, "out of memory");
-	}
 	d->ctl = ctl;
-	ctl->fd = ctl->lock_fd = ctl->spare_fd = -1;
 	ctl->none_since = os_time_s();
-	error = make_parents(path, err);
-	if (!error)
-		error = take_lock(ctl, path, err);
-	if (!error)
-		error = listen_at(ctl, path, err);
+	error = ctl_socket_open(ctl, path, err);
 	if (!error) {
 		error = loop_add(d->loop, ctl->fd, EPOLLIN, accept_ready, d, &ctl->handle);
 		if (error)
@@ -592,14 +233,7 @@ void ctl_close(struct daemon *d)
 	while (ctl->conns)
 		free_conn(ctl->conns);
 	loop_del(d->loop, ctl->handle);
-	if (ctl->fd >= 0)
-		close(ctl->fd);
-	if (ctl->bound)
-		unlink(d->config.socket_path);
-	if (ctl->spare_fd >= 0)
-		close(ctl->spare_fd);
-	if (ctl->lock_fd >= 0)
-		close(ctl->lock_fd); /* the file stays: removing it would race with the next one */
+	ctl_socket_close(ctl, d->config.socket_path);
 	os_free(ctl);
 	d->ctl = NULL;
 }

@@ -8,6 +8,7 @@
  * reverse, service first, so that no worker is in the CSB when it is unmapped.
  */
 #include "local.h"
+#include "closer.h"
 #include "control.h"
 #include "os_user.h"
 #include "sealed.h"
@@ -55,10 +56,10 @@ struct local *local_new(struct daemon *d)
 	return l;
 }
 
+/* The application has it as well, and whatever it has made wait for it. */
 static void close_fd(int *fd)
 {
-	if (*fd >= 0)
-		close(*fd);
+	closer_later(*fd);
 	*fd = -1;
 }
 
@@ -167,7 +168,7 @@ static struct os_mem *extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm
 static int make_csb(struct local *l, uint32_t rings)
 {
 	l->csb_bytes = (size_t)2 * PAGE * (rings / CSB_PER_PAGE + 1);
-	l->csb_fd = memfd_create("netmap-csb", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	l->csb_fd = os_fd_keep(memfd_create("netmap-csb", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (l->csb_fd < 0 || ftruncate(l->csb_fd, (off_t)l->csb_bytes) < 0 ||
 		fcntl(l->csb_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
@@ -181,7 +182,7 @@ static int make_csb(struct local *l, uint32_t rings)
 
 static int make_eventfd(int *fd)
 {
-	*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	*fd = os_fd_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	return *fd < 0 ? -errno : 0;
 }
 

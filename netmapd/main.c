@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* netmapd: start, the control thread's loop, and a clean stop. */
+#include "closer.h"
 #include "ctl.h"
 #include "notify.h"
 #include "options.h"
@@ -105,6 +106,11 @@ static void raise_limits(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
+		if (closer_reserve(
+			    limit.rlim_cur < INT32_MAX ? (uint32_t)limit.rlim_cur : INT32_MAX) == 0)
+			os_log(OS_LOG_WARN,
+				"%llu files may be open at a time, which is few: with %d and more, no client can make others wait by the descriptors that it passes (ulimit -n, LimitNOFILE)",
+				(unsigned long long)limit.rlim_cur, CLOSER_FILES_MIN);
 	}
 }
 
@@ -164,6 +170,18 @@ static int start_workers(struct daemon *d)
 		if (!d->workers[i])
 			return -errno;
 	}
+	return 0;
+}
+
+static int start_closer(void)
+{
+	int error = closer_init();
+
+	if (error) {
+		errno = -error;
+		return error;
+	}
+	os_mem_free_by(closer_run);
 	return 0;
 }
 
@@ -258,7 +276,8 @@ static int start(struct daemon *d, struct loop_handle **signals)
 	start_core(d);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
-		hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 || start_workers(d) != 0) {
+		hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 || start_closer() != 0 ||
+		start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
@@ -279,6 +298,8 @@ static void stop(struct daemon *d)
 	stop_workers(d);
 	nm_core_destroy(&d->core);
 	taps_exit(d);
+	os_mem_free_by(NULL);
+	closer_exit();
 	loop_free(d->loop);
 	if (d->stopped_rings >= 0)
 		close(d->stopped_rings);

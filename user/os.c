@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 struct os_mem {
+	struct os_job end; /* first */
 	void *addr;
 	uint64_t bytes;
 	int fd;
@@ -34,10 +35,36 @@ void os_free(void *mem)
 	free(mem);
 }
 
+/* ---- descriptors --------------------------------------------------------------------------- */
+
+static int fd_first_reserved = INT32_MAX;
+
+void os_fd_reserve(int first)
+{
+	fd_first_reserved = first;
+}
+
+/* The kernel gives the lowest number that is free: so this one means that those below are in use. */
+bool os_fd_is_reserved(int fd)
+{
+	return fd >= fd_first_reserved;
+}
+
+int os_fd_keep(int fd)
+{
+	if (!os_fd_is_reserved(fd))
+		return fd;
+	close(fd);
+	errno = EMFILE;
+	return -1;
+}
+
+/* ---- region memory ------------------------------------------------------------------------- */
+
 /* A sealed memfd: whoever gets the descriptor can neither shrink nor grow it. */
 static int sealed_memfd(uint64_t bytes)
 {
-	int fd = memfd_create("netmap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = os_fd_keep(memfd_create("netmap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)
 		return -1;
@@ -72,7 +99,7 @@ struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
 	return mem;
 
 fail:
-	nm_error_set(err, -ENOMEM, "a region of %llu bytes of packet memory can't be had: %s",
+	nm_error_set(err, -errno, "a region of %llu bytes of packet memory can't be had: %s",
 		(unsigned long long)bytes, strerror(errno));
 	os_log(OS_LOG_WARN, "%s", err->text);
 	if (mem->fd >= 0)
@@ -90,7 +117,7 @@ struct os_mem *os_mem_on_file(int fd, uint64_t bytes)
 		return NULL;
 	mem->bytes = bytes;
 	mem->addr = MAP_FAILED;
-	mem->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	mem->fd = os_fd_keep(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 	if (mem->fd >= 0)
 		mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
 	if (mem->addr != MAP_FAILED)
@@ -103,13 +130,32 @@ struct os_mem *os_mem_on_file(int fd, uint64_t bytes)
 	return NULL;
 }
 
+static void (*free_by)(struct os_job *end);
+
+void os_mem_free_by(void (*fn)(struct os_job *end))
+{
+	free_by = fn;
+}
+
+/* Takes the longer the more of it was touched. */
+static void end_mem(struct os_job *job)
+{
+	struct os_mem *mem = (struct os_mem *)job;
+
+	munmap(mem->addr, mem->bytes);
+	close(mem->fd);
+	free(mem);
+}
+
 void os_mem_free(struct os_mem *mem)
 {
 	if (!mem)
 		return;
-	munmap(mem->addr, mem->bytes);
-	close(mem->fd);
-	free(mem);
+	mem->end.run = end_mem;
+	if (free_by)
+		free_by(&mem->end);
+	else
+		end_mem(&mem->end);
 }
 
 void *os_mem_addr(const struct os_mem *mem)

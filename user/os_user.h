@@ -18,6 +18,25 @@
  */
 struct os_mem *os_mem_on_file(int fd, uint64_t bytes);
 
+/*
+ * A process whose clients pass descriptors sets numbers from `first` on aside for those: what it opens itself stays
+ * below. os_fd_is_reserved(): a descriptor just made is one of them. os_fd_keep(): the descriptor, or, when it is one of
+ * them, -1 with EMFILE, and it is closed; -1 for -1. Any thread; os_fd_reserve() before others run.
+ */
+void os_fd_reserve(int first);
+bool os_fd_is_reserved(int fd);
+int os_fd_keep(int fd);
+
+/* Work that somebody does later: calls job->run(job) once. Embedded in what it is about. */
+struct os_job {
+	struct os_job *next; /* of whoever has it */
+	void (*run)(struct os_job *job);
+};
+
+/* What os_mem_free() has to do, which takes the longer the more memory was touched, goes to fn; NULL: it is done at
+ * once. Before other threads run. */
+void os_mem_free_by(void (*fn)(struct os_job *job));
+
 /* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */
 int os_mem_fd(const struct os_mem *mem);
 

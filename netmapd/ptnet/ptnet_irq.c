@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
 
+#include "closer.h"
 #include "notify.h"
+#include "os_user.h"
 #include "ptnet_regs.h"
 
 void ptnet_irq_init(struct ptnet_irq *irq, struct port_service *service, uint32_t count)
@@ -29,16 +30,10 @@ static void trigger(int fd)
 		notify_eventfd(fd);
 }
 
-static void close_if_open(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
 /* A duplicate of ours; -1 for -1. */
 static int duplicate(int fd, int *copy)
 {
-	*copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	*copy = fd < 0 ? -1 : os_fd_keep(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 	return fd >= 0 && *copy < 0 ? -errno : 0;
 }
 
@@ -48,7 +43,7 @@ static int set_request(struct ptnet_irq *irq, int fd)
 
 	if (error)
 		return error;
-	close_if_open(irq->request);
+	closer_later(irq->request);
 	irq->request = copy;
 	if (irq->unplug)
 		trigger(copy);
@@ -84,7 +79,7 @@ static int set_vectors(struct ptnet_irq *irq, uint32_t start, uint32_t count, co
 	}
 	port_service_sync_irqs(irq->service);
 	while (n > 0)
-		close_if_open(replaced[--n]);
+		closer_later(replaced[--n]);
 	return error;
 }
 

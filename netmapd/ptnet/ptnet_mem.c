@@ -9,8 +9,10 @@
 #include <unistd.h>
 #include <net/netmap_virt.h>
 
+#include "closer.h"
 #include "guestmem.h"
 #include "os.h"
+#include "os_user.h"
 #include "ptnet_regs.h"
 
 struct ptnet_mem {
@@ -246,7 +248,7 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	mem->map_size = map_size;
 	mem->bar_size = map_size > info->bar_min ? map_size : info->bar_min;
 	init_pci(mem);
-	mem->info.fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 3);
+	mem->info.fd = os_fd_keep(fcntl(info->fd, F_DUPFD_CLOEXEC, 3));
 	if (mem->info.fd < 0) {
 		error = -errno;
 		goto fail;
@@ -271,8 +273,7 @@ void ptnet_mem_free(struct ptnet_mem *mem)
 		return;
 	vu_server_free(mem->server);
 	guestmem_free(mem->ranges);
-	if (mem->info.fd >= 0)
-		close(mem->info.fd);
+	closer_later(mem->info.fd); /* the region may be gone already */
 	os_free(mem);
 }
 

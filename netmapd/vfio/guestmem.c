@@ -15,7 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "os.h"
+#include "os_user.h"
 #include "sealed.h"
 
 /* A file behind ranges. Clients send the same file again and again: it is kept once. */
@@ -74,7 +76,7 @@ static void file_put(struct gm_file *file)
 	os_assert(!file || file->refs > 0);
 	if (!file || --file->refs > 0)
 		return;
-	close(file->fd);
+	closer_later(file->fd); /* the last one of it, perhaps: then its memory is freed */
 	file->fd = -1;
 }
 
@@ -103,7 +105,7 @@ static struct gm_file *file_add(struct guestmem *gm, const struct stat *st, int 
 
 		if (file->fd >= 0)
 			continue;
-		file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		file->fd = os_fd_keep(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 		if (file->fd < 0)
 			return NULL;
 		file->dev = st->st_dev;

@@ -19,8 +19,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "os.h"
 #include "vu_msg.h"
 
@@ -41,6 +43,7 @@ struct fd_set_of {
 
 struct vu_conn {
 	int fd;
+	struct closer_queue *closer;
 	const char *name;
 	int error; /* not 0: dead */
 	struct vu_session session;
@@ -49,9 +52,12 @@ struct vu_conn {
 	struct vu_out *out, **out_tail;
 	size_t out_bytes; /* of all entries, their headers included */
 
-	/* Received bytes; the first one starts a message, which owns `front`. */
-	size_t in_len;
-	struct fd_set_of front;
+	/* Received bytes, in_len of them behind those that are done; the first one starts a message, which owns
+	 * `front`. `got` came with the last read. */
+	size_t in_done, in_len;
+	struct fd_set_of front, got;
+	bool more;  /* the socket may have more */
+	bool later; /* but its descriptors can't be taken now */
 	uint8_t in[VU_MSG_MAX];
 
 	struct vu_reply reply; /* of the message being handled */
@@ -61,49 +67,51 @@ struct vu_conn {
  * Descriptors
  */
 
-static void fds_close(struct fd_set_of *set)
+static void fds_close(struct vu_conn *conn, struct fd_set_of *set)
 {
 	while (set->count > 0)
-		close(set->fds[--set->count]);
+		closer_put(conn->closer, set->fds[--set->count]);
 	set->lost = false;
 }
 
-/* Moves all of `from` to `to`; what does not fit is closed. */
-static void fds_move(struct fd_set_of *to, struct fd_set_of *from)
+static void fds_add(struct vu_conn *conn, struct fd_set_of *set, int fd)
 {
-	unsigned int i;
-
-	to->lost |= from->lost;
-	for (i = 0; i < from->count; i++) {
-		if (to->count < VU_FDS_MAX) {
-			to->fds[to->count++] = from->fds[i];
-		} else {
-			close(from->fds[i]);
-			to->lost = true;
-		}
+	if (set->count < VU_FDS_MAX) {
+		set->fds[set->count++] = fd;
+	} else {
+		closer_put(conn->closer, fd);
+		set->lost = true;
 	}
+}
+
+/* Moves all of `from` to `to`; what does not fit is closed. */
+static void fds_move(struct vu_conn *conn, struct fd_set_of *to, struct fd_set_of *from)
+{
+	to->lost |= from->lost;
+	for (unsigned int i = 0; i < from->count; i++)
+		fds_add(conn, to, from->fds[i]);
 	from->count = 0;
 	from->lost = false;
 }
 
-static void fds_receive(struct msghdr *mh, struct fd_set_of *set)
+static void fds_receive(struct vu_conn *conn, struct msghdr *mh, struct fd_set_of *set)
 {
 	struct cmsghdr *cm;
 
 	for (cm = CMSG_FIRSTHDR(mh); cm; cm = CMSG_NXTHDR(mh, cm)) {
 		size_t i, count = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		struct fd_set_of some = {.count = 0};
+		int fd;
 
 		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (i = 0; i < count; i++) {
-			memcpy(&some.fds[0], CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
-			some.count = 1;
-			fds_move(set, &some);
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(int));
+			fds_add(conn, set, fd);
 		}
 	}
+	/* The kernel has closed the rest: a process that may have too few (closer_reserve()). */
 	if (mh->msg_flags & MSG_CTRUNC)
-		set->lost = true; /* the kernel has closed the rest */
+		set->lost = true;
 }
 
 /*
@@ -244,7 +252,7 @@ static int handle_one(struct vu_conn *conn, const struct vu_hdr *hdr, const uint
 
 	conn->stats.messages++;
 	status = vu_msg_handle(&conn->session, &msg, &conn->reply);
-	fds_close(fds);
+	fds_close(conn, fds);
 	if (status) {
 		conn->stats.errors++;
 		os_log(OS_LOG_DEBUG, "%s: %s (%u) refused, errno %d", conn->name,
@@ -257,64 +265,73 @@ static int handle_one(struct vu_conn *conn, const struct vu_hdr *hdr, const uint
 	return send_reply(conn, hdr, status);
 }
 
-/* 0 if the header starts a command whose end can be found. */
+/* Does the header start a command whose end can be found? */
+static bool is_command(const struct vu_hdr *hdr)
+{
+	return hdr->size >= sizeof(*hdr) && hdr->size <= VU_MSG_MAX &&
+	       (hdr->flags & VU_TYPE_MASK) == VU_TYPE_COMMAND;
+}
+
 static int check_header(struct vu_conn *conn, const struct vu_hdr *hdr)
 {
-	if (hdr->size >= sizeof(*hdr) && hdr->size <= VU_MSG_MAX &&
-		(hdr->flags & VU_TYPE_MASK) == VU_TYPE_COMMAND)
+	if (is_command(hdr))
 		return 0;
 	os_log(OS_LOG_WARN, "%s: client sends nonsense (size %u, flags 0x%x): closed", conn->name,
 		hdr->size, hdr->flags);
 	return -EPROTO;
 }
 
-/*
- * Handles all messages in the buffer that are complete. `got`: descriptors of the last read.
- * A read ends behind the piece that carried descriptors, and they come with the first byte of
- * their message: so they belong to the message of the last byte.
- */
-static int handle_all(struct vu_conn *conn, struct fd_set_of *got)
+/* Is there a whole message in the buffer, or one that is none? */
+static bool has_message(const struct vu_conn *conn)
 {
-	size_t done = 0;
-	int error = 0;
+	struct vu_hdr hdr;
 
-	while (!error && !conn->session.fatal && conn->in_len - done >= sizeof(struct vu_hdr)) {
-		struct vu_hdr hdr;
+	if (conn->session.fatal || conn->in_len < sizeof(hdr))
+		return false;
+	memcpy(&hdr, conn->in + conn->in_done, sizeof(hdr));
+	return !is_command(&hdr) || conn->in_len >= hdr.size;
+}
 
-		memcpy(&hdr, conn->in + done, sizeof(hdr));
-		error = check_header(conn, &hdr);
-		if (error || conn->in_len - done < hdr.size)
-			break;
-		if (conn->in_len - done == hdr.size)
-			fds_move(&conn->front, got);
-		error = handle_one(conn, &hdr, conn->in + done + sizeof(hdr), &conn->front);
-		done += hdr.size;
-	}
-	conn->in_len -= done;
-	memmove(conn->in, conn->in + done, conn->in_len);
-	fds_move(&conn->front, got);
+/*
+ * Handles the first message in the buffer. Descriptors of the last read, conn->got, belong to the message of the last
+ * byte: a read ends behind the piece that carried descriptors, and they come with the first byte of their message.
+ */
+static int handle_first(struct vu_conn *conn)
+{
+	struct vu_hdr hdr;
+	int error;
+
+	memcpy(&hdr, conn->in + conn->in_done, sizeof(hdr));
+	error = check_header(conn, &hdr);
+	if (error)
+		return error;
+	if (conn->in_len == hdr.size)
+		fds_move(conn, &conn->front, &conn->got);
+	error = handle_one(conn, &hdr, conn->in + conn->in_done + sizeof(hdr), &conn->front);
+	conn->in_done += hdr.size;
+	conn->in_len -= hdr.size;
 	return error;
 }
 
-/* Reads once. 1: there may be more to read, `to_end`: unless the socket says no; 0: not now; or a
- * negative errno. */
-static int read_once(struct vu_conn *conn, bool to_end)
+/* Reads once; the buffer holds less than a message. 1: something has come; 0: nothing; or a negative errno. */
+static int read_once(struct vu_conn *conn)
 {
 	union {
-		char room[CMSG_SPACE(sizeof(int) * VU_FDS_MAX)];
+		char room[CMSG_SPACE(sizeof(int) * CLOSER_MESSAGE)];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = {
-		.iov_base = conn->in + conn->in_len, .iov_len = VU_MSG_MAX - conn->in_len};
+	struct iovec iov;
 	struct msghdr mh = {.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control.room)};
-	struct fd_set_of got = {.count = 0};
-	bool more;
 	ssize_t n;
-	int error;
 
+	memmove(conn->in, conn->in + conn->in_done, conn->in_len);
+	conn->in_done = 0;
+	fds_move(conn, &conn->front, &conn->got);
+	iov.iov_base = conn->in + conn->in_len;
+	iov.iov_len = VU_MSG_MAX - conn->in_len;
 	do {
 		n = recvmsg(conn->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
@@ -322,11 +339,45 @@ static int read_once(struct vu_conn *conn, bool to_end)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 	if (n == 0)
 		return -ECONNRESET;
-	fds_receive(&mh, &got);
-	more = to_end || (size_t)n == iov.iov_len || got.count || got.lost;
+	fds_receive(conn, &mh, &conn->got);
 	conn->in_len += (size_t)n;
-	error = handle_all(conn, &got);
-	return error ? error : more;
+	/* Else the next read would find nothing: that is spared. */
+	conn->more = (size_t)n == iov.iov_len || conn->got.count || conn->got.lost;
+	return 1;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Messages, read when there is no whole one, until the turn is over or there is no more. */
+static int take_turn(struct vu_conn *conn)
+{
+	const uint64_t end = now_us() + VU_CONN_TURN_US;
+	int error = 0, n = 1;
+
+	conn->more = true;
+	conn->later = false;
+	while (!error && !conn->session.fatal) {
+		if (has_message(conn)) {
+			error = handle_first(conn);
+			if (now_us() >= end)
+				break;
+			continue;
+		}
+		if (!n || !conn->more)
+			break;
+		conn->later = !closer_may_receive(conn->closer, conn->fd);
+		if (conn->later)
+			break;
+		n = read_once(conn);
+		error = n < 0 ? n : 0;
+	}
+	return error;
 }
 
 /*
@@ -339,6 +390,11 @@ int vu_conn_new(int fd, const struct vu_ops *ops, void *dev, const char *name, s
 
 	if (!conn)
 		return -ENOMEM;
+	conn->closer = closer_queue_new(closer_peer(fd));
+	if (!conn->closer) {
+		os_free(conn);
+		return -ENOMEM;
+	}
 	conn->fd = fd;
 	conn->name = name;
 	conn->out_tail = &conn->out;
@@ -351,10 +407,11 @@ void vu_conn_free(struct vu_conn *conn)
 {
 	if (!conn)
 		return;
-	fds_close(&conn->front);
+	fds_close(conn, &conn->front);
+	fds_close(conn, &conn->got);
 	while (conn->out)
 		out_drop_first(conn);
-	close(conn->fd);
+	closer_queue_end(conn->closer, conn->fd);
 	os_free(conn);
 }
 
@@ -368,22 +425,24 @@ uint32_t vu_conn_events(const struct vu_conn *conn)
 	return (conn->session.fatal ? 0 : EPOLLIN) | (conn->out ? EPOLLOUT : 0);
 }
 
+enum vu_conn_more vu_conn_more(const struct vu_conn *conn)
+{
+	if (conn->later)
+		return VU_CONN_LATER;
+	return has_message(conn) ? VU_CONN_NOW : VU_CONN_DONE;
+}
+
 int vu_conn_ready(struct vu_conn *conn, uint32_t events)
 {
-	int i, more = 1;
-
 	if (conn->error)
 		return conn->error;
-	conn->error = out_flush(conn);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-		for (i = 0; i < VU_CONN_READS && more && !conn->error && !conn->session.fatal;
-			i++) {
-			more = read_once(conn, events & EPOLLHUP);
-			if (more < 0)
-				conn->error = more;
-		}
-	}
-	if (!conn->error && conn->session.fatal && (!conn->out || (events & (EPOLLHUP | EPOLLERR))))
+	if (events & EPOLLHUP)
+		conn->error = -ECONNRESET;
+	if (!conn->error)
+		conn->error = out_flush(conn);
+	if (!conn->error && (events & (EPOLLIN | EPOLLERR | EPOLLRDHUP)))
+		conn->error = take_turn(conn);
+	if (!conn->error && conn->session.fatal && (!conn->out || (events & EPOLLERR)))
 		conn->error = -EPROTO;
 	return conn->error;
 }

@@ -25,8 +25,10 @@
  *      else
  *              ... wait for vu_conn_events(conn) ...
  *
- * vu_conn_ready() never blocks, and its work is bounded, so that one client can't
- * starve the others: at most VU_CONN_READS reads of VU_MSG_MAX bytes.
+ * vu_conn_ready() never blocks, and its work is bounded in time, so that one client can't
+ * starve the others: it handles one message, and more as long as VU_CONN_TURN_US have not
+ * passed. What is left over waits for the next turn (vu_conn_more). Of a client that has hung up nothing
+ * is handled any more.
  *
  * Thread safety: one thread makes all calls for one connection.
  */
@@ -41,7 +43,7 @@
 struct vu_conn;
 
 enum {
-	VU_CONN_READS = 8,          /* per vu_conn_ready() */
+	VU_CONN_TURN_US = 200,      /* of vu_conn_ready(), behind which no other message begins */
 	VU_CONN_QUEUE_MAX = 131072, /* bytes of replies that wait for the client */
 };
 
@@ -111,10 +113,14 @@ int vu_conn_fd(const struct vu_conn *conn);
 /* EPOLLIN, and EPOLLOUT while replies wait. */
 uint32_t vu_conn_events(const struct vu_conn *conn);
 
+/* Has vu_conn_ready() left something that it could handle now? Call it again after others, with EPOLLIN; VU_CONN_LATER:
+ * not before a while (the client's descriptors are still being closed). */
+enum vu_conn_more { VU_CONN_DONE, VU_CONN_NOW, VU_CONN_LATER };
+enum vu_conn_more vu_conn_more(const struct vu_conn *conn);
+
 /*
- * Call when the socket is ready for `events`; with EPOLLHUP it is read to its end, if that is
- * not too far. 0, or a negative errno: the connection is dead
- * and can only be freed. -ECONNRESET: the client closed it; -EPROTO: the client violated the
+ * Call when the socket is ready for `events`. 0, or a negative errno: the connection is dead
+ * and can only be freed. -ECONNRESET: the client closed it (EPOLLHUP); -EPROTO: the client violated the
  * protocol; -ENOBUFS: it does not take its replies; else an error of the socket.
  */
 int vu_conn_ready(struct vu_conn *conn, uint32_t events);

@@ -8,17 +8,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "os.h"
+#include "os_user.h"
 
 enum {
 	BACKLOG = 4,    /* connections that wait to be accepted */
-	PAUSE_MS = 100, /* before the next try when accepting fails */
+	PAUSE_MS = 100, /* before the next try when accepting fails, */
+	CLOSING_MS = 5, /* or while a descriptor is being closed */
 };
 
 struct vu_server {
@@ -59,6 +63,17 @@ static void end_connection(struct vu_server *server)
 	server->conn = NULL;
 }
 
+/* What is left waits until others have had their turn. */
+static void rest_of_turn(struct vu_server *server)
+{
+	enum vu_conn_more more = vu_conn_more(server->conn);
+
+	if (more == VU_CONN_NOW)
+		loop_again(server->loop, server->conn_handle);
+	else if (more == VU_CONN_LATER)
+		loop_pause(server->loop, server->conn_handle, PAUSE_MS);
+}
+
 static void on_message(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
@@ -66,8 +81,10 @@ static void on_message(void *arg, uint32_t events)
 
 	if (!error)
 		error = loop_mod(server->loop, server->conn_handle, vu_conn_events(server->conn));
-	if (!error)
+	if (!error) {
+		rest_of_turn(server);
 		return;
+	}
 	/* Violations have been logged where they were found. */
 	if (error == -ECONNRESET || error == -EPIPE)
 		os_log(OS_LOG_INFO, "%s: client has disconnected", server->name);
@@ -83,12 +100,12 @@ int vu_server_adopt(struct vu_server *server, int fd)
 
 	if (server->conn) {
 		server->stats.refused++;
-		close(fd);
+		closer_turn_away(fd);
 		return -EBUSY;
 	}
 	error = vu_conn_new(fd, server->ops, server->dev, server->name, &conn);
 	if (error) {
-		close(fd);
+		closer_turn_away(fd);
 		return error;
 	}
 	error = loop_add(
@@ -107,18 +124,37 @@ int vu_server_adopt(struct vu_server *server, int fd)
  * The listening socket
  */
 
+static bool has_hung_up(const struct vu_conn *conn)
+{
+	struct pollfd p = {.fd = vu_conn_fd(conn)};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
 static void take_client(struct vu_server *server, int fd)
 {
 	int error;
 
 	/* A client that comes right after the last one has gone: that one's end may not have been
 	 * seen yet. */
-	if (server->conn)
-		on_message(server, EPOLLIN | EPOLLHUP);
+	if (server->conn && has_hung_up(server->conn))
+		on_message(server, EPOLLHUP);
 	error = vu_server_adopt(server, fd);
 	if (error)
 		os_log(OS_LOG_WARN, "%s: a client was refused: %s", server->name,
 			error == -EBUSY ? "another one is connected" : strerror(-error));
+}
+
+/* The spare descriptor, as long as it can be had. Until the one before is closed, clients wait. */
+static bool has_spare(struct vu_server *server)
+{
+	if (server->spare_fd < 0)
+		server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (server->spare_fd < 0) {
+		loop_pause(server->loop, server->listen_handle, CLOSING_MS);
+		loop_again(server->loop, server->listen_handle);
+	}
+	return server->spare_fd >= 0;
 }
 
 /*
@@ -131,27 +167,37 @@ static void turn_away(struct vu_server *server, int error)
 
 	os_log(OS_LOG_ERR, "%s: a client can't be accepted: %s%s", server->name, strerror(error),
 		error == EMFILE ? " (ulimit -n)" : "");
-	if (server->spare_fd >= 0)
-		close(server->spare_fd);
+	close(server->spare_fd);
+	server->spare_fd = -1;
 	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0) {
-		close(fd);
+		closer_turn_away(fd);
 		server->stats.refused++;
 	} else {
 		loop_pause(server->loop, server->listen_handle, PAUSE_MS);
 	}
-	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	(void)has_spare(server);
 }
 
 static void on_connect(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
-	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd;
 
-	if (fd >= 0)
+	if (!has_spare(server))
+		return;
+	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0 && os_fd_is_reserved(fd)) {
+		os_log(OS_LOG_ERR,
+			"%s: a client is turned away: all descriptors are in use (ulimit -n)",
+			server->name);
+		server->stats.refused++;
+		closer_turn_away(fd);
+	} else if (fd >= 0) {
 		take_client(server, fd);
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		turn_away(server, errno);
+	}
 }
 
 static int start_listening(struct vu_server *server, const char *path)

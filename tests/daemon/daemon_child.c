@@ -151,7 +151,7 @@ void daemon_port(int vm, const char *ifname, struct nmd_vm_add_port_reply *reply
 		fail_msg("%s: %s", ifname, err.text);
 }
 
-void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)
+static void count_holds(const struct daemon_child *d, struct daemon_holds *holds)
 {
 	char path[64], line[512];
 	FILE *maps;
@@ -169,13 +169,28 @@ void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)
 	fclose(maps);
 }
 
+/* netmapd closes what clients had in the background: when nothing changes any more. */
+void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)
+{
+	struct daemon_holds now;
+	int same = 0;
+
+	count_holds(d, holds);
+	for (int waited = 0; waited < PATIENCE_MS && same < 5; waited += STEP_MS) {
+		nap();
+		count_holds(d, &now);
+		same = memcmp(&now, holds, sizeof(now)) == 0 ? same + 1 : 0;
+		*holds = now;
+	}
+}
+
 void daemon_expect_holds(const struct daemon_child *d, const struct daemon_holds *before)
 {
 	struct daemon_holds now;
 	int waited;
 
 	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {
-		daemon_holds(d, &now);
+		count_holds(d, &now);
 		if (memcmp(&now, before, sizeof(now)) == 0)
 			return;
 		nap();

@@ -155,6 +155,11 @@ class Netmapd:
     def threads(self):
         return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
+    def workers(self):
+        """The names of the threads that serve rings."""
+        names = (comm.read_text().strip() for comm in Path(f"/proc/{self.pid}/task").glob("*/comm"))
+        return sorted(name for name in names if name.startswith("worker-"))
+
     def cpu_ticks(self):
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])

@@ -207,7 +207,8 @@ def test_a_port_that_fails_leaves_nothing(daemon, connect):
         with pytest.raises(Refused, match="no device for it"):
             c.vm_add_port(f"vale1:1@{region}")
     assert c.status()["regions"] == regions
-    assert daemon.descriptors() == before and os.listdir(directory).count("mem1") == 0
+    wait_until(lambda: daemon.descriptors() == before, "all are closed")
+    assert os.listdir(directory).count("mem1") == 0
     os.rmdir(in_the_way)
     assert c.vm_add_port("vale1:1@100")[1].endswith("/mem1")
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <sys/socket.h>
 
 struct fake_device dev;
@@ -131,7 +132,11 @@ static int op_dma_unmap_all(void *arg)
 
 static int op_reset(void *arg)
 {
+	const struct timespec takes = {.tv_nsec = 1000 * dev.reset_us};
+
 	dev.resets++;
+	if (dev.reset_us)
+		nanosleep(&takes, NULL);
 	return dev.error;
 }
 
@@ -159,7 +164,9 @@ void pump(void *arg)
 		close(epoll);
 		if (n == 0)
 			return;
-		dead_error = vu_conn_ready(conn, event.events);
+		do
+			dead_error = vu_conn_ready(conn, event.events);
+		while (!dead_error && vu_conn_more(conn) == VU_CONN_NOW);
 		if (dead_error) {
 			vu_conn_free(conn);
 			conn = NULL;

@@ -19,6 +19,7 @@ enum { REGION_SIZE = 8192, VECTORS = 20 };
 
 struct fake_device {
 	unsigned int reads, writes, irq_sets, irq_actions, maps, unmaps, unmap_alls, resets;
+	long reset_us; /* that a reset takes */
 	uint32_t index, start, count, bytes;
 	uint64_t offset;
 	struct vu_dma_map map;

@@ -219,26 +219,40 @@ static void test_large_in_pieces(void **state)
 	assert_int_equal(reply.hdr.id, 9);
 }
 
-/* The work of one call is bounded, however much there is to do. */
+/* A message that takes longer than a turn ends it; what has come behind it waits for the next turn, in order. */
 static void test_fair(void **state)
 {
-	struct vu_hdr hdr[512];
-	unsigned int rounds = 0, last = 0;
-	int i;
+	struct vu_hdr hdr[64];
+	unsigned int i;
 
-	for (i = 0; i < 512; i++)
+	for (i = 0; i < 64; i++)
 		hdr[i] = (struct vu_hdr){
 			.command = VU_DEVICE_RESET, .size = 16, .flags = VU_FLAG_NO_REPLY};
-	for (i = 0; i < 16; i++)
-		assert_int_equal(vfc_send(client, hdr, sizeof(hdr), NULL, 0), 0);
-	while (dev.resets < 16 * 512) {
+	assert_int_equal(vfc_send(client, hdr, sizeof(hdr), NULL, 0), 0);
+	dev.reset_us = VU_CONN_TURN_US;
+	for (i = 1; i <= 64; i++) {
 		assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
-		assert_true(dev.resets > last);
-		assert_true(dev.resets - last <= VU_CONN_READS * VU_MSG_MAX / 16);
-		last = dev.resets;
-		rounds++;
+		assert_int_equal(dev.resets, i);
+		assert_int_equal(vu_conn_more(conn), i < 64 ? VU_CONN_NOW : VU_CONN_DONE);
 	}
-	assert_true(rounds > 1);
+	assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
+	assert_int_equal(dev.resets, 64);
+	expect_alive();
+}
+
+/* Of a client that has hung up, what it had sent before is not done any more. */
+static void test_backlog_of_the_dead(void **state)
+{
+	struct vu_hdr hdr[64];
+
+	for (unsigned int i = 0; i < 64; i++)
+		hdr[i] = (struct vu_hdr){
+			.command = VU_DEVICE_RESET, .size = 16, .flags = VU_FLAG_NO_REPLY};
+	assert_int_equal(vfc_send(client, hdr, sizeof(hdr), NULL, 0), 0);
+	dev.reset_us = VU_CONN_TURN_US;
+	assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
+	assert_int_equal(vu_conn_ready(conn, EPOLLIN | EPOLLHUP), -ECONNRESET);
+	assert_int_equal(dev.resets, 1);
 }
 
 /* A client that asks and never listens is let go; what it asked before was done in order. */
@@ -392,6 +406,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pipelined, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backlog_of_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deaf_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_random, setup, teardown),

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ctl_internal.h - what the parts of the control socket share.
+ *
+ *      ctl.c            connections: taken, read, ended
+ *      ctl_messages.c   a handler per message, and the table of who may send it when
+ *      ctl_socket.c     the socket's path, with its lock file
+ *
+ * Thread safety: control thread.
+ */
+#ifndef NETMAPD_CTL_INTERNAL_H
+#define NETMAPD_CTL_INTERNAL_H
+
+#include "closer.h"
+#include "ctl.h"
+#include "proto.h"
+
+enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
+
+struct conn {
+	struct conn *next;
+	struct daemon *daemon;
+	int fd;
+	struct closer_queue *closer; /* for fd, and what comes through it */
+	struct loop_handle *handle;
+	enum conn_state state;
+	struct local *local; /* from the first NMREQ on */
+	struct vm *vm;
+	int rx_fd;    /* a descriptor that came with the message being handled, or -1 */
+	char *status; /* text of the last NMD_STATUS */
+	uint32_t status_len;
+};
+
+struct ctl {
+	int fd, lock_fd;
+	int spare_fd; /* given up for a moment when descriptors run out */
+	bool bound;   /* the path is ours to remove */
+	struct loop_handle *handle;
+	struct conn *conns;
+	uint32_t num_conns;
+	uint64_t none_since;
+};
+
+/* One message in, one out: each is handled whole before the next one of anybody is read. */
+union ctl_message {
+	char bytes[NMD_MSG_MAX];
+	struct nmd_hdr hdr;
+};
+
+/* Handles a message of `bytes` bytes, and replies. 0, or a negative errno: the connection is to be ended. */
+int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes);
+
+/* The socket at config.socket_path, and the lock beside it. What was made when it fails is in *ctl. */
+int ctl_socket_open(struct ctl *ctl, const char *path, struct nm_error *err);
+void ctl_socket_close(struct ctl *ctl, const char *path);
+
+#endif

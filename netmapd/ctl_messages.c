@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a client can say on the control socket: a handler per message, and at the end the table of who may
+ * send it when.
+ *
+ * A connection begins fresh, and by its first message that makes something becomes one
+ * application's (NMREQ) or one machine's (VM_CREATE): it stays that, and what it has made ends with
+ * it. A reply that the socket does not take ends the connection.
+ */
+#include "ctl_internal.h"
+#include "local.h"
+#include "status.h"
+#include "vale.h"
+#include "vm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
+};
+
+/* The message that is handled, and its reply; only the control thread uses them. */
+static const union ctl_message *in;
+static union ctl_message out;
+
+/* ---- sending ------------------------------------------------------------------------- */
+
+static struct nmd_reply *start_reply(size_t bytes)
+{
+	struct nmd_reply *reply = (struct nmd_reply *)out.bytes;
+
+	memset(out.bytes, 0, bytes);
+	reply->hdr = (struct nmd_hdr){
+		.magic = NMD_MAGIC,
+		.version = NMD_VERSION,
+		.type = in->hdr.type,
+		.size = (uint32_t)bytes,
+	};
+	return reply;
+}
+
+/* A client that has no room for a reply doesn't read them: it is given up. */
+static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
+{
+	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))] = {0};
+	struct iovec iov = {out.bytes, out.hdr.size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (nfds > 0) {
+		struct cmsghdr *cmsg;
+
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+	}
+	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int reply_error(struct conn *c, size_t bytes, int error, const char *text)
+{
+	struct nmd_reply *reply = start_reply(bytes);
+
+	reply->hdr.status = error;
+	snprintf(reply->text, sizeof(reply->text), "%s", text);
+	os_make_printable(reply->text);
+	return send_reply(c, NULL, 0);
+}
+
+/* ---- messages ------------------------------------------------------------------------ */
+
+static int on_hello(struct conn *c, size_t bytes)
+{
+	struct nmd_hello *hello = (struct nmd_hello *)start_reply(sizeof(*hello));
+
+	hello->pid = (uint32_t)getpid();
+	snprintf(hello->program, sizeof(hello->program), "netmapd %s", PTNETMAP_VERSION);
+	return send_reply(c, NULL, 0);
+}
+
+static_assert(sizeof(((struct nm_error *)0)->text) == NMD_TEXT_MAX, "a text fits a reply");
+
+static int on_nmreq(struct conn *c, size_t bytes)
+{
+	size_t payload = bytes - sizeof(struct nmd_hdr);
+	struct nmd_nmreq_reply *reply;
+	struct nm_error err;
+	int fds[NMD_FDS_MAX], error;
+	uint32_t nfds;
+
+	if (payload > NETMAP_REQ_MAXSIZE)
+		return reply_error(
+			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
+	if (!c->local)
+		c->local = local_new(c->daemon);
+	if (!c->local)
+		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
+	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
+	memcpy(reply + 1, in->bytes + sizeof(struct nmd_hdr), payload);
+	reply->payload = (uint32_t)payload;
+	error = local_request(
+		c->local, reply + 1, payload, c->rx_fd, &reply->attach, fds, &nfds, &err);
+	if (error)
+		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
+	reply->reply.hdr.status = error;
+	reply->nfds = nfds;
+	if (local_bound(c->local))
+		c->state = CONN_BOUND;
+	return send_reply(c, fds, nfds);
+}
+
+static int on_vm_create(struct conn *c, size_t bytes)
+{
+	const struct nmd_vm_create *request = (const struct nmd_vm_create *)in->bytes;
+	struct nmd_vm_create_reply *reply;
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
+	c->vm = vm_new(c->daemon, name, request->bar_min, &err);
+	if (!c->vm)
+		return reply_error(c, sizeof(*reply), err.code, err.text);
+	c->state = CONN_VM;
+	reply = (struct nmd_vm_create_reply *)start_reply(sizeof(*reply));
+	reply->vm = c->vm->number;
+	return send_reply(c, NULL, 0);
+}
+
+static int on_vm_add_port(struct conn *c, size_t bytes)
+{
+	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in->bytes;
+	struct nmd_vm_add_port_reply *reply;
+	const struct vm_port *port;
+	struct nm_error err;
+	int error;
+
+	if (strnlen(request->ifname, NMD_SPEC_MAX) == NMD_SPEC_MAX)
+		return reply_error(
+			c, sizeof(*reply), -EINVAL, "a port has at most 255 bytes of text");
+	if (request->mac[0] & 1)
+		return reply_error(
+			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
+	error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
+	if (error)
+		return reply_error(c, sizeof(*reply), error, err.text);
+	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
+	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
+	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
+	memcpy(reply->mac, port->mac, sizeof(reply->mac));
+	return send_reply(c, NULL, 0);
+}
+
+static int on_status(struct conn *c, size_t bytes)
+{
+	const struct nmd_status request = *(const struct nmd_status *)in->bytes;
+	struct nmd_status_reply *reply;
+	uint32_t most = NMD_MSG_MAX - sizeof(*reply), length = 0;
+
+	if (request.start == 0) {
+		free(c->status);
+		c->status = status_text(c->daemon);
+		c->status_len = c->status ? (uint32_t)strlen(c->status) : 0;
+	}
+	if (!c->status)
+		return request.start == 0
+			       ? reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory")
+			       : reply_error(c, sizeof(*reply), -EINVAL,
+					 "a status is asked for from its beginning first");
+	if (request.start < c->status_len)
+		length = c->status_len - request.start;
+	if (length > most)
+		length = most;
+	reply = (struct nmd_status_reply *)start_reply(sizeof(*reply) + length);
+	reply->total = c->status_len;
+	reply->length = length;
+	memcpy(reply + 1, c->status + (length ? request.start : 0), length);
+	return send_reply(c, NULL, 0);
+}
+
+/* One switch's name out of a message. */
+static int switch_name(
+	const char in_message[NMD_NAME_MAX], char name[NMD_NAME_MAX], struct nm_error *err)
+{
+	snprintf(name, NMD_NAME_MAX, "%.*s", NMD_NAME_MAX - 1, in_message);
+	if (strnlen(in_message, NMD_NAME_MAX) < NMD_NAME_MAX)
+		return 0;
+	return nm_error_set(err, -EINVAL, "the name of a switch has at most 63 bytes");
+}
+
+static int no_switch(const char *name, int error, struct nm_error *err)
+{
+	if (error == -ENOENT)
+		nm_error_set(err, error, "%s: no such switch", name);
+	else
+		nm_error_set(err, error, "%s: %s", name, strerror(-error));
+	return error;
+}
+
+/* Entries as they are in the table; the names of their ports. */
+static int list_macs(struct nm_core *core, const char *sw_name, uint64_t *pos, struct nmd_mac *list)
+{
+	static struct nm_vale_mac macs[MACS_MAX];
+	int n;
+
+	nm_core_lock(core);
+	n = nm_vale_macs_locked(core, sw_name, pos, macs, MACS_MAX);
+	for (int i = 0; i < n; i++) {
+		const char *port = nm_vale_port_name_locked(core, sw_name, macs[i].port);
+
+		memset(&list[i], 0, sizeof(list[i]));
+		memcpy(list[i].mac, macs[i].mac, sizeof(list[i].mac));
+		list[i].port = macs[i].port;
+		list[i].age_s = macs[i].age_s;
+		snprintf(list[i].name, sizeof(list[i].name), "%s", port ? port : "");
+	}
+	nm_core_unlock(core);
+	return n;
+}
+
+static int on_vale_macs(struct conn *c, size_t bytes)
+{
+	const struct nmd_vale_macs *request = (const struct nmd_vale_macs *)in->bytes;
+	struct nmd_vale_macs_reply *reply =
+		(struct nmd_vale_macs_reply *)start_reply(sizeof(*reply));
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
+	uint64_t pos = request->pos;
+	int n, error = switch_name(request->sw_name, name, &err);
+
+	if (error)
+		return reply_error(c, sizeof(*reply), error, err.text);
+	n = list_macs(&c->daemon->core, name, &pos, (struct nmd_mac *)(reply + 1));
+	if (n < 0)
+		return reply_error(c, sizeof(*reply), no_switch(name, n, &err), err.text);
+	reply->pos = pos;
+	reply->count = (uint32_t)n;
+	reply->reply.hdr.size += (uint32_t)n * sizeof(struct nmd_mac);
+	return send_reply(c, NULL, 0);
+}
+
+static int on_vale_flush(struct conn *c, size_t bytes)
+{
+	const struct nmd_vale_flush *request = (const struct nmd_vale_flush *)in->bytes;
+	struct nm_error err;
+	char name[NMD_NAME_MAX];
+	int error = switch_name(request->sw_name, name, &err);
+
+	if (error)
+		return reply_error(c, sizeof(struct nmd_reply), error, err.text);
+	nm_core_lock(&c->daemon->core);
+	error = nm_vale_flush_locked(&c->daemon->core, name);
+	nm_core_unlock(&c->daemon->core);
+	if (error)
+		return reply_error(
+			c, sizeof(struct nmd_reply), no_switch(name, error, &err), err.text);
+	start_reply(sizeof(struct nmd_reply));
+	return send_reply(c, NULL, 0);
+}
+
+/* Which message may come in which state, and how long it is. */
+static const struct {
+	size_t min, max; /* bytes */
+	size_t reply;    /* bytes of its reply when it fails */
+	bool allowed[CONN_STATES];
+	int (*run)(struct conn *c, size_t bytes);
+} messages[] = {
+	[NMD_HELLO] = {sizeof(struct nmd_hdr), sizeof(struct nmd_hdr), sizeof(struct nmd_hello),
+		{true, true, true}, on_hello},
+	[NMD_NMREQ] = {sizeof(struct nmd_hdr), NMD_MSG_MAX, sizeof(struct nmd_nmreq_reply),
+		{true, true, false}, on_nmreq},
+	[NMD_VM_CREATE] = {sizeof(struct nmd_vm_create), sizeof(struct nmd_vm_create),
+		sizeof(struct nmd_vm_create_reply), {true, false, false}, on_vm_create},
+	[NMD_VM_ADD_PORT] = {sizeof(struct nmd_vm_add_port), sizeof(struct nmd_vm_add_port),
+		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port},
+	[NMD_STATUS] = {sizeof(struct nmd_status), sizeof(struct nmd_status),
+		sizeof(struct nmd_status_reply), {true, true, true}, on_status},
+	[NMD_VALE_MACS] = {sizeof(struct nmd_vale_macs), sizeof(struct nmd_vale_macs),
+		sizeof(struct nmd_vale_macs_reply), {true, true, true}, on_vale_macs},
+	[NMD_VALE_FLUSH] = {sizeof(struct nmd_vale_flush), sizeof(struct nmd_vale_flush),
+		sizeof(struct nmd_reply), {true, true, true}, on_vale_flush},
+};
+
+int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes)
+{
+	uint16_t type = message->hdr.type;
+
+	in = message;
+	if (bytes < sizeof(struct nmd_hdr) || in->hdr.magic != NMD_MAGIC || in->hdr.size != bytes)
+		return -EPROTO; /* not ours: hang up */
+	if (in->hdr.version != NMD_VERSION)
+		return reply_error(c, sizeof(struct nmd_reply), -EPROTONOSUPPORT,
+			"client and netmapd are of different versions");
+	if (type >= sizeof(messages) / sizeof(messages[0]) || !messages[type].run)
+		return reply_error(c, sizeof(struct nmd_reply), -EOPNOTSUPP, "unknown message");
+	if (bytes < messages[type].min || bytes > messages[type].max)
+		return reply_error(c, messages[type].reply, -EINVAL, "message of a wrong size");
+	if (!messages[type].allowed[c->state])
+		return reply_error(c, messages[type].reply, -EBUSY,
+			c->state == CONN_FRESH
+				? "this connection owns no virtual machine"
+				: "this connection owns a port or a virtual machine already");
+	return messages[type].run(c, bytes);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where the control socket is: its directory, the lock file beside it, the path. */
+#include "ctl_internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 64 }; /* connections that wait to be accepted */
+
+static int fail(struct nm_error *err, const char *what, const char *path)
+{
+	int error = -errno;
+
+	return nm_error_set(err, error, "%s %s: %s", what, path, strerror(-error));
+}
+
+/* Parents of the socket, as far as they are missing; for the user alone, or for all to pass
+ * through when root makes them. */
+static int make_parents(const char *path, struct nm_error *err)
+{
+	char dir[NMD_PATH_MAX];
+
+	for (size_t i = 1; path[i]; i++) {
+		if (path[i] != '/')
+			continue;
+		snprintf(dir, sizeof(dir), "%.*s", (int)i, path);
+		if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+			return fail(err, "can't make", dir);
+	}
+	return 0;
+}
+
+static int take_lock(struct ctl *ctl, const char *path, struct nm_error *err)
+{
+	char lock[NMD_PATH_MAX + 8];
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	ctl->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (ctl->lock_fd < 0)
+		return fail(err, "can't open", lock);
+	if (flock(ctl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		return nm_error_set(err, -EALREADY, "another netmapd serves %s", path);
+	}
+	return 0;
+}
+
+/* The lock is ours, so whoever listened there is dead. What is no socket is somebody's file. */
+static int remove_stale(const char *path, struct nm_error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		return nm_error_set(err, -EEXIST, "%s exists, and is not a socket", path);
+	}
+	if (unlink(path) < 0 && errno != ENOENT)
+		return fail(err, "can't replace", path);
+	return 0;
+}
+
+static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int error = remove_stale(path, err);
+
+	if (error)
+		return error;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ctl->fd < 0 || ctl->spare_fd < 0)
+		return fail(err, "no socket for", path);
+	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
+	if (fchmod(ctl->fd, 0600) < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return fail(err, "can't bind", path);
+	ctl->bound = true;
+	if (listen(ctl->fd, BACKLOG) < 0)
+		return fail(err, "can't listen at", path);
+	return 0;
+}
+
+int ctl_socket_open(struct ctl *ctl, const char *path, struct nm_error *err)
+{
+	int error;
+
+	ctl->fd = ctl->lock_fd = ctl->spare_fd = -1;
+	error = make_parents(path, err);
+	if (!error)
+		error = take_lock(ctl, path, err);
+	if (!error)
+		error = listen_at(ctl, path, err);
+	return error;
+}
+
+void ctl_socket_close(struct ctl *ctl, const char *path)
+{
+	if (ctl->fd >= 0)
+		close(ctl->fd);
+	if (ctl->bound)
+		unlink(path);
+	if (ctl->spare_fd >= 0)
+		close(ctl->spare_fd);
+	if (ctl->lock_fd >= 0)
+		close(ctl->lock_fd); /* the file stays: removing it would race with the next one */
+}
