@@ -267,17 +267,13 @@ static void start_core(struct daemon *d)
 static int start(struct daemon *d, struct loop_handle **signals)
 {
 	struct nm_error err;
-	int fd = block_signals(), error = notify_init();
+	int fd = block_signals(), error;
 
-	if (error)
-		os_log(OS_LOG_WARN,
-			"without asynchronous requests (%s) a client can block workers by the flags of its eventfds",
-			strerror(-error));
 	start_core(d);
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
-		hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 || start_closer() != 0 ||
-		start_workers(d) != 0) {
+		notify_init() != 0 || hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 ||
+		start_closer() != 0 || start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}

@@ -2,54 +2,93 @@
 /*
  * A signal is an asynchronous poll of a descriptor that is always ready, with the eventfd as the
  * one to tell. Completions nobody reads fill the kernel's queue, so every REAP_EVERY signals they
- * are taken out; when the kernel is out of requests all the same, the signal is written directly
- * rather than lost.
+ * are taken out; when the kernel is out of requests all the same, the notifier gets the signal.
+ *
+ * Each signal is timed by the clock, which costs little but counts the time of others as well: who is
+ * woken may run first. One that took long makes the next SUSPECT ones be timed by what they took of the
+ * processor, which costs a system call more.
  */
-#include "notify.h"
+#include "notify_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
 	REQUESTS = 256, /* completed ones that the kernel keeps for us */
 	REAP_EVERY = 64,
 	TRIES = 100,
+	SUSPECT = 16,
 };
 
 static struct {
-	aio_context_t aio; /* 0: none */
+	aio_context_t aio; /* 0: none; only ever set */
 	int ready;         /* an eventfd that can always be read */
 	unsigned int signals;
+	uint64_t moved;
 } notify = {.ready = -1};
+
+static uint64_t ns_of(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t notify_now_ns(void)
+{
+	return ns_of(CLOCK_MONOTONIC);
+}
+
+uint64_t notify_cpu_ns(void)
+{
+	return ns_of(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+bool notify_has_requests(void)
+{
+	return OS_LOAD_ACQUIRE(&notify.aio) != 0;
+}
+
+bool notify_get_requests(void)
+{
+	aio_context_t aio = 0;
+
+	if (notify_has_requests())
+		return true;
+	if (syscall(SYS_io_setup, REQUESTS, &aio) < 0)
+		return false;
+	OS_STORE_RELEASE(&notify.aio, aio);
+	return true;
+}
 
 int notify_init(void)
 {
 	int error;
 
-	if (syscall(SYS_io_setup, REQUESTS, &notify.aio) < 0) {
-		notify.aio = 0;
-		return -errno;
-	}
 	notify.ready = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (notify.ready >= 0)
-		return 0;
-	error = -errno;
-	notify_exit();
+	if (notify.ready < 0)
+		return -errno;
+	if (!notify_get_requests())
+		os_log(OS_LOG_WARN,
+			"no asynchronous requests (%s): wake-ups take longer until there are; look at the sysctl fs.aio-nr, and raise fs.aio-max-nr",
+			strerror(errno));
+	error = notifier_start();
+	if (error)
+		notify_exit();
 	return error;
 }
 
 void notify_exit(void)
 {
+	notifier_stop();
 	if (notify.aio)
 		syscall(SYS_io_destroy, notify.aio);
 	if (notify.ready >= 0)
@@ -82,6 +121,22 @@ static bool submit(int fd)
 	return syscall(SYS_io_submit, notify.aio, 1, list) == 1 || errno != EAGAIN;
 }
 
+bool notify_submit(int fd)
+{
+	if (!notify_has_requests())
+		return false;
+	if (__atomic_add_fetch(&notify.signals, 1, __ATOMIC_RELAXED) % REAP_EVERY == 0)
+		reap();
+	for (int i = 0; i < TRIES; i++) {
+		if (submit(fd))
+			return true;
+		reap();
+	}
+	return false;
+}
+
+/* ---- clients ---------------------------------------------------------------------------- */
+
 bool notify_usable(int fd)
 {
 	static const char want[] = "anon_inode:[eventfd]";
@@ -94,32 +149,92 @@ bool notify_usable(int fd)
 	if (len != (ssize_t)strlen(want) || memcmp(is, want, strlen(want)) != 0)
 		return false;
 	flags = fcntl(fd, F_GETFL);
-	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR &&
-	       fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
 }
 
-/* A full counter is signalled already. */
-static void signal_directly(int fd)
+struct notify_client *notify_client_new(uint32_t slots, uint32_t user)
 {
-	const uint64_t one = 1;
+	struct notify_client *c = os_zalloc(sizeof(*c) + slots * sizeof(c->pending[0]));
 
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
+	if (!c)
+		return NULL;
+	c->refs = 1;
+	c->slots = slots;
+	c->user = user;
+	notifier_admit(c);
+	return c;
 }
 
-void notify_eventfd(int fd)
+void notify_client_put(struct notify_client *c)
 {
-	if (!notify.aio) {
-		signal_directly(fd);
+	if (__atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		os_free(c);
+}
+
+void notify_client_free(struct notify_client *c)
+{
+	if (!c)
 		return;
-	}
-	if (__atomic_add_fetch(&notify.signals, 1, __ATOMIC_RELAXED) % REAP_EVERY == 0)
-		reap();
-	for (int i = 0; i < TRIES; i++) {
-		if (submit(fd))
-			return;
-		reap();
-	}
-	signal_directly(
-		fd); /* the kernel has no memory for a request, but no signal may get lost */
+	OS_STORE(&c->gone, 1);
+	notify_client_put(c);
+	notifier_forget();
+}
+
+void notify_replaced(struct notify_client *c, uint32_t slot)
+{
+	os_assert(slot < c->slots);
+	OS_STORE(&c->pending[slot], 0);
+}
+
+uint64_t notify_client_slow(const struct notify_client *c)
+{
+	return OS_LOAD(&c->slow_signals);
+}
+
+void notify_stats(struct notify_stats *stats)
+{
+	*stats = (struct notify_stats){
+		.asynchronous = notify_has_requests(),
+		.moved = OS_LOAD(&notify.moved),
+		.returned = notifier_returned(),
+		.signals = notifier_signals(),
+	};
+}
+
+/* ---- signals ------------------------------------------------------------------------------ */
+
+static bool signal_exactly_timed(struct notify_client *c, int fd)
+{
+	uint64_t start = notify_cpu_ns();
+	bool done = notify_submit(fd);
+
+	__atomic_fetch_sub(&c->suspect, 1, __ATOMIC_RELAXED);
+	if (notify_cpu_ns() - start <= NOTIFY_LIMIT_NS)
+		return done;
+	if (__atomic_exchange_n(&c->slow, 1, __ATOMIC_RELAXED) == 0)
+		__atomic_fetch_add(&notify.moved, 1, __ATOMIC_RELAXED);
+	return done;
+}
+
+static bool signal_here(struct notify_client *c, int fd)
+{
+	uint64_t start;
+	bool done;
+
+	if (unlikely((int32_t)OS_LOAD(&c->suspect) > 0))
+		return signal_exactly_timed(c, fd);
+	start = notify_now_ns();
+	done = notify_submit(fd);
+	if (unlikely(notify_now_ns() - start > NOTIFY_LIMIT_NS))
+		OS_STORE(&c->suspect, SUSPECT);
+	return done;
+}
+
+bool notify_signal(struct notify_client *c, uint32_t slot, int fd)
+{
+	os_assert(slot < c->slots);
+	if (likely(!OS_LOAD(&c->slow)) && signal_here(c, fd))
+		return true;
+	/* Without a descriptor for it an expensive signal is better than none. */
+	return notifier_push(c, slot, fd) || notify_submit(fd);
 }

@@ -2,6 +2,10 @@
 /* The service of a port: which worker serves which ring, states, eventfds. */
 #include "port_service.h"
 #include "daemon.h"
+#include "notify.h"
+#include "os_user.h"
+
+#include <unistd.h>
 
 struct service_ring {
 	struct worker_ring ring;
@@ -13,6 +17,7 @@ struct port_service {
 	struct port_service *next; /* daemon.services */
 	struct daemon *daemon;
 	struct nm_client *client;
+	struct notify_client *notify; /* a slot per ring, and one more */
 	enum port_service_state state;
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
@@ -50,9 +55,19 @@ static void assign_workers(struct port_service *s)
 			worker = d->next_worker++;
 		s->rings[i].worker = d->workers[worker % d->config.workers];
 		s->rings[i].ring.irq = -1;
+		s->rings[i].ring.notify = s->notify;
+		s->rings[i].ring.slot = i;
 		s->rings[i].kick = -1;
 		os_wakeup_set(&core_ring(s, i)->wakeup, wake_worker, s->rings[i].worker);
 	}
+}
+
+/* Whose connection asks for it. */
+static uint32_t asked_by(void)
+{
+	struct log_source source;
+
+	return log_source_now(&source) ? source.user : geteuid();
 }
 
 struct port_service *port_service_open(
@@ -61,7 +76,10 @@ struct port_service *port_service_open(
 	uint32_t rings = client->count[NM_TX] + client->count[NM_RX];
 	struct port_service *s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 
-	if (!s) {
+	if (s)
+		s->notify = notify_client_new(rings + 1, asked_by());
+	if (!s || !s->notify) {
+		os_free(s);
 		nm_error_set(err, -ENOMEM, "%s: out of memory", client->port->name);
 		return NULL;
 	}
@@ -102,6 +120,7 @@ void port_service_close(struct port_service *s)
 	if (s->bad_kicks)
 		os_log(OS_LOG_INFO, "%s: %llu kicks for rings that it does not have",
 			s->client->port->name, (unsigned long long)s->bad_kicks);
+	notify_client_free(s->notify);
 	os_free(s);
 }
 
@@ -125,6 +144,7 @@ void port_service_stats(const struct port_service *s, struct port_service_stats 
 {
 	memset(stats, 0, sizeof(*stats));
 	stats->bad_kicks = OS_LOAD(&s->bad_kicks);
+	stats->slow_interrupts = notify_client_slow(s->notify);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		const struct nm_csb_server *serve = &s->rings[i].ring.serve;
 
@@ -184,7 +204,7 @@ static void quiesce(struct port_service *s)
 		worker_remove(s->rings[i].worker, &s->rings[i].ring);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		if (nm_csb_server_finish(&s->rings[i].ring.serve) & NM_CSB_SERVER_INTERRUPT)
-			worker_signal(&s->rings[i].ring);
+			(void)worker_signal(&s->rings[i].ring);
 }
 
 int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
@@ -245,7 +265,14 @@ void port_service_kick(struct port_service *s, uint32_t ring)
 void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)
 {
 	os_assert(ring < all_rings(s));
+	notify_replaced(s->notify, ring);
 	OS_STORE(&s->rings[ring].ring.irq, eventfd);
+}
+
+void port_service_notify(struct port_service *s, uint32_t ring, int eventfd)
+{
+	os_assert(ring <= all_rings(s));
+	(void)notify_signal(s->notify, ring, eventfd);
 }
 
 void port_service_sync_irqs(struct port_service *s)

@@ -78,6 +78,7 @@ struct port_service_stats {
 	uint64_t steps, work_steps; /* looked at; found something to do */
 	uint64_t interrupts;        /* wanted by the other side */
 	uint32_t stopped;           /* rings whose user stored an invalid position */
+	uint64_t slow_interrupts;   /* sent by the notifier, not by a worker (notify.h) */
 	uint64_t bad_kicks;         /* for rings that the port does not have */
 };
 
@@ -116,6 +117,9 @@ void port_service_kick(struct port_service *s, uint32_t ring);
 /* eventfd (notify_usable) that the worker signals when ring i, which exists, wants an interrupt; -1: none.
  * Doesn't wait, so that it does for masking as well. */
 void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd);
+/* Signals an eventfd of the other side as the workers do, for a ring, or, for what is no ring's, for number
+ * tx_rings + rx_rings. */
+void port_service_notify(struct port_service *s, uint32_t ring, int eventfd);
 /* On return no worker uses an eventfd that port_service_set_irq() has replaced. */
 void port_service_sync_irqs(struct port_service *s);
 

@@ -10,6 +10,7 @@
 #include "bufown.h"
 #include "ctl.h"
 #include "local.h"
+#include "notify.h"
 #include "port_service.h"
 #include "attachment.h"
 #include "vale.h"
@@ -113,6 +114,7 @@ static void set_service(json_t *out, const struct port_service *service)
 	set_u64(out, "steps", stats.steps);
 	set_u64(out, "work_steps", stats.work_steps);
 	set_u64(out, "interrupts", stats.interrupts);
+	set_u64(out, "slow_interrupts", stats.slow_interrupts);
 	set_u64(out, "stopped_rings", stats.stopped);
 	set_u64(out, "bad_kicks", stats.bad_kicks);
 }
@@ -192,6 +194,19 @@ static json_t *worker_json(struct worker *w)
 	return worker;
 }
 
+static json_t *notifier_json(void)
+{
+	struct notify_stats stats;
+	json_t *out = json_object();
+
+	notify_stats(&stats);
+	json_object_set_new(out, "asynchronous", json_boolean(stats.asynchronous));
+	set_u64(out, "moved", stats.moved);
+	set_u64(out, "returned", stats.returned);
+	set_u64(out, "signals", stats.signals);
+	return out;
+}
+
 static json_t *daemon_json(struct daemon *d)
 {
 	json_t *out = json_object(), *workers = json_array(), *pollers = json_array();
@@ -206,6 +221,7 @@ static json_t *daemon_json(struct daemon *d)
 			json_array_append_new(pollers, worker_json(d->pollers[i]));
 	json_object_set_new(out, "workers", workers);
 	json_object_set_new(out, "pollers", pollers);
+	json_object_set_new(out, "notifier", notifier_json());
 	return out;
 }
 

@@ -36,6 +36,7 @@ struct worker {
 	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
 	bool dedicated;   /* never sleeps */
 	cpu_set_t first;  /* CPUs that it was made for */
+	bool owes;        /* some ring's `owed`; worker only */
 	bool armed;       /* kicks were asked for before the last sleep; worker only */
 	int epoll, wake;  /* the eventfd is in the epoll set */
 	uint64_t poll_ns; /* polling time without work, adapts; worker only */
@@ -93,12 +94,25 @@ void worker_wake(struct worker *w)
 	}
 }
 
-void worker_signal(const struct worker_ring *ring)
+bool worker_signal(const struct worker_ring *ring)
 {
 	int irq = OS_LOAD(&ring->irq);
 
-	if (irq >= 0)
-		notify_eventfd(irq);
+	return irq < 0 || notify_signal(ring->notify, ring->slot, irq);
+}
+
+static void tell(struct worker *w, struct worker_ring *ring)
+{
+	ring->owed = !worker_signal(ring);
+	w->owes |= ring->owed;
+}
+
+static void tell_owed(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
+{
+	w->owes = false;
+	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
+		if (ring->owed)
+			tell(w, ring);
 }
 
 /* Nobody but a new start makes it go again. */
@@ -125,13 +139,15 @@ static bool round_of_rings(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 		if (result & NM_CSB_SERVER_WORK)
 			work = true;
 		if (result & NM_CSB_SERVER_INTERRUPT)
-			worker_signal(ring);
+			tell(w, ring);
 		if (unlikely(result & NM_CSB_SERVER_STOPPED))
 			ring_stopped(w, ring);
 	}
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
 		if (nm_attachment_step(s->att, s->pair))
 			work = true;
+	if (unlikely(w->owes))
+		tell_owed(w);
 	w->armed = false;
 	w->stats.rounds++;
 	return work;
@@ -149,7 +165,7 @@ static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
 		if (nm_attachment_prepare_sleep(s->att, s->pair))
 			work = true;
-	return work || w->config.never_sleeps;
+	return work || w->owes || w->config.never_sleeps;
 }
 
 static void begin_round(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)

@@ -50,7 +50,10 @@ struct worker_attachment {
 /* A ring while it is served. Lives in struct port_service. */
 struct worker_ring {
 	struct nm_csb_server serve;
-	int irq;        /* eventfd for NM_CSB_SERVER_INTERRUPT, or -1; loaded once per use */
+	int irq;   /* eventfd for NM_CSB_SERVER_INTERRUPT, or -1; loaded once per use */
+	bool owed; /* it could not be signalled (notify_signal): is tried again */
+	struct notify_client *notify; /* the owner's, and the slot there */
+	uint32_t slot;
 	bool stop_seen; /* the worker has signalled config.stopped */
 	struct worker_ring *next;
 };
@@ -71,8 +74,8 @@ void worker_free(struct worker *w); /* its list must be empty; NULL is allowed *
 void worker_add(struct worker *w, struct worker_ring *ring);
 void worker_remove(struct worker *w, struct worker_ring *ring);
 
-/* Tells the other side of the ring, if it has given an eventfd. */
-void worker_signal(const struct worker_ring *ring);
+/* Tells the other side of the ring, if it has given an eventfd. False: not now (notify_signal). */
+bool worker_signal(const struct worker_ring *ring);
 
 /* A signal of the eventfd wakes the worker. It stays the caller's, and open until worker_unwatch(). Twice
  * is once. A negative errno as epoll_ctl(). */

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 
 #include "closer.h"
-#include "notify.h"
 #include "os_user.h"
 #include "ptnet_regs.h"
 
@@ -24,10 +23,16 @@ void ptnet_irq_info(const struct ptnet_irq *irq, uint32_t index, struct vu_irq *
 			.flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE};
 }
 
-static void trigger(int fd)
+static void trigger(struct ptnet_irq *irq, uint32_t i)
 {
-	if (fd >= 0)
-		notify_eventfd(fd);
+	if (irq->vectors[i].fd >= 0)
+		port_service_notify(irq->service, i, irq->vectors[i].fd);
+}
+
+static void trigger_request(struct ptnet_irq *irq)
+{
+	if (irq->request >= 0)
+		port_service_notify(irq->service, irq->count, irq->request);
 }
 
 /* A duplicate of ours; -1 for -1. */
@@ -46,7 +51,7 @@ static int set_request(struct ptnet_irq *irq, int fd)
 	closer_later(irq->request);
 	irq->request = copy;
 	if (irq->unplug)
-		trigger(copy);
+		trigger_request(irq);
 	return 0;
 }
 
@@ -75,7 +80,7 @@ static int set_vectors(struct ptnet_irq *irq, uint32_t start, uint32_t count, co
 		vector->fd = copy;
 		apply(irq, start + n);
 		if (replaced[n] < 0 && port_service_state(irq->service) != PORT_STOPPED)
-			trigger(copy);
+			trigger(irq, start + n);
 	}
 	port_service_sync_irqs(irq->service);
 	while (n > 0)
@@ -103,7 +108,7 @@ static void act(struct ptnet_irq *irq, uint32_t i, enum vu_irq_action action)
 		apply(irq, i);
 	}
 	if (action == VU_IRQ_TRIGGER || (was_masked && !vector->masked))
-		trigger(vector->fd);
+		trigger(irq, i);
 }
 
 int ptnet_irq_action(struct ptnet_irq *irq, uint32_t index, uint32_t start, uint32_t count,
@@ -134,5 +139,5 @@ void ptnet_irq_disconnect(struct ptnet_irq *irq)
 void ptnet_irq_request_unplug(struct ptnet_irq *irq)
 {
 	irq->unplug = true;
-	trigger(irq->request);
+	trigger_request(irq);
 }

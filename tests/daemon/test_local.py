@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import random
+import select
 import signal
 import struct
 import threading
@@ -16,6 +17,7 @@ from ptnet_real import (
     ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUF_CHANGED, EXCLUSIVE, INDIRECT, MOREFRAG, NMAPP, NMREQ_HEADER, NO_LEARN, ONE_NIC,
     PATIENCE, PKT_GEN, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RX_ONLY, TX_ONLY, VALE_LIST, Connection,
     Port, Refused, environment, expect_line, finish, frame, mac, nmreq, run, spawn, wait_until,
+    without_requests,
 )
 
 
@@ -692,12 +694,15 @@ def test_interrupts_are_asked_for(open_port):
     assert a.interrupted("tx")
 
 
-def test_a_full_interrupt_does_not_block(start_netmapd):
+@pytest.mark.parametrize("requests", [True, False], ids=["requests", "no_requests"])
+def test_a_full_interrupt_does_not_block(start_netmapd, requests):
     """O_NONBLOCK of an eventfd is shared by all who have it: an application that fills the counter and clears the flag
-    does not stop the worker that signals it, nor anybody whom that serves."""
-    daemon = start_netmapd("--workers", "1")
-    if "without asynchronous requests" in daemon.log():
+    does not stop the worker that signals it, nor anybody whom that serves; also when the kernel has no asynchronous
+    requests for netmapd."""
+    daemon = start_netmapd("--workers", "1", preexec_fn=None if requests else without_requests)
+    if requests and not daemon.status()["daemon"]["notifier"]["asynchronous"]:
         pytest.skip("the kernel has no asynchronous requests for us: see netmapd/notify.h")
+    assert daemon.status()["daemon"]["notifier"]["asynchronous"] == requests
     with Port(daemon.path, "vale1:bad") as bad, Port(daemon.path, "vale1:a") as a, Port(daemon.path, "vale1:b") as b:
         for fd in bad.irq.values():
             fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
@@ -713,6 +718,49 @@ def test_a_full_interrupt_does_not_block(start_netmapd):
         assert daemon.ports() == ["vale1:a", "vale1:b", "vale1:bad"]
         assert struct.unpack("=Q", os.read(bad.irq["rx"], 8))[0] >= (1 << 64) - 2
         bad.rx[0].want_interrupt(1)  # and it can come to its senses
+        a.send(frame(BROADCAST, 1))
+        assert bad.interrupted("rx")
+
+
+def test_an_expensive_interrupt_is_nobody_elses(start_netmapd):
+    """An application has its eventfd in so many epoll instances that a signal takes milliseconds: its signals become the
+    notifier's. The worker serves the others as before."""
+    daemon = start_netmapd("--workers", "1")
+    crowd = []
+    with Port(daemon.path, "vale1:bad") as bad, Port(daemon.path, "vale1:a") as a, Port(daemon.path, "vale1:b") as b:
+        dups = [os.dup(bad.irq["rx"]) for _ in range(150)]
+        for _ in range(150):
+            crowd.append(select.epoll())
+            for fd in dups:
+                crowd[-1].register(fd, select.EPOLLIN)
+
+        def exchange():
+            bad.rx[0].want_interrupt(1)
+            b.rx[0].want_interrupt(1)
+            a.send(frame(BROADCAST, 1))
+            assert b.interrupted("rx") and len(b.receive(1)) == 1
+            bad.received()
+
+        def interrupts(name, kind):
+            return next(x[kind] for x in daemon.status()["applications"] if x["name"] == name)
+
+        for _ in range(50):
+            exchange()
+        notifier = daemon.status()["daemon"]["notifier"]
+        assert notifier["moved"] >= 1 and notifier["signals"] >= 1
+        assert interrupts("vale1:bad", "slow_interrupts") > 0
+        before = interrupts("vale1:bad", "interrupts"), interrupts("vale1:b", "interrupts")
+        for _ in range(50):
+            exchange()
+        assert interrupts("vale1:b", "interrupts") >= before[1] + 50
+        assert interrupts("vale1:bad", "interrupts") > before[0]
+        for fd in dups:
+            os.close(fd)
+        for e in crowd:
+            e.close()
+        while bad.interrupted("rx", 0):
+            pass
+        bad.rx[0].want_interrupt(1)
         a.send(frame(BROADCAST, 1))
         assert bad.interrupted("rx")
 

@@ -4,6 +4,7 @@
  * that come and go. Two ports of a switch; what one sends the other receives.
  */
 #include "daemon.h"
+#include "notify.h"
 #include "os_user.h"
 #include "port_service.h"
 #include "testutil.h"
@@ -77,6 +78,7 @@ static int setup(void **state)
 	epoll_error = 0;
 	stopped = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	memset(&d, 0, sizeof(d));
+	assert_int_equal(notify_init(), 0);
 	assert_int_equal(nm_core_init(&d.core), 0);
 	d.config.workers = 1;
 	config.stopped = stopped;
@@ -93,6 +95,7 @@ static int teardown(void **state)
 	close_end(&b);
 	worker_free(d.workers[0]);
 	close(stopped);
+	notify_exit();
 	nm_core_destroy(&d.core);
 	assert_int_equal(count_fds(0), fds_before);
 	return 0;

@@ -131,3 +131,12 @@ void port_service_sync_irqs(struct port_service *s)
 		s->replaced[i] = -1;
 	}
 }
+
+void port_service_notify(struct port_service *s, uint32_t ring, int eventfd)
+{
+	const uint64_t one = 1;
+	ssize_t n = write(eventfd, &one, sizeof(one));
+
+	assert(ring <= s->geo.tx_rings + s->geo.rx_rings);
+	assert(n == sizeof(one) || errno == EAGAIN);
+}

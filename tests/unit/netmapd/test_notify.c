@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * netmapd/notify.h: who makes its signals expensive has them sent by the notifier, and nobody else; without
+ * asynchronous requests nobody waits either. The clock, and what the kernel has, are the test's.
+ */
+#include "notify.h"
+#include "testutil.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EPOLLS = 150, DUPS = 150, PATIENCE_MS = 20000, OTHER_USER = 12345 };
+
+static bool no_requests, poll_lies;
+static uint64_t later_s; /* than it is */
+static int fds_before;
+
+long __wrap_syscall(long number, ...);
+long __real_syscall(long number, ...);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+int __real_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
+int __real_clock_gettime(clockid_t clock, struct timespec *ts);
+
+long __wrap_syscall(long number, ...)
+{
+	long arg[5];
+	va_list ap;
+
+	va_start(ap, number);
+	for (int i = 0; i < 5; i++)
+		arg[i] = va_arg(ap, long);
+	va_end(ap);
+	if (number == SYS_io_setup && __atomic_load_n(&no_requests, __ATOMIC_RELAXED)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4]);
+}
+
+/* As if there were room, which somebody else takes. */
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	if (!__atomic_load_n(&poll_lies, __ATOMIC_RELAXED) || n != 1 || fds->events != POLLOUT)
+		return __real_poll(fds, n, timeout_ms);
+	fds->revents = POLLOUT;
+	return 1;
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int error = __real_clock_gettime(clock, ts);
+
+	if (clock == CLOCK_MONOTONIC)
+		ts->tv_sec += (time_t)__atomic_load_n(&later_s, __ATOMIC_RELAXED);
+	return error;
+}
+
+static uint64_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec;
+}
+
+static struct notify_stats stats(void)
+{
+	struct notify_stats s;
+
+	notify_stats(&s);
+	return s;
+}
+
+static int setup(void **state)
+{
+	fds_before = count_fds(0);
+	return notify_init();
+}
+
+static int teardown(void **state)
+{
+	no_requests = poll_lies = false;
+	notify_exit();
+	assert_int_equal(count_fds(0), fds_before);
+	return 0;
+}
+
+static int new_eventfd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Waits for it, and takes it. */
+static uint64_t signalled(int fd)
+{
+	struct pollfd in = {.fd = fd, .events = POLLIN};
+	uint64_t count;
+
+	assert_int_equal(__real_poll(&in, 1, PATIENCE_MS), 1);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	return count;
+}
+
+/* ---- what a signal costs --------------------------------------------------------------------- */
+
+/* EPOLLS instances with DUPS descriptors of the eventfd each: all of them are told of each signal. */
+struct crowd {
+	int epoll[EPOLLS], dup[DUPS];
+};
+
+static void gather(struct crowd *c, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	for (int i = 0; i < DUPS; i++)
+		c->dup[i] = dup(fd);
+	for (int i = 0; i < EPOLLS; i++) {
+		c->epoll[i] = epoll_create1(EPOLL_CLOEXEC);
+		for (int k = 0; k < DUPS; k++)
+			assert_int_equal(
+				epoll_ctl(c->epoll[i], EPOLL_CTL_ADD, c->dup[k], &event), 0);
+	}
+}
+
+static void disperse(struct crowd *c)
+{
+	for (int i = 0; i < EPOLLS; i++)
+		close(c->epoll[i]);
+	for (int i = 0; i < DUPS; i++)
+		close(c->dup[i]);
+}
+
+static void cheap_signals_are_sent_at_once(void **state)
+{
+	struct notify_client *c = notify_client_new(2, geteuid());
+	int fd = new_eventfd();
+
+	for (int i = 0; i < 1000; i++) {
+		assert_true(notify_signal(c, 1, fd));
+		assert_int_equal(signalled(fd), 1);
+	}
+	if (stats().moved == 0)
+		assert_int_equal(notify_client_slow(c), 0);
+	assert_true(stats().asynchronous);
+	notify_client_free(c);
+	close(fd);
+}
+
+/* Signals until the client is at the notifier; not many. */
+static void make_it_move(struct notify_client *c, int fd)
+{
+	uint64_t before = notify_client_slow(c);
+
+	for (int i = 0; notify_client_slow(c) == before; i++) {
+		assert_true(i < 40);
+		assert_true(notify_signal(c, 0, fd));
+		signalled(fd);
+	}
+}
+
+/* What the worker pays is over after a few signals, and comes back only behind penance. */
+static void who_is_expensive_goes_to_the_notifier(void **state)
+{
+	struct notify_client *c = notify_client_new(1, geteuid());
+	struct notify_client *victim = notify_client_new(1, geteuid());
+	uint64_t moved = stats().moved, returned = stats().returned, slow;
+	int fd = new_eventfd(), other = new_eventfd();
+	struct crowd crowd;
+	uint64_t began;
+
+	gather(&crowd, fd);
+	make_it_move(c, fd);
+	assert_true(stats().moved > moved);
+	/* Nobody else does, and nobody waits for it. */
+	slow = notify_client_slow(victim);
+	for (int i = 0; i < 100; i++) {
+		assert_true(notify_signal(c, 0, fd));
+		assert_true(notify_signal(victim, 0, other));
+		signalled(other);
+	}
+	if (stats().moved == moved + 1)
+		assert_int_equal(notify_client_slow(victim), slow);
+	signalled(fd);
+	/* Many of its signals were one. */
+	assert_true(notify_client_slow(c) < 100);
+	disperse(&crowd);
+
+	/* Cheap again, but not yet forgiven: the clock says what it has to. */
+	began = now_s();
+	for (int i = 0; i < 3 * NOTIFY_CHEAP; i++) {
+		assert_true(notify_signal(c, 0, fd));
+		signalled(fd);
+	}
+	if (now_s() - began < NOTIFY_PENANCE_S / 2)
+		assert_int_equal(stats().returned, returned);
+	__atomic_fetch_add(&later_s, 2 * NOTIFY_PENANCE_S, __ATOMIC_RELAXED);
+	for (int i = 0; stats().returned == returned; i++) {
+		assert_true(i < 1000);
+		assert_true(notify_signal(c, 0, fd));
+		signalled(fd);
+	}
+	slow = notify_client_slow(c);
+	assert_true(notify_signal(c, 0, fd));
+	signalled(fd);
+	assert_int_equal(notify_client_slow(c), slow);
+	notify_client_free(c);
+	notify_client_free(victim);
+	close(fd);
+	close(other);
+}
+
+/* Another connection of the same user does not start anew; those of others do. */
+static void users_are_remembered(void **state)
+{
+	struct notify_client *c = notify_client_new(1, OTHER_USER), *again, *other;
+	uint64_t signals = stats().signals;
+	int fd = new_eventfd();
+	struct crowd crowd;
+
+	gather(&crowd, fd);
+	make_it_move(c, fd);
+	while (stats().signals == signals)
+		usleep(1000);
+	notify_client_free(c);
+	disperse(&crowd);
+	again = notify_client_new(1, OTHER_USER);
+	other = notify_client_new(1, OTHER_USER + 1);
+	assert_true(notify_signal(again, 0, fd));
+	signalled(fd);
+	assert_true(notify_signal(other, 0, fd));
+	signalled(fd);
+	assert_int_equal(notify_client_slow(again), 1);
+	assert_int_equal(notify_client_slow(other), 0);
+	notify_client_free(again);
+	notify_client_free(other);
+	close(fd);
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------- */
+
+/* The descriptor in a slot is replaced, by one with the same number at last: none waits for another's. */
+static void each_descriptor_is_signalled(void **state)
+{
+	struct notify_client *c = notify_client_new(1, geteuid());
+	struct crowd crowd;
+	int fd = new_eventfd(), last = new_eventfd(), copy;
+
+	gather(&crowd, fd);
+	make_it_move(c, fd);
+	assert_true(notify_signal(c, 0, fd)); /* waits: it was expensive just now */
+	notify_replaced(c, 0);
+	copy = dup(fd);
+	assert_int_equal(dup2(last, fd), fd);
+	assert_true(notify_signal(c, 0, fd));
+	close(fd);
+	signalled(last);
+	signalled(copy);
+	notify_client_free(c);
+	disperse(&crowd);
+	close(last);
+	close(copy);
+}
+
+/* What waits for one that is gone waits no more: its descriptors are closed. */
+static void nothing_is_left_of_who_is_gone(void **state)
+{
+	struct notify_client *c = notify_client_new(3, geteuid());
+	struct crowd crowd;
+	int fd = new_eventfd(), fds;
+
+	gather(&crowd, fd);
+	make_it_move(c, fd);
+	fds = count_fds(0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_true(notify_signal(c, i, fd));
+	notify_client_free(c);
+	for (int ms = 0; count_fds(0) != fds; ms++) {
+		assert_true(ms < PATIENCE_MS);
+		usleep(1000);
+	}
+	disperse(&crowd);
+	close(fd);
+}
+
+/* ---- without asynchronous requests --------------------------------------------------------------- */
+
+static int setup_without_requests(void **state)
+{
+	no_requests = true;
+	return setup(state);
+}
+
+/* Its owner has filled the counter of a descriptor that blocks. */
+static int full_eventfd(void)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	int fd = new_eventfd();
+
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	return fd;
+}
+
+static void a_full_counter_blocks_nobody(void **state)
+{
+	struct notify_client *bad = notify_client_new(1, geteuid());
+	struct notify_client *good = notify_client_new(1, geteuid());
+	int full = full_eventfd(), fd = new_eventfd();
+
+	assert_false(stats().asynchronous);
+	for (int i = 0; i < 50; i++) {
+		poll_lies = i % 2; /* or another thread has filled it in between */
+		assert_true(notify_signal(bad, 0, full));
+		assert_true(notify_signal(good, 0, fd));
+		signalled(fd);
+	}
+	poll_lies = false;
+	assert_int_equal(signalled(full), UINT64_MAX - 1);
+	assert_true(notify_signal(bad, 0, full)); /* it can come to its senses */
+	assert_int_equal(signalled(full), 1);
+	notify_client_free(bad);
+	notify_client_free(good);
+	close(full);
+	close(fd);
+}
+
+static void requests_are_got_when_they_are_there(void **state)
+{
+	struct notify_client *c = notify_client_new(1, geteuid());
+	int fd = new_eventfd();
+	uint64_t slow;
+
+	assert_true(notify_signal(c, 0, fd));
+	signalled(fd);
+	assert_int_equal(notify_client_slow(c), 1);
+	__atomic_store_n(&no_requests, false, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&later_s, 2, __ATOMIC_RELAXED);
+	assert_true(notify_signal(c, 0, fd));
+	signalled(fd);
+	assert_true(stats().asynchronous);
+	slow = notify_client_slow(c);
+	assert_true(notify_signal(c, 0, fd));
+	signalled(fd);
+	assert_int_equal(notify_client_slow(c), slow);
+	notify_client_free(c);
+	close(fd);
+}
+
+int main(void)
+{
+#define TEST(name)         cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_WITHOUT(name) cmocka_unit_test_setup_teardown(name, setup_without_requests, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(cheap_signals_are_sent_at_once),
+		TEST(who_is_expensive_goes_to_the_notifier),
+		TEST(users_are_remembered),
+		TEST(each_descriptor_is_signalled),
+		TEST(nothing_is_left_of_who_is_gone),
+		TEST_WITHOUT(a_full_counter_blocks_nobody),
+		TEST_WITHOUT(requests_are_got_when_they_are_there),
+	};
+
+	return cmocka_run_group_tests_name("notify", tests, NULL, NULL);
+}
