@@ -66,6 +66,15 @@ void nmctx_set_threadsafe(void)
 	current_ctx->lock = default_lock;
 }
 
+/* Names, and netmapd's texts, are quoted as they are: what a terminal would obey, and what would make it
+ * two lines, becomes '?'. */
+static void make_line(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++)
+		if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+}
+
 void nmctx_ferror(struct nmctx *ctx, const char *format, ...)
 {
 	char text[ERROR_TEXT];
@@ -74,6 +83,7 @@ void nmctx_ferror(struct nmctx *ctx, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	make_line(text);
 	ctx->error(ctx, text);
 }
 

@@ -33,11 +33,19 @@ static int check_attach(const struct nmd_attach *at, unsigned int nfds)
 	if (rings != (uint64_t)at->tx_rings + at->rx_rings || rings > NMD_RINGS_MAX ||
 		nfds != 4 + kicks)
 		return -EPROTO;
-	if (at->ktoa_offset > at->csb_size ||
+	if (at->ktoa_offset % __alignof__(struct nm_csb_ktoa) || at->ktoa_offset > at->csb_size ||
 		at->ktoa_offset < rings * sizeof(struct nm_csb_atok) ||
 		at->csb_size - at->ktoa_offset < rings * sizeof(struct nm_csb_ktoa))
 		return -EPROTO;
 	return 0;
+}
+
+/* A mapping of a file that is too short would fault later. */
+static bool is_long_enough(int fd, uint64_t bytes)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_size >= 0 && (uint64_t)st.st_size >= bytes;
 }
 
 /* The state of a port, in memory that stays common after fork(). NULL: none. */
@@ -67,6 +75,9 @@ int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds,
 	int ret;
 
 	ret = check_attach(at, nfds);
+	if (ret == 0 &&
+		(!is_long_enough(fds[0], at->region_size) || !is_long_enough(fds[1], at->csb_size)))
+		ret = -EPROTO;
 	if (ret < 0)
 		return ret;
 	p = new_port(at->rings);
@@ -180,6 +191,9 @@ static int do_register(struct nmport_d *d, struct nmreq_header *hdr, struct nm_e
 	ret = nmlib_extmem_begin(&extmem, hdr, why);
 	if (ret == 0)
 		ret = nmlib_daemon_message(d, hdr, extmem.fd, why);
+	if (ret == 0 && reg && extmem.opt && reg->nr_memsize > extmem.bytes)
+		ret = nm_error_set(why, -EPROTO, "a region of %llu bytes on memory of %llu bytes",
+			(unsigned long long)reg->nr_memsize, (unsigned long long)extmem.bytes);
 	if (ret == 0)
 		ret = nmlib_extmem_replace(&extmem, why);
 	nmlib_extmem_end(&extmem);

@@ -176,6 +176,8 @@ void nmlib_signal(int fd);
 /* ---- of the backend ------------------------------------------------------------------------- */
 
 int nmlib_daemon_attach(struct nmport_d *d);
+/* -EINVAL: the ranges of d are not those of the rings that are served. */
+int nmlib_daemon_check_ranges(const struct nmport_d *d);
 int nmlib_daemon_txsync(struct nmport_d *d);
 int nmlib_daemon_rxsync(struct nmport_d *d);
 int nmlib_daemon_poll(struct nmport_d *d, short events, int timeout_ms);

@@ -116,29 +116,33 @@ static void flatten(const struct flat *f, char *payload)
 	}
 }
 
-/* An option as it came back; what is an address stays what it was. */
+/* An option as it came back; its type, and what is an address, stay what they were. */
 static void take_option(struct nmreq_option *opt, const char *from, size_t size)
 {
 	struct nmreq_opt_extmem *extmem = (struct nmreq_opt_extmem *)opt;
 	uint64_t next = opt->nro_next, usrptr = 0;
-	bool is_extmem = opt->nro_reqtype == NETMAP_REQ_OPT_EXTMEM;
+	uint32_t type = opt->nro_reqtype;
+	bool is_extmem = type == NETMAP_REQ_OPT_EXTMEM;
 
 	if (is_extmem)
 		usrptr = extmem->nro_usrptr;
 	memcpy(opt, from, size);
 	opt->nro_next = next;
+	opt->nro_reqtype = type;
 	if (is_extmem)
 		extmem->nro_usrptr = usrptr;
 }
 
-/* Copies the payload back; the addresses stay what they were. */
+/* Copies the payload back; the addresses, and what was asked for, stay what they were. */
 static void unflatten(const struct flat *f, const char *payload)
 {
 	unsigned int first = 1 + (f->has_body ? 1u : 0), i;
 	struct nmreq_header *hdr = f->part[0].mem;
 	uint64_t body = hdr->nr_body, options = hdr->nr_options;
+	uint16_t type = hdr->nr_reqtype;
 
 	memcpy(hdr, payload, sizeof(*hdr));
+	hdr->nr_reqtype = type;
 	hdr->nr_body = body;
 	hdr->nr_options = options;
 	if (f->has_body)

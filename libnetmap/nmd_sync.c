@@ -42,25 +42,77 @@ static void show(struct nmlib_ring *r)
 	r->ring->tail = r->csb.hwtail;
 }
 
+/* A ring that `entry` of the port's netmap_if leads to. NULL: not all of it is in the region. Who shares
+ * one is trusted with it, so what it says is looked at once: a port that can't be is found out. */
+static struct netmap_ring *find_ring(
+	const struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset, uint64_t entry)
+{
+	const uint64_t size = p->at.region_size, align = __alignof__(struct netmap_ring);
+	const struct netmap_if *nifp = NETMAP_IF(base, nifp_offset);
+	struct netmap_ring *ring;
+	uint64_t offset;
+
+	if (entry >= (size - nifp_offset - sizeof(*nifp)) / sizeof(nifp->ring_ofs[0]))
+		return NULL;
+	offset = nifp_offset + (uint64_t)nifp->ring_ofs[entry];
+	if (offset % align || offset > size || size - offset < sizeof(*ring))
+		return NULL;
+	ring = (struct netmap_ring *)(void *)((char *)base + offset);
+	return size - offset - sizeof(*ring) < (uint64_t)ring->num_slots * sizeof(ring->slot[0])
+		       ? NULL
+		       : ring;
+}
+
+static struct netmap_ring *ring_of(
+	const struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset, uint32_t i)
+{
+	const struct netmap_if *nifp = NETMAP_IF(base, nifp_offset);
+
+	if (i < p->at.tx_rings)
+		return find_ring(p, base, nifp_offset, (uint64_t)p->at.first_tx + i);
+	return find_ring(p, base, nifp_offset,
+		(uint64_t)p->at.first_rx + i - p->at.tx_rings + nifp->ni_tx_rings +
+			nifp->ni_host_tx_rings);
+}
+
 int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset)
 {
 	struct nm_csb_atok *atok = (struct nm_csb_atok *)(void *)p->csb;
 	struct nm_csb_ktoa *ktoa = (struct nm_csb_ktoa *)(void *)(p->csb + p->at.ktoa_offset);
-	struct netmap_if *nifp = NETMAP_IF(base, nifp_offset);
+	const uint64_t size = p->at.region_size, align = __alignof__(struct netmap_if);
 
+	if (nifp_offset % align || nifp_offset > size ||
+		size - nifp_offset < sizeof(struct netmap_if))
+		return -EINVAL;
 	for (uint32_t i = 0; i < p->at.rings; i++) {
 		struct nmlib_ring *r = &p->rings[i];
 
-		if (i < p->at.tx_rings)
-			r->ring = NETMAP_TXRING(nifp, p->at.first_tx + i);
-		else
-			r->ring = NETMAP_RXRING(nifp, p->at.first_rx + i - p->at.tx_rings);
-		if (nm_csb_appl_init(&r->csb, &atok[i], &ktoa[i], r->ring->num_slots) < 0)
+		r->ring = ring_of(p, base, nifp_offset, i);
+		if (!r->ring ||
+			nm_csb_appl_init(&r->csb, &atok[i], &ktoa[i], r->ring->num_slots) < 0)
 			return -EINVAL;
 		nm_csb_appl_awake(&r->csb);
 		show(r);
 	}
 	return 0;
+}
+
+/* Are the rings that a program walks those that the CSB has? */
+static bool fits(uint32_t first, uint32_t last, uint32_t csb_first, uint32_t csb_count)
+{
+	if (first > last)
+		return csb_count == 0;
+	return first == csb_first && last - first + 1 == csb_count;
+}
+
+int nmlib_daemon_check_ranges(const struct nmport_d *d)
+{
+	const struct nmd_attach *at = &d->priv->daemon->at;
+
+	return fits(d->first_tx_ring, d->last_tx_ring, at->first_tx, at->tx_rings) &&
+			       fits(d->first_rx_ring, d->last_rx_ring, at->first_rx, at->rx_rings)
+		       ? 0
+		       : -EINVAL;
 }
 
 int nmlib_daemon_attach(struct nmport_d *d)

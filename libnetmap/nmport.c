@@ -283,11 +283,7 @@ static int new_mem(struct nmport_d *d, uint64_t inode, struct nmem_d **out)
 	m->refcount = 1;
 	m->mem_id = d->reg.nr_mem_id;
 	m->inode = inode;
-	m->size = (size_t)d->reg.nr_memsize;
-	if (m->size != d->reg.nr_memsize) { /* more than a program of 32 bits can map */
-		nmctx_free(d->ctx, m);
-		return -EFBIG;
-	}
+	m->size = d->reg.nr_memsize;
 	if (d->extmem) {
 		m->is_extmem = 1;
 		m->mem = (void *)(uintptr_t)d->extmem->nro_usrptr;
@@ -327,6 +323,16 @@ static int get_mem(struct nmport_d *d)
 	return ret;
 }
 
+/* -EINVAL: what the registration said lies outside of the region. */
+static int set_nifp(struct nmport_d *d)
+{
+	if (d->reg.nr_offset % __alignof__(struct netmap_if) || d->reg.nr_offset > d->mem->size ||
+		d->mem->size - d->reg.nr_offset < sizeof(struct netmap_if))
+		return -EINVAL;
+	d->nifp = NETMAP_IF(d->mem->mem, d->reg.nr_offset);
+	return 0;
+}
+
 int nmport_mmap(struct nmport_d *d)
 {
 	struct nm_error why;
@@ -342,9 +348,10 @@ int nmport_mmap(struct nmport_d *d)
 			(unsigned long long)d->reg.nr_memsize, strerror(-ret));
 		return nmlib_fail(d->ctx, ret, d->hdr.nr_name, why.text);
 	}
-	d->nifp = NETMAP_IF(d->mem->mem, d->reg.nr_offset);
 	d->mmap_done = 1;
-	ret = d->priv->backend->attach(d);
+	ret = set_nifp(d);
+	if (ret == 0)
+		ret = d->priv->backend->attach(d);
 	if (ret < 0) {
 		nmport_undo_mmap(d);
 		return nmlib_fail(

@@ -20,6 +20,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { ERRNO_MOST = 4095 }; /* that a system call can return */
+
 _Static_assert(NMD_PATH_MAX == sizeof(((struct sockaddr_un *)0)->sun_path),
 	"a socket path is what sockaddr_un can hold");
 
@@ -207,13 +209,12 @@ static ssize_t receive(int fd, void *reply, size_t max, struct fd_list *list)
 
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	if (n == 0)
-		return -ECONNRESET;
 	if (!collect_fds(&msg, list))
 		return list->count < NMD_FDS_MAX ? -EMFILE : -EPROTO;
 	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
-	return n;
+	return n ? n
+		 : -ECONNRESET; /* or a message of no bytes, which may bring descriptors as well */
 }
 
 static int check_reply(const struct nmd_reply *reply, size_t size, uint16_t type)
@@ -224,7 +225,7 @@ static int check_reply(const struct nmd_reply *reply, size_t size, uint16_t type
 		return -EPROTONOSUPPORT;
 	if (size < sizeof(*reply) || reply->hdr.size != size || reply->hdr.type != type)
 		return -EPROTO;
-	return reply->hdr.status <= 0 ? 0 : -EPROTO;
+	return reply->hdr.status <= 0 && reply->hdr.status >= -ERRNO_MOST ? 0 : -EPROTO;
 }
 
 ssize_t nmd_request(

@@ -67,8 +67,7 @@ static void daemon_unmap(void *addr, size_t size)
 /* The rings came with the registration. */
 static int daemon_attach(struct nmport_d *d)
 {
-	(void)d;
-	return 0;
+	return nmlib_daemon_check_ranges(d);
 }
 
 static void daemon_detach(struct nmport_d *d)
