@@ -3,9 +3,10 @@
 
 #include <poll.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 512, WAIT_MS = 5000 };
+enum { FDS_MAX = 1024, WAIT_MS = 5000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Called before any sanitizer is ready. */
@@ -127,12 +128,16 @@ void fuzz_check_error(int error, const char *text)
 int fuzz_fds(void)
 {
 	static struct pollfd fds[FDS_MAX];
+	struct rlimit limit;
+	nfds_t most;
 	int open = 0;
 
-	for (int i = 0; i < FDS_MAX; i++)
-		fds[i] = (struct pollfd){.fd = i};
-	fuzz_check(poll(fds, FDS_MAX, 0) >= 0, "poll");
-	for (int i = 0; i < FDS_MAX; i++)
+	fuzz_check(getrlimit(RLIMIT_NOFILE, &limit) == 0, "no limit");
+	most = limit.rlim_cur < FDS_MAX ? limit.rlim_cur : FDS_MAX;
+	for (nfds_t i = 0; i < most; i++)
+		fds[i] = (struct pollfd){.fd = (int)i};
+	fuzz_check(poll(fds, most, 0) >= 0, "poll");
+	for (nfds_t i = 0; i < most; i++)
 		open += !(fds[i].revents & POLLNVAL);
 	return open;
 }

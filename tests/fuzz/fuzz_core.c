@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "fuzz_core.h"
 #include "attachment.h"
+#include "log.h"
 #include "slots.h"
 
 #include <time.h>
@@ -11,16 +12,16 @@ static uint32_t until_failure;
 static uint64_t clock_s, random_state;
 
 void *__real_os_zalloc(size_t bytes);
-struct os_mem *__real_os_mem_alloc(uint64_t bytes);
+struct os_mem *__real_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __real_clock_gettime(clockid_t clock, struct timespec *ts);
 void *__wrap_os_zalloc(size_t bytes);
-struct os_mem *__wrap_os_mem_alloc(uint64_t bytes);
+struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 void __wrap_os_random(void *buf, size_t bytes);
-void __wrap_os_log(enum os_log_level level, const char *fmt, ...);
 
 void fuzz_core_reset(void)
 {
+	log_setup("fuzz", OS_LOG_ERR);
 	OS_STORE(&until_failure, 0);
 	OS_STORE(&clock_s, 1000);
 	OS_STORE(&random_state, 1);
@@ -54,11 +55,13 @@ void *__wrap_os_zalloc(size_t bytes)
 	return fails_now() ? NULL : __real_os_zalloc(bytes);
 }
 
-struct os_mem *__wrap_os_mem_alloc(uint64_t bytes)
+struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
-	if (fails_now() || bytes > FUZZ_MEMORY_MAX)
+	if (fails_now() || bytes > FUZZ_MEMORY_MAX) {
+		nm_error_set(err, -ENOMEM, "%llu bytes can't be had", (unsigned long long)bytes);
 		return NULL;
-	return fuzz_mem_alloc ? fuzz_mem_alloc(bytes) : __real_os_mem_alloc(bytes);
+	}
+	return fuzz_mem_alloc ? fuzz_mem_alloc(bytes) : __real_os_mem_alloc(bytes, err);
 }
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
@@ -78,17 +81,6 @@ void __wrap_os_random(void *buf, size_t bytes)
 		next = (next ^ (next >> 30)) * 0xbf58476d1ce4e5b9ULL;
 		((uint8_t *)buf)[i] = (uint8_t)(next >> 56);
 	}
-}
-
-/* Nobody reads it; but what it is made of is looked at. */
-void __wrap_os_log(enum os_log_level level, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	os_vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------- */

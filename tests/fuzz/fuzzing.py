@@ -40,6 +40,10 @@ TARGETS = {
     "vfio": Target(runs=6000),
     "packets": Target(runs=10000),
     "tap": Target(runs=8000),
+    "offload": Target(runs=30000, max_len=512),
+    "names": Target(runs=60000, max_len=256),
+    "libnetmap": Target(runs=8000),
+    "pcap": Target(runs=15000),
     "race": Target(runs=2000, kinds=("fuzz", "fuzz-tsan")),
 }
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Starts as the program does: its main.c is part of this file, under another name. */
+#define main netmapd_main
+int netmapd_main(int argc, char **argv);
+#include "main.c"
+#undef main
+
 #include "netmapd.h"
 #include "attachments.h"
-#include "ctl.h"
-#include "notify.h"
-#include "tap.h"
-#include "vm.h"
 
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 enum { ROUNDS_MAX = 200, WAIT_MS = 5000 };
 
@@ -26,46 +26,50 @@ static void remove_dir(void)
 	rmdir(dir);
 }
 
-/* The device's part of the platform is the target's, threads are those of netmapd. */
+static void configure(void)
+{
+	char *argv[] = {"netmapd", "--socket", path, "--workers", "1", "--poll", "0", NULL};
+	struct options options;
+
+	options_parse(&options, 7, argv);
+	options.config.vm_region =
+		(struct nm_region_params){.count = {24, 48, 600}, .size = {1024, 1024, 128}};
+	options.config.shared =
+		(struct nm_region_params){.count = {16, 64, 600}, .size = {1024, 1024, 128}};
+	options.config.spare_bufs = 8;
+	options.config.guest[NM_POOL_IF] = 4;
+	options.config.guest[NM_POOL_RING] = 8;
+	options.config.guest[NM_POOL_BUF] = 64;
+	netmapd.config = options.config;
+}
+
+/* The devices of the platform are the target's, threads are those of netmapd. */
 static const struct nm_platform_ops *platform(void)
 {
 	static struct nm_platform_ops ops;
 
-	ops = fuzz_platform;
-	ops.attachment_start = attachments_start;
-	ops.attachment_stop = attachments_stop;
-	ops.attachment_poll = attachments_poll;
+	ops = *netmapd.core.platform_ops;
+	ops.newif = fuzz_platform.newif;
+	ops.delif = fuzz_platform.delif;
 	return &ops;
 }
 
 void netmapd_begin(void)
 {
-	const struct worker_config worker = {.cpu = -1};
-	struct nm_error err = {0};
+	struct loop_handle *signals;
+	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN);
 	snprintf(
 		dir, sizeof(dir), "%s/fuzz-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	fuzz_check(mkdtemp(dir), "no directory %s", dir);
 	snprintf(path, sizeof(path), "%s/socket", dir);
-	netmapd.config = (struct daemon_config){
-		.socket_path = path,
-		.workers = 1,
-		.vm_region = {.count = {24, 48, 600}, .size = {1024, 1024, 128}},
-		.shared = {.count = {16, 64, 600}, .size = {1024, 1024, 128}},
-		.spare_bufs = 8,
-		.guest = {4, 8, 64},
-	};
-	fuzz_check(nm_core_init(&netmapd.core) == 0, "no core");
-	netmapd.core.region_params = netmapd.core.shared_params = netmapd.config.shared;
-	netmapd.core.spare_bufs = netmapd.config.spare_bufs;
+	configure();
+	fuzz_check(start(&netmapd, &signals) == 0, "netmapd doesn't start");
+	/* Its signals end the target. */
+	sigemptyset(&set);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+	netmapd.core.region_params = netmapd.config.shared;
 	netmapd.core.platform_ops = platform();
-	netmapd.core.platform = &netmapd;
-	(void)notify_init();
-	fuzz_check(loop_new(&netmapd.loop) == 0 && taps_init(&netmapd) == 0, "no loop");
-	netmapd.workers[0] = worker_new(&worker);
-	fuzz_check(netmapd.workers[0], "no worker");
-	fuzz_check(ctl_open(&netmapd, &err) == 0, "%s", err.text);
 	atexit(remove_dir);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * netmapd.h - a netmapd within a fuzz target: all of it but main.c and the TAP devices, with one worker
+ * netmapd.h - a netmapd within a fuzz target: all of it but the TAP devices, with one worker
  * thread, small regions, and its sockets in a directory of its own.
  *
  *      netmapd_begin();                          once; it stays
