@@ -128,23 +128,16 @@ run_apt() {
 		die "can't $what: $(grep -m 1 '^E:' <<<"$out" || echo "apt-get $1 fails"); $advice"
 }
 
-# apt_open SUITE: sets $APT_CONF to a private configuration of apt, whose
-# lists are those of SUITE (and of the release it belongs to, if it holds
-# backports), as on a machine where nothing is installed.
-apt_open() {
-	local suite=$1 base=${1%-backports} dir mirror s
-	APT_SUITE=$suite
+# apt_configure: sets $APT_CONF to a private configuration of apt, in a directory of its own, as
+# on a machine where nothing is installed. Its sources.list is to be written there.
+apt_configure() {
+	local dir
 	[ -r $KEYRING ] || die "the keys of Debian are missing: run apt-get install debian-archive-keyring"
-	mirror=$(debian_mirror)
 	new_dir
 	dir=$NEW_DIR
 	APT_CONF=$dir/apt.conf
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 	: >"$dir/status"
-	for s in "$base" ${suite#"$base"}; do
-		[ "$s" = "$base" ] || s=$suite
-		echo "deb [signed-by=$KEYRING] $mirror $s main"
-	done >"$dir/sources.list"
 	# As root apt would fetch as _apt, who can't enter root's home.
 	# Signatures and checksums are verified all the same.
 	cat >"$APT_CONF" <<-END
@@ -157,15 +150,39 @@ apt_open() {
 		Dir::State::status "$dir/status";
 		Dir::Cache "$dir/cache";
 		APT::Sandbox::User "$(id -un)";
-		APT::Default-Release "$suite";
 		Acquire::Languages "none";
 		#clear APT::Update::Post-Invoke;
 		#clear APT::Update::Post-Invoke-Success;
 	END
-	say "reading the package lists of $suite"
-	run_apt "read the package lists of $suite" \
+}
+
+# apt_read KIND SUITE…: reads the lists of packages (KIND deb) or sources (deb-src) of suites.
+apt_read() {
+	local kind=$1 mirror s
+	shift
+	mirror=$(debian_mirror)
+	for s; do echo "$kind [signed-by=$KEYRING] $mirror $s main"; done >"${APT_CONF%/*}/sources.list"
+	say "reading the package lists of $*"
+	run_apt "read the package lists of $*" \
 		"check the network (for a missing key, upgrade debian-archive-keyring), then run this again" \
 		update -o APT::Update::Error-Mode=any
+}
+
+# apt_open SUITE: sets $APT_CONF to a private configuration, whose lists are those of SUITE (and of
+# the release it belongs to, if it holds backports).
+apt_open() {
+	local suite=$1 base=${1%-backports}
+	APT_SUITE=$suite
+	apt_configure
+	echo "APT::Default-Release \"$suite\";" >>"$APT_CONF"
+	# shellcheck disable=SC2046 # one word or none
+	apt_read deb "$base" $([ "$suite" = "$base" ] || echo "$suite")
+}
+
+# apt_open_sources SUITE…: sets $APT_CONF to a private configuration for apt-get source.
+apt_open_sources() {
+	apt_configure
+	apt_read deb-src "$@"
 }
 
 # apt_version PACKAGE: the version of it in the suite of apt_open.
