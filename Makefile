@@ -7,11 +7,12 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fuzz fuzz-merge fuzz-coverage bench build module install clean
+.PHONY: help demo check test test-programs fuzz fuzz-merge fuzz-coverage bench build module install clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
-	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest for some of them)'
+	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest|programs for some of them)'
+	@echo 'make test-programs  tcpdump, Suricata, …: netmap programs of others, built here with our headers'
 	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
 	@echo '                in docs/testing.md has their names)'
 	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
@@ -49,6 +50,10 @@ check:
 test:
 	@setup/prepare test
 	@tests/run $(PART)
+
+test-programs:
+	@setup/prepare test
+	@tests/run programs
 
 # What fuzz has found becomes part of the corpus; which lines the corpus reaches.
 fuzz:
