@@ -75,11 +75,12 @@ static void empty_dir(int fd)
 static int try_dir(struct vm *vm, struct nm_error *err)
 {
 	int error = name_dir(vm, err);
+	bool made;
 
 	if (error)
 		return error;
-	error = mkdir(vm->dir, 0700) < 0 && errno != EEXIST ? -errno
-							    : open_own_dir(vm->dir, &vm->dir_fd);
+	made = mkdir(vm->dir, 0700) == 0;
+	error = !made && errno != EEXIST ? -errno : open_own_dir(vm->dir, &vm->dir_fd);
 	if (!error)
 		error = lock_dir(vm->dir, vm->dir_fd);
 	if (!error) {
@@ -91,6 +92,8 @@ static int try_dir(struct vm *vm, struct nm_error *err)
 			err, error, "%s exists and is open to other users: remove it", vm->dir);
 	else
 		nm_error_set(err, error, "can't make %s: %s", vm->dir, strerror(-error));
+	if (made)
+		(void)rmdir(vm->dir);
 	vm->dir[0] = '\0';
 	if (vm->dir_fd >= 0)
 		close(vm->dir_fd);

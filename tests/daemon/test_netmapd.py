@@ -678,3 +678,20 @@ def test_nowhere_for_an_ordinary_user(place):
     result = run(place / "netmapd", user=65534, group=65534, extra_groups=[])
     expect_line(result, 1, "netmapd", "can't make /run/netmapd: Permission denied")
     assert not SANITIZED or "Sanitizer" not in result.stderr
+
+
+def test_a_machine_without_descriptors_leaves_no_directory(daemon):
+    """Whichever of those of a machine can't be had."""
+    with Connection(daemon.path) as c:
+        c.hello()
+        used = max(int(fd.name) for fd in Path(f"/proc/{daemon.pid}/fd").iterdir()) + 1
+        limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        for more in range(20):
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used + more, limits[1]))
+            try:
+                c.vm_create()
+                break
+            except Refused:
+                assert list(daemon.place.glob("vm*")) == []
+        assert 0 < more < 19
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
