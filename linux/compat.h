@@ -32,11 +32,13 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 #define eventfd_signal(ctx) ((void)(eventfd_signal)(ctx, 1))
 #endif
 
-#ifndef CONFIG_VMAP_PFN /* of any version: drivers select it, no user can */
-static inline void *vmap_pfn(unsigned long *pfns, unsigned int count, pgprot_t prot)
+/* Of any version: drivers select it, no user can. It is declared all the same. */
+#ifndef CONFIG_VMAP_PFN
+static inline void *nmk_no_vmap_pfn(unsigned long *pfns, unsigned int count, pgprot_t prot)
 {
 	return NULL;
 }
+#define vmap_pfn nmk_no_vmap_pfn
 #endif
 
 #endif

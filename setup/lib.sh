@@ -23,7 +23,7 @@ CACHE=${PTNETMAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set; set it or PTN
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 CACHE_FORMAT=3 # to be raised when entries get other contents
 NEW_DIRS=()
-KERNEL_LINES="6.1 6.12 newest"
+KERNEL_LINES="6.1 6.12 newest" # not debug: it takes long to make, and only who asks for it gets it
 
 # Each failure prints one line, also one inside $(…): the statuses 4 and 5 mean
 # "already told", and leave the script as 1 and, for a wrong argument, 2.
@@ -48,9 +48,9 @@ host_suite() { (. /etc/os-release && echo "${VERSION_CODENAME:-unknown}"); }
 line_suite() {
 	case $1 in
 	6.1) echo bookworm ;;
-	6.12) echo trixie ;;
+	6.12 | debug) echo trixie ;;
 	newest) echo trixie-backports ;;
-	*) usage_error "no kernel line '$1'; there are: $KERNEL_LINES" ;;
+	*) usage_error "no kernel line '$1'; there are: $KERNEL_LINES debug" ;;
 	esac
 }
 

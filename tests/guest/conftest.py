@@ -39,7 +39,8 @@ LONG_FILES = ("test_ptnet", "test_api", "test_nic")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kernel", action="append", choices=LINES, help="only this line of guest kernels")
+    parser.addoption("--kernel", action="append", choices=(*LINES, "debug"),
+                     help="only this line of guest kernels; debug: the one with KASAN and lockdep, made first if need be")
     parser.addoption("--all-machines", action="store_true", help="test_memtype on all combinations of machine and firmware")
 
 
@@ -60,8 +61,8 @@ def pytest_generate_tests(metafunc):
 
 def group(item):
     """The file and the line of kernels of a test."""
-    line = item.callspec.params.get("kernel", "") if hasattr(item, "callspec") else ""
-    return item.path.stem, line
+    line = item.callspec.params.get("kernel") if hasattr(item, "callspec") else None
+    return item.path.stem, line if isinstance(line, str) else ""    # pytest's own object: no kernel suits the test
 
 
 def pytest_itemcollected(item):

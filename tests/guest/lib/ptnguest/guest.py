@@ -26,7 +26,7 @@ _COMPLAINTS = re.compile(
     r"WARNING: |\bBUG: |kernel BUG at|\bOops\b|Call Trace:|Kernel panic|general protection fault|"
     r"unable to handle|refcount_t|KASAN|KFENCE|UBSAN|INFO: task .* blocked|rcu.*(stall|detected)|soft lockup|"
     r"possible (circular|recursive) locking|suspicious RCU|scheduling while atomic|sleeping function called|"
-    r"list_(add|del) corruption|Bad page state|nobody cared|memory leak|use-after-free|stack guard page|"
+    r"list_(add|del) corruption|Bad page state|nobody cared|suspected memory leak|use-after-free(?! debug is enabled)|stack guard page|"
     r"still has locks held|bad unlock balance|DMA-API: ")
 
 
