@@ -16,6 +16,8 @@ help:
 	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
 	@echo '                in docs/testing.md has their names)'
 	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
+	@echo 'make soak       a netmapd for hours, with all who come and go (make soak HOURS=2)'
+	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
 	@echo 'make bench      measure: table, build/bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
@@ -63,6 +65,19 @@ fuzz:
 fuzz-merge fuzz-coverage:
 	@setup/prepare fuzz
 	@tests/fuzz/run --$(@:fuzz-%=%) $(TARGET)
+
+soak:
+	@setup/prepare module 6.12
+	@setup/qemu >/dev/null
+	@$(MAKE) --no-print-directory build
+	@tests/soak/soak.py --hours $(or $(HOURS),2) $(if $(SEED),--seed $(SEED))
+
+soak-module:
+	@setup/prepare demo 6.12
+	@setup/kernel debug >/dev/null
+	@$(MAKE) --no-print-directory build
+	@SOAK_MINUTES=$(or $(MINUTES),30) SOAK_SEED=$(SEED) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+		tests/guest/test_abuse.py --kernel debug
 
 bench:
 	@setup/prepare bench
