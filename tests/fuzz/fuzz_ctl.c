@@ -293,9 +293,25 @@ static void step(struct fuzz_in *in)
 	}
 }
 
+/* What VALE_NEWIF would have made. */
+static void add_device(const char *name)
+{
+	const struct nm_shape shape = {.rings = {2, 1}, .slots = {16, 16}};
+	struct nm_core *core = &netmapd.core;
+	struct nm_error err = {0};
+
+	nm_core_lock(core);
+	fuzz_check(core->platform_ops->newif(core, name, &shape, 0, &err) == 0, "%s", err.text);
+	nm_core_unlock(core);
+}
+
 void fuzz_one(struct fuzz_in *in)
 {
 	vfio_path[0][0] = '\0';
+	if (fuzz_u8(in) & 1) {
+		add_device("dev0");
+		add_device("dev1");
+	}
 	for (int i = 0; i < STEPS && fuzz_more(in); i++)
 		step(in);
 	for (int i = 0; i < CONNS; i++)

@@ -137,12 +137,12 @@ static void put(uint32_t p, uint16_t command, const void *fixed, size_t bytes)
 
 static void put_write(uint32_t p, uint32_t region, uint64_t offset, uint32_t value)
 {
-	struct {
-		struct vu_region_rw rw;
-		uint32_t value;
-	} w = {{.offset = offset, .region = region, .count = 4}, value};
+	const struct vu_region_rw rw = {.offset = offset, .region = region, .count = sizeof(value)};
+	uint8_t bytes[sizeof(rw) + sizeof(value)];
 
-	put(p, VU_REGION_WRITE, &w, sizeof(w));
+	memcpy(bytes, &rw, sizeof(rw));
+	memcpy(bytes + sizeof(rw), &value, sizeof(value));
+	put(p, VU_REGION_WRITE, bytes, sizeof(bytes));
 }
 
 static void put_version(struct fuzz_in *in, uint32_t p)
@@ -243,6 +243,19 @@ static void put_multi(struct fuzz_in *in, uint32_t p)
 		sizeof(count) + (count < 4 ? count : 4) * sizeof(struct vu_write_one));
 }
 
+/* GET_INFO, GET_REGION_INFO, GET_IRQ_INFO: all 0 but two numbers. */
+static void put_info(struct fuzz_in *in, uint32_t p, uint16_t command)
+{
+	uint32_t words[sizeof(struct vu_region_info_msg) / sizeof(uint32_t)] = {0};
+	size_t bytes = command == VU_DEVICE_GET_REGION_INFO ? sizeof(words) : 16;
+	uint8_t how = fuzz_u8(in);
+
+	words[0] = how & 1 ? (uint32_t)fuzz_edge(in, 64) : 64;
+	if (command != VU_DEVICE_GET_INFO)
+		words[2] = how >> 4;
+	put(p, command, words, bytes);
+}
+
 /* Of any command: numbers of 32 bits, small ones or any. */
 static void put_words(struct fuzz_in *in, uint32_t p, uint16_t command)
 {
@@ -272,6 +285,11 @@ static void put_message(struct fuzz_in *in, uint32_t p, uint16_t command)
 		break;
 	case VU_REGION_WRITE_MULTI:
 		put_multi(in, p);
+		break;
+	case VU_DEVICE_GET_INFO:
+	case VU_DEVICE_GET_REGION_INFO:
+	case VU_DEVICE_GET_IRQ_INFO:
+		put_info(in, p, command);
 		break;
 	case VU_DEVICE_RESET:
 		put(p, command, NULL, 0);
@@ -393,6 +411,24 @@ static void scribble(struct fuzz_in *in)
 	}
 }
 
+/* Many long replies, which nobody takes until the end. */
+static void flood(uint32_t p)
+{
+	const struct vu_region_rw rw = {.region = VFIO_PCI_CONFIG_REGION_INDEX, .count = 256};
+
+	peers[p].held = 0;
+	for (int i = 0; i < 1200; i++) {
+		put(p, VU_REGION_READ, &rw, sizeof(rw));
+		if (i % 100 == 0) {
+			(void)send(peers[p].fd, peers[p].out, peers[p].held,
+				MSG_NOSIGNAL | MSG_DONTWAIT);
+			peers[p].held = 0;
+			netmapd_run();
+		}
+	}
+	send_held(p, NULL, 0);
+}
+
 static void hang_up(uint32_t p)
 {
 	if (peers[p].fd >= 0)
@@ -415,7 +451,10 @@ static void step(struct fuzz_in *in)
 		return;
 	switch (what >> 2 & 7) {
 	case 0:
-		hang_up(p);
+		if (what >> 5 == 7)
+			flood(p);
+		else
+			hang_up(p);
 		break;
 	case 1:
 		boot(in, p);

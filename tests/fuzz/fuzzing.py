@@ -36,12 +36,12 @@ class Target:
 
 TARGETS = {
     "request": Target(runs=6000),
-    "ctl": Target(runs=12000),
-    "vfio": Target(runs=6000),
+    "ctl": Target(runs=8000),
+    "vfio": Target(runs=5000),
     "packets": Target(runs=10000),
     "tap": Target(runs=8000),
     "offload": Target(runs=30000, max_len=512),
-    "names": Target(runs=60000, max_len=256),
+    "names": Target(runs=40000, max_len=256),
     "libnetmap": Target(runs=8000),
     "pcap": Target(runs=15000),
     "race": Target(runs=2000, kinds=("fuzz", "fuzz-tsan")),

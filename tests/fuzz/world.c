@@ -381,7 +381,8 @@ static void close_app(struct world_app *app)
 	app->served = false;
 }
 
-static void open_app(struct fuzz_in *in, struct world_app *app)
+/* `kind`: as choose_name() has them; 8: as the input says. */
+static void open_app(struct fuzz_in *in, struct world_app *app, uint8_t kind)
 {
 	uint8_t how = fuzz_u8(in), shape = fuzz_u8(in);
 	struct nm_offsets offsets = {0};
@@ -395,7 +396,7 @@ static void open_app(struct fuzz_in *in, struct world_app *app)
 	int error;
 
 	nm_client_init(&app->client, world.core);
-	choose_name(in, how, name, &bind);
+	choose_name(in, kind < 8 ? kind : how, name, &bind);
 	if (how & 16)
 		app->client.own_region = make_region(in);
 	if (how & 32) {
@@ -491,9 +492,9 @@ void world_begin(struct fuzz_in *in)
 		nm_client_init(&world.apps[i].client, world.core);
 	add_device("dev0");
 	add_device("dev1");
-	/* Two that can talk to each other are there at once. */
+	/* Two that can talk to each other are there at once, or to devices where these are the subject. */
 	for (uint32_t i = 0; i < 2; i++)
-		open_app(in, &world.apps[i]);
+		open_app(in, &world.apps[i], world.platform ? 7 : 8);
 }
 
 void world_step(struct fuzz_in *in)
@@ -524,7 +525,7 @@ void world_step(struct fuzz_in *in)
 		if (app->client.port)
 			use_ring(in, app);
 		else
-			open_app(in, app);
+			open_app(in, app, 8);
 	}
 }
 
