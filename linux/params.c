@@ -200,8 +200,8 @@ PARAM(priv_buf_size, PRIV_BUF_SIZE, "bytes of a buffer of the region of one port
 PARAM(priv_buf_num, PRIV_BUF_NUM, "buffers of the region of one port, beyond those of its rings");
 
 module_param(region_max_mb, uint, 0644);
-MODULE_PARM_DESC(
-	region_max_mb, "MiB of kernel memory of one region (default 0: a quarter of the memory)");
+MODULE_PARM_DESC(region_max_mb,
+	"MiB of kernel memory of one region (default 0: a quarter of the memory, 1024 at most)");
 
 module_param(regions_max_mb, uint, 0644);
 MODULE_PARM_DESC(
@@ -221,7 +221,7 @@ static uint64_t bytes_or(unsigned int mib, uint64_t otherwise)
 
 uint64_t nmk_region_max(void)
 {
-	return bytes_or(READ_ONCE(region_max_mb), memory_bytes() / 4);
+	return bytes_or(READ_ONCE(region_max_mb), min_t(uint64_t, memory_bytes() / 4, SZ_1G));
 }
 
 uint64_t nmk_regions_max(void)
