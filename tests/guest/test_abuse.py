@@ -47,8 +47,8 @@ def victim(kernel, netmap_ko, request):
     initramfs = ptnguest.build_initramfs(kernel, kos=[netmap_ko], modules=["veth"], programs=[
         (netlab.build_program(SOURCE), "bin/nmabuse"), ("ip", "sbin/ip")])
     with netlab.Daemon(ptnguest.BUILD / "test-logs/abuse-netmapd.stderr", "--workers", "1") as daemon:
-        node = netlab.Node(kernel, initramfs, daemon, 1, f"abuse-{kernel.line}", memory="1024M" if kernel.line == "debug" else "512M",
-                         cmdline=CMDLINE)
+        memory = "1024M" if kernel.line == "debug" else "512M"
+        node = netlab.Node(kernel, initramfs, daemon, 1, f"abuse-{kernel.line}", memory=memory, cmdline=CMDLINE)
         with node.start(120) as guest:     # the debug kernel takes its time
             guest.run("mount -t debugfs debugfs /sys/kernel/debug; modprobe veth; mkdir -p /run/netns; ln -sf /sbin/ip /bin/ip", 60)
             guest.load()

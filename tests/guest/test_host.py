@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import netlab
-import ptnguest
 
 MOSTLY_ONE_KERNEL = True     # see conftest.py
 
