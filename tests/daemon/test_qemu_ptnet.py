@@ -579,6 +579,24 @@ def test_real_nic(real):
 
 
 @needs_both
+def test_real_migration(real):
+    """What would be saved can't work: it is refused, with a reason; and QEMU says so at once when that matters."""
+    machine = Machine(*PORT_A, *DEVICE_A)
+    try:
+        assert machine.start(), machine.end()
+        for line in "migrate file:" + str(real / "saved"), "savevm one":
+            text = machine.ask("human-monitor-command", **{"command-line": line})
+            assert "passed-through-ptnet-port" in text and "does not support" in text, text
+        assert not (real / "saved").exists()
+        assert machine.ask("query-migrate")["blocked-reasons"]
+    finally:
+        machine.end()
+    machine = Machine("-only-migratable", *PORT_A, *DEVICE_A)
+    assert not machine.start()
+    assert "passed-through-ptnet-port" in machine.end()[1]
+
+
+@needs_both
 def test_real_quit(real):
     machine = Machine(*PORT_A, *DEVICE_A)
     assert machine.start(), machine.end()

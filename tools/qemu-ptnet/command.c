@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocker.h"
 #include "opts.h"
 
 enum member { TEXT, NUMBER, SWITCH };
@@ -277,6 +278,8 @@ int command_build(const struct command *c, struct text_argv *out, char err[TEXT_
 	text_argv_add(out, c->qemu);
 	add_accel(c, out);
 	add_memory(c->memory, out);
+	if (c->blocker > 0)
+		blocker_args(c->blocker, out);
 	if (!has_other_network(c)) {
 		text_argv_add(out, "-nic");
 		text_argv_add(out, "none");

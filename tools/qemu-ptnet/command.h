@@ -51,6 +51,7 @@ struct command {
 	const struct command_sockets *sockets; /* one per port, in the order of ports */
 	enum command_accel accel;
 	bool add_cpu; /* -cpu as well */
+	int blocker; /* descriptor of blocker.h, inherited by QEMU; 0: migration is not forbidden */
 };
 
 /*

@@ -17,6 +17,7 @@
 
 #include "proto.h"
 #include "accel.h"
+#include "blocker.h"
 #include "command.h"
 #include "daemon.h"
 #include "qemu.h"
@@ -146,6 +147,8 @@ static int run_ports(struct run *r)
 		ret = daemon_make_ports(
 			r->connection, name, r->scan.bar_min, &r->ports, r->sockets, err);
 	}
+	if (ret == 0 && !r->scan.print)
+		ret = c.blocker = blocker_open(err);
 	if (ret < 0)
 		return runtime_error(err);
 
