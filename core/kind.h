@@ -50,7 +50,7 @@ struct nm_port_ops {
 	 * the ring. Optional: without it a ring that is served through a CSB is synced all the time
 	 * as long as it has something to do. */
 	bool (*can_send)(struct nm_ring *ring);
-	/* An rx ring: does a packet wait for a sync, or for slots that the application gives back?
+	/* An rx ring: does a packet, or a sender, wait for a sync, or for slots that the application gives back?
 	 * Barrier and wakeup as with can_send. Optional: without it only the next packet is of
 	 * interest, and it wakes when hwtail has moved. */
 	bool (*wants_room)(struct nm_ring *ring);

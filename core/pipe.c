@@ -30,7 +30,7 @@ static void lane_resume(struct lane *lane)
 	lane->paused--;
 	moved = nm_pipe_move(lane);
 	nm_produce_unlock(lane->rx);
-	if (moved & (MOVED_RX | MOVED_BLOCKED))
+	if (moved & MOVED_RX)
 		os_wakeup_signal(&lane->rx->wakeup);
 	if (moved & MOVED_TX)
 		os_wakeup_signal(&lane->tx->wakeup);
@@ -41,16 +41,22 @@ static void pipe_pause(struct nm_port *port, bool on)
 	each_lane(port, on ? lane_pause : lane_resume);
 }
 
-/* The lock is held, or no client is bound. */
+/* The lock is held, or no client is bound. What the receiver has not given back is not free, whichever of the
+ * two rings begins anew: of rx itself, all is given back. */
 static void pipe_ring_reset(struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct lane *lane = ring->priv;
 
-	if (ring->dir != NM_TX)
-		return;
-	lane->head = 0;
-	OS_STORE(&lane->moved, 0);
-	OS_STORE(&lane->blocked, 0);
+	if (ring->dir == NM_TX) {
+		lane->head = 0;
+		OS_STORE(&lane->moved, 0);
+	}
+	OS_STORE_RELEASE(&lane->lead,
+		nm_ring_distance(lane->rx->produce.hwtail, lane->moved, lane->rx->num_slots));
+	if (ring->dir == NM_TX)
+		nm_ring_set_tail(ring, nm_ring_before(nm_pipe_free(lane), ring->num_slots));
+	else
+		os_wakeup_signal(&lane->tx->wakeup);
 }
 
 /* The sender is gone, and with it the end of a packet that it began. */

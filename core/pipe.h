@@ -7,17 +7,18 @@
  *        rx ring i  <----------------------------   tx ring i
  *
  * Both ends are ports that are made together, by the client that opens one of them first, and share
- * one region. A packet moves by exchanging the buffers of two slots; nothing is copied. A
- * packet that the other end has no room for waits in the tx ring (hwcur stays): nothing is
- * lost, in either direction, whether the other end is open or not. What is dropped makes no sense
- * (bad buffer, length or offset, NS_INDIRECT, more than NETMAP_MAX_FRAGS slots) and is counted
- * at the tx ring:
+ * one region. A packet moves by exchanging the buffers of two slots; nothing is copied. Its tx slot is
+ * free when the receiver has given back the slot that it lies in: so a sender can tell by its tail
+ * what has not been taken yet, and a full ring is full until the receiver, open or not, goes on. Nothing is
+ * lost. What is dropped makes no sense (bad buffer, length or offset, NS_INDIRECT, more than
+ * NETMAP_MAX_FRAGS slots) and is counted at the tx ring:
  *
  *      packets of the tx ring == packets of the rx ring + drops of the tx ring
  *
- * Both rings of a lane have the same number of slots, so a whole packet always fits some time.
+ * Both rings of a lane have the same number of slots, and the sender has no more of its own than are free in
+ * the receiver's: so there is room for all that is sent, at once.
  * Only whole packets move. When the last user of a tx ring leaves, half a packet is dropped and
- * counted; whole ones still move as room comes up.
+ * counted.
  *
  * The parent BASE is pinned by the pipe: a registered port, one that the platform knows, a switch
  * port that is made now, or, where there is no such thing, a placeholder that has no rings.
@@ -25,16 +26,18 @@
  *
  *      one lane = tx ring T and rx ring R, under R's produce.lock
  *
- *        txsync(T): new head?  lock, move what fits, unlock; signal R
- *        rxsync(R): hwcur := head; full barrier; is T blocked? lock, move, unlock, signal T
+ *        txsync(T): new head?  lock, move, unlock; signal R. What is free: as far as R's hwcur
+ *        rxsync(R): hwcur := head; signal T
  *
- *      T sets `blocked` when a packet doesn't fit, issues a full barrier, and looks at R's
- *      hwcur once more. So either T sees the room or R sees the flag, and a packet that waits
- *      is moved by the receiver, when it makes room: the sender can be asleep.
+ *      R:  |<- free ->|<- moved, not given back: k slots ->|<- free ->|
+ *                     hwcur                             hwtail
+ *      T:  |<- free ->|<- k slots ------------------------>|<- of a packet whose end is to come ->|
+ *                     tail + 1                          hwcur                                  head
+ *
+ *      Slots of dropped packets are free at once: then T's hwcur is ahead of R's hwtail by more (`lead`).
  *
  * Thread safety: nm_pipe_get_locked: core->lock. The syncs: one thread per ring; the two
- * threads of a lane meet in its lock only when T has something new, or R has made room that T
- * waits for.
+ * threads of a lane meet in T's tail and R's tail alone; the lock keeps pause and reset away from T.
  */
 #ifndef CORE_PIPE_H
 #define CORE_PIPE_H

@@ -15,12 +15,13 @@ struct lane {
 
 	/* Of tx, as its thread released it, which alone changes it. */
 	uint32_t head OS_GUARDED_BY(NM_PRODUCE_LOCK);
-	/* Slots below are done: tx's hwcur. Its thread reads it without the lock. */
+	/* Slots below are done: tx's hwcur. Its thread reads it and `lead` without the lock. */
 	uint32_t moved OS_GUARDED_BY(NM_PRODUCE_LOCK);
+	/* How far moved is ahead of rx's hwtail, modulo the slots of a ring: what was dropped went from tx,
+	 * and never came to rx. Stored behind `moved`. */
+	uint32_t lead OS_GUARDED_BY(NM_PRODUCE_LOCK);
 	uint32_t paused OS_GUARDED_BY(NM_PRODUCE_LOCK); /* by so many */
-
-	uint32_t blocked __attribute__((aligned(NM_CACHE_LINE))); /* a packet waits for room */
-};
+} __attribute__((aligned(NM_CACHE_LINE)));
 
 /* A pipe; priv of both ends. */
 struct pipe {
@@ -30,7 +31,11 @@ struct pipe {
 	struct lane lane[];
 };
 
-enum moved { MOVED_NOTHING = 0, MOVED_TX = 1, MOVED_RX = 2, MOVED_BLOCKED = 4 };
+enum moved { MOVED_NOTHING = 0, MOVED_TX = 1, MOVED_RX = 2 };
+
+/* The tx slot behind those that are free: those whose packets the receiver has given back, and as many as were
+ * dropped. The thread of tx, or nobody. */
+uint32_t nm_pipe_free(const struct lane *lane);
 
 /* Moves what can be moved. A set of enum moved: who has news. */
 int nm_pipe_move(struct lane *lane) OS_REQUIRES(NM_PRODUCE_LOCK);

@@ -13,7 +13,6 @@ struct move {
 	uint32_t from, end;                     /* tx slots that are not done */
 	uint32_t to, room;                      /* next rx slot to fill, and how many are free */
 	uint64_t packets, bytes, taken, copies; /* delivered; taken from tx */
-	bool waiting;                           /* the next packet needs more room than there is */
 };
 
 static void count_both(struct move *m, enum nm_drop cause)
@@ -28,19 +27,12 @@ static void look_for_room(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 	m->room = nm_ring_room(m->rx, m->to);
 }
 
-/* Is there room for `slots`? If not, `blocked` is set, and whoever makes room will see it. */
-static bool have_room(struct move *m, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOCK)
+/* There is: a sender has no more slots than the receiver has room for (pipe.h). */
+static void have_room(struct move *m, uint32_t slots) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	if (likely(m->room >= slots))
-		return true;
-	look_for_room(m);
-	if (m->room >= slots)
-		return true;
-	OS_STORE(&m->lane->blocked, 1);
-	os_mb(); /* pairs with the one in nm_pipe_rxsync() */
-	look_for_room(m);
-	m->waiting = m->room < slots;
-	return !m->waiting;
+	if (unlikely(m->room < slots))
+		look_for_room(m);
+	os_assert(m->room >= slots);
 }
 
 /* One slot with its buffer to the receiver, the receiver's buffer back. */
@@ -55,8 +47,8 @@ static inline void exchange(struct move *m, uint32_t from, uint32_t to, uint64_t
 	nm_slot_store(&m->slots.slots[from], theirs, slot.len, NS_BUF_CHANGED);
 }
 
-/* A packet of one slot. False: it has to wait. */
-static inline bool move_single(struct move *m, struct nm_slot_copy slot)
+/* A packet of one slot. */
+static inline void move_single(struct move *m, struct nm_slot_copy slot)
 	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	uint64_t offset = nm_slots_offset(&m->slots, m->from);
@@ -66,8 +58,7 @@ static inline bool move_single(struct move *m, struct nm_slot_copy slot)
 	if (unlikely(cause != NM_DROPS)) {
 		m->tx->stats.drops[cause]++;
 	} else {
-		if (unlikely(!have_room(m, 1)))
-			return false;
+		have_room(m, 1);
 		m->copies++;
 		theirs = OS_LOAD(&m->rx->slots[m->to].buf_idx);
 		if (likely(nm_slots_buf_valid(&m->slots, theirs))) {
@@ -83,7 +74,6 @@ static inline bool move_single(struct move *m, struct nm_slot_copy slot)
 	}
 	m->from = nm_ring_advance(m->from, 1, m->slots.num_slots);
 	m->taken++;
-	return true;
 }
 
 static void exchange_all(struct move *m, const struct nm_pkt *pkt, const uint32_t *theirs)
@@ -105,7 +95,7 @@ static void exchange_all(struct move *m, const struct nm_pkt *pkt, const uint32_
 	m->bytes += pkt->bytes;
 }
 
-/* A packet of several slots. False: it has to wait, for room or for its end. */
+/* A packet of several slots. False: it has to wait for its end. */
 static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
@@ -120,8 +110,7 @@ static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 		m->tx->stats.drops[pkt.cause]++;
 		break;
 	case NM_PKT_WHOLE:
-		if (!have_room(m, pkt.slots))
-			return false;
+		have_room(m, pkt.slots);
 		m->copies++;
 		nm_slots_init_ring(&rx, m->rx, 0);
 		if (nm_slots_buffers(&rx, m->to, pkt.slots, theirs))
@@ -148,14 +137,16 @@ static void move_all(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 			&m->tx->slots[nm_ring_advance(m->from, PREFETCH_AHEAD, m->tx->num_slots)]);
 		os_prefetch_write(
 			&m->rx->slots[nm_ring_advance(m->to, PREFETCH_AHEAD, m->rx->num_slots)]);
-		more = likely(!(slot.flags & NS_MOREFRAG)) ? move_single(m, slot) : move_chain(m);
+		if (likely(!(slot.flags & NS_MOREFRAG)))
+			move_single(m, slot);
+		else
+			more = move_chain(m);
 	}
 }
 
 int nm_pipe_move(struct lane *lane)
 {
 	struct nm_ring *tx = lane->tx, *rx = lane->rx;
-	uint32_t was_blocked = OS_LOAD(&lane->blocked);
 	int result = MOVED_NOTHING;
 	struct move m;
 
@@ -170,10 +161,7 @@ int nm_pipe_move(struct lane *lane)
 	m.to = rx->produce.hwtail;
 	m.room = nm_ring_room(rx, m.to);
 	m.packets = m.bytes = m.taken = m.copies = 0;
-	m.waiting = false;
 	nm_slots_init_ring(&m.slots, tx, rx->port->offsets.gap);
-	/* `blocked` stays set until it is known that nothing waits: a receiver that looks meanwhile,
-	 * and sleeps without asking for a kick, would not be told again. */
 	move_all(&m);
 	tx->stats.packets += m.taken;
 	tx->stats.copies += m.copies;
@@ -187,16 +175,35 @@ int nm_pipe_move(struct lane *lane)
 	}
 	if (m.from != lane->moved) {
 		OS_STORE_RELEASE(&lane->moved, m.from);
+		OS_STORE_RELEASE(&lane->lead, nm_ring_distance(m.to, m.from, tx->num_slots));
 		result |= MOVED_TX;
 	}
-	if (!m.waiting)
-		OS_STORE(&lane->blocked, 0);
-	else if (!was_blocked)
-		result |= MOVED_BLOCKED;
 	return result;
 }
 
 /* ---- syncs ---------------------------------------------------------------------------- */
+
+uint32_t nm_pipe_free(const struct lane *lane)
+{
+	uint32_t lead = OS_LOAD_ACQUIRE(&lane->lead);
+
+	return nm_ring_advance(OS_LOAD_ACQUIRE(&lane->rx->hwcur), lead, lane->rx->num_slots);
+}
+
+/*
+ * What is done, and what is free again. The receiver's index and `lead` were loaded before `moved`, so that
+ * what is free is done; unless rx is just being reset: then it stays what it was.
+ */
+static void take_room(struct nm_ring *tx, const struct lane *lane)
+{
+	uint32_t n = tx->num_slots, free_before = nm_ring_advance(tx->tail, 1, n);
+	uint32_t free_now = nm_pipe_free(lane);
+
+	tx->hwcur = OS_LOAD_ACQUIRE(&lane->moved);
+	if (likely(nm_ring_distance(free_before, free_now, n) <=
+		    nm_ring_distance(free_before, tx->hwcur, n)))
+		nm_ring_set_tail(tx, nm_ring_before(free_now, n));
+}
 
 int nm_pipe_txsync(struct nm_ring *ring)
 {
@@ -209,30 +216,21 @@ int nm_pipe_txsync(struct nm_ring *ring)
 		lane->head = ring->head;
 		moved = nm_pipe_move(lane);
 		nm_produce_unlock(lane->rx);
-		/* Also when it is full: whoever serves it must hear of slots that are given back. */
-		if (moved & (MOVED_RX | MOVED_BLOCKED))
+		if (moved & MOVED_RX)
 			os_wakeup_signal(&lane->rx->wakeup);
 	}
-	nm_ring_sent(ring, OS_LOAD_ACQUIRE(&lane->moved));
+	take_room(ring, lane);
 	return 0;
 }
 
+/* The sender may wait for what is given back, asleep; the signal has the barrier that this needs. */
 int nm_pipe_rxsync(struct nm_ring *ring)
 {
-	struct lane *lane = ring->priv;
+	const struct lane *lane = ring->priv;
 
 	if (ring->hwcur != ring->head) {
 		OS_STORE_RELEASE(&ring->hwcur, ring->head);
-		os_mb(); /* pairs with the one in have_room() */
-		if (unlikely(OS_LOAD(&lane->blocked))) {
-			int moved;
-
-			nm_produce_lock(lane->rx);
-			moved = nm_pipe_move(lane);
-			nm_produce_unlock(lane->rx);
-			if (moved & MOVED_TX)
-				os_wakeup_signal(&lane->tx->wakeup);
-		}
+		os_wakeup_signal(&lane->tx->wakeup);
 	}
 	ring->tail = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
 	return 0;
@@ -242,12 +240,12 @@ bool nm_pipe_can_send(struct nm_ring *ring)
 {
 	const struct lane *lane = ring->priv;
 
-	return OS_LOAD(&lane->moved) != ring->hwcur;
+	return OS_LOAD(&lane->moved) != ring->hwcur ||
+	       nm_ring_before(nm_pipe_free(lane), ring->num_slots) != ring->tail;
 }
 
+/* Whatever the receiver gives back the sender wants to know of. */
 bool nm_pipe_wants_room(struct nm_ring *ring)
 {
-	const struct lane *lane = ring->priv;
-
-	return OS_LOAD(&lane->blocked) != 0;
+	return ring->hwcur != OS_LOAD(&ring->produce.hwtail);
 }

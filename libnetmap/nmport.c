@@ -283,7 +283,11 @@ static int new_mem(struct nmport_d *d, uint64_t inode, struct nmem_d **out)
 	m->refcount = 1;
 	m->mem_id = d->reg.nr_mem_id;
 	m->inode = inode;
-	m->size = d->reg.nr_memsize;
+	m->size = (size_t)d->reg.nr_memsize;
+	if (m->size != d->reg.nr_memsize) { /* more than a program of 32 bits can map */
+		nmctx_free(d->ctx, m);
+		return -EFBIG;
+	}
 	if (d->extmem) {
 		m->is_extmem = 1;
 		m->mem = (void *)(uintptr_t)d->extmem->nro_usrptr;

@@ -27,19 +27,30 @@
 #include <linux/types.h>
 #include <linux/ioctl.h>
 
-/* The kernel has no struct timeval: this is user space's, on 64-bit machines. */
-struct netmap_timeval {
-	int64_t tv_sec;
-	int64_t tv_usec;
-};
-#define NETMAP_TIMEVAL struct netmap_timeval
 #else
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/time.h>
 #include <sys/ioctl.h>
-#define NETMAP_TIMEVAL struct timeval
 #endif
+
+/*
+ * Times in shared memory have 64 bits on all machines: user space's struct timeval, where that has them.
+ * The kernel has none; that of 32-bit programs has them with -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64.
+ */
+struct netmap_timeval {
+	int64_t tv_sec;
+	int64_t tv_usec;
+};
+#if !defined(__KERNEL__) && (__SIZEOF_LONG__ == 8 || defined(__USE_TIME_BITS64) || \
+				    (defined(__TIMESIZE) && __TIMESIZE == 64))
+#define NETMAP_TIMEVAL struct timeval
+#else
+#define NETMAP_TIMEVAL struct netmap_timeval
+#endif
+
+/* What processes of 32 and 64 bits share is laid out as for 64. */
+#define NM_ALIGN_64 __attribute__((__aligned__(8)))
 
 /* Version spoken, and the versions a request may carry. A reply carries NETMAP_API. */
 #define NETMAP_API     14
@@ -88,7 +99,7 @@ struct netmap_slot {
 	uint16_t len;     /* bytes of this fragment */
 	uint16_t flags;   /* NS_* */
 	uint64_t ptr;     /* offset in the buffer, or the address of an NS_INDIRECT buffer */
-};
+} NM_ALIGN_64;
 
 /* Slot flags: what the application tells, unless said otherwise. */
 #define NS_BUF_CHANGED 0x0001 /* buf_idx is not what it was at the last sync */
@@ -142,8 +153,9 @@ struct netmap_ring {
 	uint32_t cur;
 	uint32_t tail; /* R */
 
-	uint32_t flags;    /* NR_TIMESTAMP, NR_FORWARD */
-	NETMAP_TIMEVAL ts; /* R: wall-clock time of the last sync; rx, and tx with NR_TIMESTAMP */
+	uint32_t flags; /* NR_TIMESTAMP, NR_FORWARD */
+	NETMAP_TIMEVAL ts
+		NM_ALIGN_64; /* R: wall-clock time of the last sync; rx, and tx with NR_TIMESTAMP */
 	uint64_t offset_mask; /* R: bits of slot.ptr that are an offset; 0 without OFFSETS */
 	uint64_t buf_align;   /* R: alignment of (buffer + offset) on tx; 0 for none */
 
@@ -151,7 +163,7 @@ struct netmap_ring {
 	uint8_t sem[128] __attribute__((__aligned__(NM_CACHE_ALIGN)));
 
 	struct netmap_slot slot[];
-};
+} NM_ALIGN_64;
 
 /* Ring flags, written by the application. */
 #define NR_TIMESTAMP 0x0002 /* set ts at every sync; on rx rings it is by default */
@@ -179,7 +191,7 @@ struct netmap_if {
 	uint32_t ni_host_rx_rings;
 	uint32_t ni_spare1[3];
 	int64_t ring_ofs[];
-};
+} NM_ALIGN_64;
 
 #define NI_PRIV_MEM 0x1 /* the port has a region of its own */
 
@@ -200,7 +212,7 @@ struct nmreq_header {
 	char nr_name[NETMAP_REQ_IFNAMSIZ];
 	uint64_t nr_options; /* address of a struct nmreq_option, or 0 */
 	uint64_t nr_body;    /* address of the structure that belongs to nr_reqtype, or 0 */
-};
+} NM_ALIGN_64;
 
 enum {
 	NETMAP_REQ_REGISTER = 1,         /* nmreq_register */
@@ -229,7 +241,7 @@ struct nmreq_option {
 	uint32_t nro_reqtype; /* NETMAP_REQ_OPT_* */
 	uint32_t nro_status;  /* out: 0 or a positive errno */
 	uint64_t nro_size;    /* bytes, for options of variable size; else 0 */
-};
+} NM_ALIGN_64;
 
 enum {
 	NETMAP_REQ_OPT_EXTMEM = 1,          /* nmreq_opt_extmem, on REGISTER */
@@ -258,7 +270,7 @@ struct nmreq_register {
 	uint32_t nr_mode;       /* NR_REG_* */
 	uint32_t nr_extra_bufs; /* in: wanted, out: given; listed from ni_bufs_head */
 	uint64_t nr_flags __attribute__((__aligned__(8))); /* NR_* below */
-};
+} NM_ALIGN_64;
 
 /* nr_mode */
 enum {
@@ -295,7 +307,7 @@ struct nmreq_port_info_get {
 	uint16_t nr_host_rx_rings;
 	uint16_t nr_mem_id;
 	uint16_t pad[3];
-};
+} NM_ALIGN_64;
 
 /*
  * VALE_ATTACH: put a NIC or a persistent port on a switch, with its host rings
@@ -364,7 +376,7 @@ struct nmreq_pools_info {
 	uint64_t nr_buf_pool_offset;
 	uint32_t nr_buf_pool_objtotal;
 	uint32_t nr_buf_pool_objsize;
-};
+} NM_ALIGN_64;
 
 /* SYNC_KLOOP_START: serve this file's rings from inside the call until stopped. */
 struct nmreq_sync_kloop_start {
@@ -465,13 +477,13 @@ struct nmreq_opt_sync_kloop_eventfds {
 		int32_t ioeventfd; /* application to engine; < 0: sleep instead */
 		int32_t irqfd;     /* engine to application; < 0: never notify */
 	} eventfds[];
-};
+} NM_ALIGN_64;
 
 /* KLOOP_START: work on a ring in the context of its notification. */
 struct nmreq_opt_sync_kloop_mode {
 	struct nmreq_option nro_opt;
 	uint32_t mode; /* NM_OPT_SYNC_KLOOP_* */
-};
+} NM_ALIGN_64;
 
 #define NM_OPT_SYNC_KLOOP_DIRECT_TX 0x1
 #define NM_OPT_SYNC_KLOOP_DIRECT_RX 0x2
@@ -481,14 +493,14 @@ struct nmreq_opt_extmem {
 	struct nmreq_option nro_opt;
 	uint64_t nro_usrptr;              /* address of the memory */
 	struct nmreq_pools_info nro_info; /* in: wishes (nr_memsize is required), out: layout */
-};
+} NM_ALIGN_64;
 
 /* REGISTER, CSB_ENABLE: addresses of the two arrays, aligned to an entry. */
 struct nmreq_opt_csb {
 	struct nmreq_option nro_opt;
 	uint64_t csb_atok;
 	uint64_t csb_ktoa;
-};
+} NM_ALIGN_64;
 
 /* REGISTER: packets that don't begin at the beginning of their buffer. */
 struct nmreq_opt_offsets {
@@ -498,7 +510,7 @@ struct nmreq_opt_offsets {
 	uint32_t nro_offset_bits;    /* low bits of slot.ptr that are the offset; 0: all */
 	uint32_t nro_tx_align;       /* (buffer + offset) is a multiple of this; 0: don't care */
 	uint64_t nro_min_gap; /* bytes free between the end of rx data and the buffer's end */
-};
+} NM_ALIGN_64;
 
 /*
  * The older requests: NIOCGINFO and NIOCREGIF

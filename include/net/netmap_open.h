@@ -238,7 +238,7 @@ static int nm_parse(const char *ifname, struct nm_desc *d, char *err)
 
 	if (!nm_is_netmap_name_(ifname))
 		bad = is_vale ? "a switch port is valeID:PORT"
-			      : "no name that begins with netmap: or vale";
+			      : "it begins neither netmap: nor vale";
 	if (!bad) {
 		name += is_vale ? 0 : 7;
 		len = nm_parse_name_len_(name, is_vale);
@@ -553,17 +553,28 @@ static NM_UNUSED_ int nm_inject(struct nm_desc *d, const void *buf, size_t size)
 	return 0;
 }
 
-/* Slots of the packet at the head of the ring; 0 if its end is not there. */
+/* Slots of the packet at the head of the ring; 0 if its end is not there. A packet that fills the ring has
+ * no end to wait for. */
 static uint32_t nm_whole_(const struct netmap_ring *ring)
 {
-	uint32_t i = ring->head, n = 1;
+	uint32_t i = ring->head, n = 0;
 
-	for (; i != ring->tail; n++) {
+	for (; i != ring->tail && n < ring->num_slots; n++) {
 		if (!(ring->slot[i].flags & NS_MOREFRAG))
-			return n;
+			return n + 1;
 		i = i + 1 == ring->num_slots ? 0 : i + 1;
 	}
-	return 0;
+	return n + 1 == ring->num_slots ? n : 0;
+}
+
+/* Bytes of a slot that lie in its buffer, whatever its length says. */
+static uint32_t nm_slot_bytes_(const struct netmap_ring *ring, const struct netmap_slot *slot)
+{
+	uint64_t ofs = NETMAP_ROFFSET(ring, slot);
+	uint32_t room = ofs < ring->nr_buf_size ? ring->nr_buf_size - (uint32_t)ofs : 0;
+	uint32_t len = slot->len;
+
+	return len < room ? len : room;
 }
 
 /* Describe the slot at the head of the ring in hdr. */
@@ -571,12 +582,13 @@ static void nm_describe_(struct nm_desc *d, struct netmap_ring *ring, struct nm_
 {
 	struct netmap_slot *slot = &ring->slot[ring->head];
 
-	hdr->ts = ring->ts;
+	hdr->ts.tv_sec = (__typeof__(hdr->ts.tv_sec))ring->ts.tv_sec;
+	hdr->ts.tv_usec = (__typeof__(hdr->ts.tv_usec))ring->ts.tv_usec;
 	hdr->d = d;
 	hdr->flags = 0;
 	hdr->slot = slot;
 	hdr->buf = (uint8_t *)NETMAP_BUF_OFFSET(ring, slot);
-	hdr->len = hdr->caplen = slot->len;
+	hdr->len = hdr->caplen = nm_slot_bytes_(ring, slot);
 }
 
 /* Release slots at the head of the ring; they go back at the next sync. */
@@ -619,7 +631,7 @@ static void nm_gather_(struct netmap_ring *ring, uint32_t slots, struct nm_pkthd
 
 	for (n = 0; n < slots; n++) {
 		struct netmap_slot *slot = &ring->slot[i];
-		size_t part = slot->len;
+		size_t part = nm_slot_bytes_(ring, slot);
 
 		if (len + part > *size) {
 			uint8_t *more = (uint8_t *)realloc(*mem, (len + part) * 2);
@@ -638,7 +650,7 @@ static void nm_gather_(struct netmap_ring *ring, uint32_t slots, struct nm_pkthd
 		hdr->caplen = (uint32_t)len;
 	}
 	for (; n < slots; n++, i = nm_ring_next(ring, i))
-		len += ring->slot[i].len;
+		len += nm_slot_bytes_(ring, &ring->slot[i]);
 	hdr->len = (uint32_t)len;
 }
 

@@ -176,13 +176,14 @@ static int look(struct nmfd_item *items, size_t n, struct pollfd *fds)
 static int wait_with(struct nmfd_item *items, size_t n, struct pollfd *fds,
 	const struct timespec *timeout, const sigset_t *mask)
 {
-	int64_t ns = timeout ? timeout->tv_nsec : 0, deadline = NO_LIMIT;
+	int64_t seconds = timeout ? timeout->tv_sec : 0, ns = timeout ? timeout->tv_nsec : 0;
+	int64_t deadline = NO_LIMIT;
 	int ready = look(items, n, fds), error;
 
 	if (ready != 0 || (timeout && !timeout->tv_sec && !timeout->tv_nsec))
 		return ready;
-	if (timeout && timeout->tv_sec < INT64_MAX / 1000000000 / 4)
-		deadline = nmfd_now() + timeout->tv_sec * 1000000000LL + ns;
+	if (timeout && seconds < INT64_MAX / 1000000000 / 4)
+		deadline = nmfd_now() + seconds * 1000000000LL + ns;
 	for (;;) {
 		ready = sleep_once(items, n, fds, deadline, mask);
 		error = errno;

@@ -119,7 +119,7 @@ static int check_machine(const char *path, const ElfW(Ehdr) * eh, char why[PROGR
 		close(fd);
 	if (eh->e_ident[EI_CLASS] != OWN_CLASS)
 		return fail(-ENOEXEC, why,
-			"%.300s: is a program of %d bits; only those of %d bits can be served",
+			"%.300s: is a program of %d bits; only those of %d bits can be served: link it with libnetmap (for 32 bits: -lnetmap-m32)",
 			path, eh->e_ident[EI_CLASS] == ELFCLASS32 ? 32 : 64,
 			OWN_CLASS == ELFCLASS32 ? 32 : 64);
 	if (n == sizeof(own) && eh->e_machine != own.e_machine)

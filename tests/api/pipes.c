@@ -81,13 +81,52 @@ TEST(pipe_blocks)
 			sent++;
 		CHECK_EQ(nmport_txsync(m), 0);
 	}
-	CHECK_EQ(sent, 2 * 15); /* both rings are full */
-	for (i = 0; i < sent; i++) {
+	CHECK_EQ(sent, 15); /* its ring is full until the other end gives slots back */
+	for (i = 0; i < sent; i++)
 		take_frame(s, 1, 2, i);
-		CHECK_EQ(nmport_txsync(m), 0);
-	}
+	CHECK_EQ(nmport_rxsync(s), 0);
 	expect_empty(s);
 	CHECK(wait_sent(m, tx_ring(m, 0)));
+	nmport_close(m);
+	nmport_close(s);
+}
+
+/* Waits until the tx ring has n free slots; it never had more. */
+static void wait_free(struct nmport_d *d, uint32_t n)
+{
+	const struct netmap_ring *ring = tx_ring(d, 0);
+	uint64_t limit = now_ms() + WAIT_MS;
+
+	while (nm_ring_space(tx_ring(d, 0)) != n && now_ms() < limit) {
+		CHECK(nm_ring_space(tx_ring(d, 0)) < n);
+		CHECK_EQ(nmport_txsync(d), 0);
+	}
+	CHECK_EQ(nm_ring_space(tx_ring(d, 0)), n);
+	CHECK_EQ((ring->head + ring->num_slots - ring->tail - 1) % ring->num_slots,
+		ring->num_slots - 1 - n);
+}
+
+/* What the receiver has not given back is pending; what it has is free. */
+TEST(pipe_tx_pending)
+{
+	struct nmport_d *m = open_shape("valep:x{1", 1, 32, 32), *s = open_flags("valep:x}1", 0);
+
+	for (uint32_t round = 0; round < 20; round++) {
+		for (uint32_t i = 0; i < 10; i++)
+			send_frame(m, 1, 2, i);
+		CHECK(wait_slots(s, rx_ring(s, 0), 10));
+		wait_free(m, 31 - 10);
+		for (uint32_t i = 0; i < 7; i++)
+			take_frame(s, 1, 2, i);
+		CHECK_EQ(nmport_rxsync(s), 0);
+		wait_free(m, 31 - 3);
+		CHECK(nm_tx_pending(tx_ring(m, 0)));
+		for (uint32_t i = 7; i < 10; i++)
+			take_frame(s, 1, 2, i);
+		CHECK_EQ(nmport_rxsync(s), 0);
+		CHECK(wait_sent(m, tx_ring(m, 0)));
+		CHECK_EQ(nm_ring_space(tx_ring(m, 0)), 31);
+	}
 	nmport_close(m);
 	nmport_close(s);
 }
@@ -172,6 +211,7 @@ TEST(pipe_too_many_fragments)
 		CHECK_EQ(nmport_txsync(m), 0);
 		send_frame(m, 1, 2, 1000 + i);
 		take_frame(s, 1, 2, 1000 + i);
+		CHECK_EQ(nmport_rxsync(s), 0);
 	}
 	nmport_close(m);
 	nmport_close(s);
@@ -298,6 +338,7 @@ TEST(pipe_bad_slots)
 		slot->buf_idx = good;
 		send_frame(m, 1, 2, i);
 		take_frame(s, 1, 2, i);
+		CHECK_EQ(nmport_rxsync(s), 0);
 	}
 	nmport_close(m);
 	nmport_close(s);

@@ -375,7 +375,8 @@ TEST(timestamps_by_default)
 {
 	struct nmport_d *a = open_flags("valed:1", 0), *b = open_flags("valed:2", 0);
 	struct netmap_ring *rx = rx_ring(b, 0);
-	struct timeval before, after, last = {0};
+	struct timeval before, after;
+	struct netmap_timeval last = {0};
 
 	for (int i = 0; i < 4; i++) {
 		gettimeofday(&before, NULL);
@@ -391,7 +392,8 @@ TEST(timestamps_by_default)
 		CHECK(rx->ts.tv_usec >= 0 && rx->ts.tv_usec < 1000000);
 		CHECK(!timercmp(&rx->ts, &before, <) && !timercmp(&rx->ts, &after, >));
 		CHECK(!timercmp(&rx->ts, &last, <));
-		last = rx->ts;
+		last.tv_sec = rx->ts.tv_sec;
+		last.tv_usec = rx->ts.tv_usec;
 		take_frame(b, 0, 1, (uint32_t)i + 1);
 	}
 	CHECK(tx_ring(a, 0)->ts.tv_sec == 0); /* nobody has asked for that */

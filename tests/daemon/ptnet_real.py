@@ -60,10 +60,8 @@ def wait_until(condition, what, seconds=PATIENCE):
 
 
 def run(*args, **kwargs):
-    kwargs.setdefault("env", environment())
-    return subprocess.run(
-        [str(a) for a in args], capture_output=True, text=True, timeout=2 * PATIENCE, stdin=subprocess.DEVNULL, **kwargs
-    )
+    kwargs = {"env": environment(), "timeout": 2 * PATIENCE, **kwargs}
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, stdin=subprocess.DEVNULL, **kwargs)
 
 
 def expect_line(result, status, name, *texts):

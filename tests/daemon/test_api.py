@@ -12,6 +12,7 @@ import pytest
 from ptnet_real import BUILD, PKT_GEN, REPO, Netmapd, environment, run, wait_until
 
 NMAPI = BUILD / "tests/api/nmapi"
+NMAPI_M32 = BUILD / "tests/api/nmapi-m32"
 NMSTRESS = BUILD / "tests/api/nmstress"
 TESTS = [name for path in sorted((REPO / "tests/api").glob("*.c"))
          for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
@@ -54,6 +55,16 @@ def test_api(shared, test):
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"^ok 1 - ", result.stdout, re.M), result.stdout
     wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone")
+
+
+def test_api_of_32_bits(shared):
+    """All of them in a program of 32 bits, which shares memory with a netmapd of 64."""
+    if not NMAPI_M32.exists():
+        pytest.skip("the compiler can't build programs of 32 bits (gcc-multilib)")
+    result = run(NMAPI_M32, env=environment(shared.path), timeout=300)
+    wrong = re.findall(r"^(?:#.*\n)*not ok .*", result.stdout, re.M)
+    assert result.returncode == 0 and not wrong and len(re.findall(r"^ok ", result.stdout, re.M)) > 100, wrong or result.stdout
+    wait_until(lambda: nothing_left(shared), "ports and regions of the tests are gone")
 
 
 @pytest.mark.parametrize("test", DEVICE_TESTS)

@@ -106,8 +106,8 @@ int flow_run(struct flow *f, uint64_t more)
 		}
 		if (now_s() - last > PATIENCE_S)
 			return -ETIMEDOUT;
-		if (f->sleepy)
-			/* Nothing to send into: the window is full, or all is sent. */
+		if (f->sleepy && (f->sent == limit || f->sent - f->received >= f->window))
+			/* The window is full, or all is sent: what comes next is received. */
 			moved = vg_wait(f->rx, PATIENCE_S * 1000);
 		else
 			sched_yield();
@@ -127,7 +127,7 @@ static int finish_sending(struct vg_ring *tx)
 		error = vg_sync(tx);
 		if (!error && now_s() - start > PATIENCE_S)
 			error = -ETIMEDOUT;
-	} while (!error && vg_avail(tx) != tx->csb.num_slots - 1);
+	} while (!error && tx->csb.hwcur != tx->head);
 	return error;
 }
 
@@ -147,6 +147,21 @@ static int take_until(struct vg_ring *rx, const uint8_t *mark, uint32_t size)
 	return error ? error : found;
 }
 
+/* For one packet, should the ring be full: a pipe's is until the other end gives back. */
+static int make_room(struct flow *f, time_t start)
+{
+	int error;
+
+	do {
+		error = take_until(f->rx, NULL, 0);
+		if (!error)
+			error = vg_sync(f->tx);
+		if (!error && now_s() - start > PATIENCE_S)
+			error = -ETIMEDOUT;
+	} while (!error && vg_avail(f->tx) == 0);
+	return error;
+}
+
 int flow_settle(struct flow *f)
 {
 	const uint64_t number = (1ull << 63) + f->marks++;
@@ -155,9 +170,8 @@ int flow_settle(struct flow *f)
 	const uint32_t size = make_packet(f, number, mark);
 	int found = 0, error = finish_sending(f->tx);
 
-	/* Room for the mark, should the ring be full. */
 	if (!error)
-		error = take_until(f->rx, NULL, 0);
+		error = make_room(f, start);
 	if (!error)
 		error = vg_put(f->tx, mark, size);
 	if (!error)

@@ -17,11 +17,13 @@ NIC = ("sysctl -qw net.ipv6.conf.default.disable_ipv6=1; /sbin/ip link add nmv0 
        "ip link set nmv0 up; ip link set nmv1 up")
 PROGRAMS = [ptnguest.BUILD / path for path in (
     "tests/api/nmapi", "tests/api/nmstress", "apps/pkt-gen", "apps/netmap-bridge", "apps/vale-ctl")]
+NMAPI_M32 = ptnguest.BUILD / "tests/api/nmapi-m32"
 
 
 @pytest.fixture(scope="module")
 def booted(kernel, netmap_ko):
-    initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip")], kos=[netmap_ko], modules=["veth"])
+    programs = [*PROGRAMS, *([NMAPI_M32] if NMAPI_M32.exists() else []), ("ip", "sbin/ip")]
+    initramfs = ptnguest.build_initramfs(kernel, programs=programs, kos=[netmap_ko], modules=["veth"])
     with ptnguest.Guest(kernel, initramfs, name=f"api-{kernel.line}", memory="768M") as guest:
         guest.run("mount -t debugfs debugfs /sys/kernel/debug; modprobe netmap; modprobe veth")
         guest.run(NIC)
@@ -69,6 +71,18 @@ def test_api(booted, test):
 @pytest.mark.parametrize("test", [test for test in TESTS if not test.startswith(OF_KERNELS)])
 def test_api_of_the_core(booted, no_spare, test):
     run_test(booted, test)
+
+
+@pytest.mark.one_kernel
+def test_api_of_32_bits(booted):
+    """A program of 32 bits finds everything where a 64-bit kernel has put it."""
+    if not NMAPI_M32.exists():
+        pytest.skip("the compiler can't build programs of 32 bits (gcc-multilib)")
+    result = booted.run("NMAPI_NIC=nmv0 NMAPI_NIC_PEER=nmv1 nmapi-m32", 600, check=False)
+    wrong = re.findall(r"^(?:#.*\n)*not ok .*", result.out, re.M)
+    assert result.rc == 0 and not wrong and len(re.findall(r"^ok ", result.out, re.M)) > 100, wrong or result.out
+    booted.assert_clean_log()
+    assert ports(booted) == []
 
 
 def test_stress(booted):

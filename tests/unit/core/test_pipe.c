@@ -136,8 +136,14 @@ static void nothing_is_lost(void **state)
 
 /* ---- half open ---------------------------------------------------------------------------- */
 
-/* What was sent before the other end is open waits for it; so does what was not read by one that
- * went, and what a sender that went has left. */
+static uint32_t tx_free(struct app *app)
+{
+	app_txsync(app, 0);
+	return app_avail(app_ring(app, NM_TX, 0));
+}
+
+/* What a receiver that went has left the next one gets, what a sender that went has left arrives, and a
+ * new sender has as many slots as the receiver has given back. */
 static void packets_wait(void **state)
 {
 	struct app a, b;
@@ -146,33 +152,37 @@ static void packets_wait(void **state)
 	open_end(&a, "x{1", 8);
 	for (uint32_t i = 0; i < 7; i++)
 		put_number(&a, i);
-	app_txsync(&a, 0);
-	assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 7);
-	for (uint32_t i = 7; i < 14; i++)
-		put_number(&a, i);
-	app_txsync(&a, 0);
-	assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 0); /* it is full now */
+	assert_int_equal(tx_free(&a), 0);
 	assert_int_equal(app_private(&a, NM_TX, 0)->hwcur, 7);
 	open_end(&b, "x}1", 8);
 	app_rxsync(&b, 0);
 	for (; next < 3; next++)
 		take_number(&b, next);
-	app_rxsync(&b, 0); /* three more have moved */
+	assert_int_equal(tx_free(&a), 0); /* taken, not given back */
+	app_rxsync(&b, 0);
+	assert_int_equal(tx_free(&a), 3);
+	for (uint32_t i = 7; i < 10; i++)
+		put_number(&a, i);
+	app_txsync(&a, 0);
 	app_close(&b);
+	assert_int_equal(tx_free(&a), 0);
 	open_end(&b, "x}1", 8);
 	app_close(&a);
 	app_rxsync(&b, 0);
-	for (; next < 10; next++)
+	for (; next < 5; next++)
+		take_number(&b, next);
+	app_rxsync(&b, 0);
+	open_end(&a, "x{1", 8);
+	assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 2);
+	put_number(&a, 10);
+	app_txsync(&a, 0);
+	app_rxsync(&b, 0);
+	for (; next < 11; next++)
 		take_number(&b, next);
 	assert_int_equal(app_avail(app_ring(&b, NM_RX, 0)), 0);
-	open_end(&a, "x{1", 8);
-	assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 3);
 	app_rxsync(&b, 0);
-	for (; next < 14; next++)
-		take_number(&b, next);
-	app_txsync(&a, 0);
-	assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 7);
-	assert_int_equal(app_private(&a, NM_TX, 0)->stats.packets, 14);
+	assert_int_equal(tx_free(&a), 7);
+	assert_int_equal(app_private(&a, NM_TX, 0)->stats.packets, 11);
 	check_conservation(&a, &b);
 	check_buffers(&a, &b);
 	app_close(&a);
@@ -189,7 +199,7 @@ static void half_a_packet(void **state)
 {
 	struct app a, b;
 
-	for (uint32_t before = 0; before < 12; before++) {
+	for (uint32_t before = 0; before < 6; before++) {
 		open_end(&b, "x}1", 8);
 		open_end(&a, "x{1", 8);
 		for (uint32_t i = 0; i < before; i++) {
@@ -476,17 +486,19 @@ static void one_end_is_reset(void **state)
 				app_ring(&a, NM_RX, 0)->slot[i].buf_idx = prng_edge32(&r, 100);
 		nm_client_reset_rings(&a.client);
 		assert_int_equal(app_private(&a, NM_TX, 0)->head, 0);
-		assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 15);
+		/* What the other end has not given back is not free. */
+		assert_int_equal(app_avail(app_ring(&a, NM_TX, 0)), 15 - sent);
 		if (!peer_open)
 			open_end(&b, "x}1", 16);
 		check_buffers(&a, &b);
 		app_rxsync(&b, 0);
-		for (uint32_t i = 0; i < sent && i < 15; i++)
+		for (uint32_t i = 0; i < sent; i++)
 			take_number(&b, i);
 		app_ring(&b, NM_RX, 0)->head = app_ring(&b, NM_RX, 0)->cur =
 			app_ring(&b, NM_RX, 0)->tail;
 		app_rxsync(&b, 0);
 		/* It works again. */
+		assert_int_equal(tx_free(&a), 15);
 		put_number(&a, 77);
 		app_txsync(&a, 0);
 		app_rxsync(&b, 0);
@@ -510,7 +522,7 @@ static void wake(void *arg)
 	wakes++;
 }
 
-/* A tx ring that waits: the step that serves it has nothing to do until there is room, and then tells
+/* A full tx ring: the step that serves it has nothing to do until slots are given back, and then tells
  * what has become free; somebody who sleeps on it is woken. */
 static void served(void **state)
 {
@@ -527,9 +539,7 @@ static void served(void **state)
 	atok.head = atok.cur = 7;
 	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK);
 	assert_int_equal(ktoa.hwcur, 7);
-	atok.head = atok.cur = 6; /* seven more: 7, 0 … 5 */
-	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK);
-	assert_int_equal(ktoa.hwcur, 7); /* no room */
+	assert_int_equal(ktoa.hwtail, 7);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
 	assert_false(nm_csb_server_prepare_sleep(&s));
@@ -544,14 +554,15 @@ static void served(void **state)
 	nm_csb_server_awake(&s);
 	atok.appl_need_kick = 1;
 	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_WORK | NM_CSB_SERVER_INTERRUPT);
-	assert_int_equal(ktoa.hwcur, 2);
-	assert_int_equal(ktoa.hwtail, 1);
+	assert_int_equal(ktoa.hwcur, 7);
+	assert_int_equal(ktoa.hwtail, 2);
 	assert_int_equal(nm_csb_server_step(&s), NM_CSB_SERVER_IDLE);
 	app_close(&a);
 	app_close(&b);
 }
 
-/* The serving side of an rx ring asks for kicks while a packet waits, however empty the ring. */
+/* The serving side of an rx ring asks for kicks while there is something to give back, however empty the
+ * ring is. */
 static void served_receiver(void **state)
 {
 	struct nm_csb_atok atok __attribute__((aligned(64))) = {0};
@@ -564,21 +575,95 @@ static void served_receiver(void **state)
 	open_end(&b, "x}1", 64);
 	os_wakeup_set(&app_private(&b, NM_RX, 0)->wakeup, wake, NULL);
 	nm_csb_server_start(&s, app_private(&b, NM_RX, 0), &atok, &ktoa);
-	assert_true(app_put(&a, 0, bytes, 30, 30));
-	app_txsync(&a, 0);
-	nm_csb_server_step(&s);
 	assert_false(nm_csb_server_prepare_sleep(&s));
-	assert_int_equal(ktoa.kern_need_kick, 0); /* room enough */
+	assert_int_equal(ktoa.kern_need_kick, 0); /* nothing is there */
 	wakes = 0;
-	assert_true(app_put(&a, 0, bytes, 40, 40));
+	assert_true(app_put(&a, 0, bytes, 30, 3));
 	app_txsync(&a, 0);
-	assert_int_equal(wakes, 1); /* it waits: the receiver's server is told */
+	assert_int_equal(wakes, 1);
+	assert_true(nm_csb_server_prepare_sleep(&s)); /* it has not been told */
+	nm_csb_server_awake(&s);
+	nm_csb_server_step(&s);
+	assert_int_equal(ktoa.hwtail, 3);
 	assert_false(nm_csb_server_prepare_sleep(&s));
 	assert_int_equal(ktoa.kern_need_kick, 1);
-	atok.head = atok.cur = 30;
+	atok.head = atok.cur = 2;
 	nm_csb_server_awake(&s);
+	assert_int_equal(tx_free(&a), 60);
 	assert_true(nm_csb_server_step(&s) & NM_CSB_SERVER_WORK);
-	assert_int_equal(ktoa.hwtail, 6);
+	assert_int_equal(tx_free(&a), 62);
+	app_close(&a);
+	app_close(&b);
+}
+
+/* ---- what is free -------------------------------------------------------------------------- */
+
+/* 10 sent, 7 given back: all are free but 3. Around the ring, with packets of several slots, and with some that
+ * are dropped: those are nobody's to give back. */
+static void free_is_what_was_given_back(void **state)
+{
+	struct prng r = prng_new(7);
+	struct app a, b;
+	uint32_t out = 0; /* slots of b that were filled and not given back */
+
+	open_end(&a, "x{1", 32);
+	open_end(&b, "x}1", 32);
+	for (int round = 0; round < 2000; round++) {
+		const struct netmap_ring *tx = app_ring(&a, NM_TX, 0);
+		struct netmap_ring *ring = app_ring(&b, NM_RX, 0);
+		uint32_t slots = prng_range(&r, 1, 4), back;
+		uint8_t bytes[100] = {0};
+
+		while (prng_chance(&r, 80) && app_put(&a, 0, bytes, slots * 10, slots))
+			out += slots;
+		if (prng_chance(&r, 20) && app_avail(app_ring(&a, NM_TX, 0)) > 0)
+			assert_true(
+				app_put_slot(&a, 0, tx->slot[tx->head].buf_idx, BUF_SIZE + 1, 0));
+		assert_int_equal(tx_free(&a), 31 - out);
+		back = prng_below(&r, out + 1);
+		app_rxsync(&b, 0);
+		assert_int_equal(app_avail(ring), out);
+		ring->head = ring->cur = (ring->head + back) % 32;
+		assert_int_equal(tx_free(&a), 31 - out);
+		app_rxsync(&b, 0);
+		out -= back;
+		assert_int_equal(tx_free(&a), 31 - out);
+	}
+	check_conservation(&a, &b);
+	app_close(&a);
+	app_close(&b);
+}
+
+/* A guest with the receiving end is reset: all is free, and who waits for it is woken. */
+static void the_receiver_is_reset(void **state)
+{
+	struct app a, b;
+
+	open_end(&a, "x{1", 16);
+	open_end(&b, "x}1", 16);
+	for (int round = 0; round < 40; round++) {
+		for (uint32_t i = 0; i < 10; i++)
+			put_number(&a, i);
+		assert_int_equal(tx_free(&a), 5);
+		app_rxsync(&b, 0);
+		for (uint32_t i = 0; i < 4; i++)
+			take_number(&b, i);
+		if (round & 1)
+			app_rxsync(&b, 0);
+		os_wakeup_set(&app_private(&a, NM_TX, 0)->wakeup, wake, NULL);
+		wakes = 0;
+		nm_client_reset_rings(&b.client);
+		assert_int_not_equal(wakes, 0);
+		assert_int_equal(tx_free(&a), 15);
+		app_rxsync(&b, 0);
+		assert_int_equal(app_avail(app_ring(&b, NM_RX, 0)), 0);
+		put_number(&a, 77);
+		assert_int_equal(tx_free(&a), 14);
+		app_rxsync(&b, 0);
+		take_number(&b, 77);
+		app_rxsync(&b, 0);
+		assert_int_equal(tx_free(&a), 15);
+	}
 	app_close(&a);
 	app_close(&b);
 }
@@ -599,6 +684,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_end_is_reset, begin, end),
 		cmocka_unit_test_setup_teardown(served, begin, end),
 		cmocka_unit_test_setup_teardown(served_receiver, begin, end),
+		cmocka_unit_test_setup_teardown(free_is_what_was_given_back, begin, end),
+		cmocka_unit_test_setup_teardown(the_receiver_is_reset, begin, end),
 	};
 
 	test_seed();

@@ -310,110 +310,12 @@ static void the_receiver_sleeps(void **state)
 	run(false, true);
 }
 
-/* ---- who looks while others move --------------------------------------------------------- */
-
-enum { WATCHED_SLOTS = 128, ROUNDS = 300 };
-
-struct watcher {
-	struct nm_ring *rx;
-	uint32_t round; /* odd: a packet waits for room */
-	uint64_t looks, missed;
-};
-
-static void *look(void *arg)
-{
-	struct watcher *w = arg;
-
-	for (;;) {
-		uint32_t before = __atomic_load_n(&w->round, __ATOMIC_SEQ_CST);
-		bool wants = w->rx->port->ops->wants_room(w->rx);
-
-		if (before == UINT32_MAX)
-			return NULL;
-		if (!(before & 1) || __atomic_load_n(&w->round, __ATOMIC_SEQ_CST) != before)
-			continue;
-		w->missed += !wants;
-		__atomic_fetch_add(&w->looks, 1, __ATOMIC_RELEASE);
-	}
-}
-
-static void next_round(struct watcher *w, uint32_t round)
-{
-	__atomic_store_n(&w->round, round, __ATOMIC_SEQ_CST);
-}
-
-/* The watcher has looked once more, and may be at it again. */
-static void wait_for_look(const struct watcher *w, uint64_t looks)
-{
-	while (__atomic_load_n(&w->looks, __ATOMIC_ACQUIRE) == looks)
-		sched_yield();
-}
-
-static void put_slots(struct app *app, uint32_t slots, uint16_t flags)
-{
-	for (uint32_t i = 0; i < slots; i++) {
-		const struct netmap_ring *ring = app_ring(app, NM_TX, 0);
-
-		assert_true(app_put_slot(
-			app, 0, ring->slot[ring->head].buf_idx, 60, i + 1 < slots ? flags : 0));
-	}
-}
-
-/* Half a ring of single packets, one that finds no room, and many more behind it: as long as it
- * waits, a receiver that is about to sleep must see that, even while the sender tries again. */
-static void what_waits_is_seen(void **state)
-{
-	struct watcher w = {.round = 0};
-	struct app a, b;
-	pthread_t thread;
-	char bytes[NETMAP_MAX_FRAGS * BUF_SIZE];
-
-	nm_core_init(&core);
-	core.shared_params.count[NM_POOL_BUF] = 1000;
-	core.shared_params.count[NM_POOL_RING] = 16;
-	core.shared_params.size[NM_POOL_BUF] = BUF_SIZE;
-	app_open(&core, &a, &(struct app_config){.name = "x{1", .slots = WATCHED_SLOTS});
-	app_open(&core, &b, &(struct app_config){.name = "x}1", .slots = WATCHED_SLOTS});
-	w.rx = app_private(&b, NM_RX, 0);
-	assert_int_equal(pthread_create(&thread, NULL, look, &w), 0);
-	for (uint32_t round = 0; round < ROUNDS; round++) {
-		uint64_t looks = __atomic_load_n(&w.looks, __ATOMIC_ACQUIRE);
-
-		for (int i = 0; i < WATCHED_SLOTS / 2; i++)
-			put_slots(&a, 1, 0);
-		app_txsync(&a, 0);
-		put_slots(&a, NETMAP_MAX_FRAGS, NS_MOREFRAG);
-		app_txsync(&a, 0);
-		next_round(&w, 2 * round + 1);
-		while (app_put_slot(&a, 0,
-			app_ring(&a, NM_TX, 0)->slot[app_ring(&a, NM_TX, 0)->head].buf_idx, 60, 0))
-			app_txsync(&a, 0);
-		wait_for_look(&w, looks);
-		next_round(&w, 2 * round + 2);
-		do {
-			app_rxsync(&b, 0);
-			while (app_take(&b, 0, bytes, sizeof(bytes)) >= 0)
-				;
-			app_rxsync(&b, 0);
-			app_txsync(&a, 0);
-		} while (app_avail(app_ring(&b, NM_RX, 0)) > 0);
-	}
-	next_round(&w, UINT32_MAX);
-	pthread_join(thread, NULL);
-	assert_int_equal(w.missed, 0);
-	app_close(&a);
-	app_close(&b);
-	core_check_empty(&core);
-	nm_core_destroy(&core);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_sleep),
 		cmocka_unit_test(the_sender_sleeps),
 		cmocka_unit_test(the_receiver_sleeps),
-		cmocka_unit_test(what_waits_is_seen),
 	};
 
 	test_seed();

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Linked with -static: there is no loader that could find the C library's functions behind ours. */
+/* Linked with -static: there is no loader that could find the C library's functions behind ours. And with 32
+ * bits, where times have 32 or 64. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,16 +42,20 @@ static void wait_for_it(struct nmport_d *d)
 	struct pollfd pfd = {.fd = d->fd, .events = POLLIN};
 	struct epoll_event event = {.events = EPOLLIN};
 	struct timeval limit = {.tv_sec = PATIENCE_MS / 1000};
+	struct timespec ts = {.tv_sec = PATIENCE_MS / 1000};
 	int ep = epoll_create1(EPOLL_CLOEXEC), copy = dup(d->fd), pipefd[2];
 	fd_set in;
 
 	check(poll(&pfd, 1, PATIENCE_MS) == 1 && pfd.revents == POLLIN, "poll()");
+	check(ppoll(&pfd, 1, &ts, NULL) == 1 && pfd.revents == POLLIN, "ppoll()");
 	check(nm_ring_space(NETMAP_RXRING(d->nifp, 0)) == 1, "it is in the ring");
 	check(epoll_ctl(ep, EPOLL_CTL_ADD, d->fd, &event) == 0, "epoll_ctl()");
 	check(epoll_wait(ep, &event, 1, PATIENCE_MS) == 1, "epoll_wait()");
 	FD_ZERO(&in);
 	FD_SET(copy, &in);
 	check(select(copy + 1, &in, NULL, NULL, &limit) == 1, "select() of a duplicate");
+	check(pselect(copy + 1, &in, NULL, NULL, &ts, NULL) == 1, "pselect()");
+	check(fcntl(copy, F_GETFL) == O_RDWR, "fcntl()");
 	check(close(copy) == 0 && close(ep) == 0, "close()");
 	/* And what is not netmap's. */
 	check(pipe(pipefd) == 0 && write(pipefd[1], "x", 1) == 1, "pipe()");

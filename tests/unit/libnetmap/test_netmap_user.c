@@ -124,6 +124,36 @@ static void test_dispatch_whole(void **state)
 	assert_string_equal(seen, "abcabcabc/9 dede/4 ff/2 ");
 }
 
+/* A packet that fills the ring would never get an end: it comes as it is. */
+static void test_dispatch_full(void **state)
+{
+	struct netmap_ring *ring = NETMAP_RXRING(desc.nifp, 0);
+
+	(void)state;
+	seen[0] = '\0';
+	arrive(0, "a", SLOTS);
+	ring->tail = SLOTS - 2;
+	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 0);
+	ring->tail = SLOTS - 1;
+	assert_int_equal(nm_dispatch(&desc, 0, collect, (unsigned char *)&desc), 1);
+	assert_true(nm_ring_empty(ring));
+	assert_string_equal(seen, "aaaaaaa/7 ");
+}
+
+/* A length that reaches behind the buffer is cut there: readers go by it. */
+static void test_lengths(void **state)
+{
+	struct netmap_ring *ring = NETMAP_RXRING(desc.nifp, 0);
+	struct nm_pkthdr hdr;
+
+	(void)state;
+	arrive(0, "a", 1);
+	ring->slot[0].len = UINT16_MAX;
+	assert_non_null(nm_nextpkt(&desc, &hdr));
+	assert_int_equal(hdr.caplen, BUF_SIZE);
+	assert_int_equal(hdr.len, BUF_SIZE);
+}
+
 /* One slot at a time; no more than what lies in its buffer is promised. */
 static void test_nextpkt_slots(void **state)
 {
@@ -215,6 +245,16 @@ static void test_open_others(void **state)
 /* However long the name, err has MAXERRMSG bytes; and 64 do for what is usual. */
 static void test_parse_error(void **state)
 {
+	static const char *const bad[] = {
+		"netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-70000",
+		"netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@70000",
+		"netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@1/R@2",
+		"netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Q",
+		"netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa^x",
+		"netmap:@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		"vale-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		"eaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	};
 	char name[400] = "netmap:", err[MAXERRMSG + 1];
 	struct nm_desc d = {0};
 
@@ -225,9 +265,12 @@ static void test_parse_error(void **state)
 	assert_non_null(memchr(err, '\0', 64));
 	assert_int_equal(err[MAXERRMSG], '#');
 	assert_non_null(strstr(err, "longer than 63 bytes"));
-	strcpy(name, "netmap:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-70000");
-	assert_int_equal(nm_parse(name, &d, err), -1);
-	assert_non_null(memchr(err, '\0', 64));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		memset(err, '#', sizeof(err));
+		assert_int_equal(nm_parse(bad[i], &d, err), -1);
+		assert_non_null(memchr(err, '\0', 64));
+		assert_int_equal(err[64], '#');
+	}
 }
 
 /* Which name NM_OPEN_IFNAME means: /dev/netmap or the lack of it is told with that name. */
@@ -304,9 +347,9 @@ static void test_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(dispatch), TEST(nextpkt), TEST(inject),
-		TEST(open_fails), TEST(copy), TEST(dispatch_whole), TEST(nextpkt_slots),
-		TEST(open_others), TEST(parse_error), TEST(ifname), TEST(identifier),
-		TEST(csb_helpers)};
+		TEST(open_fails), TEST(copy), TEST(dispatch_whole), TEST(dispatch_full),
+		TEST(lengths), TEST(nextpkt_slots), TEST(open_others), TEST(parse_error),
+		TEST(ifname), TEST(identifier), TEST(csb_helpers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
