@@ -30,6 +30,7 @@ void nm_client_init(struct nm_client *client, struct nm_core *core)
 	memset(client, 0, sizeof(*client));
 	client->core = core;
 	client->nifp_index = UINT32_MAX;
+	client->user = NM_USER_ANY;
 }
 
 /* ---- which port ---------------------------------------------------------------------- */
@@ -380,13 +381,14 @@ static void release_port(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE
 
 static int check_started(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
+	int error;
+
 	if (bind->extmem)
 		return nm_error_set(&client->err, -EBUSY,
 			"%s: is in use and has its memory already", port->name);
-	if (port->region->reserved && port->region != client->own_region)
-		return nm_error_set(&client->err, -EPERM,
-			"%s: memory region %u belongs to a virtual machine", port->name,
-			port->region->id);
+	error = nm_client_region_admitted(client, port, port->region);
+	if (error)
+		return error;
 	return join_offsets(client, port, bind->offsets);
 }
 

@@ -60,18 +60,23 @@ struct nm_client {
 	struct nm_core *core;
 	/* Where its ports go by default; not a reference; may be NULL */
 	struct nm_region *own_region;
+	/* Whose private regions it may use, and whose a region is that is made for it. At first NM_USER_ANY */
+	uint32_t user;
 	struct nm_port *port; /* NULL: not bound */
 	/* Rings it is bound to; numbers as in port->rings */
 	uint32_t first[NM_DIRS], count[NM_DIRS];
 	uint64_t flags;                                     /* NR_* of the registration */
 	struct nm_client *next OS_GUARDED_BY(NM_CORE_LOCK); /* of port->client_list */
 	uint64_t nifp_offset;                               /* of its netmap_if in port->region */
-	uint32_t nifp_index; /* in the pool, or UINT32_MAX: none of its own */
-	uint32_t owner;      /* of its extra buffers; NM_OWNER_NONE: it has none */
-	uint32_t extra_bufs; /* how many it was given */
-	uint32_t bufs_head;  /* of their list, as it was given */
-	bool exclusive_only; /* the platform can serve it only when it shares no ring (CSB) */
-	struct nm_error err; /* why the last call failed: one line */
+	uint32_t nifp_index;          /* in the pool, or UINT32_MAX: none of its own */
+	uint32_t owner;               /* of its extra buffers; NM_OWNER_NONE: it has none */
+	uint32_t extra_bufs;          /* how many it was given */
+	struct nm_quota *extra_payer; /* for them; NULL: nobody */
+	bool links_later; /* they are made a list by nm_client_link_extra(), not by the bind */
+	uint32_t to_link, link_at; /* how many are not in the list yet; where to look for them */
+	uint32_t bufs_head;        /* of their list, as it was given */
+	bool exclusive_only;       /* the platform can serve it only when it shares no ring (CSB) */
+	struct nm_error err;       /* why the last call failed: one line */
 };
 
 /* While it is bound a client is in the port's list: the struct must stay where it is. */
@@ -86,6 +91,12 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	OS_EXCLUDES(NM_CORE_LOCK);
 /* Allowed when not bound; takes the lock. */
 void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
+
+/*
+ * Of a client with links_later: puts `most` more of its extra buffers into the list, which touches the memory of each. True:
+ * there are more, and the application must not see the list yet. Takes the lock.
+ */
+bool nm_client_link_extra(struct nm_client *client, uint32_t most) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
  * Gives each ring of the client its first state: empty, with buffers of the port in the slots that no

@@ -20,6 +20,10 @@
 struct nm_region *nm_client_region_choose(struct nm_client *client, struct nm_port *port,
 	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK);
 
+/* May the client use what lies in this region? 0, or -EPERM with client->err. */
+int nm_client_region_admitted(
+	struct nm_client *client, const struct nm_port *port, const struct nm_region *region);
+
 /* A region for a port that has none, with as much again for a port that mirrors it: a device, and its
  * port on a switch (attachment.h). A reference; NULL with client->err. */
 struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)

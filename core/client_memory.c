@@ -2,6 +2,7 @@
 /* Memory for the rings and buffers of a port, and the way back. */
 #include "bufown.h"
 #include "client_internal.h"
+#include "quota.h"
 
 int nm_memory_pool_error(
 	struct nm_client *client, const struct nm_port *port, enum nm_pool pool, uint64_t wanted)
@@ -112,6 +113,14 @@ static void forget_ring(struct nm_ring *ring, void *arg)
 	ring->offset_mask = 0;
 }
 
+/* For a part of a region that is there for all: see pay_for_part(). */
+static void give_back(struct nm_port *port)
+{
+	nm_quota_give(port->memory_payer, NM_RES_MEMORY, port->memory_paid);
+	port->memory_payer = NULL;
+	port->memory_paid = 0;
+}
+
 static void release_one(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	nm_bufown_free_owner(port->region, port->owner);
@@ -139,6 +148,9 @@ void nm_memory_release(struct nm_port *port)
 		nm_bufown_pause(region, false);
 		nm_region_put(region);
 	}
+	give_back(port);
+	if (peer)
+		give_back(peer);
 	memset(&port->offsets, 0, sizeof(port->offsets));
 	if (peer)
 		memset(&peer->offsets, 0, sizeof(peer->offsets));
@@ -170,6 +182,25 @@ static int check_room(struct nm_client *client, const struct nm_port *port)
 	return check_pools(client, port, rings, bufs);
 }
 
+/* For what it takes of a region that is there for all: that is memory that others don't get. */
+static int pay_for_part(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_pool_geometry *pool = port->region->pool;
+	uint64_t rings, bufs, bytes;
+	int error;
+
+	if (!port->region->shared)
+		return 0;
+	nm_client_region_need(port, &rings, &bufs);
+	bytes = rings * pool[NM_POOL_RING].size + bufs * pool[NM_POOL_BUF].size;
+	error = nm_quota_take(client->core->payer, NM_RES_MEMORY, bytes, &client->err);
+	if (error)
+		return error;
+	port->memory_payer = client->core->payer;
+	port->memory_paid = bytes;
+	return 0;
+}
+
 static int setup_rings(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
@@ -197,6 +228,8 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		peer->own_memory = true;
 	}
 	error = check_room(client, port);
+	if (!error)
+		error = pay_for_part(client, port);
 	if (!error)
 		error = setup_rings(client, port);
 	if (!error && peer)

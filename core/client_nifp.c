@@ -9,6 +9,7 @@
  */
 #include "bufown.h"
 #include "client_internal.h"
+#include "quota.h"
 
 /* Entry of ring_ofs[] for host rings: at least one, also where there are none. */
 static uint32_t host_entries(const struct nm_port *port, enum nm_dir dir)
@@ -69,27 +70,61 @@ static struct netmap_if *nifp_of(const struct nm_client *client, const struct nm
 /* Of a region that is there for all, extra buffers leave this part to those who come to open a port. */
 enum { LEFT_TO_OTHERS = 4 };
 
-/* As many as there are, up to `wanted`: a list through the first word of each. */
-static void give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
+/* As many as there are, up to `wanted`; nobody pays for more than he gets. */
+static int give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = port->region;
 	uint32_t keep = region->shared ? region->pool[NM_POOL_BUF].count / LEFT_TO_OTHERS : 0;
-	uint32_t head = 0, index;
+	uint32_t left = nm_bufown_num_free(region, NM_POOL_BUF), index;
+	int error;
 
-	client->extra_bufs = 0;
-	client->owner = NM_OWNER_NONE;
-	if (wanted == 0)
-		return;
+	if (left <= keep || wanted == 0)
+		return 0;
+	if (wanted > left - keep)
+		wanted = left - keep;
+	error = nm_quota_take(client->core->payer, NM_RES_EXTRA, wanted, &client->err);
+	if (error)
+		return error;
+	client->extra_payer = client->core->payer;
 	client->owner = nm_core_new_owner(client->core);
-	while (client->extra_bufs < wanted && nm_bufown_num_free(region, NM_POOL_BUF) > keep &&
-		nm_bufown_alloc(region, NM_POOL_BUF, client->owner, &index) == 0) {
-		OS_STORE((uint32_t *)nm_region_buf(region, index), head);
-		head = index;
+	while (client->extra_bufs < wanted &&
+		nm_bufown_alloc(region, NM_POOL_BUF, client->owner, &index) == 0)
 		client->extra_bufs++;
+	os_assert(client->extra_bufs == wanted);
+	client->to_link = wanted;
+	client->link_at = NM_BUFS_RESERVED;
+	return 0;
+}
+
+/* The first word of each buffer is the number of the next; 0 is the end. */
+static bool link_extra(struct nm_client *client, const struct nm_port *port, uint32_t most)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_region *region = port->region;
+
+	for (; most > 0 && client->to_link > 0; most--, client->to_link--) {
+		uint32_t index = nm_bufown_next(region, client->owner, &client->link_at);
+
+		if (index == 0) /* others have exchanged some meanwhile: the list ends here */
+			client->to_link = 1;
+		else
+			OS_STORE((uint32_t *)nm_region_buf(region, index), client->bufs_head);
+		client->bufs_head = index ? index : client->bufs_head;
 	}
-	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = head;
-	client->bufs_head = head;
+	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = client->bufs_head;
+	return client->to_link > 0;
+}
+
+bool nm_client_link_extra(struct nm_client *client, uint32_t most)
+{
+	bool more = false;
+
+	nm_core_lock(client->core);
+	if (client->port && !client->port->dead && client->to_link > 0)
+		more = link_extra(client, client->port, most);
+	nm_core_unlock(client->core);
+	return more;
 }
 
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
@@ -125,8 +160,10 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 			   port->num_rings[NM_RX] + host_entries(port, NM_RX);
 	uint64_t bytes = sizeof(struct netmap_if) + entries * sizeof(int64_t);
 
+	int error;
+
 	client->nifp_index = UINT32_MAX;
-	client->extra_bufs = 0;
+	client->extra_bufs = client->to_link = client->bufs_head = 0;
 	client->owner = NM_OWNER_NONE;
 	if (use_brought_nifp(client, port))
 		return 0;
@@ -141,8 +178,12 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 		(uint64_t)((char *)nm_region_object(port->region, NM_POOL_IF, client->nifp_index) -
 			   port->region->base);
 	fill(client, port, nifp_of(client, port));
-	give_extra(client, port, extra_bufs);
-	return 0;
+	error = give_extra(client, port, extra_bufs);
+	if (error)
+		nm_nifp_free(client, port);
+	else if (!client->links_later)
+		(void)link_extra(client, port, UINT32_MAX);
+	return error;
 }
 
 void nm_nifp_free(struct nm_client *client, struct nm_port *port)
@@ -151,7 +192,9 @@ void nm_nifp_free(struct nm_client *client, struct nm_port *port)
 		nm_bufown_free_owner(port->region, client->owner);
 	if (client->nifp_index != UINT32_MAX)
 		nm_bufown_free(port->region, NM_POOL_IF, port->owner, client->nifp_index);
+	nm_quota_give(client->extra_payer, NM_RES_EXTRA, client->extra_bufs);
+	client->extra_payer = NULL;
 	client->owner = NM_OWNER_NONE;
-	client->extra_bufs = 0;
+	client->extra_bufs = client->to_link = 0;
 	client->nifp_index = UINT32_MAX;
 }

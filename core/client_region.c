@@ -53,6 +53,14 @@ void nm_client_region_need(const struct nm_port *port, uint64_t *rings, uint64_t
 	*bufs = need.bufs;
 }
 
+/* A region made for the client is closed to other users. */
+static struct nm_region *owned_by(const struct nm_client *client, struct nm_region *region)
+{
+	if (region)
+		region->user = client->user;
+	return region;
+}
+
 /* A region for what is needed, some extra buffers, and what is spare for pipes and monitors; buffers are
  * of at least buf_size bytes. */
 static struct nm_region *private_region(struct nm_client *client, const char *name,
@@ -84,10 +92,10 @@ static struct nm_region *private_region(struct nm_client *client, const char *na
 	params.count[NM_POOL_BUF] = (uint32_t)need.bufs + NM_BUFS_RESERVED;
 	if (params.size[NM_POOL_BUF] < buf_size)
 		params.size[NM_POOL_BUF] = buf_size;
-	return nm_region_create(core, &params, 0, &client->err);
+	return owned_by(client, nm_region_create(core, &params, 0, &client->err));
 }
 
-/* Extra buffers are given as far as there are: rather none than no port. */
+/* Extra buffers are given as far as there are: rather none than no port. Who may not have so much is told. */
 static struct nm_region *make_private_region(struct nm_client *client, const struct nm_port *port,
 	uint32_t extra) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -96,7 +104,7 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
 	region = private_region(client, port->name, need_of(port), extra, 0);
-	if (!region && extra > 0)
+	if (!region && extra > 0 && client->err.code != -EDQUOT)
 		region = private_region(client, port->name, need_of(port), 0, 0);
 	return region;
 }
@@ -122,18 +130,32 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
 	if (params.size[NM_POOL_IF] == 0)
 		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
-	return nm_region_create_on(
-		client->core, bind->extmem, bind->extmem_bytes, &params, &client->err);
+	return owned_by(client, nm_region_create_on(client->core, bind->extmem, bind->extmem_bytes,
+					&params, &client->err));
 }
 
-/* May this client's port lie there? */
-static int check_region(
+int nm_client_region_admitted(
 	struct nm_client *client, const struct nm_port *port, const struct nm_region *region)
 {
 	if (region->reserved && region != client->own_region)
 		return nm_error_set(&client->err, -EPERM,
 			"%s: memory region %u belongs to a virtual machine", port->name,
 			region->id);
+	if (nm_region_admits(region, client->user))
+		return 0;
+	return nm_error_set(&client->err, -EPERM,
+		"%s: memory region %u is private to user %u; ports that users share lie in a region that they name, as in %.40s@%d",
+		port->name, region->id, region->user, port->name, NM_REGION_SHARED_ID);
+}
+
+/* May this client's port lie there? */
+static int check_region(
+	struct nm_client *client, const struct nm_port *port, const struct nm_region *region)
+{
+	int error = nm_client_region_admitted(client, port, region);
+
+	if (error)
+		return error;
 	if (!nm_bufown_tracks(region))
 		return nm_error_set(&client->err, -EINVAL,
 			"%s: nothing of memory region %u is set aside for this system (the host exchanges buffers there, or sets none aside); pipes and monitors that copy are possible",
@@ -206,7 +228,7 @@ static struct nm_region *prefer_region(const struct nm_client *client, const str
 	if (*must || !region)
 		return region;
 	if (stays_at_home(client, port) || (region->reserved && region != client->own_region) ||
-		!has_room(region, port))
+		!nm_region_admits(region, client->user) || !has_room(region, port))
 		return NULL;
 	return region;
 }

@@ -23,6 +23,7 @@ struct nm_port;
 struct nm_shape;
 struct nm_vale;
 struct nm_attachment;
+struct nm_quota;
 
 /*
  * What a platform does for the core, beyond os.h. Any may be NULL: then requests that need it fail
@@ -68,6 +69,8 @@ struct nm_core {
 	struct nm_region_params region_params, shared_params;
 	uint32_t spare_bufs;
 
+	/* For whom ports, regions and switches are made now (quota.h); NULL: nobody pays. */
+	struct nm_quota *payer;
 	const struct nm_platform_ops *platform_ops; /* may be NULL */
 	void *platform;                             /* the platform's */
 	struct nm_attachment *attachments OS_GUARDED_BY(NM_CORE_LOCK);

@@ -60,6 +60,8 @@ struct os_mem;
 struct nm_error;
 struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err);
 void os_mem_free(struct os_mem *mem);
+/* Memory of others (EXTMEM): what lies behind the first `bytes`, whole pages, is not accessed any more. */
+void os_mem_trim(struct os_mem *mem, uint64_t bytes);
 void *os_mem_addr(const struct os_mem *mem);
 
 /* Fills buf with random bytes that an outsider can't guess. */

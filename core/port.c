@@ -11,6 +11,7 @@
 #include "port.h"
 #include "bufown.h"
 #include "monitor.h"
+#include "quota.h"
 #include "names.h"
 
 enum {
@@ -188,8 +189,56 @@ static void free_all_rings(const struct nm_port *port)
 		free_rings(port->rings[dir], nm_port_all_rings(port, dir));
 }
 
+/* ---- who pays ------------------------------------------------------------------------- */
+
+static uint64_t slots_of(const struct nm_port *port)
+{
+	uint64_t slots = 0;
+
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		slots += (uint64_t)nm_port_all_rings(port, dir) * port->num_slots[dir];
+	return slots;
+}
+
+static uint32_t rings_of(const struct nm_port *port)
+{
+	return nm_port_all_rings(port, NM_TX) + nm_port_all_rings(port, NM_RX);
+}
+
+static void give_back(struct nm_port *port)
+{
+	nm_quota_give(port->payer, NM_RES_SLOTS, slots_of(port));
+	nm_quota_give(port->payer, NM_RES_RINGS, rings_of(port));
+	nm_quota_give(port->payer, NM_RES_PORTS, port->payer ? 1 : 0);
+	port->payer = NULL;
+}
+
+/* All of it, or nothing. */
+static int pay(struct nm_quota *payer, struct nm_port *port, struct nm_error *err)
+{
+	int error = nm_quota_take(payer, NM_RES_PORTS, 1, err);
+
+	if (error)
+		return error;
+	error = nm_quota_take(payer, NM_RES_RINGS, rings_of(port), err);
+	if (error)
+		goto ports;
+	error = nm_quota_take(payer, NM_RES_SLOTS, slots_of(port), err);
+	if (error)
+		goto rings;
+	port->payer = payer;
+	return 0;
+
+rings:
+	nm_quota_give(payer, NM_RES_RINGS, rings_of(port));
+ports:
+	nm_quota_give(payer, NM_RES_PORTS, 1);
+	return error;
+}
+
 static void free_port(struct nm_port *port)
 {
+	give_back(port);
 	free_all_rings(port);
 	os_free(port);
 }
@@ -220,6 +269,10 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	memcpy(port->num_rings, shape->rings, sizeof(port->num_rings));
 	memcpy(port->num_host_rings, shape->host_rings, sizeof(port->num_host_rings));
 	memcpy(port->num_slots, shape->slots, sizeof(port->num_slots));
+	if (pay(core->payer, port, err) != 0) {
+		free_port(port);
+		return NULL;
+	}
 	if (make_rings(port, NM_TX) != 0 || make_rings(port, NM_RX) != 0) {
 		free_port(port);
 		nm_error_set(err, -ENOMEM, "%s: no memory for its rings", name);
@@ -357,19 +410,27 @@ static bool has_shape(const struct nm_port *port, const struct nm_shape *shape)
 	       memcmp(port->num_slots, shape->slots, sizeof(shape->slots)) == 0;
 }
 
-/* Rings in their first state in place of those that there are. -ENOMEM: as it was. */
+/* Rings in their first state in place of those that there are. An error: as it was. */
 static int remake_rings(struct nm_port *port, const struct nm_shape *shape)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
-	const struct nm_port before = *port;
+	struct nm_port before = *port;
+	struct nm_error err;
 
 	memcpy(port->num_host_rings, shape->host_rings, sizeof(port->num_host_rings));
 	memcpy(port->num_slots, shape->slots, sizeof(port->num_slots));
 	port->rings[NM_TX] = port->rings[NM_RX] = NULL;
+	port->payer = NULL;
+	if (pay(before.payer, port, &err) != 0) {
+		*port = before;
+		return err.code;
+	}
 	if (make_rings(port, NM_TX) == 0 && make_rings(port, NM_RX) == 0) {
+		give_back(&before);
 		free_all_rings(&before);
 		return 0;
 	}
+	give_back(port);
 	free_all_rings(port);
 	*port = before;
 	return -ENOMEM;

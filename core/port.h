@@ -38,7 +38,11 @@ struct nm_port {
 	const struct nm_port_ops *ops;
 	void *priv; /* of the kind */
 	char name[NETMAP_REQ_IFNAMSIZ];
-	uint32_t owner;           /* its number, for the ownership map */
+	uint32_t owner;         /* its number, for the ownership map */
+	struct nm_quota *payer; /* for the port, its rings and slots; NULL: nobody */
+	/* For its part, and its peer's, of a region that is there for all. */
+	struct nm_quota *memory_payer;
+	uint64_t memory_paid;     /* bytes */
 	struct nm_region *region; /* a reference; NULL while no client is bound, unless foreign */
 	struct nm_port *parent;   /* of a pipe end or a monitor; it pins the parent */
 	struct nm_port *peer; /* other end of a pipe. Both get their memory when the first client of

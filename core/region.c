@@ -2,6 +2,7 @@
 #include "region.h"
 #include "bufown.h"
 #include "port.h"
+#include "quota.h"
 
 enum {
 	IF_SIZE_MIN = 256, /* netmap_if with the ring offsets of a small port */
@@ -97,8 +98,39 @@ static uint16_t free_id(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 	return 0;
 }
 
+static uint32_t resource_of(const struct nm_region *region)
+{
+	return region->external ? NM_RES_EXTMEM : NM_RES_MEMORY;
+}
+
+/* Whole pages, up to the end of the last pool. */
+static uint64_t pools_bytes(const struct nm_region *region)
+{
+	const struct nm_pool_geometry *last = &region->pool[NM_POOL_BUF];
+
+	return align_up(last->offset + (uint64_t)last->count * last->size, 4096);
+}
+
+/* For its pools, which all of its users together can touch, and for the maps of owners. */
+static int pay(struct nm_core *core, struct nm_region *region, struct nm_error *err)
+{
+	uint64_t bytes = pools_bytes(region);
+	int error;
+
+	for (int pool = 0; pool < NM_POOLS; pool++)
+		bytes += 2 * sizeof(uint32_t) * (uint64_t)region->pool[pool].count;
+	error = nm_quota_take(core->payer, resource_of(region), bytes, err);
+
+	if (error)
+		return error;
+	region->payer = core->payer;
+	region->paid = bytes;
+	return 0;
+}
+
 static void free_region(struct nm_region *region)
 {
+	nm_quota_give(region->payer, resource_of(region), region->paid);
 	nm_bufown_end(region);
 	os_mem_free(region->mem);
 	os_free(region);
@@ -131,23 +163,31 @@ static struct nm_region *new_region(struct nm_error *err)
 {
 	struct nm_region *region = os_zalloc(sizeof(*region));
 
-	if (region)
+	if (region) {
+		region->user = NM_USER_ANY;
 		return region;
+	}
 	nm_error_set(err, -ENOMEM, "no memory for a region");
 	return NULL;
 }
 
-struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
-	uint16_t id, struct nm_error *err)
+/* Of one that is there for all, each port pays for what it takes. */
+static struct nm_region *create(struct nm_core *core, const struct nm_region_params *params,
+	uint16_t id, bool shared, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_region *region = new_region(err);
 
 	if (!region)
 		return NULL;
 	region->size = nm_region_layout(params, region->pool, err);
-	err->code = region->size ? init_region(core, region, id, err) : -EINVAL;
+	err->code = region->size ? 0 : -EINVAL;
+	if (!err->code && !shared)
+		err->code = pay(core, region, err);
+	if (!err->code)
+		err->code = init_region(core, region, id, err);
 	if (err->code)
 		goto fail;
+	region->shared = shared;
 	region->mem = os_mem_alloc(region->size, err);
 	if (!region->mem)
 		goto fail;
@@ -158,6 +198,12 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 fail:
 	free_region(region);
 	return NULL;
+}
+
+struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
+	uint16_t id, struct nm_error *err)
+{
+	return create(core, params, id, false, err);
 }
 
 /* ---- on memory that is there already --------------------------------------------------- */
@@ -230,13 +276,18 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 	if (!region)
 		return NULL;
 	lay_out(&params, region->pool);
+	if (bytes > pools_bytes(region))
+		bytes = pools_bytes(region);
 	region->size = bytes;
-	err->code = init_region(core, region, 0, err);
+	region->external = true;
+	err->code = pay(core, region, err);
+	if (!err->code)
+		err->code = init_region(core, region, 0, err);
 	if (err->code) {
 		free_region(region);
 		return NULL;
 	}
-	region->external = true;
+	os_mem_trim(mem, region->size);
 	region->mem = mem;
 	region->base = os_mem_addr(mem);
 	link_region(core, region);
@@ -251,10 +302,7 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_e
 		nm_region_get(region);
 		return region;
 	}
-	region = nm_region_create(core, &core->shared_params, id, err);
-	if (region)
-		region->shared = true;
-	return region;
+	return create(core, &core->shared_params, id, true, err);
 }
 
 /* ---- foreign regions ------------------------------------------------------------------- */
@@ -317,6 +365,12 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 fail:
 	free_region(region);
 	return NULL;
+}
+
+bool nm_region_admits(const struct nm_region *region, uint32_t user)
+{
+	return region->shared || region->user == NM_USER_ANY || region->user == user ||
+	       user == NM_USER_ANY || user == NM_USER_ROOT;
 }
 
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id)

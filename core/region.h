@@ -33,6 +33,10 @@
 struct nm_core;
 struct nm_bufown;
 
+/* Users are the system's numbers; these two may all. What is nobody's is NM_USER_ANY's, and open to all. */
+enum { NM_USER_ROOT = 0 };
+#define NM_USER_ANY UINT32_MAX
+
 enum nm_pool { NM_POOL_IF, NM_POOL_RING, NM_POOL_BUF, NM_POOLS };
 
 enum {
@@ -69,9 +73,13 @@ struct nm_region {
 	struct nm_pool_geometry pool[NM_POOLS];
 	uint16_t id; /* nr_mem_id; unique, never 0 */
 	bool foreign;
-	bool external; /* on memory that is the application's (EXTMEM) */
-	bool reserved; /* only for clients whose own region it is (a virtual machine's) */
-	bool shared;   /* made for all clients that name it by its id, not for one */
+	uint32_t
+		user; /* of a private one: whose it is (nm_client.user); others may not have ports there */
+	bool external;          /* on memory that is the application's (EXTMEM) */
+	bool reserved;          /* only for clients whose own region it is (a virtual machine's) */
+	struct nm_quota *payer; /* for what is its memory; NULL: nobody */
+	uint64_t paid;          /* bytes, of NM_RES_MEMORY or, external, NM_RES_EXTMEM */
+	bool shared;            /* made for all clients that name it by its id, not for one */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;    /* NULL when foreign */
 	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */
@@ -83,7 +91,7 @@ uint64_t nm_region_layout(const struct nm_region_params *params,
 	struct nm_pool_geometry pool[NM_POOLS], struct nm_error *err);
 
 /*
- * Creates a region; the caller holds one reference. id 0: any free one is taken. NULL with err.
+ * Creates a region, for which core->payer pays; the caller holds one reference. id 0: any free one is taken. NULL with err.
  */
 struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_params *params,
 	uint16_t id, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
@@ -91,7 +99,8 @@ struct nm_region *nm_region_create(struct nm_core *core, const struct nm_region_
 /*
  * As nm_region_create(), on memory that is there already (EXTMEM), `bytes` of it: netmap_if and rings
  * as params requests (a count or size of 0: the default), and as many of the requested buffers
- * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success.
+ * as fit behind them (0: all that fit). -ENOMEM when not one does. The region owns mem on success, and what lies behind
+ * the last buffer is not mapped any more.
  */
 struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, uint64_t bytes,
 	const struct nm_region_params *params, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
@@ -112,6 +121,9 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_e
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+
+/* May ports of this user (nm_client.user) lie in it, or be used there? All, if it is there for all, or is nobody's. */
+bool nm_region_admits(const struct nm_region *region, uint32_t user);
 
 /* NULL: there is none. Takes no reference. */
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id) OS_REQUIRES(NM_CORE_LOCK);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Switches and their ports: how they come and go. Packets are in vale_forward.c. */
 #include "vale_internal.h"
+#include "quota.h"
 
 static struct nm_vale *find_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -24,16 +25,21 @@ static uint32_t free_index(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
 	}
 }
 
-static struct nm_vale *make_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_vale *make_vale(struct nm_core *core, const char *name, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_vale *sw = os_zalloc(sizeof(*sw));
+	struct nm_vale *sw;
 
-	if (!sw)
+	if (nm_quota_take(core->payer, NM_RES_SWITCHES, 1, err) != 0)
 		return NULL;
-	if (nm_mactable_init(&sw->macs) != 0) {
+	sw = os_zalloc(sizeof(*sw));
+	if (!sw || nm_mactable_init(&sw->macs) != 0) {
+		nm_error_set(err, -ENOMEM, "%s: no memory for a switch", name);
+		nm_quota_give(core->payer, NM_RES_SWITCHES, 1);
 		os_free(sw);
 		return NULL;
 	}
+	sw->payer = core->payer;
 	memcpy(sw->name, name, strlen(name) + 1);
 	sw->core = core;
 	sw->index = free_index(core);
@@ -54,6 +60,7 @@ static void put_vale(struct nm_vale *sw) OS_REQUIRES(NM_CORE_LOCK)
 	*link = sw->next;
 	os_rwlock_destroy(&sw->lock);
 	nm_mactable_destroy(&sw->macs);
+	nm_quota_give(sw->payer, NM_RES_SWITCHES, 1);
 	os_free(sw);
 }
 
@@ -195,11 +202,9 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	nm_shape_complete(&shape);
 	sw = find_vale(core, vale_name);
 	if (!sw)
-		sw = make_vale(core, vale_name);
-	if (!sw) {
-		nm_error_set(err, -ENOMEM, "%s: no memory for a switch", vale_name);
+		sw = make_vale(core, vale_name, err);
+	if (!sw)
 		return NULL;
-	}
 	number = free_number(sw);
 	if (number == NM_VALE_PORTS_MAX) {
 		nm_error_set(err, -ENOSPC,

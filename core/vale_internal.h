@@ -19,6 +19,7 @@
 #include "vale.h"
 
 struct nm_vale {
+	struct nm_quota *payer; /* whose port was the first */
 	struct nm_vale *next OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_core *core;
 	uint32_t index;

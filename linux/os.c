@@ -111,6 +111,11 @@ void os_mem_free(struct os_mem *mem)
 	kfree(mem);
 }
 
+/* It is pinned as a whole, and unpinned so. */
+void os_mem_trim(struct os_mem *mem, uint64_t bytes)
+{
+}
+
 void *os_mem_addr(const struct os_mem *mem)
 {
 	return mem->addr;

@@ -41,6 +41,10 @@ static void free_conn(struct conn *c)
 	vm_free(c->vm);
 	local_free(c->local);
 	closer_queue_end(c->closer, c->fd);
+	nm_quota_give(account_quota(c->user), LIMIT_DESCRIPTORS, 1);
+	nm_quota_give(account_quota(c->user), LIMIT_CONNECTIONS, 1);
+	account_put(c->user);
+	free(c->unsent);
 	free(c->status);
 	os_free(c);
 }
@@ -81,7 +85,19 @@ static ssize_t receive(struct conn *c)
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
-/* One message; of a client that has hung up, none. */
+/* What it makes is paid for by the user at the other end. */
+static int handle(struct conn *c, size_t bytes)
+{
+	struct nm_core *core = &c->daemon->core;
+	int error;
+
+	core->payer = account_quota(c->user);
+	error = ctl_handle(c, &in, bytes);
+	core->payer = NULL;
+	return error;
+}
+
+/* One message, or a part of one; of a client that has hung up, none. */
 static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
@@ -92,6 +108,11 @@ static void conn_ready(void *arg, uint32_t events)
 		free_conn(c);
 		return;
 	}
+	if (c->unsent) {
+		if (ctl_go_on(c) < 0)
+			free_conn(c);
+		return;
+	}
 	if (!closer_may_receive(c->closer, c->fd)) {
 		loop_pause(c->daemon->loop, c->handle, PAUSE_MS);
 		return;
@@ -100,7 +121,7 @@ static void conn_ready(void *arg, uint32_t events)
 	n = receive(c);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
-	error = n <= 0 ? -ECONNRESET : ctl_handle(c, &in, (size_t)n);
+	error = n <= 0 ? -ECONNRESET : handle(c, (size_t)n);
 	closer_put(c->closer, c->rx_fd);
 	if (error)
 		free_conn(c);
@@ -137,33 +158,70 @@ static void reject_client(struct loop *loop, struct ctl *ctl, int error)
 	(void)has_spare(loop, ctl);
 }
 
-/* 0, or a negative errno; fd is still the caller's then. */
-static int add_conn(struct daemon *d, int fd)
+/* A connection, and its socket, for the user at the other end. */
+static int pay(struct account *user, struct nm_error *err)
+{
+	int error = nm_quota_take(account_quota(user), LIMIT_CONNECTIONS, 1, err);
+
+	if (error)
+		return error;
+	error = nm_quota_take(account_quota(user), LIMIT_DESCRIPTORS, 1, err);
+	if (error)
+		nm_quota_give(account_quota(user), LIMIT_CONNECTIONS, 1);
+	return error;
+}
+
+static struct conn *new_conn(struct daemon *d, int fd, struct nm_error *err)
 {
 	struct conn *c = os_zalloc(sizeof(*c));
-	int error = -ENOMEM;
 
+	nm_error_set(err, -ENOMEM, "netmapd is out of memory");
 	if (!c)
-		return error;
+		return NULL;
 	c->daemon = d;
 	c->fd = fd;
 	c->closer = closer_queue_new(closer_peer(fd));
 	if (c->closer)
-		error = loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle);
-	if (error) {
-		closer_queue_end(c->closer, -1);
-		os_free(c);
-		return error;
-	}
+		err->code = loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle);
+	if (!err->code)
+		return c;
+	nm_error_set(err, err->code, "netmapd can't wait for it: %s", strerror(-err->code));
+	closer_queue_end(c->closer, -1);
+	os_free(c);
+	return NULL;
+}
+
+/* 0, or a negative errno; fd is still the caller's then. */
+static int add_conn(struct daemon *d, int fd, struct nm_error *err)
+{
+	struct account *user = account_get(closer_peer(fd), err);
+	struct conn *c;
+
+	if (!user)
+		return err->code;
+	if (pay(user, err) != 0)
+		goto put;
+	c = new_conn(d, fd, err);
+	if (!c)
+		goto give;
+	c->user = user;
 	c->next = d->ctl->conns;
 	d->ctl->conns = c;
 	d->ctl->num_conns++;
 	return 0;
+
+give:
+	nm_quota_give(account_quota(user), LIMIT_DESCRIPTORS, 1);
+	nm_quota_give(account_quota(user), LIMIT_CONNECTIONS, 1);
+put:
+	account_put(user);
+	return err->code;
 }
 
 static void accept_ready(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;
+	struct nm_error err;
 	int fd, error;
 
 	if (!has_spare(d->loop, d->ctl))
@@ -174,9 +232,13 @@ static void accept_ready(void *arg, uint32_t events)
 			reject_client(d->loop, d->ctl, errno);
 		return;
 	}
-	error = os_fd_is_reserved(fd) ? -EMFILE : add_conn(d, fd);
+	if (os_fd_is_reserved(fd))
+		error = nm_error_set(&err, -EMFILE, "%s", strerror(EMFILE));
+	else
+		error = add_conn(d, fd, &err);
 	if (error) {
-		os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(-error));
+		os_log(OS_LOG_WARN, "a client is turned away: %s", err.text);
+		ctl_refuse(fd, &err);
 		closer_turn_away(fd);
 	}
 }

@@ -13,6 +13,7 @@
 
 #include "closer.h"
 #include "ctl.h"
+#include "accounts.h"
 #include "proto.h"
 
 enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
@@ -22,11 +23,15 @@ struct conn {
 	struct daemon *daemon;
 	int fd;
 	struct closer_queue *closer; /* for fd, and what comes through it */
+	struct account *user;        /* at the other end: pays for all that the connection makes */
 	struct loop_handle *handle;
 	enum conn_state state;
 	struct local *local; /* from the first NMREQ on */
 	struct vm *vm;
-	int rx_fd;    /* a descriptor that came with the message being handled, or -1 */
+	int rx_fd; /* a descriptor that came with the message being handled, or -1 */
+	union ctl_message *unsent; /* the reply to a REGISTER that is not finished; NULL: none */
+	int unsent_fds[NMD_FDS_MAX];
+	uint32_t num_unsent_fds;
 	char *status; /* text of the last NMD_STATUS */
 	uint32_t status_len;
 };
@@ -49,6 +54,13 @@ union ctl_message {
 
 /* Handles a message of `bytes` bytes, and replies. 0, or a negative errno: the connection is to be ended. */
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes);
+
+/* Another part of a message that takes longer than a turn: while c->unsent is there, and no other message is read. As
+ * ctl_handle(). */
+int ctl_go_on(struct conn *c);
+
+/* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
+void ctl_refuse(int fd, const struct nm_error *err);
 
 /* The socket at config.socket_path, and the lock beside it. What was made when it fails is in *ctl. */
 int ctl_socket_open(struct ctl *ctl, const char *path, struct nm_error *err);

@@ -43,7 +43,7 @@ static struct nmd_reply *start_reply(size_t bytes)
 }
 
 /* A client that has no room for a reply doesn't read them: it is given up. */
-static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
+static int send_message(int fd, const int *fds, uint32_t nfds)
 {
 	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))] = {0};
 	struct iovec iov = {out.bytes, out.hdr.size};
@@ -60,7 +60,52 @@ static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
 		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
 		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
 	}
-	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int send_reply(struct conn *c, const int *fds, uint32_t nfds)
+{
+	return send_message(c->fd, fds, nfds);
+}
+
+void ctl_refuse(int fd, const struct nm_error *err)
+{
+	struct nmd_hello *hello = (struct nmd_hello *)out.bytes;
+
+	memset(hello, 0, sizeof(*hello));
+	hello->reply.hdr = (struct nmd_hdr){
+		.magic = NMD_MAGIC,
+		.version = NMD_VERSION,
+		.type = NMD_HELLO,
+		.size = sizeof(*hello),
+		.status = err->code,
+	};
+	memcpy(hello->reply.text, err->text, sizeof(hello->reply.text));
+	(void)send_message(fd, NULL, 0);
+}
+
+/* The reply that is in `out` is sent when local_go_on() has no more to do. */
+static int send_later(struct conn *c, const int *fds, uint32_t nfds)
+{
+	c->unsent = malloc(out.hdr.size);
+	if (!c->unsent)
+		return -ENOMEM;
+	memcpy(c->unsent, &out, out.hdr.size);
+	memcpy(c->unsent_fds, fds, nfds * sizeof(*fds));
+	c->num_unsent_fds = nfds;
+	return ctl_go_on(c);
+}
+
+int ctl_go_on(struct conn *c)
+{
+	if (local_go_on(c->local)) {
+		loop_again(c->daemon->loop, c->handle);
+		return 0;
+	}
+	memcpy(&out, c->unsent, c->unsent->hdr.size);
+	free(c->unsent);
+	c->unsent = NULL;
+	return send_reply(c, c->unsent_fds, c->num_unsent_fds);
 }
 
 static int reply_error(struct conn *c, size_t bytes, int error, const char *text)
@@ -98,7 +143,7 @@ static int on_nmreq(struct conn *c, size_t bytes)
 		return reply_error(
 			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
 	if (!c->local)
-		c->local = local_new(c->daemon);
+		c->local = local_new(c->daemon, c->user);
 	if (!c->local)
 		return reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory");
 	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
@@ -112,6 +157,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply->nfds = nfds;
 	if (local_bound(c->local))
 		c->state = CONN_BOUND;
+	if (nfds > 0)
+		return send_later(c, fds, nfds);
 	return send_reply(c, fds, nfds);
 }
 
@@ -123,7 +170,7 @@ static int on_vm_create(struct conn *c, size_t bytes)
 	char name[NMD_NAME_MAX];
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
-	c->vm = vm_new(c->daemon, name, request->bar_min, &err);
+	c->vm = vm_new(c->daemon, c->user, name, request->bar_min, &err);
 	if (!c->vm)
 		return reply_error(c, sizeof(*reply), err.code, err.text);
 	c->state = CONN_VM;

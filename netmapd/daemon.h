@@ -8,6 +8,7 @@
  *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      port_service.c    a port served through a CSB, for a guest or an application alike
+ *      accounts.c    how much a user, and all together, can have
  *      worker.c    the threads that serve rings
  *      attachments.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host

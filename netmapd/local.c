@@ -27,12 +27,16 @@ enum {
 	/* Descriptors: CSB and interrupts; a ring's kick. */
 	FDS_OF_USER = 3,
 	FDS_OF_RING = 1,
+	FDS_OF_REGION = 1,
+	LINKS_PER_TURN = 512, /* extra buffers: a page of memory for two of them */
 };
 
 static_assert((int)NMD_RINGS_MAX == (int)PORT_SERVICE_RINGS_MAX, "what is served can be told");
 
 struct local {
 	struct daemon *daemon;
+	struct account *user;
+	uint32_t descriptors; /* paid for */
 	struct nm_client client;
 	struct port_service *service;
 	char *csb; /* csb_bytes: atok entries, then, from the middle, ktoa entries */
@@ -43,15 +47,18 @@ struct local {
 	uint32_t num_kicks;
 };
 
-struct local *local_new(struct daemon *d)
+struct local *local_new(struct daemon *d, struct account *user)
 {
 	struct local *l = os_zalloc(sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->daemon = d;
+	l->user = user;
 	nm_client_init(&l->client, &d->core);
 	l->client.exclusive_only = true; /* a CSB has one owner */
+	l->client.user = account_uid(user);
+	l->client.links_later = true; /* local_go_on() */
 	l->csb_fd = l->tx_irq = l->rx_irq = -1;
 	return l;
 }
@@ -76,6 +83,8 @@ static void detach(struct local *l)
 		munmap(l->csb, l->csb_bytes);
 	l->csb = NULL;
 	close_fd(&l->csb_fd);
+	nm_quota_give(account_quota(l->user), LIMIT_DESCRIPTORS, l->descriptors);
+	l->descriptors = 0;
 	nm_client_unbind(&l->client);
 }
 
@@ -186,6 +195,17 @@ static int make_eventfd(int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
+static int pay_for_fds(struct local *l, uint32_t rings, struct nm_error *err)
+{
+	uint32_t fds =
+		FDS_OF_USER + FDS_OF_REGION + (rings < NMD_KICKS_MAX ? rings : NMD_KICKS_MAX);
+	int error = nm_quota_take(account_quota(l->user), LIMIT_DESCRIPTORS, fds, err);
+
+	if (!error)
+		l->descriptors = fds;
+	return error;
+}
+
 /* Kicks for all rings, shared when there are more rings than descriptors to pass on. */
 static int make_fds(struct local *l, uint32_t rings)
 {
@@ -267,6 +287,9 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_er
 		return err->code;
 	port_service_geometry(l->service, &geo);
 	rings = geo.tx_rings + geo.rx_rings;
+	error = pay_for_fds(l, rings, err);
+	if (error)
+		return error;
 	error = make_csb(l, rings);
 	if (!error)
 		error = make_fds(l, rings);
@@ -314,4 +337,9 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	else
 		fill_fds(l, fds, nfds);
 	return error;
+}
+
+bool local_go_on(struct local *l)
+{
+	return nm_client_link_extra(&l->client, LINKS_PER_TURN);
 }

@@ -15,13 +15,15 @@
 #include <stddef.h>
 
 #include "daemon.h"
+#include "accounts.h"
 #include "proto.h"
 #include "port_service.h"
 
 struct local;
 
-struct local *local_new(struct daemon *d); /* NULL: no memory */
-void local_free(struct local *l);          /* releases the port; NULL is allowed */
+/* NULL: no memory. `user` pays for it, and outlives it. */
+struct local *local_new(struct daemon *d, struct account *user);
+void local_free(struct local *l); /* releases the port; NULL is allowed */
 
 bool local_bound(const struct local *l);
 const char *local_port_name(const struct local *l);              /* "" when not bound */
@@ -35,5 +37,9 @@ const struct port_service *local_service(const struct local *l); /* NULL when no
  */
 int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err);
+
+/* After a REGISTER: a part of the work that is left, bounded in time. True: there is more of it, and the
+ * reply has to wait. */
+bool local_go_on(struct local *l);
 
 #endif

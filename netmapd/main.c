@@ -2,6 +2,7 @@
 /* netmapd: start, the control thread's loop, and a clean stop. */
 #include "closer.h"
 #include "ctl.h"
+#include "accounts.h"
 #include "notify.h"
 #include "options.h"
 #include "port_service.h"
@@ -98,20 +99,32 @@ static int redirect(const struct options *o)
 
 /* ---- parts of the daemon --------------------------------------------------------------- */
 
-/* Virtual machines bring many descriptors: the limit goes up to what is allowed. */
-static void raise_limits(void)
+/* Virtual machines bring many descriptors: the limit goes up to what is allowed. Returns it. */
+static uint32_t raise_limits(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-		if (closer_reserve(
-			    limit.rlim_cur < INT32_MAX ? (uint32_t)limit.rlim_cur : INT32_MAX) == 0)
-			os_log(OS_LOG_WARN,
-				"%llu files may be open at a time, which is few: with %d and more, no client can make others wait by the descriptors that it passes (ulimit -n, LimitNOFILE)",
-				(unsigned long long)limit.rlim_cur, CLOSER_FILES_MIN);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur < INT32_MAX ? (uint32_t)limit.rlim_cur : INT32_MAX;
+}
+
+/* Descriptors that clients pass have a part of them, and those that clients make netmapd open the rest. */
+static void divide_files(uint32_t files)
+{
+	uint32_t reserve = closer_reserve(files);
+
+	accounts_init(reserve ? files - reserve : UINT64_MAX);
+}
+
+static void say_if_few(uint32_t files)
+{
+	if (files < CLOSER_FILES_MIN)
+		os_log(OS_LOG_WARN,
+			"%u files may be open at a time, which is few: with %d and more, no client can make others wait by the descriptors that it passes (ulimit -n, LimitNOFILE)",
+			files, CLOSER_FILES_MIN);
 }
 
 static void signal_ready(void *arg, uint32_t events)
@@ -316,8 +329,10 @@ int main(int argc, char **argv)
 	struct daemon daemon = {.stopped_rings = -1};
 	struct loop_handle *signals;
 	struct options options;
+	uint32_t files = raise_limits();
 	int ready = -1, status;
 
+	divide_files(files);
 	options_parse(&options, argc, argv);
 	daemon.config = options.config;
 	daemon.started = (time_t)os_time_s();
@@ -326,7 +341,7 @@ int main(int argc, char **argv)
 		ready = fork_into_background();
 	if (log_start() != 0)
 		os_log(OS_LOG_WARN, "no thread for the log: its reader can hold up netmapd");
-	raise_limits();
+	say_if_few(files);
 	status = start(&daemon, &signals);
 	if (!status)
 		status = redirect(&options);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "options.h"
+#include "accounts.h"
 #include "proto_client.h"
 
 #include <getopt.h>
@@ -24,6 +25,7 @@ enum {
 	OPT_SHARED_BUFFERS,
 	OPT_SHARED_RINGS,
 	OPT_SHARED_IFS,
+	OPT_MAX,
 	OPT_LOG,
 	OPT_LEVEL,
 	OPT_HELP,
@@ -60,6 +62,8 @@ static const struct {
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
 	{{"shared-ifs", 1, 0, OPT_SHARED_IFS}, "N", "registrations in that region (default: 512)"},
+	{{"max", 1, 0, OPT_MAX}, "WHAT=N[/M]",
+		"at most N for each user, and M for all, of memory, ports, … (netmapd(8))"},
 	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
 	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
 	{{"help", 0, 0, OPT_HELP}, "", "this text"},
@@ -242,6 +246,7 @@ static bool take_pool_option(struct daemon_config *config, int c)
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
+	struct nm_error err;
 
 	if (take_pool_option(config, c))
 		return;
@@ -271,6 +276,10 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_SPARE_BUFFERS:
 		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
+		break;
+	case OPT_MAX:
+		if (accounts_set(optarg, &err) != 0)
+			wrong("--max: %s", err.text);
 		break;
 	case OPT_LOG:
 		o->log_file = optarg;

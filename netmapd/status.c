@@ -9,6 +9,7 @@
 #include "status.h"
 #include "bufown.h"
 #include "ctl.h"
+#include "accounts.h"
 #include "local.h"
 #include "notify.h"
 #include "port_service.h"
@@ -245,6 +246,7 @@ char *status_text(struct daemon *d)
 	for (const struct vm *vm = d->vms; vm; vm = vm->next)
 		json_array_append_new(vms, vm_json(vm));
 	json_object_set_new(root, "daemon", daemon_json(d));
+	json_object_set_new(root, "limits", accounts_json());
 	json_object_set_new(root, "ports", ports);
 	json_object_set_new(root, "switches", switches);
 	json_object_set_new(root, "attached", attached);

@@ -4,6 +4,7 @@
  *
  *      { "daemon":   {"version", "pid", "uptime_s", "workers": [{"rounds", "sleeps", …}],
  *                     "pollers": the same of workers made for devices that are polled},
+ *        "limits":   [{"name", "limit", "limit_all", "used", "refused", "users": {uid: used}}], see accounts.h
  *        "ports":    [{"name", "kind", "parent", "region", "users", "holds", "hdr_len", "dead",
  *                      "rings": [{"dir", "id", "host", "slots", "packets", "bytes", "copies", "syncs",
  *                                 "bad_syncs", "errors": {cause: count}}]}],

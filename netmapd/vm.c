@@ -33,7 +33,8 @@ static bool is_bar_min(uint64_t bytes)
 	return bytes >= NMD_BAR_SMALLEST && bytes <= NMD_BAR_LARGEST && !(bytes & (bytes - 1));
 }
 
-struct vm *vm_new(struct daemon *d, const char *name, uint64_t bar_min, struct nm_error *err)
+struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint64_t bar_min,
+	struct nm_error *err)
 {
 	struct vm *vm;
 	int error;
@@ -50,13 +51,17 @@ struct vm *vm_new(struct daemon *d, const char *name, uint64_t bar_min, struct n
 		return NULL;
 	}
 	vm->daemon = d;
+	vm->user = user;
 	vm->dir_fd = -1;
 	vm->bar_min = bar_min ? bar_min : NMD_BAR_DEFAULT;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	os_make_printable(vm->name); /* for logs and status */
 	vm->next = d->vms;
 	d->vms = vm;
-	error = make_own_region(vm, err);
+	error = nm_quota_take(account_quota(user), LIMIT_MACHINES, 1, err);
+	vm->paid = !error;
+	if (!error)
+		error = make_own_region(vm, err);
 	if (!error)
 		error = vm_dir_make(vm, err);
 	if (!error)
@@ -87,6 +92,7 @@ void vm_free(struct vm *vm)
 	for (link = &vm->daemon->vms; *link != vm;)
 		link = &(*link)->next;
 	*link = vm->next;
+	nm_quota_give(account_quota(vm->user), LIMIT_MACHINES, vm->paid);
 	if (was_there)
 		os_log(OS_LOG_INFO, "vm%u (%s) is gone", vm->number, vm->name);
 	os_free(vm);

@@ -31,6 +31,7 @@
 #define NETMAPD_VM_H
 
 #include "daemon.h"
+#include "accounts.h"
 #include "proto.h"
 #include "ptnet_net.h"
 
@@ -44,10 +45,13 @@ struct vm_region {
 	uint32_t owner;                /* of the guest's part */
 	bool part_read;                /* by the guest: it stays as it is */
 	struct ptnet_mem *mem;         /* NULL until the first port lies in it */
+	uint32_t descriptors;          /* paid for by the machine's user */
 	char mem_path[NMD_PATH_MAX];
 };
 
 struct vm_port {
+	struct account *user; /* the machine's */
+	uint32_t descriptors; /* paid for by the user */
 	struct nm_client client;
 	struct port_service *service;
 	struct ptnet_net *net;
@@ -59,6 +63,8 @@ struct vm_port {
 struct vm {
 	struct vm *next;
 	struct daemon *daemon;
+	struct account *user; /* for whom it is made; the connection's */
+	bool paid;            /* it is counted as a machine */
 	uint32_t number;
 	char name[NMD_NAME_MAX];
 	uint64_t bar_min;       /* bytes that BAR1 of its memory functions has at least */
@@ -70,8 +76,9 @@ struct vm {
 	uint32_t num_ports;
 };
 
-/* NULL with *err. */
-struct vm *vm_new(struct daemon *d, const char *name, uint64_t bar_min, struct nm_error *err);
+/* NULL with *err. `user` pays for it, and outlives it. */
+struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint64_t bar_min,
+	struct nm_error *err);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
 /* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Ports of virtual machines: from the user's text to a device. */
+#include "guestmem.h"
 #include "portspec.h"
 #include "port_service.h"
 #include "vm.h"
@@ -8,6 +9,9 @@
 
 #include <stdio.h>
 #include <unistd.h>
+
+/* Of a network function: its socket, one for turning clients away, its client, the REQ eventfd. */
+enum { FDS_OF_PORT = 4 };
 
 /* ---- what can be a device ----------------------------------------------------------------- */
 
@@ -127,12 +131,23 @@ static int open_memory(struct vm *vm, struct vm_port *port, struct nm_error *err
 	return error;
 }
 
+static uint32_t all_rings(const struct vm_port *port)
+{
+	return port->client.count[NM_TX] + port->client.count[NM_RX];
+}
+
+/* All descriptors that its hypervisor can make it open are paid for now. */
 static int open_device(
 	struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
 	char name[2 * NMD_NAME_MAX];
-	struct ptnet_net_config config = {.name = name};
-	int error;
+	struct ptnet_net_config config = {.name = name, .payer = account_quota(vm->user)};
+	uint32_t descriptors = FDS_OF_PORT + GUESTMEM_FILES_MAX + all_rings(port);
+	int error = nm_quota_take(account_quota(vm->user), LIMIT_DESCRIPTORS, descriptors, err);
+
+	if (error)
+		return error;
+	port->descriptors = descriptors;
 
 	memcpy(config.mac, port->mac, sizeof(config.mac));
 	if (port_service_has_hdr(port->service))
@@ -198,6 +213,8 @@ struct vm_port *vm_port_new(
 		return NULL;
 	}
 	nm_client_init(&port->client, &vm->daemon->core);
+	port->user = vm->user;
+	port->client.user = account_uid(vm->user);
 	choose_mac(port, mac);
 	if (open_port(vm, port, ifname, err) != 0) {
 		vm_port_free(port);
@@ -211,6 +228,7 @@ struct vm_port *vm_port_new(
 void vm_port_free(struct vm_port *port)
 {
 	ptnet_net_free(port->net);
+	nm_quota_give(account_quota(port->user), LIMIT_DESCRIPTORS, port->descriptors);
 	port_service_close(port->service);
 	leave_port(port);
 	os_free(port);

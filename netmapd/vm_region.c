@@ -12,6 +12,9 @@
  * guests together at most the second: the rest is for the ports that lie there. */
 enum { SHARED_PART = 16, SHARED_PART_OF_ALL = 4 };
 
+/* Of a memory function: its socket, one for turning clients away, its client, the memory twice. */
+enum { FDS_OF_REGION = 5 };
+
 /* What guests have of a pool. */
 static uint32_t guests_have(
 	const struct daemon *d, const struct nm_region *region, enum nm_pool pool)
@@ -168,6 +171,7 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 		.base = r->region->base,
 		.id = r->region->id,
 		.guest_part = read_part,
+		.payer = account_quota(vm->user),
 		.arg = r,
 	};
 	uint32_t index = (uint32_t)(r - vm->regions);
@@ -176,6 +180,10 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 
 	if (r->mem)
 		return 0;
+	error = nm_quota_take(account_quota(vm->user), LIMIT_DESCRIPTORS, FDS_OF_REGION, err);
+	if (error)
+		return error;
+	r->descriptors = FDS_OF_REGION;
 	if (index > 0)
 		snprintf(number, sizeof(number), "%u", index);
 	nm_region_info(r->region, &info.pools);
@@ -197,6 +205,7 @@ void vm_region_put(struct vm *vm, struct vm_region *r)
 	struct nm_core *core = &vm->daemon->core;
 
 	ptnet_mem_free(r->mem);
+	nm_quota_give(account_quota(vm->user), LIMIT_DESCRIPTORS, r->descriptors);
 	nm_core_lock(core);
 	nm_bufown_free_owner(r->region, r->owner);
 	nm_region_put(r->region);

@@ -249,7 +249,8 @@ ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t
 	if (hdr->size > NMD_MSG_MAX || reply_max < sizeof(*r))
 		return -EMSGSIZE;
 	ret = send_all(fd, req, hdr->size, send_fd);
-	if (ret < 0)
+	/* Who turns a client away says why before he hangs up. */
+	if (ret < 0 && ret != -ECONNRESET)
 		return ret;
 
 	n = receive(fd, reply, reply_max, &list);

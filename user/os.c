@@ -158,6 +158,13 @@ void os_mem_free(struct os_mem *mem)
 		end_mem(&mem->end);
 }
 
+void os_mem_trim(struct os_mem *mem, uint64_t bytes)
+{
+	if (bytes >= mem->bytes || munmap((char *)mem->addr + bytes, mem->bytes - bytes) < 0)
+		return;
+	mem->bytes = bytes;
+}
+
 void *os_mem_addr(const struct os_mem *mem)
 {
 	return mem->addr;

@@ -257,6 +257,7 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	mem->ranges = guestmem_new(mem->name);
 	if (!mem->ranges)
 		goto fail;
+	guestmem_set_payer(mem->ranges, info->payer);
 	error = vu_server_new(loop, path, &ops, mem, ended, mem->name, &mem->server);
 	if (error)
 		goto fail;

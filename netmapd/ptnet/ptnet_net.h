@@ -45,11 +45,13 @@
 #include "vu_server.h"
 
 struct ptnet_net;
+struct nm_quota;
 
 struct ptnet_net_config {
 	const char *name; /* for the log; copied */
 	uint8_t mac[6];
-	uint32_t offered; /* feature bits PTNETMAP_F_* that may be granted */
+	struct nm_quota *payer; /* for what the client makes; NULL: nobody */
+	uint32_t offered;       /* feature bits PTNETMAP_F_* that may be granted */
 };
 
 /*

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "closer.h"
+#include "accounts.h"
 #include "os.h"
 #include "os_user.h"
 #include "sealed.h"
@@ -41,6 +42,7 @@ struct guestmem {
 	const char *name;
 	uint64_t page; /* bytes of a page of this process */
 	bool complained;
+	struct nm_quota *payer; /* for the ranges */
 	uint32_t count, room;
 	struct gm_range *ranges; /* sorted by gpa */
 	struct guestmem_window *windows;
@@ -59,6 +61,12 @@ struct guestmem *guestmem_new(const char *name)
 	for (i = 0; i < GUESTMEM_FILES_MAX; i++)
 		gm->files[i].fd = -1;
 	return gm;
+}
+
+void guestmem_set_payer(struct guestmem *gm, struct nm_quota *payer)
+{
+	os_assert(gm->count == 0);
+	gm->payer = payer;
 }
 
 void guestmem_free(struct guestmem *gm)
@@ -174,6 +182,18 @@ static int range_room(struct guestmem *gm)
 	return 0;
 }
 
+static int pay_for_range(struct guestmem *gm)
+{
+	struct nm_error err;
+	int error = nm_quota_take(gm->payer, LIMIT_DMA_RANGES, 1, &err);
+
+	if (error && !gm->complained) {
+		gm->complained = true;
+		os_log(OS_LOG_WARN, "%s: guest memory can't be used: %s", gm->name, err.text);
+	}
+	return error;
+}
+
 int guestmem_map(struct guestmem *gm, uint64_t gpa, uint64_t size, unsigned int prot, int fd,
 	uint64_t offset)
 {
@@ -193,6 +213,8 @@ int guestmem_map(struct guestmem *gm, uint64_t gpa, uint64_t size, unsigned int 
 	if (at < gm->count && guestmem_overlap(gpa, size, gm->ranges[at].gpa, gm->ranges[at].size))
 		return -EEXIST;
 	error = range_room(gm);
+	if (!error)
+		error = pay_for_range(gm);
 	if (error)
 		return error;
 
@@ -229,6 +251,7 @@ int guestmem_unmap(struct guestmem *gm, uint64_t gpa, uint64_t size)
 			return -EBUSY;
 	}
 	file_put(gm->ranges[at].file);
+	nm_quota_give(gm->payer, LIMIT_DMA_RANGES, 1);
 	gm->count--;
 	memmove(&gm->ranges[at], &gm->ranges[at + 1], (gm->count - at) * sizeof(*gm->ranges));
 	return 0;
@@ -242,6 +265,7 @@ int guestmem_unmap_all(struct guestmem *gm)
 		return -EBUSY;
 	for (i = 0; i < gm->count; i++)
 		file_put(gm->ranges[i].file);
+	nm_quota_give(gm->payer, LIMIT_DMA_RANGES, gm->count);
 	gm->count = 0;
 	return 0;
 }

@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 struct guestmem;
+struct nm_quota;
 
 enum {
 	GUESTMEM_RANGES_MAX = 4096, /* of one client */
@@ -56,6 +57,9 @@ struct guestmem_window {
 /* `name` is for the log and must outlive the table. NULL: no memory. */
 struct guestmem *guestmem_new(const char *name);
 
+/* Who pays for its ranges (LIMIT_DMA_RANGES); nobody, without a call. While there is none. */
+void guestmem_set_payer(struct guestmem *gm, struct nm_quota *payer);
+
 /* No window may be open. NULL is allowed. */
 void guestmem_free(struct guestmem *gm);
 
@@ -65,6 +69,7 @@ void guestmem_free(struct guestmem *gm);
  *   -EINVAL  size 0, wraps around, not whole pages, no or unknown prot bits
  *   -EEXIST  overlaps another range
  *   -ENOSPC  GUESTMEM_RANGES_MAX reached
+ *   -EDQUOT  the payer can't have more; the log says what to do
  *   -ENOMEM
  */
 int guestmem_map(struct guestmem *gm, uint64_t gpa, uint64_t size, unsigned int prot, int fd,

@@ -483,7 +483,7 @@ static void make_machine(struct fuzz_in *in)
 	struct nm_error err = {0};
 	uint8_t which = fuzz_u8(in);
 
-	vm = vm_new(&netmapd, "fuzz", NMD_BAR_SMALLEST, &err);
+	vm = vm_new(&netmapd, account_get(0, &err), "fuzz", NMD_BAR_SMALLEST, &err);
 	fuzz_check(vm, "%s", err.text);
 	for (int i = 0; i < 2; i++) {
 		const struct vm_port *port;

@@ -25,6 +25,7 @@ static const struct {
 } singular[] = {
 	{"applications", "application"},
 	{"attached", "attached device"},
+	{"limits", "limit"},
 	{"switches", "switch"},
 	{"vms", "machine"},
 	{"memory", "memory"},

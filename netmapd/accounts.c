@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of bounds, and an account for each user. */
+#include "accounts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MIB (1ULL << 20)
+#define GIB (1ULL << 30)
+
+struct account {
+	struct nm_quota quota; /* first */
+	struct account *next;
+	uid_t uid;
+	uint32_t refs;
+	uint64_t used[LIMITS];
+};
+
+/* Without accounts_init() there is no bound of memory and descriptors. */
+static struct bound {
+	const char *name;
+	bool bytes;
+	uint64_t user, all;
+	uint64_t used, refused;
+} bounds[LIMITS] = {
+	[NM_RES_PORTS] = {"ports", false, 4096, 16384},
+	[NM_RES_RINGS] = {"rings", false, 16384, 65536},
+	[NM_RES_SLOTS] = {"buffers", false, 1 << 22, 1 << 24},
+	[NM_RES_EXTRA] = {"extra-buffers", false, 1 << 19, 1 << 22},
+	[NM_RES_MEMORY] = {"memory", true, UINT64_MAX, UINT64_MAX},
+	[NM_RES_EXTMEM] = {"external-memory", true, 64 * GIB, 1024 * GIB},
+	[NM_RES_SWITCHES] = {"switches", false, 256, 1024},
+	[LIMIT_CONNECTIONS] = {"connections", false, 1024, 4096},
+	[LIMIT_MACHINES] = {"machines", false, 256, 1024},
+	[LIMIT_DMA_RANGES] = {"dma-ranges", false, 1 << 17, 1 << 19},
+	[LIMIT_DESCRIPTORS] = {"descriptors", false, UINT64_MAX, UINT64_MAX},
+};
+
+static struct account *users;
+
+const char *accounts_name(uint32_t what)
+{
+	return what < LIMITS ? bounds[what].name : "?";
+}
+
+/* ---- taking and giving --------------------------------------------------------------------- */
+
+static const char *write_amount(const struct bound *b, uint64_t amount, char text[32])
+{
+	if (b->bytes)
+		snprintf(text, 32, "%llu MiB", (unsigned long long)((amount + MIB - 1) / MIB));
+	else
+		snprintf(text, 32, "%llu", (unsigned long long)amount);
+	return text;
+}
+
+static int refuse(struct bound *b, const char *whose, uint64_t used, uint64_t limit,
+	uint64_t amount, struct nm_error *err)
+{
+	char have[32], most[32], more[32];
+
+	b->refused++;
+	return nm_error_set(err, -EDQUOT,
+		"%s: %s %s of at most %s, and %s more are asked for; netmapd --max %s=%s raises that",
+		b->name, whose, write_amount(b, used, have), write_amount(b, limit, most),
+		write_amount(b, amount, more), b->name, limit == b->all ? "N/ALL" : "N");
+}
+
+static bool is_over(uint64_t used, uint64_t amount, uint64_t limit)
+{
+	return used > limit || amount > limit - used;
+}
+
+static int take(struct nm_quota *quota, uint32_t what, uint64_t amount, struct nm_error *err)
+{
+	struct account *user = (struct account *)quota;
+	struct bound *b = &bounds[what];
+	char whose[40];
+
+	os_assert(what < LIMITS);
+	snprintf(whose, sizeof(whose), "user %u has", (unsigned)user->uid);
+	if (is_over(user->used[what], amount, b->user))
+		return refuse(b, whose, user->used[what], b->user, amount, err);
+	if (is_over(b->used, amount, b->all))
+		return refuse(b, "all users have", b->used, b->all, amount, err);
+	user->used[what] += amount;
+	b->used += amount;
+	return 0;
+}
+
+static bool is_empty(const struct account *user)
+{
+	for (int i = 0; i < LIMITS; i++)
+		if (user->used[i])
+			return false;
+	return user->refs == 0;
+}
+
+static void free_if_empty(struct account *user)
+{
+	struct account **link = &users;
+
+	if (!is_empty(user))
+		return;
+	while (*link != user)
+		link = &(*link)->next;
+	*link = user->next;
+	free(user);
+}
+
+static void give(struct nm_quota *quota, uint32_t what, uint64_t amount)
+{
+	struct account *user = (struct account *)quota;
+
+	os_assert(what < LIMITS && user->used[what] >= amount && bounds[what].used >= amount);
+	user->used[what] -= amount;
+	bounds[what].used -= amount;
+	free_if_empty(user);
+}
+
+/* ---- users --------------------------------------------------------------------------------- */
+
+struct account *account_get(uid_t uid, struct nm_error *err)
+{
+	struct account *user = users;
+
+	while (user && user->uid != uid)
+		user = user->next;
+	if (!user) {
+		user = calloc(1, sizeof(*user));
+		if (!user) {
+			nm_error_set(err, -ENOMEM, "netmapd is out of memory");
+			return NULL;
+		}
+		user->quota = (struct nm_quota){.take = take, .give = give};
+		user->uid = uid;
+		user->next = users;
+		users = user;
+	}
+	user->refs++;
+	return user;
+}
+
+void account_put(struct account *user)
+{
+	if (!user)
+		return;
+	os_assert(user->refs > 0);
+	user->refs--;
+	free_if_empty(user);
+}
+
+struct nm_quota *account_quota(struct account *user)
+{
+	return &user->quota;
+}
+
+uid_t account_uid(const struct account *user)
+{
+	return user->uid;
+}
+
+/* ---- bounds of the machine ----------------------------------------------------------------- */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* A number in a file; what is none ("max", no such file): no bound. */
+static uint64_t read_bound(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	unsigned long long value = UINT64_MAX;
+
+	if (!file)
+		return UINT64_MAX;
+	if (fscanf(file, "%llu", &value) != 1)
+		value = UINT64_MAX;
+	fclose(file);
+	return value;
+}
+
+/* The smallest memory bound from a control group up to the root. `line`: of /proc/self/cgroup, cut to pieces. */
+static uint64_t group_bound(char *line)
+{
+	char *controllers = strchr(line, ':'), *path, file[4200];
+	bool v2 = controllers && controllers[1] == ':';
+	uint64_t bound = UINT64_MAX;
+
+	path = controllers ? strchr(controllers + 1, ':') : NULL;
+	if (!path || (!v2 && strncmp(controllers, ":memory:", 8) != 0))
+		return bound;
+	path++;
+	path[strcspn(path, "\n")] = '\0';
+	for (;;) {
+		char *slash;
+
+		snprintf(file, sizeof(file),
+			v2 ? "/sys/fs/cgroup%s/memory.max"
+			   : "/sys/fs/cgroup/memory%s/memory.limit_in_bytes",
+			path);
+		bound = least(bound, read_bound(file));
+		slash = strrchr(path, '/');
+		if (!slash)
+			return bound;
+		*slash = '\0';
+	}
+}
+
+static uint64_t control_group_bound(void)
+{
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	uint64_t bound = UINT64_MAX;
+	char line[4096];
+
+	while (file && fgets(line, sizeof(line), file))
+		bound = least(bound, group_bound(line));
+	if (file)
+		fclose(file);
+	return bound;
+}
+
+/* Of a bound that netmapd would die of, or fail in everything, a quarter is left for itself. */
+static uint64_t memory_bound(void)
+{
+	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t hard = control_group_bound();
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		hard = least(hard, limit.rlim_cur);
+	return least(ram, hard / 4 * 3);
+}
+
+void accounts_init(uint64_t files)
+{
+	struct bound *memory = &bounds[NM_RES_MEMORY], *fds = &bounds[LIMIT_DESCRIPTORS];
+
+	memory->all = memory_bound();
+	memory->user = memory->all / 4 * 3;
+	fds->all = files;
+	fds->user = files / 4 * 3;
+}
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+static struct bound *find(const char *name, size_t length)
+{
+	for (int i = 0; i < LIMITS; i++)
+		if (strlen(bounds[i].name) == length && memcmp(bounds[i].name, name, length) == 0)
+			return &bounds[i];
+	return NULL;
+}
+
+/* A number at *p, behind which *p is moved; false: there is none, or it is too large. */
+static bool read_amount(const struct bound *b, const char **p, uint64_t *amount)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+
+	if (**p < '0' || **p > '9')
+		return false;
+	errno = 0;
+	*amount = strtoull(*p, &end, 10);
+	unit = *end && b->bytes ? strchr(units, *end) : NULL;
+	*p = unit ? end + 1 : end;
+	for (long i = unit ? unit - units : -1; i >= 0; i--) {
+		if (*amount > UINT64_MAX / 1024)
+			return false;
+		*amount *= 1024;
+	}
+	return errno == 0;
+}
+
+static int wrong_name(const char *text, int length, struct nm_error *err)
+{
+	char names[160] = "";
+
+	for (int i = 0; i < LIMITS; i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+			i ? ", " : "", bounds[i].name);
+	return nm_error_set(
+		err, -EINVAL, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
+}
+
+int accounts_set(const char *text, struct nm_error *err)
+{
+	size_t length = strcspn(text, "=");
+	struct bound *b = find(text, length);
+	const char *p = text + length;
+	uint64_t user, all = 0;
+
+	if (!b)
+		return wrong_name(text, (int)length, err);
+	if (*p++ != '=' || !read_amount(b, &p, &user))
+		goto wrong;
+	if (*p == '/') {
+		p++;
+		if (!read_amount(b, &p, &all) || all < user)
+			goto wrong;
+	}
+	if (*p)
+		goto wrong;
+	b->user = user;
+	if (all || user > b->all)
+		b->all = all ? all : user;
+	return 0;
+wrong:
+	return nm_error_set(err, -EINVAL,
+		"\"%.60s\": a bound is %s=N of each user, or N/M with M of all, not less%s", text,
+		b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
+}
+
+/* ---- status -------------------------------------------------------------------------------- */
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)least(value, INT64_MAX));
+}
+
+json_t *accounts_json(void)
+{
+	json_t *out = json_array();
+
+	for (int i = 0; i < LIMITS; i++) {
+		const struct bound *b = &bounds[i];
+		json_t *one = json_object(), *each = json_object();
+
+		for (const struct account *user = users; user; user = user->next) {
+			char uid[16];
+
+			snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
+			if (user->used[i])
+				json_object_set_new(each, uid, number(user->used[i]));
+		}
+		json_object_set_new(one, "name", json_string(b->name));
+		json_object_set_new(one, "limit", number(b->user));
+		json_object_set_new(one, "limit_all", number(b->all));
+		json_object_set_new(one, "used", number(b->used));
+		json_object_set_new(one, "refused", number(b->refused));
+		json_object_set_new(one, "users", each);
+		json_array_append_new(out, one);
+	}
+	return out;
+}

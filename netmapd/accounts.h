@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * accounts.h - how much one user, and all users together, can have of what netmapd makes.
+ *
+ * Each connection belongs to the user at its other end. What is made for it is counted for that user, and stays so until
+ * it ends, also when somebody else ends it. Who has reached a bound gets an error that names it, and the option that
+ * raises it; others notice nothing.
+ *
+ *      user = account_get(uid, &err);          for each connection
+ *      error = nm_quota_take(account_quota(user), LIMIT_MACHINES, 1, &err);
+ *      core->payer = account_quota(user);           while its message is handled: the core counts as well
+ *      account_put(user);
+ *
+ * Bounds are a table (accounts.c) that options change (accounts_set). Those of memory come from the machine: its RAM, the
+ * memory.max of netmapd's control group, RLIMIT_AS; memory counts in full when it may be touched, so that netmapd isn't
+ * killed for what its clients do afterwards.
+ *
+ * Thread safety: control thread.
+ */
+#ifndef NETMAPD_ACCOUNTS_H
+#define NETMAPD_ACCOUNTS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "nm_error.h"
+#include "quota.h"
+
+/* Behind those of the core. */
+enum limit {
+	LIMIT_CONNECTIONS = NM_RESOURCES,
+	LIMIT_MACHINES,
+	LIMIT_DMA_RANGES,
+	LIMIT_DESCRIPTORS, /* open files, also those that may come: eventfds and memory of guests */
+	LIMITS,
+};
+
+struct account;
+
+/* "memory", …: as accounts_set() and the texts of errors have it. */
+const char *accounts_name(uint32_t what);
+
+/* The bounds of this machine; files: that clients can make this process open. Before accounts_set(). */
+void accounts_init(uint64_t files);
+
+/*
+ * One bound, as a user writes it: NAME=N, of one user, or NAME=N/M, M of all together. Bytes may end in K, M, G
+ * or T. -EINVAL with a text.
+ */
+int accounts_set(const char *text, struct nm_error *err);
+
+/* The user's account, made when there is none; it is kept while somebody has it, or it has something. -ENOMEM: NULL. */
+struct account *account_get(uid_t uid, struct nm_error *err);
+void account_put(struct account *user); /* NULL is allowed */
+
+struct nm_quota *account_quota(struct account *user);
+uid_t account_uid(const struct account *user);
+
+/* [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */
+json_t *accounts_json(void);
+
+#endif
