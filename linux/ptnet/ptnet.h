@@ -10,6 +10,7 @@
  *      ptnet_mem.c      memory function: the region, adopted by the core
  *      ptnet_map.c      its mapping, and whether that is cached
  *      ptnet_pci.c      network function: probe, remove, shutdown
+ *      ptnet_pm.c       the same when the machine sleeps
  *      ptnet_device.c   its registers, CSB and interrupts
  *      ptnet_rings.c    its rings in the region
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
@@ -175,6 +176,7 @@ struct ptnet {
 	uint32_t nifp_host_tx;      /* entries for host tx rings in its ring_ofs[] */
 	struct ptnet_hw_rings *hw;  /* the buffers of its rings; NULL: the host knows */
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
+	uint32_t features;          /* PTNETMAP_F_*, as granted */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 
@@ -185,7 +187,8 @@ struct ptnet {
 	bool up;                /* the interface: in state stack, maybe in state netmap */
 	struct nm_port *host;   /* state netmap: where the stack's packets go; read as `state` */
 	bool gone;              /* the device is no longer ours: nothing starts again */
-	uint32_t hdr_len;       /* virtio-net header in use, bytes */
+	bool asleep;      /* the machine is: syncs do nothing. Also read under a ring's `sync` */
+	uint32_t hdr_len; /* virtio-net header in use, bytes */
 
 	/* Of whoever syncs the host rx ring: on their way from there to the host. */
 	struct sk_buff_head forwarded;
@@ -221,6 +224,13 @@ extern struct pci_driver ptnet_net_driver;
 /* Lets go of the device; what applications still have open is dead. ptnet_probe_lock held. */
 void ptnet_detach(struct ptnet *ptn);
 void ptnet_put(struct ptnet *ptn);
+/* A memory function is there: network functions that went with one are probed again, soon, by a
+ * thread of the system. ptnet_probe_lock held. */
+void ptnet_adopt_orphans(void);
+
+/* ---- ptnet_pm.c ------------------------------------------------------------------------- */
+
+extern const struct dev_pm_ops ptnet_pm_ops;
 
 /* ---- ptnet_device.c: under ptnet_probe_lock ---------------------------------------------- */
 
@@ -229,6 +239,8 @@ void ptnet_put(struct ptnet *ptn);
 int ptnet_device_probe(struct ptnet *ptn);
 /* The interface is not registered (any more). */
 void ptnet_device_release(struct ptnet *ptn);
+/* Tells the device, which may have been reset, what ptnet_device_probe() told it. ptn->lock held. */
+void ptnet_device_introduce(struct ptnet *ptn);
 /* The host must not touch the CSB from here on. core->lock held. */
 void ptnet_device_forget_csb(const struct ptnet *ptn);
 /* Writes the wanted header length to the device and takes the one it grants. ptn->lock held. */
@@ -278,7 +290,11 @@ static inline void ptnet_kick(struct ptnet_queue *q)
 int ptnet_port_add(struct ptnet *ptn);
 /* No sync is under way, and none will begin, when it returns. */
 void ptnet_port_remove(struct ptnet *ptn);
-/* The same for all ports that lie in a region (pipes, monitors): it goes. */
+/* Syncs of its NIC rings do nothing from here on, and none is under way; and the end of that: the rings
+ * are as the host has them, and who waits for one looks. */
+void ptnet_port_sleep(struct ptnet *ptn);
+void ptnet_port_wake(struct ptnet *ptn);
+/* The same as ptnet_port_remove() for all ports that lie in a region (pipes, monitors): it goes. */
 void ptnet_port_end_region(const struct nm_region *region);
 
 /* ---- ptnet_netdev.c, ptnet_tx.c, ptnet_rx.c, ptnet_ethtool.c ---------------------------- */

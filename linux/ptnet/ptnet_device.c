@@ -243,11 +243,20 @@ int ptnet_device_probe(struct ptnet *ptn)
 	if (error)
 		return error;
 	reg_write(ptn, PTNET_IO_PTFEAT, want_hdr ? PTNETMAP_F_VNET_HDR : 0);
-	want_hdr = want_hdr && (reg_read(ptn, PTNET_IO_PTFEAT) & PTNETMAP_F_VNET_HDR);
+	if (want_hdr)
+		ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & PTNETMAP_F_VNET_HDR;
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);
-	return error ? error : probe_header(ptn, want_hdr);
+	return error ? error : probe_header(ptn, ptn->features & PTNETMAP_F_VNET_HDR);
+}
+
+void ptnet_device_introduce(struct ptnet *ptn)
+{
+	lockdep_assert_held(&ptn->lock);
+	reg_write(ptn, PTNET_IO_PTFEAT, ptn->features);
+	write_csb_addresses(ptn, ptn->atok_dma, ptn->ktoa_dma);
+	ptnet_negotiate_hdr_len(ptn, ptn->hdr_len);
 }
 
 /* ---- the way back -------------------------------------------------------------------- */

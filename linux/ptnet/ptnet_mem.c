@@ -145,6 +145,7 @@ static int probe_locked(struct pci_dev *pdev)
 		return error;
 	}
 	list_add(&mem->link, &memories);
+	ptnet_adopt_orphans();
 	pci_set_drvdata(pdev, mem);
 	pci_info(pdev, "memory region %u, %llu bytes, %u buffers for pipes and host rings here\n",
 		mem->id, mem->size, mem->part[NM_POOL_BUF].count);

@@ -164,6 +164,55 @@ static void net_shutdown(struct pci_dev *pdev)
 	mutex_unlock(&ptnet_probe_lock);
 }
 
+/* ---- a memory function comes back ------------------------------------------------------ */
+
+/* Is it bound to this driver, but went with its memory function? */
+static int is_orphan(struct device *dev, const void *nothing)
+{
+	const struct ptnet *ptn;
+	bool orphan;
+
+	device_lock(dev);
+	ptn = dev_get_drvdata(dev); /* NULL: it is on its way */
+	mutex_lock(&ptnet_probe_lock);
+	orphan = ptn && !ptn->netdev;
+	mutex_unlock(&ptnet_probe_lock);
+	device_unlock(dev);
+	return orphan;
+}
+
+/* Those that wait for a memory function are probed by the system; those that had one, here. */
+static void adopt_orphans(struct work_struct *work)
+{
+	struct device *dev;
+
+	while ((dev = driver_find_device(&ptnet_net_driver.driver, NULL, NULL, is_orphan))) {
+		int error = device_reprobe(dev); /* no orphan any more, whatever the result */
+
+		if (error)
+			dev_warn(dev, "not probed again: error %d\n", -error);
+		put_device(dev);
+	}
+}
+
+static DECLARE_WORK(adoption, adopt_orphans);
+static bool adoption_ended; /* under ptnet_probe_lock */
+
+void ptnet_adopt_orphans(void)
+{
+	lockdep_assert_held(&ptnet_probe_lock);
+	if (!adoption_ended)
+		schedule_work(&adoption);
+}
+
+static void end_adoption(void)
+{
+	mutex_lock(&ptnet_probe_lock);
+	adoption_ended = true;
+	mutex_unlock(&ptnet_probe_lock);
+	cancel_work_sync(&adoption);
+}
+
 static const struct pci_device_id net_ids[] = {
 	{
 		PCI_DEVICE(PTNETMAP_PCI_VENDOR_ID, PTNETMAP_PCI_NETIF_ID),
@@ -180,6 +229,7 @@ struct pci_driver ptnet_net_driver = {
 	.probe = net_probe,
 	.remove = net_remove,
 	.shutdown = net_shutdown,
+	.driver.pm = pm_sleep_ptr(&ptnet_pm_ops),
 };
 
 /* ---- both drivers -------------------------------------------------------------------- */
@@ -199,6 +249,7 @@ int ptnet_register(void)
 	return 0;
 
 fail_mem:
+	end_adoption();
 	pci_unregister_driver(&ptnet_mem_driver);
 fail_notifier:
 	ptnet_notifier_unregister();
@@ -207,6 +258,7 @@ fail_notifier:
 
 void ptnet_unregister(void)
 {
+	end_adoption();
 	pci_unregister_driver(&ptnet_net_driver);
 	pci_unregister_driver(&ptnet_mem_driver);
 	ptnet_notifier_unregister();

@@ -30,6 +30,8 @@ static int sync_csb(struct nm_ring *ring)
 {
 	struct ptnet_queue *q = ring->priv;
 
+	if (unlikely(OS_LOAD(&q->ptn->asleep)))
+		return 0;
 	if (!waitqueue_active(&ring->wakeup.wq))
 		nm_csb_appl_awake(&q->csb);
 	if (nm_csb_appl_publish(&q->csb, ring->head, ring->cur))
@@ -157,15 +159,20 @@ static struct nm_ring *ring_of(const struct nm_port *port, const struct ptnet_qu
 	return &port->rings[q->dir][q->id];
 }
 
+static void take_indices(struct nm_ring *ring, const struct ptnet_queue *q)
+{
+	ring->head = ring->cur = q->csb.head;
+	ring->hwcur = q->csb.hwcur;
+	nm_ring_set_tail(ring, q->csb.hwtail);
+	nm_ring_reset_shared(ring);
+}
+
 static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 {
 	struct nm_ring *ring = ring_of(port, q);
 
-	ring->head = ring->cur = q->csb.head;
-	ring->hwcur = q->csb.hwcur;
-	nm_ring_set_tail(ring, q->csb.hwtail);
 	memset(&ring->stats, 0, sizeof(ring->stats));
-	nm_ring_reset_shared(ring);
+	take_indices(ring, q);
 	smp_store_release(&q->nmring, ring);
 }
 
@@ -375,6 +382,29 @@ void ptnet_port_remove(struct ptnet *ptn)
 	drain(port);
 	ptnet_port_stop(port);
 	nm_port_unpin_locked(port); /* freed unless in use */
+}
+
+void ptnet_port_sleep(struct ptnet *ptn)
+{
+	OS_STORE(&ptn->asleep, true);
+	drain(ptn->port);
+}
+
+void ptnet_port_wake(struct ptnet *ptn)
+{
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
+		struct nm_ring *ring = ring_of(ptn->port, q);
+
+		if (ptn->state != PTNET_NETMAP)
+			continue;
+		mutex_lock(&ring->wakeup.sync);
+		take_indices(ring, q);
+		mutex_unlock(&ring->wakeup.sync);
+	}
+	OS_STORE(&ptn->asleep, false);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
+		os_wakeup_signal(&ring_of(ptn->port, &ptn->queues[i])->wakeup);
 }
 
 /* The next port in a region that can still be used. */

@@ -100,6 +100,7 @@ class Guest:
     accelerator         "auto", or None when the command chooses one itself, as qemu-ptnet does
     args                further arguments
     firmware            "seabios", QEMU's own, or "ovmf", UEFI
+    sleeps              it can suspend to memory: a kernel that QEMU itself puts into memory is put there again on waking up
     cmdline             further words for the kernel; "guest.shell" gives a shell on the console
     name                names its logs, log_dir/NAME.console and .stderr
 
@@ -108,7 +109,7 @@ class Guest:
     """
 
     def __init__(self, kernel, initramfs, qemu=None, accelerator="auto", args=(), memory="256M", smp=2,
-                 machine="q35", firmware="seabios", cmdline="", name="guest", log_dir=None):
+                 machine="q35", firmware="seabios", sleeps=False, cmdline="", name="guest", log_dir=None):
         self.kernel, self.name = kernel, name
         self._dir = Path(tempfile.mkdtemp(prefix="ptnguest-"))
         log_dir = Path(log_dir or BUILD / "test-logs")
@@ -118,7 +119,8 @@ class Guest:
         self.argv = [
             *(qemu or [qemu_path()]), *(accelerator_args() if accelerator == "auto" else ()),
             "-nodefaults", "-no-user-config", "-display", "none", "-machine", machine, "-m", memory, "-smp", str(smp),
-            *(("-bios", ovmf_path(), "-kernel", str(kernel.vmlinuz)) if firmware == "ovmf" else ("-kernel", str(kernel.image))),
+            *(("-bios", ovmf_path()) if firmware == "ovmf" else ()),
+            "-kernel", str(kernel.vmlinuz if firmware == "ovmf" or sleeps else kernel.image),
             "-initrd", str(initramfs), "-append", f"{_CMDLINE} {cmdline}".strip(),
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,path={self._dir}/agent,server=on,wait=off",

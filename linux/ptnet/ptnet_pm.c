@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The machine sleeps and wakes: suspend to idle and to memory, hibernation.
+ *
+ * Before it sleeps, nobody uses the rings any more and the host stops serving them, as it must not
+ * write to memory that is about to be frozen or saved. When the machine wakes from suspend to
+ * memory, QEMU has reset the device: it knows of no CSB, no header length and no service, and its
+ * rings are empty. So everything is told anew and the service begins as at first; who had the rings
+ * before has them again: an application finds its rings empty, with the buffers in their slots that it
+ * had. Packets that were in a ring are lost, as in a machine that is off. After suspend to idle the
+ * host has kept the state of its rings: what was to be sent is sent, what has arrived is dropped
+ * and counted, as what arrives while nobody listens.
+ *
+ * Processes are frozen meanwhile, and so is what they ask of the driver. Threads of the kernel that
+ * sync a port (devices on switches, the stack on host rings) go on: they find a ring that doesn't move.
+ */
+#include "ptnet.h"
+#include "kmod.h"
+
+#include <linux/rtnetlink.h>
+
+/* ptnet_probe_lock held. */
+static void fall_asleep(struct ptnet *ptn)
+{
+	rtnl_lock();
+	nm_core_lock(&netmap_core);
+	mutex_lock(&ptn->lock);
+	netif_device_detach(ptn->netdev);
+	if (ptn->state == PTNET_STACK)
+		ptnet_stack_off(ptn);
+	mutex_unlock(&ptn->lock);
+	ptnet_port_sleep(ptn); /* takes locks of rings, which are taken before that of ptn */
+	mutex_lock(&ptn->lock);
+	if (ptn->state != PTNET_IDLE)
+		ptnet_service_stop(ptn);
+	ptnet_device_forget_csb(ptn);
+	mutex_unlock(&ptn->lock);
+	nm_core_unlock(&netmap_core);
+	rtnl_unlock();
+}
+
+/* Those who had the rings have them again, also when the host doesn't serve: then that is in the log. */
+static int begin_anew(struct ptnet *ptn)
+{
+	int error = 0;
+
+	rtnl_lock();
+	nm_core_lock(&netmap_core);
+	mutex_lock(&ptn->lock);
+	ptnet_device_introduce(ptn);
+	if (ptn->state != PTNET_IDLE) {
+		ptnet_rings_repair(ptn);
+		error = ptnet_service_start(ptn);
+	}
+	if (ptn->state == PTNET_STACK)
+		ptnet_stack_on(ptn);
+	mutex_unlock(&ptn->lock);
+	ptnet_port_wake(ptn);
+	netif_device_attach(ptn->netdev);
+	nm_core_unlock(&netmap_core);
+	rtnl_unlock();
+	return error;
+}
+
+static int ptnet_suspend(struct device *dev)
+{
+	struct ptnet *ptn = dev_get_drvdata(dev);
+
+	mutex_lock(&ptnet_probe_lock);
+	if (ptn->netdev) /* else its memory function is gone */
+		fall_asleep(ptn);
+	mutex_unlock(&ptnet_probe_lock);
+	return 0;
+}
+
+static int ptnet_resume(struct device *dev)
+{
+	struct ptnet *ptn = dev_get_drvdata(dev);
+	int error = 0;
+
+	mutex_lock(&ptnet_probe_lock);
+	if (ptn->netdev)
+		error = begin_anew(ptn);
+	mutex_unlock(&ptnet_probe_lock);
+	return error;
+}
+
+DEFINE_SIMPLE_DEV_PM_OPS(ptnet_pm_ops, ptnet_suspend, ptnet_resume);
