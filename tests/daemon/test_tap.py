@@ -909,7 +909,8 @@ def test_bad_slots_of_host_rings(daemon, stack):
         assert p.receive(1) == [frame(1, 9, b"again")]
 
 
-@pytest.mark.parametrize("test", ["nic", "nic_modes", "nic_host_rings", "nic_chosen_host_rings", "nic_several_host_rings", "nic_forward", "nic_on_a_switch"])
+@pytest.mark.parametrize("test", ["nic", "nic_modes", "nic_host_rings", "nic_chosen_host_rings", "nic_several_host_rings",
+                                  "nic_forward", "nic_on_a_switch"])
 def test_api_of_nics(daemon, test):
     """The tests of tests/api of network interfaces, on one whose wire ends at its own stack."""
     control(daemon, newif)
