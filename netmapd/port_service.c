@@ -186,10 +186,29 @@ enum port_service_state port_service_state(const struct port_service *s)
 	return s->state;
 }
 
+/* The rings that have the same worker as ring `from`, the first of them; none when it is not the first. */
+static uint32_t rings_of_one(
+	struct port_service *s, uint32_t from, struct worker_ring *rings[PORT_SERVICE_RINGS_MAX])
+{
+	const struct worker *worker = s->rings[from].worker;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < from; i++)
+		if (s->rings[i].worker == worker)
+			return 0;
+	for (uint32_t i = from; i < all_rings(s); i++)
+		if (s->rings[i].worker == worker)
+			rings[count++] = &s->rings[i].ring;
+	return count;
+}
+
+/* Each worker is waited for once, for all rings that it has. */
 static void serve_all(struct port_service *s)
 {
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
+
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		worker_add(s->rings[i].worker, &s->rings[i].ring);
+		worker_add(s->rings[i].worker, rings, rings_of_one(s, i, rings));
 	s->state = PORT_RUNNING;
 }
 
@@ -200,8 +219,10 @@ static void serve_all(struct port_service *s)
  */
 static void quiesce(struct port_service *s)
 {
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
+
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		worker_remove(s->rings[i].worker, &s->rings[i].ring);
+		worker_remove(s->rings[i].worker, rings, rings_of_one(s, i, rings));
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		if (nm_csb_server_finish(&s->rings[i].ring.serve) & NM_CSB_SERVER_INTERRUPT)
 			(void)worker_signal(&s->rings[i].ring);
@@ -277,13 +298,11 @@ void port_service_notify(struct port_service *s, uint32_t ring, int eventfd)
 
 void port_service_sync_irqs(struct port_service *s)
 {
-	struct worker *last = NULL;
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
 
-	for (uint32_t i = 0; i < all_rings(s) && s->state == PORT_RUNNING; i++) {
-		if (s->rings[i].worker != last)
+	for (uint32_t i = 0; i < all_rings(s) && s->state == PORT_RUNNING; i++)
+		if (rings_of_one(s, i, rings) > 0)
 			worker_barrier(s->rings[i].worker);
-		last = s->rings[i].worker;
-	}
 }
 
 int port_service_set_kick(struct port_service *s, uint32_t ring, int eventfd)

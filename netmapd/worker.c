@@ -305,6 +305,7 @@ static void enter(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)
 	gate_lock(w);
 	rounds_lock(w);
 	gate_unlock(w);
+	w->stats.entries++;
 }
 
 static void leave(struct worker *w) OS_RELEASE(WORKER_ROUNDS)
@@ -343,26 +344,38 @@ void worker_unwatch(struct worker *w, int eventfd)
 		epoll_ctl(w->epoll, EPOLL_CTL_DEL, eventfd, NULL);
 }
 
-void worker_add(struct worker *w, struct worker_ring *ring)
+void worker_add(struct worker *w, struct worker_ring *const rings[], uint32_t count)
 {
-	ring->stop_seen = false;
+	if (count == 0)
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		rings[i]->stop_seen = false;
+		rings[i]->leaves = false;
+	}
 	enter(w);
-	ring->next = w->rings;
-	w->rings = ring;
-	w->num_rings++;
+	for (uint32_t i = 0; i < count; i++) {
+		rings[i]->next = w->rings;
+		w->rings = rings[i];
+	}
+	w->num_rings += count;
 	leave(w);
 	worker_wake(w);
 }
 
-void worker_remove(struct worker *w, struct worker_ring *ring)
+void worker_remove(struct worker *w, struct worker_ring *const rings[], uint32_t count)
 {
-	struct worker_ring **link;
+	struct worker_ring **link, *ring;
 
+	if (count == 0)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		rings[i]->leaves = true;
 	enter(w);
-	link = &w->rings;
-	while (*link && *link != ring)
-		link = &(*link)->next;
-	if (*link) {
+	for (link = &w->rings; (ring = *link);) {
+		if (!ring->leaves) {
+			link = &ring->next;
+			continue;
+		}
 		*link = ring->next;
 		os_assert(w->num_rings > 0);
 		w->num_rings--;
@@ -374,6 +387,7 @@ void worker_stats(struct worker *w, struct worker_stats *stats)
 {
 	enter(w);
 	stats->rounds = w->stats.rounds;
+	stats->entries = w->stats.entries;
 	stats->sleeps = OS_LOAD(&w->stats.sleeps);
 	stats->wakes = OS_LOAD(&w->stats.wakes);
 	stats->rings = w->num_rings + w->num_attachments;

@@ -55,6 +55,7 @@ struct worker_ring {
 	struct notify_client *notify; /* the owner's, and the slot there */
 	uint32_t slot;
 	bool stop_seen; /* the worker has signalled config.stopped */
+	bool leaves;    /* the control thread's: it is about to be removed */
 	struct worker_ring *next;
 };
 
@@ -70,9 +71,10 @@ struct worker_config {
 struct worker *worker_new(const struct worker_config *config);
 void worker_free(struct worker *w); /* its list must be empty; NULL is allowed */
 
-/* Serves a ring from now on; removed before its memory goes away. */
-void worker_add(struct worker *w, struct worker_ring *ring);
-void worker_remove(struct worker *w, struct worker_ring *ring);
+/* Serves `count` rings from now on; all of them are removed before their memory goes away, and those that are not there
+ * needn't be. One wait for the end of a round, however many they are; none without any. */
+void worker_add(struct worker *w, struct worker_ring *const rings[], uint32_t count);
+void worker_remove(struct worker *w, struct worker_ring *const rings[], uint32_t count);
 
 /* Tells the other side of the ring, if it has given an eventfd. False: not now (notify_signal). */
 bool worker_signal(const struct worker_ring *ring);
@@ -93,7 +95,8 @@ void worker_barrier(struct worker *w);
 
 struct worker_stats {
 	uint64_t rounds, sleeps, wakes; /* wakes: written to its eventfd by worker_wake() */
-	uint32_t rings;                 /* and pairs of rings */
+	uint64_t entries; /* of the control thread, between two rounds: this one, too */
+	uint32_t rings;   /* and pairs of rings */
 };
 
 void worker_stats(struct worker *w, struct worker_stats *stats);

@@ -368,6 +368,37 @@ static void test_reset(void **state)
 	send_one(1);
 }
 
+static uint64_t entries(void)
+{
+	static uint64_t before;
+	struct worker_stats stats;
+	uint64_t since;
+
+	worker_stats(d.workers[0], &stats);
+	since = stats.entries - before - 1; /* without this one */
+	before = stats.entries;
+	return since;
+}
+
+/* Each step of a service waits for its worker once, however many rings it has there. */
+static void one_wait_for_all_rings(void **state)
+{
+	(void)entries();
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(entries(), 1);
+	port_service_sync_irqs(a.service);
+	assert_int_equal(entries(), 1);
+	port_service_suspend(a.service);
+	assert_int_equal(entries(), 1);
+	resume(&a);
+	assert_int_equal(entries(), 1);
+	port_service_stop(a.service);
+	assert_int_equal(entries(), 1);
+	port_service_sync_irqs(a.service);
+	port_service_stop(a.service);
+	assert_int_equal(entries(), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -379,6 +410,7 @@ int main(void)
 		TEST(test_stopped_rings_are_told),
 		TEST(test_bad_kicks),
 		TEST(test_reset),
+		cmocka_unit_test_setup_teardown(one_wait_for_all_rings, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("port_service", tests, NULL, NULL);
