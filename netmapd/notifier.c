@@ -356,6 +356,7 @@ int notifier_start(void)
 	int error;
 
 	n.stop = false;
+	n.awake = 0; /* the last stop may have left it, with no thread to take it */
 	n.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (n.wake < 0)
 		return -errno;
