@@ -3,6 +3,7 @@
  * The map of owners of a region. Each pool has an array of owners, by index, and a stack of the free
  * indices; all arrays are one piece of memory.
  *
+ *   exchange    finds in the references of each owner the next one that the other has, and swaps the two
  *   reconcile   marks what the owner references; then one walk over the map takes each marked buffer of
  *               others, and gives for it the next buffer of the owner that has no mark
  *   repair      marks what rings that stay reference, then the good slots of the others; bad slots get
@@ -291,6 +292,33 @@ void nm_bufown_reconcile(
 		map->owner[i] = owner;
 	}
 	os_free(referenced);
+}
+
+/* From *at on, the next reference of one owner to a buffer that the map has for the other. */
+static bool find_swapped(const struct map *map, const uint32_t *refs, uint32_t count,
+	uint32_t other, uint32_t *at) OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (; *at < count; (*at)++)
+		if (refs[*at] >= NM_BUFS_RESERVED && refs[*at] < map->count &&
+			map->owner[refs[*at]] == other)
+			return true;
+	return false;
+}
+
+void nm_bufown_exchange(struct nm_region *region, const uint32_t owner[2],
+	const uint32_t *const refs[2], const uint32_t count[2])
+{
+	uint32_t at[2] = {0, 0};
+	struct map *map;
+
+	if (!region->own || owner[0] == NM_OWNER_NONE || owner[1] == NM_OWNER_NONE)
+		return;
+	map = &region->own->map[NM_POOL_BUF];
+	while (find_swapped(map, refs[0], count[0], owner[1], &at[0]) &&
+		find_swapped(map, refs[1], count[1], owner[0], &at[1])) {
+		map->owner[refs[0][at[0]++]] = owner[0];
+		map->owner[refs[1][at[1]++]] = owner[1];
+	}
 }
 
 /* ---- repair --------------------------------------------------------------------------------- */

@@ -39,9 +39,14 @@
  *      reconcile B          2 5        4 5      2:A 3:A 4:B 5:B          A ends: 2 and 3 are free
  *
  * So nothing is lost (each owner frees as many as it was given) and nothing is given twice (it frees
- * nothing that another one references). Pipes and zero-copy monitors are paused meanwhile, else a
- * buffer could be on its way from a slot that is read later to one that was read before.
- * Applications go on: what one exchanges just then is reconciled the next time.
+ * nothing that another one references). A pipe is paused while its slots are read, else a buffer could
+ * be on its way from one that is read later to one that was read before. It moves none to or from
+ * others, so the others go on; all stop only in a region with zero-copy monitors. Applications go on
+ * in any case: what one exchanges just then is reconciled the next time.
+ *
+ * What is usual costs as much as there are slots, whatever the region has: the two ends of a pipe
+ * have buffers of each other, and the slots of a port that ends name all that it owns. Only when
+ * that is not so are the map, and free lists, gone through.
  *
  * What an application has in its hand
  * -----------------------------------
@@ -157,6 +162,10 @@ uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t
 void nm_bufown_reconcile(struct nm_region *region, uint32_t owner, const uint32_t *refs,
 	uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
 
+/* The same for two owners who have exchanged buffers with each other, as far as one for one is possible. */
+void nm_bufown_exchange(struct nm_region *region, const uint32_t owner[2],
+	const uint32_t *const refs[2], const uint32_t count[2]) OS_REQUIRES(NM_CORE_LOCK);
+
 /*
  * Slots get buffers of their own. In this order, each for all its rings:
  *
@@ -193,15 +202,13 @@ void nm_bufown_restore(struct nm_bufown_repair *r, struct netmap_slot *slots, ui
 
 /* ---- bufown_ports.c: what the ports of a region reference ---------------------------------------- */
 
-/* From on to off, which may be nested, the core moves no buffer into a slot of the region or out of it. */
-void nm_bufown_pause(const struct nm_region *region, bool on) OS_REQUIRES(NM_CORE_LOCK);
-
 /* All lists and ports of a region, in the order above; `first` (may be NULL) with its peer before the
- * other ports. The second: in a pause of the caller's, after which the map need not be true any more. */
+ * other ports. */
 void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)
 	OS_REQUIRES(NM_CORE_LOCK);
-void nm_bufown_reconcile_paused(struct nm_region *region, struct nm_port *first)
-	OS_REQUIRES(NM_CORE_LOCK);
+
+/* Frees all that a port owns, its rings' objects included, behind a reconcile. */
+void nm_bufown_free_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The list of a client that leaves: what it has put there is freed with it. */
 void nm_bufown_reconcile_list(const struct nm_client *leaving) OS_REQUIRES(NM_CORE_LOCK);

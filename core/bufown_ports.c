@@ -13,13 +13,46 @@ static void each_ring(struct nm_port *port, void (*fn)(struct nm_ring *ring, voi
 			fn(&port->rings[dir][i], arg);
 }
 
-/* A port that is not started moves nothing, and stays as it is. */
-void nm_bufown_pause(const struct nm_region *region, bool on)
+/* ---- pauses ----------------------------------------------------------------------------------- */
+
+/* Nested. A port that is not started moves nothing, and stays as it is. */
+static void pause_port(struct nm_port *port, bool on)
 {
-	for (struct nm_port *port = region->core->ports; port; port = port->next)
-		if (port->region == region && port->ops->pause && !port->dead &&
-			(port->clients > 0 || (port->peer && port->peer->clients > 0)))
-			port->ops->pause(port, on);
+	if (port->ops->pause && !port->dead &&
+		(port->clients > 0 || (port->peer && port->peer->clients > 0)))
+		port->ops->pause(port, on);
+}
+
+static bool is_in(const struct nm_port *port, const struct nm_region *region)
+{
+	return port && port->region == region && !port->dead;
+}
+
+/* A zero-copy monitor moves buffers between any ports, and so they come to rest together. */
+static bool moves_between_ports(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (const struct nm_port *port = region->core->ports; port; port = port->next)
+		if (port->same_region && is_in(port, region))
+			return true;
+	return false;
+}
+
+/*
+ * The ports that come to rest with one: itself and its peer; or all of the region. Meanwhile the core moves
+ * no buffer into a slot of theirs or out of it.
+ */
+static void pause_around(struct nm_region *region, struct nm_port *port, bool on)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (moves_between_ports(region)) {
+		for (struct nm_port *p = region->core->ports; p; p = p->next)
+			if (p->region == region)
+				pause_port(p, on);
+	} else if (port) {
+		pause_port(port, on);
+		if (port->peer)
+			pause_port(port->peer, on);
+	}
 }
 
 /* ---- ports ----------------------------------------------------------------------------------- */
@@ -49,27 +82,75 @@ static uint32_t slots_of(const struct nm_port *port)
 	return slots;
 }
 
-static void reconcile_rings(struct nm_port *port, uint32_t owner, struct refs *refs, bool given)
-	OS_REQUIRES(NM_CORE_LOCK)
+/* False: there is nothing, or no memory for it; nothing is to be freed then. */
+static bool make_room(const struct nm_port *port, bool given, struct refs *refs)
 {
-	refs->given = given;
-	refs->count = 0;
-	each_ring(port, collect, refs);
-	nm_bufown_reconcile(port->region, owner, refs->buf, refs->count);
+	*refs = (struct refs){.room = slots_of(port), .given = given};
+	if (refs->room > 0)
+		refs->buf = os_zalloc((size_t)refs->room * sizeof(uint32_t));
+	return refs->buf != NULL;
 }
 
-static void reconcile_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+static void reconcile_rings(struct nm_port *port, uint32_t owner, bool given)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct refs refs = {.room = slots_of(port)};
+	struct refs refs;
 
-	if (refs.room == 0)
+	if (!make_room(port, given, &refs))
 		return;
-	refs.buf = os_zalloc((size_t)refs.room * sizeof(uint32_t));
-	if (!refs.buf)
-		return;
-	reconcile_rings(port, port->hw_owner, &refs, false);
-	reconcile_rings(port, port->owner, &refs, true);
+	each_ring(port, collect, &refs);
+	nm_bufown_reconcile(port->region, owner, refs.buf, refs.count);
 	os_free(refs.buf);
+}
+
+/* Whom the map has for what the ends of a pipe reference, after they have exchanged it with each other:
+ * as of one moment, after which they may go on. */
+static void reconcile_both(struct nm_port *ends[2], struct refs refs[2], bool pause)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_region *region = ends[0]->region;
+
+	if (pause)
+		pause_around(region, ends[0], true);
+	for (int i = 0; i < 2; i++)
+		each_ring(ends[i], collect, &refs[i]);
+	if (pause)
+		pause_around(region, ends[0], false);
+	nm_bufown_exchange(region, (uint32_t[]){ends[0]->owner, ends[1]->owner},
+		(const uint32_t *const[]){refs[0].buf, refs[1].buf},
+		(uint32_t[]){refs[0].count, refs[1].count});
+	for (int i = 0; i < 2; i++)
+		nm_bufown_reconcile(region, ends[i]->owner, refs[i].buf, refs[i].count);
+}
+
+static void reconcile_ends(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_port *ends[2] = {port, port->peer};
+	struct refs refs[2];
+
+	if (!make_room(ends[0], true, &refs[0]))
+		return;
+	if (make_room(ends[1], true, &refs[1])) {
+		reconcile_both(ends, refs, pause);
+		os_free(refs[1].buf);
+	}
+	os_free(refs[0].buf);
+}
+
+/* With its peer; pause: it is not at rest yet. */
+static void reconcile_port(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (is_in(port->peer, port->region)) {
+		reconcile_ends(port, pause);
+		return;
+	}
+	if (pause)
+		pause_around(port->region, port, true);
+	if (port->hw_owner != NM_OWNER_NONE)
+		reconcile_rings(port, port->hw_owner, false);
+	reconcile_rings(port, port->owner, true);
+	if (pause)
+		pause_around(port->region, port, false);
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -90,40 +171,81 @@ static void reconcile_list(const struct nm_client *client) OS_REQUIRES(NM_CORE_L
 
 void nm_bufown_reconcile_list(const struct nm_client *leaving)
 {
-	nm_bufown_pause(leaving->port->region, true);
 	reconcile_list(leaving);
-	nm_bufown_pause(leaving->port->region, false);
 }
 
 /* ---- a region -------------------------------------------------------------------------------- */
 
-static bool is_in(const struct nm_port *port, const struct nm_region *region)
+/* Both ends of a pipe, or one port: the first of them that the list has. */
+static bool comes_first(const struct nm_port *port)
 {
-	return port && port->region == region && !port->dead;
+	return !is_in(port->peer, port->region) || port->owner < port->peer->owner;
 }
 
-void nm_bufown_reconcile_paused(struct nm_region *region, struct nm_port *first)
+/* In a pause around `first`. */
+static void reconcile_all(struct nm_region *region, struct nm_port *first) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *peer = first ? first->peer : NULL, *port;
+	bool together = moves_between_ports(region);
 
 	for (port = region->core->ports; port; port = port->next)
 		for (const struct nm_client *c = port->client_list; c && is_in(port, region);
 			c = c->next)
 			reconcile_list(c);
 	if (is_in(first, region))
-		reconcile_port(first);
-	if (is_in(peer, region))
-		reconcile_port(peer);
-	for (port = region->core->ports; port; port = port->next)
-		if (port != first && port != peer && is_in(port, region))
-			reconcile_port(port);
+		reconcile_port(first, false);
+	else if (is_in(peer, region))
+		reconcile_port(peer, false);
+	for (port = region->core->ports; port; port = port->next) {
+		if (port == first || port == peer || !is_in(port, region) || !comes_first(port))
+			continue;
+		reconcile_port(port, !together);
+	}
 }
 
 void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)
 {
-	nm_bufown_pause(region, true);
-	nm_bufown_reconcile_paused(region, first);
-	nm_bufown_pause(region, false);
+	pause_around(region, first, true);
+	reconcile_all(region, first);
+	pause_around(region, first, false);
+}
+
+/* ---- the end of a port ------------------------------------------------------------------------ */
+
+struct freeing {
+	struct nm_port *port;
+	uint32_t left; /* owned, and not freed yet */
+};
+
+static void free_ring(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct freeing *f = arg;
+	struct nm_region *region = f->port->region;
+	uint32_t index;
+
+	if (!nm_ring_is_given(ring))
+		return;
+	f->left += ring->num_slots + 1;
+	for (uint32_t i = 0; i < ring->num_slots; i++)
+		if (nm_bufown_free(region, NM_POOL_BUF, f->port->owner,
+			    nm_slot_load(&ring->slots[i]).buf_idx) == 0)
+			f->left--;
+	index = (uint32_t)((uint64_t)((char *)ring->shared - region->base -
+				      region->pool[NM_POOL_RING].offset) /
+			   region->pool[NM_POOL_RING].size);
+	if (nm_bufown_free(region, NM_POOL_RING, f->port->owner, index) == 0)
+		f->left--;
+}
+
+/* Slots can be written meanwhile: what they don't name, or have no more, the map knows. */
+void nm_bufown_free_port(struct nm_port *port)
+{
+	struct freeing f = {.port = port};
+
+	each_ring(port, free_ring, &f);
+	if (f.left > 0)
+		nm_bufown_free_owner(port->region, port->owner);
+	os_assert(nm_bufown_free_owner(port->region, port->owner) == 0);
 }
 
 /* ---- repair ---------------------------------------------------------------------------------- */
@@ -184,11 +306,11 @@ void nm_bufown_repair_port(struct nm_port *port, const struct nm_client *client,
 
 	if (!port->region || port->dead || !nm_bufown_repair_begin(&p.r, port->region, port->owner))
 		return; /* packets in bad slots are dropped and counted */
-	nm_bufown_pause(port->region, true);
-	nm_bufown_reconcile_paused(port->region, port);
+	pause_around(port->region, port, true);
+	reconcile_all(port->region, port);
 	each_ring(port, see_used, &p);
 	each_ring(port, mark_bad, &p);
 	each_ring(port, fill, &p);
-	nm_bufown_pause(port->region, false);
+	pause_around(port->region, port, false);
 	nm_bufown_repair_end(&p.r);
 }

@@ -123,7 +123,7 @@ static void give_back(struct nm_port *port)
 
 static void release_one(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	nm_bufown_free_owner(port->region, port->owner);
+	nm_bufown_free_port(port);
 	each_ring(port, forget_ring, NULL);
 	memset(&port->offsets, 0, sizeof(port->offsets));
 	if (!port->own_memory)
@@ -140,12 +140,10 @@ void nm_memory_release(struct nm_port *port)
 
 	if (region) {
 		nm_region_get(region);
-		nm_bufown_pause(region, true);
-		nm_bufown_reconcile_paused(region, port);
+		nm_bufown_reconcile_region(region, port);
 		release_one(port);
 		if (peer && peer->region)
 			release_one(peer);
-		nm_bufown_pause(region, false);
 		nm_region_put(region);
 	}
 	give_back(port);

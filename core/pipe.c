@@ -13,10 +13,12 @@ static void each_lane(struct nm_port *port, void (*fn)(struct lane *lane))
 		fn(&pipe->lane[i]);
 }
 
+/* From the store on its thread moves nothing more, and so has the lock for a moment only: who pauses
+ * gets it at once, where a busy thread would let nobody else have it. */
 static void lane_pause(struct lane *lane)
 {
-	nm_produce_lock(lane->rx);
-	lane->paused++;
+	OS_STORE(&lane->paused, lane->paused + 1);
+	nm_produce_lock(lane->rx); /* what it moves just now is done */
 	nm_produce_unlock(lane->rx);
 }
 
@@ -27,7 +29,7 @@ static void lane_resume(struct lane *lane)
 
 	nm_produce_lock(lane->rx);
 	os_assert(lane->paused > 0);
-	lane->paused--;
+	OS_STORE(&lane->paused, lane->paused - 1);
 	moved = nm_pipe_move(lane);
 	nm_produce_unlock(lane->rx);
 	if (moved & MOVED_RX)

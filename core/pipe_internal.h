@@ -20,7 +20,7 @@ struct lane {
 	/* How far moved is ahead of rx's hwtail, modulo the slots of a ring: what was dropped went from tx,
 	 * and never came to rx. Stored behind `moved`. */
 	uint32_t lead OS_GUARDED_BY(NM_PRODUCE_LOCK);
-	uint32_t paused OS_GUARDED_BY(NM_PRODUCE_LOCK); /* by so many */
+	uint32_t paused; /* by so many; changed under core->lock, looked at under the other */
 } __attribute__((aligned(NM_CACHE_LINE)));
 
 /* A pipe; priv of both ends. */

@@ -151,7 +151,7 @@ int nm_pipe_move(struct lane *lane)
 	struct move m;
 
 	nm_produce_assert_locked(rx);
-	if (lane->moved == lane->head || lane->paused)
+	if (lane->moved == lane->head || OS_LOAD(&lane->paused))
 		return MOVED_NOTHING;
 	m.lane = lane;
 	m.tx = tx;

@@ -139,6 +139,55 @@ static void reconcile_after_honest_exchange(void **state)
 	nm_core_destroy(&core);
 }
 
+/*
+ * As after the packets of a pipe: two owners reference what each of them was given, mixed. Some references
+ * name anything. What one has of the other becomes its own; how many each owns, and what others own, doesn't
+ * change.
+ */
+static void exchange_between_two(void **state)
+{
+	enum { EACH = 8 };
+	const uint32_t owner[2] = {1, 2}, count[2] = {EACH, EACH};
+	struct prng r = prng_new(11);
+	struct nm_core core;
+
+	nm_core_init(&core);
+	for (int round = 0; round < 3000; round++) {
+		struct nm_region *region = make_region(&core, BUFS, 64, 16);
+		uint32_t refs[2][EACH], before[OWNERS + 1], after[OWNERS + 1], index;
+		const uint32_t *const both[2] = {refs[0], refs[1]};
+		bool honest = prng_chance(&r, 50);
+
+		for (uint32_t i = 0; i < 3 * EACH; i++) {
+			nm_bufown_alloc(region, NM_POOL_BUF, 1 + i / EACH, &index);
+			if (i < 2 * EACH)
+				refs[i / EACH][i % EACH] = index;
+		}
+		for (uint32_t i = 0; i < prng_below(&r, 40); i++) {
+			uint32_t *a = &refs[0][prng_below(&r, EACH)];
+			uint32_t *b = &refs[1][prng_below(&r, EACH)], tmp = *a;
+
+			*a = *b;
+			*b = tmp;
+		}
+		if (!honest)
+			refs[prng_below(&r, 2)][prng_below(&r, EACH)] = prng_edge32(&r, BUFS);
+		count_owners(region, before);
+		nm_bufown_exchange(region, owner, both, count);
+		count_owners(region, after);
+		assert_memory_equal(before, after, sizeof(before));
+		for (uint32_t i = 0; i < 2 * EACH && honest; i++)
+			assert_int_equal(
+				nm_bufown_owner(region, NM_POOL_BUF, refs[i / EACH][i % EACH]),
+				1 + i / EACH);
+		for (uint32_t o = 1; o <= 3; o++)
+			nm_bufown_free_owner(region, o);
+		region_check(region);
+		nm_region_put(region);
+	}
+	nm_core_destroy(&core);
+}
+
 /* Hostile ones: any list. Nobody's number of buffers changes, and no free buffer gets an owner. */
 static void reconcile_any_list(void **state)
 {
@@ -657,6 +706,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pools_against_a_table),
 		cmocka_unit_test(reconcile_after_honest_exchange),
+		cmocka_unit_test(exchange_between_two),
 		cmocka_unit_test(reconcile_any_list),
 		cmocka_unit_test(reconcile_without_memory),
 		cmocka_unit_test(runs_against_a_table),

@@ -69,6 +69,65 @@ static struct netmap_if *nifp_of(const struct nm_client *client)
 	return (void *)(client->port->region->base + client->nifp_offset);
 }
 
+/* ---- who comes to rest ------------------------------------------------------------------------ */
+
+static struct nm_port *resting[8];
+static uint32_t num_resting, most_resting, times;
+
+static void rest(struct nm_port *port, bool on)
+{
+	uint32_t i = 0;
+
+	if (on) {
+		resting[num_resting++] = port;
+		times++;
+		most_resting = num_resting > most_resting ? num_resting : most_resting;
+		return;
+	}
+	while (resting[i] != port)
+		assert_true(++i < num_resting);
+	resting[i] = resting[--num_resting];
+}
+
+static const struct nm_port_ops resting_ops = {
+	.kind = "resting", .txsync = sync_nothing, .rxsync = sync_nothing, .pause = rest};
+
+/* One port at a time beside the one that somebody leaves: those who don't share its buffers go on. */
+static void the_others_go_on(void **state)
+{
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .mem_id = NM_REGION_SHARED_ID};
+	const struct nm_bind one = {
+		.mode = NR_REG_ONE_NIC, .mem_id = NM_REGION_SHARED_ID, .extra_bufs = 3};
+	struct nm_client clients[6], first, second;
+	struct nm_port *ports[7];
+	char name[8];
+
+	for (int i = 0; i < 7; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		ports[i] = add(name, &resting_ops, 2, 0);
+		if (i < 6)
+			assert_int_equal(bind_as(&clients[i], name, &bind), 0);
+	}
+	most_resting = times = 0;
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(bind_as(&first, "p6", &one), 0);
+		assert_int_equal(bind_as(&second, "p6",
+					 &(struct nm_bind){.mode = NR_REG_ONE_NIC, .ringid = 1}),
+			0);
+		nm_client_reset_rings(&second);
+		nm_client_unbind(&first);
+		nm_client_unbind(&second);
+	}
+	assert_true(times > 6); /* they do come to rest, one after the other */
+	assert_int_equal(most_resting, 2);
+	assert_int_equal(num_resting, 0);
+	for (int i = 0; i < 7; i++) {
+		if (i < 6)
+			nm_client_unbind(&clients[i]);
+		remove_port(ports[i]);
+	}
+}
+
 /* ---- which rings -------------------------------------------------------------------------- */
 
 static void host_rings(void **state)
@@ -826,6 +885,7 @@ static void the_memory_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_others_go_on, begin, core_end),
 		cmocka_unit_test_setup_teardown(host_rings, begin, core_end),
 		cmocka_unit_test_setup_teardown(as_many_as_there_are, begin, core_end),
 		cmocka_unit_test_setup_teardown(some_are_left_for_others, begin, core_end),
