@@ -60,6 +60,20 @@ static uint64_t nonsense(void)
 	return one_in(2) ? values[below(sizeof(values) / sizeof(values[0]))] : below(5000);
 }
 
+/* The n-th allocation of this thread fails, where the kernel can do that; 0: none. */
+static void fail_allocation(uint32_t n)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_WRONLY | O_CLOEXEC);
+	char text[12];
+	int length = snprintf(text, sizeof(text), "%u", n);
+
+	if (fd >= 0 && write(fd, text, (size_t)length) != length) {
+		/* then it doesn't */
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 /* ---- names and requests ---------------------------------------------------------------- */
 
 static const char *const names[] = {"valea:1", "valea:2", "valea:3", "valeb:1", "valea:1{p",
@@ -435,6 +449,14 @@ static void one_thing(void)
 {
 	int i = (int)below(FILES), map = (int)below(MAPS), fd = files[i];
 
+	bool failing = one_in(6);
+
+	if (failing)
+		fail_allocation(1 + below(30));
+	if (fd >= 0 && (failing || one_in(4)))
+		send_request(fd);
+	if (failing)
+		fail_allocation(0);
 	if (fd < 0) {
 		files[i] = one_in(8) ? receive_file() : open("/dev/netmap", O_RDWR | O_CLOEXEC);
 		return;
@@ -485,17 +507,6 @@ static void one_thing(void)
 	}
 }
 
-static void let_memory_fail(void)
-{
-	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0 && write(fd, "1", 1) != 1) {
-		/* then it doesn't */
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
 static void __attribute__((noreturn)) process(uint64_t seed)
 {
 	struct sigaction act = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
@@ -508,8 +519,6 @@ static void __attribute__((noreturn)) process(uint64_t seed)
 		files[i] = -1;
 	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(arena != MAP_FAILED);
-	if (one_in(3))
-		let_memory_fail();
 	alarm(20); /* one in a loop of the kernel's, or asleep */
 	for (int n = 0; n < THINGS; n++)
 		one_thing();

@@ -20,7 +20,6 @@ MOSTLY_ONE_KERNEL = True     # see conftest.py
 SOURCE = netlab.NMCHECK_SOURCE.with_name("nmabuse.c")
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))     # 0: the short form
 SEED = int(os.environ.get("SOAK_SEED") or "0") or random.SystemRandom().randrange(1, 1 << 31)
-FAULTS = "/sys/kernel/debug/failslab"
 
 # A busy host, emulation and KASAN together: what takes long is no fault. (What hangs is: nothing would end.)
 CMDLINE = "kmemleak=on rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60"
@@ -58,9 +57,9 @@ def victim(kernel, netmap_ko, request):
 
 
 def let_allocations_fail(guest):
-    """Where the kernel can: those of the processes that ask for it."""
-    guest.run(f"[ ! -d {FAULTS} ] || {{ cd {FAULTS}; echo Y >task-filter; echo 5 >probability; echo -1 >times; echo 0 >verbose; "
-              "echo N >ignore-gfp-wait; }")
+    """Where the kernel can: nmabuse says which one; not of whole pages, of which the kernel would tell."""
+    guest.run("cd /sys/kernel/debug; [ ! -d failslab ] || { echo N >failslab/ignore-gfp-wait; echo 0 >failslab/verbose; "
+              "echo 20 >fail_page_alloc/min-order; }")
 
 
 def end(guest, disturbances):

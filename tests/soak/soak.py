@@ -418,6 +418,8 @@ def report(soak, seconds, failure):
 
 
 def run(args):
+    for signo in signal.SIGINT, signal.SIGTERM:     # also where a shell has it ignored, in the background
+        signal.signal(signo, signal.default_int_handler)
     as_nice_as_we()
     soak = Soak(args)
     start = time.monotonic()
