@@ -32,7 +32,7 @@ _COMPLAINTS = re.compile(
 
 def find_complaints(log):
     """The lines of a kernel log which say that something is wrong with the kernel."""
-    return [line for line in log.splitlines() if _COMPLAINTS.search(line)]
+    return [line for line in log.splitlines() if _COMPLAINTS.search(line) and "ommand line: " not in line]
 
 
 class GuestError(Exception):
