@@ -186,6 +186,11 @@ def as_nice_as_we():
         group.write_text(str(os.nice(0)))
 
 
+def has_ended(child):
+    """Without taking its status: until then no other process gets its number."""
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def spawn_actor(*args, path, log):
     with open(log, "ab") as out:
         return subprocess.Popen([str(a) for a in args], env=real.environment(path), stdin=subprocess.DEVNULL, stdout=out,
@@ -275,20 +280,16 @@ class Soak:
     def end_actor(self, entry, how):
         name, kind, child, log, _ = entry
         done = self.tally.actors.setdefault(name, [0, 0, 0])
-        running = child.poll() is None
+        running = has_ended(child) is False
         if running:
             os.killpg(child.pid, how)
-        try:
-            status = child.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            raise Failure(f"{name} does not end: {log}") from None
-        finally:
-            try:
-                os.killpg(child.pid, signal.SIGKILL)        # the children of one that was killed
-            except ProcessLookupError:
-                pass
+        end = time.monotonic() + PATIENCE
+        while not (ended := has_ended(child)) and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGKILL)        # the children of one that was killed; its number is not free yet
+        status = child.wait()
+        if not ended:
+            raise Failure(f"{name} does not end: {log}")
         if status == REFUSED and kind.ends:
             done[2] += 1
         elif how == signal.SIGKILL and running:
@@ -301,7 +302,7 @@ class Soak:
 
     def reap(self, everybody=False):
         for entry in list(self.actors):
-            if everybody or entry[2].poll() is not None or time.monotonic() > entry[4]:
+            if everybody or has_ended(entry[2]) or time.monotonic() > entry[4]:
                 self.actors.remove(entry)
                 self.end_actor(entry, self.rng.choice((signal.SIGTERM, signal.SIGKILL)))
 
@@ -387,10 +388,7 @@ class Soak:
 
     def abandon(self):
         for entry in self.actors:
-            try:
-                os.killpg(entry[2].pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            os.killpg(entry[2].pid, signal.SIGKILL)
             entry[2].wait()
         for s in self.stay:
             s.kill()
