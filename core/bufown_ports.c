@@ -5,6 +5,7 @@
  */
 #include "bufown.h"
 #include "client_internal.h"
+#include "monitor.h"
 
 static void each_ring(struct nm_port *port, void (*fn)(struct nm_ring *ring, void *arg), void *arg)
 {
@@ -290,6 +291,7 @@ static void fill(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
 
 	if (!wants_repair(p, ring))
 		return;
+	nm_monitors_lock(ring);
 	nm_produce_lock(nm_ring_guard(ring));
 	if (p->empty)
 		memset(ring->slots, 0, ring->num_slots * sizeof(ring->slots[0]));
@@ -298,6 +300,9 @@ static void fill(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
 	if (p->empty)
 		nm_ring_clear(ring);
 	nm_produce_unlock(nm_ring_guard(ring));
+	if (p->empty)
+		nm_monitor_rewind(ring);
+	nm_monitors_unlock(ring);
 }
 
 void nm_bufown_repair_port(struct nm_port *port, const struct nm_client *client, bool empty)

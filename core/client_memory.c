@@ -2,6 +2,7 @@
 /* Memory for the rings and buffers of a port, and the way back. */
 #include "bufown.h"
 #include "client_internal.h"
+#include "monitor.h"
 #include "quota.h"
 
 int nm_memory_pool_error(
@@ -107,8 +108,8 @@ static void forget_ring(struct nm_ring *ring, void *arg)
 {
 	if (!nm_ring_is_given(ring))
 		return;
+	nm_monitor_keep_off(ring);
 	ring->shared = NULL;
-	ring->slots = NULL;
 	ring->region = NULL;
 	ring->offset_mask = 0;
 }

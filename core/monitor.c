@@ -10,13 +10,15 @@ enum {
 struct monitor_port {
 	struct nm_port *watched, *peer; /* held; peer: of a pipe end, or NULL */
 	struct nm_monitor *links;
-	uint32_t num_links;
+	uint32_t num_links, rx_links; /* the first of those that watch rx rings */
 };
 
 static void link_monitor(struct nm_monitor *m)
 {
 	nm_monitors_lock(m->watched);
 	m->state = MONITOR_START;
+	OS_STORE(&m->at,
+		OS_LOAD(&m->watched->tail)); /* rx: what its application has been told of is past */
 	m->next = m->watched->monitors;
 	OS_STORE(&m->watched->monitors, m);
 	nm_monitors_unlock(m->watched);
@@ -81,10 +83,31 @@ static void monitor_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	os_free(mp);
 }
 
+/* The link of a ring that shows what has arrived, or NULL. Rings of a port: tx links, then rx links. */
+static struct nm_monitor *arrivals(const struct nm_ring *ring)
+{
+	const struct monitor_port *mp = ring->port->priv;
+	uint32_t i = mp->rx_links + ring->id;
+
+	if (i >= mp->num_links || mp->links[i].how != WATCH_RX_COPY)
+		return NULL;
+	return &mp->links[i];
+}
+
+static bool monitor_wants_room(struct nm_ring *ring)
+{
+	const struct nm_monitor *m = arrivals(ring);
+
+	return m && nm_monitor_has_news(m);
+}
+
 static int monitor_rxsync(struct nm_ring *ring)
 {
 	const struct monitor_port *mp = ring->port->priv;
+	struct nm_monitor *m = arrivals(ring);
 
+	if (m && nm_monitor_has_news(m))
+		nm_monitor_look(m);
 	nm_ring_rxsync_produced(ring);
 	return unlikely(ring->tail == ring->head && OS_LOAD(&mp->watched->dead)) ? -ENXIO : 0;
 }
@@ -96,6 +119,7 @@ static const struct nm_port_ops monitor_ops = {
 	.destroy = monitor_destroy,
 	.pause = monitor_pause,
 	.rxsync = monitor_rxsync,
+	.wants_room = monitor_wants_room,
 	.receives_only = true, /* so there is no txsync */
 };
 
@@ -167,6 +191,7 @@ static int make_links(struct monitor_port *mp, const struct choice *c)
 	mp->links = os_zalloc((c->count[NM_TX] + c->count[NM_RX]) * sizeof(*mp->links));
 	if (!mp->links)
 		return -ENOMEM;
+	mp->rx_links = c->count[NM_TX];
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		for (uint32_t i = 0; i < c->count[dir]; i++) {
 			struct nm_monitor *m = &mp->links[mp->num_links++];
@@ -283,6 +308,35 @@ struct nm_port *nm_monitor_make_locked(
 }
 
 /* ---- what happens to the watched port ----------------------------------------------------- */
+
+void nm_monitor_arrived(struct nm_ring *ring)
+{
+	nm_monitors_lock(ring);
+	for (const struct nm_monitor *m = ring->monitors; m; m = m->next)
+		if (m->how == WATCH_RX_COPY)
+			os_wakeup_signal(&m->to->wakeup);
+	nm_monitors_unlock(ring);
+}
+
+void nm_monitor_rewind(struct nm_ring *ring)
+{
+	for (struct nm_monitor *m = ring->monitors; m; m = m->next) {
+		if (m->how != WATCH_RX_COPY)
+			continue;
+		m->state = MONITOR_START;
+		OS_STORE(&m->at, OS_LOAD(&ring->tail));
+	}
+}
+
+void nm_monitor_keep_off(struct nm_ring *ring)
+{
+	nm_monitors_lock(ring);
+	OS_STORE(&ring->slots, NULL);
+	ring->tail = 0;
+	OS_STORE(&ring->produce.hwtail, 0);
+	nm_monitor_rewind(ring);
+	nm_monitors_unlock(ring);
+}
 
 void nm_monitor_ended_locked(struct nm_port *watched)
 {

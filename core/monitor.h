@@ -8,7 +8,9 @@
  * watched port, is linked to the watched rings, and nm_ring_sync() shows it what passes:
  *
  *      copy        tx: what the application has just released for sending, before it is sent.
- *                  rx: what the application is about to be told of.
+ *                  rx: what has come into the ring, whether or not its application looks. The monitor's own
+ *                  sync takes it, or the watched ring's before its application can give it back:
+ *                  who comes first. Who fills the ring signals its monitors, too.
  *                  Copied into the monitor's own region; any number of them per ring.
  *      zero copy   the buffers themselves, when the watched port has done with them: tx, sent;
  *                  rx, given back by the application. They are exchanged for buffers of the
@@ -32,7 +34,9 @@
  * Thread safety: monitors come and go under core->lock and the watched ring's monitor_lock.
  * nm_monitor_sync() is called by the thread that syncs the watched ring; it takes monitor_lock for a
  * batch of slots at a time, and inside it each monitor ring's produce.lock. It doesn't hold
- * them while the port kind works. Rings without a monitor pay one load.
+ * them while the port kind works. The thread that syncs a copy monitor's ring does the same with what has
+ * arrived in a watched rx ring: slots that its application has not been told of, so that nobody
+ * gives them back meanwhile. Rings without a monitor pay one load per sync, and one per batch that arrives.
  */
 #ifndef CORE_MONITOR_H
 #define CORE_MONITOR_H
@@ -54,6 +58,24 @@ struct nm_port *nm_monitor_make_locked(struct nm_port *watched, const struct nm_
 /* What nm_ring_sync() does with a ring that has monitors: as ring->port->ops->txsync/rxsync, with
  * the monitors shown what passes. old_head, old_tail: ring->head and ring->tail before this sync. */
 int nm_monitor_sync(struct nm_ring *ring, uint32_t old_head, uint32_t old_tail);
+
+/* For nm_ring_signal_arrived(). */
+void nm_monitor_arrived(struct nm_ring *ring);
+
+/* Signals an rx ring that packets have been put into, and those who watch it. Any thread; no ring's lock is
+ * held. */
+static inline void nm_ring_signal_arrived(struct nm_ring *ring)
+{
+	os_wakeup_signal(&ring->wakeup);
+	if (unlikely(OS_LOAD(&ring->monitors)))
+		nm_monitor_arrived(ring);
+}
+
+/* An rx ring's indices were set anew: those who watch it begin at its tail. */
+void nm_monitor_rewind(struct nm_ring *ring) OS_REQUIRES(NM_MONITORS_LOCK);
+
+/* A ring is about to lose its memory: its slots are none, and no monitor looks at them any more. */
+void nm_monitor_keep_off(struct nm_ring *ring);
 
 /* A port is dead: wakes those who wait at its monitors; their syncs fail with -ENXIO as soon as they
  * have taken what is there. */

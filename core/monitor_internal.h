@@ -35,9 +35,19 @@ struct nm_monitor {
 	enum monitor_state state OS_GUARDED_BY(NM_MONITORS_LOCK);
 	/* Zero copy, by so many: buffers stay where they are. */
 	uint32_t paused OS_GUARDED_BY(NM_MONITORS_LOCK);
-	/* Next slot to look at. */
+	/* Next slot to look at. The thread that syncs `to` looks whether it has moved without the lock. */
 	uint32_t at OS_GUARDED_BY(NM_MONITORS_LOCK);
 };
+
+/* Shows a copy monitor of an rx ring what has come since it looked last, as far as it can be seen now. The
+ * thread that syncs the monitor's ring. */
+void nm_monitor_look(struct nm_monitor *m);
+
+/* Is there any such? */
+static inline bool nm_monitor_has_news(const struct nm_monitor *m)
+{
+	return OS_LOAD_ACQUIRE(&m->watched->produce.hwtail) != OS_LOAD(&m->at);
+}
 
 static inline bool is_zcopy(const struct nm_monitor *m)
 {

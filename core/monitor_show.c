@@ -5,6 +5,7 @@
 
 enum {
 	SHOW_SLOTS = 64, /* of the watched ring, for which the lock is held at a time */
+	ARRIVED_SLOTS = 2 * NETMAP_MAX_FRAGS,
 };
 
 static void count(struct nm_ring *to, enum nm_drop cause)
@@ -148,8 +149,8 @@ static void take_packets(struct nm_monitor *m, uint32_t end, struct nm_rxq *q)
 }
 
 /* A part of the slots that pass: up to `end`, and there is no more if `last`. Before the client is
- * bound, and when it goes, the ring has no user: nothing is counted then. */
-static void show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
+ * bound, and when it goes, the ring has no user: nothing is counted then. True: it has got packets. */
+static bool show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES(NM_MONITORS_LOCK)
 {
 	struct nm_rxq q = {.packets = 0};
 	bool bound;
@@ -161,17 +162,73 @@ static void show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES
 	take_packets(m, end, bound ? &q : NULL);
 	if (last && m->state == MONITOR_PARTIAL && m->how != WATCH_TX_COPY) {
 		m->state = MONITOR_SKIPPING;
+		m->at = end;
 		if (bound)
 			m->to->stats.drops[NM_DROP_MISSED]++;
 	}
 	if (likely(bound))
 		nm_rxq_publish(&q);
 	nm_produce_unlock(m->to);
-	if (q.packets > 0)
-		os_wakeup_signal(&m->to->wakeup);
+	return q.packets > 0;
 }
 
-/* Shows slots from..to to all monitors of one sort. */
+/* ---- what arrives ------------------------------------------------------------------------ */
+
+/* Shows some slots from m->at on, of those up to `to`. True: it has got on, and there is more. */
+static bool show_some(struct nm_monitor *m, uint32_t to, bool *shown) OS_REQUIRES(NM_MONITORS_LOCK)
+{
+	uint32_t n = m->watched->num_slots, from = m->at, left = nm_ring_distance(from, to, n), end;
+
+	/* A packet that begins among the first of so many slots ends there, or is too long. */
+	end = nm_ring_advance(from, left < ARRIVED_SLOTS ? left : ARRIVED_SLOTS, n);
+	if (unlikely(m->state == MONITOR_START))
+		find_start(m, from);
+	*shown |= show_part(m, end, end == to);
+	return end != to && m->at != from;
+}
+
+/* The watched ring's own thread: slots from..to are what its application is about to be told of. */
+static void show_arrived(struct nm_ring *ring, uint32_t from, uint32_t to)
+{
+	uint32_t n = ring->num_slots, told = nm_ring_distance(from, to, n);
+	bool more = told > 0;
+
+	while (more) {
+		more = false;
+		nm_monitors_lock(ring);
+		for (struct nm_monitor *m = ring->monitors; m; m = m->next) {
+			bool shown = false;
+
+			if (m->how != WATCH_RX_COPY || nm_ring_distance(from, m->at, n) >= told)
+				continue; /* it has looked itself */
+			more |= show_some(m, to, &shown);
+			if (shown)
+				os_wakeup_signal(&m->to->wakeup);
+		}
+		nm_monitors_unlock(ring);
+	}
+}
+
+/* A ring that is given no memory, or a dead one's: see nm_monitor_keep_off(). */
+void nm_monitor_look(struct nm_monitor *m)
+{
+	struct nm_ring *ring = m->watched;
+	bool more, shown;
+
+	do {
+		uint32_t to;
+
+		nm_monitors_lock(ring);
+		to = OS_LOAD_ACQUIRE(&ring->produce.hwtail);
+		more = OS_LOAD(&ring->slots) && !OS_LOAD(&ring->port->dead) && to != m->at &&
+		       show_some(m, to, &shown);
+		nm_monitors_unlock(ring);
+	} while (more);
+}
+
+/* ---- what passes ------------------------------------------------------------------------- */
+
+/* Shows slots from..to to all monitors of one sort, not WATCH_RX_COPY. */
 static void show(struct nm_ring *ring, enum watch how, uint32_t from, uint32_t to)
 {
 	uint32_t at = from, start = from;
@@ -186,7 +243,8 @@ static void show(struct nm_ring *ring, enum watch how, uint32_t from, uint32_t t
 				continue;
 			if (m->state == MONITOR_START || start == from)
 				find_start(m, start);
-			show_part(m, at, at == to);
+			if (show_part(m, at, at == to))
+				os_wakeup_signal(&m->to->wakeup);
 		}
 		nm_monitors_unlock(ring);
 		start = at;
@@ -210,6 +268,6 @@ int nm_monitor_sync(struct nm_ring *ring, uint32_t old_head, uint32_t old_tail)
 	show(ring, WATCH_RX_ZCOPY, old_head, ring->head);
 	error = ops->rxsync(ring);
 	if (!error)
-		show(ring, WATCH_RX_COPY, old_tail, ring->tail);
+		show_arrived(ring, old_tail, ring->tail);
 	return error;
 }

@@ -33,7 +33,7 @@ static void lane_resume(struct lane *lane)
 	moved = nm_pipe_move(lane);
 	nm_produce_unlock(lane->rx);
 	if (moved & MOVED_RX)
-		os_wakeup_signal(&lane->rx->wakeup);
+		nm_ring_signal_arrived(lane->rx);
 	if (moved & MOVED_TX)
 		os_wakeup_signal(&lane->tx->wakeup);
 }

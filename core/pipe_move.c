@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The packets of a pipe: from the tx ring of one end into the rx ring of the other. */
 #include "pipe_internal.h"
+#include "monitor.h"
 #include "slots.h"
 
 enum { PREFETCH_AHEAD = 16 }; /* slots */
@@ -217,7 +218,7 @@ int nm_pipe_txsync(struct nm_ring *ring)
 		moved = nm_pipe_move(lane);
 		nm_produce_unlock(lane->rx);
 		if (moved & MOVED_RX)
-			os_wakeup_signal(&lane->rx->wakeup);
+			nm_ring_signal_arrived(lane->rx);
 	}
 	take_room(ring, lane);
 	return 0;

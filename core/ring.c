@@ -108,7 +108,10 @@ void nm_ring_clear(struct nm_ring *ring)
 
 void nm_ring_restart(struct nm_ring *ring)
 {
+	nm_monitors_lock(ring);
 	nm_produce_lock(nm_ring_guard(ring));
 	nm_ring_clear(ring);
 	nm_produce_unlock(nm_ring_guard(ring));
+	nm_monitor_rewind(ring);
+	nm_monitors_unlock(ring);
 }

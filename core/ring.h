@@ -265,7 +265,8 @@ void nm_ring_reset_shared(struct nm_ring *ring);
 struct nm_ring *nm_ring_guard(struct nm_ring *ring);
 
 /* First state of a ring's indices, private and shared: tx may fill all slots but one, rx has received
- * nothing. The caller of clear holds the lock of nm_ring_guard(), that of restart does not. */
+ * nothing. The caller of clear holds the lock of nm_ring_guard(), and the one of the ring's monitors, which
+ * it rewinds (monitor.h); that of restart does not. */
 void nm_ring_clear(struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK);
 void nm_ring_restart(struct nm_ring *ring);
 

@@ -11,6 +11,7 @@
  * packet that fails half-way is taken back as a whole.
  */
 #include "vale_internal.h"
+#include "monitor.h"
 
 enum {
 	SLOTS_AHEAD = 16, /* of the receiver's ring: prefetched before they are looked at */
@@ -259,5 +260,5 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 	nm_rxq_publish(&rx.q);
 	nm_produce_unlock(ring);
 	if (rx.q.packets > 0)
-		os_wakeup_signal(&ring->wakeup);
+		nm_ring_signal_arrived(ring);
 }

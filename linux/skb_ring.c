@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "skb_ring.h"
 #include "compat.h"
+#include "monitor.h"
 
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
@@ -147,7 +148,7 @@ void nmk_rx_packet(struct nm_ring *ring, struct sk_buff *skb)
 			kfree_skb(skb);
 		skb = next;
 	}
-	os_wakeup_signal(&ring->wakeup);
+	nm_ring_signal_arrived(ring);
 }
 
 /* ---- out of a ring ------------------------------------------------------------------- */

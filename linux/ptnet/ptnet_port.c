@@ -3,6 +3,7 @@
 #include "bufown.h"
 #include "hostring.h"
 #include "ptnet.h"
+#include "monitor.h"
 #include "attach_threads.h"
 #include "kmod.h"
 
@@ -161,9 +162,12 @@ static struct nm_ring *ring_of(const struct nm_port *port, const struct ptnet_qu
 
 static void take_indices(struct nm_ring *ring, const struct ptnet_queue *q)
 {
+	nm_monitors_lock(ring);
 	ring->head = ring->cur = q->csb.head;
 	ring->hwcur = q->csb.hwcur;
 	nm_ring_set_tail(ring, q->csb.hwtail);
+	nm_monitor_rewind(ring);
+	nm_monitors_unlock(ring);
 	nm_ring_reset_shared(ring);
 }
 

@@ -249,3 +249,29 @@ TEST(monitor_refusals)
 	CHECK_EQ(try_mode("nosuchport", NR_REG_ALL_NIC, NR_MONITOR_TX), -ENXIO);
 	CHECK_EQ(try_mode("valem:1", 9, NR_MONITOR_TX), -EINVAL);
 }
+
+/* The owner of the watched port does not look: its monitor is told of each packet all the same, and the owner
+ * finds them there later. */
+static void watch_idle_owner(const char *sender, const char *owner)
+{
+	struct nmport_d *s = open_flags(sender, 0), *o = open_flags(owner, 0);
+	struct nmport_d *watch = open_flags(owner, NR_MONITOR_RX);
+
+	for (uint32_t i = 0; i < 20; i++) {
+		send_frame(s, 0, 2, i);
+		take_frame(watch, 0, 2, i);
+	}
+	expect_empty(watch);
+	for (uint32_t i = 0; i < 20; i++)
+		take_frame(o, 0, 2, i);
+	expect_empty(watch);
+	nmport_close(watch);
+	nmport_close(o);
+	nmport_close(s);
+}
+
+TEST(monitor_idle_owner)
+{
+	watch_idle_owner("valemi:1", "valemi:2");
+	watch_idle_owner("valemi:p{1", "valemi:p}1");
+}

@@ -24,6 +24,7 @@ static void copies_of_both_directions(void **state)
 	assert_ptr_not_equal(tx.client.port->region, a.client.port->region);
 	for (int i = 0; i < 300; i++) {
 		uint32_t len = prng_range(&r, 14, MOST), frags = prng_range(&r, 2, 6);
+		bool first;
 
 		frame_to(frame, len, NM_TEST_BROADCAST, 1, &r);
 		if (prng_chance(&r, 50)) {
@@ -34,9 +35,12 @@ static void copies_of_both_directions(void **state)
 			expect(&b, frame, (int)len, 0);
 		} else {
 			send_one(&b, frame, len, frags);
-			expect_none(&rx); /* a has not been told of it yet */
+			first = prng_chance(&r, 50); /* before a is told of it */
+			if (first)
+				expect(&rx, frame, (int)len, 0);
 			expect(&a, frame, (int)len, 0);
-			expect(&rx, frame, (int)len, 0);
+			if (!first)
+				expect(&rx, frame, (int)len, 0);
 			expect(&both, frame, (int)len, 0);
 			expect_none(&tx);
 		}
@@ -56,6 +60,61 @@ static void copies_of_both_directions(void **state)
 	app_close(&rx);
 	app_close(&both);
 	app_close(&b);
+}
+
+/* Who owns the watched port never looks, or does so in between: a monitor of its rx ring has each packet, once, in
+ * order, as it comes; so has the owner. Of a switch port, and of a pipe end that nobody has opened. */
+static void packets_are_seen_when_they_come(void **state)
+{
+	struct app a, b, rx, again;
+	struct prng r = prng_new(11);
+	uint8_t frames[32][FRAME];
+
+	open_app(&a, "vale0:a", 0, 0);
+	open_app(&b, "vale0:b", 0, 0);
+	open_app(&rx, "vale0:a", NR_MONITOR_RX, 0);
+	open_app(&again, "vale0:a", NR_MONITOR_RX, 0);
+	for (int round = 0; round < 300; round++) {
+		uint32_t n = prng_range(&r, 1, 32), seen = 0, told = 0;
+
+		for (uint32_t i = 0; i < n; i++) {
+			frame_to(frames[i], FRAME, NM_TEST_BROADCAST, 1, &r);
+			send_one(&b, frames[i], FRAME, 1);
+			if (prng_chance(&r, 30))
+				for (; seen <= i; seen++)
+					expect(&rx, frames[seen], FRAME, 0);
+			if (prng_chance(&r, 20))
+				for (; told <= i; told++)
+					expect(&a, frames[told], FRAME, 0);
+		}
+		for (; seen < n; seen++)
+			expect(&rx, frames[seen], FRAME, 0);
+		expect_none(&rx);
+		for (; told < n; told++)
+			expect(&a, frames[told], FRAME, 0);
+		for (uint32_t i = 0; i < n; i++)
+			expect(&again, frames[i], FRAME, 0);
+		expect_none(&again);
+	}
+	assert_int_equal(accounted(&rx), stats(&a, NM_RX)->packets);
+	assert_int_equal(accounted(&again), stats(&a, NM_RX)->packets);
+	app_close(&rx);
+	app_close(&again);
+	app_close(&b);
+	app_close(&a);
+	open_app(&a, "p{1", 0, 0);
+	open_app(&rx, "p}1", NR_MONITOR_RX, 0);
+	frame_to(frames[0], FRAME, NM_TEST_BROADCAST, 1, &r);
+	send_one(&a, frames[0], FRAME, 1);
+	expect(&rx, frames[0], FRAME, 0);
+	expect_none(&rx);
+	app_close(&a); /* the ring loses its memory */
+	expect_none(&rx);
+	open_app(&a, "p{1", 0, 0);
+	send_one(&a, frames[0], FRAME, 1);
+	expect(&rx, frames[0], FRAME, 0);
+	app_close(&a);
+	app_close(&rx);
 }
 
 /* Buffers of another size: the packet is laid out anew. */
@@ -654,6 +713,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 		TEST(copies_of_both_directions),
+		TEST(packets_are_seen_when_they_come),
 		TEST(other_buffer_sizes),
 		TEST(unfinished_packets_wait),
 		TEST(fragments),
