@@ -30,8 +30,8 @@ static uint32_t available(const struct nm_ring *ring)
 
 static void drop(struct nm_ring *dst, enum nm_drop cause)
 {
-	dst->stats.packets++;
-	dst->stats.drops[cause]++;
+	nm_count(&dst->stats.packets, 1);
+	nm_count(&dst->stats.drops[cause], 1);
 }
 
 /* Exchanges the buffers of a packet for those of as many slots from `to` on. */

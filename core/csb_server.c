@@ -125,7 +125,7 @@ int nm_csb_server_step(struct nm_csb_server *s)
 	if (unlikely(s->stopped))
 		return NM_CSB_SERVER_STOPPED;
 	nm_csb_kern_load(s->atok, &head, &cur);
-	s->steps++;
+	nm_count(&s->steps, 1);
 	/* An idle tx ring costs two loads: with nothing new to send its state can't change. */
 	if (head == old_head && cur == ring->cur && ring->dir == NM_TX &&
 		!OS_LOAD(&ring->port->dead) &&
@@ -149,11 +149,11 @@ int nm_csb_server_step(struct nm_csb_server *s)
 		result |= NM_CSB_SERVER_WORK;
 		os_mb(); /* D: hwtail is out before appl_need_kick is looked at */
 		if (more && OS_LOAD(&s->atok->appl_need_kick)) {
-			s->interrupts++;
+			nm_count(&s->interrupts, 1);
 			result |= NM_CSB_SERVER_INTERRUPT;
 		}
 	}
-	s->work_steps += result & NM_CSB_SERVER_WORK;
+	nm_count(&s->work_steps, result & NM_CSB_SERVER_WORK);
 	return result;
 }
 

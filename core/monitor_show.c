@@ -12,7 +12,7 @@ static void count(struct nm_ring *to, enum nm_drop cause)
 {
 	nm_produce_lock(to);
 	if (OS_LOAD(&to->users) > 0)
-		to->stats.drops[cause]++;
+		nm_count(&to->stats.drops[cause], 1);
 	nm_produce_unlock(to);
 }
 
@@ -102,7 +102,7 @@ static void show_packet(const struct nm_monitor *m, struct nm_rxq *q, const stru
 	if (likely(cause == NM_DROPS))
 		cause = is_zcopy(m) ? exchange(m, q, s, pkt) : copy(m, q, pkt);
 	if (unlikely(cause != NM_DROPS))
-		m->to->stats.drops[cause]++;
+		nm_count(&m->to->stats.drops[cause], 1);
 }
 
 static bool more_follows(const struct nm_ring *ring, uint32_t i)
@@ -164,7 +164,7 @@ static bool show_part(struct nm_monitor *m, uint32_t end, bool last) OS_REQUIRES
 		m->state = MONITOR_SKIPPING;
 		m->at = end;
 		if (bound)
-			m->to->stats.drops[NM_DROP_MISSED]++;
+			nm_count(&m->to->stats.drops[NM_DROP_MISSED], 1);
 	}
 	if (likely(bound))
 		nm_rxq_publish(&q);

@@ -76,8 +76,8 @@ static void lane_drop_half(struct lane *lane)
 	if (whole == lane->moved && tx->dropping) {
 		tx->dropping = 0; /* that one was counted */
 	} else if (whole != lane->head) {
-		tx->stats.packets++;
-		tx->stats.drops[NM_DROP_FRAGMENTS]++;
+		nm_count(&tx->stats.packets, 1);
+		nm_count(&tx->stats.drops[NM_DROP_FRAGMENTS], 1);
 	}
 	lane->head = tx->head = tx->cur = whole;
 	nm_produce_unlock(lane->rx);

@@ -18,8 +18,8 @@ struct move {
 
 static void count_both(struct move *m, enum nm_drop cause)
 {
-	m->tx->stats.drops[cause]++;
-	m->rx->stats.drops[cause]++;
+	nm_count(&m->tx->stats.drops[cause], 1);
+	nm_count(&m->rx->stats.drops[cause], 1);
 }
 
 static void look_for_room(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
@@ -57,7 +57,7 @@ static inline void move_single(struct move *m, struct nm_slot_copy slot)
 	uint32_t theirs;
 
 	if (unlikely(cause != NM_DROPS)) {
-		m->tx->stats.drops[cause]++;
+		nm_count(&m->tx->stats.drops[cause], 1);
 	} else {
 		have_room(m, 1);
 		m->copies++;
@@ -108,7 +108,7 @@ static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 	case NM_PKT_PARTIAL:
 		return false;
 	case NM_PKT_DROP:
-		m->tx->stats.drops[pkt.cause]++;
+		nm_count(&m->tx->stats.drops[pkt.cause], 1);
 		break;
 	case NM_PKT_WHOLE:
 		have_room(m, pkt.slots);
@@ -164,11 +164,11 @@ int nm_pipe_move(struct lane *lane)
 	m.packets = m.bytes = m.taken = m.copies = 0;
 	nm_slots_init_ring(&m.slots, tx, rx->port->offsets.gap);
 	move_all(&m);
-	tx->stats.packets += m.taken;
-	tx->stats.copies += m.copies;
-	tx->stats.bytes += m.bytes;
-	rx->stats.packets += m.packets;
-	rx->stats.bytes += m.bytes;
+	nm_count(&tx->stats.packets, m.taken);
+	nm_count(&tx->stats.copies, m.copies);
+	nm_count(&tx->stats.bytes, m.bytes);
+	nm_count(&rx->stats.packets, m.packets);
+	nm_count(&rx->stats.bytes, m.bytes);
 	os_assert(m.from < tx->num_slots && m.to < rx->num_slots);
 	if (m.to != rx->produce.hwtail) {
 		OS_STORE_RELEASE(&rx->produce.hwtail, m.to);

@@ -48,12 +48,12 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
 		return -ENXIO;
 	nm_ring_assert_indices(ring);
 	if (unlikely(!nm_ring_move_legal(old_head, old_tail, head, cur, ring->num_slots))) {
-		ring->stats.bad_syncs++;
+		nm_count(&ring->stats.bad_syncs, 1);
 		return -EINVAL;
 	}
 	ring->head = head;
 	ring->cur = cur;
-	ring->stats.syncs++;
+	nm_count(&ring->stats.syncs, 1);
 	if (unlikely(OS_LOAD(&ring->monitors)))
 		return nm_monitor_sync(ring, old_head, old_tail);
 	if (ring->dir == NM_RX)

@@ -74,6 +74,12 @@ struct nm_ring_stats {
 	uint64_t bad_syncs; /* head or cur outside [old head, tail] */
 };
 
+/* Of a counter that one thread writes, or one at a time, while others read it. */
+static inline void nm_count(uint64_t *counter, uint64_t by)
+{
+	OS_STORE(counter, *counter + by);
+}
+
 struct nm_ring {
 	/* Constant while a client is bound. */
 	struct netmap_ring *shared;

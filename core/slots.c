@@ -134,8 +134,8 @@ int nm_ring_drop_sent(struct nm_ring *ring)
 		at = nm_slots_skip(&slots, at, ring->head);
 		if (ring->dropping)
 			continue;
-		ring->stats.packets++;
-		ring->stats.drops[NM_DROP_RECEIVES_ONLY]++;
+		nm_count(&ring->stats.packets, 1);
+		nm_count(&ring->stats.drops[NM_DROP_RECEIVES_ONLY], 1);
 	}
 	nm_ring_sent(ring, ring->head);
 	return 0;

@@ -196,7 +196,7 @@ static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct val
 
 	if (cause == NM_DROPS) {
 		/* What became many packets was as many copies. */
-		tx->ring->stats.copies += q->packets - packets - 1;
+		nm_count(&tx->ring->stats.copies, q->packets - packets - 1);
 		return;
 	}
 	q->at = at;
@@ -246,7 +246,7 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 
 	vale_assert_locked(tx->sw);
 	os_assert(n <= NM_VALE_BATCH);
-	tx->ring->stats.copies += n;
+	nm_count(&tx->ring->stats.copies, n);
 	nm_produce_lock(ring);
 	in_use = OS_LOAD(&ring->users) != 0;
 	begin(&rx, tx, ring);

@@ -36,14 +36,14 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 	if (nm_pkt_next(&tx->slots, at, ring->head, &pkt) == NM_PKT_PARTIAL)
 		return false;
 	*at = pkt.next;
-	ring->stats.packets++;
+	nm_count(&ring->stats.packets, 1);
 	if (likely(pkt.cause == NM_DROPS) && unlikely(pkt.bytes < tx->min_len))
 		pkt.cause = NM_DROP_TOO_SHORT;
 	if (unlikely(pkt.cause != NM_DROPS)) {
 		nm_vale_count_drop(ring, pkt.cause);
 		return true;
 	}
-	ring->stats.bytes += pkt.bytes;
+	nm_count(&ring->stats.bytes, pkt.bytes);
 	for (uint32_t i = 0; i < pkt.slots; i++)
 		os_prefetch(pkt.frags[i].buf);
 	batch->packets[batch->num_packets++] = (struct vale_packet){
@@ -90,8 +90,8 @@ static uint32_t collect_plain(struct vale_tx *tx, uint32_t at)
 		at = nm_ring_advance(at, 1, num_slots);
 		n++;
 	}
-	ring->stats.packets += n - batch->num_packets;
-	ring->stats.bytes += bytes;
+	nm_count(&ring->stats.packets, n - batch->num_packets);
+	nm_count(&ring->stats.bytes, bytes);
 	batch->num_packets = n;
 	return at;
 }

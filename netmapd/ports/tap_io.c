@@ -17,7 +17,7 @@ enum {
 
 static void count_drop(struct nm_ring *ring, enum nm_drop cause)
 {
-	ring->stats.drops[cause]++;
+	nm_count(&ring->stats.drops[cause], 1);
 }
 
 /* ---- to the stack -------------------------------------------------------------------------- */
@@ -88,9 +88,9 @@ int tap_txsync(struct nm_ring *ring)
 	while (nm_pkt_next(&slots, &at, ring->head, &pkt) != NM_PKT_PARTIAL) {
 		enum nm_drop cause = send_packet(fd, &pkt, hdr_len);
 
-		ring->stats.packets++;
+		nm_count(&ring->stats.packets, 1);
 		if (cause == NM_DROPS)
-			ring->stats.bytes += pkt.bytes;
+			nm_count(&ring->stats.bytes, pkt.bytes);
 		else
 			count_drop(ring, cause);
 		at = pkt.next;
