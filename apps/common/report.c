@@ -13,6 +13,9 @@ void complain(const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	for (char *p = text; *p; p++) /* it may quote arguments, and what netmapd says */
+		if (*p < ' ' || *p > '~')
+			*p = '?';
 	fprintf(stderr, "%s: %s\n", report_name, text);
 }
 

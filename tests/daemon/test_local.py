@@ -776,6 +776,8 @@ PKT_GEN_WRONG = [
     (["-i", "vale1:"], "valeID:PORT"),
     (["-i", "vale1"], "valeID:PORT"),
     (["-i", "vale1:a b"], ""),
+    (["-i", "vale1:a\nb"], ""),
+    (["-i", "vale1:1", "-f", "x\n\x1b[2J"], "x??[2J"),
     (["-i", "vale1:1/y"], "'y'"),
     (["-i", "vale1:1@conf:shots=2"], "shots"),
     (["-i", "vale1:1@conf:slots=4294967296"], "4294967296"),
