@@ -226,7 +226,40 @@ static int choose_rings(struct nm_client *client, struct nm_port *port, const st
 	return 0;
 }
 
+static bool share_a_ring(const struct nm_client *a, const struct nm_client *b)
+{
+	bool shared = false;
+
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		shared |= a->first[dir] < b->first[dir] + b->count[dir] &&
+			  b->first[dir] < a->first[dir] + a->count[dir];
+	return shared;
+}
+
+static bool have_same_rings(const struct nm_client *a, const struct nm_client *b)
+{
+	bool same = true;
+
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		same &= a->count[dir] == b->count[dir] &&
+			(a->count[dir] == 0 || a->first[dir] == b->first[dir]);
+	return same;
+}
+
+/* All or none of its rings are others'. */
+static int check_same_rings(struct nm_client *client, struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (const struct nm_client *c = port->client_list; c && client->same_rings; c = c->next)
+		if (share_a_ring(client, c) && !(c->same_rings && have_same_rings(client, c)))
+			return nm_error_set(&client->err, -EBUSY,
+				"%s: some of its rings are in use by a program that has others as well: register exactly the same, or others (-N), or one direction each (/T, /R)",
+				port->name);
+	return 0;
+}
+
 static int check_rings_free(struct nm_client *client, struct nm_port *port, bool exclusive)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		for (uint32_t i = 0; i < client->count[dir]; i++) {
@@ -234,11 +267,13 @@ static int check_rings_free(struct nm_client *client, struct nm_port *port, bool
 
 			if (ring->exclusive || (exclusive && ring->users > 0))
 				return nm_error_set(&client->err, -EBUSY,
-					"%s: %s ring %u is in use", port->name,
-					dir == NM_TX ? "tx" : "rx", ring->id);
+					"%s: %s ring %u is in use%s", port->name,
+					dir == NM_TX ? "tx" : "rx", ring->id,
+					ring->exclusive ? ", exclusively"
+							: ", and is wanted exclusively");
 		}
 	}
-	return 0;
+	return check_same_rings(client, port);
 }
 
 /* For the first user of a ring: on a port that others kept in use, a former user has left packets,

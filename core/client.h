@@ -76,7 +76,8 @@ struct nm_client {
 	uint32_t to_link, link_at; /* how many are not in the list yet; where to look for them */
 	uint32_t bufs_head;        /* of their list, as it was given */
 	bool exclusive_only;       /* the platform can serve it only when it shares no ring (CSB) */
-	struct nm_error err;       /* why the last call failed: one line */
+	bool same_rings; /* … or all its rings, with others that have the same and this flag */
+	struct nm_error err; /* why the last call failed: one line */
 };
 
 /* While it is bound a client is in the port's list: the struct must stay where it is. */

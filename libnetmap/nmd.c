@@ -34,8 +34,8 @@ static int check_attach(const struct nmd_attach *at, unsigned int nfds)
 		nfds != 4 + kicks)
 		return -EPROTO;
 	if (at->ktoa_offset % __alignof__(struct nm_csb_ktoa) || at->ktoa_offset > at->csb_size ||
-		at->ktoa_offset < rings * sizeof(struct nm_csb_atok) ||
-		at->csb_size - at->ktoa_offset < rings * sizeof(struct nm_csb_ktoa))
+		at->ktoa_offset < (rings + 1) * sizeof(struct nm_csb_atok) ||
+		at->csb_size - at->ktoa_offset < (rings + 1) * sizeof(struct nm_csb_ktoa))
 		return -EPROTO;
 	return 0;
 }
@@ -93,6 +93,12 @@ int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds,
 		munmap(p, p->bytes);
 		return ret;
 	}
+	p->sharer = at->sharer;
+	p->side[NMLIB_TX].common =
+		(struct nmd_shared *)(void *)(p->csb + at->rings * sizeof(struct nm_csb_atok));
+	p->side[NMLIB_RX].common =
+		(struct nmd_shared *)(void *)(p->csb + at->ktoa_offset +
+					      at->rings * sizeof(struct nm_csb_ktoa));
 	p->conn = d->fd;
 	p->region_fd = fds[0];
 	p->irq[NMLIB_TX] = fds[2];
@@ -103,6 +109,7 @@ int nmlib_daemon_keep(struct nmport_d *d, const struct nmd_attach *at, int *fds,
 	for (uint32_t i = at->tx_rings; i < at->rings && wants_timestamps(); i++)
 		p->rings[i].timestamps = true;
 	close(fds[1]);
+	nmlib_daemon_come_second(p);
 	d->priv->daemon = p;
 	return 0;
 }

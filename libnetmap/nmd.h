@@ -62,6 +62,7 @@ struct nmlib_side {
 	/* Threads between prepare_wait and finish_wait. */
 	uint32_t sleepers OS_GUARDED_BY(NMD_SIDE_LOCK);
 	uint32_t idle OS_GUARDED_BY(NMD_SIDE_LOCK); /* syncs without a result */
+	struct nmd_shared *common;                  /* with other programs, in the CSB */
 
 	/* Only one thread waits for the interrupt and clears it: another one that did would take
 	 * it from a thread that sleeps without limit. The others look again after wait_ms. */
@@ -81,6 +82,7 @@ struct nmlib_daemon_port {
 	uint64_t flags;      /* NR_* of the registration */
 	char *csb;           /* mapped, at.csb_size bytes */
 	bool shared;         /* threads and processes lock */
+	uint32_t sharer;     /* among programs that have the same rings; 0: there can be no other */
 	bool gone;           /* netmapd is */
 	struct nmlib_side side[NMLIB_DIRS];
 
@@ -104,6 +106,9 @@ enum nmlib_loop {
 
 /* From now on several threads and processes may use p. 0 or a negative errno. */
 int nmlib_daemon_share(struct nmlib_daemon_port *p);
+
+/* Other programs may have the same rings: done before the first sync. */
+void nmlib_daemon_come_second(struct nmlib_daemon_port *p);
 
 /* Takes over the state of the rings from netmapd's CSB; base: of the region. 0 or -EINVAL. */
 int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t nifp_offset);

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,25 +14,121 @@
 enum {
 	IDLE_SYNCS = 4096, /* without a result, until the connection is looked at */
 	SLICE_MS = 2,      /* of a thread that sleeps while another waits for the interrupt */
+	JOINT_MS = 20, /* of programs that share an interrupt: seldom one takes it from another */
+	SPINS = 100,   /* until a thread that waits for another program sleeps */
+	NAP_US = 50,
+	NAPS = 20000, /* a second, more or less: longer no sync lasts */
 };
+
+/* ---- other programs that have the same rings ------------------------------------------- */
+
+/* They had them, or have: then what is private here is what the CSB says. */
+static bool is_joint(const struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	return unlikely(OS_LOAD(&p->side[dir].common->joint) != 0);
+}
+
+/* One program at a time syncs a direction. One that died there has been taken out by netmapd; one that is
+ * stopped there (SIGSTOP) is passed after a while, and finds its ring elsewhere when it goes on. */
+static void wait_turn(const struct nmlib_daemon_port *p, uint32_t *owner)
+{
+	uint32_t was = 0;
+
+	for (unsigned int i = 0;; i++) {
+		/* It may be our own: a signal handler in the middle of a sync, a child that died in one. */
+		if (__atomic_compare_exchange_n(
+			    owner, &was, p->sharer, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) ||
+			was == p->sharer)
+			return;
+		if (i < SPINS + NAPS)
+			was = 0;
+		if (i > SPINS)
+			usleep(NAP_US);
+	}
+}
+
+/* As proto.h says. Alone it costs two stores: a compare and exchange would make a sync that finds nothing half
+ * as slow again. */
+static void begin_turn(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmd_shared *s = p->side[dir].common;
+
+	if (!p->sharer)
+		return;
+	if (likely(!OS_LOAD(&s->joint))) {
+		OS_STORE(&s->alone, p->sharer);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST); /* E: pairs with membarrier() */
+		if (likely(!OS_LOAD(&s->joint)))
+			return;
+		OS_STORE(&s->alone, 0);
+	}
+	wait_turn(p, &s->owner);
+}
+
+static void end_turn(struct nmlib_daemon_port *p, enum nmlib_dir dir)
+{
+	struct nmd_shared *s = p->side[dir].common;
+
+	if (!p->sharer)
+		return;
+	if (likely(OS_LOAD(&s->alone) == p->sharer))
+		OS_STORE_RELEASE(&s->alone, 0);
+	else if (OS_LOAD(&s->owner) == p->sharer)
+		OS_STORE_RELEASE(&s->owner, 0);
+}
+
+void nmlib_daemon_come_second(struct nmlib_daemon_port *p)
+{
+	if (p->sharer)
+		(void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+	if (p->sharer < 2)
+		return;
+	/* E: from here on who was alone sees `joint`, or we see that he is still in a sync. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
+		usleep(NAPS * NAP_US / 100);
+	for (int dir = 0; dir < NMLIB_DIRS; dir++)
+		for (unsigned int i = 0; i < NAPS; i++) {
+			if (!__atomic_load_n(&p->side[dir].common->alone, __ATOMIC_ACQUIRE))
+				break;
+			usleep(NAP_US);
+		}
+}
+
+/* Takes over what another program has moved. False: it, or netmapd, has left nonsense. */
+static bool catch_up(struct nmlib_ring *r)
+{
+	struct nm_csb_appl *a = &r->csb;
+	uint32_t head = OS_LOAD(&a->atok->head), cur = OS_LOAD(&a->atok->cur);
+
+	if (head >= a->num_slots || cur >= a->num_slots || !nm_csb_appl_load(a))
+		return false;
+	a->head = head;
+	a->cur = cur;
+	return true;
+}
+
+/* ---- sync ------------------------------------------------------------------------------ */
 
 /* An error check tells a signal handler that came in the middle of a sync. The one thread of a port that
  * isn't shared needs no lock: to the analysis it has it. */
 static int lock(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 	OS_TRY_ACQUIRE(0, NMD_SIDE_LOCK) OS_NO_THREAD_SAFETY_ANALYSIS
 {
-	int error;
+	int error = 0;
 
-	if (likely(!p->shared))
-		return 0;
-	error = pthread_mutex_lock(&p->side[dir].lock);
+	if (unlikely(p->shared))
+		error = pthread_mutex_lock(&p->side[dir].lock);
 	if (unlikely(error == EOWNERDEAD)) /* a process died; what it left is checked anyway */
-		return -pthread_mutex_consistent(&p->side[dir].lock);
-	return error == EDEADLK ? -EBUSY : -error;
+		error = pthread_mutex_consistent(&p->side[dir].lock);
+	if (unlikely(error))
+		return error == EDEADLK ? -EBUSY : -error;
+	begin_turn(p, dir);
+	return 0;
 }
 
 static void unlock(struct nmlib_daemon_port *p, enum nmlib_dir dir) OS_UNLOCKS(NMD_SIDE_LOCK)
 {
+	end_turn(p, dir);
 	if (unlikely(p->shared))
 		pthread_mutex_unlock(&p->side[dir].lock);
 }
@@ -91,6 +189,8 @@ int nmlib_daemon_init_rings(struct nmlib_daemon_port *p, void *base, uint64_t ni
 		if (!r->ring ||
 			nm_csb_appl_init(&r->csb, &atok[i], &ktoa[i], r->ring->num_slots) < 0)
 			return -EINVAL;
+		if (p->sharer > 1)
+			continue; /* the rings show where they are, and others may sleep */
 		nm_csb_appl_awake(&r->csb);
 		show(r);
 	}
@@ -180,9 +280,10 @@ static int sync_side(struct nmlib_daemon_port *p, enum nmlib_dir dir) OS_REQUIRE
 {
 	struct nmlib_rings rings = nmlib_rings_of(p, dir);
 	int ret, first = 0, moved = 0;
+	bool joint = is_joint(p, dir);
 
 	for (uint32_t i = 0; i < rings.count; i++) {
-		ret = sync_ring(&rings.first[i]);
+		ret = joint && !catch_up(&rings.first[i]) ? -ENXIO : sync_ring(&rings.first[i]);
 		if (ret > 0)
 			moved = 1;
 		else if (ret < 0 && !first)
@@ -300,8 +401,14 @@ static bool prepare_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 		return false;
 	p->side[dir].sleepers++;
 	claim_irq_fd(p, dir);
-	for (uint32_t i = 0; i < rings.count; i++)
+	for (uint32_t i = 0; i < rings.count; i++) {
+		bool joint = is_joint(p, dir);
+
+		moved |= joint && !catch_up(&rings.first[i]);
 		moved |= nm_csb_appl_sleep(&rings.first[i].csb);
+		if (joint) /* others may sleep, whether or not this one does */
+			OS_STORE(&rings.first[i].csb.atok->appl_need_kick, 1);
+	}
 	moved |= any_ready(rings);
 	unlock(p, dir);
 	return !moved;
@@ -316,7 +423,7 @@ static void finish_side(struct nmlib_daemon_port *p, enum nmlib_dir dir)
 		return;
 	release_irq_fd(p, dir);
 	os_assert(p->side[dir].sleepers > 0);
-	if (--p->side[dir].sleepers == 0)
+	if (--p->side[dir].sleepers == 0 && !is_joint(p, dir))
 		for (uint32_t i = 0; i < rings.count; i++)
 			nm_csb_appl_awake(&rings.first[i].csb);
 	unlock(p, dir);
@@ -375,7 +482,7 @@ int nmlib_daemon_wait_ms(const struct nmlib_daemon_port *p, short events)
 	if (((events & NMLIB_EVENTS_OUT) && !watches(p, NMLIB_TX)) ||
 		((events & NMLIB_EVENTS_IN) && !watches(p, NMLIB_RX)))
 		return SLICE_MS;
-	return -1;
+	return is_joint(p, NMLIB_RX) ? JOINT_MS : -1;
 }
 
 static int64_t now_ns(void)

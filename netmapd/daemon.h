@@ -58,7 +58,8 @@ struct daemon {
 	unsigned next_worker;                /* round robin */
 	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
 	struct port_service *services;
-	int stopped_rings; /* eventfd of the workers: a ring has stopped */
+	struct local *locals; /* bound ones; control thread */
+	int stopped_rings;    /* eventfd of the workers: a ring has stopped */
 	struct ctl *ctl;
 	struct taps *taps;
 	struct vm *vms;

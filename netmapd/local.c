@@ -6,6 +6,9 @@
  * After the REGISTER that binds it, attach_rings(): open the service, make a CSB (a sealed memfd)
  * and eventfds, start; the descriptors of all of them go out with the reply. Detaching is the
  * reverse, service first, so that no worker is in the CSB when it is unmapped.
+ *
+ * Applications that register the same rings share all of that: the first one has it, the others borrow
+ * it, and when it goes while others are there one of them gets it.
  */
 #include "local.h"
 #include "closer.h"
@@ -45,6 +48,11 @@ struct local {
 	int tx_irq, rx_irq;
 	int kicks[NMD_KICKS_MAX];
 	uint32_t num_kicks;
+
+	struct local *next;   /* of daemon->locals, while it is attached */
+	struct local *lender; /* whose service, CSB and eventfds it uses; NULL: its own */
+	uint32_t sharer;      /* its number among those that share the rings; 0: it is alone */
+	uint32_t last_sharer; /* given, by the lender */
 };
 
 struct local *local_new(struct daemon *d, struct account *user)
@@ -56,7 +64,7 @@ struct local *local_new(struct daemon *d, struct account *user)
 	l->daemon = d;
 	l->user = user;
 	nm_client_init(&l->client, &d->core);
-	l->client.exclusive_only = true; /* a CSB has one owner */
+	l->client.same_rings = true; /* a CSB is for all of them */
 	l->client.user = account_uid(user);
 	l->client.links_later = true; /* local_go_on() */
 	l->csb_fd = l->tx_irq = l->rx_irq = -1;
@@ -70,9 +78,117 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+/* ---- sharing -------------------------------------------------------------------------- */
+
+/* Who has the service that l uses. */
+static struct local *lender_of(struct local *l)
+{
+	return l->lender ? l->lender : l;
+}
+
+/* What the sharers of a direction's rings have in common; behind the entries of the rings. */
+static struct nmd_shared *shared_of(const struct local *lender, enum nm_dir dir)
+{
+	uint32_t rings = lender->client.count[NM_TX] + lender->client.count[NM_RX];
+	size_t half = dir == NM_TX ? 0 : lender->csb_bytes / 2;
+
+	return (struct nmd_shared *)(lender->csb + half + rings * sizeof(struct nm_csb_atok));
+}
+
+static bool have_same_rings(const struct nm_client *a, const struct nm_client *b)
+{
+	return a->count[NM_TX] + a->count[NM_RX] > 0 &&
+	       memcmp(a->count, b->count, sizeof(a->count)) == 0 &&
+	       memcmp(a->first, b->first, sizeof(a->first)) == 0;
+}
+
+/* The one whose rings are those of l. NULL: they are nobody's. The core has seen to it that it is all or
+ * none. */
+static struct local *find_lender(const struct local *l)
+{
+	for (struct local *other = l->daemon->locals; other; other = other->next)
+		if (!other->lender && other->client.port == l->client.port &&
+			have_same_rings(&other->client, &l->client))
+			return other;
+	return NULL;
+}
+
+static int borrow(struct local *l, struct local *lender, struct nm_error *err)
+{
+	if (account_uid(l->user) != account_uid(lender->user))
+		return nm_error_set(err, -EBUSY,
+			"%s: its rings are in use by a program of another user: only programs of one user can share them",
+			l->client.port->name);
+	l->lender = lender;
+	l->sharer = ++lender->last_sharer;
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		OS_STORE(&shared_of(lender, dir)->joint, 1);
+	return 0;
+}
+
+/* Everything but the port becomes another's. */
+static void hand_over(struct local *l, struct local *heir)
+{
+	for (struct local *other = l->daemon->locals; other; other = other->next)
+		if (other->lender == l)
+			other->lender = heir;
+	heir->lender = NULL;
+	heir->service = l->service;
+	port_service_set_client(heir->service, &heir->client);
+	heir->csb = l->csb;
+	heir->csb_bytes = l->csb_bytes;
+	heir->csb_fd = l->csb_fd;
+	heir->tx_irq = l->tx_irq;
+	heir->rx_irq = l->rx_irq;
+	memcpy(heir->kicks, l->kicks, sizeof(heir->kicks));
+	heir->num_kicks = l->num_kicks;
+	heir->last_sharer = l->last_sharer;
+	heir->descriptors += l->descriptors; /* of the same user */
+	l->descriptors = 0;
+	l->service = NULL;
+	l->csb = NULL;
+	l->csb_fd = l->tx_irq = l->rx_irq = -1;
+	l->num_kicks = 0;
+}
+
+static void enlist(struct local *l)
+{
+	l->next = l->daemon->locals;
+	l->daemon->locals = l;
+}
+
+static void take_out(uint32_t *who, uint32_t sharer)
+{
+	__atomic_compare_exchange_n(who, &sharer, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* Out of the list, and out of what it shares: it may have died in the middle of a sync. */
+static void leave(struct local *l)
+{
+	struct local **link = &l->daemon->locals, *other;
+
+	while (*link && *link != l)
+		link = &(*link)->next;
+	if (!*link)
+		return;
+	*link = l->next;
+	for (int dir = 0; dir < NM_DIRS && l->sharer; dir++) {
+		struct nmd_shared *shared = shared_of(lender_of(l), dir);
+
+		take_out(&shared->owner, l->sharer);
+		take_out(&shared->alone, l->sharer);
+	}
+	for (other = l->daemon->locals; other && other->lender != l;)
+		other = other->next;
+	if (other)
+		hand_over(l, other);
+	l->lender = NULL;
+}
+
 /* The order: service ends, then what it used goes, then the port. */
 static void detach(struct local *l)
 {
+	leave(l);
 	port_service_close(l->service);
 	l->service = NULL;
 	while (l->num_kicks)
@@ -108,7 +224,7 @@ const char *local_port_name(const struct local *l)
 
 const struct port_service *local_service(const struct local *l)
 {
-	return l->service;
+	return l->lender ? l->lender->service : l->service;
 }
 
 /* ---- control requests ---------------------------------------------------------------- */
@@ -232,18 +348,20 @@ static int set_fds(struct local *l, uint32_t tx_rings, uint32_t rings)
 	return error;
 }
 
-static void fill_attach(
-	struct local *l, const struct port_service_geometry *geo, struct nmd_attach *attach)
+static void fill_attach(struct local *l, struct nmd_attach *attach)
 {
+	const struct local *lender = lender_of(l);
+
 	*attach = (struct nmd_attach){
 		.region_size = l->client.port->region->size,
-		.csb_size = l->csb_bytes,
-		.ktoa_offset = l->csb_bytes / 2,
-		.rings = geo->tx_rings + geo->rx_rings,
-		.tx_rings = geo->tx_rings,
-		.rx_rings = geo->rx_rings,
+		.csb_size = lender->csb_bytes,
+		.ktoa_offset = lender->csb_bytes / 2,
+		.rings = l->client.count[NM_TX] + l->client.count[NM_RX],
+		.tx_rings = l->client.count[NM_TX],
+		.rx_rings = l->client.count[NM_RX],
 		.first_tx = l->client.first[NM_TX],
 		.first_rx = l->client.first[NM_RX],
+		.sharer = l->sharer,
 	};
 }
 
@@ -252,6 +370,7 @@ static void fill_fds(struct local *l, int fds[NMD_FDS_MAX], uint32_t *nfds)
 	uint32_t n = 0;
 
 	fds[n++] = os_mem_fd(l->client.port->region->mem);
+	l = lender_of(l);
 	fds[n++] = l->csb_fd;
 	fds[n++] = l->tx_irq;
 	fds[n++] = l->rx_irq;
@@ -276,7 +395,7 @@ static int attach_error(const struct local *l, uint32_t rings, int error, struct
 	return error;
 }
 
-static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_error *err)
+static int attach_rings(struct local *l, struct nm_error *err)
 {
 	struct port_service_geometry geo;
 	uint32_t rings;
@@ -300,8 +419,18 @@ static int attach_rings(struct local *l, struct nmd_attach *attach, struct nm_er
 			(struct nm_csb_ktoa *)(l->csb + l->csb_bytes / 2));
 	if (error)
 		return attach_error(l, rings, error, err);
-	fill_attach(l, &geo, attach);
+	l->sharer = l->last_sharer = l->client.flags & NR_EXCLUSIVE ? 0 : 1;
 	return 0;
+}
+
+static int attach_or_borrow(struct local *l, struct nm_error *err)
+{
+	struct local *lender = find_lender(l);
+	int error = lender ? borrow(l, lender, err) : attach_rings(l, err);
+
+	if (!error)
+		enlist(l);
+	return error;
 }
 
 int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
@@ -331,12 +460,14 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	}
 	if (was_bound || !local_bound(l))
 		return 0;
-	error = attach_rings(l, attach, err);
-	if (error)
+	error = attach_or_borrow(l, err);
+	if (error) {
 		detach(l);
-	else
-		fill_fds(l, fds, nfds);
-	return error;
+		return error;
+	}
+	fill_attach(l, attach);
+	fill_fds(l, fds, nfds);
+	return 0;
 }
 
 bool local_go_on(struct local *l)

@@ -124,6 +124,12 @@ void port_service_close(struct port_service *s)
 	os_free(s);
 }
 
+void port_service_set_client(struct port_service *s, struct nm_client *client)
+{
+	os_assert(client->port == s->client->port);
+	s->client = client;
+}
+
 /* ---- the port --------------------------------------------------------------------------- */
 
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo)

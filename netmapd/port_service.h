@@ -67,6 +67,9 @@ struct port_service *port_service_open(
 	struct daemon *d, struct nm_client *client, struct nm_error *err);
 void port_service_close(struct port_service *s); /* NULL is allowed */
 
+/* The client goes; this one of the same port and rings takes its place. */
+void port_service_set_client(struct port_service *s, struct nm_client *client);
+
 enum port_service_state port_service_state(const struct port_service *s);
 void port_service_geometry(const struct port_service *s, struct port_service_geometry *geo);
 

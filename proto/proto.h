@@ -135,7 +135,25 @@ struct nmd_hello {
  *
  * Both CSB arrays are filled in before the reply: head, cur, hwcur, hwtail.
  * head, cur and tail in the rings of the region are the application's own.
+ *
+ * Several applications may register the same rings, if none is exclusive. They get the same CSB and
+ * eventfds, and attach.sharer tells them apart. Behind the n entries of each array lies a struct
+ * nmd_shared, for the syncs of tx rings, and of rx rings; all 0 at first:
+ *
+ *      joint 0   there is one application yet. It stores its number in `alone` for the time of a sync, and
+ *                looks at `joint` once more: no barrier, one that comes second makes it (membarrier(2))
+ *      joint 1   netmapd has let another one in. Who syncs takes `owner` by compare and exchange; where the
+ *                rings are is what the CSB says, and appl_need_kick stays set. The second one waits until
+ *                `alone` is 0 before its first sync
+ *
+ * When an application goes, netmapd takes its number out of both.
  */
+struct nmd_shared {
+	uint32_t joint;
+	uint32_t alone, owner; /* sharers; 0: nobody */
+	uint32_t spare;
+};
+
 struct nmd_attach {
 	uint64_t region_size; /* bytes */
 	uint64_t csb_size;    /* bytes */
@@ -143,7 +161,7 @@ struct nmd_attach {
 	uint32_t rings;       /* tx_rings + rx_rings */
 	uint32_t tx_rings, rx_rings;
 	uint32_t first_tx, first_rx;
-	uint32_t spare;
+	uint32_t sharer; /* 1: the first; 0: nobody else can come (NR_EXCLUSIVE) */
 };
 
 struct nmd_nmreq_reply {

@@ -83,9 +83,9 @@ void part_join(int pid);
 const char *api_last_error(void);
 
 bool in_kernel(void);
-/* What a second registration of a ring gives: netmapd serves a ring for one application only,
- * also when /dev/netmap is netmap-run's ($NMAPI_RUN is set then). */
-#define SHARED_RING_ERROR (in_kernel() && !getenv("NMAPI_RUN") ? 0 : -EBUSY)
+/* What a registration gives that has some rings of another one and some not: netmapd serves a ring for
+ * programs that have all in common, also when /dev/netmap is netmap-run's ($NMAPI_RUN is set then). */
+#define OVERLAP_ERROR (in_kernel() && !getenv("NMAPI_RUN") ? 0 : -EBUSY)
 uint64_t now_ms(void);
 void sleep_ms(unsigned int ms);
 

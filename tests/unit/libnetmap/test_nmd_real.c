@@ -148,7 +148,7 @@ static void test_clone(void **state)
 	for (int i = 0; i < 3; i++)
 		seen |= 1u << take(b);
 	assert_int_equal(seen, 7);
-	assert_null(nmport_open("vale7:a-1"));
+	assert_null(nmport_open("vale7:a-1/x"));
 	assert_int_equal(errno, EBUSY);
 	nmport_close(b);
 	for (int i = 0; i < 3; i++)
