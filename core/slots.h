@@ -326,8 +326,8 @@ static inline void nm_rxq_publish(struct nm_rxq *q) OS_REQUIRES(NM_PRODUCE_LOCK)
 	struct nm_ring *ring = q->ring;
 
 	os_assert(q->at < ring->num_slots);
-	ring->stats.packets += q->packets;
-	ring->stats.bytes += q->bytes;
+	nm_count(&ring->stats.packets, q->packets);
+	nm_count(&ring->stats.bytes, q->bytes);
 	OS_STORE_RELEASE(&ring->produce.hwtail, q->at);
 }
 

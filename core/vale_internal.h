@@ -137,7 +137,7 @@ void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uin
 
 static inline void nm_vale_count_drop(struct nm_ring *ring, enum nm_drop cause)
 {
-	ring->stats.drops[cause]++;
+	nm_count(&ring->stats.drops[cause], 1);
 }
 
 #endif
