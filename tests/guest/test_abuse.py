@@ -22,7 +22,7 @@ MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))     # 0: the short form
 SEED = int(os.environ.get("SOAK_SEED") or "0") or random.SystemRandom().randrange(1, 1 << 31)
 
 # A busy host, emulation and KASAN together: what takes long is no fault. (What hangs is: nothing would end.)
-CMDLINE = "kmemleak=on rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60"
+PATIENT = "echo 300 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout; echo 60 >/proc/sys/kernel/watchdog_thresh; true"
 
 # What goes on beside it, each in a loop of its own.
 DISTURBANCES = (
@@ -47,8 +47,9 @@ def victim(kernel, netmap_ko, request):
         (netlab.build_program(SOURCE), "bin/nmabuse"), ("ip", "sbin/ip")])
     with netlab.Daemon(ptnguest.BUILD / "test-logs/abuse-netmapd.stderr", "--workers", "1") as daemon:
         memory = "1024M" if kernel.line == "debug" else "512M"
-        node = netlab.Node(kernel, initramfs, daemon, 1, f"abuse-{kernel.line}", memory=memory, cmdline=CMDLINE)
+        node = netlab.Node(kernel, initramfs, daemon, 1, f"abuse-{kernel.line}", memory=memory, cmdline="kmemleak=on")
         with node.start(120) as guest:     # the debug kernel takes its time
+            guest.run(PATIENT)
             guest.run("mount -t debugfs debugfs /sys/kernel/debug; modprobe veth; mkdir -p /run/netns; ln -sf /sbin/ip /bin/ip", 60)
             guest.load()
             guest.run("ip neigh add 10.0.0.99 lladdr 02:00:00:00:00:99 dev data; chmod 666 /dev/netmap")

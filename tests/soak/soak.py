@@ -328,18 +328,21 @@ class Soak:
     # -- cycles
 
     def sample(self):
-        """What netmapd holds when only those who stay are there."""
-        def settled():
-            ports = [p for p in self.daemon.ports() if "stay" in p or "guest" in p]
-            return len(ports) == len(self.daemon.ports()) and self.daemon.status()
-        status = real.wait_until(settled, "those who came have left", PATIENCE)
-        first = self.tally.samples[0] if self.tally.samples else None
-        want = first and first["descriptors"]
-        if want:
-            try:
-                real.wait_until(lambda: len(self.daemon.descriptors()) <= want, "descriptors", PATIENCE)
-            except AssertionError:
-                pass        # compared below
+        """What netmapd holds when only those who stay are there: requests of those who were killed come in late."""
+        held = ("descriptors", "threads", "mappings", "ports", "regions")
+        wanted = self.tally.samples[WARM_CYCLES - 1] if len(self.tally.samples) >= WARM_CYCLES else None
+        end = time.monotonic() + PATIENCE
+        before = None
+        while True:
+            now = self.look()
+            settled = before and all(now[what] == before[what] for what in held)
+            if settled and (not wanted or all(now[what] == wanted[what] for what in held)) or time.monotonic() > end:
+                return now
+            before = now
+            time.sleep(0.5)
+
+    def look(self):
+        status = self.daemon.status()
         pid = self.daemon.pid
         rollup = dict(line.split(":") for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
         kib = {name: int(rollup[name].split()[0]) for name in ("Pss_Anon", "Pss_Shmem", "Pss")}

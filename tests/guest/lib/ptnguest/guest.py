@@ -270,7 +270,7 @@ class Guest:
         log = self.console() + (self.kmsg() if self.alive else "")
         complaints = find_complaints(log)
         if complaints:
-            raise AssertionError(f"{self.name}: its kernel complains: {complaints[0]}\n{_tail(log, 60)}")
+            raise AssertionError(f"{self.name}: its kernel complains: {'; '.join(complaints[:5])}\n{_tail(log, 60)}")
 
     # -------------------------------------------------------- internal
 
