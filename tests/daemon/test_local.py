@@ -819,7 +819,7 @@ def test_pkt_gen_wrong_arguments(daemon):
 def test_pkt_gen_failures(daemon):
     """What is not the arguments' fault is exit status 1, and one line as well."""
     env = environment(daemon.path)
-    with Port(daemon.path, "vale1:1"):
+    with Port(daemon.path, "vale1:1", flags=EXCLUSIVE):
         expect_line(run(PKT_GEN, "-i", "vale1:1", env=env), 1, "pkt-gen", "vale1:1: tx ring 0 is in use")
     expect_line(run(PKT_GEN, "-i", "nosuchport", env=env), 1, "pkt-gen", "nosuchport")
     expect_line(run(PKT_GEN, "-i", "vale1:1", env=environment(daemon.place / "none")), 1, "pkt-gen", "netmapd is not running")

@@ -19,7 +19,7 @@ import time
 import pytest
 
 from ptnet_real import (
-    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
+    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
     PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF, VALE_DETACH,
     VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run,
     wait_until,
@@ -609,7 +609,7 @@ def test_who_comes_first_chooses_the_host_rings(daemon):
             assert (p.tx[0].id, p.rx[0].id) == (3, 3)
             with Port(daemon.path, P, mode=ONE_SW, ringid=0, host_tx_rings=7) as other:
                 assert other.reg["host_tx_rings"] == 3  # too late
-            for ringid, flags, error in ((1, 0, errno.EBUSY), (3, TX_ONLY, errno.EINVAL), (3, 0, errno.EINVAL)):
+            for ringid, flags, error in ((1, EXCLUSIVE, errno.EBUSY), (3, TX_ONLY, errno.EINVAL), (3, 0, errno.EINVAL)):
                 with pytest.raises(Refused) as refused:
                     Port(daemon.path, P, mode=ONE_SW, ringid=ringid, flags=flags)
                 assert refused.value.errno == error, (ringid, flags)
