@@ -17,7 +17,7 @@ static void each_ring(struct nm_port *port, void (*fn)(struct nm_ring *ring, voi
 /* ---- pauses ----------------------------------------------------------------------------------- */
 
 /* Nested. A port that is not started moves nothing, and stays as it is. */
-static void pause_port(struct nm_port *port, bool on)
+static void pause_port(struct nm_port *port, bool on) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (port->ops->pause && !port->dead &&
 		(port->clients > 0 || (port->peer && port->peer->clients > 0)))
