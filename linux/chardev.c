@@ -271,12 +271,24 @@ static int ring_sync_locked(struct nm_ring *ring)
 	return error;
 }
 
+/*
+ * An edge-triggered epoll set comes back to poll only after a signal: whoever has synced until nothing is
+ * left waits for one without another call. `sync` of the ring held. What moves meanwhile is signalled.
+ */
+static void ask_for_signal(struct nm_ring *ring)
+{
+	if (ring->wakeup.about_to_sleep && waitqueue_active(&ring->wakeup.wq))
+		(void)ring->wakeup.about_to_sleep(ring);
+}
+
 static int ring_sync(struct nm_ring *ring)
 {
 	int error;
 
 	mutex_lock(&ring->wakeup.sync);
 	error = ring_sync_locked(ring);
+	if (!error && nm_ring_avail(ring) == 0)
+		ask_for_signal(ring);
 	mutex_unlock(&ring->wakeup.sync);
 	return error;
 }
@@ -305,9 +317,9 @@ static int sync_rings(struct nmk_file *f, enum nm_dir dir)
 
 /*
  * Syncs a ring; 1: there is something to do. 0: there is not, and if `wait`, whoever waits for
- * the ring will be woken. Negative: errno.
+ * the ring will be woken; if `edge`, also by what comes after that. Negative: errno.
  */
-static int poll_ring(struct nm_ring *ring, bool wait)
+static int poll_ring(struct nm_ring *ring, bool wait, bool edge)
 {
 	int error, tries = SLEEP_TRIES, ready = 0;
 
@@ -319,6 +331,8 @@ static int poll_ring(struct nm_ring *ring, bool wait)
 		ready = nm_ring_avail(ring) > 0;
 	} while (!ready && wait && ring->wakeup.about_to_sleep &&
 		 ring->wakeup.about_to_sleep(ring) && --tries > 0);
+	if (ready && edge)
+		ask_for_signal(ring);
 	mutex_unlock(&ring->wakeup.sync);
 	if (error)
 		return error;
@@ -327,10 +341,12 @@ static int poll_ring(struct nm_ring *ring, bool wait)
 
 /* Adds to `result`: `mask` if a ring is ready, EPOLLERR if one fails. Once there is a result
  * nobody will sleep. Mask 0: the rings are synced, but not waited for. */
-static __poll_t poll_rings(struct nmk_file *f, enum nm_dir dir, __poll_t mask, __poll_t result)
+static __poll_t poll_rings(
+	struct nmk_file *f, enum nm_dir dir, __poll_t mask, bool edge, __poll_t result)
 {
 	for (uint32_t i = 0; i < f->client.count[dir]; i++) {
-		int ready = poll_ring(nm_client_ring(&f->client, dir, i), mask && !result);
+		int ready = poll_ring(nm_client_ring(&f->client, dir, i), mask && (!result || edge),
+			mask && edge);
 
 		if (ready < 0)
 			result |= EPOLLERR | (ready == -ENXIO ? EPOLLHUP : 0);
@@ -350,6 +366,7 @@ static __poll_t poll_bound(struct nmk_file *f, struct file *file, poll_table *wa
 {
 	__poll_t want_tx = poll_requested_events(wait) & (EPOLLOUT | EPOLLWRNORM);
 	__poll_t want_rx = poll_requested_events(wait) & (EPOLLIN | EPOLLRDNORM);
+	bool edge = poll_requested_events(wait) & EPOLLET;
 	__poll_t result = 0;
 
 	/* On the queues first, then a look at the rings: no wake-up is lost in between. Always,
@@ -362,9 +379,9 @@ static __poll_t poll_bound(struct nmk_file *f, struct file *file, poll_table *wa
 	os_mb(); /* pairs with the barrier in os_wakeup_signal() */
 
 	if (want_tx || !(f->client.flags & NR_NO_TX_POLL))
-		result = poll_rings(f, NM_TX, want_tx, result);
+		result = poll_rings(f, NM_TX, want_tx, edge, result);
 	if (want_rx || (f->client.flags & NR_DO_RX_POLL))
-		result = poll_rings(f, NM_RX, want_rx, result);
+		result = poll_rings(f, NM_RX, want_rx, edge, result);
 	return result;
 }
 

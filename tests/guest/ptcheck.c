@@ -8,6 +8,7 @@
  *	ptcheck apart-pipe PORT		the same where a pipe doesn't lie with its port
  *	ptcheck monitor PORT		copy and zero-copy monitors of what the port sends
  *	ptcheck watch PORT SECONDS	the same of what it receives, which others must send
+ *	ptcheck edge PORT COUNT		edge-triggered epoll tells of so many packets that others send
  *	ptcheck extra PORT		buffers of the list go out through the port
  *	ptcheck wander PORT ROUNDS	buffers are exchanged between port, pipe, host rings and
  *					extra list, which then go in any order
@@ -28,6 +29,7 @@
  */
 #include <poll.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 #include "guestprog.h"
@@ -248,6 +250,27 @@ static void check_monitor(char **args)
 }
 
 /* Each packet that the port has is shown by both, in the same order. */
+/* Nothing but NIOCRXSYNC between two waits. */
+static void check_edge(char **args)
+{
+	struct port nic = open_nic(args[0]);
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+	int ep = epoll_create1(0), left = atoi(args[1]);
+
+	CHECK(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, nic.fd, &ev) == 0);
+	say("ready");
+	while (left > 0) {
+		CHECK(epoll_wait(ep, &ev, 1, WAIT_MS) == 1);
+		do {
+			for (; !nm_ring_empty(nic.rx); left--)
+				nic.rx->head = nic.rx->cur = nm_ring_next(nic.rx, nic.rx->head);
+			CHECK(ioctl(nic.fd, NIOCRXSYNC) == 0);
+		} while (!nm_ring_empty(nic.rx));
+	}
+	close(ep);
+	close_port(&nic);
+}
+
 static void check_watch(char **args)
 {
 	struct port nic = open_nic(args[0]);
@@ -544,6 +567,7 @@ static const struct check checks[] = {
 	{"apart-pipe", check_apart_pipe, 1},
 	{"monitor", check_monitor, 1},
 	{"watch", check_watch, 2},
+	{"edge", check_edge, 2},
 	{"extra", check_extra, 1},
 	{"wander", check_wander, 2},
 	{"relay", check_relay, 1},

@@ -201,6 +201,15 @@ def test_pipes_and_extra_buffers(pair):
         assert room(node) == before
 
 
+def test_edge_triggered_epoll(pair):
+    """Somebody who only syncs until nothing is left is told of what comes next, each time."""
+    a, b = pair.nodes
+    edge = a.spawn("ptcheck edge data 100")
+    edge.wait_output("^ready$")
+    b.run("pkt-gen -i data -f tx -w 0 -n 100 -R 20", 120)
+    assert edge.wait(90).rc == 0, edge.out
+
+
 @pytest.mark.every_kernel
 def test_monitors(pair):
     a, b = pair.nodes
