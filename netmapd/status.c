@@ -208,6 +208,19 @@ static json_t *notifier_json(void)
 	return out;
 }
 
+/* The control thread: how long it has kept everybody waiting at most. */
+static json_t *loop_json(const struct loop *loop)
+{
+	json_t *out = json_object();
+	struct loop_stats stats;
+
+	loop_stats(loop, &stats);
+	set_u64(out, "rounds", stats.rounds);
+	set_u64(out, "rests", stats.rests);
+	set_u64(out, "longest_us", stats.most_us);
+	return out;
+}
+
 static json_t *daemon_json(struct daemon *d)
 {
 	json_t *out = json_object(), *workers = json_array(), *pollers = json_array();
@@ -220,6 +233,7 @@ static json_t *daemon_json(struct daemon *d)
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (d->pollers[i])
 			json_array_append_new(pollers, worker_json(d->pollers[i]));
+	json_object_set_new(out, "control", loop_json(d->loop));
 	json_object_set_new(out, "workers", workers);
 	json_object_set_new(out, "pollers", pollers);
 	json_object_set_new(out, "notifier", notifier_json());
