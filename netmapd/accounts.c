@@ -17,6 +17,7 @@ struct account {
 	struct account *next;
 	uid_t uid;
 	uint32_t refs;
+	struct loop_budget budget;
 	uint64_t used[LIMITS];
 };
 
@@ -97,19 +98,22 @@ static bool is_empty(const struct account *user)
 	for (int i = 0; i < LIMITS; i++)
 		if (user->used[i])
 			return false;
-	return user->refs == 0;
+	return user->refs == 0 && user->budget.us >= 0;
 }
 
-static void free_if_empty(struct account *user)
+/* Not before somebody else comes: a connection's budget outlives it, and who comes again has not got a new one. */
+static void free_empty(void)
 {
-	struct account **link = &users;
+	struct account **link = &users, *user;
 
-	if (!is_empty(user))
-		return;
-	while (*link != user)
-		link = &(*link)->next;
-	*link = user->next;
-	free(user);
+	while ((user = *link)) {
+		if (!is_empty(user)) {
+			link = &user->next;
+			continue;
+		}
+		*link = user->next;
+		free(user);
+	}
 }
 
 static void give(struct nm_quota *quota, uint32_t what, uint64_t amount)
@@ -119,7 +123,6 @@ static void give(struct nm_quota *quota, uint32_t what, uint64_t amount)
 	os_assert(what < LIMITS && user->used[what] >= amount && bounds[what].used >= amount);
 	user->used[what] -= amount;
 	bounds[what].used -= amount;
-	free_if_empty(user);
 }
 
 /* ---- users --------------------------------------------------------------------------------- */
@@ -131,6 +134,7 @@ struct account *account_get(uid_t uid, struct nm_error *err)
 	while (user && user->uid != uid)
 		user = user->next;
 	if (!user) {
+		free_empty();
 		user = calloc(1, sizeof(*user));
 		if (!user) {
 			nm_error_set(err, -ENOMEM, "netmapd is out of memory");
@@ -151,7 +155,11 @@ void account_put(struct account *user)
 		return;
 	os_assert(user->refs > 0);
 	user->refs--;
-	free_if_empty(user);
+}
+
+struct loop_budget *account_budget(struct account *user)
+{
+	return &user->budget;
 }
 
 struct nm_quota *account_quota(struct account *user)

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "loop.h"
 #include "nm_error.h"
 #include "quota.h"
 
@@ -55,6 +56,8 @@ struct account *account_get(uid_t uid, struct nm_error *err);
 void account_put(struct account *user); /* NULL is allowed */
 
 struct nm_quota *account_quota(struct account *user);
+/* Of the control thread's time, for all connections of the user. */
+struct loop_budget *account_budget(struct account *user);
 uid_t account_uid(const struct account *user);
 
 /* [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */

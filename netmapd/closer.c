@@ -46,6 +46,7 @@ static struct {
 	uint32_t threads OS_GUARDED_BY(CLOSER_LOCK), idle OS_GUARDED_BY(CLOSER_LOCK);
 	struct closer_stats stats OS_GUARDED_BY(CLOSER_LOCK);
 	struct os_job *jobs OS_GUARDED_BY(CLOSER_LOCK), **jobs_end OS_GUARDED_BY(CLOSER_LOCK);
+	bool slow_waits OS_GUARDED_BY(CLOSER_LOCK);
 	pthread_t slow;
 } c = {.lock = OS_MUTEX_INIT,
 	.work = PTHREAD_COND_INITIALIZER,
@@ -367,7 +368,9 @@ void closer_run(struct os_job *job)
 	job->next = NULL;
 	*c.jobs_end = job;
 	c.jobs_end = &job->next;
-	pthread_cond_signal(&c.slow_work);
+	if (c.slow_waits)
+		pthread_cond_signal(&c.slow_work);
+	c.slow_waits = false; /* one signal wakes it */
 	unlock();
 }
 
@@ -379,7 +382,9 @@ static void *run_jobs(void *arg)
 		struct os_job *job = c.jobs;
 
 		if (!job) {
+			c.slow_waits = true;
 			pthread_cond_wait(&c.slow_work, &c.lock.l);
+			c.slow_waits = false;
 			continue;
 		}
 		c.jobs = job->next;

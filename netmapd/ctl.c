@@ -205,6 +205,7 @@ static int add_conn(struct daemon *d, int fd, struct nm_error *err)
 	if (!c)
 		goto give;
 	c->user = user;
+	loop_share(c->handle, account_budget(user));
 	c->next = d->ctl->conns;
 	d->ctl->conns = c;
 	d->ctl->num_conns++;

@@ -25,11 +25,10 @@ struct loop_handle {
 	uint32_t events;
 	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
 	struct log_source source;
-	bool again;        /* wants a turn in any case */
-	uint64_t turn;     /* the round of its last one */
-	int64_t budget_us; /* left at budget_ms; negative: overdrawn */
-	uint64_t budget_ms;
-	loop_fn *fn; /* NULL: dead */
+	bool again;                         /* wants a turn in any case */
+	uint64_t turn;                      /* the round of its last one */
+	struct loop_budget budget, *shared; /* shared: NULL: none */
+	loop_fn *fn;                        /* NULL: dead */
 	void *arg;
 };
 
@@ -151,8 +150,6 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	handle->fd = fd;
 	handle->events = events;
 	handle->source = source_of(loop, fd);
-	handle->budget_us = LOOP_BURST_US;
-	handle->budget_ms = now_ms();
 	handle->fn = fn;
 	handle->arg = arg;
 	list_insert(&loop->live, handle);
@@ -221,41 +218,68 @@ void loop_again(struct loop *loop, struct loop_handle *handle)
 		list_move(&loop->again, handle);
 }
 
-/* What the handle has earned since it was looked at, less what it has used. */
-static void charge(struct loop *loop, struct loop_handle *handle, uint64_t used_us)
+void loop_share(struct loop_handle *handle, struct loop_budget *budget)
 {
-	uint64_t now = now_ms();
-	int64_t budget = handle->budget_us + (int64_t)(now - handle->budget_ms) * 10 * LOOP_SHARE;
-
-	if (budget > LOOP_BURST_US)
-		budget = LOOP_BURST_US;
-	budget -= (int64_t)used_us;
-	handle->budget_us = budget;
-	handle->budget_ms = now;
-	if (budget >= 0)
-		return;
-	loop->stats.rests++;
-	loop_pause(loop, handle, (uint32_t)(-budget / (10 * LOOP_SHARE)) + 1);
+	handle->shared = budget;
 }
 
-/* One callback. The handle may be gone afterwards, but not yet freed. */
-static void turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
+/* Takes from a budget, with what was earned since the last time. Milliseconds until it has something again. */
+static uint32_t charge(struct loop_budget *b, uint64_t used_us)
 {
-	uint64_t now, used;
+	uint64_t now = now_ms(), since = now - b->ms;
+	int64_t us = LOOP_BURST_US;
+
+	if (b->ms && since < 1000000)
+		us = b->us + (int64_t)since * 10 * LOOP_SHARE;
+	if (us > LOOP_BURST_US)
+		us = LOOP_BURST_US;
+	b->us = us - (int64_t)used_us;
+	b->ms = now;
+	return b->us < 0 ? (uint32_t)(-b->us / (10 * LOOP_SHARE)) + 1 : 0;
+}
+
+static void rest(struct loop *loop, struct loop_handle *handle, uint32_t ms)
+{
+	loop->stats.rests++;
+	loop_pause(loop, handle, ms);
+}
+
+/* CPU time since it was asked for the last time. */
+static uint64_t take_time(struct loop *loop)
+{
+	uint64_t now = cpu_us(), used = now - loop->cpu_us;
+
+	loop->cpu_us = now;
+	if (used > loop->stats.most_us)
+		loop->stats.most_us = used > UINT32_MAX ? UINT32_MAX : (uint32_t)used;
+	return used;
+}
+
+/* One callback; false: it has to wait. The handle may be gone afterwards, but not yet freed. */
+static bool turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
+{
+	struct loop_budget *shared = handle->shared;
+	uint32_t ms = shared ? charge(shared, 0) : 0, own;
+	uint64_t used;
 
 	handle->turn = loop->stats.rounds;
+	if (ms && !(events & (EPOLLHUP | EPOLLERR))) {
+		rest(loop, handle, ms);
+		return false;
+	}
 	if (handle->again && !handle->paused_until)
 		list_move(&loop->live, handle);
 	handle->again = false;
 	log_from(&handle->source);
 	handle->fn(handle->arg, events);
-	now = cpu_us();
-	used = now - loop->cpu_us;
-	loop->cpu_us = now;
-	if (used > loop->stats.most_us)
-		loop->stats.most_us = used > UINT32_MAX ? UINT32_MAX : (uint32_t)used;
-	if (handle->fn)
-		charge(loop, handle, used);
+	used = take_time(loop);
+	ms = shared ? charge(shared, used) : 0;
+	if (!handle->fn)
+		return true;
+	own = charge(&handle->budget, used);
+	if (ms || own)
+		rest(loop, handle, ms > own ? ms : own);
+	return true;
 }
 
 /* The next handle that wants a turn without an event, and hasn't had one in this round. */
@@ -305,11 +329,10 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 		handle = events[i].data.ptr;
 		if (!handle->fn)
 			continue;
-		turn(loop, handle, events[i].events);
-		called++;
+		called += turn(loop, handle, events[i].events);
 	}
-	for (; (handle = next_again(loop)); called++)
-		turn(loop, handle, EPOLLIN);
+	while ((handle = next_again(loop)))
+		called += turn(loop, handle, EPOLLIN);
 	log_from(NULL);
 	loop->in_round = false;
 	list_free(&loop->dead);

@@ -11,7 +11,8 @@
  *
  * A turn can be long all the same, since one message can be much work. So a handle has
  * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
- * it up is not called back until it is earned again.
+ * it up is not called back until it is earned again. Handles can share another budget (loop_share): all
+ * connections of a user do, for a client that comes again has a new one of its own.
  *
  *      struct loop_handle *h;
  *      int error = loop_add(loop, fd, EPOLLIN, on_ready, arg, &h);
@@ -39,7 +40,12 @@ struct loop_handle;
 
 enum {
 	LOOP_BURST_US = 20000, /* CPU time of a handle's callbacks */
-	LOOP_SHARE = 20,       /* percent of a CPU */
+	LOOP_SHARE = 50,       /* percent of a CPU */
+};
+
+struct loop_budget {
+	int64_t us;  /* left at `ms`; negative: overdrawn */
+	uint64_t ms; /* of the monotonic clock; 0: nothing was used yet */
 };
 
 /* `events`: what epoll reported, EPOLLHUP and EPOLLERR included. */
@@ -65,6 +71,10 @@ int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
 /* Calls nothing back for a handle, but for EPOLLHUP and EPOLLERR, until so many milliseconds have passed: for
  * what is ready and can't be served now, so that the loop does not spin. */
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
+
+/* The handle's callbacks use this budget as well, which is all 0 at first and outlives the handle and the round in which it is taken
+ * out. A handle has its turn in any case when its descriptor has an error or has hung up. */
+void loop_share(struct loop_handle *handle, struct loop_budget *budget);
 
 /* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready. */
 void loop_again(struct loop *loop, struct loop_handle *handle);

@@ -141,7 +141,8 @@ static int open_device(
 	struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
 	char name[2 * NMD_NAME_MAX];
-	struct ptnet_net_config config = {.name = name, .payer = account_quota(vm->user)};
+	struct ptnet_net_config config = {
+		.name = name, .payer = account_quota(vm->user), .budget = account_budget(vm->user)};
 	uint32_t descriptors = FDS_OF_PORT + GUESTMEM_FILES_MAX + all_rings(port);
 	int error = nm_quota_take(account_quota(vm->user), LIMIT_DESCRIPTORS, descriptors, err);
 

@@ -172,6 +172,7 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 		.id = r->region->id,
 		.guest_part = read_part,
 		.payer = account_quota(vm->user),
+		.budget = account_budget(vm->user),
 		.arg = r,
 	};
 	uint32_t index = (uint32_t)(r - vm->regions);

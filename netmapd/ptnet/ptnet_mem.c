@@ -261,6 +261,7 @@ int ptnet_mem_new(struct loop *loop, const char *path, const char *name,
 	error = vu_server_new(loop, path, &ops, mem, ended, mem->name, &mem->server);
 	if (error)
 		goto fail;
+	vu_server_share(mem->server, info->budget);
 	*out = mem;
 	return 0;
 fail:

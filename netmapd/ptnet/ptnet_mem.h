@@ -39,7 +39,8 @@ struct ptnet_mem_info {
 	void *base;       /* the region in this process, `size` bytes; must outlive the function */
 	uint16_t id;      /* region id */
 	struct nmreq_pools_info pools;
-	struct nm_quota *payer; /* for what the client makes; NULL: nobody */
+	struct loop_budget *budget; /* of the loop, for the client; NULL: none */
+	struct nm_quota *payer;     /* for what the client makes; NULL: nobody */
 	/* What is set aside for the guest's own use, counts 0: nothing. Called with `arg` when the guest asks
 	 * for it; the answer is the same ever after. NULL: nothing. */
 	void (*guest_part)(void *arg, struct nm_run part[NM_POOLS]);

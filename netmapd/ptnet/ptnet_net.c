@@ -342,6 +342,7 @@ int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_co
 		ptnet_net_free(net);
 		return error;
 	}
+	vu_server_share(net->server, config->budget);
 	*out = net;
 	return 0;
 }

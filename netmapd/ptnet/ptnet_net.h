@@ -50,8 +50,9 @@ struct nm_quota;
 struct ptnet_net_config {
 	const char *name; /* for the log; copied */
 	uint8_t mac[6];
-	struct nm_quota *payer; /* for what the client makes; NULL: nobody */
-	uint32_t offered;       /* feature bits PTNETMAP_F_* that may be granted */
+	struct loop_budget *budget; /* of the loop, for the client; NULL: none */
+	struct nm_quota *payer;     /* for what the client makes; NULL: nobody */
+	uint32_t offered;           /* feature bits PTNETMAP_F_* that may be granted */
 };
 
 /*

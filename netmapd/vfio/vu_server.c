@@ -39,6 +39,7 @@ struct vu_server {
 
 	struct vu_conn *conn; /* NULL: no client is connected */
 	struct loop_handle *conn_handle;
+	struct loop_budget *budget;   /* for it; NULL: none */
 	struct vu_server_stats stats; /* messages and errors: of ended connections */
 };
 
@@ -114,6 +115,7 @@ int vu_server_adopt(struct vu_server *server, int fd)
 		vu_conn_free(conn);
 		return error;
 	}
+	loop_share(server->conn_handle, server->budget);
 	server->conn = conn;
 	server->stats.connections++;
 	os_log(OS_LOG_INFO, "%s: client has connected", server->name);
@@ -245,6 +247,11 @@ int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops,
 	}
 	*out = server;
 	return 0;
+}
+
+void vu_server_share(struct vu_server *server, struct loop_budget *budget)
+{
+	server->budget = budget;
 }
 
 void vu_server_free(struct vu_server *server)

@@ -30,6 +30,9 @@ struct vu_server;
 int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops, void *dev,
 	void (*ended)(void *dev), const char *name, struct vu_server **out);
 
+/* The control thread's time for its clients comes from this budget (loop_share()), too. NULL: there is none. */
+void vu_server_share(struct vu_server *server, struct loop_budget *budget);
+
 /* Ends the connection, closes the socket, removes the path. NULL is allowed. Not from a handler
  * of the device. */
 void vu_server_free(struct vu_server *server);

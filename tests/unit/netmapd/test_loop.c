@@ -239,6 +239,37 @@ static void test_budget(void **state)
 	assert_int_equal(loop_run_once(f.loop, -1), HANDLES - 1);
 }
 
+static void work_very_long(void *arg, uint32_t events)
+{
+	uint64_t end = cpu_us() + LOOP_BURST_US + 80000;
+
+	callback(arg, events);
+	while (cpu_us() < end)
+		;
+}
+
+/* What one has used of a shared budget the other can't use, in the same round; who has none goes on. */
+static void test_shared_budget(void **state)
+{
+	struct loop_budget budget = {0};
+	struct loop_stats stats;
+
+	for (int i = 0; i < 2; i++) {
+		loop_del(f.loop, f.handle[i]);
+		assert_int_equal(loop_add(f.loop, f.fd[i], EPOLLIN, i ? callback : work_very_long,
+					 (void *)(intptr_t)i, &f.handle[i]),
+			0);
+		loop_share(f.handle[i], &budget);
+	}
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES - 1);
+	assert_int_equal(f.called[0], 1);
+	assert_int_equal(f.called[1], 0);
+	loop_stats(f.loop, &stats);
+	assert_int_equal(stats.rests, 2);
+	while (f.called[1] == 0)
+		assert_true(loop_run_once(f.loop, -1) >= HANDLES - 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +282,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shared_budget, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
