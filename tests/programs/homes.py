@@ -15,12 +15,15 @@ import base64
 import os
 import re
 import signal
+import struct
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import capture
+import ptnguest
 from ptnet_real import BUILD, PATIENCE, environment
 
 TOOLS = BUILD / "apps"
@@ -93,6 +96,21 @@ class Home:
         out = self.run(f"pkt-gen -i {port} -f tx -w 0 -P sent.pcap -R {rate}", 60)
         assert re.search(r"^Sent \d+ packets", out, re.M), out
 
+    def wait_for_packets(self, command, name, count):
+        """Until there are so many in a capture file that the command writes; returns them."""
+        def packets():
+            try:
+                return capture.read(self.read(name))
+            except (AssertionError, struct.error):      # just being written
+                return []
+
+        end = time.monotonic() + self.patience
+        while len(got := packets()) < count:
+            assert command.running, command.output
+            assert time.monotonic() < end, f"{len(got)} of {count} packets in {self.patience} s; {command.text}: {command.output}"
+            time.sleep(0.1)
+        return got
+
     @staticmethod
     def interrupt(command, timeout=PATIENCE):
         """Ends it as the user would, with control-C; returns its Result."""
@@ -102,9 +120,11 @@ class Home:
 
 class HostHome(Home):
     """This machine, with a netmapd."""
-    name = "host"
+    name, patience = "host", PATIENCE
     ways = {"vale": ("vale1:a", "vale1:b"), "pipe": ("netmap:chain{1", "netmap:chain}1")}
-    chains = {"pipes": ("netmap:p{1", "p}1", "q{1", "netmap:q}1")}
+    chains = {"pipes": ("netmap:p{1", "p}1", "q{1", "netmap:q}1"),
+              # For Suricata, which adds the number by itself.
+              "bare_pipes": ("netmap:p{0", "netmap:p", "netmap:q", "netmap:q{0")}
 
     def __init__(self, daemon):
         self.daemon, self.dir = daemon, daemon.place
@@ -137,11 +157,12 @@ class HostHome(Home):
 
 class GuestHome(Home):
     """A guest with netmap.ko: ptnet ports on switches of the host, virtio-net ports on hubs, veth; 0 and 1, 2 and 3 are connected."""
-    name = "guest"
+    name, patience = "guest", 20 * ptnguest.guest.PATIENCE
     ways = {"veth": ("netmap:veth0", "netmap:veth1"), "virtio": ("netmap:virtio0", "netmap:virtio1"),
             "ptnet": ("netmap:ptnet0", "netmap:ptnet1"), "vale": ("vale1:a", "vale1:b"),
             "pipe": ("netmap:chain{1", "netmap:chain}1")}
     chains = {kind: (f"netmap:{kind}0", f"{kind}1", f"{kind}2", f"netmap:{kind}3") for kind in ("veth", "virtio", "ptnet")}
+    chains["switches"] = ("vale1:a", "vale1:b", "vale2:a", "vale2:b")
     dir = Path("/tmp")
 
     def __init__(self, guest, libraries):

@@ -37,18 +37,6 @@ def retyped(frame, kind):
     return frame[:12] + struct.pack(">H", kind) + frame[14:]
 
 
-def wait_for_file(home, command, name, count):
-    """Until there are so many packets in the file."""
-    while True:
-        try:
-            got = capture.read(home.read(name))
-        except (AssertionError, struct.error):      # just being written
-            got = []
-        if len(got) >= count:
-            return got
-        assert command.running, command.output
-
-
 @pytest.mark.ways(host=["pipe"], guest=["veth", "virtio", "ptnet"])
 def test_passive(way, daq):
     """Each packet, in its order, with a time of now."""
@@ -56,11 +44,12 @@ def test_passive(way, daq):
     begin = way.home.now()
     command = daq(way.home, "passive", way.sink.removeprefix("netmap:"))
     way.home.send(capture.write(packets), way.source)
-    got = wait_for_file(way.home, command, "out.pcap", COUNT)
+    got = way.home.wait_for_packets(command, "out.pcap", COUNT)
     assert end(way.home, command) == (COUNT, COUNT, 0, 0)
     capture.expect(got, packets, int(begin), way.home.now() + 1)
 
 
+@pytest.mark.chains(host=["pipes"], guest=["veth", "virtio", "ptnet"])
 def test_inline(program, chain, daq):
     """A bump in the wire, without a copy, both ways: passes, blocks, and injects."""
     home, libraries = chain.home, program("libpcap").libraries
@@ -72,7 +61,7 @@ def test_inline(program, chain, daq):
     sink = home.spawn(f"tcpdump -Z root -U -i {chain.sink} -w sink.pcap", libraries)
     sink.wait_output("listening on ")
     home.send(capture.write(packets), chain.source)
-    got = wait_for_file(home, sink, "sink.pcap", len(passed))
+    got = home.wait_for_packets(sink, "sink.pcap", len(passed))
     capture.expect(got, passed, int(begin), home.now() + 1)
     assert home.interrupt(sink).rc == 0
     # The other way round, with one that is led.
@@ -81,7 +70,7 @@ def test_inline(program, chain, daq):
     frames = capture.frames(9, seed=6)
     back, leader = [*frames, retyped(frames[0], 0x88B7)], retyped(frames[0], 0x88B8)
     home.send(capture.write(back), chain.sink)
-    capture.expect(wait_for_file(home, source, "source.pcap", 11), [*frames, leader, back[-1]], int(begin), home.now() + 1)
+    capture.expect(home.wait_for_packets(source, "source.pcap", 11), [*frames, leader, back[-1]], int(begin), home.now() + 1)
     assert home.interrupt(source).rc == 0
     total = COUNT + len(back)
     assert end(home, command) == (total, total - COUNT // 3, COUNT // 3, 1)

@@ -3,6 +3,7 @@
 
 import json
 import re
+import time
 from datetime import datetime
 
 import pytest
@@ -13,6 +14,7 @@ COUNT = 200
 RULES = """\
 alert udp any any -> any 7 (msg:"marked"; content:"ptnetmap was here"; sid:1000001; rev:1;)
 drop udp any any -> any 9 (msg:"unwanted"; sid:1000002; rev:1;)
+drop icmp any any -> any any (msg:"odd size"; dsize:201; sid:1000003; rev:1;)
 """
 CONFIG = """\
 %YAML 1.1
@@ -67,21 +69,24 @@ class Suricata:
         return int(found[-1]) if found else 0
 
     def wait_for_counter(self, name, count):
-        while self.counter(name) < count:
+        end = time.monotonic() + self.home.patience
+        while (n := self.counter(name)) < count:
             assert self.command.running, self.command.output
+            assert time.monotonic() < end, f"{name} is {n}, not {count}: {self.command.output}"
+            time.sleep(0.2)
 
     def packets(self):
         """What it has logged as seen."""
         return capture.read(self.home.read(self.home.run("ls | grep ^log.pcap").split()[0]))
 
 
-def mixture():
-    """Most are harmless, of each ten one is marked and one unwanted."""
+def mixture(sport=2000):
+    """[(kind, packet)]: most are harmless, of each ten one is marked (1) and one unwanted (2); each is a flow of its own."""
     kinds = {1: (7, b"ptnetmap was here"), 2: (9, b"unwanted")}
     mixed = []
     for n in range(COUNT):
         port, text = kinds.get(n % 10, (5000, b"harmless"))
-        mixed.append((n % 10, capture.udp(b"%s %d %s" % (text, n, bytes([n]) * (40 + 5 * n)), 2000 + n, port)))
+        mixed.append((n % 10, capture.udp(b"%s %d %s" % (text, n, bytes([n]) * (40 + 5 * n)), sport + n, port)))
     return mixed
 
 
@@ -108,14 +113,15 @@ def test_detection(program, way, threads):
     capture.expect(suricata.packets(), [p for _, p in packets], begin, end)
 
 
-@pytest.mark.chains(guest=["veth", "virtio", "ptnet"])
+@pytest.mark.chains(host=["bare_pipes"], guest=["veth", "virtio", "ptnet", "switches"])
 def test_prevention(program, chain):
     """Between two ports, both ways: what the rules don't drop goes on, in order and as it was."""
-    home, packets = chain.home, mixture()
-    passed = [p for kind, p in packets if kind != 2]
+    home = chain.home
     begin = int(home.now())
     suricata = Suricata(home, program("suricata"), [chain.devices, chain.devices[::-1]])
-    for source, sink in ((chain.source, chain.sink), (chain.sink, chain.source)):
+    for source, sink, sport in ((chain.source, chain.sink, 2000), (chain.sink, chain.source, 3000)):
+        packets = mixture(sport)
+        passed = [p for kind, p in packets if kind != 2]
         tcpdump = home.spawn(f"tcpdump -Z root -i {sink} -w sink.pcap -c {len(passed)}", program("libpcap").libraries)
         tcpdump.wait_output("listening on ")
         home.send(capture.write([p for _, p in packets]), source)
@@ -125,3 +131,25 @@ def test_prevention(program, chain):
     suricata.end()
     assert len(suricata.events("drop")) == 2 * COUNT // 10
     assert suricata.counter("ips.accepted") == 2 * len(passed) and suricata.counter("ips.blocked") == 2 * COUNT // 10
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_prevention_ahead_of_the_stack(program, guest, threads):
+    """Between a wire and this machine's stack, one thread per ring: host rings as many as those of the NIC."""
+    guest.run(f"""
+        /sbin/ip link add wire type veth peer name nic numtxqueues {threads} numrxqueues {threads}
+        /sbin/ip netns add other; /sbin/ip link set wire netns other
+        /sbin/ip addr add 10.8.0.1/24 dev nic; /sbin/ip link set nic up
+        /sbin/ip -n other addr add 10.8.0.2/24 dev wire; /sbin/ip -n other link set wire up""")
+    try:
+        suricata = Suricata(guest, program("suricata"), [("nic", "nic^"), ("nic^", "nic")], threads)
+        for command in ("ping", "/sbin/ip netns exec other ping"):
+            address = "10.8.0.2" if command == "ping" else "10.8.0.1"
+            assert " 0% packet loss" in guest.run(f"{command} -c 20 -i 0.1 -w 60 {address}", 90)
+            lost = guest.spawn(f"{command} -c 3 -i 0.1 -W 1 -s 201 {address}")
+            assert lost.wait(60).rc != 0 and " 100% packet loss" in lost.output, lost.output
+        suricata.end()
+        assert {d["alert"]["signature_id"] for d in suricata.events("drop")} == {1000003}
+        assert suricata.counter("ips.blocked") == 6
+    finally:
+        guest.run("/sbin/ip link del nic; /sbin/ip netns del other")
