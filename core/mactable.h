@@ -35,16 +35,11 @@
 #include "locks.h"
 #include "os.h"
 
-/* A build may choose a smaller table, which is made sooner, and gets full: the fuzz targets do. */
-#ifndef NM_MAC_BUCKET_BITS
-#define NM_MAC_BUCKET_BITS 15
-#endif
-
 enum {
 	NM_MAC_EPOCH_S = 4, /* seconds */
 	NM_MAC_AGE = 75,    /* epochs: 300 s */
 	NM_MAC_WAYS = 8,    /* entries per bucket */
-	NM_MAC_BUCKETS_LOG2 = NM_MAC_BUCKET_BITS,
+	NM_MAC_BUCKETS_LOG2 = OS_MAC_BUCKETS_LOG2,
 	NM_MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2, /* 262144: 2 MiB */
 	NM_MAC_PORT_MAX = NM_MAC_ENTRIES / 2,
 	NM_MAC_SLICES = 64,

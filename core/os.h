@@ -28,6 +28,7 @@
  *   memory order       OS_LOAD(p), OS_STORE(p, v): one access, never torn or repeated
  *                      OS_LOAD_ACQUIRE(p), OS_STORE_RELEASE(p, v)
  *                      os_mb(): full barrier
+ *   OS_MAC_BUCKETS_LOG2  how large an address table is: mactable.h
  *   os_time_s()        seconds of a monotonic clock, cheap and coarse
  *   os_assert(cond)    the core's own state is as it must be: never a question of what another
  *                      party has written. Not evaluated, and no code, unless NM_DEBUG is defined.

@@ -42,6 +42,7 @@
 #define OS_ATTRIBUTE(x) /* lockdep looks after locks here */
 #include "annotate.h"
 
+#define OS_MAC_BUCKETS_LOG2        15
 #define os_prefetch(addr)          prefetch(addr)
 #define os_prefetch_write(addr)    prefetchw(addr)
 #define os_printf_like(fmt, first) __printf(fmt, first)
