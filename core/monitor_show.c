@@ -213,7 +213,7 @@ static void show_arrived(struct nm_ring *ring, uint32_t from, uint32_t to)
 void nm_monitor_look(struct nm_monitor *m)
 {
 	struct nm_ring *ring = m->watched;
-	bool more, shown;
+	bool more, shown = false; /* the caller itself looks */
 
 	do {
 		uint32_t to;
