@@ -17,7 +17,7 @@ import pytest
 
 from ptnet_fakes import DEVICE_A, FAKE_QEMU, PORT_A, QEMU_PTNET, program
 from ptnet_real import (
-    BROADCAST, NETMAPCTL, NETMAPD, PATIENCE, PKT_GEN, SANITIZED, Connection, Port, Refused, environment, expect_line,
+    BROADCAST, EXCLUSIVE, NETMAPCTL, NETMAPD, PATIENCE, PKT_GEN, SANITIZED, Connection, Port, Refused, environment, expect_line,
     frame, register, run, wait_until,
 )
 
@@ -469,7 +469,7 @@ def test_log_lines_are_printable(daemon):
 
 def test_a_flooder_hides_his_own_lines(daemon):
     """One connection makes machines for ever; what another one causes is in the log all the same."""
-    with Connection(daemon.path) as flooder, Port(daemon.path, "vale1:a") as quiet:
+    with Connection(daemon.path) as flooder, Port(daemon.path, "vale1:a", flags=EXCLUSIVE) as quiet:
         for i in range(300):
             with pytest.raises(Refused):
                 flooder.nmreq(register("vale1:a"))
