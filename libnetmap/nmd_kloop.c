@@ -63,9 +63,9 @@ static int fill_csb(struct nmlib_daemon_port *p, uint64_t atok, uint64_t ktoa)
 		r->published_hwcur = k.hwcur;
 		r->published_hwtail = k.hwtail;
 		r->stopped = false;
-		ret = nmlib_user_write(atok + i * sizeof(a), &a, sizeof(a));
+		ret = nmlib_user_write(atok + (uint64_t)i * sizeof(a), &a, sizeof(a));
 		if (ret == 0)
-			ret = nmlib_user_write(ktoa + i * sizeof(k), &k, sizeof(k));
+			ret = nmlib_user_write(ktoa + (uint64_t)i * sizeof(k), &k, sizeof(k));
 	}
 	return ret;
 }

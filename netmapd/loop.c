@@ -235,7 +235,7 @@ static uint32_t charge(struct loop_budget *b, uint64_t used_us)
 		us = LOOP_BURST_US;
 	b->us = us - (int64_t)used_us;
 	b->ms = now;
-	return b->us < 0 ? (uint32_t)(-b->us / (10 * LOOP_SHARE)) + 1 : 0;
+	return b->us < 0 ? (uint32_t)(-b->us / ((int64_t)10 * LOOP_SHARE)) + 1 : 0;
 }
 
 static void rest(struct loop *loop, struct loop_handle *handle, uint32_t ms)

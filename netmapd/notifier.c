@@ -24,9 +24,9 @@
 
 #define S_NS         1000000000ULL
 #define PENANCE_MAX  (3600 * S_NS)
-#define GET_AGAIN_NS S_NS              /* asynchronous requests */
-#define INTERRUPT_NS (5 * 1000 * 1000) /* a write() that waits is interrupted */
-#define TRY_AGAIN_MS 100               /* what failed for want of something */
+#define GET_AGAIN_NS S_NS               /* asynchronous requests */
+#define INTERRUPT_NS (5L * 1000 * 1000) /* a write() that waits is interrupted */
+#define TRY_AGAIN_MS 100                /* what failed for want of something */
 #define FOR_EVER     UINT64_MAX
 
 enum { OFFENDERS = 64 };

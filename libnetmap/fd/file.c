@@ -310,7 +310,7 @@ static int open_nowhere(int flags, struct nm_error *why)
 
 	if (fd >= FDS_MAX) {
 		REAL(close)(fd);
-		fd = -1;
+		fd = -1; /* cppcheck-suppress resourceLeak; it was closed, past the macro */
 		error = EMFILE;
 	}
 	if (fd < 0)

@@ -334,10 +334,10 @@ int ptnet_net_new(struct loop *loop, const char *path, const struct ptnet_net_co
 	init_pci(net);
 	ptnet_irq_init(&net->irq, service, net->rings);
 	error = ptnet_csb_init(&net->csb, service, net->rings, net->name);
-	if (!error)
+	if (!error) {
 		guestmem_set_payer(net->csb.mem, config->payer);
-	if (!error)
 		error = vu_server_new(loop, path, &ops, net, ended, net->name, &net->server);
+	}
 	if (error) {
 		ptnet_net_free(net);
 		return error;
