@@ -165,8 +165,10 @@ class Netmapd:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
 
-    def threads(self):
-        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+    def threads(self, closers=False):
+        """How many there are; with those that close what clients had, which come and go as they like, or without."""
+        names = [comm.read_text().strip() for comm in Path(f"/proc/{self.pid}/task").glob("*/comm")]
+        return len(names) if closers else len(names) - names.count("closer")
 
     def workers(self):
         """The names of the threads that serve rings."""

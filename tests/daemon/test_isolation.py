@@ -204,6 +204,6 @@ def test_hanging_connections_of_many(daemon, place, hanging):
             hanging.pass_on(c.socket, message(HELLO))
             assert c.receive()[0]
     other_clients_are_served(daemon, place)
-    assert daemon.threads() < 20
+    assert daemon.threads(closers=True) < 20
     hanging.end()
     wait_until(lambda: daemon.descriptors() == before, "all are closed")
