@@ -194,14 +194,34 @@ static bool write_to(int fd)
 	return true;
 }
 
-static bool signal_now(int fd, uint64_t now)
+static void get_requests_again(uint64_t now)
 {
-	if (!notify_has_requests() && now >= n.get_again_ns) {
-		n.get_again_ns = now + GET_AGAIN_NS;
-		if (notify_get_requests())
-			os_log(OS_LOG_INFO, "there are asynchronous requests again");
-	}
+	if (notify_has_requests() || now < n.get_again_ns)
+		return;
+	n.get_again_ns = now + GET_AGAIN_NS;
+	if (notify_get_requests())
+		os_log(OS_LOG_INFO, "there are asynchronous requests again");
+}
+
+static bool signal_now(int fd)
+{
 	return notify_submit(fd) || (!notify_has_requests() && write_to(fd));
+}
+
+/* Without requests and timers nobody can be signalled: then all wait. What the signal itself took of the
+ * processor: the rest is no client's doing. */
+static uint64_t signal_timed(int fd)
+{
+	while (!OS_LOAD(&n.stop)) {
+		uint64_t start;
+
+		get_requests_again(notify_now_ns());
+		start = notify_cpu_ns();
+		if (signal_now(fd))
+			return notify_cpu_ns() - start;
+		(void)poll(NULL, 0, TRY_AGAIN_MS);
+	}
+	return 0;
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------- */
@@ -213,19 +233,16 @@ static void free_job(struct job *job)
 	os_free(job);
 }
 
-/* Without requests and timers nobody can be signalled: then all wait. */
 static void run(struct job *job)
 {
 	struct notify_client *c = job->client;
-	uint64_t start = notify_cpu_ns(), cost, now;
+	uint64_t cost, now;
 	int number = job->number + 1;
 
 	/* A signal that comes from now on is another one. */
 	__atomic_compare_exchange_n(
 		&c->pending[job->slot], &number, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-	while (!signal_now(job->fd, notify_now_ns()) && !OS_LOAD(&n.stop))
-		(void)poll(NULL, 0, TRY_AGAIN_MS);
-	cost = notify_cpu_ns() - start;
+	cost = signal_timed(job->fd);
 	now = notify_now_ns();
 	OS_STORE(&n.signals, n.signals + 1);
 	if (cost > NOTIFY_LIMIT_NS)
