@@ -236,7 +236,7 @@ static bool share_a_ring(const struct nm_client *a, const struct nm_client *b)
 	return shared;
 }
 
-static bool have_same_rings(const struct nm_client *a, const struct nm_client *b)
+bool nm_client_same_rings(const struct nm_client *a, const struct nm_client *b)
 {
 	bool same = true;
 
@@ -251,7 +251,7 @@ static int check_same_rings(struct nm_client *client, struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (const struct nm_client *c = port->client_list; c && client->same_rings; c = c->next)
-		if (share_a_ring(client, c) && !(c->same_rings && have_same_rings(client, c)))
+		if (share_a_ring(client, c) && !(c->same_rings && nm_client_same_rings(client, c)))
 			return nm_error_set(&client->err, -EBUSY,
 				"%s: some of its rings are in use by a program that has others as well: register exactly the same, or others (-N), or one direction each (/T, /R)",
 				port->name);

@@ -121,6 +121,9 @@ void nm_client_repair_rings(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
 	uint32_t *first, uint32_t *count);
 
+/* Have two clients of a port the same rings, or both none? */
+bool nm_client_same_rings(const struct nm_client *a, const struct nm_client *b);
+
 /* Ring i of those that the client is bound to in a direction. */
 static inline struct nm_ring *nm_client_ring(
 	const struct nm_client *client, enum nm_dir dir, uint32_t i)

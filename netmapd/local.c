@@ -95,20 +95,15 @@ static struct nmd_shared *shared_of(const struct local *lender, enum nm_dir dir)
 	return (struct nmd_shared *)(lender->csb + half + rings * sizeof(struct nm_csb_atok));
 }
 
-static bool have_same_rings(const struct nm_client *a, const struct nm_client *b)
-{
-	return a->count[NM_TX] + a->count[NM_RX] > 0 &&
-	       memcmp(a->count, b->count, sizeof(a->count)) == 0 &&
-	       memcmp(a->first, b->first, sizeof(a->first)) == 0;
-}
-
 /* The one whose rings are those of l. NULL: they are nobody's. The core has seen to it that it is all or
  * none. */
 static struct local *find_lender(const struct local *l)
 {
+	if (l->client.count[NM_TX] + l->client.count[NM_RX] == 0)
+		return NULL;
 	for (struct local *other = l->daemon->locals; other; other = other->next)
 		if (!other->lender && other->client.port == l->client.port &&
-			have_same_rings(&other->client, &l->client))
+			nm_client_same_rings(&other->client, &l->client))
 			return other;
 	return NULL;
 }
