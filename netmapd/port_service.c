@@ -3,9 +3,6 @@
 #include "port_service.h"
 #include "daemon.h"
 #include "notify.h"
-#include "os_user.h"
-
-#include <unistd.h>
 
 struct service_ring {
 	struct worker_ring ring;
@@ -62,14 +59,6 @@ static void assign_workers(struct port_service *s)
 	}
 }
 
-/* Whose connection asks for it. */
-static uint32_t asked_by(void)
-{
-	struct log_source source;
-
-	return log_source_now(&source) ? source.user : geteuid();
-}
-
 struct port_service *port_service_open(
 	struct daemon *d, struct nm_client *client, struct nm_error *err)
 {
@@ -77,7 +66,7 @@ struct port_service *port_service_open(
 	struct port_service *s = os_zalloc(sizeof(*s) + rings * sizeof(s->rings[0]));
 
 	if (s)
-		s->notify = notify_client_new(rings + 1, asked_by());
+		s->notify = notify_client_new(rings + 1, client->user);
 	if (!s || !s->notify) {
 		os_free(s);
 		nm_error_set(err, -ENOMEM, "%s: out of memory", client->port->name);

@@ -73,12 +73,6 @@ void log_from(const struct log_source *source)
 	source_now = source ? *source : (struct log_source){0};
 }
 
-bool log_source_now(struct log_source *source)
-{
-	*source = source_now;
-	return source->id != 0;
-}
-
 void log_never_here(void)
 {
 	never_here = true;

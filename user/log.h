@@ -62,9 +62,6 @@ struct log_source {
 /* What this thread logs from now on comes from *source, which is copied; NULL: from the program. */
 void log_from(const struct log_source *source);
 
-/* The source of this thread. False: the program. */
-bool log_source_now(struct log_source *source);
-
 /* This thread must not log: it serves others, and has no time for that. Checked by os_assert(). */
 void log_never_here(void);
 
