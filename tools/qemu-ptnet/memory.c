@@ -91,23 +91,6 @@ static int ram_size(const struct scan *s, uint64_t *bytes, char err[TEXT_ERR])
 	return 0;
 }
 
-/* The -object with this id, parsed; false: there is none. */
-static bool find_object(const struct scan *s, const char *id, struct opts *o)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		const char *name;
-
-		if (!scan_is(&s->arg[i], "object"))
-			continue;
-		opts_parse(o, s->arg[i].value, "qom-type");
-		name = opts_get(o, "id");
-		if (name && !strcmp(name, id))
-			return true;
-		opts_free(o);
-	}
-	return false;
-}
-
 /* An option whose key names a backend of guest memory. */
 struct use {
 	const char *name, *implied, *key;
@@ -148,7 +131,7 @@ static int check_backend(
 	const char *fault;
 	struct opts o;
 
-	if (!find_object(s, id, &o))
+	if (!scan_find_id(s, "object", "qom-type", id, &o))
 		return text_fail(-EINVAL, err, "-%s %s=%.100s: there is no -object with this id",
 			use->name, use->key, id);
 	fault = backend_fault(&o);

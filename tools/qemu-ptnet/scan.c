@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "memory.h"
-#include "opts.h"
 #include "proto.h"
 
 /* Options of QEMU (x86, 5.0 to 11.1) that take no argument, and old ones that are gone. */
@@ -161,21 +160,29 @@ bool scan_is(const struct scan_arg *a, const char *name)
 	return a->name && a->value && !strcmp(a->name, name);
 }
 
-bool scan_has_id(const struct scan *s, const char *name, const char *implied, const char *id)
+bool scan_find_id(
+	const struct scan *s, const char *name, const char *implied, const char *id, struct opts *o)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		const char *has;
-		struct opts o;
-		bool same;
 
 		if (!scan_is(&s->arg[i], name))
 			continue;
-		opts_parse(&o, s->arg[i].value, implied);
-		has = opts_get(&o, "id");
-		same = has && !strcmp(has, id);
-		opts_free(&o);
-		if (same)
+		opts_parse(o, s->arg[i].value, implied);
+		has = opts_get(o, "id");
+		if (has && !strcmp(has, id))
 			return true;
+		opts_free(o);
 	}
 	return false;
+}
+
+bool scan_has_id(const struct scan *s, const char *name, const char *implied, const char *id)
+{
+	struct opts o;
+
+	if (!scan_find_id(s, name, implied, id, &o))
+		return false;
+	opts_free(&o);
+	return true;
 }

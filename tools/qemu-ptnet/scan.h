@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "opts.h"
 #include "text.h"
 
 /* One option of QEMU with its argument, or a word that is no option (a disk image). */
@@ -47,7 +48,12 @@ void scan_free(struct scan *s);
 /* Is the argument the option `name` with a value? */
 bool scan_is(const struct scan_arg *a, const char *name);
 
-/* Has an option `name` with a list of keys (opts.h, `implied` as there) id=`id`? */
+/*
+ * The option `name` whose list of keys (opts.h, `implied` as there) has id=`id`, parsed into *o, which is to be
+ * freed then. False: there is none. scan_has_id(): is there one?
+ */
+bool scan_find_id(const struct scan *s, const char *name, const char *implied, const char *id,
+	struct opts *o);
 bool scan_has_id(const struct scan *s, const char *name, const char *implied, const char *id);
 
 /* Does `name` (no dashes) stand alone, without an argument? */
