@@ -40,3 +40,18 @@ int fuzz_make_fd(struct fuzz_in *in)
 		return make_memfd(how);
 	}
 }
+
+void fuzz_attach_fds(struct msghdr *msg, void *control, const int *fds, uint32_t count)
+{
+	struct cmsghdr *cmsg;
+
+	if (count == 0)
+		return;
+	msg->msg_control = control;
+	msg->msg_controllen = CMSG_SPACE(count * sizeof(int));
+	cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
+}

@@ -172,17 +172,7 @@ static void send_message(struct fuzz_in *in, const struct client *c, size_t byte
 
 	for (uint32_t i = 0; i < nfds; i++)
 		fds[i] = fuzz_make_fd(in);
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		m.msg_control = control;
-		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&m);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
+	fuzz_attach_fds(&m, control, fds, nfds);
 	(void)sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (nfds > 0)
 		close(fds[--nfds]);

@@ -267,17 +267,7 @@ static void serve(void)
 		return;
 	}
 	iov.iov_len = answer((size_t)n, fds, &nfds);
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		m.msg_control = control;
-		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&m);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
+	fuzz_attach_fds(&m, control, fds, nfds);
 	if (sendmsg(server, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		close(server);
 		server = -1;

@@ -94,17 +94,7 @@ static void send_held(uint32_t p, const int *fds, uint32_t nfds)
 	struct iovec iov = {peers[p].out, peers[p].held};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		m.msg_control = control;
-		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&m);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
+	fuzz_attach_fds(&m, control, fds, nfds);
 	(void)sendmsg(peers[p].fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	peers[p].held = 0;
 	netmapd_run();
