@@ -33,7 +33,7 @@ void nm_cursor_copy(struct nm_cursor *from, void *dst, uint32_t bytes)
 	while (bytes > 0) {
 		uint32_t n = run_length(from, bytes);
 
-		memcpy(to, from->frag->buf + from->offset, n);
+		memmove(to, from->frag->buf + from->offset, n); /* a hostile slot may name dst */
 		from->offset += n;
 		to += n;
 		bytes -= n;

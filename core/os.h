@@ -12,7 +12,7 @@
  * os_platform.h must provide:
  *   types       uint8_t … uint64_t, int32_t, bool, size_t, uintptr_t, NULL, va_list,
  *               offsetof, static_assert, positive errno constants (EINVAL, …)
- *   strings     memcpy, memset, memcmp, strlen, strnlen, strcmp, strncmp
+ *   strings     memcpy, memmove, memset, memcmp, strlen, strnlen, strcmp, strncmp
  *   compiler    likely(x), unlikely(x), os_printf_like(fmt, first), and to start loading a
  *               cache line: os_prefetch(addr), or os_prefetch_write(addr) to own it;
  *               OS_ATTRIBUTE(x), and annotate.h
