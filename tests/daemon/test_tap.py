@@ -20,9 +20,8 @@ import pytest
 
 from ptnet_real import (
     ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
-    PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF, VALE_DETACH,
-    VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run,
-    wait_until,
+    PATIENCE, PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF,
+    VALE_DETACH, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run, wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -554,7 +553,7 @@ def test_resets_of_a_guest_spare_the_host_rings(daemon, stack):
         vm.vm_create(b"resets")
         path, _, _ = vm.vm_add_port(f"netmap:{P}")
         wait_for_carrier(daemon)
-        done, resets, received = threading.Event(), [], []
+        done, resets, received, sent, end = threading.Event(), [], [], 0, 0xFFFFFFFF
 
         def reset():
             while not done.is_set():
@@ -564,24 +563,28 @@ def test_resets_of_a_guest_spare_the_host_rings(daemon, stack):
                 device.close()
                 resets.append(20)
 
-        def receive(count):
-            while len(received) < count:
-                received.append(struct.unpack_from("=I", s.recv(100), 14)[0])
+        def receive():
+            while (number := struct.unpack_from("=I", s.recv(100), 14)[0]) != end:
+                received.append(number)
 
-        count = 20000
-        threads = [threading.Thread(target=reset), threading.Thread(target=receive, args=(count,), daemon=True)]
-        for t in threads:
-            t.start()
-        for first in range(0, count, 32):
-            wait_until(lambda: p.tx[0].space() >= 32, "room in the host ring")
-            for i in range(first, first + 32):
-                p.tx[0].head = p.put(frame(BROADCAST, 1, struct.pack("=I", i)))
+        def send(numbers):
+            wait_until(lambda: p.tx[0].space() >= len(numbers), "room in the host ring")
+            for number in numbers:
+                p.tx[0].head = p.put(frame(BROADCAST, 1, struct.pack("=I", number)))
             p.tx[0].publish(p.tx[0].head)
-        threads[1].join(10)
+
+        resetter, receiver = threading.Thread(target=reset), threading.Thread(target=receive, daemon=True)
+        resetter.start()
+        receiver.start()
+        while sent < 20000 or len(resets) < 6:  # a slow resetter makes the sender go on
+            wait_until(lambda: sent - len(received) < 8192, "room in the socket")
+            send(range(sent, sent + 32))
+            sent += 32
+        send([end])
+        receiver.join(PATIENCE)
         done.set()
-        threads[0].join()
-        assert received == list(range(count))
-        assert len(resets) > 5
+        resetter.join()
+        assert received == list(range(sent))
         vm.close()  # the NIC rings have nobody any more, so what the stack sends is the host ring's
         s.send(frame(1, 9, b"back"))
         assert p.receive(1) == [frame(1, 9, b"back")]
