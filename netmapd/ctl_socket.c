@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where the control socket is: its directory, the lock file beside it, the path. */
 #include "ctl_internal.h"
+#include "listener.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 64 }; /* connections that wait to be accepted */
@@ -49,37 +49,22 @@ static int take_lock(struct ctl *ctl, const char *path, struct nm_error *err)
 	return 0;
 }
 
-/* The lock is ours, so whoever listened there is dead. What is no socket is somebody's file. */
-static int remove_stale(const char *path, struct nm_error *err)
+/* The lock is ours, so whoever listened there is dead, and its socket is replaced. What is no socket is
+ * somebody's file. */
+static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
 {
 	struct stat st;
 
-	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		return nm_error_set(err, -EEXIST, "%s exists, and is not a socket", path);
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return fail(err, "can't replace", path);
-	return 0;
-}
-
-static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int error = remove_stale(path, err);
-
-	if (error)
-		return error;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (ctl->fd < 0 || ctl->spare_fd < 0)
+	if (ctl->spare_fd < 0)
 		return fail(err, "no socket for", path);
-	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
-	if (fchmod(ctl->fd, 0600) < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return fail(err, "can't bind", path);
+	ctl->fd = listener_open(path, SOCK_SEQPACKET, BACKLOG, true);
+	if (ctl->fd < 0)
+		return nm_error_set(
+			err, ctl->fd, "can't listen at %s: %s", path, strerror(-ctl->fd));
 	ctl->bound = true;
-	if (listen(ctl->fd, BACKLOG) < 0)
-		return fail(err, "can't listen at", path);
 	return 0;
 }
 

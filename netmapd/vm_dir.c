@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The directories of virtual machines' sockets. */
 #include "vm.h"
+#include "listener.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static int name_dir(struct vm *vm, struct nm_error *err)
 		vm->number);
 
 	/* Behind it come /mem32 and /net31. */
-	if (n < 0 || (size_t)n + sizeof("/net31") > sizeof(vm->dir)) {
+	if (n < 0 || (size_t)n + sizeof("/net31" LISTENER_TEMP) > sizeof(vm->dir)) {
 		return nm_error_set(err, -ENAMETOOLONG,
 			"the path of the control socket is too long: %s", socket);
 	}
@@ -56,20 +57,26 @@ static int lock_dir(const char *dir, int fd)
 	return 0;
 }
 
+/* Sockets NAME0 to NAME<n - 1>, also those that did not listen yet. */
+static void remove_sockets(int fd, const char *name, int n)
+{
+	char path[24];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s%d", name, i);
+		unlinkat(fd, path, 0);
+		snprintf(path, sizeof(path), "%s%d" LISTENER_TEMP, name, i);
+		unlinkat(fd, path, 0);
+	}
+}
+
 /* What a killed netmapd left there. */
 static void empty_dir(int fd)
 {
-	char name[16];
-
 	unlinkat(fd, "mem", 0);
-	for (int i = 0; i < VM_REGIONS_MAX; i++) {
-		snprintf(name, sizeof(name), "mem%d", i);
-		unlinkat(fd, name, 0);
-	}
-	for (int i = 0; i < VM_PORTS_MAX; i++) {
-		snprintf(name, sizeof(name), "net%d", i);
-		unlinkat(fd, name, 0);
-	}
+	unlinkat(fd, "mem" LISTENER_TEMP, 0);
+	remove_sockets(fd, "mem", VM_REGIONS_MAX);
+	remove_sockets(fd, "net", VM_PORTS_MAX);
 }
 
 static int try_dir(struct vm *vm, struct nm_error *err)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "closer.h"
+#include "listener.h"
 #include "os.h"
 #include "os_user.h"
 
@@ -35,7 +36,8 @@ struct vu_server {
 	int listen_fd; /* -1: none */
 	int spare_fd;  /* given up for a moment when descriptors run out */
 	struct loop_handle *listen_handle;
-	struct sockaddr_un addr; /* sun_path is empty when there is nothing to remove */
+	char path[sizeof(
+		((struct sockaddr_un *)0)->sun_path)]; /* empty: there is nothing to remove */
 
 	struct vu_conn *conn; /* NULL: no client is connected */
 	struct loop_handle *conn_handle;
@@ -204,23 +206,13 @@ static void on_connect(void *arg, uint32_t events)
 
 static int start_listening(struct vu_server *server, const char *path)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (server->spare_fd < 0 || server->listen_fd < 0)
+	if (server->spare_fd < 0)
 		return -errno;
-	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
-	if (fchmod(server->listen_fd, 0600) < 0)
-		return -errno;
-	if (bind(server->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	server->addr = addr;
-	if (listen(server->listen_fd, BACKLOG) < 0)
-		return -errno;
+	server->listen_fd = listener_open(path, SOCK_STREAM, BACKLOG, false);
+	if (server->listen_fd < 0)
+		return server->listen_fd;
+	strcpy(server->path, path); /* listener_open() has found it short enough */
 	return loop_add(server->loop, server->listen_fd, EPOLLIN, on_connect, server,
 		&server->listen_handle);
 }
@@ -260,8 +252,8 @@ void vu_server_free(struct vu_server *server)
 		return;
 	/* First the way in, so that a client that sees the connection end can't come back. */
 	loop_del(server->loop, server->listen_handle);
-	if (server->addr.sun_path[0])
-		unlink(server->addr.sun_path);
+	if (server->path[0])
+		unlink(server->path);
 	if (server->listen_fd >= 0)
 		close(server->listen_fd);
 	if (server->spare_fd >= 0)

@@ -97,8 +97,15 @@ def module_takes_no_mmap_lock():
                 yield f"{name}:{at}: takes the mmap lock of a process"
 
 
+def sockets_listen_at_once():
+    for name in c_files():
+        for at, line in numbered(name) if is_product(name) and name != "netmapd/listener.c" else ():
+            if re.search(r"(?<!\w)listen\(\w", line):
+                yield f"{name}:{at}: a path that exists before it listens: use netmapd/listener.h"
+
+
 RULES = [licenses, internal_headers, core_stands_alone, private_to_core, functions_fit_a_screen,
-         headers_say_threads, nothing_unfinished, module_takes_no_mmap_lock]
+         headers_say_threads, nothing_unfinished, module_takes_no_mmap_lock, sockets_listen_at_once]
 
 
 @check("rules")
