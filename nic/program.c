@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "program.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <net/ethernet.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* 5.18; the same in all headers that have it. */
+#ifndef BPF_F_XDP_HAS_FRAGS
+#define BPF_F_XDP_HAS_FRAGS (1U << 5)
+#endif
+
+enum {
+	INSNS_MAX = 192,
+	AT_TYPE = 12, /* offsets in a frame */
+	AT_IP = 14,
+	AT_IP4_TO = AT_IP + 16,
+	AT_IP4_END = AT_IP + 20,
+	AT_IP6_NEXT = AT_IP + 6,
+	AT_IP6_TO = AT_IP + 24,
+	AT_IP6_END = AT_IP + 40,
+	ICMP6 = 58,
+	ND_FIRST = 133,
+	ND_LAST = 137,
+	TYPE_LLDP = 0x88cc,
+};
+
+static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
+{
+	long n = syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+
+	return n < 0 ? -errno : (int)n;
+}
+
+/* ---- instructions ------------------------------------------------------------------------ */
+
+enum label { PASS, REDIRECT, IP6, LABELS };
+
+struct code {
+	struct bpf_insn insn[INSNS_MAX];
+	uint32_t count;
+	uint8_t to[INSNS_MAX]; /* jumps: a label + 1, which gets its place later */
+};
+
+static void add(struct code *c, uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
+{
+	if (c->count < INSNS_MAX)
+		c->insn[c->count] = (struct bpf_insn){
+			.code = code, .dst_reg = dst, .src_reg = src, .off = off, .imm = imm};
+	c->count++;
+}
+
+static void load(struct code *c, uint8_t size, uint8_t dst, uint8_t src, int16_t off)
+{
+	add(c, BPF_LDX | BPF_MEM | size, dst, src, off, 0);
+}
+
+static void load_u64(struct code *c, uint8_t dst, uint8_t src, uint64_t value)
+{
+	add(c, BPF_LD | BPF_DW | BPF_IMM, dst, src, 0, (int32_t)(uint32_t)value);
+	add(c, 0, 0, 0, 0, (int32_t)(uint32_t)(value >> 32));
+}
+
+static void jump(struct code *c, uint8_t code, uint8_t dst, uint8_t src, int32_t imm, enum label to)
+{
+	if (c->count < INSNS_MAX)
+		c->to[c->count] = (uint8_t)(to + 1);
+	add(c, code, dst, src, 0, imm);
+}
+
+/* The jumps to a label lead to the next instruction. */
+static void here(struct code *c, enum label label)
+{
+	for (uint32_t i = 0; i < c->count && i < INSNS_MAX; i++)
+		if (c->to[i] == label + 1)
+			c->insn[i].off = (int16_t)(c->count - i - 1);
+}
+
+/* ---- the program -------------------------------------------------------------------------- */
+
+/* Registers: r6 the context, r2 the frame, r3 its end, r5 its type in the order of the wire. */
+static void need(struct code *c, int32_t bytes)
+{
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_4, BPF_REG_2, 0, 0);
+	add(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_4, 0, 0, bytes);
+	jump(c, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_4, BPF_REG_3, 0, REDIRECT);
+}
+
+static void add_ip4(struct code *c, const struct program_filter *f)
+{
+	if (f->num_ip4 == 0)
+		return;
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_IP), IP6);
+	need(c, AT_IP4_END);
+	load(c, BPF_W, BPF_REG_4, BPF_REG_2, AT_IP4_TO);
+	for (uint32_t i = 0; i < f->num_ip4; i++) {
+		int32_t to;
+
+		memcpy(&to, f->ip4[i], sizeof(to));
+		jump(c, BPF_JMP32 | BPF_JEQ | BPF_K, BPF_REG_4, 0, to, PASS);
+	}
+	jump(c, BPF_JMP | BPF_JA, 0, 0, 0, REDIRECT);
+}
+
+static void add_nd(struct code *c)
+{
+	load(c, BPF_B, BPF_REG_4, BPF_REG_2, AT_IP6_NEXT);
+	add(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 6, ICMP6); /* over the next six */
+	need(c, AT_IP6_END + 1);
+	load(c, BPF_B, BPF_REG_4, BPF_REG_2, AT_IP6_END);
+	add(c, BPF_JMP | BPF_JLT | BPF_K, BPF_REG_4, 0, 1, ND_FIRST);
+	jump(c, BPF_JMP | BPF_JLE | BPF_K, BPF_REG_4, 0, ND_LAST, PASS);
+}
+
+static void add_ip6(struct code *c, const struct program_filter *f)
+{
+	if (f->num_ip6 == 0 && !(f->pass & NIC_PASS_ND))
+		return;
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_IPV6), REDIRECT);
+	need(c, AT_IP6_END);
+	if (f->pass & NIC_PASS_ND)
+		add_nd(c);
+	load(c, BPF_DW, BPF_REG_0, BPF_REG_2, AT_IP6_TO);
+	load(c, BPF_DW, BPF_REG_1, BPF_REG_2, AT_IP6_TO + 8);
+	for (uint32_t i = 0; i < f->num_ip6; i++) {
+		uint64_t half[2];
+
+		memcpy(half, f->ip6[i], sizeof(half));
+		load_u64(c, BPF_REG_4, 0, half[0]);
+		add(c, BPF_JMP | BPF_JNE | BPF_X, BPF_REG_0, BPF_REG_4, 3,
+			0); /* over the next three */
+		load_u64(c, BPF_REG_4, 0, half[1]);
+		jump(c, BPF_JMP | BPF_JEQ | BPF_X, BPF_REG_1, BPF_REG_4, 0, PASS);
+	}
+}
+
+static void add_filter(struct code *c, const struct program_filter *f)
+{
+	load(c, BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, data));
+	load(c, BPF_W, BPF_REG_3, BPF_REG_6, offsetof(struct xdp_md, data_end));
+	need(c, AT_IP);
+	load(c, BPF_H, BPF_REG_5, BPF_REG_2, AT_TYPE);
+	if (f->pass & NIC_PASS_ARP)
+		jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_ARP), PASS);
+	if (f->pass & NIC_PASS_LLDP)
+		jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_5, 0, htons(TYPE_LLDP), PASS);
+	add_ip4(c, f);
+	here(c, IP6);
+	add_ip6(c, f);
+	jump(c, BPF_JMP | BPF_JA, 0, 0, 0, REDIRECT);
+	here(c, PASS);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, XDP_PASS);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+/* return bpf_redirect_map(map, ctx->rx_queue_index, XDP_PASS) */
+static void add_redirect(struct code *c, int map)
+{
+	here(c, REDIRECT);
+	load(c, BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, rx_queue_index));
+	load_u64(c, BPF_REG_1, BPF_PSEUDO_MAP_FD, (uint32_t)map);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, XDP_PASS);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+int program_load(int map, const struct program_filter *filter, bool sg)
+{
+	static const char license[] = "Dual BSD/GPL";
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_XDP};
+	struct code code = {.count = 0};
+
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
+	if (filter->pass || filter->num_ip4 > 0 || filter->num_ip6 > 0)
+		add_filter(&code, filter);
+	add_redirect(&code, map);
+	if (code.count > INSNS_MAX)
+		return -E2BIG;
+	attr.insns = (uintptr_t)code.insn;
+	attr.insn_cnt = code.count;
+	attr.license = (uintptr_t)license;
+	attr.prog_flags = sg ? BPF_F_XDP_HAS_FRAGS : 0;
+	strcpy(attr.prog_name, "netmapd_nic");
+	return bpf(BPF_PROG_LOAD, &attr);
+}
+
+int program_map(uint32_t queues)
+{
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_XSKMAP,
+		.key_size = sizeof(uint32_t),
+		.value_size = sizeof(int),
+		.max_entries = queues};
+
+	strcpy(attr.map_name, "netmapd_nic");
+	return bpf(BPF_MAP_CREATE, &attr);
+}
+
+int program_attach(int prog, uint32_t ifindex, bool generic)
+{
+	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)prog,
+				       .target_ifindex = ifindex,
+				       .attach_type = BPF_XDP,
+				       .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE}};
+
+	return bpf(BPF_LINK_CREATE, &attr);
+}
+
+int program_set(int map, uint32_t queue, int sock)
+{
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&queue, .value = (uintptr_t)&sock};
+
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
+}
+
+void program_clear(int map, uint32_t queue)
+{
+	union bpf_attr attr = {.map_fd = (uint32_t)map, .key = (uintptr_t)&queue};
+
+	bpf(BPF_MAP_DELETE_ELEM, &attr); /* there may be no entry */
+}
+
+static int get_info(int prog, struct bpf_prog_info *info)
+{
+	union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)prog,
+				       .info_len = sizeof(*info),
+				       .info = (uintptr_t)info}};
+
+	memset(info, 0, sizeof(*info));
+	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+}
+
+uint32_t program_id(int prog)
+{
+	struct bpf_prog_info info;
+
+	return get_info(prog, &info) == 0 ? info.id : 0;
+}
+
+void program_name(uint32_t id, char name[32])
+{
+	union bpf_attr attr = {.prog_id = id};
+	int prog = bpf(BPF_PROG_GET_FD_BY_ID, &attr);
+	struct bpf_prog_info info;
+
+	memset(name, 0, 32);
+	if (prog < 0)
+		return;
+	if (get_info(prog, &info) == 0)
+		memcpy(name, info.name, sizeof(info.name) - 1);
+	close(prog);
+}
