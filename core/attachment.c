@@ -137,6 +137,14 @@ static bool can_send(const struct nm_ring *src, struct nm_ring *dst)
 	return (dst->hwcur != dst->head || available(src) > 0) && dst->port->ops->can_send(dst);
 }
 
+/* All of the rx ring was taken: has more come? */
+static bool comes(struct nm_ring *rx)
+{
+	if (!rx || !rx->port->ops->wants_room || OS_LOAD(&rx->port->dead))
+		return false;
+	return available(rx) == 0 && rx->port->ops->wants_room(rx);
+}
+
 bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 {
 	os_mb(); /* "asleep" is out before the rings are looked at; who makes work does it the
@@ -144,7 +152,8 @@ bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 	if (nm_attachment_step(att, pair))
 		return true;
 	os_mb(); /* as can_send() wants it: behind the sync that found no room */
-	return can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_RX),
+	return comes(nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_RX)) ||
+	       can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_RX),
 		       nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_TX)) ||
 	       can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_RX),
 		       nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_TX));

@@ -231,6 +231,12 @@ void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	map->owner[index] = owner;
 }
 
+void nm_bufown_give(struct nm_region *region, uint32_t from, uint32_t to, uint32_t index)
+{
+	if (nm_bufown_owner(region, NM_POOL_BUF, index) == from && from != NM_OWNER_NONE)
+		region->own->map[NM_POOL_BUF].owner[index] = to;
+}
+
 uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
 {
 	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
@@ -379,7 +385,7 @@ static uint32_t next_unreferenced(struct nm_bufown_repair *r) OS_REQUIRES(NM_COR
 void nm_bufown_repair_fill(struct nm_bufown_repair *r, struct netmap_slot *slots,
 	uint32_t num_slots, uint64_t offset_mask, uint64_t initial)
 {
-	uint32_t size = r->region->pool[NM_POOL_BUF].size;
+	uint32_t size = r->region->buf_room;
 
 	for (uint32_t i = 0; i < num_slots; i++) {
 		struct nm_slot_copy copy = nm_slot_load(&slots[i]);

@@ -9,6 +9,7 @@
  *      a port          of as many buffers as its rings have slots         nm_port.owner
  *      a client        of its extra buffers, in a list                    nm_client.owner
  *      a fixed owner   of the part that is set aside for a guest          NM_OWNER_FIXED | number
+ *                      of what a device may write to (nm_port_ops.held)   nm_port.held_owner
  *
  *   1. How many buffers an owner has changes by alloc, free and claim alone.
  *   2. What a slot of a port in use references is not free.
@@ -85,6 +86,17 @@
  * buffers back into the slots (nm_bufown_restore); after one that does not, the port is reset.
  * Where a guest has no part it has no map, and needs none: what its slots reference is what it has.
  *
+ * Devices
+ * -------
+ * A NIC that receives into buffers of the region has some in its hands, which no slot references, and exchanges them with
+ * slots: the kind knows which (nm_port_ops.held). Their owner is fixed, so that nobody who puts such a buffer into a slot
+ * or list gets it. But it is reconciled, first of all: what a device may write to is a fact. Meanwhile all ports of
+ * the region rest.
+ *
+ * When the port ends, the device may go on for a while with these, and with those that it sends, which are the port's: they
+ * become the device's as well (nm_bufown_keep_sent), and stay that until the kind frees them. Then a region has
+ * buffers without a port.
+ *
  * Repair
  * ------
  * When a ring changes hands each of its slots gets a buffer of its own: one that is owned by the
@@ -150,6 +162,10 @@ uint32_t nm_bufown_free_owner(struct nm_region *region, uint32_t owner) OS_REQUI
 void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	OS_REQUIRES(NM_CORE_LOCK);
 
+/* A buffer of one owner becomes another's; any other index: nothing happens. */
+void nm_bufown_give(struct nm_region *region, uint32_t from, uint32_t to, uint32_t index)
+	OS_REQUIRES(NM_CORE_LOCK);
+
 /* The next buffer of the owner from *at on, or 0: there is none. *at: NM_BUFS_RESERVED at first. */
 uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
 	OS_REQUIRES(NM_CORE_LOCK);
@@ -209,6 +225,9 @@ void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)
 
 /* Frees all that a port owns, its rings' objects included, behind a reconcile. */
 void nm_bufown_free_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+
+/* What the port's device sends becomes the device's (port->held_owner), behind a reconcile. */
+void nm_bufown_keep_sent(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The list of a client that leaves: what it has put there is freed with it. */
 void nm_bufown_reconcile_list(const struct nm_client *leaving) OS_REQUIRES(NM_CORE_LOCK);

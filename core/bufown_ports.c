@@ -29,11 +29,11 @@ static bool is_in(const struct nm_port *port, const struct nm_region *region)
 	return port && port->region == region && !port->dead;
 }
 
-/* A zero-copy monitor moves buffers between any ports, and so they come to rest together. */
+/* A zero-copy monitor moves buffers between any ports, and a device's come first; so they come to rest together. */
 static bool moves_between_ports(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (const struct nm_port *port = region->core->ports; port; port = port->next)
-		if (port->same_region && is_in(port, region))
+		if ((port->same_region || port->held_owner) && is_in(port, region))
 			return true;
 	return false;
 }
@@ -175,6 +175,35 @@ void nm_bufown_reconcile_list(const struct nm_client *leaving)
 	reconcile_list(leaving);
 }
 
+/* ---- devices --------------------------------------------------------------------------------- */
+
+static uint32_t *held_by_device(struct nm_port *port, enum nm_dir dir, uint32_t *count)
+{
+	uint32_t room = port->held_bufs + slots_of(port);
+	uint32_t *refs = port->held_owner ? os_zalloc((size_t)room * sizeof(*refs)) : NULL;
+
+	*count = refs ? port->ops->held(port, dir, refs, room) : 0;
+	return refs;
+}
+
+static void reconcile_held(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t count, *refs = held_by_device(port, NM_RX, &count);
+
+	if (refs)
+		nm_bufown_reconcile(port->region, port->held_owner, refs, count);
+	os_free(refs);
+}
+
+void nm_bufown_keep_sent(struct nm_port *port)
+{
+	uint32_t count, *refs = held_by_device(port, NM_TX, &count);
+
+	for (uint32_t i = 0; i < count; i++)
+		nm_bufown_give(port->region, port->owner, port->held_owner, refs[i]);
+	os_free(refs);
+}
+
 /* ---- a region -------------------------------------------------------------------------------- */
 
 /* Both ends of a pipe, or one port: the first of them that the list has. */
@@ -189,6 +218,9 @@ static void reconcile_all(struct nm_region *region, struct nm_port *first) OS_RE
 	struct nm_port *peer = first ? first->peer : NULL, *port;
 	bool together = moves_between_ports(region);
 
+	for (port = region->core->ports; port; port = port->next)
+		if (port->held_owner && is_in(port, region))
+			reconcile_held(port);
 	for (port = region->core->ports; port; port = port->next)
 		for (const struct nm_client *c = port->client_list; c && is_in(port, region);
 			c = c->next)

@@ -345,7 +345,7 @@ int nm_offsets_check(struct nm_client *client, const char *name, const struct nm
 /* What was granted, or is about to be, leaves room for a packet. */
 static int check_buffer(struct nm_client *client, const struct nm_port *port)
 {
-	uint64_t size = port->region->pool[NM_POOL_BUF].size;
+	uint64_t size = port->region->buf_room;
 
 	if (port->offsets.mask &&
 		(port->offsets.max >= size || port->offsets.gap >= size - port->offsets.max))

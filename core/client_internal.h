@@ -29,7 +29,10 @@ int nm_client_region_admitted(
 struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/* Objects that a port takes for its rings, with its peer. */
+/* Must the port's region be one for NICs: is it one, or does it lie with one? */
+bool nm_client_region_nic(const struct nm_port *port);
+
+/* Objects that a port takes for its rings and its device, with its peer. */
 void nm_client_region_need(const struct nm_port *port, uint64_t *rings, uint64_t *bufs);
 
 /* ---- client_memory.c ------------------------------------------------------------------- */

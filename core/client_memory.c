@@ -124,6 +124,12 @@ static void give_back(struct nm_port *port)
 
 static void release_one(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
+	if (port->held_owner && port->held_kept)
+		nm_bufown_keep_sent(port);
+	else if (port->held_owner)
+		nm_bufown_free_owner(port->region, port->held_owner);
+	port->held_owner = 0;
+	port->held_kept = false;
 	nm_bufown_free_port(port);
 	each_ring(port, forget_ring, NULL);
 	memset(&port->offsets, 0, sizeof(port->offsets));
@@ -210,6 +216,20 @@ static int setup_rings(struct nm_client *client, struct nm_port *port) OS_REQUIR
 	return error;
 }
 
+/* What the device has in its hands, besides what is in slots. */
+static int take_held(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t index;
+
+	if (port->held_bufs == 0)
+		return 0;
+	port->held_owner = NM_OWNER_FIXED | nm_core_new_owner(client->core);
+	for (uint32_t i = 0; i < port->held_bufs; i++)
+		if (nm_bufown_alloc(port->region, NM_POOL_BUF, port->held_owner, &index) != 0)
+			return nm_memory_pool_error(client, port, NM_POOL_BUF, port->held_bufs - i);
+	return 0;
+}
+
 int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 {
 	struct nm_port *peer = port->peer;
@@ -231,6 +251,8 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		error = pay_for_part(client, port);
 	if (!error)
 		error = setup_rings(client, port);
+	if (!error)
+		error = take_held(client, port);
 	if (!error && peer)
 		error = setup_rings(client, peer);
 	if (!error)

@@ -17,6 +17,23 @@ enum {
 	EXTRA_BUFS_MOST = 131072, /* that a private region is made for */
 };
 
+static bool shares_with_parent(const struct nm_port *port)
+{
+	return port->parent && (port->same_region || port->ops->shares_region);
+}
+
+static const struct nm_port *family_root(const struct nm_port *port)
+{
+	while (shares_with_parent(port))
+		port = port->parent;
+	return port;
+}
+
+bool nm_client_region_nic(const struct nm_port *port)
+{
+	return family_root(port)->ops->nic_memory;
+}
+
 /* What a port and its peer need. */
 struct need {
 	uint32_t rings, most_slots;
@@ -25,6 +42,7 @@ struct need {
 
 static void add_need(const struct nm_port *port, struct need *need)
 {
+	need->bufs += port->held_bufs;
 	for (int dir = 0; dir < NM_DIRS; dir++) {
 		uint32_t rings = nm_port_all_rings(port, dir);
 
@@ -63,16 +81,17 @@ static struct nm_region *owned_by(const struct nm_client *client, struct nm_regi
 
 /* A region for what is needed, some extra buffers, and what is spare for pipes and monitors; buffers are
  * of at least buf_size bytes. */
-static struct nm_region *private_region(struct nm_client *client, const char *name,
+static struct nm_region *private_region(struct nm_client *client, const struct nm_port *port,
 	struct need need, uint32_t extra, uint32_t buf_size) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
 	struct nm_region_params params = core->region_params;
 	uint64_t most = NM_BUFS_MAX - NM_BUFS_RESERVED;
 
+	params.nic = nm_client_region_nic(port);
 	if (need.bufs > most) {
 		nm_error_set(&client->err, -ENOMEM,
-			"%s: %llu buffers wanted; a region holds at most %llu", name,
+			"%s: %llu buffers wanted; a region holds at most %llu", port->name,
 			(unsigned long long)need.bufs, (unsigned long long)most);
 		return NULL;
 	}
@@ -103,9 +122,9 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
-	region = private_region(client, port->name, need_of(port), extra, 0);
+	region = private_region(client, port, need_of(port), extra, 0);
 	if (!region && extra > 0 && client->err.code != -EDQUOT)
-		region = private_region(client, port->name, need_of(port), 0, 0);
+		region = private_region(client, port, need_of(port), 0, 0);
 	return region;
 }
 
@@ -114,9 +133,8 @@ struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct
 	struct need need = need_of(port);
 
 	need.rings *= 2;
-	need.bufs *= 2;
-	return private_region(
-		client, port->name, need, 0, client->core->shared_params.size[NM_POOL_BUF]);
+	need.bufs += need.bufs - port->held_bufs;
+	return private_region(client, port, need, 0, client->core->shared_params.size[NM_POOL_BUF]);
 }
 
 static struct nm_region *external_region(struct nm_client *client, const struct nm_port *port,
@@ -125,6 +143,12 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 	struct nm_region_params params = bind->extmem_params;
 	struct need need = need_of(port);
 
+	if (nm_client_region_nic(port)) {
+		nm_error_set(&client->err, -EOPNOTSUPP,
+			"%s: a NIC receives into memory that netmapd has laid out for it; register without external memory (@extmem)",
+			port->name);
+		return NULL;
+	}
 	if (params.size[NM_POOL_RING] == 0)
 		params.size[NM_POOL_RING] = nm_ring_bytes(
 			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
@@ -160,13 +184,18 @@ static int check_region(
 		return nm_error_set(&client->err, -EINVAL,
 			"%s: nothing of memory region %u is set aside for this system (the host exchanges buffers there, or sets none aside); pipes and monitors that copy are possible",
 			port->name, region->id);
-	return 0;
+	if (!nm_client_region_nic(port) || region->nic)
+		return 0;
+	return nm_error_set(&client->err, -EINVAL,
+		"%s: memory region %u has no room in front of its buffers, where a NIC wants %d bytes: a region has that when a NIC is its first port; name one that is not in use yet, or none",
+		port->name, region->id, NM_NIC_HEADROOM);
 }
 
 static struct nm_region *named_region(
 	struct nm_client *client, const struct nm_port *port, uint16_t id) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_region *region = nm_region_by_id(client->core, id, &client->err);
+	struct nm_region *region =
+		nm_region_by_id(client->core, id, nm_client_region_nic(port), &client->err);
 
 	if (!region)
 		return NULL;
@@ -174,18 +203,6 @@ static struct nm_region *named_region(
 		return region;
 	nm_region_put(region);
 	return NULL;
-}
-
-static bool shares_with_parent(const struct nm_port *port)
-{
-	return port->parent && (port->same_region || port->ops->shares_region);
-}
-
-static const struct nm_port *family_root(const struct nm_port *port)
-{
-	while (shares_with_parent(port))
-		port = port->parent;
-	return port;
 }
 
 /* The region where a relative lies: parent, pipe or zero-copy monitor of one parent. */
@@ -227,6 +244,8 @@ static struct nm_region *prefer_region(const struct nm_client *client, const str
 	*must = port->same_region && region;
 	if (*must || !region)
 		return region;
+	if (port->ops->nic_memory && !region->nic)
+		return NULL;
 	if (stays_at_home(client, port) || (region->reserved && region != client->own_region) ||
 		!nm_region_admits(region, client->user) || !has_room(region, port))
 		return NULL;
@@ -279,7 +298,8 @@ struct nm_region *nm_client_region_choose(
 		return NULL;
 	if (!region && port->ops->shares_region && !is_oversize(client->core, port))
 		return shared_region(client, port);
-	if (!region)
+	if (!region &&
+		!(client->own_region && nm_client_region_nic(port) && !client->own_region->nic))
 		region = client->own_region;
 	if (!region)
 		return make_private_region(client, port, bind->extra_bufs);

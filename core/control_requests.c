@@ -37,7 +37,7 @@ static int probe_region(struct nm_client *client, struct probe *probe, struct nm
 	if (region)
 		nm_region_get(region);
 	else
-		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, &client->err);
+		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, false, &client->err);
 	probe->region = region;
 	return region ? 0 : client->err.code;
 }
@@ -86,7 +86,7 @@ static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *
 
 	nm_core_lock(client->core);
 	if (id == NM_REGION_SHARED_ID)
-		region = nm_region_by_id(client->core, id, &client->err);
+		region = nm_region_by_id(client->core, id, false, &client->err);
 	else
 		region = nm_region_find(client->core, id);
 	if (region)

@@ -68,6 +68,7 @@ struct nm_core {
 	 */
 	struct nm_region_params region_params, shared_params;
 	uint32_t spare_bufs;
+	uint32_t nic_bufs; /* of a NIC region that is made when it is first named */
 
 	/* For whom ports, regions and switches are made now (quota.h); NULL: nobody pays. */
 	struct nm_quota *payer;

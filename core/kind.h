@@ -67,6 +67,16 @@ struct nm_port_ops {
 	 * any thread can sync it). Optional. */
 	void (*ring_reset)(struct nm_ring *ring);
 
+	/*
+	 * Buffers that a device may write to, apart from those in the port's slots: the kind keeps port->held_bufs of them in
+	 * its hands, of owner port->held_owner, and exchanges them with slots. Fills `refs` with what it has now (NM_RX), or
+	 * with what it sends now, of the port's own (NM_TX); at most `room`; returns how many. Paused, or
+	 * stopped. Kinds that set held_bufs have it, and `pause`.
+	 */
+	uint32_t (*held)(struct nm_port *port, int dir, uint32_t *refs, uint32_t room);
+
+	/* It lies in a NIC region (region.h). */
+	bool nic_memory;
 	/* In the region of the platform by default (NM_REGION_SHARED_ID), not in one of the port's
 	 * or the client's own: NICs, pipes. */
 	bool shares_region;

@@ -27,6 +27,7 @@ enum {
 	SHARED_RINGS = 320,
 	SHARED_RING_SLOTS = 2048,
 	SHARED_BUFS = 26000,
+	NIC_BUFS = 32768,
 };
 
 int nm_core_init(struct nm_core *core)
@@ -42,6 +43,7 @@ int nm_core_init(struct nm_core *core)
 		.count = {SHARED_IFS, SHARED_RINGS, SHARED_BUFS},
 		.size = {NIFP_SIZE, nm_ring_bytes(SHARED_RING_SLOTS), NM_BUF_SIZE_DEFAULT},
 	};
+	core->nic_bufs = NIC_BUFS;
 	return 0;
 }
 
@@ -324,7 +326,7 @@ void nm_port_unused_locked(struct nm_port *port)
 bool nm_port_exchanges_locked(const struct nm_port *port)
 {
 	nm_core_assert_locked(port->core);
-	if (port->peer || port->same_region)
+	if (port->peer || port->same_region || port->held_bufs > 0)
 		return true;
 	for (const struct nm_port *p = port->core->ports; p; p = p->next)
 		if (p->same_region && p->parent == port)

@@ -55,7 +55,11 @@ struct nm_port {
 	uint64_t nifp_offset; /* only with a foreign region: the netmap_if that came with it */
 	uint32_t hw_owner; /* of the buffers in hardware rings that came with a foreign region; its
 			       * objects are the kind's to free and mend. 0: not tracked */
-	uint32_t hdr_len;  /* virtio-net header: 0, 10 or 12 bytes */
+	/* See nm_port_ops.held. The kind sets the number while the port has no memory, and held_kept in `stop` when a device may
+	 * still write to them: then they are the kind's to free (nm_bufown_free_owner), who has a reference to the region. */
+	uint32_t held_bufs, held_owner;
+	bool held_kept;
+	uint32_t hdr_len; /* virtio-net header: 0, 10 or 12 bytes */
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);
@@ -107,8 +111,8 @@ void nm_port_remove_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 /* Frees a port made on demand (a pipe: both ends) if it has no client and no pin; else nothing. */
 void nm_port_unused_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* Are buffers exchanged between slots of the port and those of another one, with nobody's syncs but the
- * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are. */
+/* Are buffers exchanged between slots of the port and those of another one, or a device, with nobody's syncs but the
+ * core's? Those of pipe ends, of zero-copy monitors and of ports that these watch are, and those of NICs. */
 bool nm_port_exchanges_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* New numbers of host rings, and of slots of each ring, of a port that has no clients, pins and memory:

@@ -70,6 +70,11 @@ static uint64_t lay_out(
 		pool[i].offset = offset;
 		pool[i].count = params->count[i];
 		pool[i].size = object_size(i, params->size[i]);
+		if (i == NM_POOL_BUF && params->nic) {
+			pool[i].offset += NM_NIC_HEADROOM;
+			pool[i].size = NM_NIC_BUF_SIZE;
+		}
+		offset = pool[i].offset;
 		offset += (uint64_t)pool[i].count * pool[i].size;
 		if (i != NM_POOL_BUF)
 			offset = align_up(offset, 4096);
@@ -171,6 +176,12 @@ static struct nm_region *new_region(struct nm_error *err)
 	return NULL;
 }
 
+/* Once the pools are laid out. */
+static void set_room(struct nm_region *region)
+{
+	region->buf_room = region->pool[NM_POOL_BUF].size - (region->nic ? NM_NIC_HEADROOM : 0);
+}
+
 /* Of one that is there for all, each port pays for what it takes. */
 static struct nm_region *create(struct nm_core *core, const struct nm_region_params *params,
 	uint16_t id, bool shared, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
@@ -180,6 +191,8 @@ static struct nm_region *create(struct nm_core *core, const struct nm_region_par
 	if (!region)
 		return NULL;
 	region->size = nm_region_layout(params, region->pool, err);
+	region->nic = params->nic;
+	set_room(region);
 	err->code = region->size ? 0 : -EINVAL;
 	if (!err->code && !shared)
 		err->code = pay(core, region, err);
@@ -276,6 +289,7 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 	if (!region)
 		return NULL;
 	lay_out(&params, region->pool);
+	set_room(region);
 	if (bytes > pools_bytes(region))
 		bytes = pools_bytes(region);
 	region->size = bytes;
@@ -294,15 +308,19 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 	return region;
 }
 
-struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_error *err)
+struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, bool nic, struct nm_error *err)
 {
 	struct nm_region *region = nm_region_find(core, id);
+	struct nm_region_params params = core->shared_params;
 
 	if (region) {
 		nm_region_get(region);
 		return region;
 	}
-	return create(core, &core->shared_params, id, true, err);
+	params.nic = nic;
+	if (nic)
+		params.count[NM_POOL_BUF] = core->nic_bufs;
+	return create(core, &params, id, true, err);
 }
 
 /* ---- foreign regions ------------------------------------------------------------------- */
@@ -341,6 +359,7 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	region->base = base;
 	region->size = size;
 	memcpy(region->pool, pool, sizeof(region->pool));
+	set_room(region);
 	err->code = -EINVAL;
 	if (geometry_valid(pool, size))
 		err->code = nm_bufown_adopt(region, part);

@@ -14,6 +14,19 @@
  * free lists and the owner of each object are private. Objects are given out, and freed,
  * by the map of owners alone: bufown.h.
  *
+ * A *NIC region* is one into whose buffers network interfaces receive, without a copy. The device's memory (AF_XDP's
+ * umem) has a chunk of 4096 bytes for each buffer, and puts a packet 256 bytes into it. So the buffer pool
+ * begins there, and a packet lies at the beginning of a netmap buffer:
+ *
+ *      page  +256                 +4096  +256                 +4096
+ *      |      | buffer 0                  | buffer 1
+ *      | head |  3840 bytes       | head  |  3840 bytes       | ...
+ *      | chunk 0                  | chunk 1                   |
+ *
+ * A driver may write into the 256 bytes in front of a packet: they are the last ones of the buffer before, and no packet may
+ * lie there, on any port of the region (buf_room).
+ *
+ *
  * A region is *foreign* when another machine manages its objects: a guest's
  * view of the region of the host. Only the objects that the other side has set aside
  * for this one can be allocated.
@@ -46,6 +59,9 @@ enum {
 	NM_BUF_SIZE_MAX = 65536,
 	NM_BUF_SIZE_DEFAULT = 2048,
 	NM_BUFS_MAX = 1000000,
+	NM_NIC_HEADROOM =
+		256, /* what AF_XDP leaves free in front of each packet, and drivers write to */
+	NM_NIC_BUF_SIZE = 4096,
 };
 
 struct nm_pool_geometry {
@@ -63,6 +79,7 @@ struct nm_run {
 struct nm_region_params {
 	uint32_t count[NM_POOLS];
 	uint32_t size[NM_POOLS];
+	bool nic; /* a NIC region: buffers of NM_NIC_BUF_SIZE, whatever size says */
 };
 
 struct nm_region {
@@ -71,8 +88,10 @@ struct nm_region {
 	char *base;    /* address on this platform */
 	uint64_t size; /* bytes; a power of two, as a PCI BAR must be, but on external memory */
 	struct nm_pool_geometry pool[NM_POOLS];
-	uint16_t id; /* nr_mem_id; unique, never 0 */
+	uint32_t buf_room; /* bytes of a buffer that a packet can have */
+	uint16_t id;       /* nr_mem_id; unique, never 0 */
 	bool foreign;
+	bool nic; /* a NIC region */
 	uint32_t
 		user; /* of a private one: whose it is (nm_client.user); others may not have ports there */
 	bool external;          /* on memory that is the application's (EXTMEM) */
@@ -107,9 +126,9 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 
 /*
  * The region with this id (not 0), made from core->shared_params if there is none; the caller
- * gets a reference. NULL with err.
+ * gets a reference. nic: one that is made becomes a NIC region, of core->nic_bufs buffers. NULL with err.
  */
-struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, struct nm_error *err)
+struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, bool nic, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /*

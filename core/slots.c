@@ -23,7 +23,7 @@ static inline enum nm_pkt_state walk(
 	const struct nm_slots *s, uint32_t at, uint32_t end, struct nm_pkt *pkt)
 {
 	const struct netmap_slot *shared = s->slots;
-	const uint32_t num_slots = s->num_slots, size = s->buf_size;
+	const uint32_t num_slots = s->num_slots, stride = s->stride;
 	struct nm_frag *frags = pkt->frags;
 	uint32_t slots = 0, bytes = 0, any = 0, good = NETMAP_MAX_FRAGS;
 	struct nm_slot_copy slot = {.flags = NS_MOREFRAG};
@@ -49,7 +49,7 @@ static inline enum nm_pkt_state walk(
 		at = nm_ring_advance(at, 1, num_slots);
 		if (unlikely(good == 0))
 			continue;
-		frags[slots].buf = s->bufs + (uint64_t)slot.buf_idx * size + offset;
+		frags[slots].buf = s->bufs + (uint64_t)slot.buf_idx * stride + offset;
 		frags[slots].len = slot.len;
 		frags[slots].buf_idx = slot.buf_idx;
 		bytes += slot.len;

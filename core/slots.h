@@ -57,7 +57,8 @@ struct nm_slots {
 	struct netmap_slot *slots;
 	char *bufs; /* buffer 0 */
 	uint32_t num_slots;
-	uint32_t buf_size, buf_count; /* bytes; buffers */
+	uint32_t buf_size, buf_count; /* bytes that a packet can have of a buffer; buffers */
+	uint32_t stride;              /* bytes from one buffer to the next */
 	uint32_t plain;               /* a slot of fewer bytes needs no closer look; 0: each does */
 	bool sent;                    /* a tx ring: NS_INDIRECT says something */
 	uint64_t offset_mask;         /* of slot.ptr; 0: packets begin where their buffer begins */
@@ -75,9 +76,10 @@ static inline void nm_slots_init(struct nm_slots *s, const struct nm_region *reg
 	s->slots = slots;
 	s->bufs = region->base + pool->offset;
 	s->num_slots = num_slots;
-	s->buf_size = pool->size;
+	s->buf_size = region->buf_room;
 	s->buf_count = pool->count;
-	s->plain = offset_mask == 0 && gap <= pool->size ? (uint32_t)(pool->size - gap + 1) : 0;
+	s->stride = pool->size;
+	s->plain = offset_mask == 0 && gap <= s->buf_size ? (uint32_t)(s->buf_size - gap + 1) : 0;
 	s->sent = false;
 	s->offset_mask = offset_mask;
 	s->gap = gap;
@@ -99,7 +101,7 @@ static inline bool nm_slots_buf_valid(const struct nm_slots *s, uint32_t index)
 
 static inline char *nm_slots_buf(const struct nm_slots *s, uint32_t index)
 {
-	return s->bufs + (uint64_t)index * s->buf_size;
+	return s->bufs + (uint64_t)index * s->stride;
 }
 
 /* Where the packet begins in the buffer of slot i: any value. One load; without offsets none. */

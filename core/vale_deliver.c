@@ -209,7 +209,7 @@ static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct val
 static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *ring)
 	OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size;
+	uint32_t size = ring->region->buf_room;
 
 	nm_rxq_begin(&rx->q, ring);
 	rx->hdr_len = ring->port->hdr_len;

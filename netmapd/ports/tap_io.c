@@ -192,7 +192,7 @@ static void wait_for_more(struct tap_queue *q)
 static void receive(struct nm_ring *ring, struct tap_queue *q) OS_REQUIRES(TAP_QUEUE_LOCK)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), want = longest(q, hdr_len);
-	uint32_t size = ring->region->pool[NM_POOL_BUF].size, need = (want + size - 1) / size;
+	uint32_t size = ring->region->buf_room, need = (want + size - 1) / size;
 	uint32_t reads = 0;
 	struct nm_rxq rx;
 

@@ -240,7 +240,7 @@ void fuzz_one(struct fuzz_in *in)
 
 	begin(in);
 	nm_core_lock(&core);
-	shared = nm_region_by_id(&core, NM_REGION_SHARED_ID, &err);
+	shared = nm_region_by_id(&core, NM_REGION_SHARED_ID, false, &err);
 	nm_core_unlock(&core);
 	for (int i = 0; i < STEPS && fuzz_more(in); i++)
 		step(in);

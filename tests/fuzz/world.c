@@ -483,7 +483,7 @@ void world_begin(struct fuzz_in *in)
 	world.core->region_params = world.core->shared_params = (struct nm_region_params){
 		.count = {32, 64, BUFS}, .size = {1024, 1024, config & 1 ? 128 : 2048}};
 	nm_core_lock(world.core);
-	world.regions[0] = nm_region_by_id(world.core, NM_REGION_SHARED_ID, &err);
+	world.regions[0] = nm_region_by_id(world.core, NM_REGION_SHARED_ID, false, &err);
 	fuzz_check(world.regions[0], "%s", err.text);
 	world.num_regions = 1;
 	leave_gaps(world.regions[0]);

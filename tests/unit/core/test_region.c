@@ -225,22 +225,71 @@ static void by_number(void **state)
 
 	nm_core_init(&core);
 	core.shared_params = small_params();
-	a = nm_region_by_id(&core, 7, &err);
+	a = nm_region_by_id(&core, 7, false, &err);
 	assert_non_null(a);
 	assert_int_equal(err.code, 0);
 	assert_int_equal(a->id, 7);
 	assert_int_equal(a->pool[NM_POOL_BUF].count, small_params().count[NM_POOL_BUF]);
-	b = nm_region_by_id(&core, 7, &err);
+	b = nm_region_by_id(&core, 7, false, &err);
 	assert_ptr_equal(a, b);
 	nm_region_put(a);
 	assert_ptr_equal(nm_region_find(&core, 7), b);
 	nm_region_put(b);
 	core_check_empty(&core);
 	fail_allocation(1);
-	assert_null(nm_region_by_id(&core, 7, &err));
+	assert_null(nm_region_by_id(&core, 7, false, &err));
 	fail_allocation(0);
 	assert_int_equal(err.code, -ENOMEM);
 	assert_int_not_equal(err.text[0], '\0');
+	nm_core_destroy(&core);
+}
+
+/* ---- regions of NICs ----------------------------------------------------------------------- */
+
+/* Chunk i of 4096 bytes, from 256 bytes before the pool on, has buffer i 256 bytes from its start, and lies in the region. */
+static void chunks_of_a_nic_region_are_buffers(void **state)
+{
+	struct nm_region_params params = small_params();
+	const struct nm_pool_geometry *bufs;
+	struct nm_region *region;
+	struct nm_core core;
+	struct nm_error err = {0};
+	char *umem;
+
+	nm_core_init(&core);
+	core.nic_bufs = 9;
+	core.shared_params = params;
+	region = nm_region_by_id(&core, 7, true, &err);
+	assert_non_null(region);
+	assert_true(region->nic);
+	bufs = &region->pool[NM_POOL_BUF];
+	assert_int_equal(bufs->count, 9);
+	assert_int_equal(bufs->size, 4096);
+	assert_int_equal(region->buf_room, 3840);
+	assert_int_equal((bufs->offset - 256) % 4096, 0);
+	assert_true(bufs->offset >= region->pool[NM_POOL_RING].offset + 4 * 512 + 256);
+	umem = region->base + bufs->offset - 256;
+	assert_int_equal((uintptr_t)umem % 4096, 0);
+	for (uint32_t i = 0; i < bufs->count; i++)
+		assert_ptr_equal(nm_region_buf(region, i), umem + 4096 * (size_t)i + 256);
+	assert_true(umem + 4096 * (size_t)bufs->count <= region->base + region->size);
+	nm_region_put(region);
+	core_check_empty(&core);
+	nm_core_destroy(&core);
+}
+
+/* All others have buffers of which a packet may fill every byte. */
+static void buffers_of_other_regions_are_whole(void **state)
+{
+	struct nm_region *region;
+	struct nm_core core;
+
+	nm_core_init(&core);
+	region = make_region(&core, 8, 2048, 64);
+	assert_false(region->nic);
+	assert_int_equal(region->buf_room, 2048);
+	assert_int_equal(region->pool[NM_POOL_BUF].offset % 4096, 0);
+	nm_region_put(region);
 	nm_core_destroy(&core);
 }
 
@@ -254,6 +303,8 @@ int main(void)
 		cmocka_unit_test(info_tells_the_geometry),
 		cmocka_unit_test(buffers_that_are_valid),
 		cmocka_unit_test(by_number),
+		cmocka_unit_test(chunks_of_a_nic_region_are_buffers),
+		cmocka_unit_test(buffers_of_other_regions_are_whole),
 	};
 
 	test_seed();
