@@ -11,6 +11,7 @@
  * way. `eventfd`: two threads wake each other by eventfds, round trips per second. One line of
  * JSON.
  */
+#include "bare.h"
 #include "testbed.h"
 
 #include <errno.h>
@@ -23,104 +24,41 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SLOTS = 1024, BUF = 2048, LINE = 64 };
-
-/* One ring as the two threads share it: positions on lines of their own, as in a CSB. */
-struct ring {
-	uint32_t head __attribute__((aligned(LINE))); /* the application's */
-	uint32_t tail __attribute__((aligned(LINE))); /* the mover's: sent up to, received up to */
-	struct netmap_slot slot[SLOTS] __attribute__((aligned(LINE)));
-};
-
-struct side {
-	struct ring *ring;
-	char *bufs;
-};
-
 static struct {
-	struct side tx, rx;
-	uint32_t len, batch, seconds;
+	struct bare_side tx, rx;
+	uint32_t len, batch;
+	double seconds;
 	int cpu[2];
 	bool exchange, stop;
 	int event[2];
 } g = {.len = 60, .batch = 256, .seconds = 1, .cpu = {0, 1}};
 
-static uint32_t distance(uint32_t a, uint32_t b)
-{
-	return (b - a) & (SLOTS - 1);
-}
-
 /* Slots hold buffers first and up; `bufs` of them lie behind the ring. */
-static void make_side(struct side *s, uint32_t bufs, uint32_t first)
+static void make_side(struct bare_side *s, uint32_t bufs, uint32_t first)
 {
-	size_t bytes = sizeof(struct ring) + (size_t)bufs * BUF;
+	size_t bytes = sizeof(struct bare_ring) + (size_t)bufs * BARE_BUF;
 	char *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
 		die("memory", errno);
-	s->ring = (struct ring *)(void *)mem;
-	s->bufs = mem + sizeof(struct ring);
-	memset(s->bufs, 0x5a, (size_t)bufs * BUF);
-	for (uint32_t i = 0; i < SLOTS; i++)
+	s->ring = (struct bare_ring *)(void *)mem;
+	s->bufs = mem + sizeof(struct bare_ring);
+	memset(s->bufs, 0x5a, (size_t)bufs * BARE_BUF);
+	for (uint32_t i = 0; i < BARE_SLOTS; i++)
 		s->ring->slot[i] =
 			(struct netmap_slot){.buf_idx = first + i, .len = (uint16_t)g.len};
 }
 
-/* The copy of the switch's fast path, without its check for the shortest packets. */
-static inline void copy(char *dst, const char *src, uint32_t len)
-{
-	uint32_t done;
-
-	if (len > 512) {
-		memcpy(dst, src, len);
-		return;
-	}
-	if (len < 64) {
-		memcpy(dst, src, 32);
-		memcpy(dst + len - 32, src + len - 32, 32);
-		return;
-	}
-	for (done = 0; done + 64 < len; done += 64)
-		memcpy(dst + done, src + done, 64);
-	memcpy(dst + len - 64, src + len - 64, 64);
-}
-
-static uint32_t move_batch(
-	struct side *from, struct side *to, uint32_t at, uint32_t out, uint32_t n)
-{
-	struct netmap_slot *src = from->ring->slot, *dst = to->ring->slot;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct netmap_slot *s = &src[(at + i) & (SLOTS - 1)];
-		struct netmap_slot *d = &dst[(out + i) & (SLOTS - 1)];
-
-		if (g.exchange) {
-			uint32_t index = d->buf_idx;
-
-			d->buf_idx = s->buf_idx;
-			s->buf_idx = index;
-		} else {
-			__builtin_prefetch(
-				from->bufs + (size_t)src[(at + i + 8) & (SLOTS - 1)].buf_idx * BUF);
-			copy(to->bufs + (size_t)d->buf_idx * BUF,
-				from->bufs + (size_t)s->buf_idx * BUF, s->len);
-		}
-		d->len = s->len;
-		d->flags = 0;
-	}
-	return n;
-}
-
 static void *mover(void *arg)
 {
-	struct ring *tx = g.tx.ring, *rx = g.rx.ring;
+	struct bare_ring *tx = g.tx.ring, *rx = g.rx.ring;
 	uint32_t at = 0, out = 0;
 
 	pin_to(g.cpu[1]);
 	while (!__atomic_load_n(&g.stop, __ATOMIC_RELAXED)) {
-		uint32_t n = distance(at, __atomic_load_n(&tx->head, __ATOMIC_ACQUIRE));
-		uint32_t room =
-			SLOTS - 1 - distance(__atomic_load_n(&rx->head, __ATOMIC_ACQUIRE), out);
+		uint32_t n = bare_distance(at, __atomic_load_n(&tx->head, __ATOMIC_ACQUIRE));
+		uint32_t room = BARE_SLOTS - 1 -
+				bare_distance(__atomic_load_n(&rx->head, __ATOMIC_ACQUIRE), out);
 
 		if (n > room)
 			n = room;
@@ -128,9 +66,9 @@ static void *mover(void *arg)
 			n = 64;
 		if (n == 0)
 			continue;
-		move_batch(&g.tx, &g.rx, at, out, n);
-		at = (at + n) & (SLOTS - 1);
-		out = (out + n) & (SLOTS - 1);
+		bare_move(&g.tx, &g.rx, at, out, n, g.exchange);
+		at = (at + n) & (BARE_SLOTS - 1);
+		out = (out + n) & (BARE_SLOTS - 1);
 		__atomic_store_n(&rx->tail, out, __ATOMIC_RELEASE);
 		__atomic_store_n(&tx->tail, at, __ATOMIC_RELEASE);
 	}
@@ -144,20 +82,20 @@ static void touch_sent(struct netmap_slot *slot)
 
 	slot->len = (uint16_t)g.len;
 	slot->flags = 0;
-	memcpy(g.tx.bufs + (size_t)slot->buf_idx * BUF, &address, sizeof(address));
+	memcpy(g.tx.bufs + (size_t)slot->buf_idx * BARE_BUF, &address, sizeof(address));
 }
 
 static uint64_t touch_received(const struct netmap_slot *slot)
 {
 	uint64_t first;
 
-	memcpy(&first, g.rx.bufs + (size_t)slot->buf_idx * BUF, sizeof(first));
+	memcpy(&first, g.rx.bufs + (size_t)slot->buf_idx * BARE_BUF, sizeof(first));
 	return first + slot->len;
 }
 
 static uint64_t client(double *seconds)
 {
-	struct ring *tx = g.tx.ring, *rx = g.rx.ring;
+	struct bare_ring *tx = g.tx.ring, *rx = g.rx.ring;
 	volatile uint64_t touched = 0;
 	double start = now_s();
 	uint64_t received = 0;
@@ -166,20 +104,21 @@ static uint64_t client(double *seconds)
 	while (now_s() < start + g.seconds) {
 		for (int round = 0; round < 64; round++) {
 			uint32_t used =
-				distance(__atomic_load_n(&tx->tail, __ATOMIC_ACQUIRE), head);
+				bare_distance(__atomic_load_n(&tx->tail, __ATOMIC_ACQUIRE), head);
 			uint32_t n;
 
-			if (SLOTS - 1 - used >= g.batch) {
+			if (BARE_SLOTS - 1 - used >= g.batch) {
 				for (uint32_t i = 0; i < g.batch; i++)
-					touch_sent(&tx->slot[(head + i) & (SLOTS - 1)]);
-				head = (head + g.batch) & (SLOTS - 1);
+					touch_sent(&tx->slot[(head + i) & (BARE_SLOTS - 1)]);
+				head = (head + g.batch) & (BARE_SLOTS - 1);
 				__atomic_store_n(&tx->head, head, __ATOMIC_RELEASE);
 			}
-			n = distance(taken, __atomic_load_n(&rx->tail, __ATOMIC_ACQUIRE));
+			n = bare_distance(taken, __atomic_load_n(&rx->tail, __ATOMIC_ACQUIRE));
 			for (uint32_t i = 0; i < n; i++)
-				touched += touch_received(&rx->slot[(taken + i) & (SLOTS - 1)]);
+				touched +=
+					touch_received(&rx->slot[(taken + i) & (BARE_SLOTS - 1)]);
 			if (n > 0) {
-				taken = (taken + n) & (SLOTS - 1);
+				taken = (taken + n) & (BARE_SLOTS - 1);
 				__atomic_store_n(&rx->head, taken, __ATOMIC_RELEASE);
 			}
 			received += n;
@@ -239,7 +178,7 @@ static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr,
 		"limit: wanted: copy, exchange or eventfd, and any of --len 60..%d --batch 1..%d --seconds N --cpus A,B\n",
-		BUF, SLOTS - 1);
+		BARE_BUF, BARE_SLOTS - 1);
 	exit(2);
 }
 
@@ -255,12 +194,12 @@ static void parse(int argc, char **argv)
 		else if (c == 'b')
 			g.batch = (uint32_t)atoi(optarg);
 		else if (c == 's')
-			g.seconds = (uint32_t)atoi(optarg);
+			g.seconds = strtod(optarg, NULL);
 		else if (c != 'c' || sscanf(optarg, "%d,%d", &g.cpu[0], &g.cpu[1]) != 2)
 			usage();
 	}
-	if (optind + 1 != argc || g.len < 60 || g.len > BUF || g.batch < 1 || g.batch >= SLOTS ||
-		g.seconds < 1)
+	if (optind + 1 != argc || g.len < 60 || g.len > BARE_BUF || g.batch < 1 ||
+		g.batch >= BARE_SLOTS || !(g.seconds > 0 && g.seconds <= 600))
 		usage();
 }
 
@@ -276,8 +215,8 @@ int main(int argc, char **argv)
 	g.exchange = strcmp(argv[optind], "exchange") == 0;
 	if (!event && !g.exchange && strcmp(argv[optind], "copy") != 0)
 		usage();
-	make_side(&g.tx, g.exchange ? 2 * SLOTS : SLOTS, 0);
-	make_side(&g.rx, SLOTS, g.exchange ? SLOTS : 0);
+	make_side(&g.tx, g.exchange ? 2 * BARE_SLOTS : BARE_SLOTS, 0);
+	make_side(&g.rx, BARE_SLOTS, g.exchange ? BARE_SLOTS : 0);
 	if (g.exchange) /* one region: the receiver's buffers lie behind the sender's */
 		g.rx.bufs = g.tx.bufs;
 	g.event[0] = eventfd(0, EFD_CLOEXEC);

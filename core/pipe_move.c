@@ -124,20 +124,71 @@ static bool move_chain(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 	return true;
 }
 
-/* Both rings are written to: what their lines cost is paid once, not for reading and again for
- * writing. With that a pipe carried half as many packets again. */
+/* How many slots lie in one piece in both rings, from where the move is. */
+static uint32_t run_of(const struct move *m)
+{
+	uint32_t n = m->slots.num_slots;
+	uint32_t run = m->end > m->from ? m->end - m->from : n - m->from;
+
+	return run < n - m->to ? run : n - m->to;
+}
+
+/*
+ * Nearly all packets: one good slot each, without offsets, for a good buffer of the receiver's. Returns how many
+ * of the next `run` slots, which lie in one piece in both rings, were such and have been moved.
+ *
+ * Everything is in registers: a packet takes 39 instructions here, and 121 in move_single() (bench/budget.py). Both
+ * rings are written to: what their lines cost is paid once, not for reading and again for writing.
+ * With that a pipe carried half as many packets again.
+ */
+static uint32_t move_plain(struct move *m, uint32_t run) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	struct netmap_slot *tx = &m->slots.slots[m->from], *rx = &m->rx->slots[m->to];
+	const struct netmap_slot *const end = tx + run;
+	const uint32_t plain = m->rx->offset_mask == 0 ? m->slots.plain : 0;
+	const struct nm_slots bufs = m->slots;
+	uint64_t bytes = 0;
+	uint32_t done;
+
+	for (; tx != end; tx++, rx++) {
+		struct nm_slot_copy slot = nm_slot_load(tx);
+		uint32_t theirs = OS_LOAD(&rx->buf_idx);
+
+		os_prefetch_write(tx + PREFETCH_AHEAD);
+		os_prefetch_write(rx + PREFETCH_AHEAD);
+		if (unlikely(slot.flags & (NS_MOREFRAG | NS_INDIRECT)) ||
+			unlikely(slot.len >= plain) ||
+			unlikely(!nm_slots_buf_valid(&bufs, slot.buf_idx)) ||
+			unlikely(!nm_slots_buf_valid(&bufs, theirs)))
+			break;
+		nm_slot_store(rx, slot.buf_idx, slot.len, nm_slots_flags(1, 0) | NS_BUF_CHANGED);
+		nm_slot_store(tx, theirs, slot.len, NS_BUF_CHANGED);
+		bytes += slot.len;
+	}
+	done = run - (uint32_t)(end - tx);
+	m->from = nm_ring_advance(m->from, done, m->slots.num_slots);
+	m->to = nm_ring_advance(m->to, done, m->slots.num_slots);
+	m->room -= done;
+	m->packets += done;
+	m->taken += done;
+	m->copies += done;
+	m->bytes += bytes;
+	return done;
+}
+
 static void move_all(struct move *m) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	bool more = true;
 
 	m->from = nm_slots_skip(&m->slots, m->from, m->end);
 	while (more && m->from != m->end) {
-		struct nm_slot_copy slot = nm_slot_load(&m->tx->slots[m->from]);
+		uint32_t run = run_of(m);
+		struct nm_slot_copy slot;
 
-		os_prefetch_write(
-			&m->tx->slots[nm_ring_advance(m->from, PREFETCH_AHEAD, m->tx->num_slots)]);
-		os_prefetch_write(
-			&m->rx->slots[nm_ring_advance(m->to, PREFETCH_AHEAD, m->rx->num_slots)]);
+		have_room(m, run);
+		if (likely(move_plain(m, run) == run))
+			continue;
+		slot = nm_slot_load(&m->tx->slots[m->from]);
 		if (likely(!(slot.flags & NS_MOREFRAG)))
 			move_single(m, slot);
 		else

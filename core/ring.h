@@ -177,6 +177,15 @@ struct nm_slot_copy {
 	uint16_t flags;
 };
 
+/* The first word of a slot. Put together by shifts: compilers make twice the code of a structure of three. */
+static inline uint64_t nm_slot_word(uint32_t buf_idx, uint32_t len, uint32_t flags)
+{
+	const uint64_t part[] = {buf_idx, (uint16_t)len, (uint16_t)flags};
+
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? part[0] | part[1] << 32 | part[2] << 48
+							 : part[0] << 32 | part[1] << 16 | part[2];
+}
+
 static inline struct nm_slot_copy nm_slot_load(const struct netmap_slot *slot)
 {
 	struct nm_slot_copy copy;

@@ -157,11 +157,7 @@ static inline void nm_slot_fill(struct netmap_slot *slot, uint32_t len, uint32_t
 static inline void nm_slot_store(
 	struct netmap_slot *slot, uint32_t buf_idx, uint32_t len, uint32_t flags)
 {
-	const struct nm_slot_copy copy = {buf_idx, (uint16_t)len, (uint16_t)flags};
-	uint64_t word;
-
-	memcpy(&word, &copy, sizeof(word));
-	OS_STORE((uint64_t *)(void *)slot, word);
+	OS_STORE((uint64_t *)(void *)slot, nm_slot_word(buf_idx, len, flags));
 }
 
 /* Loads the buffers of `count` slots from `at` on, each once, for an exchange. False: one is none. */
