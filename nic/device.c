@@ -4,6 +4,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -89,6 +90,10 @@ int device_facts(struct nic_facts *f, struct nm_error *err)
 		return nm_error_set(err, -ENODEV,
 			"%s: there is no such network interface; ip link shows those that there are",
 			f->ifname);
+	if (mac.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+		return nm_error_set(err, -EOPNOTSUPP, "%s: not an Ethernet interface", f->ifname);
+	/* It may have been found by another name. */
+	if_indextoname(ifindex, f->ifname);
 	f->ifindex = ifindex;
 	f->up = !!(flags.ifr_flags & IFF_UP);
 	f->carrier = !!(flags.ifr_flags & IFF_RUNNING);

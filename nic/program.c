@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <net/ethernet.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>

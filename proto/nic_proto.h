@@ -48,6 +48,7 @@ enum {
 	NIC_TEXT_MAX = 256,
 	NIC_FRAME_EXTRA = 18, /* Ethernet header and a VLAN tag, beyond the MTU */
 	NIC_RING_MAX = 32768, /* entries */
+	NIC_HEADROOM = 256,   /* bytes in front of a packet in its chunk: the kernel's */
 	NIC_BUSY_MS = 3000,   /* waiting for a queue that the kernel hasn't let go of yet */
 	NIC_GONE_MS = 10000,  /* the same, after NIC_RELEASED */
 };

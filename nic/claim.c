@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The file: a line "using PID" or "ending PID" of fixed length, then a line per offload. A removed file that somebody has opened
+ * before is no claim: after locking it is checked to be still the one at the path.
+ */
+#include "claim.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "log.h"
+
+enum { AGAIN_MS = 10, FILE_MAX = 1024, STATE_BYTES = 24 };
+
+/* Off while a NIC is in use. GRO of the kernel comes behind the program, or pauses. */
+static const char *const unwanted[] = {
+	"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"};
+
+enum { NUM_UNWANTED = sizeof(unwanted) / sizeof(unwanted[0]) };
+
+/* ---- the file --------------------------------------------------------------------------------- */
+
+static void write_state(struct claim *c, const char *state)
+{
+	char text[FILE_MAX];
+	int n = snprintf(text, sizeof(text), "%-*s\n", STATE_BYTES - 1, state);
+
+	for (uint32_t i = 0; i < c->count; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s\n", c->offload[i]);
+	if (pwrite(c->fd, text, (size_t)n, 0) != n || ftruncate(c->fd, n) != 0)
+		nic_log("%s: can't be written: %s", c->path, strerror(errno));
+}
+
+/* What another one has written: its state, and its offloads to c. */
+static bool read_state(struct claim *c)
+{
+	char text[FILE_MAX], *line, *rest = text;
+	ssize_t n = pread(c->fd, text, sizeof(text) - 1, 0);
+	bool ending;
+
+	c->count = 0;
+	if (n < STATE_BYTES)
+		return false;
+	text[n] = '\0';
+	ending = strncmp(text, "ending", 6) == 0;
+	strsep(&rest, "\n");
+	while ((line = strsep(&rest, "\n")) && c->count < OFFLOADS_MAX)
+		for (int i = 0; i < NUM_UNWANTED; i++)
+			if (strcmp(line, unwanted[i]) == 0)
+				strcpy(c->offload[c->count++], line);
+	return ending;
+}
+
+static int make_path(struct claim *c, const char *dir, uint32_t ifindex, struct nm_error *err)
+{
+	struct stat ns;
+
+	if (stat("/proc/self/ns/net", &ns) < 0)
+		return nm_error_set(err, -errno, "/proc/self/ns/net: %s", strerror(errno));
+	if (snprintf(c->path, sizeof(c->path), "%s/%llu-%u", dir, (unsigned long long)ns.st_ino,
+		    ifindex) >= (int)sizeof(c->path))
+		return nm_error_set(err, -ENAMETOOLONG,
+			"the path of the state directory is too long: %.100s", dir);
+	return 0;
+}
+
+/* Opens and locks; -EBUSY: another one has it, and *ending says how. */
+static int try_lock(struct claim *c, bool *ending)
+{
+	struct stat mine, there;
+	int error = 0;
+
+	c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (c->fd < 0)
+		return -errno;
+	if (flock(c->fd, LOCK_EX | LOCK_NB) < 0) {
+		*ending = read_state(c);
+		error = -EBUSY;
+	} else if (fstat(c->fd, &mine) < 0 || stat(c->path, &there) < 0 ||
+		   mine.st_ino != there.st_ino) {
+		*ending = true; /* it was removed meanwhile */
+		error = -EBUSY;
+	}
+	if (error) {
+		close(c->fd);
+		c->fd = -1;
+	}
+	return error;
+}
+
+int claim_dir(const char *dir, struct nm_error *err)
+{
+	struct stat st;
+
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return nm_error_set(err, -errno,
+			"the state directory %.100s can't be made: %s; name another one by --state",
+			dir, strerror(errno));
+	if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+		(st.st_mode & 022))
+		return nm_error_set(err, -EPERM,
+			"the state directory %.100s must be a directory that only this user can write to",
+			dir);
+	return 0;
+}
+
+int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, struct nm_error *err)
+{
+	bool ending = false;
+	int error = make_path(c, dir, f->ifindex, err), waited = 0;
+
+	c->fd = -1;
+	if (error)
+		return error;
+	while ((error = try_lock(c, &ending)) == -EBUSY &&
+		waited < (ending ? CLAIM_ENDING_MS : CLAIM_USED_MS)) {
+		nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
+		waited += AGAIN_MS;
+	}
+	if (error == -EBUSY)
+		return nm_error_set(err, error, "%s: in use by another netmapd", f->ifname);
+	if (error)
+		return nm_error_set(err, error, "%s: %s: %s", f->ifname, c->path, strerror(-error));
+	read_state(c);
+	offloads_restore(c, f->ifname);
+	write_state(c, "using");
+	return 0;
+}
+
+void claim_ending(struct claim *c)
+{
+	if (c->fd >= 0)
+		write_state(c, "ending");
+}
+
+void claim_drop(struct claim *c)
+{
+	if (c->fd < 0)
+		return;
+	if (c->count == 0)
+		unlink(c->path);
+	close(c->fd);
+	c->fd = -1;
+}
+
+void claim_recover(const char *dir)
+{
+	struct dirent *entry;
+	struct claim c;
+	struct stat ns;
+	DIR *d = opendir(dir);
+
+	if (!d)
+		return;
+	while (stat("/proc/self/ns/net", &ns) == 0 && (entry = readdir(d))) {
+		unsigned long long in;
+		unsigned ifindex;
+		struct nm_error err;
+		bool ending;
+		char ifname[IF_NAMESIZE];
+
+		if (sscanf(entry->d_name, "%llu-%u", &in, &ifindex) != 2 || in != ns.st_ino)
+			continue;
+		if (make_path(&c, dir, ifindex, &err) != 0 || try_lock(&c, &ending) != 0)
+			continue;
+		read_state(&c);
+		if (if_indextoname(ifindex, ifname))
+			offloads_restore(&c, ifname);
+		c.count = 0; /* also when the interface is gone */
+		claim_drop(&c);
+	}
+	closedir(d);
+}
+
+/* ---- offloads --------------------------------------------------------------------------------- */
+
+static int one_off(
+	struct claim *c, const struct nic_facts *f, const char *name, struct nm_error *err)
+{
+	struct device_feature feature;
+	int error = device_feature(f->ifname, name, &feature);
+
+	if (error || !feature.known || !feature.active)
+		return 0;
+	if (c->count == OFFLOADS_MAX)
+		return nm_error_set(err, -E2BIG, "%s: too many offloads are on", f->ifname);
+	if (!feature.fixed) {
+		if (feature.requested) {
+			strcpy(c->offload[c->count++], name);
+			write_state(c, "using");
+		}
+		error = device_feature_set(f->ifname, name, false);
+		if (!error)
+			error = device_feature(f->ifname, name, &feature);
+	}
+	if (!feature.active && !error)
+		return 0;
+	return nm_error_set(err, -EOPNOTSUPP,
+		"%s: the offload %s is on and can't be switched off%s%s; as it changes packets, the interface can't be used",
+		f->ifname, name, error ? ": " : "", error ? strerror(-error) : "");
+}
+
+int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *err)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < NUM_UNWANTED && !error; i++)
+		error = one_off(c, f, unwanted[i], err);
+	return error;
+}
+
+void offloads_restore(struct claim *c, const char *ifname)
+{
+	while (c->count > 0) {
+		const char *name = c->offload[--c->count];
+		int error = device_feature_set(ifname, name, true);
+
+		if (error && error != -ENODEV)
+			nic_log("%s: the offload %s can't be switched on again: %s; ethtool -K %s %s on",
+				ifname, name, strerror(-error), ifname, name);
+	}
+	if (c->fd >= 0)
+		write_state(c, "ending");
+}
+
+static void append(char text[NIC_TEXT_MAX], const char *name)
+{
+	size_t at = strlen(text);
+
+	snprintf(text + at, NIC_TEXT_MAX - at, "%s%s", at ? ", " : "", name);
+}
+
+void offloads_list(const char *ifname, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX])
+{
+	struct device_feature feature;
+
+	off[0] = fixed[0] = '\0';
+	for (uint32_t i = 0; i < NUM_UNWANTED; i++)
+		if (device_feature(ifname, unwanted[i], &feature) == 0 && feature.known &&
+			feature.active)
+			append(feature.fixed ? fixed : off, unwanted[i]);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "netlink.h"
+
+#include <errno.h>
+#include <linux/ethtool_netlink.h>
+#include <linux/genetlink.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ANSWER_MAX = 32768 };
+
+struct request {
+	struct nlmsghdr hdr;
+	union {
+		struct ifinfomsg link;
+		struct genlmsghdr generic;
+	} body;
+	char attributes[256];
+};
+
+static int open_netlink(int protocol)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), one = 1;
+	struct timeval limit = {.tv_sec = 5};
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+		return fd;
+	close(fd);
+	return -EPROTO;
+}
+
+/* ---- attributes ---------------------------------------------------------------------------- */
+
+static void *add_attribute(struct request *r, uint16_t type, const void *value, uint16_t bytes)
+{
+	struct rtattr *a = (void *)((char *)r + NLMSG_ALIGN(r->hdr.nlmsg_len));
+
+	a->rta_type = type;
+	a->rta_len = (uint16_t)RTA_LENGTH(bytes);
+	memcpy(RTA_DATA(a), value, bytes);
+	r->hdr.nlmsg_len = NLMSG_ALIGN(r->hdr.nlmsg_len) + RTA_ALIGN(a->rta_len);
+	return a;
+}
+
+/* An attribute of this type among those in `bytes` bytes; NULL: there is none. */
+static const struct rtattr *find_attribute(const void *from, size_t bytes, uint16_t type)
+{
+	const struct rtattr *a = from;
+
+	for (int left = (int)bytes; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if ((a->rta_type & NLA_TYPE_MASK) == type)
+			return a;
+	return NULL;
+}
+
+static uint32_t number_in(const struct rtattr *a)
+{
+	uint32_t value = 0;
+
+	if (a && RTA_PAYLOAD(a) >= sizeof(value))
+		memcpy(&value, RTA_DATA(a), sizeof(value));
+	return value;
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+/* One request, one answer: its bytes or a negative errno. */
+static ssize_t converse(int protocol, struct request *r, char answer[ANSWER_MAX])
+{
+	int fd = open_netlink(protocol);
+	ssize_t n = -EPROTO;
+
+	if (fd < 0)
+		return fd;
+	if (send(fd, r, r->hdr.nlmsg_len, 0) == (ssize_t)r->hdr.nlmsg_len)
+		n = recv(fd, answer, ANSWER_MAX, 0);
+	close(fd);
+	return n >= (ssize_t)NLMSG_HDRLEN ? n : -EPROTO;
+}
+
+uint32_t netlink_program(uint32_t ifindex)
+{
+	struct request r = {
+		.hdr = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = RTM_GETLINK,
+			.nlmsg_flags = NLM_F_REQUEST},
+		.body.link = {.ifi_index = (int)ifindex},
+	};
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct nlmsghdr *hdr = (void *)answer;
+	ssize_t n = converse(NETLINK_ROUTE, &r, answer);
+	const struct rtattr *xdp;
+
+	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != RTM_NEWLINK)
+		return 0;
+	xdp = find_attribute(
+		IFLA_RTA((struct ifinfomsg *)NLMSG_DATA(hdr)), IFLA_PAYLOAD(hdr), IFLA_XDP);
+	return xdp ? number_in(find_attribute(RTA_DATA(xdp), RTA_PAYLOAD(xdp), IFLA_XDP_PROG_ID))
+		   : 0;
+}
+
+/* The kernel's text in the answer to a request that failed. */
+static void take_text(const struct nlmsghdr *hdr, char text[NIC_TEXT_MAX])
+{
+	const size_t fixed = NLMSG_LENGTH(sizeof(struct nlmsgerr));
+	const struct rtattr *a;
+
+	if (hdr->nlmsg_type != NLMSG_ERROR || !(hdr->nlmsg_flags & NLM_F_ACK_TLVS) ||
+		hdr->nlmsg_len <= fixed)
+		return;
+	/* NETLINK_CAP_ACK: of the request only its header is repeated. */
+	a = find_attribute((const char *)hdr + fixed, hdr->nlmsg_len - fixed, NLMSGERR_ATTR_MSG);
+	if (a)
+		snprintf(text, NIC_TEXT_MAX, "%.*s", (int)RTA_PAYLOAD(a), (char *)RTA_DATA(a));
+}
+
+/* Attaches a program (-1: none). 0 or a negative errno, with the kernel's words in text. */
+static int set_program(uint32_t ifindex, int prog, uint32_t flags, char text[NIC_TEXT_MAX])
+{
+	struct request r = {
+		.hdr = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = RTM_SETLINK,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+		.body.link = {.ifi_index = (int)ifindex},
+	};
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct nlmsghdr *hdr = (void *)answer;
+	struct rtattr *nest = add_attribute(&r, IFLA_XDP | NLA_F_NESTED, NULL, 0);
+	ssize_t n;
+
+	add_attribute(&r, IFLA_XDP_FD, &prog, sizeof(prog));
+	add_attribute(&r, IFLA_XDP_FLAGS, &flags, sizeof(flags));
+	nest->rta_len = (uint16_t)((char *)&r + r.hdr.nlmsg_len - (char *)nest);
+	n = converse(NETLINK_ROUTE, &r, answer);
+	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != NLMSG_ERROR)
+		return -EPROTO;
+	take_text(hdr, text);
+	return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
+}
+
+void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_MAX])
+{
+	uint32_t flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	char ignored[NIC_TEXT_MAX];
+
+	text[0] = '\0';
+	if (set_program(ifindex, prog, flags | XDP_FLAGS_UPDATE_IF_NOEXIST, text) == 0)
+		set_program(ifindex, -1, flags, ignored);
+}
+
+/* ---- watching ------------------------------------------------------------------------------- */
+
+static int join(int protocol, uint32_t group)
+{
+	int fd = open_netlink(protocol), error;
+
+	if (fd < 0)
+		return fd;
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) == 0)
+		return fd;
+	error = -errno;
+	close(fd);
+	return error;
+}
+
+int netlink_watch(void)
+{
+	return join(NETLINK_ROUTE, RTNLGRP_LINK);
+}
+
+/* The number of ethtool's group "monitor" in the answer to CTRL_CMD_GETFAMILY; 0: not there. */
+static uint32_t find_group(const struct nlmsghdr *hdr)
+{
+	const char *from = (char *)NLMSG_DATA(hdr) + GENL_HDRLEN;
+	const struct rtattr *groups, *group, *name;
+	int left;
+
+	if (hdr->nlmsg_len < NLMSG_LENGTH(GENL_HDRLEN))
+		return 0;
+	groups = find_attribute(
+		from, hdr->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), CTRL_ATTR_MCAST_GROUPS);
+	if (!groups)
+		return 0;
+	left = (int)RTA_PAYLOAD(groups);
+	for (group = RTA_DATA(groups); RTA_OK(group, left); group = RTA_NEXT(group, left)) {
+		name = find_attribute(
+			RTA_DATA(group), RTA_PAYLOAD(group), CTRL_ATTR_MCAST_GRP_NAME);
+		if (name && strcmp(RTA_DATA(name), ETHTOOL_MCGRP_MONITOR_NAME) == 0)
+			return number_in(find_attribute(
+				RTA_DATA(group), RTA_PAYLOAD(group), CTRL_ATTR_MCAST_GRP_ID));
+	}
+	return 0;
+}
+
+int netlink_watch_ethtool(void)
+{
+	struct request r = {
+		.hdr = {.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN),
+			.nlmsg_type = GENL_ID_CTRL,
+			.nlmsg_flags = NLM_F_REQUEST},
+		.body.generic = {.cmd = CTRL_CMD_GETFAMILY, .version = 1},
+	};
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct nlmsghdr *hdr = (void *)answer;
+	uint32_t group;
+	ssize_t n;
+
+	add_attribute(&r, CTRL_ATTR_FAMILY_NAME, ETHTOOL_GENL_NAME, sizeof(ETHTOOL_GENL_NAME));
+	n = converse(NETLINK_GENERIC, &r, answer);
+	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != GENL_ID_CTRL)
+		return -EOPNOTSUPP;
+	group = find_group(hdr);
+	return group ? join(NETLINK_GENERIC, group) : -EOPNOTSUPP;
+}
+
+void netlink_drain(int watch)
+{
+	char away[4096];
+
+	/* An overrun (ENOBUFS) is a change as well. */
+	while (recv(watch, away, sizeof(away), MSG_DONTWAIT | MSG_TRUNC) > 0 || errno == ENOBUFS)
+		;
+}

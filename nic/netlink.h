@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * netlink.h - what only rtnetlink tells: which program is on an interface, the kernel's own words when one can't be attached, and
+ * that something about interfaces has changed.
+ *
+ * Thread safety: any thread; no state.
+ */
+#ifndef NIC_NETLINK_H
+#define NIC_NETLINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nic_proto.h"
+
+/* The number of the program on the interface; 0: there is none, or nobody can say. */
+uint32_t netlink_program(uint32_t ifindex);
+
+/*
+ * Tries to attach the program in the other way, which gives a text: why the kernel refuses it, "" when it doesn't say. What is
+ * attached after all is taken off at once.
+ */
+void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_MAX]);
+
+/* A socket that is ready to be read after interfaces have changed. A descriptor, or a negative errno. */
+int netlink_watch(void);
+
+/* The same for what ethtool changes (channels, rings). -EOPNOTSUPP: the kernel doesn't tell it. */
+int netlink_watch_ethtool(void);
+
+/* Reads away what has come. */
+void netlink_drain(int watch);
+
+#endif

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Messages in, state by state; each request either succeeds, or is answered by NIC_FAILED. */
+#include "session.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access.h"
+#include "device.h"
+#include "log.h"
+#include "netlink.h"
+#include "nic_connect.h"
+#include "session_internal.h"
+
+/* ---- telling ---------------------------------------------------------------------------------- */
+
+static int tell(struct session *s, void *message, size_t bytes, enum nic_message_type type)
+{
+	nic_header_init(message, type);
+	return nic_send(s->sock, message, bytes, NULL, 0);
+}
+
+static int tell_plain(struct session *s, enum nic_message_type type)
+{
+	struct nic_plain msg;
+
+	return tell(s, &msg, sizeof(msg), type);
+}
+
+static int tell_facts(struct session *s, enum nic_message_type type)
+{
+	struct nic_told msg = {.facts = s->facts};
+
+	return tell(s, &msg, sizeof(msg), type);
+}
+
+static int tell_gone(struct session *s, int error)
+{
+	struct nic_gone msg = {.error = error};
+
+	return tell(s, &msg, sizeof(msg), NIC_GONE);
+}
+
+static int tell_failed(struct session *s, const struct nm_error *err)
+{
+	struct nic_failed msg = {.error = err->code};
+
+	memcpy(msg.text, err->text, sizeof(msg.text) - 1);
+	return tell(s, &msg, sizeof(msg), NIC_FAILED);
+}
+
+static int tell_opened(struct session *s)
+{
+	struct nic_opened msg = {
+		.facts = s->facts, .first_queue = s->sockets.first, .num_queues = s->sockets.count};
+
+	nic_header_init(&msg.hdr, NIC_OPENED);
+	s->state = SESSION_OPENED;
+	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
+}
+
+static int tell_bound(struct session *s)
+{
+	struct nic_bound msg = {.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
+
+	memcpy(msg.why, s->why, sizeof(msg.why));
+	s->state = SESSION_BOUND;
+	return tell(s, &msg, sizeof(msg), NIC_BOUND);
+}
+
+/* ---- asking ----------------------------------------------------------------------------------- */
+
+static int may_have(struct session *s, uid_t user, struct nm_error *err)
+{
+	if (access_may(&s->rules, user, s->facts.ifname))
+		return 0;
+	return nm_error_set(err, -EACCES,
+		"%s: user %u may not have this interface; the administrator can allow it by a line \"allow %u %s\" in %s",
+		s->facts.ifname, (unsigned)user, (unsigned)user, s->facts.ifname,
+		s->config->access);
+}
+
+static int find(struct session *s, const char ifname[NIC_NAME_MAX], struct nm_error *err)
+{
+	memcpy(s->facts.ifname, ifname, NIC_NAME_MAX);
+	if (!memchr(ifname, '\0', NIC_NAME_MAX) || !ifname[0])
+		return nm_error_set(err, -ENODEV, "no network interface has such a name");
+	return device_facts(&s->facts, err);
+}
+
+static int ask(struct session *s, const struct nic_ask *msg, struct nm_error *err)
+{
+	int error = find(s, msg->ifname, err);
+
+	if (!error)
+		error = may_have(s, s->peer, err);
+	if (!error && msg->user != s->peer)
+		error = may_have(s, msg->user, err);
+	if (error)
+		return error;
+	s->watch[0] = netlink_watch();
+	s->watch[1] = netlink_watch_ethtool();
+	if (s->watch[0] < 0)
+		return nm_error_set(err, s->watch[0], "%s: rtnetlink: %s", s->facts.ifname,
+			strerror(-s->watch[0]));
+	s->state = SESSION_KNOWN;
+	return tell_facts(s, NIC_KNOWN);
+}
+
+static int check(struct session *s, const struct nic_check *msg, struct nm_error *err)
+{
+	struct nic_report report = {.mtu_max_chunk = 0};
+	int error = find(s, msg->ifname, err);
+
+	if (!error)
+		error = may_have(s, s->peer, err);
+	if (!error)
+		error = session_check(s, &report, err);
+	return error ? error : tell(s, &report, sizeof(report), NIC_REPORT);
+}
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+static bool is_ring(uint32_t n)
+{
+	return n >= 2 && n <= NIC_RING_MAX && (n & (n - 1)) == 0;
+}
+
+static int check_memory(const struct session *s, const struct nic_open *o, struct nm_error *err)
+{
+	const char *ifname = s->facts.ifname;
+	struct stat st;
+	int seals = s->memory < 0 ? -1 : fcntl(s->memory, F_GET_SEALS);
+
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(s->memory, &st) < 0)
+		return nm_error_set(err, -EINVAL,
+			"%s: its memory is no memfd sealed against shrinking", ifname);
+	if (o->chunk != 2048 && o->chunk != 4096)
+		return nm_error_set(err, -EINVAL,
+			"%s: chunks of %u bytes; 2048 and 4096 are possible", ifname, o->chunk);
+	if (o->umem_bytes == 0 || o->umem_bytes % o->chunk || o->umem_offset % 4096 ||
+		o->umem_offset > (uint64_t)st.st_size ||
+		o->umem_bytes > (uint64_t)st.st_size - o->umem_offset)
+		return nm_error_set(err, -EINVAL,
+			"%s: memory from byte %llu, %llu bytes: not whole chunks within the %lld bytes of its file",
+			ifname, (unsigned long long)o->umem_offset,
+			(unsigned long long)o->umem_bytes, (long long)st.st_size);
+	if (o->umem_bytes > s->rules.memory)
+		return nm_error_set(err, -ENOMEM,
+			"%s: %llu bytes of memory, at most %llu are allowed; the administrator can raise it by a line \"memory BYTES\" in %s",
+			ifname, (unsigned long long)o->umem_bytes,
+			(unsigned long long)s->rules.memory, s->config->access);
+	return 0;
+}
+
+/* Which queues; those that can send and receive. */
+static int choose_queues(struct session *s, const struct nic_open *o, struct nm_error *err)
+{
+	uint32_t there =
+		s->facts.queues < s->facts.tx_queues ? s->facts.queues : s->facts.tx_queues;
+	uint32_t count = o->num_queues ? o->num_queues : there - o->first_queue;
+
+	if (o->first_queue >= there || count > there - o->first_queue)
+		return nm_error_set(err, -EINVAL,
+			"%s: queues %u to %llu; it has %u that receive and %u that send",
+			s->facts.ifname, o->first_queue,
+			(unsigned long long)o->first_queue + count - 1, s->facts.queues,
+			s->facts.tx_queues);
+	s->sockets.first = o->first_queue;
+	s->sockets.count = count;
+	return 0;
+}
+
+static int check_numbers(struct session *s, const struct nic_open *o, struct nm_error *err)
+{
+	const char *ifname = s->facts.ifname;
+	uint32_t most = o->chunk - NIC_HEADROOM - NIC_FRAME_EXTRA;
+
+	if (!is_ring(o->fill) || !is_ring(o->completion) || !is_ring(o->rx) || !is_ring(o->tx))
+		return nm_error_set(err, -EINVAL,
+			"%s: rings of %u, %u, %u, %u entries; powers of two from 2 to %d are possible",
+			ifname, o->fill, o->completion, o->rx, o->tx, NIC_RING_MAX);
+	if (o->mode >= NIC_MODES || o->pass & ~(uint32_t)NIC_PASS_ALL ||
+		o->num_ip4 > NIC_ADDRESSES_MAX || o->num_ip6 > NIC_ADDRESSES_MAX ||
+		o->busy_poll_us > 1000000 || o->busy_poll_budget > 65535)
+		return nm_error_set(err, -EINVAL, "%s: an option is out of range", ifname);
+	if (o->sg && o->mode == NIC_MODE_ZEROCOPY)
+		return nm_error_set(err, -EOPNOTSUPP,
+			"%s: packets over several chunks and zero copy exclude each other", ifname);
+	if (!o->sg && s->facts.mtu > most)
+		return nm_error_set(err, -EMSGSIZE,
+			"%s: its MTU is %u, at most %u fit into a buffer; ip link set %s mtu %u, or use several slots per packet",
+			ifname, s->facts.mtu, most, ifname, most);
+	return choose_queues(s, o, err);
+}
+
+static int open_interface(struct session *s, const struct nic_open *o, struct nm_error *err)
+{
+	int error = device_facts(&s->facts, err); /* it may have changed */
+
+	s->open = *o;
+	if (!error)
+		error = check_memory(s, o, err);
+	if (!error)
+		error = check_numbers(s, o, err);
+	if (!error)
+		error = claim_take(&s->claim, s->config->state, &s->facts, err);
+	if (!error)
+		error = session_prepare(s, err);
+	return error ? error : tell_opened(s);
+}
+
+/* ---- binding ---------------------------------------------------------------------------------- */
+
+static int bind_interface(struct session *s, struct nm_error *err)
+{
+	bool spoilt;
+	int error = session_bind(s, &spoilt, err);
+
+	if (!error)
+		return tell_bound(s);
+	if (!spoilt)
+		return error;
+	session_detach(s);
+	s->state = SESSION_SPOILT;
+	return tell_plain(s, NIC_DETACHED);
+}
+
+/* Fresh sockets for the next mode, when nobody has anything of the old ones. */
+static int start_again(struct session *s, struct nm_error *err)
+{
+	int error;
+
+	sockets_close(&s->sockets);
+	error = sockets_wait_gone(s->facts.ifindex, s->sockets.first, s->sockets.count);
+	if (error)
+		return nm_error_set(err, error, "%s: the kernel doesn't let go of its queues: %s",
+			s->facts.ifname, strerror(-error));
+	error = sockets_make(&s->sockets, s->facts.ifname, &s->open, s->memory, err);
+	return error ? error : tell_opened(s);
+}
+
+/* ---- closing ---------------------------------------------------------------------------------- */
+
+static int close_interface(struct session *s)
+{
+	session_detach(s);
+	s->state = SESSION_DETACHED;
+	return tell_plain(s, NIC_DETACHED);
+}
+
+static int wait_gone(struct session *s, uint32_t first, uint32_t count)
+{
+	int error;
+
+	sockets_close(&s->sockets);
+	error = sockets_wait_gone(s->facts.ifindex, first, count);
+	if (error)
+		nic_log("%s: the kernel has not let go of queues %u to %u: %s", s->facts.ifname,
+			first, first + count - 1, strerror(-error));
+	s->state = SESSION_ENDED;
+	return tell_gone(s, error);
+}
+
+static int released(struct session *s, const struct nic_released *msg, struct nm_error *err)
+{
+	if (s->state == SESSION_SPOILT)
+		return start_again(s, err);
+	if (s->state == SESSION_DETACHED)
+		return wait_gone(s, s->sockets.first, s->sockets.count);
+	if (msg->num_queues > NIC_QUEUES_MAX || msg->first_queue > NIC_QUEUES_MAX)
+		return nm_error_set(
+			err, -EINVAL, "%s: so many queues it can't have had", s->facts.ifname);
+	return wait_gone(s, msg->first_queue, msg->num_queues);
+}
+
+/* ---- messages --------------------------------------------------------------------------------- */
+
+static const uint32_t fits[] = {
+	[NIC_ASK] = 1 << SESSION_FRESH,
+	[NIC_CHECK] = 1 << SESSION_FRESH,
+	[NIC_OPEN] = 1 << SESSION_KNOWN,
+	[NIC_BIND] = 1 << SESSION_OPENED,
+	[NIC_RELEASED] = 1 << SESSION_KNOWN | 1 << SESSION_SPOILT | 1 << SESSION_DETACHED,
+	[NIC_CLOSE] = 1 << SESSION_OPENED | 1 << SESSION_SPOILT | 1 << SESSION_BOUND |
+		      1 << SESSION_FAILED,
+};
+
+static int handle(struct session *s, const union nic_message *msg, struct nm_error *err)
+{
+	switch (msg->hdr.type) {
+	case NIC_ASK:
+		return ask(s, &msg->ask, err);
+	case NIC_CHECK:
+		return check(s, &msg->check, err);
+	case NIC_OPEN:
+		return open_interface(s, &msg->open, err);
+	case NIC_BIND:
+		return bind_interface(s, err);
+	case NIC_RELEASED:
+		return released(s, &msg->released, err);
+	default:
+		return close_interface(s);
+	}
+}
+
+/* False: the session ends. */
+static bool on_message(struct session *s)
+{
+	union nic_message msg;
+	struct nm_error err;
+	uint32_t num_fds = 1;
+	int fd = -1, error = nic_receive(s->sock, &msg, &fd, &num_fds);
+	uint32_t type = msg.hdr.type;
+
+	if (error == -EAGAIN || error == -EINTR)
+		return true;
+	if (error < 0) {
+		nm_error_set(&err, error, "netmapd-nic: this is no message of its version");
+		if (error == -EPROTO)
+			tell_failed(s, &err);
+		return false;
+	}
+	if (num_fds > 0 && type == NIC_OPEN && s->memory < 0)
+		s->memory = fd;
+	else if (num_fds > 0)
+		close(fd);
+	if (type >= sizeof(fits) / sizeof(fits[0]) || !(fits[type] & 1U << s->state)) {
+		nm_error_set(&err, -EPROTO,
+			"%s: netmapd-nic: a message (%u) that does not fit here", s->facts.ifname,
+			type);
+		tell_failed(s, &err);
+		return false;
+	}
+	error = handle(s, &msg, &err);
+	if (error == -EPIPE || error == -EAGAIN)
+		return false; /* the client is gone, or doesn't read */
+	if (error < 0) {
+		nic_log("%s", err.text);
+		s->state = SESSION_FAILED;
+		return tell_failed(s, &err) == 0;
+	}
+	return s->state != SESSION_ENDED;
+}
+
+/* The facts are compared, and told when they are others. */
+static void on_change(struct session *s)
+{
+	struct nic_facts now = s->facts;
+	struct nm_error err;
+
+	netlink_drain(s->watch[0]);
+	if (s->watch[1] >= 0)
+		netlink_drain(s->watch[1]);
+	if (!if_indextoname(s->facts.ifindex, now.ifname)) {
+		nm_error_set(&err, -ENODEV,
+			"%s: the interface was removed, or moved to another network namespace",
+			s->facts.ifname);
+		if (s->state != SESSION_FAILED)
+			tell_failed(s, &err);
+		if (s->state < SESSION_DETACHED)
+			s->state = SESSION_FAILED;
+		close(s->watch[0]);
+		s->watch[0] = -1;
+		return;
+	}
+	if (device_facts(&now, &err) != 0 || memcmp(&now, &s->facts, sizeof(now)) == 0)
+		return;
+	s->facts = now;
+	if (s->state != SESSION_FAILED && s->state < SESSION_DETACHED)
+		tell_facts(s, NIC_CHANGED);
+}
+
+static void serve(struct session *s)
+{
+	struct pollfd fds[3];
+
+	for (;;) {
+		fds[0] = (struct pollfd){.fd = s->sock, .events = POLLIN};
+		fds[1] = (struct pollfd){.fd = s->watch[0], .events = POLLIN};
+		fds[2] =
+			(struct pollfd){.fd = s->watch[0] < 0 ? -1 : s->watch[1], .events = POLLIN};
+		if (poll(fds, 3, -1) < 0)
+			continue;
+		if (fds[1].revents || fds[2].revents)
+			on_change(s);
+		if (fds[0].revents && !on_message(s))
+			return;
+	}
+}
+
+void session_run(int sock, uid_t peer, const struct session_config *config)
+{
+	struct session s = {.sock = sock,
+		.peer = peer,
+		.config = config,
+		.memory = -1,
+		.map = -1,
+		.prog = -1,
+		.link = -1,
+		.promisc = -1,
+		.watch = {-1, -1},
+		.claim.fd = -1};
+	struct nm_error err;
+
+	for (int i = 0; i < NIC_QUEUES_MAX; i++)
+		s.sockets.fd[i] = -1;
+	if (access_read(&s.rules, config->access, &err) == 0 &&
+		claim_dir(config->state, &err) == 0) {
+		serve(&s);
+	} else {
+		nic_log("%s", err.text);
+		tell_failed(&s, &err);
+	}
+	session_undo(&s);
+	close(sock);
+	access_free(&s.rules);
+}

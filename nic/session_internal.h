@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * session_internal.h - what the parts of a session share.
+ *
+ *      session.c        messages and states
+ *      session_xdp.c    what they do to the interface
+ *
+ * Thread safety: one thread.
+ */
+#ifndef NIC_SESSION_INTERNAL_H
+#define NIC_SESSION_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "access.h"
+#include "claim.h"
+#include "nic_proto.h"
+#include "nm_error.h"
+#include "program.h"
+#include "session.h"
+#include "sockets.h"
+
+enum session_state {
+	SESSION_FRESH,
+	SESSION_KNOWN,
+	SESSION_OPENED,
+	SESSION_SPOILT,
+	SESSION_BOUND,
+	SESSION_FAILED,
+	SESSION_DETACHED,
+	SESSION_ENDED,
+};
+
+struct session {
+	int sock;
+	uid_t peer;
+	const struct session_config *config;
+	struct access_rules rules;
+	enum session_state state;
+	struct nic_facts facts;
+	struct claim claim;
+	struct nic_open open; /* what was asked for */
+	int memory;
+	int watch[2]; /* rtnetlink's, ethtool's */
+	struct sockets sockets;
+	int map, prog, link, promisc; /* descriptors, or -1 */
+	bool generic;                 /* the way in which link is attached */
+	uint32_t mode;                /* that is tried next, or is granted */
+	char why[NIC_TEXT_MAX];       /* why the best one isn't */
+};
+
+/* Offloads off, promiscuous, program loaded, sockets made; nothing is attached yet. 0 or a negative errno with a text. */
+int session_prepare(struct session *s, struct nm_error *err);
+
+/*
+ * Attaches and binds in the best mode that is left, s->mode on success. Else an error: *spoilt: modes are left, with fresh sockets.
+ */
+int session_bind(struct session *s, bool *spoilt, struct nm_error *err);
+
+/* The program comes off the interface. */
+void session_detach(struct session *s);
+
+/* Everything of this session is put back. */
+void session_undo(struct session *s);
+
+/* Tries what the interface can do, by queue 0, and leaves it as it was. */
+int session_check(struct session *s, struct nic_report *report, struct nm_error *err);
+
+#endif

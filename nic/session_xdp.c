@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session_internal.h"
+
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "netlink.h"
+
+enum {
+	ATTACH_MS = 1000, /* a program that was just left behind is waited for */
+	AGAIN_MS = 10,
+	CHECK_CHUNKS = 64,
+	CHECK_CHUNK = 4096,
+};
+
+/* ---- preparing -------------------------------------------------------------------------------- */
+
+/* Promiscuous as long as this socket is open. */
+static int be_promiscuous(struct session *s, struct nm_error *err)
+{
+	struct packet_mreq req = {
+		.mr_ifindex = (int)s->facts.ifindex, .mr_type = PACKET_MR_PROMISC};
+
+	s->promisc = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (s->promisc >= 0 &&
+		setsockopt(s->promisc, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &req, sizeof(req)) == 0)
+		return 0;
+	return nm_error_set(
+		err, -errno, "%s: promiscuous mode: %s", s->facts.ifname, strerror(errno));
+}
+
+static int load(struct session *s, struct nm_error *err)
+{
+	const struct nic_open *o = &s->open;
+	struct program_filter filter = {
+		.pass = o->pass, .num_ip4 = o->num_ip4, .num_ip6 = o->num_ip6};
+
+	memcpy(filter.ip4, o->ip4, sizeof(filter.ip4));
+	memcpy(filter.ip6, o->ip6, sizeof(filter.ip6));
+	s->map = program_map(NIC_QUEUES_MAX);
+	s->prog = s->map < 0 ? s->map : program_load(s->map, &filter, o->sg);
+	if (s->prog >= 0)
+		return 0;
+	return nm_error_set(err, s->prog, "%s: the XDP program can't be loaded: %s%s",
+		s->facts.ifname, strerror(-s->prog),
+		s->prog == -EPERM ? "; netmapd-nic needs CAP_BPF and CAP_NET_ADMIN" : "");
+}
+
+int session_prepare(struct session *s, struct nm_error *err)
+{
+	int error;
+
+	s->mode = s->open.mode != NIC_MODE_ANY ? s->open.mode
+		  : s->open.sg                 ? NIC_MODE_NATIVE
+					       : NIC_MODE_ZEROCOPY;
+	error = load(s, err);
+	if (!error)
+		error = offloads_off(&s->claim, &s->facts, err);
+	if (!error && !s->open.no_promisc)
+		error = be_promiscuous(s, err);
+	if (!error)
+		error = sockets_make(&s->sockets, s->facts.ifname, &s->open, s->memory, err);
+	return error;
+}
+
+/* ---- attaching -------------------------------------------------------------------------------- */
+
+static int in_use(struct session *s, uint32_t id, struct nm_error *err)
+{
+	char name[32];
+
+	program_name(id, name);
+	return nm_error_set(err, -EBUSY,
+		"%s: another XDP program is on the interface (id %u%s%s), and is left alone; take it off: ip link set %s xdp off",
+		s->facts.ifname, id, name[0] ? ", " : "", name, s->facts.ifname);
+}
+
+static int attach_error(struct session *s, int error, bool generic, struct nm_error *err)
+{
+	uint32_t id = netlink_program(s->facts.ifindex);
+	char text[NIC_TEXT_MAX];
+
+	if (id && (error == -EBUSY || error == -EEXIST))
+		return in_use(s, id, err);
+	netlink_words(s->facts.ifindex, s->prog, generic, text);
+	return nm_error_set(err, error, "%s: driver %s takes no XDP program%s: %s%s%s",
+		s->facts.ifname, s->facts.driver, generic ? "" : " of its own", strerror(-error),
+		text[0] ? ": " : "", text);
+}
+
+/* One that was killed may be on its way off. */
+static int attach_within(struct session *s, bool generic)
+{
+	int link, waited = 0;
+
+	while ((link = program_attach(s->prog, s->facts.ifindex, generic)) == -EBUSY &&
+		waited < ATTACH_MS) {
+		nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
+		waited += AGAIN_MS;
+	}
+	return link;
+}
+
+static int attach(struct session *s, bool generic, struct nm_error *err)
+{
+	int link;
+
+	if (s->link >= 0 && s->generic == generic)
+		return 0;
+	session_detach(s);
+	link = attach_within(s, generic);
+	if (link < 0)
+		return attach_error(s, link, generic, err);
+	s->link = link;
+	s->generic = generic;
+	return 0;
+}
+
+void session_detach(struct session *s)
+{
+	for (uint32_t i = 0; i < s->sockets.count && s->map >= 0; i++)
+		program_clear(s->map, s->sockets.first + i);
+	if (s->link >= 0)
+		close(s->link);
+	s->link = -1;
+}
+
+/* ---- binding ---------------------------------------------------------------------------------- */
+
+static int redirect(struct session *s, struct nm_error *err)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < s->sockets.count && !error; i++)
+		error = program_set(s->map, s->sockets.first + i, s->sockets.fd[i]);
+	return error ? nm_error_set(err, error, "%s: the map of sockets: %s", s->facts.ifname,
+			       strerror(-error))
+		     : 0;
+}
+
+/* *attached: it failed later than there. */
+static int try_mode(struct session *s, bool *attached, bool *spoilt, struct nm_error *err)
+{
+	bool generic = s->mode == NIC_MODE_GENERIC;
+	int error = attach(s, generic, err);
+
+	*spoilt = false;
+	*attached = !error;
+	if (!error)
+		error = sockets_bind(&s->sockets, &s->facts, s->mode, s->open.sg, spoilt, err);
+	return error ? error : redirect(s, err);
+}
+
+/* False: there is none, or none is wanted. */
+static bool next_mode(struct session *s, bool attached, const struct nm_error *err)
+{
+	if (!s->why[0])
+		memcpy(s->why, err->text, sizeof(s->why) - 1);
+	if (s->open.mode != NIC_MODE_ANY || s->mode == NIC_MODE_GENERIC || err->code == -EBUSY ||
+		err->code == -ENODEV)
+		return false;
+	/* Without a program of the driver's there is neither of the better two. */
+	s->mode = attached && s->mode == NIC_MODE_ZEROCOPY ? NIC_MODE_NATIVE : NIC_MODE_GENERIC;
+	return true;
+}
+
+int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
+{
+	bool attached;
+
+	for (;;) {
+		int error = try_mode(s, &attached, spoilt, err);
+
+		if (!error)
+			return 0;
+		if (!next_mode(s, attached, err)) {
+			*spoilt = false;
+			session_detach(s);
+			return error;
+		}
+		if (*spoilt)
+			return error;
+	}
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* All but the claim. */
+static void close_all(struct session *s)
+{
+	session_detach(s);
+	sockets_close(&s->sockets);
+	close_one(&s->prog);
+	close_one(&s->map);
+	close_one(&s->promisc);
+	close_one(&s->memory);
+}
+
+void session_undo(struct session *s)
+{
+	claim_ending(&s->claim);
+	close_all(s);
+	if_indextoname(s->facts.ifindex, s->facts.ifname); /* it may be called otherwise now */
+	offloads_restore(&s->claim, s->facts.ifname);
+	claim_drop(&s->claim);
+	close_one(&s->watch[0]);
+	close_one(&s->watch[1]);
+}
+
+/* ---- checking ---------------------------------------------------------------------------------- */
+
+static int check_memory(void)
+{
+	int fd = memfd_create("nic-check", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, CHECK_CHUNKS * CHECK_CHUNK) < 0)
+		return -errno;
+	return fd;
+}
+
+static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
+{
+	bool attached, spoilt;
+	int error;
+
+	s->open.mode = mode;
+	error = session_prepare(s, err);
+	if (!error)
+		error = try_mode(s, &attached, &spoilt, err);
+	session_detach(s);
+	sockets_close(&s->sockets);
+	close_one(&s->prog);
+	close_one(&s->map);
+	sockets_wait_gone(s->facts.ifindex, 0, 1);
+	return error;
+}
+
+int session_check(struct session *s, struct nic_report *report, struct nm_error *err)
+{
+	uint32_t id = netlink_program(s->facts.ifindex);
+	int error = 0;
+
+	report->facts = s->facts;
+	report->mtu_max_chunk = CHECK_CHUNK - NIC_HEADROOM - NIC_FRAME_EXTRA;
+	offloads_list(s->facts.ifname, report->offloads, report->fixed);
+	report->used_by = id;
+	if (id) {
+		program_name(id, report->used_by_name);
+		return 0;
+	}
+	error = claim_take(&s->claim, s->config->state, &s->facts, err);
+	if (error)
+		return error;
+	s->open = (struct nic_open){.chunk = CHECK_CHUNK,
+		.umem_bytes = CHECK_CHUNKS * CHECK_CHUNK,
+		.fill = CHECK_CHUNKS,
+		.completion = CHECK_CHUNKS,
+		.rx = CHECK_CHUNKS,
+		.tx = CHECK_CHUNKS,
+		.no_promisc = 1};
+	s->sockets.count = 1;
+	s->memory = check_memory();
+	for (uint32_t mode = NIC_MODE_ZEROCOPY; mode < NIC_MODES && s->memory >= 0; mode++) {
+		report->granted[mode] = check_mode(s, mode, err) == 0;
+		if (!report->granted[mode])
+			memcpy(report->said[mode], err->text, NIC_TEXT_MAX - 1);
+	}
+	session_undo(s);
+	return 0;
+}
