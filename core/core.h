@@ -50,6 +50,9 @@ struct nm_platform_ops {
 	/* Words for an error text: what a user can set so that such a pool has more objects. NULL:
 	 * nothing. */
 	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
+	/* A port is there, or is about to go, or is dead: its name, its kind and its payer are those that it has, or
+	 * had. NULL: nobody wants to know. */
+	void (*port_changed)(const struct nm_port *port, bool is_there);
 };
 
 struct nm_core {

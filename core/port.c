@@ -245,6 +245,15 @@ static void free_port(struct nm_port *port)
 	os_free(port);
 }
 
+/* Tells the platform. */
+static void changed(const struct nm_port *port, bool is_there) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_platform_ops *ops = port->core->platform_ops;
+
+	if (ops && ops->port_changed)
+		ops->port_changed(port, is_there);
+}
+
 static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK)
@@ -283,6 +292,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 	port->owner = nm_core_new_owner(core);
 	port->next = core->ports;
 	core->ports = port;
+	changed(port, true);
 	return port;
 }
 
@@ -355,6 +365,7 @@ static void mark_dead(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (port->dead)
 		return;
+	changed(port, false);
 	OS_STORE(&port->dead, true);
 	port->name[0] = '\0'; /* free for another */
 	port->ephemeral = true;
@@ -383,6 +394,8 @@ void nm_port_remove_locked(struct nm_port *port)
 		return;
 	}
 	unlink_port(port);
+	if (!port->dead)
+		changed(port, false);
 	if (port->peer)
 		port->peer->peer = NULL;
 	if (port->ops->destroy)

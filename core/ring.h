@@ -291,6 +291,22 @@ static inline uint32_t nm_ring_avail(const struct nm_ring *ring)
 	return nm_ring_distance(ring->cur, ring->tail, ring->num_slots);
 }
 
+/*
+ * Slots that are in use: of a tx ring those that the application has released and has not got back, of an rx ring those that it has
+ * been sent and has not given back. Any thread that holds core->lock, so that the port keeps its rings; the other side moves on
+ * meanwhile.
+ */
+static inline uint32_t nm_ring_fill(const struct nm_ring *ring)
+{
+	uint32_t head = OS_LOAD(&ring->head);
+
+	if (!ring->shared)
+		return 0;
+	if (ring->dir == NM_RX)
+		return nm_ring_distance(head, OS_LOAD(&ring->produce.hwtail), ring->num_slots);
+	return ring->num_slots - 1 - nm_ring_distance(head, OS_LOAD(&ring->tail), ring->num_slots);
+}
+
 /* "receiver full", … for logs and status; NULL for an unknown number. */
 const char *nm_drop_name(enum nm_drop cause);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of bounds, and an account for each user. */
 #include "accounts.h"
+#include "region.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -172,6 +173,11 @@ uid_t account_uid(const struct account *user)
 	return user->uid;
 }
 
+uint32_t accounts_payer(const struct nm_quota *quota)
+{
+	return quota ? ((const struct account *)quota)->uid : NM_USER_ANY;
+}
+
 /* ---- bounds of the machine ----------------------------------------------------------------- */
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -324,6 +330,16 @@ wrong:
 	return nm_error_set(err, -EINVAL,
 		"\"%.60s\": a bound is %s=N of each user, or N/M with M of all, not less%s", text,
 		b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
+}
+
+void accounts_get(const char *text, char bound[ACCOUNTS_BOUND])
+{
+	const struct bound *b = find(text, strcspn(text, "="));
+
+	bound[0] = '\0';
+	if (b)
+		snprintf(bound, ACCOUNTS_BOUND, "%s=%llu/%llu", b->name,
+			(unsigned long long)b->user, (unsigned long long)b->all);
 }
 
 /* ---- status -------------------------------------------------------------------------------- */

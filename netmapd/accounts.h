@@ -37,6 +37,8 @@ enum limit {
 	LIMITS,
 };
 
+enum { ACCOUNTS_BOUND = 64 }; /* bytes of a bound as text */
+
 struct account;
 
 /* "memory", …: as accounts_set() and the texts of errors have it. */
@@ -51,6 +53,9 @@ void accounts_init(uint64_t files);
  */
 int accounts_set(const char *text, struct nm_error *err);
 
+/* A bound as accounts_set() would have it, which is the one of `text` ("ports=1" or "ports"). */
+void accounts_get(const char *text, char bound[ACCOUNTS_BOUND]);
+
 /* The user's account, made when there is none; it is kept while somebody has it, or it has something. -ENOMEM: NULL. */
 struct account *account_get(uid_t uid, struct nm_error *err);
 void account_put(struct account *user); /* NULL is allowed */
@@ -59,6 +64,8 @@ struct nm_quota *account_quota(struct account *user);
 /* Of the control thread's time, for all connections of the user. */
 struct loop_budget *account_budget(struct account *user);
 uid_t account_uid(const struct account *user);
+/* Who pays (nm_port.payer); NM_USER_ANY: nobody. */
+uint32_t accounts_payer(const struct nm_quota *quota);
 
 /* [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */
 json_t *accounts_json(void);

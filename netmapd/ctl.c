@@ -7,6 +7,7 @@
  * the client likes.
  */
 #include "ctl_internal.h"
+#include "events.h"
 #include "local.h"
 #include "os_user.h"
 #include "vm.h"
@@ -113,6 +114,10 @@ static void conn_ready(void *arg, uint32_t events)
 			free_conn(c);
 		return;
 	}
+	if (c->watches && ctl_tell_events(c, false) < 0) {
+		free_conn(c);
+		return;
+	}
 	if (!closer_may_receive(c->closer, c->fd)) {
 		loop_pause(c->daemon->loop, c->handle, PAUSE_MS);
 		return;
@@ -121,6 +126,8 @@ static void conn_ready(void *arg, uint32_t events)
 	n = receive(c);
 	if (n == -EAGAIN || n == -EINTR)
 		return;
+	if (c->watches && n > 0 && ctl_tell_events(c, true) < 0)
+		n = -ECONNRESET;
 	error = n <= 0 ? -ECONNRESET : handle(c, (size_t)n);
 	closer_put(c->closer, c->rx_fd);
 	if (error)
@@ -250,8 +257,8 @@ uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since)
 	return d->ctl->num_conns;
 }
 
-void ctl_each_local(
-	const struct daemon *d, void (*fn)(void *arg, const struct local *l, pid_t pid), void *arg)
+void ctl_each_local(const struct daemon *d,
+	void (*fn)(void *arg, const struct local *l, const struct ucred *peer), void *arg)
 {
 	for (const struct conn *c = d->ctl->conns; c; c = c->next) {
 		struct ucred peer = {0};
@@ -260,8 +267,18 @@ void ctl_each_local(
 		if (c->state != CONN_BOUND)
 			continue;
 		getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-		fn(arg, c->local, peer.pid);
+		fn(arg, c->local, &peer);
 	}
+}
+
+/* Who waits for events has a turn; nothing is sent here, in the middle of what somebody else does. */
+static void wake_watchers(void *arg)
+{
+	const struct daemon *d = arg;
+
+	for (struct conn *c = d->ctl ? d->ctl->conns : NULL; c; c = c->next)
+		if (c->watches)
+			loop_again(d->loop, c->handle);
 }
 
 /* ---- life ---------------------------------------------------------------------------- */
@@ -276,6 +293,7 @@ int ctl_open(struct daemon *d, struct nm_error *err)
 		return nm_error_set(err, -ENOMEM, "out of memory");
 	d->ctl = ctl;
 	ctl->none_since = os_time_s();
+	events_listen(wake_watchers, d);
 	error = ctl_socket_open(ctl, path, err);
 	if (!error) {
 		error = loop_add(d->loop, ctl->fd, EPOLLIN, accept_ready, d, &ctl->handle);
@@ -293,6 +311,7 @@ void ctl_close(struct daemon *d)
 
 	if (!ctl)
 		return;
+	events_listen(NULL, NULL);
 	while (ctl->conns)
 		free_conn(ctl->conns);
 	loop_del(d->loop, ctl->handle);

@@ -7,7 +7,7 @@
 #ifndef NETMAPD_CTL_H
 #define NETMAPD_CTL_H
 
-#include <sys/types.h>
+#include <sys/socket.h>
 
 #include "daemon.h"
 
@@ -24,8 +24,8 @@ uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since);
 
 struct local;
 
-/* Calls fn for each application that is bound to a port; pid: of who connected. */
-void ctl_each_local(
-	const struct daemon *d, void (*fn)(void *arg, const struct local *l, pid_t pid), void *arg);
+/* Calls fn for each application that is bound to a port; peer: who connected. */
+void ctl_each_local(const struct daemon *d,
+	void (*fn)(void *arg, const struct local *l, const struct ucred *peer), void *arg);
 
 #endif

@@ -34,6 +34,8 @@ struct conn {
 	uint32_t num_unsent_fds;
 	char *status; /* text of the last NMD_STATUS */
 	uint32_t status_len;
+	bool watches; /* it waits for events behind this number */
+	uint64_t watches_after;
 };
 
 struct ctl {
@@ -58,6 +60,9 @@ int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes);
 /* Another part of a message that takes longer than a turn: while c->unsent is there, and no other message is read. As
  * ctl_handle(). */
 int ctl_go_on(struct conn *c);
+
+/* The reply to an NMD_EVENTS that waits (c->watches), if there is an event, or now: also without one. As ctl_handle(). */
+int ctl_tell_events(struct conn *c, bool now);
 
 /* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
 void ctl_refuse(int fd, const struct nm_error *err);

@@ -8,7 +8,9 @@
  * it. A reply that the socket does not take ends the connection.
  */
 #include "ctl_internal.h"
+#include "events.h"
 #include "local.h"
+#include "rename.h"
 #include "status.h"
 #include "vale.h"
 #include "vm.h"
@@ -20,6 +22,7 @@
 
 enum {
 	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
+	EVENTS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_events_reply)) / sizeof(struct nmd_event),
 };
 
 /* The message that is handled, and its reply; only the control thread uses them. */
@@ -28,7 +31,7 @@ static union ctl_message out;
 
 /* ---- sending ------------------------------------------------------------------------- */
 
-static struct nmd_reply *start_reply(size_t bytes)
+static struct nmd_reply *start_reply_to(uint16_t type, size_t bytes)
 {
 	struct nmd_reply *reply = (struct nmd_reply *)out.bytes;
 
@@ -36,10 +39,15 @@ static struct nmd_reply *start_reply(size_t bytes)
 	reply->hdr = (struct nmd_hdr){
 		.magic = NMD_MAGIC,
 		.version = NMD_VERSION,
-		.type = in->hdr.type,
+		.type = type,
 		.size = (uint32_t)bytes,
 	};
 	return reply;
+}
+
+static struct nmd_reply *start_reply(size_t bytes)
+{
+	return start_reply_to(in->hdr.type, bytes);
 }
 
 /* A client that has no room for a reply doesn't read them: it is given up. */
@@ -310,6 +318,80 @@ static int on_vale_flush(struct conn *c, size_t bytes)
 	return send_reply(c, NULL, 0);
 }
 
+/* ---- events, changes ------------------------------------------------------------------- */
+
+/* Behind event `after`, and how many of those are no longer there. */
+static int send_events(struct conn *c, uint64_t after, bool now)
+{
+	struct nmd_events_reply *reply =
+		(struct nmd_events_reply *)start_reply_to(NMD_EVENTS, sizeof(*reply));
+	uint64_t last = events_last();
+
+	if (after < last && last - after > EVENTS_KEPT)
+		reply->lost = last - after - EVENTS_KEPT;
+	reply->after = after;
+	reply->count = events_after(
+		&reply->after, (struct nmd_event *)(reply + 1), EVENTS_MAX, NMD_USER_ALL);
+	c->watches_after = reply->after;
+	c->watches = !now && reply->count == 0 && reply->lost == 0;
+	if (c->watches)
+		return 0;
+	reply->reply.hdr.size += reply->count * (uint32_t)sizeof(struct nmd_event);
+	return send_reply(c, NULL, 0);
+}
+
+int ctl_tell_events(struct conn *c, bool now)
+{
+	return send_events(c, c->watches_after, now);
+}
+
+static int on_events(struct conn *c, size_t bytes)
+{
+	const struct nmd_events *request = (const struct nmd_events *)in->bytes;
+
+	return send_events(c, request->after, !request->wait || request->after == UINT64_MAX);
+}
+
+static int reply_done(struct conn *c, int error, const struct nm_error *err)
+{
+	if (error)
+		return reply_error(c, sizeof(struct nmd_reply), error, err->text);
+	start_reply(sizeof(struct nmd_reply));
+	return send_reply(c, NULL, 0);
+}
+
+static int on_rename(struct conn *c, size_t bytes)
+{
+	const struct nmd_rename *request = (const struct nmd_rename *)in->bytes;
+	struct nm_error err;
+
+	return reply_done(c, rename_port(c->daemon, request->from, request->to, &err), &err);
+}
+
+static int on_limit(struct conn *c, size_t bytes)
+{
+	const struct nmd_limit *request = (const struct nmd_limit *)in->bytes;
+	char text[NMD_NAME_MAX], bound[ACCOUNTS_BOUND];
+	struct nm_error err;
+	int error;
+
+	snprintf(text, sizeof(text), "%.*s", NMD_NAME_MAX - 1, request->text);
+	if (account_uid(c->user) != 0 && account_uid(c->user) != geteuid())
+		error = nm_error_set(&err, -EPERM,
+			"%.40s: limits are set by root, and by the user whose netmapd this is",
+			text);
+	else
+		error = accounts_set(text, &err);
+	if (!error) {
+		accounts_get(text, bound);
+		text[strcspn(text, "=")] = '\0';
+		events_add(NMD_EVENT_LIMIT, text, NMD_USER_ALL, "%s", bound);
+		os_log(OS_LOG_INFO, "user %u has set a limit: %s", (unsigned)account_uid(c->user),
+			bound);
+	}
+	return reply_done(c, error, &err);
+}
+
 /* Which message may come in which state, and how long it is. */
 static const struct {
 	size_t min, max; /* bytes */
@@ -331,6 +413,12 @@ static const struct {
 		sizeof(struct nmd_vale_macs_reply), {true, true, true}, on_vale_macs},
 	[NMD_VALE_FLUSH] = {sizeof(struct nmd_vale_flush), sizeof(struct nmd_vale_flush),
 		sizeof(struct nmd_reply), {true, true, true}, on_vale_flush},
+	[NMD_EVENTS] = {sizeof(struct nmd_events), sizeof(struct nmd_events),
+		sizeof(struct nmd_events_reply), {true, true, true}, on_events},
+	[NMD_RENAME] = {sizeof(struct nmd_rename), sizeof(struct nmd_rename),
+		sizeof(struct nmd_reply), {true, true, true}, on_rename},
+	[NMD_LIMIT] = {sizeof(struct nmd_limit), sizeof(struct nmd_limit), sizeof(struct nmd_reply),
+		{true, true, true}, on_limit},
 };
 
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes)

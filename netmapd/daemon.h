@@ -13,6 +13,7 @@
  *      attachments.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host
  *      status.c    what netmapctl shows
+ *      events.c    what has happened, for who watches
  *
  * One control thread does everything but serving rings: it runs the loop, and
  * all of ctl, vm, local, port_service, attachments, tap and status are called from it.

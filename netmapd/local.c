@@ -217,6 +217,11 @@ const char *local_port_name(const struct local *l)
 	return l->client.port ? l->client.port->name : "";
 }
 
+uint32_t local_port_number(const struct local *l)
+{
+	return l->client.port ? l->client.port->owner : 0;
+}
+
 const struct port_service *local_service(const struct local *l)
 {
 	return l->lender ? l->lender->service : l->service;

@@ -26,7 +26,8 @@ struct local *local_new(struct daemon *d, struct account *user);
 void local_free(struct local *l); /* releases the port; NULL is allowed */
 
 bool local_bound(const struct local *l);
-const char *local_port_name(const struct local *l);              /* "" when not bound */
+const char *local_port_name(const struct local *l); /* "" when not bound */
+uint32_t local_port_number(const struct local *l);  /* nm_port.owner; 0 when not bound */
 const struct port_service *local_service(const struct local *l); /* NULL when not bound */
 
 /*

@@ -3,6 +3,7 @@
 #include "closer.h"
 #include "ctl.h"
 #include "accounts.h"
+#include "events.h"
 #include "notify.h"
 #include "options.h"
 #include "port_service.h"
@@ -258,6 +259,12 @@ static const char *more_objects(const struct nm_region *region, enum nm_pool poo
 	return region->reserved ? "netmapd --vm-buffers" : "netmapd --spare-buffers";
 }
 
+static void port_changed(const struct nm_port *port, bool is_there)
+{
+	events_add(is_there ? NMD_EVENT_PORT_NEW : NMD_EVENT_PORT_GONE, port->name,
+		accounts_payer(port->payer), "%s", port->ops->kind);
+}
+
 static void start_core(struct daemon *d)
 {
 	static const struct nm_platform_ops ops = {
@@ -267,6 +274,7 @@ static void start_core(struct daemon *d)
 		.attachment_stop = attachments_stop,
 		.attachment_poll = attachments_poll,
 		.more_objects = more_objects,
+		.port_changed = port_changed,
 	};
 
 	nm_core_init(&d->core);

@@ -2,6 +2,7 @@
 /* The service of a port: which worker serves which ring, states, eventfds. */
 #include "port_service.h"
 #include "daemon.h"
+#include "events.h"
 #include "notify.h"
 
 struct service_ring {
@@ -223,6 +224,13 @@ static void quiesce(struct port_service *s)
 			(void)worker_signal(&s->rings[i].ring);
 }
 
+static void link_event(const struct port_service *s, enum nmd_event_what what)
+{
+	const struct nm_port *port = s->client->port;
+
+	events_add(what, port->name, s->client->user, "%s", port->ops->kind);
+}
+
 int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	if (s->state != PORT_STOPPED)
@@ -233,6 +241,7 @@ int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct 
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_csb_server_start(&s->rings[i].ring.serve, core_ring(s, i), &atok[i], &ktoa[i]);
 	serve_all(s);
+	link_event(s, NMD_EVENT_LINK_UP);
 	return 0;
 }
 
@@ -259,6 +268,8 @@ void port_service_stop(struct port_service *s)
 	if (s->state == PORT_RUNNING)
 		quiesce(s);
 	tell(s);
+	if (s->state != PORT_STOPPED)
+		link_event(s, NMD_EVENT_LINK_DOWN);
 	s->state = PORT_STOPPED;
 }
 

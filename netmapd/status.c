@@ -35,6 +35,7 @@ static json_t *ring_json(const struct nm_ring *ring)
 	if (ring->host)
 		json_object_set_new(out, "host", json_true());
 	set_u64(out, "slots", ring->num_slots);
+	set_u64(out, "fill", nm_ring_fill(ring));
 	set_u64(out, "packets", OS_LOAD(&ring->stats.packets));
 	set_u64(out, "bytes", OS_LOAD(&ring->stats.bytes));
 	if (ring->dir == NM_TX)
@@ -54,6 +55,9 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 
 	json_object_set_new(out, "name", json_string(port->name));
 	json_object_set_new(out, "kind", json_string(port->ops->kind));
+	set_u64(out, "id", port->owner);
+	if (port->payer)
+		set_u64(out, "user", accounts_payer(port->payer));
 	if (port->parent)
 		json_object_set_new(out, "parent", json_string(port->parent->name));
 	set_u64(out, "region", port->region ? port->region->id : 0);
@@ -120,12 +124,14 @@ static void set_service(json_t *out, const struct port_service *service)
 	set_u64(out, "bad_kicks", stats.bad_kicks);
 }
 
-static void add_application(void *arg, const struct local *local, pid_t pid)
+static void add_application(void *arg, const struct local *local, const struct ucred *peer)
 {
 	json_t *out = json_object();
 
 	json_object_set_new(out, "name", json_string(local_port_name(local)));
-	set_u64(out, "pid", (uint64_t)pid);
+	set_u64(out, "port", local_port_number(local));
+	set_u64(out, "pid", (uint64_t)peer->pid);
+	set_u64(out, "user", peer->uid);
 	set_service(out, local_service(local));
 	json_array_append_new(arg, out);
 }
@@ -141,6 +147,7 @@ static json_t *vm_port_json(const struct vm_port *port)
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", port->mac[0], port->mac[1],
 		port->mac[2], port->mac[3], port->mac[4], port->mac[5]);
 	json_object_set_new(out, "name", json_string(port->client.port->name));
+	set_u64(out, "port", port->client.port->owner);
 	json_object_set_new(out, "mac", json_string(mac));
 	json_object_set_new(out, "state", json_string(states[stats.state]));
 	set_u64(out, "kicks", stats.kicks);
@@ -172,6 +179,7 @@ static json_t *vm_json(const struct vm *vm)
 
 	set_u64(out, "id", vm->number);
 	json_object_set_new(out, "name", json_string(vm->name));
+	set_u64(out, "user", account_uid(vm->user));
 	set_u64(out, "region", vm->regions[0].region->id);
 	for (uint32_t i = 0; i < vm->num_regions; i++)
 		json_array_append_new(memory, vm_memory_json(&vm->regions[i]));
@@ -192,6 +200,9 @@ static json_t *worker_json(struct worker *w)
 	set_u64(worker, "rounds", stats.rounds);
 	set_u64(worker, "sleeps", stats.sleeps);
 	set_u64(worker, "wakes", stats.wakes);
+	set_u64(worker, "kicks", stats.kicks);
+	set_u64(worker, "busy_us", stats.busy_ns / 1000);
+	set_u64(worker, "cpu_us", stats.cpu_ns / 1000);
 	return worker;
 }
 
@@ -221,6 +232,15 @@ static json_t *loop_json(const struct loop *loop)
 	return out;
 }
 
+/* When this was, for rates. */
+static uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 static json_t *daemon_json(struct daemon *d)
 {
 	json_t *out = json_object(), *workers = json_array(), *pollers = json_array();
@@ -228,6 +248,7 @@ static json_t *daemon_json(struct daemon *d)
 	json_object_set_new(out, "version", json_string(PTNETMAP_VERSION));
 	set_u64(out, "pid", (uint64_t)getpid());
 	set_u64(out, "uptime_s", (uint64_t)os_time_s() - (uint64_t)d->started);
+	set_u64(out, "clock_us", clock_us());
 	for (unsigned i = 0; i < d->config.workers; i++)
 		json_array_append_new(workers, worker_json(d->workers[i]));
 	for (unsigned i = 0; i < WORKERS_MAX; i++)

@@ -2,24 +2,26 @@
 /*
  * status.h - the daemon's state as JSON text, for netmapctl and other clients.
  *
- *      { "daemon":   {"version", "pid", "uptime_s", "control": {"rounds", "rests", "longest_us"}, "workers": [{"rounds", "sleeps", …}],
+ *      { "daemon":   {"version", "pid", "uptime_s", "control": {"rounds", "rests", "longest_us"}, "clock_us", "workers": [{"rounds", "sleeps", "busy_us", …}],
  *                     "pollers": the same of workers made for devices that are polled},
  *        "limits":   [{"name", "limit", "limit_all", "used", "refused", "users": {uid: used}}], see accounts.h
- *        "ports":    [{"name", "kind", "parent", "region", "users", "holds", "hdr_len", "dead",
- *                      "rings": [{"dir", "id", "host", "slots", "packets", "bytes", "copies", "syncs",
+ *        "ports":    [{"name", "kind", "id", "user", "parent", "region", "users", "holds", "hdr_len", "dead",
+ *                      "rings": [{"dir", "id", "host", "slots", "fill", "packets", "bytes", "copies", "syncs",
  *                                 "bad_syncs", "errors": {cause: count}}]}],
  *        "switches": [{"name", "index", "ports", "macs"}],
  *        "attached": [{"name", "device", "pairs", "host_rings", "polling"}],
  *        "regions":  [{"id", "size", "free": {pool: count}}],
- *        "applications": [{"name" (of the port), "pid", "steps", "work_steps", "interrupts",
+ *        "applications": [{"name", "port" (of the port), "pid", "user", "steps", "work_steps", "interrupts",
  *                      "stopped_rings", "bad_kicks"}],
- *        "vms":      [{"id", "name", "region",
+ *        "vms":      [{"id", "name", "user", "region",
  *                      "memory": [{"region", "guest": {pool: count}}],
- *                      "ports": [{"name", "mac", "state", "kicks", "creates", "failed_creates",
+ *                      "ports": [{"name", "port", "mac", "state", "kicks", "creates", "failed_creates",
  *                                 "suspends", "resets", "ignored_writes", "features",
  *                                 "dma_ranges", and the counts of an application}]}] }
  *
  * Members that are 0 or don't apply may be left out where they are rare (parent, holds, host, dead).
+ *
+ * What netmapctl passes on of it is described by tools/netmapctl/netmapctl.schema.json.
  *
  * Counts are of packets unless they say otherwise; "errors" has the causes that occurred.
  *

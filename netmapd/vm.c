@@ -4,6 +4,7 @@
  * added. vm_free() goes back, and is right for a machine that is made in part.
  */
 #include "vm.h"
+#include "events.h"
 
 #include <stdio.h>
 
@@ -70,6 +71,7 @@ struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint
 		vm_free(vm);
 		return NULL;
 	}
+	events_add(NMD_EVENT_MACHINE_NEW, vm->name, account_uid(user), "vm%u", vm->number);
 	os_log(OS_LOG_INFO, "vm%u (%s) is there, with %llu MiB of packet memory", vm->number,
 		vm->name, (unsigned long long)(vm->regions[0].region->size >> 20));
 	return vm;
@@ -93,8 +95,11 @@ void vm_free(struct vm *vm)
 		link = &(*link)->next;
 	*link = vm->next;
 	nm_quota_give(account_quota(vm->user), LIMIT_MACHINES, vm->paid);
-	if (was_there)
+	if (was_there) {
+		events_add(NMD_EVENT_MACHINE_GONE, vm->name, account_uid(vm->user), "vm%u",
+			vm->number);
 		os_log(OS_LOG_INFO, "vm%u (%s) is gone", vm->number, vm->name);
+	}
 	os_free(vm);
 }
 

@@ -34,11 +34,13 @@ struct worker {
 	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_attachments
 		OS_GUARDED_BY(WORKER_ROUNDS);
 	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
-	bool dedicated;   /* never sleeps */
-	cpu_set_t first;  /* CPUs that it was made for */
-	bool owes;        /* some ring's `owed`; worker only */
-	bool armed;       /* kicks were asked for before the last sleep; worker only */
-	int epoll, wake;  /* the eventfd is in the epoll set */
+	bool dedicated;     /* never sleeps */
+	cpu_set_t first;    /* CPUs that it was made for */
+	bool owes;          /* some ring's `owed`; worker only */
+	bool armed;         /* kicks were asked for before the last sleep; worker only */
+	uint64_t looked_ns; /* when it last had nothing to do; worker only */
+	uint64_t busy_since OS_GUARDED_BY(WORKER_ROUNDS); /* 0: it has nothing to do */
+	int epoll, wake;                                  /* the eventfd is in the epoll set */
 	uint64_t poll_ns; /* polling time without work, adapts; worker only */
 	struct worker_stats stats;
 
@@ -198,14 +200,19 @@ static void wait_for_wake(struct worker *w)
 {
 	struct epoll_event events[8];
 	uint64_t count, start = now_ns();
+	int n;
 
 	OS_STORE(&w->stats.sleeps, w->stats.sleeps + 1); /* not under `rounds` */
-	(void)epoll_wait(w->epoll, events, 8, -1);
+	n = epoll_wait(w->epoll, events, 8, -1);
 	OS_STORE(&w->sleeping, 0);
 	/* Kicks are edge-triggered and not read; the worker's own eventfd is emptied. */
 	if (read(w->wake, &count, sizeof(count)) < 0)
 		os_assert(errno == EAGAIN);
-	adapt(w, now_ns() - start);
+	else
+		n--;
+	OS_STORE(&w->stats.kicks, w->stats.kicks + (n > 0 ? (uint64_t)n : 0));
+	w->looked_ns = now_ns();
+	adapt(w, w->looked_ns - start);
 }
 
 /* Nothing has moved for a while. */
@@ -224,10 +231,27 @@ static void go_to_sleep(struct worker *w)
 		OS_STORE(&w->sleeping, 0);
 }
 
+/* How long it works: from when it last had nothing to do. No work without a look at the clock before. */
+static void account(struct worker *w, bool work) OS_REQUIRES(WORKER_ROUNDS)
+{
+	if (work) {
+		if (w->busy_since == 0)
+			w->busy_since = w->looked_ns;
+		return;
+	}
+	w->looked_ns = now_ns();
+	if (w->busy_since == 0)
+		return;
+	w->stats.busy_ns += w->looked_ns - w->busy_since;
+	w->busy_since = 0;
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
 	uint64_t idle_since = 0;
+
+	w->looked_ns = now_ns();
 
 	log_never_here();
 	for (;;) {
@@ -236,6 +260,7 @@ static void *run(void *arg)
 		begin_round(w);
 		stop = w->stop;
 		work = !stop && round_of_rings(w);
+		account(w, work);
 		end_round(w);
 		if (stop)
 			return NULL;
@@ -244,8 +269,8 @@ static void *run(void *arg)
 			continue;
 		}
 		if (idle_since == 0)
-			idle_since = now_ns();
-		if (now_ns() - idle_since >= w->poll_ns) {
+			idle_since = w->looked_ns;
+		if (w->looked_ns - idle_since >= w->poll_ns) {
 			go_to_sleep(w);
 			idle_since = 0;
 		} else {
@@ -384,9 +409,22 @@ void worker_remove(struct worker *w, struct worker_ring *const rings[], uint32_t
 	leave(w);
 }
 
+static uint64_t cpu_ns(const struct worker *w)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &ts) < 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 void worker_stats(struct worker *w, struct worker_stats *stats)
 {
 	enter(w);
+	stats->busy_ns = w->stats.busy_ns + (w->busy_since ? now_ns() - w->busy_since : 0);
+	stats->kicks = OS_LOAD(&w->stats.kicks);
+	stats->cpu_ns = cpu_ns(w);
 	stats->rounds = w->stats.rounds;
 	stats->entries = w->stats.entries;
 	stats->sleeps = OS_LOAD(&w->stats.sleeps);

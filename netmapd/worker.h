@@ -96,6 +96,9 @@ void worker_barrier(struct worker *w);
 struct worker_stats {
 	uint64_t rounds, sleeps, wakes; /* wakes: written to its eventfd by worker_wake() */
 	uint64_t entries; /* of the control thread, between two rounds: this one, too */
+	uint64_t kicks;   /* of applications, that ended a sleep */
+	uint64_t busy_ns; /* from the first round that found work to the first that found none */
+	uint64_t cpu_ns;  /* of the thread, polling included */
 	uint32_t rings;   /* and pairs of rings */
 };
 

@@ -24,7 +24,8 @@
  *   fresh   NMD_NMREQ (any), NMD_VM_CREATE
  *   bound   NMD_NMREQ (all but REGISTER)                     (after REGISTER)
  *   vm      NMD_VM_ADD_PORT                                  (after NMD_VM_CREATE)
- * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS and NMD_VALE_FLUSH are possible.
+ * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS, NMD_VALE_FLUSH, NMD_EVENTS, NMD_RENAME and NMD_LIMIT are
+ * possible.
  * Anything else is answered with -EBUSY or -EINVAL and changes nothing.
  *
  * Persistent ports (VALE_NEWIF) and devices on switches (VALE_ATTACH) belong to nobody: they stay
@@ -72,6 +73,9 @@ enum nmd_type {
 	NMD_STATUS = 5,
 	NMD_VALE_MACS = 6,
 	NMD_VALE_FLUSH = 7,
+	NMD_EVENTS = 8,
+	NMD_RENAME = 9,
+	NMD_LIMIT = 10,
 };
 
 /* First in each request. */
@@ -257,6 +261,71 @@ struct nmd_vale_macs_reply {
 struct nmd_vale_flush {
 	struct nmd_hdr hdr;
 	char sw_name[NMD_NAME_MAX];
+};
+
+/*
+ * NMD_EVENTS: what has happened since event number `after`. The reply carries `count` events behind it, and in `after` what to
+ * ask with next. With `wait`, netmapd replies only when there is an event, however long that takes; another message before
+ * that is answered with what there is, which may be none, and then handled. `after` UINT64_MAX: the reply says which event was
+ * the last one, and has none; it doesn't wait. Events are numbered; numbers that are left out were those of other users, or
+ * `lost` of them are no longer there.
+ */
+struct nmd_events {
+	struct nmd_hdr hdr;
+	uint64_t after;
+	uint32_t wait; /* not 0: until there is one */
+	uint32_t spare;
+};
+
+enum nmd_event_what {
+	NMD_EVENT_PORT_NEW = 1, /* detail: its kind */
+	NMD_EVENT_PORT_GONE,    /* the same */
+	NMD_EVENT_PORT_NAMED,   /* it has a new name; detail: the one that it had */
+	NMD_EVENT_MACHINE_NEW,  /* detail: its number */
+	NMD_EVENT_MACHINE_GONE, /* the same */
+	NMD_EVENT_LINK_UP,      /* of a port: an application or a guest's driver uses the rings */
+	NMD_EVENT_LINK_DOWN,
+	NMD_EVENT_LIMIT, /* name: the limit; detail: as it is now */
+	NMD_EVENTS_NUM,
+};
+
+#define NMD_USER_ALL UINT32_MAX
+
+struct nmd_event {
+	uint64_t number;
+	uint64_t time_ns; /* since 1970 */
+	uint32_t what;    /* enum nmd_event_what */
+	uint32_t user;    /* whose; NMD_USER_ALL: nobody's */
+	char name[NMD_NAME_MAX];
+	char detail[NMD_NAME_MAX];
+};
+
+struct nmd_events_reply {
+	struct nmd_reply reply;
+	uint64_t after;
+	uint64_t lost;
+	uint32_t count;
+	uint32_t spare;
+};
+
+/*
+ * NMD_RENAME: another name for a port of a switch, on that switch. The reply is struct nmd_reply. -ENOENT no such port, -EEXIST
+ * the name is taken, -EINVAL it can't be one, -EBUSY pipes, monitors or a device go by the old one, -EOPNOTSUPP it is no port
+ * of a switch.
+ */
+struct nmd_rename {
+	struct nmd_hdr hdr;
+	char from[NMD_NAME_MAX];
+	char to[NMD_NAME_MAX];
+};
+
+/*
+ * NMD_LIMIT: a bound as netmapd's option --max has it ("ports=100/1000"). What is there beyond it stays. The reply is struct
+ * nmd_reply. -EINVAL; -EPERM: for root, and the user whose netmapd it is.
+ */
+struct nmd_limit {
+	struct nmd_hdr hdr;
+	char text[NMD_NAME_MAX];
 };
 
 #endif

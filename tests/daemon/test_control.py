@@ -13,7 +13,7 @@ import pytest
 
 from ptnet_real import (
     ALL_NIC, ATTACH, HDR, HELLO, MAGIC, MONITOR_RX, MONITOR_TX, MSG_MAX, NMREQ, NMREQ_HEADER, NMREQ_REGISTER, NMREQ_REPLY, ONE_NIC,
-    ONE_SW, OPTION, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, REGISTER, REPLY, REQ_MAX, STATUS, SW,
+    EVENTS, LIMIT, ONE_SW, OPTION, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, REGISTER, RENAME, REPLY, REQ_MAX, STATUS, SW,
     VALE_FLUSH, VALE_LIST, VALE_MACS, VERSION, VM_ADD_PORT, VM_CREATE, Connection, Port, Refused, message, nmreq, register, wait_until,
     ZCOPY_MON,
 )
@@ -46,6 +46,9 @@ BODIES = {
     STATUS: bytes(8),
     VALE_MACS: bytes(8) + b"vale77".ljust(64, b"\0"),
     VALE_FLUSH: b"vale77".ljust(64, b"\0"),
+    EVENTS: bytes(16),
+    RENAME: b"vale77:a".ljust(64, b"\0") + b"vale77:b".ljust(64, b"\0"),
+    LIMIT: b"ports=1".ljust(64, b"\0"),
 }
 
 
@@ -106,7 +109,7 @@ def test_wrong_size_and_version(connect, kind):
     assert c.hello() > 0
 
 
-@pytest.mark.parametrize("kind", [0, 8, 9, 255, 0x100 + HELLO, 0xFFFF])
+@pytest.mark.parametrize("kind", [0, 11, 12, 255, 0x100 + HELLO, 0xFFFF])
 def test_unknown_message(connect, kind):
     c = connect()
     for body in b"", bytes(8), bytes(MSG_MAX - HDR.size):

@@ -21,7 +21,7 @@ REPORT = {
             "rings": [
                 {"dir": "tx", "id": 0, "packets": 100, "bytes": 6000, "errors": {"illegal head": 2, "too long": 0}},
                 {"dir": "tx", "id": 1, "packets": 11, "bytes": 660, "slots": 8, "errors": {}},
-                {"dir": "rx", "id": 0, "packets": 5, "bytes": 300, "errors": {"no room": 7}},
+                {"dir": "rx", "id": 0, "packets": 5, "bytes": 300, "errors": {"receiver full": 7}},
             ],
         },
         {"name": "vale1:a\x1b[2J", "kind": "vale", "region": 3, "users": 0, "rings": []},
@@ -42,14 +42,27 @@ def test_status(netmapd):
     result = run_ctl("status")
     assert result.returncode == 0 and result.stderr == ""
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert rows[0][:4] == ["PORT", "KIND", "REGION", "USERS"]
-    assert ["vale1:10", "vale", "2", "1", "111", "6660", "5", "300"] in rows
-    assert ["vale1:a?[2J", "vale", "3", "0", "0", "0", "0", "0"] in rows
-    assert ["mtu", "1500"] in rows
-    assert ["tx", "0:", "dropped:", "illegal", "head", "2"] in rows
-    assert ["tx", "1:", "slots", "8"] in rows
-    assert ["rx", "0:", "dropped:", "no", "room", "7"] in rows
+    assert rows[0][:4] == ["netmapd", "-,", "pid", "12,"]
+    assert rows[2] == "PORT KIND USER USED BY TX PACKETS TX BYTES RX PACKETS RX BYTES DROPPED".split()
+    assert rows[3] == "vale1:10 vale - vm4 one 111 6.66 kB 5 300 B 9 receiver full, …".split()
+    assert rows[4] == "vale1:a?[2J vale - - 0 0 B 0 0 B 0".split()
+    assert ["vale1", "vale1:10,vale1:11", "3", "-"] in rows
+    assert ["vm4", "one", "-", "vale1:10", "()"] in rows and ["vm5", "-", "-", "-"] in rows
+
+
+def test_status_in_full(netmapd):
+    netmapd.report = json.dumps(REPORT).encode()
+    result = run_ctl("status", "-v")
+    assert result.returncode == 0 and result.stderr == ""
     lines = result.stdout.splitlines()
+    at = lines.index("port vale1:10")
+    assert "mtu 1500" in lines[at + 1] and "nothing" not in lines[at + 1]
+    assert lines[at + 2 : at + 5] == [
+        "    tx 0: packets 100, bytes 6000, dropped: illegal head 2",
+        "    tx 1: packets 11, bytes 660, slots 8",
+        "    rx 0: packets 5, bytes 300, dropped: receiver full 7",
+    ]
+    assert "port vale1:a?[2J" in lines
     assert "switch vale1: ports vale1:10,vale1:11, macs 3" in lines
     at = lines.index("machine 4 one: new deep 1,2")
     assert lines[at + 1] == "    port vale1:10: kicks 9"
@@ -62,7 +75,9 @@ def test_status(netmapd):
 def test_status_json_and_list(netmapd):
     netmapd.report = json.dumps(REPORT).encode()
     assert json.loads(run_ctl("status", "--json").stdout) == REPORT
+    assert json.loads(run_ctl("--json", "status").stdout) == REPORT
     assert run_ctl("list").stdout == "vale1:10\nvale1:a?[2J\nstrange\n"
+    assert json.loads(run_ctl("list", "--json").stdout) == ["vale1:10", "vale1:a?[2J", "strange"]
     netmapd.report = b'{"ports":[],"switches":[],"vms":[]}'
     assert run_ctl("status").returncode == 0
     assert run_ctl("list").stdout == ""
@@ -78,8 +93,12 @@ def test_report_that_is_none(netmapd, report):
 @pytest.mark.parametrize("report", [b"{}", b'{"ports":7,"vms":{"a":1}}', b'{"ports":[7,null,{"rings":[3,{"dir":5,"errors":[1]}]}]}'])
 def test_report_of_other_shape(netmapd, report):
     netmapd.report = report
-    assert run_ctl("status").returncode == 0
-    assert run_ctl("list").returncode == 0
+    for args in (
+        ["status"], ["status", "-v"], ["list"], ["limit"], ["top", "--once", "--rings", "--interval", "0.05"], ["complete", "show", ""],
+    ):
+        result = run_ctl(*args)
+        assert (result.returncode, result.stderr) == (0, ""), args
+    expect_error(run_ctl("show", "x"), 4, "no such port", name="netmapctl")
 
 
 @pytest.mark.parametrize("answer", [None, b"x", reply_bytes(STATUS, -12, "no memory"), reply_bytes(STATUS),
@@ -96,6 +115,24 @@ def test_report_refused(netmapd, answer):
         (["reboot"], "'reboot'"),
         (["status", "--yaml"], "'--yaml'"),
         (["status", "--json", "x"], "'x'"),
+        (["show"], "name"),
+        (["show", "a", "b"], "name"),
+        (["top", "--sort", "size"], "--sort"),
+        (["top", "--interval", "0"], "--interval"),
+        (["top", "--count", "x"], "--count"),
+        (["top", "--width", "10"], "--width"),
+        (["top", "--fast"], "'--fast'"),
+        (["watch", "x"], "'x'"),
+        (["watch", "--count", "-1"], "--count"),
+        (["attach"], "SWITCH:DEVICE"),
+        (["attach", "eth0"], "'eth0'"),
+        (["attach", "vale0:eth0", "--nic"], "'--nic'"),
+        (["detach", "vale0:"], "'vale0:'"),
+        (["rename", "vale1:a"], "new name"),
+        (["rename", "vale1:a", "b" * 64], "63 bytes"),
+        (["limit", "a=1", "b=2"], "one argument"),
+        (["limit", "a=" + 64 * "1"], "too long"),
+        (["complete"], "words"),
         (["list", "all\nports"], "all?ports"),
         (["--verbose", "list"], "'--verbose'"),
         (["--socket"], "--socket"),
@@ -108,7 +145,12 @@ def test_ctl_wrong_argument(room, args, text):
 
 
 def test_ctl_without_netmapd(room):
-    expect_error(run_ctl("status"), 1, "not running", f"{room}/socket", name="netmapctl")
-    expect_error(run_ctl("--socket", room / "other", "list"), 1, f"{room}/other", name="netmapctl")
+    for args in ["status"], ["show", "x"], ["top", "--once"], ["watch"], ["macs"], ["flush", "x"], ["rename", "vale1:a", "b"], ["limit"]:
+        expect_error(run_ctl(*args), 3, "not running", f"{room}/socket", name="netmapctl")
+    for args in ["attach", "vale1:x"], ["detach", "vale1:x"]:
+        expect_error(run_ctl(*args), 3, f"{room}/socket", name="netmapctl")
+    expect_error(run_ctl("--socket", room / "other", "list"), 3, f"{room}/other", name="netmapctl")
+    result = run_ctl("complete", "show", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert run_ctl("--help").returncode == 0
     assert run_ctl("--version").stdout.startswith("netmapctl ")

@@ -73,7 +73,9 @@ static void check_reply(
 
 	fuzz_check(bytes >= sizeof(*r) && r->hdr.magic == NMD_MAGIC && r->hdr.size == bytes,
 		"a reply of %zu bytes", bytes);
-	fuzz_check(r->hdr.type == type, "a reply of type %u to %u", r->hdr.type, type);
+	/* Who has waited for events gets them first. */
+	fuzz_check(r->hdr.type == type || r->hdr.type == NMD_EVENTS, "a reply of type %u to %u",
+		r->hdr.type, type);
 	fuzz_check(memchr(r->text, 0, sizeof(r->text)), "a text has no end");
 	fuzz_check_error(r->hdr.status, r->text);
 	if (nfds == 0)
@@ -154,6 +156,19 @@ static size_t make_message(struct fuzz_in *in, uint16_t type)
 	case NMD_VALE_FLUSH:
 		fuzz_port_name(in, ((struct nmd_vale_flush *)msg.bytes)->sw_name, NMD_NAME_MAX);
 		return sizeof(struct nmd_vale_flush);
+	case NMD_EVENTS:
+		((struct nmd_events *)msg.bytes)->after = fuzz_edge(in, 64);
+		((struct nmd_events *)msg.bytes)->wait = fuzz_below(in, 2);
+		return sizeof(struct nmd_events);
+	case NMD_RENAME:
+		fuzz_port_name(in, ((struct nmd_rename *)msg.bytes)->from, NMD_NAME_MAX);
+		fuzz_port_name(in, ((struct nmd_rename *)msg.bytes)->to, NMD_NAME_MAX);
+		return sizeof(struct nmd_rename);
+	case NMD_LIMIT:
+		/* No number: what the others can have stays as it is. */
+		fuzz_text(in, ((struct nmd_limit *)msg.bytes)->text, 32);
+		memcpy(((struct nmd_limit *)msg.bytes)->text, "ports=", 6);
+		return sizeof(struct nmd_limit);
 	default: {
 		size_t bytes = fuzz_u8(in);
 
@@ -197,6 +212,8 @@ static void talk(struct fuzz_in *in, struct client *c)
 	size_t bytes;
 
 	memset(msg.bytes, 0, sizeof(msg.bytes));
+	if (type == NMD_VALE_FLUSH)
+		type += fuzz_below(in, NMD_LIMIT - NMD_VALE_FLUSH + 1);
 	bytes = make_message(in, type);
 	msg.hdr.magic = NMD_MAGIC;
 	msg.hdr.version = NMD_VERSION;
@@ -215,8 +232,8 @@ static void talk(struct fuzz_in *in, struct client *c)
 	netmapd_run();
 	fuzz_fail_allocation(0);
 	type = msg.hdr.type;
-	if (take_reply(c, type))
-		note_paths(type);
+	while (take_reply(c, type))
+		note_paths(((const struct nmd_reply *)reply.bytes)->hdr.type);
 }
 
 /* ---- what a client does beside ----------------------------------------------------------------------- */

@@ -2,26 +2,31 @@
 /* netmapctl list: the ports, one per line, for scripts. */
 #include "netmapctl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-int ctl_list(int argc, char **argv, const char *socket)
+int ctl_list(int argc, char **argv, const struct ctl *ctl)
 {
-	json_t *root, *port;
+	json_t *root, *names = json_array(), *port;
+	int status;
 	size_t i;
 
 	if (argc > 1)
-		return ctl_fail(CTL_USAGE, "list takes no argument, not '%s'", argv[1]);
-	root = ctl_report(socket);
-	if (!root)
-		return CTL_FAILED;
+		return ctl_fail(CTL_USAGE, "list takes no argument but --json, not '%s'", argv[1]);
+	status = ctl_report(ctl, &root);
+	if (status)
+		return status;
 	json_array_foreach(json_object_get(root, "ports"), i, port)
 	{
 		char *name = ctl_member(port, "name");
 
-		puts(name);
+		if (!ctl->json)
+			puts(name);
+		json_array_append_new(names, json_string(name));
 		free(name);
 	}
 	json_decref(root);
+	if (ctl->json)
+		return ctl_put_json(names, JSON_INDENT(1));
+	json_decref(names);
 	return CTL_OK;
 }

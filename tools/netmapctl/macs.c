@@ -12,7 +12,7 @@
 struct listing {
 	int fd;
 	bool titled;
-	uint64_t count;
+	json_t *json; /* the entries; NULL: they are printed */
 };
 
 static void put_title(struct listing *l)
@@ -24,16 +24,22 @@ static void put_title(struct listing *l)
 
 static void put_mac(struct listing *l, const char *sw_name, const struct nmd_mac *m)
 {
-	char name[NMD_NAME_MAX];
+	char name[NMD_NAME_MAX], address[18];
 
 	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, m->name[0] ? m->name : "-");
+	snprintf(address, sizeof(address), "%02x:%02x:%02x:%02x:%02x:%02x", m->mac[0], m->mac[1],
+		m->mac[2], m->mac[3], m->mac[4], m->mac[5]);
+	if (l->json) {
+		json_array_append_new(
+			l->json, json_pack("{s:s, s:s, s:s, s:I}", "switch", sw_name, "address",
+					 address, "port", name, "age_s", (json_int_t)m->age_s));
+		return;
+	}
 	put_title(l);
-	printf("%-12s  %02x:%02x:%02x:%02x:%02x:%02x  %-24s  %u s\n", sw_name, m->mac[0], m->mac[1],
-		m->mac[2], m->mac[3], m->mac[4], m->mac[5], name, m->age_s);
-	l->count++;
+	printf("%-12s  %s  %-24s  %u s\n", sw_name, address, name, m->age_s);
 }
 
-/* One message of the list. *pos: where it goes on. Entries, or a negative errno told on stderr. */
+/* One message of the list. *pos: where it goes on. Entries, or minus an exit status, told on stderr. */
 static int fetch(struct listing *l, const char *sw_name, uint64_t *pos)
 {
 	_Alignas(struct nmd_vale_macs_reply) char message[NMD_MSG_MAX];
@@ -45,18 +51,12 @@ static int fetch(struct listing *l, const char *sw_name, uint64_t *pos)
 	nmd_hdr_init(&req.hdr, NMD_VALE_MACS, sizeof(req));
 	memcpy(req.sw_name, sw_name, strlen(sw_name)); /* measured by the caller */
 	n = nmd_request(l->fd, &req, message, sizeof(message), NULL, NULL);
-	if (n < 0) {
-		ctl_fail(CTL_FAILED, "no list from netmapd: %s", strerror((int)-n));
-		return (int)n;
-	}
-	if (reply->reply.hdr.status < 0) {
-		ctl_fail(CTL_FAILED, "%s", reply->reply.text);
-		return reply->reply.hdr.status;
-	}
-	if ((size_t)n < sizeof(*reply) || (n - sizeof(*reply)) / sizeof(*macs) < reply->count) {
-		ctl_fail(CTL_FAILED, "the list of netmapd is malformed");
-		return -1;
-	}
+	if (n < 0)
+		return -ctl_fail(CTL_FAILED, "no list from netmapd: %s", strerror((int)-n));
+	if (reply->reply.hdr.status < 0)
+		return -ctl_fail(ctl_status_of(reply->reply.hdr.status), "%s", reply->reply.text);
+	if ((size_t)n < sizeof(*reply) || (n - sizeof(*reply)) / sizeof(*macs) < reply->count)
+		return -ctl_fail(CTL_FAILED, "the list of netmapd is malformed");
 	for (uint32_t i = 0; i < reply->count; i++)
 		put_mac(l, sw_name, &macs[i]);
 	*pos = reply->pos;
@@ -71,7 +71,7 @@ static int list_switch(struct listing *l, const char *sw_name)
 	do {
 		n = fetch(l, sw_name, &pos);
 	} while (n > 0);
-	return n < 0 ? CTL_FAILED : CTL_OK;
+	return -n;
 }
 
 static int check_name(const char *sw_name)
@@ -82,36 +82,26 @@ static int check_name(const char *sw_name)
 }
 
 /* All switches, as far as they are still there when their turn comes. */
-static int list_all(struct listing *l, const char *socket)
+static int list_all(struct listing *l)
 {
-	json_t *root = ctl_report(socket), *sw;
-	int status = CTL_OK;
+	json_t *root, *sw;
+	int status = ctl_report_on(l->fd, &root);
 	size_t i;
 
-	if (!root)
-		return CTL_FAILED;
+	if (status)
+		return status;
 	json_array_foreach(json_object_get(root, "switches"), i, sw)
 	{
 		const char *name = json_string_value(json_object_get(sw, "name"));
 
-		if (name && strlen(name) < NMD_NAME_MAX && list_switch(l, name) != CTL_OK)
-			status = CTL_FAILED;
+		if (name && strlen(name) < NMD_NAME_MAX && !status)
+			status = list_switch(l, name);
 	}
 	json_decref(root);
 	return status;
 }
 
-static int connect_to(const char *socket)
-{
-	struct nm_error err;
-	int fd = nmd_connect(socket, NULL, &err);
-
-	if (fd < 0)
-		ctl_fail(CTL_FAILED, "%s", err.text);
-	return fd;
-}
-
-int ctl_macs(int argc, char **argv, const char *socket)
+int ctl_macs(int argc, char **argv, const struct ctl *ctl)
 {
 	struct listing l = {.fd = -1};
 	int status;
@@ -120,17 +110,22 @@ int ctl_macs(int argc, char **argv, const char *socket)
 		return ctl_fail(CTL_USAGE, "macs takes the name of one switch, or none");
 	if (argc == 2 && check_name(argv[1]) != CTL_OK)
 		return CTL_USAGE;
-	l.fd = connect_to(socket);
-	if (l.fd < 0)
-		return CTL_FAILED;
-	status = argc == 2 ? list_switch(&l, argv[1]) : list_all(&l, socket);
-	if (status == CTL_OK)
-		put_title(&l);
+	status = ctl_connect(ctl, &l.fd);
+	if (status)
+		return status;
+	l.json = ctl->json ? json_array() : NULL;
+	status = argc == 2 ? list_switch(&l, argv[1]) : list_all(&l);
 	close(l.fd);
+	if (status)
+		json_decref(l.json);
+	else if (l.json)
+		return ctl_put_json(l.json, JSON_INDENT(1));
+	else
+		put_title(&l);
 	return status;
 }
 
-int ctl_flush(int argc, char **argv, const char *socket)
+int ctl_flush(int argc, char **argv, const struct ctl *ctl)
 {
 	struct nmd_vale_flush req = {.sw_name = ""};
 	struct nmd_reply reply;
@@ -141,12 +136,14 @@ int ctl_flush(int argc, char **argv, const char *socket)
 		return ctl_fail(CTL_USAGE, "flush needs the name of a switch, as vale1");
 	if (check_name(argv[1]) != CTL_OK)
 		return CTL_USAGE;
-	fd = connect_to(socket);
-	if (fd < 0)
-		return CTL_FAILED;
+	error = ctl_connect(ctl, &fd);
+	if (error)
+		return error;
 	nmd_hdr_init(&req.hdr, NMD_VALE_FLUSH, sizeof(req));
 	memcpy(req.sw_name, argv[1], strlen(argv[1]));
 	error = nmd_call(fd, &req, &reply, sizeof(reply), &err);
 	close(fd);
-	return error ? ctl_fail(CTL_FAILED, "%s", err.text) : CTL_OK;
+	if (error)
+		return ctl_fail(ctl_status_of(error), "%s", err.text);
+	return ctl_done(ctl, "flush", "switch", argv[1], NULL);
 }

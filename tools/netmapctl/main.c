@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* netmapctl - look into a running netmapd. See netmapctl.h. */
+/* netmapctl - look into a running netmapd, and change what is in it. See netmapctl.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,27 +7,47 @@
 #include "netmapctl.h"
 
 static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv, const char *socket);
+	const char *name, *arguments, *help;
+	ctl_command *run;
 } subcommands[] = {
-	{"status", ctl_status},
-	{"list", ctl_list},
-	{"macs", ctl_macs},
-	{"flush", ctl_flush},
+	{"status", "[-v]", "ports, switches, machines; all that netmapd reports with -v",
+		ctl_status},
+	{"show", "PORT", "one port: its rings, drops, users", ctl_show},
+	{"list", "", "names of the ports, one per line", ctl_list},
+	{"top", "[OPTION…]", "rates of ports and rings, as a screen (top --help)", ctl_top},
+	{"watch", "[--count N]", "ports, machines and links as they come and go", ctl_watch},
+	{"macs", "[SWITCH]", "addresses that the switch, or each switch, has learned", ctl_macs},
+	{"flush", "SWITCH", "makes the switch forget them", ctl_flush},
+	{"attach", "SWITCH:DEVICE [--host]", "puts a device on a switch", ctl_attach},
+	{"detach", "SWITCH:DEVICE", "takes it off", ctl_detach},
+	{"rename", "PORT NAME", "another name for a port, on its switch", ctl_rename},
+	{"limit", "[WHAT[=N[/M]]]", "what each user, and all, can have; changes it", ctl_limit},
+	{"complete", NULL, NULL, ctl_complete},
 };
 
-static const char usage[] =
-	"Usage: netmapctl [--socket PATH] status [--json] | list | macs [SWITCH] | flush SWITCH\n"
-	"\n"
-	"  status         ports with their packets and drops, switches, applications, machines\n"
-	"  status --json  the same as netmapd reports it\n"
-	"  list           names of the ports, one per line\n"
-	"  macs [SWITCH]  addresses that the switch, or each switch, has learned, and where\n"
-	"  flush SWITCH   makes the switch forget them\n"
-	"\n"
-	"  --socket PATH  the control socket of netmapd\n"
-	"  --help         this text\n"
-	"  --version      the version of netmapctl\n";
+enum { NUM_SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
+
+const char *ctl_command_name(unsigned i)
+{
+	return i < NUM_SUBCOMMANDS && subcommands[i].help ? subcommands[i].name : NULL;
+}
+
+static void put_usage(void)
+{
+	fputs("Usage: netmapctl [--socket PATH] [--json] SUBCOMMAND [ARGUMENT…]\n\n", stdout);
+	for (unsigned i = 0; ctl_command_name(i); i++) {
+		char left[48];
+
+		snprintf(
+			left, sizeof(left), "%s %s", subcommands[i].name, subcommands[i].arguments);
+		printf("  %-32s %s\n", left, subcommands[i].help);
+	}
+	fputs("\n  --socket PATH  the control socket of netmapd\n"
+	      "  --json         JSON instead of text (netmapctl(1) says where its schema is)\n"
+	      "  --help         this text\n"
+	      "  --version      the version of netmapctl\n",
+		stdout);
+}
 
 static int finish(int status)
 {
@@ -36,37 +56,59 @@ static int finish(int status)
 	return ctl_fail(CTL_FAILED, "can't write to stdout: %s", strerror(errno));
 }
 
-static int run_subcommand(int argc, char **argv, const char *socket)
+/* --json may stand anywhere. What is left of the arguments. */
+static int take_json(int argc, char **argv, struct ctl *ctl)
+{
+	int kept = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (!strcmp(argv[i], "--json"))
+			ctl->json = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	return kept;
+}
+
+static int run_subcommand(int argc, char **argv, struct ctl *ctl)
 {
 	if (argc < 1)
-		return ctl_fail(
-			CTL_USAGE, "which subcommand? status, list, macs or flush; see --help");
-	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
-		if (!strcmp(subcommands[i].name, argv[0]))
-			return finish(subcommands[i].run(argc, argv, socket));
-	return ctl_fail(CTL_USAGE, "there is no subcommand '%s', only status, list, macs and flush",
-		argv[0]);
+		return ctl_fail(CTL_USAGE, "which subcommand? netmapctl --help has all");
+	for (size_t i = 0; i < NUM_SUBCOMMANDS; i++) {
+		if (strcmp(subcommands[i].name, argv[0]))
+			continue;
+		if (subcommands[i].help)
+			argc = take_json(argc, argv, ctl);
+		return finish(subcommands[i].run(argc, argv, ctl));
+	}
+	return ctl_fail(
+		CTL_USAGE, "there is no subcommand '%s'; netmapctl --help has all", argv[0]);
 }
 
 int main(int argc, char **argv)
 {
-	const char *socket = NULL;
+	struct ctl ctl = {.socket = NULL};
 	int i = 1;
 
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--help")) {
-			fputs(usage, stdout);
+			put_usage();
 			return finish(CTL_OK);
 		}
 		if (!strcmp(argv[i], "--version")) {
 			puts("netmapctl " PTNETMAP_VERSION);
 			return finish(CTL_OK);
 		}
+		if (!strcmp(argv[i], "--json")) {
+			ctl.json = true;
+			continue;
+		}
 		if (strcmp(argv[i], "--socket"))
 			return ctl_fail(CTL_USAGE, "unknown option '%s'; see --help", argv[i]);
 		if (++i == argc || !argv[i][0])
 			return ctl_fail(CTL_USAGE, "--socket needs a path");
-		socket = argv[i];
+		ctl.socket = argv[i];
 	}
-	return run_subcommand(argc - i, argv + i, socket);
+	return run_subcommand(argc - i, argv + i, &ctl);
 }

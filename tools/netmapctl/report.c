@@ -27,6 +27,38 @@ int ctl_fail(int status, const char *format, ...)
 	return status;
 }
 
+int ctl_status_of(int error)
+{
+	switch (-error) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return CTL_NOT_FOUND;
+	case EPERM:
+	case EACCES:
+	case EDQUOT:
+		return CTL_REFUSED;
+	default:
+		return CTL_FAILED;
+	}
+}
+
+bool ctl_option(int argc, char **argv, int *i, const char *option, const char **value)
+{
+	size_t length = strlen(option);
+
+	if (strncmp(argv[*i], option, length) != 0)
+		return false;
+	if (argv[*i][length] == '=' && option[1] == '-') {
+		*value = argv[*i] + length + 1;
+		return true;
+	}
+	if (argv[*i][length] != '\0')
+		return false;
+	*value = *i + 1 < argc ? argv[++*i] : NULL;
+	return true;
+}
+
 static __attribute__((noreturn)) void out_of_memory(void)
 {
 	exit(ctl_fail(CTL_FAILED, "out of memory"));
@@ -69,19 +101,23 @@ static const struct nmd_status_reply *fetch(int fd, uint32_t start, void *messag
 	return reply;
 }
 
-char *ctl_report_text(const char *socket)
+int ctl_connect(const struct ctl *ctl, int *fd)
+{
+	struct nm_error err;
+
+	*fd = nmd_connect(ctl->socket, NULL, &err);
+	if (*fd >= 0)
+		return CTL_OK;
+	return ctl_fail(err.code == -EDQUOT ? CTL_REFUSED : CTL_UNREACHABLE, "%s", err.text);
+}
+
+int ctl_report_text(int fd, char **out)
 {
 	_Alignas(struct nmd_status_reply) char message[NMD_MSG_MAX];
 	const struct nmd_status_reply *part;
-	struct nm_error err;
 	char *text = NULL;
 	uint32_t length = 0;
-	int fd = nmd_connect(socket, NULL, &err);
 
-	if (fd < 0) {
-		ctl_fail(CTL_FAILED, "%s", err.text);
-		return NULL;
-	}
 	do {
 		char *more;
 
@@ -91,37 +127,45 @@ char *ctl_report_text(const char *socket)
 			if (part)
 				ctl_fail(CTL_FAILED, "out of memory");
 			free(text);
-			close(fd);
-			return NULL;
+			return CTL_FAILED;
 		}
 		text = more;
 		memcpy(text + length, part + 1, part->length);
 		length += part->length;
 		text[length] = '\0';
 	} while (part->length);
-	close(fd);
-	return text;
+	*out = text;
+	return CTL_OK;
 }
 
-json_t *ctl_report(const char *socket)
+int ctl_report_on(int fd, json_t **root)
 {
-	char *text = ctl_report_text(socket);
 	json_error_t error;
-	json_t *root;
+	char *text;
+	int status = ctl_report_text(fd, &text);
 
-	if (!text)
-		return NULL;
-	root = json_loads(text, 0, &error);
+	if (status)
+		return status;
+	*root = json_loads(text, 0, &error);
 	free(text);
-	if (!root)
-		ctl_fail(CTL_FAILED, "the report of netmapd is not JSON: line %d: %s", error.line,
-			error.text);
-	else if (!json_is_object(root))
-		ctl_fail(CTL_FAILED, "the report of netmapd is not a JSON object");
-	else
-		return root;
-	json_decref(root);
-	return NULL;
+	if (!*root)
+		return ctl_fail(CTL_FAILED, "the report of netmapd is not JSON: line %d: %s",
+			error.line, error.text);
+	if (json_is_object(*root))
+		return CTL_OK;
+	json_decref(*root);
+	return ctl_fail(CTL_FAILED, "the report of netmapd is not a JSON object");
+}
+
+int ctl_report(const struct ctl *ctl, json_t **root)
+{
+	int fd, status = ctl_connect(ctl, &fd);
+
+	if (status)
+		return status;
+	status = ctl_report_on(fd, root);
+	close(fd);
+	return status;
 }
 
 static void put_value(FILE *f, const json_t *value)
@@ -197,6 +241,100 @@ char *ctl_member(const json_t *object, const char *key)
 	text = ctl_text(value);
 	json_decref(none);
 	return text;
+}
+
+json_int_t ctl_int(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+double ctl_real(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+const char *ctl_string(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+json_t *ctl_find(const json_t *root, const char *list, const char *key, const char *text)
+{
+	json_t *element;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, list), i, element)
+	{
+		const char *value = json_string_value(json_object_get(element, key));
+
+		if (value && !strcmp(value, text))
+			return element;
+	}
+	return NULL;
+}
+
+json_t *ctl_find_int(const json_t *root, const char *list, const char *key, json_int_t number)
+{
+	json_t *element;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, list), i, element)
+	{
+		const json_t *value = json_object_get(element, key);
+
+		if (json_is_integer(value) && json_integer_value(value) == number)
+			return element;
+	}
+	return NULL;
+}
+
+json_t *ctl_drops(const json_t *port)
+{
+	json_t *sums = json_object(), *ring, *count;
+	const char *cause;
+	size_t i;
+
+	json_array_foreach(json_object_get(port, "rings"), i, ring)
+	{
+		json_object_foreach(json_object_get(ring, "errors"), cause, count)
+		{
+			json_int_t sum = ctl_int(sums, cause) + json_integer_value(count);
+
+			if (sum)
+				json_object_set_new(sums, cause, json_integer(sum));
+		}
+	}
+	return sums;
+}
+
+int ctl_put_json(json_t *value, size_t flags)
+{
+	int error = json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
+
+	putchar('\n');
+	json_decref(value);
+	return error ? ctl_fail(CTL_FAILED, "can't write to stdout: %s", strerror(errno)) : CTL_OK;
+}
+
+int ctl_done(const struct ctl *ctl, const char *what, ...)
+{
+	json_t *done = json_object();
+	const char *key, *value;
+	va_list args;
+
+	json_object_set_new(done, "done", json_string(what));
+	va_start(args, what);
+	while ((key = va_arg(args, const char *))) {
+		value = va_arg(args, const char *);
+		json_object_set_new(done, key, json_string(value));
+	}
+	va_end(args);
+	if (ctl->json)
+		return ctl_put_json(done, 0);
+	json_decref(done);
+	return CTL_OK;
 }
 
 json_int_t ctl_ring_sum(const json_t *port, const char *dir, const char *key)

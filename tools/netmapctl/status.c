@@ -1,277 +1,232 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* netmapctl status: everything netmapd reports, as tables or as the JSON it is. */
+/* netmapctl status: a line for each port, switch and machine; all that netmapd reports with -v; or the JSON that it is. */
 #include "netmapctl.h"
 
-#include <stdbool.h>
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum {
-	COLUMNS = 8,
-	DEPTH_MAX = 4, /* of lists in lists */
-};
-
-static const char *const head[COLUMNS] = {
-	"PORT", "KIND", "REGION", "USERS", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES"};
-
-/* Members that have a place of their own; all others are listed by name. */
-static const char *const port_members[] = {"name", "kind", "region", "users", "rings", NULL};
-static const char *const ring_members[] = {"dir", "id", "packets", "bytes", "errors", NULL};
-
-/* What one element of a list is called. */
-static const struct {
-	const char *list, *element;
-} singular[] = {
-	{"applications", "application"},
-	{"attached", "attached device"},
-	{"limits", "limit"},
-	{"switches", "switch"},
-	{"vms", "machine"},
-	{"memory", "memory"},
-	{"regions", "region"},
-	{"ports", "port"},
-	{"workers", "worker"},
-	{"pollers", "poller"},
-};
-
-static bool is_known(const char *const known[], const char *key)
+static void put_amount(struct table *t, json_int_t amount, const char *unit)
 {
-	for (; known && *known; known++)
-		if (!strcmp(*known, key))
-			return true;
-	return false;
+	char buf[32];
+
+	table_cell(t, "%s", ctl_amount((double)amount, unit, buf));
 }
 
-static bool is_object_list(const json_t *value)
+/* How many, and of what most. */
+static void put_drops(struct table *t, const json_t *port)
 {
-	return json_is_object(json_array_get(value, 0));
-}
+	json_t *drops = ctl_drops(port), *count;
+	json_int_t sum = 0, most = 0;
+	const char *cause, *worst = "";
+	char buf[CTL_UNIT];
 
-/* A count of nothing says nothing, nor does an empty list or object. */
-static bool is_nothing(const json_t *value)
-{
-	return (json_is_integer(value) && json_integer_value(value) == 0) || json_is_false(value) ||
-	       (json_is_array(value) && json_array_size(value) == 0) ||
-	       (json_is_object(value) && json_object_size(value) == 0);
-}
-
-/*
- * Prints "key value" for each member that isn't known, is no list of objects, and
- * not nothing. `before` comes before the first, ", " between them. Returns how many.
- */
-static int put_members(const json_t *object, const char *const known[], const char *before)
-{
-	const char *key;
-	json_t *value;
-	int count = 0;
-
-	json_object_foreach((json_t *)object, key, value)
+	json_object_foreach(drops, cause, count)
 	{
-		char *text;
-
-		if (is_known(known, key) || is_object_list(value) || is_nothing(value))
-			continue;
-		text = ctl_member(object, key);
-		printf("%s%s %s", count++ ? ", " : before, key, text);
-		free(text);
+		sum += json_integer_value(count);
+		if (json_integer_value(count) > most) {
+			most = json_integer_value(count);
+			worst = cause;
+		}
 	}
-	return count;
+	if (sum)
+		table_cell(t, "%s %s%s", ctl_unit((double)sum, " ", buf), worst,
+			json_object_size(drops) > 1 ? ", …" : "");
+	else
+		table_cell(t, "0");
+	json_decref(drops);
 }
 
-static char *number(json_int_t n)
+static void put_port(struct table *t, const json_t *root, const json_t *port)
 {
-	json_t *value = json_integer(n);
-	char *text = ctl_text(value);
+	char *name = ctl_member(port, "name"), *kind = ctl_member(port, "kind");
+	char *by = ctl_used_by(root, port), user[CTL_USER];
 
-	json_decref(value);
-	return text;
+	table_cell(t, "%s", name);
+	table_cell(t, "%s", kind);
+	table_cell(t, "%s", ctl_user(port, user));
+	table_cell(t, "%s", by);
+	put_amount(t, ctl_ring_sum(port, "tx", "packets"), "");
+	put_amount(t, ctl_ring_sum(port, "tx", "bytes"), "B");
+	put_amount(t, ctl_ring_sum(port, "rx", "packets"), "");
+	put_amount(t, ctl_ring_sum(port, "rx", "bytes"), "B");
+	put_drops(t, port);
+	free(by);
+	free(kind);
+	free(name);
 }
 
-static void port_row(const json_t *port, char *cell[COLUMNS])
+static void put_ports(const json_t *root, unsigned columns)
 {
-	cell[0] = ctl_member(port, "name");
-	cell[1] = ctl_member(port, "kind");
-	cell[2] = ctl_member(port, "region");
-	cell[3] = ctl_member(port, "users");
-	cell[4] = number(ctl_ring_sum(port, "tx", "packets"));
-	cell[5] = number(ctl_ring_sum(port, "tx", "bytes"));
-	cell[6] = number(ctl_ring_sum(port, "rx", "packets"));
-	cell[7] = number(ctl_ring_sum(port, "rx", "bytes"));
-}
-
-/* Texts to the left, the numbers behind them to the right. */
-static void put_row(const char *const cell[COLUMNS], const size_t width[COLUMNS])
-{
-	for (int c = 0; c < COLUMNS; c++)
-		printf("%s%*s", c ? "  " : "", (c < 2 ? -1 : 1) * (int)width[c], cell[c]);
-	putchar('\n');
-}
-
-/* What the table has no column for: one line for the ring, its drops by cause at the end. */
-static void put_ring(const json_t *ring)
-{
-	static const char *const title_only[] = {NULL};
-	json_t *errors = json_object_get(ring, "errors");
-	char *dir = ctl_member(ring, "dir"), *id = ctl_member(ring, "id");
-	char *title = ctl_format("    %s %s: ", dir, id);
-	char *dropped = ctl_format("%sdropped: ", title);
-	int count = put_members(ring, ring_members, title);
-
-	count += put_members(errors, title_only, count ? ", dropped: " : dropped);
-	if (count)
-		putchar('\n');
-	free(dropped);
-	free(title);
-	free(dir);
-	free(id);
-}
-
-static void put_port_details(const json_t *port)
-{
-	json_t *ring;
-	size_t i;
-
-	if (put_members(port, port_members, "    "))
-		putchar('\n');
-	json_array_foreach(json_object_get(port, "rings"), i, ring) put_ring(ring);
-}
-
-static int put_ports(const json_t *ports)
-{
-	size_t count = json_array_size(ports), width[COLUMNS], i;
-	char *(*cell)[COLUMNS] = calloc(count + 1, sizeof(*cell));
+	struct table *t = table_new(
+		"PORT|KIND|USER|USED BY|>TX PACKETS|>TX BYTES|>RX PACKETS|>RX BYTES|DROPPED");
 	json_t *port;
-
-	if (!cell)
-		return ctl_fail(CTL_FAILED, "out of memory");
-	for (int c = 0; c < COLUMNS; c++)
-		width[c] = strlen(head[c]);
-	json_array_foreach(ports, i, port)
-	{
-		port_row(port, cell[i]);
-		for (int c = 0; c < COLUMNS; c++)
-			if (strlen(cell[i][c]) > width[c])
-				width[c] = strlen(cell[i][c]);
-	}
-	put_row(head, width);
-	json_array_foreach(ports, i, port)
-	{
-		put_row((const char *const *)cell[i], width);
-		put_port_details(port);
-		for (int c = 0; c < COLUMNS; c++)
-			free(cell[i][c]);
-	}
-	free(cell);
-	return CTL_OK;
-}
-
-static const char *element_name(const char *list)
-{
-	for (size_t i = 0; i < sizeof(singular) / sizeof(singular[0]); i++)
-		if (!strcmp(singular[i].list, list))
-			return singular[i].element;
-	return list;
-}
-
-static void put_lists(const json_t *object, const char *const known[], int depth);
-
-/* One line: what it is, its number and name, its members; its lists below, moved in. */
-static void put_object(const char *what, const json_t *object, int depth)
-{
-	static const char *const in_title[] = {"id", "name", NULL};
-
-	printf("%*s%s", 4 * depth, "", what);
-	for (size_t i = 0; in_title[i]; i++)
-		if (json_object_get(object, in_title[i])) {
-			char *text = ctl_member(object, in_title[i]);
-
-			printf("%s%s", text[0] ? " " : "", text);
-			free(text);
-		}
-	put_members(object, in_title, ": ");
-	putchar('\n');
-	put_lists(object, NULL, depth + 1);
-}
-
-static void put_lists(const json_t *object, const char *const known[], int depth)
-{
-	json_t *value, *element;
-	const char *key;
 	size_t i;
 
-	if (depth > DEPTH_MAX)
-		return;
-	json_object_foreach((json_t *)object, key, value)
-	{
-		if (is_known(known, key) || !is_object_list(value))
-			continue;
-		json_array_foreach(value, i, element) put_object(element_name(key), element, depth);
-	}
+	json_array_foreach(json_object_get(root, "ports"), i, port) put_port(t, root, port);
+	table_print(t, stdout, columns, 0);
 }
 
-/* A blank line, and then whatever else is at the top of the report. */
-static void put_rest(const json_t *root)
+static void put_switches(const json_t *root, unsigned columns)
 {
-	static const char *const in_table[] = {"ports", NULL};
-	const char *key;
-	json_t *value;
+	struct table *t = table_new("SWITCH|>PORTS|>ADDRESSES|DEVICES");
+	json_t *sw, *att;
+	size_t i, j;
 
-	putchar('\n');
-	put_lists(root, in_table, 0);
-	json_object_foreach((json_t *)root, key, value)
+	json_array_foreach(json_object_get(root, "switches"), i, sw)
 	{
-		char *text;
+		char *name = ctl_member(sw, "name"), *ports = ctl_member(sw, "ports");
+		char *macs = ctl_member(sw, "macs"), *devices = ctl_format("%s", "");
+		size_t length = strlen(name);
 
-		if (is_known(in_table, key) || is_object_list(value) || is_nothing(value))
-			continue;
-		if (json_is_object(value)) {
-			put_object(key, value, 0);
-			continue;
+		json_array_foreach(json_object_get(root, "attached"), j, att)
+		{
+			const char *on = ctl_string(att, "name");
+			char *list = devices;
+
+			if (strncmp(on, name, length) != 0 || on[length] != ':')
+				continue;
+			devices = ctl_format("%s%s%s", list, *list ? ", " : "", on + length + 1);
+			free(list);
 		}
-		text = ctl_text(value);
-		printf("%s %s\n", key, text);
-		free(text);
+		table_cell(t, "%s", name);
+		table_cell(t, "%s", ports);
+		table_cell(t, "%s", macs);
+		table_cell(t, "%s", *devices ? devices : "-");
+		free(devices);
+		free(macs);
+		free(ports);
+		free(name);
 	}
+	table_print(t, stdout, columns, 0);
 }
 
-static int put_tables(const json_t *root)
+static void put_machines(const json_t *root, unsigned columns)
 {
-	int status = put_ports(json_object_get(root, "ports"));
+	struct table *t = table_new("MACHINE|NAME|USER|PORTS");
+	json_t *vm, *port;
+	size_t i, j;
 
-	if (status == CTL_OK)
-		put_rest(root);
-	return status;
+	json_array_foreach(json_object_get(root, "vms"), i, vm)
+	{
+		char *name = ctl_member(vm, "name"), *ports = ctl_format("%s", "");
+		char user[CTL_USER];
+
+		json_array_foreach(json_object_get(vm, "ports"), j, port)
+		{
+			char *list = ports;
+
+			ports = ctl_format("%s%s%s (%s)", list, *list ? ", " : "",
+				ctl_string(port, "name"), ctl_string(port, "state"));
+			free(list);
+		}
+		table_cell(t, "vm%" JSON_INTEGER_FORMAT, ctl_int(vm, "id"));
+		table_cell(t, "%s", *name ? name : "-");
+		table_cell(t, "%s", ctl_user(vm, user));
+		table_cell(t, "%s", *ports ? ports : "-");
+		free(ports);
+		free(name);
+	}
+	table_print(t, stdout, columns, 0);
 }
 
-static int put_json(const char *socket)
+/* Those that were met, or are near. */
+static void put_limits(const json_t *root, unsigned columns)
 {
-	char *text = ctl_report_text(socket);
+	struct table *t = table_new("LIMIT|>USED|>OF ALL|>OF EACH|>REFUSED");
+	json_t *limit;
+	size_t i;
 
-	if (!text)
-		return CTL_FAILED;
+	json_array_foreach(json_object_get(root, "limits"), i, limit)
+	{
+		json_int_t used = ctl_int(limit, "used"), all = ctl_int(limit, "limit_all");
+
+		if (ctl_int(limit, "refused") == 0 && used <= all / 5 * 4)
+			continue;
+		table_cell(t, "%s", ctl_string(limit, "name"));
+		put_amount(t, used, "");
+		put_amount(t, all, "");
+		put_amount(t, ctl_int(limit, "limit"), "");
+		put_amount(t, ctl_int(limit, "refused"), "");
+	}
+	table_print(t, stdout, columns, 0);
+}
+
+static void put_head(const json_t *root)
+{
+	const json_t *d = json_object_get(root, "daemon");
+	char *version = ctl_member(d, "version"), *pid = ctl_member(d, "pid"), uptime[32];
+
+	printf("netmapd %s, pid %s, up %s; workers %zu; ports %zu, switches %zu, machines %zu, applications %zu\n\n",
+		version, pid, ctl_duration((uint64_t)ctl_int(d, "uptime_s"), uptime),
+		json_array_size(json_object_get(d, "workers")),
+		json_array_size(json_object_get(root, "ports")),
+		json_array_size(json_object_get(root, "switches")),
+		json_array_size(json_object_get(root, "vms")),
+		json_array_size(json_object_get(root, "applications")));
+	free(pid);
+	free(version);
+}
+
+/* A blank line before each part that has something. */
+static void put_part(void (*put)(const json_t *root, unsigned columns), const json_t *root,
+	const char *list, unsigned columns)
+{
+	if (json_array_size(json_object_get(root, list)) == 0)
+		return;
+	putchar('\n');
+	put(root, columns);
+}
+
+static void put_screen(const json_t *root)
+{
+	unsigned columns = isatty(STDOUT_FILENO) ? ctl_columns() : UINT_MAX;
+
+	put_head(root);
+	put_ports(root, columns);
+	put_part(put_switches, root, "switches", columns);
+	put_part(put_machines, root, "vms", columns);
+	put_part(put_limits, root, "limits", columns);
+}
+
+static int put_report(const struct ctl *ctl)
+{
+	int fd, status = ctl_connect(ctl, &fd);
+	char *text;
+
+	if (status)
+		return status;
+	status = ctl_report_text(fd, &text);
+	close(fd);
+	if (status)
+		return status;
 	puts(text);
 	free(text);
 	return CTL_OK;
 }
 
-int ctl_status(int argc, char **argv, const char *socket)
+int ctl_status(int argc, char **argv, const struct ctl *ctl)
 {
-	bool json = false;
+	bool details = false;
 	json_t *root;
 	int status;
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json"))
-			return ctl_fail(CTL_USAGE, "status takes --json, not '%s'", argv[i]);
-		json = true;
+		if (strcmp(argv[i], "-v") && strcmp(argv[i], "--verbose"))
+			return ctl_fail(CTL_USAGE, "status takes -v and --json, not '%s'", argv[i]);
+		details = true;
 	}
-	if (json)
-		return put_json(socket);
-	root = ctl_report(socket);
-	if (!root)
-		return CTL_FAILED;
-	status = put_tables(root);
+	if (ctl->json)
+		return put_report(ctl);
+	status = ctl_report(ctl, &root);
+	if (status)
+		return status;
+	put_screen(root);
+	if (details) {
+		putchar('\n');
+		ctl_put_details(root);
+	}
 	json_decref(root);
-	return status;
+	return CTL_OK;
 }

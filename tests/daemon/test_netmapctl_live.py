@@ -1,0 +1,433 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""netmapctl with a netmapd: what it shows is what there is, in a shape that its schema describes."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import termios
+import time
+
+import jsonschema
+import pytest
+
+from ptnet_real import (
+    BUILD, EVENTS, LIMIT, REPO, RENAME, Connection, Port, Refused, environment, finish, frame, run, spawn, wait_until,
+)
+
+NETMAPCTL = BUILD / "tools/netmapctl"
+SCHEMA = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
+SMALL = {"tx_slots": 64, "rx_slots": 64}
+
+
+def ctl(daemon, *args, **kwargs):
+    return run(NETMAPCTL, "--socket", daemon.path, *args, **kwargs)
+
+
+def check_json(text, kind):
+    """The value, which is as the schema says."""
+    value = json.loads(text)
+    jsonschema.validate(value, {"$ref": f"#/definitions/{kind}", **SCHEMA})
+    return value
+
+
+def good(daemon, *args, **kwargs):
+    result = ctl(daemon, *args, **kwargs)
+    assert (result.returncode, result.stderr) == (0, ""), result
+    return result.stdout
+
+
+def bad(daemon, status, text, *args):
+    result = ctl(daemon, *args)
+    assert (result.returncode, result.stdout) == (status, "") and text in result.stderr, result
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_schema_refuses(daemon, open_port):
+    """A check that can't fail would be none."""
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    open_port("vale1:a")
+    status = json.loads(good(daemon, "status", "--json"))
+    del status["ports"][0]["rings"][0]["packets"]
+    with pytest.raises(jsonschema.ValidationError, match="'packets' is a required property"):
+        check_json(json.dumps(status), "status")
+
+
+def test_json_of_all(daemon, open_port):
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    open_port("vale1:a{1")
+    open_port("vale1:a", flags=0x300)  # a monitor
+    machine = Connection(daemon.path)
+    machine.vm_create(b"m")
+    machine.vm_add_port("vale1:vm")
+    a.send(frame(2, 1))
+    b.receive(1)
+    status = check_json(good(daemon, "status", "--json"), "status")
+    assert len(status["ports"]) == 6 and status["vms"][0]["ports"][0]["name"] == "vale1:vm"
+    shown = check_json(good(daemon, "show", "vale1:a", "--json"), "show")
+    assert [p["user"] for p in shown["applications"]] == [os.getuid()] and shown["port"]["rings"][0]["packets"] == 1
+    shown = check_json(good(daemon, "--json", "show", "vale1:vm"), "show")
+    assert shown["machine_ports"][0]["machine_name"] == "m" and shown["applications"] == []
+    assert len(check_json(good(daemon, "list", "--json"), "list")) == 6
+    check_json(good(daemon, "top", "--once", "--json", "--interval", "0.1"), "top")
+    macs = check_json(good(daemon, "macs", "--json"), "macs")
+    assert [(m["switch"], m["address"], m["port"]) for m in macs] == [("vale1", "02:00:00:00:00:01", "vale1:a")]
+    check_json(good(daemon, "limit", "--json"), "limit")
+    for args in ["flush", "vale1"], ["limit", "ports=50"], ["rename", "vale1:b", "c"]:
+        check_json(good(daemon, *args, "--json"), "done")
+    for line in good(daemon, "watch", "--after", "0", "--count", "10", "--json").splitlines():
+        check_json(line, "watch")
+    machine.close()
+
+
+# ------------------------------------------------------------ show, status
+
+
+def test_status_of_ports_and_machines(daemon, open_port):
+    a = open_port("vale1:a", **SMALL)
+    machine = Connection(daemon.path)
+    machine.vm_create(b"web")
+    machine.vm_add_port("vale1:vm")
+    a.send(*[frame(b"\xff" * 6, 1, length=1000)] * 3)
+    lines = [line.split() for line in good(daemon, "status").splitlines()]
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    (row,) = [line for line in lines if line[:1] == ["vale1:a"]]
+    assert row[1:3] == ["vale", user] and row[3].endswith(f"[{os.getpid()}]") and row[4:7] == ["3", "3.00", "kB"], row
+    (row,) = [line for line in lines if line[:1] == ["vale1:vm"]]
+    assert row[1:5] == ["vale", user, "vm1", "web"]
+    assert ["vm1", "web", user, "vale1:vm", "(stopped)"] in lines
+    text = good(daemon, "show", "vale1:a")
+    assert text.startswith(f"vale1:a, user {user}\n") and "application: name vale1:a" in text
+    assert re.search(r"tx 0 +64 +0 +3 +3\.00 kB", text)
+    bad(daemon, 4, "vale1:none: no such port", "show", "vale1:none")
+    machine.close()
+
+
+def test_fill(daemon, open_port):
+    """Slots that wait are shown: of an rx ring that nobody reads, of a pipe that is full."""
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    a.send(*[frame(2, 1)] * 7)
+    assert daemon.ring("vale1:b", "rx")["fill"] == 7 and daemon.ring("vale1:a", "tx")["fill"] == 0
+    b.receive(7)
+    assert daemon.ring("vale1:b", "rx")["fill"] == 0
+    left, right = open_port("x{1", **SMALL), open_port("x}1", **SMALL)
+    left.send(*[frame(2, 1)] * 5)
+    wait_until(lambda: daemon.ring("x{1", "tx")["fill"] == 5, "five slots wait")
+    right.receive(5)
+
+
+# ------------------------------------------------------------ top
+
+
+def top(daemon, *args):
+    return good(daemon, "top", "--once", "--interval", "0.2", *args)
+
+
+@pytest.mark.parametrize("ports", [2, 200])
+@pytest.mark.parametrize("columns", [80, 200])
+def test_top_screen(daemon, ports, columns):
+    """Aligned, within the width, one line per port."""
+    opened = [Port(daemon.path, f"vale{n // 100}:a-rather-long-port-{n}", tx_slots=8, rx_slots=8) for n in range(ports)]
+    try:
+        lines = top(daemon, "--width", columns, "--sort", "name").splitlines()
+    finally:
+        for port in opened:
+            port.close()
+    assert all(len(line) <= columns for line in lines)
+    at = next(i for i, line in enumerate(lines) if line.startswith("PORT"))
+    assert f"ports {ports} of {ports}" in lines[0] and len(lines) == at + 1 + ports
+    titles = lines[at]
+    for title in ["TX p/s", "RX b/s", "DROP/s", "FILL", "INT/s"] + (["USED BY", "KICK/s", "TX BATCH", "CAUSE"] if columns == 200 else []):
+        assert title in titles
+    end = titles.index("TX p/s") + len("TX p/s")
+    assert all(line[:end].split()[-1] == "0" and (len(line) == end or line[end] == " ") for line in lines[at + 1 :])
+    names = [line.split()[0] for line in lines[at + 1 :]]
+    numbers = [int(name.rsplit("-", 1)[1].rstrip("~")) for name in names if not name.endswith("~")]
+    assert numbers == sorted(numbers)
+
+
+def test_top_rates(daemon):
+    """Those of a stream of known rate; the sender's and the receiver's are the same. The bounds are for a busy machine."""
+    rx = spawn(BUILD / "apps/pkt-gen", "-i", "vale1:in@conf:rx-slots=4096", "-f", "rx", "-T", "100", path=daemon.path)
+    wait_until(lambda: "vale1:in" in daemon.ports(), "the receiver is there")
+    tx = spawn(BUILD / "apps/pkt-gen", "-i", "vale1:out", "-f", "tx", "-R", "5000", "-l", "1000", "-T", "100", path=daemon.path)
+    wait_until(lambda: daemon.ring("vale1:in", "rx")["packets"] > 1000, "packets flow")
+    found = check_json(good(daemon, "top", "--once", "--json", "--interval", "1"), "top")
+    ports = {p["name"]: p for p in found["ports"]}
+    sent, got = ports["vale1:out"]["tx"], ports["vale1:in"]["rx"]
+    assert 1000 < sent["packets_per_s"] < 15000 and 8 * 990 < sent["bits_per_s"] / sent["packets_per_s"] < 8 * 1010
+    assert abs(got["packets_per_s"] - sent["packets_per_s"]) < 1000
+    (ring,) = [r for r in ports["vale1:out"]["rings"] if r["dir"] == "tx"]
+    assert ring["packets_per_s"] == pytest.approx(sent["packets_per_s"]) and ring["batch"] >= 1
+    assert ports["vale1:out"]["used_by"] == f"pkt-gen[{tx.pid}]" and ports["vale1:out"]["rx"]["packets_per_s"] == 0
+    assert all(0 < w["busy"] <= 1.05 for w in found["workers"]) and sum(w["rings"] for w in found["workers"]) == 4
+    rows = [line.split() for line in top(daemon, "--width", "80", "--filter", "vale1:o*", "--rings").splitlines()]
+    assert [row[0] for row in rows if row][-3:] == ["vale1:out", "tx", "rx"]
+    for child in rx, tx:
+        child.terminate()
+        child.communicate()
+
+
+def test_top_drops(daemon, open_port):
+    """By cause, as they happen; what happened before is no rate."""
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    a.send(*[frame(2, 1)] * 70)
+    (found,) = [p for p in json.loads(top(daemon, "--json"))["ports"] if p["name"] == "vale1:b"]
+    assert found["drops"] == {} and found["drops_per_s"] == 0 and found["fill"] == 1
+    child = subprocess.Popen(
+        [NETMAPCTL, "--socket", daemon.path, "top", "--json", "--interval", "0.2", "--count", "30"], stdout=subprocess.PIPE, text=True,
+        env=environment(),
+    )
+    child.stdout.readline()
+    a.send(*[frame(2, 1)] * 50)
+    seen = {}
+    for line in child.stdout:
+        for port in json.loads(line)["ports"]:
+            if port["name"] == "vale1:b" and port["drops"]:
+                seen = port["drops"]
+        if seen:
+            break
+    child.terminate()
+    child.communicate()
+    assert set(seen) == {"receiver_full"} and seen["receiver_full"] > 0
+    assert len(b.received()) == 63
+
+
+def at_terminal(daemon, keys, done, columns=100, lines=24):
+    """Runs top at a terminal, types keys, and returns all that it has drawn, when done(text) says so."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(NETMAPCTL, [str(NETMAPCTL), "--socket", str(daemon.path), "top", "--interval", "0.1"], environment())
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    drawn, end = "", time.monotonic() + 30
+    for key, expected in [*keys, ("q", None)]:
+        while expected and not re.search(expected, drawn, re.S):
+            assert time.monotonic() < end, drawn
+            if select.select([fd], [], [], 0.2)[0]:
+                drawn += os.read(fd, 65536).decode(errors="replace")
+        os.write(fd, key.encode())
+    try:
+        while part := os.read(fd, 65536).decode(errors="replace"):
+            drawn += part
+    except OSError:
+        pass    # the terminal's other side is closed
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return drawn
+
+
+def test_top_keys(daemon, open_port):
+    open_port("vale1:one", **SMALL)
+    open_port("vale2:two", **SMALL)
+    drawn = at_terminal(daemon, [
+        ("s", r"by rate.*vale1:one.*vale2:two"), ("r", "by name"), ("/", r"tx 0"), ("two", "filter: _"),
+        ("\n", r"ports 1 of 2, by name, only two"), ("p", "only two"), ("p", "PAUSED"), ("?", "only two"), ("?", "Usage: netmapctl top"),
+        ("S", "only two"),
+    ], None)
+    screens = drawn.split("\033[H")
+    assert all("\033[K" in s for s in screens[2:])
+    assert drawn.count("\033[?1049h") == drawn.count("\033[?1049l") == 1 and drawn.rstrip().endswith("\033[?25h\033[?1049l")
+    for screen in screens[1:]:
+        rows = re.sub(r"\033\[\??[0-9]*[A-Za-z]", "", screen).replace("\r", "").split("\n")
+        assert all(len(row) <= 100 for row in rows)
+
+
+# ------------------------------------------------------------ watch
+
+
+def test_watch(daemon):
+    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", "--json", "--count", "9", path=daemon.path)
+    wait_until(lambda: daemon.descriptors().count("socket") == 2, "it is connected")
+    time.sleep(0.2)  # until it has asked: nothing tells
+    with Port(daemon.path, "vale1:a", **SMALL):
+        assert good(daemon, "rename", "vale1:a", "b") == ""
+    machine = Connection(daemon.path)
+    machine.vm_create(b"web")
+    machine.close()
+    wait_until(lambda: daemon.status()["vms"] == [], "the machine is gone")
+    good(daemon, "limit", "ports=7/9")
+    with Port(daemon.path, "vale1:z", **SMALL):
+        events = [json.loads(line) for line in finish(child).splitlines()]
+    assert [(e["event"], e["name"]) for e in events] == [
+        ("port_new", "vale1:a"), ("link_up", "vale1:a"), ("port_named", "vale1:b"), ("link_down", "vale1:b"), ("port_gone", "vale1:b"),
+        ("machine_new", "web"), ("machine_gone", "web"), ("limit", "ports"), ("port_new", "vale1:z"),
+    ]
+    assert [e["number"] for e in events] == list(range(events[0]["number"], events[0]["number"] + 9))
+    assert events[2]["detail"] == "vale1:a" and events[7]["detail"] == "ports=7/9" and events[0]["user"] == os.getuid()
+    now = time.time_ns()
+    assert all(now - 60e9 < e["time_ns"] <= now for e in events)
+
+
+def test_watch_for_people(daemon, open_port):
+    open_port("vale1:a", **SMALL)
+    lines = good(daemon, "watch", "--after", "0", "--count", "2").splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{6}  port vale1:a is there \(vale\), user \S+", lines[0])
+    assert re.fullmatch(r"\S+  link of vale1:a is up \(vale\), user \S+", lines[1])
+
+
+def test_watch_ends_with_netmapd(start_netmapd):
+    daemon = start_netmapd()
+    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", path=daemon.path)
+    wait_until(lambda: daemon.descriptors().count("socket") == 2, "it is connected")
+    daemon.stop()
+    assert "netmapd has ended" in finish(child, 3)
+
+
+def ask_events(c, after, wait=0):
+    body, _ = c.ask(EVENTS, struct.pack("=QII", after, wait, 0))
+    last, lost, count, _ = struct.unpack_from("=QQII", body)
+    events = [struct.unpack_from("=QQII64s64s", body, 24 + 152 * i) for i in range(count)]
+    return last, lost, [(e[0], e[2], e[4].split(b"\0")[0].decode()) for e in events]
+
+
+def test_events_that_were_missed(daemon):
+    """The last 1024 are kept; who comes later is told how many he has missed."""
+    for n in range(300):
+        Port(daemon.path, f"vale1:{n}", tx_slots=8, rx_slots=8).close()
+    wait_until(lambda: daemon.ports() == [], "all are gone")
+    with Connection(daemon.path) as c:
+        last, _, none = ask_events(c, 2**64 - 1)
+        assert last == 1200 and none == []
+        at, lost, events = ask_events(c, 0)
+        assert lost == 176 and events[0][0] == 177
+        while at < last:
+            at, lost, more = ask_events(c, at)
+            assert lost == 0
+            events += more
+        assert [e[0] for e in events] == list(range(177, 1201))
+        assert ask_events(c, 12345) == (1200, 0, [])  # of a netmapd before this one
+
+
+def test_who_waits_for_events_can_ask(daemon, connect_raw):
+    """The wait ends, without an event, and the other message is answered behind it."""
+    c = connect_raw
+    last, _, _ = ask_events(c, 2**64 - 1)
+    c.send(struct.pack("=IHHIi", 0x746E7470, 1, EVENTS, 32, 0) + struct.pack("=QII", last, 1, 0))
+    c.send(struct.pack("=IHHIi", 0x746E7470, 1, 1, 16, 0))
+    assert [struct.unpack_from("=IHHIi", c.receive()[0])[2] for _ in range(2)] == [EVENTS, 1]
+    with Port(daemon.path, "vale1:a"):
+        assert ask_events(c, last, wait=1)[2][0][2] == "vale1:a"
+
+
+@pytest.fixture
+def connect_raw(daemon):
+    with Connection(daemon.path) as c:
+        yield c
+
+
+# ------------------------------------------------------------ changes
+
+
+def test_rename(daemon, open_port):
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    assert good(daemon, "rename", "vale1:a", "vale1:x") == ""
+    assert daemon.ports() == ["vale1:b", "vale1:x"]
+    a.send(frame(2, 1))
+    assert b.receive(1) == [frame(2, 1)]  # it goes on working
+    for status, text, *args in (
+        (4, "vale1:a: no such port", "vale1:a", "y"),
+        (1, "vale1:b: another port has this name", "vale1:x", "b"),
+        (1, "stays there, not on vale2", "vale1:x", "vale2:x"),
+        (1, "only ports of a switch", "eth0", "vale1:x"),
+        (1, "only ports of a switch", "vale1:x", "vale1:x{1"),
+        (1, "", "vale1:x", "vale1:a/b"),
+    ):
+        bad(daemon, status, text, "rename", *args)
+    open_port("vale1:x{1")
+    bad(daemon, 1, "pipes, monitors or a device go by this name", "rename", "vale1:x", "y")
+    open_port("vale1:a", **SMALL)  # the name is free
+    with Connection(daemon.path) as c, pytest.raises(Refused):
+        c.ask(RENAME, b"\xff" * 128)
+
+
+def test_limit(daemon, open_port):
+    good(daemon, "limit", "ports=2")
+    open_port("vale1:a", **SMALL)
+    open_port("vale1:b", **SMALL)
+    with pytest.raises(Refused, match="ports: user .* has 2 of at most 2"):
+        Port(daemon.path, "vale1:c", **SMALL)
+    good(daemon, "limit", "ports=3")
+    open_port("vale1:c", **SMALL)
+    good(daemon, "limit", "ports=1/2")  # less than there is: that stays
+    assert len(daemon.ports()) == 3
+    shown = check_json(good(daemon, "limit", "ports", "--json"), "limit")
+    assert [(e["limit"], e["limit_all"], e["used"], e["refused"]) for e in shown] == [(1, 2, 3, 1)]
+    assert re.search(r"ports +1 +2 +3 +1", good(daemon, "limit"))
+    assert "LIMIT" in good(daemon, "status")
+    for status, text, arg in (1, "none of", "size=1"), (1, "ports=N", "ports=x"), (1, "ports=N", "ports=2/1"), (4, "'size'", "size"):
+        bad(daemon, status, text, "limit", arg)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="makes a request as another user: as root only")
+def test_limit_of_others(start_netmapd, place):
+    """Only root, and the user whose netmapd it is."""
+    daemon = start_netmapd()
+    os.chmod(daemon.path, 0o666)
+    program = shutil.copy(NETMAPCTL, place / "netmapctl")
+    result = run(program, "--socket", daemon.path, "limit", "ports=1", user=65534, group=65534, extra_groups=[])
+    assert result.returncode == 5 and "limits are set by root" in result.stderr
+    with Connection(daemon.path) as c:
+        c.ask(LIMIT, b"ports=5".ljust(64, b"\0"))
+
+
+def test_attach_without_a_device(daemon):
+    bad(daemon, 4, "nodev", "attach", "vale1:nodev")
+    bad(daemon, 4, "nodev", "attach", "vale1:nodev", "--host")
+    bad(daemon, 4, "vale1:nodev", "detach", "vale1:nodev")
+
+
+# ------------------------------------------------------------ completion
+
+
+COMPLETIONS = [
+    (["sta"], ["status"]), (["show", ""], ["vale1:a", "vale1:b"]), (["show", "vale1:b"], ["vale1:b"]), (["top", "--so"], ["--sort"]),
+    (["top", "--sort", "na"], ["name"]), (["flush", ""], ["vale1"]), (["limit", "mem"], ["memory"]), (["--js"], ["--json"]),
+    (["--json", "li"], ["limit", "list"]),
+]
+
+
+@pytest.fixture
+def two_ports(open_port):
+    return open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+
+
+def test_complete(daemon, two_ports):
+    for words, expected in COMPLETIONS:
+        assert sorted(good(daemon, "complete", *words).split()) == expected, words
+        assert sorted(run(NETMAPCTL, "complete", "--socket", daemon.path, *words).stdout.split()) == expected, words
+
+
+def test_complete_bash(daemon, two_ports):
+    """As the shell calls it; without and with bash-completion, which knows of colons, this is the same."""
+    script = f"""
+        . {REPO}/tools/netmapctl/netmapctl.bash
+        COMP_WORDS=({NETMAPCTL} "$@"); COMP_CWORD=$#
+        _netmapctl
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    for words, expected in COMPLETIONS:
+        result = run("bash", "-c", script, "bash", *words, env=environment(daemon.path))
+        assert (sorted(result.stdout.split()), result.stderr) == (expected, ""), words
+    registered = run("bash", "-c", f". {REPO}/tools/netmapctl/netmapctl.bash; complete -p netmapctl")
+    assert registered.stdout.strip() == "complete -o default -F _netmapctl netmapctl"
+
+
+def test_complete_zsh(daemon, two_ports):
+    script = f"""
+        compadd() {{ shift; print -l -- "$@"; }}
+        _files() {{ print files; }}
+        words=({NETMAPCTL} "$@"); CURRENT=$(( $# + 1 ))
+        . {REPO}/tools/netmapctl/_netmapctl
+    """
+    for words, expected in COMPLETIONS:
+        result = run("zsh", "-fc", script, "zsh", *words, env=environment(daemon.path))
+        assert (sorted(result.stdout.split()), result.stderr) == (expected, ""), words
+    assert run("zsh", "-fc", script, "zsh", "show", "x", env=environment(daemon.path)).stdout == "files\n"
+    assert (REPO / "tools/netmapctl/_netmapctl").read_text().startswith("#compdef netmapctl\n")

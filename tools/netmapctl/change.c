@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* netmapctl attach, detach, rename, limit. */
+#include "netmapctl.h"
+
+#include <errno.h>
+#include <libnetmap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto_client.h"
+
+/* ---- devices on switches ---------------------------------------------------------------------- */
+
+static char reported[512];
+
+static void on_error(struct nmctx *ctx, const char *text)
+{
+	(void)ctx;
+	snprintf(reported, sizeof(reported), "%s", text);
+}
+
+/* A control request about `name` ("vale1:eth0"), as applications make it. 0, or an exit status. */
+static int request(const struct ctl *ctl, uint16_t type, const char *name, void *body)
+{
+	struct nmreq_header hdr;
+	struct nmport_d *d;
+	int error = 0;
+
+	setenv("NETMAP_BACKEND", "daemon", 1);
+	if (ctl->socket)
+		setenv("NETMAPD_SOCKET", ctl->socket, 1);
+	nmctx_get()->error = on_error;
+	d = nmport_new();
+	if (!d)
+		return ctl_fail(CTL_FAILED, "%s", reported);
+	nmreq_header_init(&hdr, type, body);
+	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s", name);
+	errno = 0;
+	if (nmport_request(d, &hdr) < 0) {
+		error = d->fd < 0 ? CTL_UNREACHABLE : ctl_status_of(-errno);
+		ctl_fail(error, "%s", reported);
+	}
+	nmport_close(d);
+	return error;
+}
+
+static int check_device(const char *what, const char *name)
+{
+	const char *colon = strchr(name, ':');
+
+	if (strncmp(name, "vale", 4) == 0 && colon && colon[1] &&
+		strlen(name) < NETMAP_REQ_IFNAMSIZ)
+		return CTL_OK;
+	return ctl_fail(CTL_USAGE, "%s: '%.80s' is not SWITCH:DEVICE, as vale0:eth1", what, name);
+}
+
+static int say_port(const struct ctl *ctl, const char *what, const char *name, uint32_t number)
+{
+	if (ctl->json)
+		return ctl_put_json(json_pack("{s:s, s:s, s:I}", "done", what, "device", name,
+					    "port_index", (json_int_t)number),
+			0);
+	return CTL_OK;
+}
+
+int ctl_attach(int argc, char **argv, const struct ctl *ctl)
+{
+	struct nmreq_vale_attach body = {.reg = {.nr_mode = NR_REG_ALL_NIC}};
+	const char *name = NULL;
+	int status;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--host"))
+			body.reg.nr_mode = NR_REG_NIC_SW;
+		else if (argv[i][0] == '-' || name)
+			return ctl_fail(CTL_USAGE,
+				"attach takes SWITCH:DEVICE and --host, not '%s'", argv[i]);
+		else
+			name = argv[i];
+	}
+	if (!name)
+		return ctl_fail(CTL_USAGE, "attach needs SWITCH:DEVICE, as vale0:eth1");
+	status = check_device("attach", name);
+	if (!status)
+		status = request(ctl, NETMAP_REQ_VALE_ATTACH, name, &body);
+	return status ? status : say_port(ctl, "attach", name, body.port_index);
+}
+
+int ctl_detach(int argc, char **argv, const struct ctl *ctl)
+{
+	struct nmreq_vale_detach body = {0};
+	int status;
+
+	if (argc != 2)
+		return ctl_fail(CTL_USAGE, "detach needs SWITCH:DEVICE, as vale0:eth1");
+	status = check_device("detach", argv[1]);
+	if (!status)
+		status = request(ctl, NETMAP_REQ_VALE_DETACH, argv[1], &body);
+	return status ? status : say_port(ctl, "detach", argv[1], body.port_index);
+}
+
+/* ---- names, limits -------------------------------------------------------------------------------- */
+
+/* One message whose reply says only whether it was done. */
+static int call(const struct ctl *ctl, const void *message)
+{
+	struct nmd_reply reply;
+	struct nm_error err;
+	int fd, error, status = ctl_connect(ctl, &fd);
+
+	if (status)
+		return status;
+	error = nmd_call(fd, message, &reply, sizeof(reply), &err);
+	close(fd);
+	return error ? ctl_fail(ctl_status_of(error), "%s", err.text) : CTL_OK;
+}
+
+int ctl_rename(int argc, char **argv, const struct ctl *ctl)
+{
+	struct nmd_rename req = {.from = ""};
+	char to[2 * NMD_NAME_MAX];
+	int status;
+
+	if (argc != 3)
+		return ctl_fail(CTL_USAGE, "rename needs a port and its new name, as vale1:10 web");
+	/* The switch needn't be said twice. */
+	snprintf(to, sizeof(to), "%.*s%s",
+		strchr(argv[2], ':') ? 0 : (int)strcspn(argv[1], ":") + 1, argv[1], argv[2]);
+	if (strlen(argv[1]) >= NMD_NAME_MAX || strlen(to) >= NMD_NAME_MAX)
+		return ctl_fail(
+			CTL_USAGE, "the name of a port has at most %d bytes", NMD_NAME_MAX - 1);
+	nmd_hdr_init(&req.hdr, NMD_RENAME, sizeof(req));
+	memcpy(req.from, argv[1], strlen(argv[1]));
+	memcpy(req.to, to, strlen(to));
+	status = call(ctl, &req);
+	return status ? status : ctl_done(ctl, "rename", "from", argv[1], "to", to, NULL);
+}
+
+static void put_amount(struct table *t, const json_t *limit, const char *key)
+{
+	json_int_t amount = ctl_int(limit, key);
+	char buf[CTL_UNIT];
+
+	table_cell(t, "%s", amount == INT64_MAX ? "no limit" : ctl_unit((double)amount, " ", buf));
+}
+
+/* All limits, or the one of this name. */
+static int put_limits(const struct ctl *ctl, const char *name)
+{
+	struct table *t;
+	json_t *root, *found = json_array(), *limit;
+	int status = ctl_report(ctl, &root);
+	size_t i;
+
+	if (status)
+		return status;
+	json_array_foreach(json_object_get(root, "limits"), i,
+		limit) if (!name || !strcmp(ctl_string(limit, "name"), name))
+		json_array_append(found, limit);
+	json_decref(root);
+	if (name && json_array_size(found) == 0) {
+		json_decref(found);
+		return ctl_fail(CTL_NOT_FOUND, "there is no limit '%.60s'", name);
+	}
+	if (ctl->json)
+		return ctl_put_json(found, JSON_INDENT(1));
+	t = table_new("LIMIT|>OF EACH USER|>OF ALL|>USED|>REFUSED|USERS (BY NUMBER)");
+	json_array_foreach(found, i, limit)
+	{
+		char *users = ctl_member(limit, "users");
+
+		table_cell(t, "%s", ctl_string(limit, "name"));
+		put_amount(t, limit, "limit");
+		put_amount(t, limit, "limit_all");
+		put_amount(t, limit, "used");
+		put_amount(t, limit, "refused");
+		table_cell(t, "%s", users);
+		free(users);
+	}
+	table_print(t, stdout, ctl_columns(), 0);
+	json_decref(found);
+	return CTL_OK;
+}
+
+int ctl_limit(int argc, char **argv, const struct ctl *ctl)
+{
+	struct nmd_limit req = {.text = ""};
+	int status;
+
+	if (argc > 2)
+		return ctl_fail(
+			CTL_USAGE, "limit takes one argument: WHAT, or WHAT=N, or WHAT=N/M");
+	if (argc == 1 || !strchr(argv[1], '='))
+		return put_limits(ctl, argc == 2 ? argv[1] : NULL);
+	if (strlen(argv[1]) >= NMD_NAME_MAX)
+		return ctl_fail(CTL_USAGE, "'%.80s' is too long for a limit", argv[1]);
+	nmd_hdr_init(&req.hdr, NMD_LIMIT, sizeof(req));
+	memcpy(req.text, argv[1], strlen(argv[1]));
+	status = call(ctl, &req);
+	return status ? status : ctl_done(ctl, "limit", "limit", argv[1], NULL);
+}
