@@ -100,6 +100,9 @@ static int take_line(
 		return 0;
 	if (strcmp(key, "allow") == 0)
 		return add_rule(a, rest, path, line, err);
+	if (strcmp(key, "interfaces") != 0 && strcmp(key, "memory") != 0)
+		return nm_error_set(err, -EINVAL,
+			"%s:%u: \"%.40s\" is not allow, interfaces or memory", path, line, key);
 	value = word(&rest);
 	if (word(&rest))
 		return wrong(err, path, line, "too many words");
@@ -111,13 +114,8 @@ static int take_line(
 		a->interfaces = (uint32_t)n;
 		return 0;
 	}
-	if (strcmp(key, "memory") == 0) {
-		a->memory = amount(value);
-		return a->memory ? 0
-				 : wrong(err, path, line, "memory wants bytes, as in 512M or 4G");
-	}
-	return nm_error_set(err, -EINVAL, "%s:%u: \"%.40s\" is not allow, interfaces or memory",
-		path, line, key);
+	a->memory = amount(value);
+	return a->memory ? 0 : wrong(err, path, line, "memory wants bytes, as in 512M or 4G");
 }
 
 int access_read(struct access_rules *a, const char *path, struct nm_error *err)

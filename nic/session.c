@@ -238,7 +238,7 @@ static int start_again(struct session *s, struct nm_error *err)
 	int error;
 
 	sockets_close(&s->sockets);
-	error = sockets_wait_gone(s->facts.ifindex, s->sockets.first, s->sockets.count);
+	error = sockets_wait_gone(s->facts.ifindex, s->sockets.first, s->sockets.bound);
 	if (error)
 		return nm_error_set(err, error, "%s: the kernel doesn't let go of its queues: %s",
 			s->facts.ifname, strerror(-error));
@@ -273,7 +273,7 @@ static int released(struct session *s, const struct nic_released *msg, struct nm
 	if (s->state == SESSION_SPOILT)
 		return start_again(s, err);
 	if (s->state == SESSION_DETACHED)
-		return wait_gone(s, s->sockets.first, s->sockets.count);
+		return wait_gone(s, s->sockets.first, s->sockets.bound);
 	if (msg->num_queues > NIC_QUEUES_MAX || msg->first_queue > NIC_QUEUES_MAX)
 		return nm_error_set(
 			err, -EINVAL, "%s: so many queues it can't have had", s->facts.ifname);

@@ -135,6 +135,7 @@ int sockets_make(struct sockets *s, const char *ifname, const struct nic_open *o
 {
 	int error = 0;
 
+	s->bound = 0;
 	for (uint32_t i = 0; i < s->count; i++)
 		s->fd[i] = -1;
 	for (uint32_t i = 0; i < s->count && !error; i++)
@@ -232,6 +233,7 @@ int sockets_bind(struct sockets *s, const struct nic_facts *f, uint32_t mode, bo
 			return bind_error(error, f, addr.sxdp_queue_id, mode, sg, err);
 		}
 		*spoilt = true;
+		s->bound = i + 1;
 		error = verify(s->fd[i], f, addr.sxdp_queue_id, mode, err);
 		if (error)
 			return error;

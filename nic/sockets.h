@@ -20,6 +20,7 @@
 
 struct sockets {
 	uint32_t first, count; /* queues */
+	uint32_t bound;        /* of them: the kernel may have memory through so many */
 	int fd[NIC_QUEUES_MAX];
 };
 

@@ -227,6 +227,10 @@ int nic_receive(int sock, union nic_message *message, int *fds, uint32_t *num_fd
 	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	uint32_t count;
 
+	/* It has not read what we sent, but may have said why. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
 	if (n <= 0) {
 		*num_fds = 0;
 		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;

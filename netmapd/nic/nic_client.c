@@ -225,7 +225,7 @@ static int dial(struct nic_link *link, struct nm_error *err)
 	error = loop_add(link->loop, link->sock, EPOLLIN, on_ready, link, &link->handle);
 	if (!error)
 		error = send_ask(link, link->user);
-	if (error)
+	if (error && error != -EPIPE) /* who has hung up already has said why */
 		return nm_error_set(
 			err, error, "%s: netmapd-nic: %s", link->facts.ifname, strerror(-error));
 	return 0;

@@ -1,0 +1,681 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""netmapd-nic, and netmapd's side of it (nic_client.h, xsk.h): on veth, in network namespaces of each test's own."""
+
+import array
+import errno
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from nic_lab import NETMAPD_NIC, Lab, why_no_nic
+from ptnet_real import PATIENCE, wait_until
+
+REASON = why_no_nic()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root, veth and AF_XDP: {REASON}")
+
+NOBODY = 65534
+VLAN = "rx-vlan-offload"  # an offload that must be off, which veth has on
+ALL_SIZES = (60, 61, 64, 128, 1023, 1024, 1025, 1514)
+
+
+@pytest.fixture
+def lab(place):
+    lab = Lab(place)
+    yield lab
+    lab.close()
+
+
+# ------------------------------------------------------------ modes and packets
+
+
+@pytest.mark.parametrize("mode", ["any", "native", "generic"])
+def test_packets_go_both_ways_unchanged(lab, mode):
+    one, other = lab.use("nic0", mode=mode), lab.use("nic1", mode=mode)
+    expected = "native" if mode == "any" else mode
+    assert [one.bound(), other.bound()] == [expected, expected]
+    count = 0
+    for size in ALL_SIZES:
+        for sender, receiver in ((one, other), (other, one)):
+            sender.send(100, size)
+            receiver.receives(count + 100)
+        count += 100
+    for user in (one, other):
+        received, total, _, bad, dropped = user.stats()
+        assert (received, total, bad, dropped) == (count, 100 * sum(ALL_SIZES), 0, 0)
+        assert user.close() == 0
+
+
+def test_the_best_mode_says_why_it_is_no_better(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    assert "driver veth has no zero copy" in user.lines.seen[-1]
+    assert user.close() == 0
+
+
+def test_zero_copy_that_is_demanded_and_not_there_is_an_error(lab):
+    user = lab.use("nic0", mode="zero-copy")
+    number, text = user.failed()
+    assert number == errno.EOPNOTSUPP and "nic0: driver veth has no zero copy" in text
+    assert lab.ns.program("nic0") is None
+    assert user.close() == 0
+
+
+def test_a_driver_without_xdp_gets_the_generic_mode(lab):
+    lab.ns.ip("link add nicd type bridge")
+    lab.ns.ip("link set nicd up")
+    user = lab.use("nicd")
+    assert user.bound() == "generic"
+    assert "nicd: driver bridge takes no XDP program of its own" in user.lines.seen[-1]
+    assert user.close() == 0
+
+
+def test_each_queue_has_its_socket(lab):
+    lab.pair("nicq0", "nicq1", queues=4)
+    one, other = lab.use("nicq0"), lab.use("nicq1")
+    assert [one.bound(), other.bound()] == ["native", "native"]
+    assert one.lines.seen[-1].split()[2] == "4"
+    one.send(4000, 100)  # through all queues
+    other.receives(4000)
+    assert other.stats()[3:] == [0, 0]
+    assert [one.close(), other.close()] == [0, 0]
+
+
+def test_some_queues_only(lab):
+    lab.pair("nicq0", "nicq1", queues=4)
+    user = lab.use("nicq0", first=1, queues=2)
+    assert user.bound() == "native"
+    assert user.lines.seen[-1].split()[2] == "2"
+    user.send(10, 60)
+    assert user.close() == 0
+    number, text = lab.use("nicq0", first=3, queues=2).failed()
+    assert number == errno.EINVAL and "queues 3 to 4" in text and "has 4" in text
+
+
+def test_long_packets_need_several_chunks(lab):
+    lab.pair("nicl0", "nicl1", mtu=9000)
+    number, text = lab.use("nicl0").failed()
+    assert number == errno.EMSGSIZE and "its MTU is 9000, at most 3822 fit" in text and "ip link set nicl0 mtu 3822" in text
+    user = lab.use("nicl0", sg=1)
+    assert user.bound() in ("native", "generic")
+    assert user.close() == 0
+
+
+# ------------------------------------------------------------ what stays the stack's
+
+
+def test_arp_and_addresses_of_the_host_stay_the_hosts(lab):
+    outside = lab.namespace()
+    lab.pair("nicp0", "nicp1", other_ns=outside)
+    lab.ns.ip("address add 10.99.0.1/24 dev nicp0")
+    lab.ns.ip("address add 10.99.0.3/24 dev nicp0")
+    outside.ip("address add 10.99.0.2/24 dev nicp1")
+    ping = ("ping", "-c", "3", "-i", "0.2", "-W", "1")
+    user = lab.use("nicp0", **{"pass": 1}, ip4="10.99.0.1")
+    assert user.bound() == "native"
+    assert outside.run(*ping, "10.99.0.1", check=False).returncode == 0
+    assert user.stats()[0] == 0
+    assert outside.run(*ping, "10.99.0.3", check=False).returncode != 0
+    assert user.stats()[0] == 3
+    assert user.close() == 0
+    assert outside.run(*ping, "10.99.0.3", check=False).returncode == 0
+
+
+def test_neighbours_and_ip6_addresses_of_the_host_stay_the_hosts(lab):
+    outside = lab.namespace()
+    lab.pair("nicp0", "nicp1", other_ns=outside)
+    for ns, name, address in ((lab.ns, "nicp0", "fd99::1"), (outside, "nicp1", "fd99::2")):
+        ns.run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=0")
+        ns.ip(f"address add {address}/64 dev {name} nodad")
+    ping = ("ping", "-6", "-c", "3", "-i", "0.2", "-W", "1", "fd99::1")
+    user = lab.use("nicp0", **{"pass": 2}, ip6="fd99::1")
+    assert user.bound() == "native"
+    assert outside.run(*ping, check=False).returncode == 0
+    assert user.close() == 0
+    user = lab.use("nicp0", **{"pass": 2})
+    assert user.bound() == "native"
+    assert outside.run(*ping, check=False).returncode != 0
+    assert user.stats()[0] >= 3
+    assert user.close() == 0
+
+
+# ------------------------------------------------------------ others on the interface
+
+
+def test_another_program_is_left_alone_and_named(lab):
+    first = lab.use("nic0")
+    assert first.bound() == "native"
+    there = lab.ns.program("nic0")
+    lab.program = lab.wrapper("other-nic", lab.place / "other-state")  # knows nothing of the first one
+    second = lab.use("nic0")
+    number, text = second.failed()
+    assert number == errno.EBUSY and f"another XDP program is on the interface (id {there}" in text
+    assert lab.ns.program("nic0") == there
+    assert second.close() == 0
+    first.send(10, 60)
+    assert first.close() == 0
+
+
+def test_an_interface_in_use_is_refused(lab):
+    first = lab.use("nic0")
+    assert first.bound() == "native"
+    second = lab.use("nic0")
+    number, text = second.failed()
+    assert number == errno.EBUSY and "nic0: in use by another netmapd" in text
+    assert first.close() == 0
+    third = lab.use("nic0")
+    assert third.bound() == "native"
+    assert third.close() == 0
+
+
+SOCKET_ON_A_QUEUE = """
+import ctypes, mmap, socket, struct, sys
+sol_xdp, umem_reg, fill, completion, rx = 283, 4, 5, 6, 2
+s = socket.socket(44, socket.SOCK_RAW, 0)
+memory = mmap.mmap(-1, 65536)
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+s.setsockopt(sol_xdp, umem_reg, struct.pack("@QQIIII", at, 65536, 4096, 0, 0, 0))
+for ring in (fill, completion, rx):
+    s.setsockopt(sol_xdp, ring, 16)
+copy = 2
+address = struct.pack("@HHIII", 44, copy, socket.if_nametoindex(sys.argv[1]), 0, 0)
+assert ctypes.CDLL(None).bind(s.fileno(), address, len(address)) == 0
+print("bound", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_queue_that_another_program_has_is_an_error(lab):
+    other = subprocess.Popen(
+        lab.ns.command("python3", "-c", SOCKET_ON_A_QUEUE, "nic0"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"bound\n"
+        user = lab.use("nic0")
+        number, text = user.failed()
+        assert number == errno.EBUSY and "queue 0: another program has an AF_XDP socket there" in text
+        assert lab.ns.program("nic0") is None
+        assert user.close() == 0
+    finally:
+        other.communicate()
+
+
+def test_a_queue_that_is_just_being_left_is_waited_for(lab):
+    for _ in range(10):
+        user = lab.use("nic0")
+        assert user.bound() == "native"
+        user.kill()
+
+
+# ------------------------------------------------------------ ends
+
+
+def is_as_before(lab, interface="nic0"):
+    return lab.ns.program(interface) is None and lab.ns.offload(interface, VLAN) == "on" and lab.ns.link(interface)["promiscuity"] == 0
+
+
+def test_all_is_put_back_at_the_end(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    assert lab.ns.program("nic0") and lab.ns.offload("nic0", VLAN) == "off" and lab.ns.link("nic0")["promiscuity"] == 1
+    assert user.close() == 0
+    wait_until(lambda: is_as_before(lab), "all is as before")
+    wait_until(lambda: not lab.claims(), "nothing is noted any more")
+
+
+def test_an_offload_that_was_off_stays_off(lab):
+    lab.ns.run("ethtool", "-K", "nic0", "rxvlan", "off")
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    assert user.close() == 0
+    wait_until(lambda: not lab.claims(), "all is put back")
+    assert lab.ns.offload("nic0", VLAN) == "off"
+
+
+def test_promiscuous_mode_can_be_left_alone(lab):
+    user = lab.use("nic0", promisc=0)
+    assert user.bound() == "native"
+    assert lab.ns.link("nic0")["promiscuity"] == 0
+    assert user.close() == 0
+
+
+def test_a_killed_client_leaves_nothing(lab):
+    user, sender = lab.use("nic0"), lab.use("nic1")
+    assert [user.bound(), sender.bound()] == ["native", "native"]
+    sender.say("send 1000000 60")
+    user.receives(1000)
+    user.kill()
+    wait_until(lambda: is_as_before(lab), "all is as before")
+    again = lab.use("nic0")
+    assert again.bound() == "native"
+    again.receives(1000)
+    assert again.close() == 0
+
+
+def test_a_killed_netmapd_nic_is_survived(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    os.kill(user.helper(), signal.SIGKILL)
+    number, text = user.failed()
+    assert number == errno.EPIPE and "netmapd-nic has ended" in text
+    wait_until(lambda: lab.ns.program("nic0") is None, "the program is gone")
+    assert lab.ns.offload("nic0", VLAN) == "off" and lab.claims()
+    assert user.close() == 0  # another one says so
+    assert lab.ns.offload("nic0", VLAN) == "off"  # it had only to look
+    again = lab.use("nic0")
+    assert again.bound() == "native"
+    assert again.close() == 0
+    wait_until(lambda: is_as_before(lab), "what the killed one had switched off is on again")
+
+
+def test_the_service_puts_back_what_a_killed_process_left(lab):
+    path = lab.serve()
+    user = lab.use("nic0", socket=path)
+    assert user.bound() == "native"
+    session = int(subprocess.run(["pgrep", "-P", str(lab.services[0].pid)], capture_output=True, text=True, check=True).stdout)
+    os.kill(session, signal.SIGKILL)
+    assert user.failed()[0] == errno.EPIPE
+    wait_until(lambda: is_as_before(lab), "all is as before")
+    assert user.close() == 0
+
+
+def test_the_end_of_the_service_ends_no_use(lab):
+    path = lab.serve()
+    user, other = lab.use("nic0", socket=path), lab.use("nic1", socket=path)
+    assert [user.bound(), other.bound()] == ["native", "native"]
+    lab.services[0].send_signal(signal.SIGTERM)
+    assert lab.services[0].wait(PATIENCE) == 0 and not path.exists()
+    user.send(10, 60)
+    other.receives(10)
+    assert [user.close(), other.close()] == [0, 0]
+    wait_until(lambda: is_as_before(lab), "all is as before")
+
+
+def test_nothing_is_left_after_many_rounds(lab):
+    path = lab.serve()
+
+    def have():
+        return len(os.listdir(f"/proc/{lab.services[0].pid}/fd"))
+
+    before = have()
+    for _ in range(10):
+        user = lab.use("nic0", socket=path)
+        assert user.bound() == "native"
+        assert user.close() == 0
+    wait_until(lambda: is_as_before(lab) and not lab.claims(), "all is as before")
+    assert have() == before
+    children = subprocess.run(["pgrep", "-P", str(lab.services[0].pid)], capture_output=True, text=True)
+    assert children.stdout == ""
+
+
+# ------------------------------------------------------------ changes of the interface
+
+
+def test_changes_are_told(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    lab.ns.ip("link set nic0 down")
+    assert " up 0 " in user.expect("changed nic0")
+    lab.ns.ip("link set nic0 up")
+    while not user.expect("changed nic0").endswith("up 1 carrier 1"):
+        pass
+    lab.ns.ip("link set nic0 mtu 1400")
+    while "mtu 1400" not in user.expect("changed nic0"):
+        pass
+    other = lab.use("nic1")
+    assert other.bound() == "native"
+    other.send(10, 60)
+    user.receives(10)
+    assert [user.close(), other.close()] == [0, 0]
+
+
+def test_a_renamed_interface_goes_on_and_is_put_back(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    lab.ns.ip("link set nic0 name nicx")
+    user.expect("changed nicx")
+    other = lab.use("nic1")
+    assert other.bound() == "native"
+    other.send(10, 60)
+    user.receives(10)
+    assert [user.close(), other.close()] == [0, 0]
+    wait_until(lambda: is_as_before(lab, "nicx"), "all is as before")
+
+
+def test_new_channels_are_told(lab):
+    lab.pair("nicq0", "nicq1", queues=2)
+    for name in ("nicq1", "nicq0"):
+        lab.ns.run("ethtool", "-L", name, "rx", "1", "tx", "1")
+    user = lab.use("nicq0")
+    assert user.bound() == "native"
+    lab.ns.run("ethtool", "-L", "nicq0", "rx", "2", "tx", "2")
+    assert "queues 2 2" in user.expect("changed nicq0", skip=())
+    assert user.close() == 0
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_an_interface_that_goes_is_told_and_let_go(lab, how):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    elsewhere = lab.namespace()
+    lab.ns.ip("link del nic0" if how == "removed" else f"link set nic0 netns {elsewhere.keeper.pid}")
+    number, text = user.failed()
+    assert number == errno.ENODEV and "nic0: the interface was removed, or moved" in text
+    assert user.close() == 0
+    wait_until(lambda: not lab.claims(), "nothing is noted any more")
+
+
+def test_an_interface_removed_and_back_under_traffic(lab):
+    for _ in range(5):
+        user, other = lab.use("nic0"), lab.use("nic1")
+        assert [user.bound(), other.bound()] == ["native", "native"]
+        other.say("send 1000000 60")
+        user.receives(1)
+        lab.ns.ip("link del nic0")
+        assert user.failed()[0] == other.failed()[0] == errno.ENODEV
+        assert [user.close(), other.close()] == [0, 0]
+        lab.pair("nic0", "nic1")
+
+
+# ------------------------------------------------------------ who may
+
+
+def test_a_user_without_the_right_gets_a_reason_and_nothing_else(lab):
+    path = lab.serve("")
+    number, text = lab.use("nic0", socket=path, uid=NOBODY).failed()
+    assert number == errno.EACCES and f"user {NOBODY} may have no interface" in text and str(lab.config) in text
+    assert is_as_before(lab)
+
+
+def test_a_user_has_what_the_configuration_says(lab):
+    path = lab.serve("# who\nallow nobody nic0 other*   # what\n")
+    user = lab.use("nic0", socket=path, uid=NOBODY)
+    assert user.bound() == "native"
+    number, text = lab.use("nic1", socket=path, uid=NOBODY).failed()
+    assert number == errno.EACCES and "nic1: user 65534 may not have this interface" in text
+    other = lab.use("nic1", socket=path)  # root may
+    assert other.bound() == "native"
+    for sender, receiver in ((user, other), (other, user)):
+        sender.send(100, 1514)
+        receiver.receives(100)
+    assert [user.close(), other.close()] == [0, 0]
+
+
+def test_the_user_behind_netmapd_needs_the_right_as_well(lab):
+    number, text = lab.use("nic0", user=NOBODY).failed()
+    assert number == errno.EACCES and "user 65534 may not have this interface" in text
+    lab.config.write_text("allow @nogroup nic0\n")
+    user = lab.use("nic0", user=NOBODY)
+    assert user.bound() == "native"
+    assert user.close() == 0
+
+
+def test_another_name_of_an_interface_gives_no_right(lab):
+    path = lab.serve("allow nobody alias*\n")
+    lab.ns.ip("link property add dev nic0 altname alias0")
+    number, text = lab.use("alias0", socket=path, uid=NOBODY).failed()
+    assert number == errno.EACCES and "nic0: user 65534 may not" in text
+
+
+def test_how_many_a_user_has_is_bounded(lab):
+    path = lab.serve("allow nobody nic*\ninterfaces 1\n")
+    user = lab.use("nic0", socket=path, uid=NOBODY)
+    assert user.bound() == "native"
+    number, text = lab.use("nic1", socket=path, uid=NOBODY).failed()
+    assert number == errno.EDQUOT and "has 1 interfaces in use, at most 1" in text
+    other = lab.use("nic1", socket=path)  # of somebody else
+    assert other.bound() == "native"
+    assert [user.close(), other.close()] == [0, 0]
+
+
+def test_how_much_memory_an_interface_pins_is_bounded(lab):
+    lab.config.write_text("memory 1M\n")
+    number, text = lab.use("nic0", buffers=257).failed()
+    assert number == errno.ENOMEM and f"{257 * 4096} bytes of memory, at most {1 << 20} are allowed" in text
+    user = lab.use("nic0", buffers=256)
+    assert user.bound() == "native"
+    assert user.close() == 0
+
+
+@pytest.mark.parametrize("line, why", [
+    ("allow", "allow wants a user"),
+    ("allow nobody", "allow wants interfaces"),
+    ("allow no-such-user nic0", "there is no user no-such-user"),
+    ("allow @no-such-group nic0", "there is no group @no-such-group"),
+    ("permit nobody nic0", '"permit" is not allow'),
+    ("interfaces", "interfaces wants a number"),
+    ("interfaces 0", "interfaces wants a number"),
+    ("interfaces 4 5", "too many words"),
+    ("memory 4X", "memory wants bytes"),
+    ("memory -1", "memory wants bytes"),
+    ("allow nobody " + 600 * "x", "the line is too long"),
+])
+def test_a_wrong_configuration_is_told_with_its_line(lab, line, why):
+    lab.serve(f"# first\n\n{line}\n", wait=False)
+    assert lab.services[0].wait(PATIENCE) == 2
+    text = lab.services[0].stderr.read()
+    assert text.startswith(f"netmapd-nic: {lab.config}:3: ") and why in text and text.count("\n") == 1
+
+
+def test_a_second_service_on_the_socket_is_refused(lab):
+    lab.serve()
+    lab.serve(wait=False)
+    assert lab.services[1].wait(PATIENCE) == 1
+    assert "another netmapd-nic serves" in lab.services[1].stderr.read()
+    user = lab.use("nic0", socket=lab.place / "nic.sock")
+    assert user.bound() == "native"
+    assert user.close() == 0
+
+
+def test_no_service_is_told(lab):
+    assert "netmapd-nic, which opens network interfaces for netmapd, doesn't run" in lab.use("nic0", socket=lab.place / "none").failed()[1]
+
+
+@pytest.mark.parametrize("args", [("--no-such",), ("--socket",), ("word",), ("--connection", "x")])
+def test_wrong_arguments(args):
+    child = subprocess.run([NETMAPD_NIC, *args], capture_output=True, text=True)
+    assert child.returncode == 2 and child.stderr.startswith("netmapd-nic: ") and child.stderr.count("\n") == 1
+
+
+def test_only_the_needed_capabilities_are_kept(lab):
+    lab.serve()
+    status = open(f"/proc/{lab.services[0].pid}/status").read()
+    kept = 1 << 39 | 1 << 12 | 1 << 13 | 1 << 14  # BPF, NET_ADMIN, NET_RAW, IPC_LOCK
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        value = int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")), 16)
+        assert value & ~kept == 0
+    assert "NoNewPrivs:\t1" in status
+
+
+# ------------------------------------------------------------ hostile clients
+
+ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, KNOWN, OPENED, CHANGED, FAILED = 1, 2, 3, 4, 5, 6, 64, 65, 67, 71
+TEXT = 256
+MEMORY = 64 * 4096
+GOOD = dict(
+    mode=0, chunk=4096, umem_offset=0, umem_bytes=MEMORY, fill=64, completion=64, rx=64, tx=64, first=0, queues=0, sg=0,
+    no_promisc=0, busy=0, budget=0, pass_=0, ip4=0, ip6=0,
+)
+
+
+def memory(size=MEMORY, seals=2):  # F_SEAL_SHRINK
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    if seals:
+        fcntl.fcntl(fd, 1033, seals)  # F_ADD_SEALS
+    return fd
+
+
+class Client:
+    """Says what no library would."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(path))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def say(self, kind, body=b"", fds=(), version=1):
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.sendmsg([struct.pack("=II", version, kind) + body], control)
+
+    def hear(self):
+        """Type and body; None: it has hung up. Descriptors are closed."""
+        try:
+            data, control, _, _ = self.sock.recvmsg(8192, socket.CMSG_SPACE(4 * 64))
+        except ConnectionResetError:
+            return None
+        if data and struct.unpack_from("=I", data, 4)[0] == CHANGED:
+            return self.hear()
+        for level, kind, fds in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for fd in array.array("i", fds[: len(fds) // 4 * 4]):
+                    os.close(fd)
+        return (struct.unpack_from("=I", data, 4)[0], data[8:]) if data else None
+
+    def failed(self):
+        kind, body = self.hear()
+        assert kind == FAILED
+        return -struct.unpack_from("=i", body)[0], body[4:].split(b"\0")[0].decode()
+
+    def ask(self, name=b"nic0", user=0):
+        self.say(ASK, struct.pack("=16sII", name, user, 0))
+
+    def open(self, fd, **changes):
+        o = GOOD | changes
+        body = struct.pack(
+            "=IIQQ11I", o["mode"], o["chunk"], o["umem_offset"], o["umem_bytes"], o["fill"], o["completion"], o["rx"], o["tx"],
+            o["first"], o["queues"], o["sg"], o["no_promisc"], o["busy"], o["budget"], o["pass_"],
+        ) + struct.pack("=III", o["ip4"], o["ip6"], 0) + bytes(8 * 4 + 8 * 16)
+        self.say(OPEN, body, [fd] if fd is not None else [])
+
+
+@pytest.mark.parametrize("changes, code, why", [
+    (dict(mode=4), errno.EINVAL, "out of range"),
+    (dict(mode=1, sg=1), errno.EOPNOTSUPP, "exclude each other"),
+    (dict(chunk=0), errno.EINVAL, "chunks of 0 bytes"),
+    (dict(chunk=8192), errno.EINVAL, "chunks of 8192 bytes"),
+    (dict(umem_bytes=0), errno.EINVAL, "0 bytes"),
+    (dict(umem_bytes=MEMORY - 1), errno.EINVAL, "not whole chunks"),
+    (dict(umem_bytes=MEMORY + 4096), errno.EINVAL, "not whole chunks within"),
+    (dict(umem_offset=4096), errno.EINVAL, "not whole chunks within"),
+    (dict(umem_offset=1), errno.EINVAL, "not whole chunks"),
+    (dict(umem_offset=2**64 - 4096, umem_bytes=8192), errno.EINVAL, "not whole chunks"),
+    (dict(umem_bytes=2**64 - 4096), errno.EINVAL, "not whole chunks"),
+    (dict(fill=0), errno.EINVAL, "powers of two"),
+    (dict(rx=63), errno.EINVAL, "powers of two"),
+    (dict(tx=2**31), errno.EINVAL, "powers of two"),
+    (dict(completion=65536), errno.EINVAL, "powers of two"),
+    (dict(first=1), errno.EINVAL, "queues 1 to"),
+    (dict(queues=2), errno.EINVAL, "queues 0 to 1"),
+    (dict(first=2**32 - 1, queues=2), errno.EINVAL, "queues"),
+    (dict(pass_=8), errno.EINVAL, "out of range"),
+    (dict(ip4=9), errno.EINVAL, "out of range"),
+    (dict(ip6=2**32 - 1), errno.EINVAL, "out of range"),
+    (dict(busy=2**31), errno.EINVAL, "out of range"),
+])
+def test_hostile_requests_get_a_text(lab, changes, code, why):
+    fd = memory()
+    with Client(lab.serve()) as client:
+        client.ask()
+        assert client.hear()[0] == KNOWN
+        client.open(fd, **changes)
+        number, text = client.failed()
+        assert number == code and why in text and "nic0: " in text
+    os.close(fd)
+    wait_until(lambda: is_as_before(lab), "nothing was changed")
+
+
+@pytest.mark.parametrize("kind", ["none", "pipe", "file", "unsealed"])
+def test_memory_that_is_none_is_refused(lab, place, kind):
+    fd = {"none": lambda: None, "pipe": lambda: os.pipe()[0], "file": lambda: os.open(place / "file", os.O_CREAT | os.O_RDWR),
+          "unsealed": lambda: memory(seals=0)}[kind]()
+    with Client(lab.serve()) as client:
+        client.ask()
+        assert client.hear()[0] == KNOWN
+        client.open(fd)
+        assert "no memfd sealed against shrinking" in client.failed()[1]
+
+
+@pytest.mark.parametrize("name, why", [
+    (b"", "no network interface has such a name"),
+    (b"nosuch0", "there is no such network interface"),
+    (16 * b"x", "no network interface has such a name"),
+    (b"../nic0", "there is no such network interface"),
+    (b"lo", "not an Ethernet interface"),
+])
+def test_names_that_are_no_interface(lab, name, why):
+    with Client(lab.serve()) as client:
+        client.ask(name)
+        assert why in client.failed()[1]
+
+
+def test_messages_out_of_place_end_the_connection(lab):
+    path = lab.serve()
+    for before in ([], [ASK]):
+        for kind in (0, ASK, OPEN, BIND, CLOSE, KNOWN, OPENED, FAILED, 2**32 - 1):
+            if (kind == ASK and not before) or (kind == OPEN and before):
+                continue
+            with Client(path) as client:
+                if before:
+                    client.ask()
+                    assert client.hear()[0] == KNOWN
+                sizes = {ASK: 24, OPEN: 4 * 22 + 160, BIND: 0, CLOSE: 0}
+                client.say(kind, bytes(sizes.get(kind, 8)))
+                assert client.failed()[0] == errno.EPROTO
+                assert client.hear() is None
+    assert is_as_before(lab)
+
+
+def test_no_messages_at_all(lab):
+    path = lab.serve()
+    for size in (0, 1, 7, 8, 9, 100, 8192):
+        with Client(path) as client:
+            client.sock.send(bytes(size))
+            answer = client.hear()
+            assert answer is None or answer[0] == FAILED
+    with Client(path) as client:
+        client.say(ASK, struct.pack("=16sII", b"nic0", 0, 0), version=2)
+        assert client.failed()[0] == errno.EPROTO
+    with Client(path) as client:
+        client.say(ASK, struct.pack("=16sII", b"nic0", 0, 0), fds=[0] * 200)
+        assert client.failed()[0] == errno.EPROTO
+    user = lab.use("nic0", socket=path)
+    assert user.bound() == "native"
+    assert user.close() == 0
+
+
+def test_who_keeps_its_sockets_holds_up_only_itself(lab):
+    """A client that says it has let go, and has not."""
+    fd = memory()
+    with Client(lab.serve()) as client:
+        client.ask()
+        assert client.hear()[0] == KNOWN
+        client.open(fd)
+        data, control = bytes(8), []
+        while struct.unpack_from("=I", data, 4)[0] in (0, CHANGED):
+            data, control, _, _ = client.sock.recvmsg(8192, 1024)
+        assert struct.unpack_from("=I", data, 4)[0] == OPENED
+        client.say(BIND)
+        assert client.hear()[0] == 66
+        client.say(CLOSE)
+        assert client.hear()[0] == 68
+        start = time.monotonic()
+        client.say(RELEASED, struct.pack("=II", 0, 1))
+        other = lab.use("nic1", socket=lab.place / "nic.sock")
+        assert other.bound() == "native"
+        kind, body = client.hear()
+        assert (kind, -struct.unpack_from("=i", body)[0]) == (69, errno.ETIMEDOUT) and time.monotonic() - start > 5
+        os.close(array.array("i", control[0][2])[0])
+    os.close(fd)
+    assert other.close() == 0
