@@ -215,6 +215,14 @@ bool nm_csb_server_prepare_sleep(struct nm_csb_server *s)
 	return !tx_done(ring) && ops->can_send && ops->can_send(ring);
 }
 
+bool nm_csb_server_waits(const struct nm_csb_server *s)
+{
+	const struct nm_ring *ring = s->ring;
+
+	return ring->dir == NM_TX && ring->port->full_wait_us > 0 && !s->stopped &&
+	       ring->tail != nm_ring_before(ring->hwcur, ring->num_slots);
+}
+
 void nm_csb_server_awake(struct nm_csb_server *s)
 {
 	if (!s->stopped)

@@ -73,6 +73,10 @@ void nm_csb_server_tell(struct nm_csb_server *s);
  * ring for which packets wait (wants_room) is synced once more, from where it is. */
 bool nm_csb_server_prepare_sleep(struct nm_csb_server *s);
 
+/* Packets of this tx ring wait for a receiver, with a bound in time (nm_port.full_wait_us): whoever sleeps looks
+ * again before long, though nobody wakes it. */
+bool nm_csb_server_waits(const struct nm_csb_server *s);
+
 /* No kicks, please. */
 void nm_csb_server_awake(struct nm_csb_server *s);
 

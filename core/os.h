@@ -30,6 +30,7 @@
  *                      os_mb(): full barrier
  *   OS_MAC_BUCKETS_LOG2  how large an address table is: mactable.h
  *   os_time_s()        seconds of a monotonic clock, cheap and coarse
+ *   os_time_us()       microseconds of one, not coarse
  *   os_assert(cond)    the core's own state is as it must be: never a question of what another
  *                      party has written. Not evaluated, and no code, unless NM_DEBUG is defined.
  *   os_assert_held(l)  the caller holds this os_mutex, os_spin or os_rwlock (some reader, or

@@ -21,7 +21,7 @@
 #include "ring.h"
 #include <net/netmap.h>
 
-enum { NM_PORT_HDR_MAX = 12 };
+enum { NM_PORT_HDR_MAX = 12, NM_FULL_WAIT_MAX_US = 10000000 };
 
 struct nm_client;
 
@@ -60,6 +60,10 @@ struct nm_port {
 	uint32_t held_bufs, held_owner;
 	bool held_kept;
 	uint32_t hdr_len; /* virtio-net header: 0, 10 or 12 bytes */
+	/* On a switch, with a virtio-net header: how long a packet of the port waits for another such
+	 * port that is full, microseconds, at most NM_FULL_WAIT_MAX_US; 0: it is dropped, and packets
+	 * for this port as well. Stored by who has made the port, before packets get a header. */
+	uint32_t full_wait_us;
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);

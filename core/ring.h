@@ -72,6 +72,9 @@ struct nm_ring_stats {
 	uint64_t drops[NM_DROPS];
 	uint64_t syncs;
 	uint64_t bad_syncs; /* head or cur outside [old head, tail] */
+	/* Tx of a switch: packets that had to wait for a full receiver, and those of them that were
+	 * dropped in the end, under RX_FULL (vale_wait.h) */
+	uint64_t waits, expired;
 };
 
 /* Of a counter that one thread writes, or one at a time, while others read it. */

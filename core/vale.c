@@ -66,26 +66,46 @@ static void put_vale(struct nm_vale *sw) OS_REQUIRES(NM_CORE_LOCK)
 
 /* ---- operations of the port kind ----------------------------------------------------- */
 
+/* What each ring has besides: a tx ring its batch, an rx ring who waits for it. */
+static bool make_private(struct nm_port *port)
+{
+	for (uint32_t i = 0; i < port->num_rings[NM_TX]; i++) {
+		struct vale_batch *batch = os_zalloc(sizeof(*batch));
+
+		if (!batch)
+			return false;
+		nm_vale_batch_init(batch);
+		port->rings[NM_TX][i].priv = batch;
+	}
+	for (uint32_t i = 0; i < port->num_rings[NM_RX]; i++) {
+		port->rings[NM_RX][i].priv = os_zalloc(sizeof(struct vale_room));
+		if (!port->rings[NM_RX][i].priv)
+			return false;
+	}
+	return true;
+}
+
+static void free_private(struct nm_port *port)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++) {
+		for (uint32_t i = 0; i < port->num_rings[dir]; i++) {
+			os_free(port->rings[dir][i].priv);
+			port->rings[dir][i].priv = NULL;
+		}
+	}
+}
+
 static int vale_start(struct nm_port *port, struct nm_error *err)
 {
 	struct nm_vale_port *vp = port->priv;
 	struct nm_vale *sw = vp->sw;
 
-	for (uint32_t i = 0; i < port->num_rings[NM_TX]; i++) {
-		struct vale_batch *batch = os_zalloc(sizeof(*batch));
-
-		if (!batch) {
-			nm_error_set(err, -ENOMEM, "%s: no memory for its batches", port->name);
-			while (i-- > 0) {
-				os_free(port->rings[NM_TX][i].priv);
-				port->rings[NM_TX][i].priv = NULL;
-			}
-			return -ENOMEM;
-		}
-		nm_vale_batch_init(batch);
-		port->rings[NM_TX][i].priv = batch;
+	if (!make_private(port)) {
+		free_private(port);
+		return nm_error_set(err, -ENOMEM, "%s: no memory for its batches", port->name);
 	}
 	vale_write_lock(sw);
+	vp->incarnation = ++sw->incarnations;
 	os_assert(sw->num_active < NM_VALE_PORTS_MAX && !sw->live[vp->number]);
 	sw->active[sw->num_active++] = vp->number;
 	sw->live[vp->number] = port;
@@ -112,10 +132,7 @@ static void vale_stop(struct nm_port *port)
 	 * before core->lock is free again, and until then its addresses are unknown to those who
 	 * find them. */
 	nm_mactable_forget_port(&sw->macs, vp->number);
-	for (i = 0; i < port->num_rings[NM_TX]; i++) {
-		os_free(port->rings[NM_TX][i].priv);
-		port->rings[NM_TX][i].priv = NULL;
-	}
+	free_private(port);
 }
 
 static void vale_destroy(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
@@ -134,9 +151,19 @@ static int vale_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	struct nm_vale_port *vp = port->priv;
 
 	vale_write_lock(vp->sw);
+	/* What waits has the header of before. */
+	for (uint32_t i = 0; bytes != port->hdr_len && i < port->num_rings[NM_TX]; i++)
+		nm_vale_queue_clear(&port->rings[NM_TX][i]);
 	port->hdr_len = bytes;
 	vale_write_unlock(vp->sw);
 	return 0;
+}
+
+/* What waited in a tx ring is gone with its slots. */
+static void vale_ring_reset(struct nm_ring *ring)
+{
+	if (ring->dir == NM_TX)
+		nm_vale_queue_clear(ring);
 }
 
 static const struct nm_port_ops vale_ops = {
@@ -146,7 +173,10 @@ static const struct nm_port_ops vale_ops = {
 	.destroy = vale_destroy,
 	.set_hdr_len = vale_set_hdr_len,
 	.txsync = nm_vale_txsync,
-	.rxsync = nm_ring_rxsync_produced,
+	.rxsync = nm_vale_rxsync,
+	.can_send = nm_vale_can_send,
+	.wants_room = nm_vale_wants_room,
+	.ring_reset = vale_ring_reset,
 };
 
 /* ---- ports --------------------------------------------------------------------------- */

@@ -6,7 +6,8 @@
  * thread: known unicast to one port, the rest to all others. Packets are copied
  * into the receiver's buffers, since ports live in regions of owners who don't
  * trust each other. The sender never waits: a receiver without room drops, counted
- * at the sender and at the receiver.
+ * at the sender and at the receiver; but between two network stacks a packet may wait
+ * (vale_wait.h).
  *
  *      txsync(ring of A)                         rxsync(ring of B)
  *        read lock of the switch                   hwcur := head   (slots given back)

@@ -22,7 +22,8 @@ enum {
 struct vale_rx {
 	struct nm_rxq q;
 	uint32_t hdr_len;
-	uint32_t plain_max; /* longest packet for one slot; 0: each slot has to be looked at */
+	uint32_t plain_max;     /* longest packet for one slot; 0: each slot has to be looked at */
+	struct vale_room *room; /* packets wait when there is none; NULL: they are dropped */
 };
 
 /* ---- plain ---------------------------------------------------------------------------- */
@@ -185,9 +186,9 @@ static void count_refusal(struct vale_tx *tx, struct vale_rx *rx, enum nm_drop c
 	nm_vale_count_drop(rx->q.ring, cause);
 }
 
-/* Any packet, of any number of fragments. */
-static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
-	OS_REQUIRES(NM_PRODUCE_LOCK)
+/* Any packet, of any number of fragments. One that can't be had is as if it had not been tried. */
+static enum nm_drop try_any(struct vale_tx *tx, struct vale_rx *rx,
+	const struct vale_packet *packet) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
 	struct nm_rxq *q = &rx->q;
 	const uint32_t at = q->at;
@@ -197,13 +198,30 @@ static void deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct val
 	if (cause == NM_DROPS) {
 		/* What became many packets was as many copies. */
 		nm_count(&tx->ring->stats.copies, q->packets - packets - 1);
-		return;
+		return cause;
 	}
 	q->at = at;
 	q->room = nm_rxq_known_room(q);
 	q->packets = packets;
 	q->bytes = bytes;
-	count_refusal(tx, rx, cause);
+	return cause;
+}
+
+/* The same, and it is counted. False: it waits. */
+static bool deliver_any(struct vale_tx *tx, struct vale_rx *rx, const struct vale_packet *packet)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	enum nm_drop cause = try_any(tx, rx, packet);
+
+	if (unlikely(cause == NM_DROP_RX_FULL) && rx->room) {
+		if (nm_vale_want(rx->room, &rx->q, packet->len))
+			cause = try_any(tx, rx, packet);
+		if (cause == NM_DROP_RX_FULL && !rx->room->stuck)
+			return false;
+	}
+	if (unlikely(cause != NM_DROPS))
+		count_refusal(tx, rx, cause);
+	return true;
 }
 
 static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *ring)
@@ -235,30 +253,61 @@ static uint32_t merge(const struct vale_packet *packets, uint8_t mine, uint8_t a
 	return n;
 }
 
-void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
+/* Packets order[0..n) to a ring. Returns how many have not to wait: all of them where `room` is NULL. */
+static uint32_t deliver(struct vale_tx *tx, struct nm_ring *ring, const uint8_t *order, uint32_t n,
+	struct vale_room *room)
 {
-	struct nm_ring *ring = &port->rings[NM_RX][tx->ring->id % port->num_rings[NM_RX]];
 	const struct vale_packet *packets = tx->batch->packets;
-	struct vale_rx rx;
-	uint8_t order[NM_VALE_BATCH];
-	uint32_t n = merge(packets, mine, all, order), i = 0;
-	bool in_use;
+	struct vale_rx rx = {.room = room};
+	uint32_t i = 0;
+	bool in_use, waits = false;
 
-	vale_assert_locked(tx->sw);
 	os_assert(n <= NM_VALE_BATCH);
-	nm_count(&tx->ring->stats.copies, n);
 	nm_produce_lock(ring);
 	in_use = OS_LOAD(&ring->users) != 0;
 	begin(&rx, tx, ring);
-	while (likely(in_use) && i < n) {
+	if (unlikely(room) && in_use && !nm_vale_turn(room, tx, &rx.q)) {
+		nm_vale_want(room, &rx.q, packets[order[0]].len);
+		waits = true;
+	}
+	while (likely(in_use) && likely(!waits) && i < n) {
 		i += deliver_plain(&rx, packets, order + i, n - i);
 		if (unlikely(i < n))
-			deliver_any(tx, &rx, &packets[order[i++]]);
+			waits = !deliver_any(tx, &rx, &packets[order[i]]);
+		if (unlikely(i < n) && !waits)
+			i++;
 	}
-	for (; i < n; i++)
+	for (; !in_use && i < n; i++)
 		count_refusal(tx, &rx, NM_DROP_NO_RECEIVER);
+	nm_count(&tx->ring->stats.copies, i);
+	if (unlikely(room))
+		nm_vale_turn_end(room, tx, i > 0, waits);
 	nm_rxq_publish(&rx.q);
 	nm_produce_unlock(ring);
-	if (rx.q.packets > 0)
+	/* Who is waited for is to say when there is room. */
+	if (rx.q.packets > 0 || waits)
 		nm_ring_signal_arrived(ring);
+	return i;
+}
+
+uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
+{
+	struct nm_ring *ring = nm_vale_rx_ring(tx, port);
+	const struct vale_packet *packets = tx->batch->packets;
+	uint8_t order[NM_VALE_BATCH], rest = VALE_END;
+	uint32_t n, done;
+
+	vale_assert_locked(tx->sw);
+	if (unlikely(tx->wait_us) && mine != VALE_END && port->full_wait_us && port->hdr_len) {
+		n = merge(packets, mine, VALE_END, order);
+		done = deliver(tx, ring, order, n, ring->priv);
+		if (done < n)
+			rest = order[done];
+		mine = VALE_END;
+		if (likely(all == VALE_END))
+			return rest;
+	}
+	n = merge(packets, mine, all, order);
+	deliver(tx, ring, order, n, NULL);
+	return rest;
 }

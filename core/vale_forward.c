@@ -41,6 +41,7 @@ static bool collect_packet(struct vale_tx *tx, uint32_t *at)
 		pkt.cause = NM_DROP_TOO_SHORT;
 	if (unlikely(pkt.cause != NM_DROPS)) {
 		nm_vale_count_drop(ring, pkt.cause);
+		tx->gaps = true;
 		return true;
 	}
 	nm_count(&ring->stats.bytes, pkt.bytes);
@@ -219,6 +220,26 @@ static_assert(NM_MAC_NONE == (int)VALE_TO_ALL, "an unknown address goes to all p
 
 /* ---- deliver -------------------------------------------------------------------------- */
 
+/* To one port. Behind packets that wait for it others do, too. */
+static inline void deliver(struct vale_tx *tx, uint8_t to, uint8_t mine, uint8_t all)
+	OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	uint8_t rest = VALE_END;
+
+	if (unlikely(tx->batch->queue.count > 0) && nm_vale_queue_has(&tx->batch->queue, to)) {
+		rest = mine;
+		mine = VALE_END;
+	}
+	if (mine != VALE_END || all != VALE_END) {
+		uint8_t refused = nm_vale_deliver(tx, tx->sw->live[to], mine, all);
+
+		if (unlikely(refused != VALE_END))
+			rest = refused;
+	}
+	if (unlikely(rest != VALE_END))
+		nm_vale_park(tx, to, rest);
+}
+
 static void deliver_to_all(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
@@ -233,7 +254,7 @@ static void deliver_to_all(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 
 		if (to == tx->number)
 			continue;
-		nm_vale_deliver(tx, sw->live[to], batch->chains[to].first, all);
+		deliver(tx, to, batch->chains[to].first, all);
 		batch->chains[to].first = VALE_END;
 	}
 	batch->chains[VALE_TO_ALL].first = VALE_END;
@@ -250,12 +271,24 @@ static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 		struct vale_chain *c = &batch->chains[batch->touched[i]];
 
 		if (c->first != VALE_END)
-			nm_vale_deliver(tx, tx->sw->live[batch->touched[i]], c->first, VALE_END);
+			deliver(tx, batch->touched[i], c->first, VALE_END);
 		c->first = VALE_END;
 	}
 }
 
 /* ---- the sync ------------------------------------------------------------------------ */
+
+/* What the port may change between two batches. */
+static void look_at_port(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	const struct nm_port *port = tx->ring->port;
+
+	tx->hdr_len = port->hdr_len;
+	tx->wait_us = port->hdr_len > 0 ? port->full_wait_us : 0;
+	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
+	/* With offsets, every slot is looked at closely. */
+	tx->plain_span = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->min_len + 1 : 0;
+}
 
 /*
  * One batch from slots at..head; returns the first slot that was not taken. The lock is held for
@@ -265,10 +298,9 @@ static void forward(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 {
 	vale_read_lock(tx->sw);
-	tx->hdr_len = tx->ring->port->hdr_len;
-	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
-	/* With offsets, every slot is looked at closely. */
-	tx->plain_span = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->min_len + 1 : 0;
+	look_at_port(tx);
+	tx->batch_at = at;
+	tx->gaps = tx->ring->dropping;
 	at = collect(tx, at);
 	os_assert(tx->batch->num_packets <= NM_VALE_BATCH && tx->batch->num_frags <= VALE_FRAGS);
 	if (tx->batch->num_packets > 0)
@@ -279,6 +311,14 @@ static uint32_t forward_batch(struct vale_tx *tx, uint32_t at)
 
 /* The shortest packet is never longer than the longest: buffers have at least 64 bytes. */
 static_assert(NM_PORT_HDR_MAX + VALE_ETH_HEADER <= NM_BUF_SIZE_MIN, "a header fits a buffer");
+
+static void retry(struct vale_tx *tx)
+{
+	vale_read_lock(tx->sw);
+	look_at_port(tx);
+	nm_vale_retry(tx);
+	vale_read_unlock(tx->sw);
+}
 
 int nm_vale_txsync(struct nm_ring *ring)
 {
@@ -291,12 +331,14 @@ int nm_vale_txsync(struct nm_ring *ring)
 	};
 	uint32_t at = ring->hwcur;
 
-	if (at == ring->head)
+	if (at == ring->head && likely(tx.batch->queue.count == 0))
 		return 0;
 	nm_slots_init_ring(&tx.slots, ring, 0);
+	if (unlikely(tx.batch->queue.count > 0))
+		retry(&tx);
 	tx.epoch = nm_mac_epoch(os_time_s());
 	at = nm_slots_skip(&tx.slots, at, ring->head);
-	while (at != ring->head) {
+	while (at != ring->head && likely(nm_vale_queue_takes(&tx.batch->queue))) {
 		uint32_t from = at;
 
 		at = forward_batch(&tx, at);
@@ -304,5 +346,7 @@ int nm_vale_txsync(struct nm_ring *ring)
 			break; /* an unfinished packet */
 	}
 	nm_ring_sent(ring, at); /* copies are done */
+	if (unlikely(tx.batch->queue.count > 0))
+		nm_ring_set_tail(ring, nm_vale_queue_tail(&tx));
 	return 0;
 }

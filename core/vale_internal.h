@@ -5,6 +5,7 @@
  *      vale.c           switches and their ports come and go
  *      vale_forward.c   the txsync: packets are collected and classified
  *      vale_deliver.c   packets go into the receivers' rings
+ *      vale_wait.c      packets wait for receivers that are full (vale_wait.h)
  *
  * Thread safety: `live`, `active` and the hdr_len of a port on the switch change under the write
  * lock; forwarding reads them under the read lock. The rest is under core->lock. A
@@ -17,6 +18,7 @@
 #include "offload.h"
 #include "slots.h"
 #include "vale.h"
+#include "vale_wait.h"
 
 struct nm_vale {
 	struct nm_quota *payer; /* whose port was the first */
@@ -34,6 +36,7 @@ struct nm_vale {
 		VALE_LOCK); /* those that take part, by number; else NULL */
 	uint8_t active[NM_VALE_PORTS_MAX] OS_GUARDED_BY(VALE_LOCK); /* their numbers in a row */
 	uint32_t num_active OS_GUARDED_BY(VALE_LOCK);
+	uint32_t incarnations OS_GUARDED_BY(VALE_LOCK); /* ports that have taken part */
 };
 
 static inline void vale_read_lock(struct nm_vale *sw) OS_LOCKS_SHARED(VALE_LOCK)
@@ -66,6 +69,7 @@ struct nm_vale_port {
 	struct nm_vale *sw;
 	uint8_t number;
 	bool started;
+	uint32_t incarnation; /* no other port had it under this number */
 };
 
 enum {
@@ -110,6 +114,8 @@ struct vale_batch {
 	struct nm_piece pieces[NETMAP_MAX_FRAGS];
 	struct nm_offload offload;
 	uint32_t ident; /* of IPv6 fragments */
+
+	struct vale_queue queue __attribute__((aligned(NM_CACHE_LINE)));
 };
 
 /* What one sync of a tx ring works with. */
@@ -124,6 +130,9 @@ struct vale_tx {
 	uint8_t number;      /* of the sending port */
 	uint64_t epoch;
 	uint64_t last_src; /* learnt in this sync */
+	uint32_t wait_us;  /* how long packets wait; 0: they don't */
+	uint32_t batch_at; /* slot of the batch's first packet */
+	bool gaps;         /* slots of the batch are no packets */
 };
 
 void nm_vale_batch_init(struct vale_batch *batch);
@@ -131,9 +140,15 @@ int nm_vale_txsync(struct nm_ring *ring);
 
 /*
  * Delivers two chains of the batch (packets for this port, and for all ports), in the order of
- * their packets, to the ring of `port` that belongs to the sender's. Read lock of the switch.
+ * their packets, to the ring of `port` that belongs to the sender's. Read lock of the switch. Returns
+ * VALE_END, or the first packet of `mine` that has to wait, as have those behind it (vale_wait.h).
  */
-void nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all);
+uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all);
+
+static inline struct nm_ring *nm_vale_rx_ring(const struct vale_tx *tx, const struct nm_port *port)
+{
+	return &port->rings[NM_RX][tx->ring->id % port->num_rings[NM_RX]];
+}
 
 static inline void nm_vale_count_drop(struct nm_ring *ring, enum nm_drop cause)
 {

@@ -175,4 +175,9 @@ static inline uint64_t os_time_s(void)
 	return (uint64_t)ktime_get_seconds();
 }
 
+static inline uint64_t os_time_us(void)
+{
+	return (uint64_t)ktime_to_us(ktime_get());
+}
+
 #endif

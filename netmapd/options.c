@@ -17,6 +17,7 @@ enum {
 	OPT_SPREAD,
 	OPT_CPUS,
 	OPT_POLL,
+	OPT_FULL_WAIT,
 	OPT_BUFFERS,
 	OPT_GUEST_BUFFERS,
 	OPT_GUEST_RINGS,
@@ -48,6 +49,8 @@ static const struct {
 	{{"cpus", 1, 0, OPT_CPUS}, "LIST", "CPU of each worker, as in 2,3,5"},
 	{{"poll-us", 1, 0, OPT_POLL}, "N",
 		"poll at most N microseconds without work (default: 50)"},
+	{{"full-wait-ms", 1, 0, OPT_FULL_WAIT}, "N",
+		"packets between stacks of machines wait so long for a full receiver; 0: none (default: 100)"},
 	{{"vm-buffers", 1, 0, OPT_BUFFERS}, "N",
 		"packet buffers of each virtual machine's ports (default: 32768)"},
 	{{"guest-buffers", 1, 0, OPT_GUEST_BUFFERS}, "N",
@@ -180,6 +183,7 @@ static void set_defaults(struct options *o)
 	o->config.guest[NM_POOL_RING] = GUEST_RINGS;
 	o->config.guest[NM_POOL_IF] = GUEST_IFS;
 	o->config.poll_us = 50;
+	o->config.full_wait_ms = 100;
 	o->log_level = OS_LOG_INFO;
 	for (int i = 0; i < WORKERS_MAX; i++)
 		o->config.cpus[i] = -1;
@@ -273,6 +277,10 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_POLL:
 		config->poll_us = number("poll-us", optarg, 0, 1000000);
+		break;
+	case OPT_FULL_WAIT:
+		config->full_wait_ms =
+			number("full-wait-ms", optarg, 0, NM_FULL_WAIT_MAX_US / 1000);
 		break;
 	case OPT_SPARE_BUFFERS:
 		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);

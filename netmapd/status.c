@@ -38,8 +38,11 @@ static json_t *ring_json(const struct nm_ring *ring)
 	set_u64(out, "fill", nm_ring_fill(ring));
 	set_u64(out, "packets", OS_LOAD(&ring->stats.packets));
 	set_u64(out, "bytes", OS_LOAD(&ring->stats.bytes));
-	if (ring->dir == NM_TX)
+	if (ring->dir == NM_TX) {
 		set_u64(out, "copies", OS_LOAD(&ring->stats.copies));
+		set_u64(out, "waits", OS_LOAD(&ring->stats.waits));
+		set_u64(out, "expired", OS_LOAD(&ring->stats.expired));
+	}
 	set_u64(out, "syncs", OS_LOAD(&ring->stats.syncs));
 	set_u64(out, "bad_syncs", OS_LOAD(&ring->stats.bad_syncs));
 	for (int i = 0; i < NM_DROPS; i++)
@@ -67,6 +70,7 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	if (port->dead)
 		json_object_set_new(out, "dead", json_true());
 	set_u64(out, "hdr_len", port->hdr_len);
+	set_u64(out, "full_wait_us", port->full_wait_us);
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
 			json_array_append_new(rings, ring_json(&port->rings[dir][i]));

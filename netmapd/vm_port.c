@@ -91,8 +91,10 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 	port->client.exclusive_only = true;
 	error = nm_client_bind(&port->client, spec.name, &bind);
 	if (error)
-		nm_error_set(err, error, "%s", port->client.err.text);
-	return error;
+		return nm_error_set(err, error, "%s", port->client.err.text);
+	/* Its packets have no header before a driver asks for one. */
+	OS_STORE(&port->client.port->full_wait_us, 1000 * vm->daemon->config.full_wait_ms);
+	return 0;
 }
 
 /* What only the bound port shows. */

@@ -23,7 +23,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { NS_PER_US = 1000, POLL_MIN_NS = 2000 };
+enum { NS_PER_US = 1000, POLL_MIN_NS = 2000, WAIT_MS = 5 };
 
 struct worker {
 	struct worker_config config;
@@ -38,6 +38,7 @@ struct worker {
 	cpu_set_t first;    /* CPUs that it was made for */
 	bool owes;          /* some ring's `owed`; worker only */
 	bool armed;         /* kicks were asked for before the last sleep; worker only */
+	bool waits;         /* packets of some ring do, with a bound in time; worker only */
 	uint64_t looked_ns; /* when it last had nothing to do; worker only */
 	uint64_t busy_since OS_GUARDED_BY(WORKER_ROUNDS); /* 0: it has nothing to do */
 	int epoll, wake;                                  /* the eventfd is in the epoll set */
@@ -162,9 +163,12 @@ static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 	bool work = false;
 
 	w->armed = true;
-	for (struct worker_ring *ring = w->rings; ring; ring = ring->next)
+	w->waits = false;
+	for (struct worker_ring *ring = w->rings; ring; ring = ring->next) {
 		if (nm_csb_server_prepare_sleep(&ring->serve))
 			work = true;
+		w->waits |= nm_csb_server_waits(&ring->serve);
+	}
 	for (struct worker_attachment *s = w->attachments; s; s = s->next)
 		if (nm_attachment_prepare_sleep(s->att, s->pair))
 			work = true;
@@ -203,7 +207,7 @@ static void wait_for_wake(struct worker *w)
 	int n;
 
 	OS_STORE(&w->stats.sleeps, w->stats.sleeps + 1); /* not under `rounds` */
-	n = epoll_wait(w->epoll, events, 8, -1);
+	n = epoll_wait(w->epoll, events, 8, w->waits ? WAIT_MS : -1);
 	OS_STORE(&w->sleeping, 0);
 	/* Kicks are edge-triggered and not read; the worker's own eventfd is emptied. */
 	if (read(w->wake, &count, sizeof(count)) < 0)

@@ -6,7 +6,8 @@
  * (struct worker_attachment), and steps each. As long as
  * there is work it doesn't rest. Without work it polls for a while, which adapts: it gets longer when
  * sleeps turn out to be short, and shorter when they are long. Then it asks the
- * other sides for kicks and sleeps in epoll, until
+ * other sides for kicks and sleeps in epoll, until (or for some milliseconds, when packets wait for a receiver
+ * that is full)
  *
  *      worker_wake()        a producer has put packets into one of its rings, or a kick has come
  *                           in over a vfio-user socket; cheap while the worker is awake

@@ -238,4 +238,12 @@ static inline uint64_t os_time_s(void)
 	return (uint64_t)ts.tv_sec;
 }
 
+static inline uint64_t os_time_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 #endif

@@ -50,6 +50,11 @@ static void wait_until_closed(const struct daemon_child *d, int fd)
 
 void daemon_start(struct daemon_child *d)
 {
+	daemon_start_with(d, NULL);
+}
+
+void daemon_start_with(struct daemon_child *d, const char *option)
+{
 	const char *program = getenv("NETMAPD");
 	struct nm_error err;
 	pid_t parent = getpid();
@@ -66,7 +71,8 @@ void daemon_start(struct daemon_child *d)
 		/* It must not outlive a test that dies. */
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 			_exit(127);
-		execl(program, program, "--socket", d->socket, "--log-level", "warning", NULL);
+		execl(program, program, "--socket", d->socket, "--log-level", "warning", option,
+			NULL);
 		_exit(127);
 	}
 	for (waited = 0; waited < PATIENCE_MS; waited += STEP_MS) {

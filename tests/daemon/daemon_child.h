@@ -28,6 +28,8 @@ struct daemon_child {
 };
 
 void daemon_start(struct daemon_child *d);
+/* With an option besides, as "--workers=2". */
+void daemon_start_with(struct daemon_child *d, const char *option);
 
 /* Ends it with SIGTERM; it must exit with status 0 and leave no file but its lock. */
 void daemon_stop(struct daemon_child *d);

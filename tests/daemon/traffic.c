@@ -23,14 +23,17 @@ static uint32_t make_packet(const struct flow *f, uint64_t number, uint8_t *pack
 	const uint32_t size = MIN_SIZE + (uint32_t)(number * 97 % (f->max_size - MIN_SIZE + 1));
 	uint32_t i;
 
-	memcpy(packet, f->rx->port->mac, 6);
-	memcpy(packet + 6, f->tx->port->mac, 6);
-	packet[12] = 0x88;
-	packet[13] = 0xb5; /* for local experiments */
-	memcpy(packet + HEADER, &number, sizeof(number));
+	uint8_t *eth = packet + f->hdr_len;
+
+	memset(packet, 0, f->hdr_len);
+	memcpy(eth, f->rx->port->mac, 6);
+	memcpy(eth + 6, f->tx->port->mac, 6);
+	eth[12] = 0x88;
+	eth[13] = 0xb5; /* for local experiments */
+	memcpy(eth + HEADER, &number, sizeof(number));
 	for (i = HEADER + sizeof(number); i < size; i++)
-		packet[i] = (uint8_t)(number + i * 7);
-	return size;
+		eth[i] = (uint8_t)(number + i * 7);
+	return f->hdr_len + size;
 }
 
 static int send_some(struct flow *f, uint64_t limit)

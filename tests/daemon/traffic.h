@@ -4,7 +4,7 @@
  *
  * Packets carry a number and a pattern that depends on it; their length varies. The sender
  * keeps at most `window` packets on the way, so that a switch that drops what does not fit
- * has no reason to: whatever is lost, changed, repeated, or out of order is a fault.
+ * has no reason to (or any number, between ports whose packets wait): whatever is lost, changed, repeated, or out of order is a fault.
  *
  *      flow_init(&f, tx_ring, rx_ring);
  *      error = flow_run(&f, 10000);
@@ -20,6 +20,7 @@ struct flow {
 	struct vg_ring *tx, *rx;
 	uint32_t window;   /* packets; default 256 */
 	uint32_t max_size; /* bytes; default 1514 */
+	uint32_t hdr_len;  /* virtio-net header of zeros, of both ports; default 0 */
 	bool sleepy;       /* wait for interrupts instead of polling */
 	uint64_t sent, received;
 	uint64_t bad;   /* not what was expected next */
