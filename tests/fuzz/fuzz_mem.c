@@ -20,6 +20,7 @@ struct os_mem {
 static struct os_mem *unused[SIZES]; /* by the logarithm of their size */
 
 void __wrap_os_mem_free(struct os_mem *mem);
+void __wrap_os_mem_trim(struct os_mem *mem, uint64_t bytes);
 void *__wrap_os_mem_addr(const struct os_mem *mem);
 
 static struct os_mem **of_size(uint64_t bytes)
@@ -72,4 +73,11 @@ void __wrap_os_mem_free(struct os_mem *mem)
 void *__wrap_os_mem_addr(const struct os_mem *mem)
 {
 	return mem->addr;
+}
+
+/* What is given back must not be touched until all of it is free. */
+void __wrap_os_mem_trim(struct os_mem *mem, uint64_t bytes)
+{
+	if (bytes < mem->bytes)
+		ASAN_POISON_MEMORY_REGION((char *)mem->addr + bytes, mem->bytes - bytes);
 }

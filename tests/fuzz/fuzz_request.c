@@ -51,7 +51,8 @@ static int write_memory(void *arg, uint64_t addr, const void *src, size_t bytes)
 
 static struct os_mem *give_extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm_error *err)
 {
-	struct os_mem *mem = platform_error ? NULL : os_mem_alloc((bytes + 4095) & ~4095ULL, err);
+	bool refused = platform_error || bytes > UINT64_MAX - 4095;
+	struct os_mem *mem = refused ? NULL : os_mem_alloc((bytes + 4095) & ~4095ULL, err);
 
 	if (!mem)
 		nm_error_set(err, -ENOMEM, "no external memory");

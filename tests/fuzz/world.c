@@ -56,6 +56,13 @@ static void allow_free(const struct nm_ring *ring)
 	allow(ring, ring->produce.hwtail, ring->num_slots - 1 - used);
 }
 
+/* What a receiving ring's monitors look at when it, or one of them, is synced. Its application can lie about any slot of it. */
+static void allow_watched(const struct nm_ring *ring)
+{
+	if (ring->monitors)
+		allow(ring, 0, ring->num_slots);
+}
+
 static void poison_for(const struct nm_ring *synced)
 {
 	poison_all(true);
@@ -64,8 +71,10 @@ static void poison_for(const struct nm_ring *synced)
 	allow(synced, 0, synced->num_slots);
 	for (const struct nm_port *port = world.core->ports; port; port = port->next)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, NM_RX); i++)
-			if (port->rings[NM_RX][i].shared && !port->dead)
+			if (port->rings[NM_RX][i].shared && !port->dead) {
 				allow_free(&port->rings[NM_RX][i]);
+				allow_watched(&port->rings[NM_RX][i]);
+			}
 }
 
 /* No two buffers that somebody can get lie side by side. core->lock held. */
