@@ -62,8 +62,8 @@ static void add_queues(struct nic_facts *f)
 	f->queues = at_most((uint64_t)ch.combined_count + ch.rx_count);
 	f->tx_queues = at_most((uint64_t)ch.combined_count + ch.tx_count);
 	f->queues_max = at_most((uint64_t)ch.max_combined + ch.max_rx);
-	if (f->queues == 0)
-		f->queues = 1;
+	if (f->queues == 0 || f->tx_queues == 0) /* as a TAP that is down */
+		f->queues = f->tx_queues = 1;
 }
 
 static void add_rings(struct nic_facts *f)

@@ -140,6 +140,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	access_free(&rules);
+	config.logs = true;
 	keep_capabilities();
 	if (listen_run(path, &config, &err) != 0) {
 		nic_log("%s", err.text);

@@ -226,33 +226,12 @@ void program_clear(int map, uint32_t queue)
 	bpf(BPF_MAP_DELETE_ELEM, &attr); /* there may be no entry */
 }
 
-static int get_info(int prog, struct bpf_prog_info *info)
-{
-	union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)prog,
-				       .info_len = sizeof(*info),
-				       .info = (uintptr_t)info}};
-
-	memset(info, 0, sizeof(*info));
-	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
-}
-
 uint32_t program_id(int prog)
 {
-	struct bpf_prog_info info;
+	struct bpf_prog_info info = {0};
+	union bpf_attr attr = {.info = {.bpf_fd = (uint32_t)prog,
+				       .info_len = sizeof(info),
+				       .info = (uintptr_t)&info}};
 
-	return get_info(prog, &info) == 0 ? info.id : 0;
-}
-
-void program_name(uint32_t id, char name[32])
-{
-	union bpf_attr attr = {.prog_id = id};
-	int prog = bpf(BPF_PROG_GET_FD_BY_ID, &attr);
-	struct bpf_prog_info info;
-
-	memset(name, 0, 32);
-	if (prog < 0)
-		return;
-	if (get_info(prog, &info) == 0)
-		memcpy(name, info.name, sizeof(info.name) - 1);
-	close(prog);
+	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) == 0 ? info.id : 0;
 }

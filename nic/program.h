@@ -44,7 +44,4 @@ void program_clear(int map, uint32_t queue);
 /* The number by which bpftool shows it; 0: not known. */
 uint32_t program_id(int prog);
 
-/* The name of any program; "" when this process may not know it (CAP_SYS_ADMIN). */
-void program_name(uint32_t id, char name[32]);
-
 #endif

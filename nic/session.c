@@ -342,7 +342,8 @@ static bool on_message(struct session *s)
 	if (error == -EPIPE || error == -EAGAIN)
 		return false; /* the client is gone, or doesn't read */
 	if (error < 0) {
-		nic_log("%s", err.text);
+		if (s->config->logs)
+			nic_log("%s", err.text);
 		s->state = SESSION_FAILED;
 		return tell_failed(s, &err) == 0;
 	}
@@ -415,7 +416,8 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		claim_dir(config->state, &err) == 0) {
 		serve(&s);
 	} else {
-		nic_log("%s", err.text);
+		if (config->logs)
+			nic_log("%s", err.text);
 		tell_failed(&s, &err);
 	}
 	session_undo(&s);

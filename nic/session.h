@@ -23,11 +23,13 @@
 #ifndef NIC_SESSION_H
 #define NIC_SESSION_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct session_config {
 	const char *state;  /* directory (claim.h) */
 	const char *access; /* file (access.h) */
+	bool logs;          /* what a client is told; else the client does that */
 };
 
 /* Serves the connection until its end, and closes it. peer: the user at its other end. */

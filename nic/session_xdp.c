@@ -72,14 +72,12 @@ int session_prepare(struct session *s, struct nm_error *err)
 
 /* ---- attaching -------------------------------------------------------------------------------- */
 
+/* Its name is not for this process (CAP_SYS_ADMIN). */
 static int in_use(struct session *s, uint32_t id, struct nm_error *err)
 {
-	char name[32];
-
-	program_name(id, name);
 	return nm_error_set(err, -EBUSY,
-		"%s: another XDP program is on the interface (id %u%s%s), and is left alone; take it off: ip link set %s xdp off",
-		s->facts.ifname, id, name[0] ? ", " : "", name, s->facts.ifname);
+		"%s: another XDP program is on the interface (bpftool prog show id %u says which), and is left alone; take it off: ip link set %s xdp off",
+		s->facts.ifname, id, s->facts.ifname);
 }
 
 static int attach_error(struct session *s, int error, bool generic, struct nm_error *err)
@@ -251,20 +249,16 @@ static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
 
 int session_check(struct session *s, struct nic_report *report, struct nm_error *err)
 {
-	uint32_t id = netlink_program(s->facts.ifindex);
-	int error = 0;
+	int error = claim_take(&s->claim, s->config->state, &s->facts, err);
 
+	if (error)
+		return error;
 	report->facts = s->facts;
 	report->mtu_max_chunk = CHECK_CHUNK - NIC_HEADROOM - NIC_FRAME_EXTRA;
 	offloads_list(s->facts.ifname, report->offloads, report->fixed);
-	report->used_by = id;
-	if (id) {
-		program_name(id, report->used_by_name);
+	report->used_by = netlink_program(s->facts.ifindex);
+	if (report->used_by)
 		return 0;
-	}
-	error = claim_take(&s->claim, s->config->state, &s->facts, err);
-	if (error)
-		return error;
 	s->open = (struct nic_open){.chunk = CHECK_CHUNK,
 		.umem_bytes = CHECK_CHUNKS * CHECK_CHUNK,
 		.fill = CHECK_CHUNKS,

@@ -191,7 +191,6 @@ struct nic_report {
 	struct nic_facts facts;
 	uint32_t mtu_max_chunk;             /* largest MTU with a packet per chunk of 4096 bytes */
 	uint32_t used_by;                   /* id of another program on the interface; 0: none */
-	char used_by_name[32];              /* "" : not known */
 	uint32_t granted[NIC_MODES];        /* bool */
 	char said[NIC_MODES][NIC_TEXT_MAX]; /* why not */
 	char offloads

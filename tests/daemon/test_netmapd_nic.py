@@ -4,6 +4,7 @@
 import array
 import errno
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -11,10 +12,13 @@ import struct
 import subprocess
 import time
 
+import jsonschema
 import pytest
 
 from nic_lab import NETMAPD_NIC, Lab, why_no_nic
-from ptnet_real import PATIENCE, wait_until
+from ptnet_real import NETMAPCTL, PATIENCE, REPO, wait_until
+
+SCHEMA = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
 
 REASON = why_no_nic()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root, veth and AF_XDP: {REASON}")
@@ -154,7 +158,7 @@ def test_another_program_is_left_alone_and_named(lab):
     lab.program = lab.wrapper("other-nic", lab.place / "other-state")  # knows nothing of the first one
     second = lab.use("nic0")
     number, text = second.failed()
-    assert number == errno.EBUSY and f"another XDP program is on the interface (id {there}" in text
+    assert number == errno.EBUSY and f"another XDP program is on the interface (bpftool prog show id {there} says" in text
     assert lab.ns.program("nic0") == there
     assert second.close() == 0
     first.send(10, 60)
@@ -490,6 +494,61 @@ def test_only_the_needed_capabilities_are_kept(lab):
         value = int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")), 16)
         assert value & ~kept == 0
     assert "NoNewPrivs:\t1" in status
+
+
+# ------------------------------------------------------------ netmapctl nic-check
+
+
+def nic_check(lab, *args, uid=0):
+    command = lab.ns.command("setpriv", f"--reuid={uid}", "--clear-groups", NETMAPCTL, "nic-check", *args)
+    return subprocess.run(command, capture_output=True, text=True, env=lab.environment(), timeout=PATIENCE)
+
+
+def test_nic_check_says_what_there_is(lab):
+    result = nic_check(lab, "nic0")
+    assert (result.returncode, result.stderr) == (0, "")
+    for line in ("nic0: driver veth, MTU 1500, up, with carrier", "  queues          receive 1 (at most 1), send 1",
+                 "  zero-copy       no: driver veth has no zero copy on this kernel (queue 0: Operation not supported)",
+                 "  native          yes", "  generic         yes",
+                 "  offloads        switched off while in use: rx-vlan-hw-parse, rx-vlan-stag-hw-parse"):
+        assert line in result.stdout.splitlines()
+    wait_until(lambda: is_as_before(lab) and not lab.claims(), "all is as before")
+    checked = json.loads(nic_check(lab, "nic0", "--json").stdout)
+    jsonschema.validate(checked, {"$ref": "#/definitions/nic-check", **SCHEMA})
+    assert {name: mode["granted"] for name, mode in checked["modes"].items()} == {"zero-copy": False, "native": True, "generic": True}
+
+
+def test_nic_check_of_an_interface_in_use(lab):
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    result = nic_check(lab, "nic0")
+    assert result.returncode == 1 and "modes           not tried: nic0: in use by another netmapd" in result.stdout
+    lab.program = lab.wrapper("other-nic", lab.place / "other-state")  # knows nothing of the first one
+    result = nic_check(lab, "nic0")
+    assert result.returncode == 1 and f"another XDP program is on it (bpftool prog show id {lab.ns.program('nic0')} says" in result.stdout
+    assert json.loads(nic_check(lab, "--json", "nic0").stdout)["used_by"] == lab.ns.program("nic0")
+    user.send(10, 60)  # it goes on
+    assert user.close() == 0
+
+
+def test_nic_check_says_which_privilege_is_missing(lab):
+    result = nic_check(lab, "nic0", uid=NOBODY)
+    assert result.returncode == 1 and "not tried: netmapd-nic, which opens network interfaces" in result.stdout
+    path = lab.serve()
+    result = nic_check(lab, "--nic-socket", path, "nic0", uid=NOBODY)
+    assert result.returncode == 1 and "not tried: netmapd-nic: user 65534 may have no interface" in result.stdout
+    jsonschema.validate(json.loads(nic_check(lab, "--json", "nic0", uid=NOBODY).stdout), {"$ref": "#/definitions/nic-check", **SCHEMA})
+    lab.config.write_text("allow nobody nic0")
+    assert nic_check(lab, "--nic-socket", path, "nic0", uid=NOBODY).returncode == 0
+
+
+@pytest.mark.parametrize("args, status, why", [
+    ((), 2, "needs the name"), (("a", "b"), 2, "takes"), (("--x",), 2, "takes"), (("x" * 16,), 2, "no network interface has such a name"),
+    (("nosuch0",), 1, "nosuch0: there is no such network interface"),
+])
+def test_nic_check_of_nothing(lab, args, status, why):
+    result = nic_check(lab, *args)
+    assert result.returncode == status and why in result.stderr and result.stderr.count("\n") == 1
 
 
 # ------------------------------------------------------------ hostile clients

@@ -22,6 +22,8 @@ static const struct {
 	{"detach", "SWITCH:DEVICE", "takes it off", ctl_detach},
 	{"rename", "PORT NAME", "another name for a port, on its switch", ctl_rename},
 	{"limit", "[WHAT[=N[/M]]]", "what each user, and all, can have; changes it", ctl_limit},
+	{"nic-check", "INTERFACE", "what a network interface can do as a port, by trying",
+		ctl_nic_check},
 	{"complete", NULL, NULL, ctl_complete},
 };
 

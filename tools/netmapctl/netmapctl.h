@@ -13,6 +13,7 @@
  *      rates.c     two reports, as rates; top.c, top_screen.c: as a screen
  *      watch.c     events
  *      change.c    attach, detach, rename, limit
+ *      nic_check.c what a network interface can do
  *      complete.c  words for shells
  *
  * Thread safety: none needed, the program has one thread.
@@ -43,7 +44,7 @@ struct ctl {
 /* argv[0] is the name of the subcommand. */
 typedef int ctl_command(int argc, char **argv, const struct ctl *ctl);
 ctl_command ctl_status, ctl_show, ctl_list, ctl_top, ctl_watch, ctl_macs, ctl_flush, ctl_attach,
-	ctl_detach, ctl_rename, ctl_limit, ctl_complete;
+	ctl_detach, ctl_rename, ctl_limit, ctl_nic_check, ctl_complete;
 
 /* The names of the subcommands, one after the other; NULL behind the last one. */
 const char *ctl_command_name(unsigned i);
