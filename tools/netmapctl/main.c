@@ -16,6 +16,7 @@ static const struct {
 	{"list", "", "names of the ports, one per line", ctl_list},
 	{"top", "[OPTION…]", "rates of ports and rings, as a screen (top --help)", ctl_top},
 	{"watch", "[--count N]", "ports, machines and links as they come and go", ctl_watch},
+	{"capture", "PORT [OPTION…]", "what passes a port, as pcapng (netmapctl(1))", ctl_capture},
 	{"macs", "[SWITCH]", "addresses that the switch, or each switch, has learned", ctl_macs},
 	{"flush", "SWITCH", "makes the switch forget them", ctl_flush},
 	{"attach", "SWITCH:DEVICE [--host]", "puts a device on a switch", ctl_attach},
@@ -24,6 +25,7 @@ static const struct {
 	{"limit", "[WHAT[=N[/M]]]", "what each user, and all, can have; changes it", ctl_limit},
 	{"nic-check", "INTERFACE", "what a network interface can do as a port, by trying",
 		ctl_nic_check},
+	{"extcap", NULL, NULL, ctl_extcap},
 	{"complete", NULL, NULL, ctl_complete},
 };
 

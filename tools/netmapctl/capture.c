@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* netmapctl capture: options, and the loop from the monitor to the files. */
+#include "capture.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	SNAPLEN_MAX = 262144,
+	SLOTS = 4096,
+	SLOTS_MAX = 16384,
+	WAIT_MS = 100, /* how late a signal can be heard that comes at a bad moment */
+};
+
+volatile int capture_stop;
+
+static void stop(int number)
+{
+	capture_stop = 1;
+}
+
+/* ---- options ------------------------------------------------------------------------------------ */
+
+static int take_number(
+	const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *number)
+{
+	unsigned long long value = 0;
+	char *end = NULL;
+
+	if (text && *text >= '0' && *text <= '9')
+		value = strtoull(text, &end, 10);
+	if (!end || *end || value < least || value > most)
+		return ctl_fail(CTL_USAGE, "capture: %s needs a number from %llu to %llu", option,
+			(unsigned long long)least, (unsigned long long)most);
+	*number = value;
+	return CTL_OK;
+}
+
+static int take_direction(struct capture_options *o, const char *text)
+{
+	if (text && !strcmp(text, "both"))
+		o->directions = "rt";
+	else if (text && !strcmp(text, "rx"))
+		o->directions = "r";
+	else if (text && !strcmp(text, "tx"))
+		o->directions = "t";
+	else
+		return ctl_fail(CTL_USAGE, "capture: --direction takes rx, tx or both");
+	return CTL_OK;
+}
+
+static const struct {
+	const char *option, *shorter;
+	uint64_t least, most;
+} numbers[] = {
+	{"--count", "-c", 1, UINT64_MAX - 1},
+	{"--snaplen", "-s", 14, SNAPLEN_MAX},
+	{"--duration", "-d", 1, 1000000000},
+	{"--file-size", "-C", 1, 1 << 20},
+	{"--files", "-W", 1, 99999},
+	{"--slots", "-S", 64, SLOTS_MAX},
+};
+
+static void set_number(struct capture_options *o, size_t i, uint64_t number)
+{
+	switch (i) {
+	case 0:
+		o->count = number;
+		break;
+	case 1:
+		o->snaplen = (uint32_t)number;
+		break;
+	case 2:
+		o->seconds = (double)number;
+		break;
+	case 3:
+		o->file_bytes = number << 20;
+		break;
+	case 4:
+		o->files = (uint32_t)number;
+		break;
+	default:
+		o->slots = (uint32_t)number;
+	}
+}
+
+/* The option at argv[*i], if it wants a number. */
+static bool take_number_option(
+	int argc, char **argv, int *i, struct capture_options *o, int *status)
+{
+	const char *value;
+	uint64_t number = 0;
+
+	for (size_t n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) {
+		if (!ctl_option(argc, argv, i, numbers[n].option, &value) &&
+			!ctl_option(argc, argv, i, numbers[n].shorter, &value))
+			continue;
+		*status = take_number(
+			numbers[n].option, value, numbers[n].least, numbers[n].most, &number);
+		if (!*status)
+			set_number(o, n, number);
+		return true;
+	}
+	return false;
+}
+
+static int take_option(int argc, char **argv, int *i, struct capture_options *o)
+{
+	const char *value;
+	int status = CTL_OK;
+
+	if (take_number_option(argc, argv, i, o, &status))
+		return status;
+	if (ctl_option(argc, argv, i, "-w", &value) || ctl_option(argc, argv, i, "--write", &value))
+		o->file = value ? value : "";
+	else if (ctl_option(argc, argv, i, "--direction", &value))
+		return take_direction(o, value);
+	else if (ctl_option(argc, argv, i, "-f", &value) ||
+		 ctl_option(argc, argv, i, "--filter", &value))
+		o->filter = value ? value : "(";
+	else if (!strcmp(argv[*i], "-q") || !strcmp(argv[*i], "--quiet"))
+		o->quiet = true;
+	else if (argv[*i][0] == '-' || o->port)
+		return ctl_fail(CTL_USAGE, "capture doesn't know '%s'; see netmapctl(1)", argv[*i]);
+	else
+		o->port = argv[*i];
+	return CTL_OK;
+}
+
+int capture_parse(int argc, char **argv, struct capture_options *o)
+{
+	int status = CTL_OK;
+
+	*o = (struct capture_options){
+		.directions = "rt", .snaplen = SNAPLEN_MAX, .slots = SLOTS, .count = UINT64_MAX};
+	for (int i = 1; i < argc && !status; i++)
+		status = take_option(argc, argv, &i, o);
+	if (status)
+		return status;
+	if (!o->port)
+		return ctl_fail(CTL_USAGE, "capture needs the name of a port, as vale1:10");
+	if (o->file && !*o->file)
+		return ctl_fail(CTL_USAGE, "capture: -w needs a file, or -");
+	if ((o->file_bytes || o->files) && (!o->file || !strcmp(o->file, "-")))
+		return ctl_fail(CTL_USAGE, "capture: --file-size and --files need -w FILE");
+	if (o->files && !o->file_bytes)
+		return ctl_fail(CTL_USAGE, "capture: --files needs --file-size");
+	if ((!o->file || !strcmp(o->file, "-")) && isatty(STDOUT_FILENO))
+		return ctl_fail(CTL_USAGE,
+			"capture writes pcapng: say -w FILE, or pipe it to tcpdump -r -");
+	return CTL_OK;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------- */
+
+static void hear_signals(void)
+{
+	struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: it ends a wait */
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* What is there. False: enough, or it can't be written. */
+static bool move(struct tap *tap, struct sink *sink, uint64_t count)
+{
+	struct pcapng_packet packet;
+
+	while (sink_written(sink) < count && tap_next(tap, &packet))
+		if (!sink_put(sink, &packet, tap))
+			return false;
+	return sink_flush(sink) && sink_written(sink) < count;
+}
+
+static void run(struct tap *tap, struct sink *sink, const struct capture_options *o)
+{
+	uint64_t end =
+		o->seconds > 0 ? capture_now_ns() + (uint64_t)(o->seconds * 1e9) : UINT64_MAX;
+	int there = 0;
+
+	if (!sink_flush(sink)) /* who reads it sees that it has begun */
+		return;
+	while (there >= 0 && capture_now_ns() < end) {
+		bool last = capture_stop;
+
+		there = tap_wait(tap, last ? 0 : WAIT_MS);
+		if ((there > 0 && !move(tap, sink, o->count)) || last)
+			return;
+	}
+	if (there < 0 && !o->quiet)
+		ctl_fail(0, "%s is gone", o->port);
+}
+
+int ctl_capture(int argc, char **argv, const struct ctl *ctl)
+{
+	uint64_t written, seen, missed;
+	struct capture_options o;
+	struct sink *sink;
+	struct tap *tap;
+	int status = capture_parse(argc, argv, &o);
+
+	if (status)
+		return status;
+	hear_signals();
+	status = tap_open(ctl, &o, &tap);
+	if (status)
+		return status;
+	status = sink_open(&o, &sink);
+	if (status) {
+		tap_close(tap);
+		return status;
+	}
+	run(tap, sink, &o);
+	status = sink_close(sink, tap, &written, &seen, &missed);
+	tap_close(tap);
+	if (ctl->json)
+		fprintf(stderr, "{\"captured\": %llu, \"seen\": %llu, \"missed\": %llu}\n",
+			(unsigned long long)written, (unsigned long long)seen,
+			(unsigned long long)missed);
+	else if (!o.quiet)
+		fprintf(stderr, "%llu packets captured, %llu seen, %llu missed\n",
+			(unsigned long long)written, (unsigned long long)seen,
+			(unsigned long long)missed);
+	return status;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A monitor on the port, and a second connection that asks netmapd about it: whether the port is still there, how long the
+ * virtio-net header before its packets is (which changes when a guest's driver starts), what the monitor has missed.
+ */
+#include "capture.h"
+
+#include <errno.h>
+#include <libnetmap.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	PACKET_MAX = 1 << 18,      /* 64 slots of the largest usual buffers */
+	LOOK_NS = 2 * 1000 * 1000, /* how long an answer about the port is good for */
+};
+
+struct tap {
+	const struct ctl *ctl;
+	struct nmport_d *monitor, *question;
+	char port[NETMAP_REQ_IFNAMSIZ];
+	uint64_t looked_ns, missed;
+	uint32_t hdr_len;
+	uint32_t ring; /* that is looked at */
+	bool gone;
+	uint64_t time_ns; /* when the packets that are there were seen */
+	uint8_t packet[PACKET_MAX];
+};
+
+static char reported[512];
+
+static void on_error(struct nmctx *ctx, const char *text)
+{
+	(void)ctx;
+	snprintf(reported, sizeof(reported), "%s", text);
+}
+
+uint64_t capture_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* Is the port there, and with which header? */
+static void look(struct tap *tap)
+{
+	struct nmreq_port_hdr body = {0};
+	struct nmreq_header hdr;
+	uint64_t now = capture_now_ns();
+
+	if (now - tap->looked_ns < LOOK_NS)
+		return;
+	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_GET, &body);
+	memcpy(hdr.nr_name, tap->port, sizeof(hdr.nr_name));
+	if (nmport_request(tap->question, &hdr) == 0)
+		tap->hdr_len = body.nr_hdr_len;
+	else if (errno != EOPNOTSUPP) /* a kind that has no header */
+		tap->gone = true;
+	tap->looked_ns = now;
+}
+
+static int open_monitor(struct tap *tap, const struct capture_options *o)
+{
+	char spec[256];
+
+	snprintf(spec, sizeof(spec), "%s/%s@conf:rx-slots=%u", o->port, o->directions, o->slots);
+	tap->monitor = nmport_open(spec);
+	if (!tap->monitor)
+		return ctl_fail(ctl_status_of(-errno), "%s", reported);
+	tap->ring = tap->monitor->first_rx_ring;
+	return CTL_OK;
+}
+
+/* The port has to be there: a name of a switch port would make one. */
+static int find_port(struct tap *tap, const struct capture_options *o)
+{
+	json_t *root;
+	int status = ctl_report(tap->ctl, &root);
+	bool found;
+
+	if (status)
+		return status;
+	found = ctl_find(root, "ports", "name", o->port) != NULL;
+	json_decref(root);
+	if (!found || strlen(o->port) >= sizeof(tap->port))
+		return ctl_fail(
+			CTL_NOT_FOUND, "%.80s: no such port; netmapctl list has all", o->port);
+	strcpy(tap->port, o->port);
+	return CTL_OK;
+}
+
+int tap_open(const struct ctl *ctl, const struct capture_options *o, struct tap **out)
+{
+	struct tap *tap = calloc(1, sizeof(*tap));
+	int status;
+
+	if (!tap)
+		return ctl_fail(CTL_FAILED, "out of memory");
+	tap->ctl = ctl;
+	setenv("NETMAP_BACKEND", "daemon", 1);
+	if (ctl->socket)
+		setenv("NETMAPD_SOCKET", ctl->socket, 1);
+	nmctx_get()->error = on_error;
+	status = find_port(tap, o);
+	if (!status)
+		status = open_monitor(tap, o);
+	tap->question = nmport_new();
+	if (status) {
+		tap_close(tap);
+		return status;
+	}
+	look(tap);
+	*out = tap;
+	return CTL_OK;
+}
+
+void tap_close(struct tap *tap)
+{
+	nmport_close(tap->monitor);
+	nmport_close(tap->question);
+	free(tap);
+}
+
+static bool has_packets(struct tap *tap)
+{
+	for (uint32_t i = tap->monitor->first_rx_ring; i <= tap->monitor->last_rx_ring; i++)
+		if (!nm_ring_empty(NETMAP_RXRING(tap->monitor->nifp, i)))
+			return true;
+	return false;
+}
+
+int tap_wait(struct tap *tap, int ms)
+{
+	int n;
+
+	if (tap->gone)
+		return -1;
+	n = nmport_poll(tap->monitor, POLLIN, ms);
+	if (n < 0 && errno == EINTR)
+		return 0;
+	if (n < 0 || (n & POLLERR))
+		tap->gone = true;
+	look(tap);
+	tap->time_ns = capture_now_ns();
+	if (has_packets(tap))
+		return 1;
+	return tap->gone ? -1 : 0;
+}
+
+/* The slots of one packet, into one piece, without its virtio-net header. False: its end isn't there. */
+static bool gather(struct tap *tap, struct netmap_ring *ring, struct pcapng_packet *packet)
+{
+	uint32_t length = 0, at = ring->head, skip = tap->hdr_len;
+	const struct netmap_slot *slot;
+
+	do {
+		uint32_t bytes;
+
+		if (at == ring->tail)
+			return false;
+		slot = &ring->slot[at];
+		bytes = slot->len <= ring->nr_buf_size ? slot->len : ring->nr_buf_size;
+		if (bytes > sizeof(tap->packet) - length)
+			bytes = (uint32_t)sizeof(tap->packet) - length;
+		memcpy(tap->packet + length, NETMAP_BUF(ring, slot->buf_idx), bytes);
+		length += bytes;
+		at = nm_ring_next(ring, at);
+	} while (slot->flags & NS_MOREFRAG);
+	if (skip > length)
+		skip = length;
+	*packet = (struct pcapng_packet){
+		.time_ns = tap->time_ns,
+		.data = tap->packet + skip,
+		.length = length - skip,
+		.captured = length - skip,
+		.outbound = slot->flags & NS_TXMON,
+	};
+	ring->head = ring->cur = at;
+	return true;
+}
+
+bool tap_next(struct tap *tap, struct pcapng_packet *packet)
+{
+	struct nmport_d *d = tap->monitor;
+
+	for (uint32_t n = d->first_rx_ring; n <= d->last_rx_ring; n++) {
+		uint32_t ring = tap->ring;
+
+		if (gather(tap, NETMAP_RXRING(d->nifp, ring), packet)) {
+			packet->ring = ring;
+			return true;
+		}
+		tap->ring = ring == d->last_rx_ring ? d->first_rx_ring : ring + 1;
+	}
+	return false;
+}
+
+/* netmapd counts them at the monitor, which is known by this process. */
+uint64_t tap_missed(struct tap *tap)
+{
+	json_t *root, *app, *port, *ring;
+	uint64_t missed = 0;
+	int fd;
+	size_t i, j;
+
+	if (ctl_connect(tap->ctl, &fd) != CTL_OK)
+		return tap->missed;
+	if (ctl_report_on(fd, &root) == CTL_OK) {
+		json_array_foreach(json_object_get(root, "applications"), i, app)
+		{
+			if (ctl_int(app, "pid") != getpid())
+				continue;
+			port = ctl_find_int(root, "ports", "id", ctl_int(app, "port"));
+			if (strcmp(ctl_string(port, "kind"), "monitor") != 0)
+				continue;
+			json_array_foreach(json_object_get(port, "rings"), j, ring) missed +=
+				(uint64_t)ctl_int(json_object_get(ring, "errors"), "missed");
+		}
+		tap->missed = missed;
+		json_decref(root);
+	}
+	close(fd);
+	return tap->missed;
+}
