@@ -102,10 +102,10 @@ bool nmk_host_wanted(const struct nm_port *port)
 	return false;
 }
 
-/* Packets of one flow go into the same ring. Rings without users are passed over. */
-static struct nm_ring *host_ring_for(struct nm_port *port, struct sk_buff *skb)
+/* Packets of one flow go into the same ring, of `count`. Rings without users are passed over, unless
+ * none has any. */
+static struct nm_ring *host_ring_for(struct nm_port *port, struct sk_buff *skb, uint32_t count)
 {
-	uint32_t count = port->num_host_rings[NM_RX];
 	struct nm_ring *rings = &port->rings[NM_RX][port->num_rings[NM_RX]];
 	uint32_t at = count > 1 ? skb_get_hash(skb) % count : 0;
 
@@ -115,17 +115,21 @@ static struct nm_ring *host_ring_for(struct nm_port *port, struct sk_buff *skb)
 		if (OS_LOAD(&ring->users) > 0)
 			return ring;
 	}
-	return NULL;
+	return &rings[at];
 }
 
 void nmk_host_xmit(struct nm_port *port, struct sk_buff *skb)
 {
-	struct nm_ring *ring = host_ring_for(port, skb);
+	uint32_t count = port->num_host_rings[NM_RX];
+	struct nm_ring *ring = count > 0 ? host_ring_for(port, skb, count) : NULL;
 
-	if (unlikely(!ring)) /* just gone */
-		kfree_skb(skb);
-	else
+	if (ring && OS_LOAD(&ring->users) > 0) {
 		nmk_rx_packet(ring, skb);
+		return;
+	}
+	kfree_skb(skb);
+	if (ring)
+		nmk_rx_drop(ring, NM_DROP_NO_RECEIVER);
 }
 
 /* ---- forwarding ---------------------------------------------------------------------- */

@@ -23,7 +23,8 @@
 /* Does a client have a ring for what the stack sends? */
 bool nmk_host_wanted(const struct nm_port *port);
 
-/* Takes the packet, always. Drops are counted at the ring. */
+/* Takes the packet, always. Drops are counted at the ring; where nobody has a host rx ring, at one of
+ * them, as no_receiver. */
 void nmk_host_xmit(struct nm_port *port, struct sk_buff *skb);
 
 /* `dev`: whose stack. NULL: gone; packets are dropped, as for one that is down. */

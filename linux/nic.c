@@ -6,6 +6,7 @@
 #include "hostring.h"
 #include "persist.h"
 #include "ptnet.h"
+#include "xmit_hook.h"
 #include "attach_threads.h"
 #include "kmod.h"
 
@@ -86,13 +87,20 @@ static int hook(struct nmk_nic *nic, struct net_device *dev)
 	if (error)
 		return error;
 	error = nf_register_net_hook(net, &nic->egress);
-	if (error) {
-		nf_unregister_net_hook(net, &nic->ingress);
-		synchronize_net();
-		return error;
-	}
+	if (error)
+		goto fail_ingress;
+	error = nmk_xmit_hook_set(dev, nic);
+	if (error)
+		goto fail_egress;
 	nic->hooked = true;
 	return 0;
+
+fail_egress:
+	nf_unregister_net_hook(net, &nic->egress);
+fail_ingress:
+	nf_unregister_net_hook(net, &nic->ingress);
+	synchronize_net();
+	return error;
 }
 
 /* No packet is on its way into the rings when it returns. */
@@ -102,10 +110,12 @@ static void unhook(struct nmk_nic *nic)
 
 	if (!nic->hooked)
 		return;
+	nmk_xmit_hook_clear(dev);
 	nf_unregister_net_hook(dev_net(dev), &nic->egress);
 	nf_unregister_net_hook(dev_net(dev), &nic->ingress);
 	synchronize_net();
 	nic->hooked = false;
+	WRITE_ONCE(nic->stack, NMK_STACK_WIRE);
 }
 
 /* ---- operations of the port kind ----------------------------------------------------- */
@@ -195,13 +205,55 @@ static int nic_admit(const struct nm_port *port, struct nm_error *err)
 	return dev ? nmk_admit(dev, err) : 0; /* a device that is gone is nobody's */
 }
 
-/* Work that sends what the device had no room for. */
+/* Work that sends what the device had no room for. A ring that is about to be emptied is sent first. */
 static void nic_quiesce(struct nm_ring *ring, bool on)
 {
-	if (on)
-		mutex_lock(&ring->wakeup.sync);
-	else
+	if (!on) {
 		mutex_unlock(&ring->wakeup.sync);
+		return;
+	}
+	mutex_lock(&ring->wakeup.sync);
+	if (ring->dir == NM_TX && !ring->host)
+		nmk_nic_tx_hand_over(ring);
+}
+
+static void nic_ring_reset(struct nm_ring *ring)
+{
+	if (ring->dir == NM_TX && !ring->host)
+		nmk_nic_tx_reset(ring);
+}
+
+/* A queue of the device is in use in one direction at least. Queues that have no ring of their own go
+ * by those that have. */
+static bool queue_in_use(const struct nm_port *port, uint32_t queue)
+{
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		if (OS_LOAD(&port->rings[dir][queue % port->num_rings[dir]].users) > 0)
+			return true;
+	return false;
+}
+
+static void nic_users_changed(struct nm_port *port)
+{
+	uint32_t queues = max(port->num_rings[NM_TX], port->num_rings[NM_RX]), used = 0;
+	struct nmk_nic *nic = port->priv;
+	enum nmk_stack stack = NMK_STACK_WIRE;
+
+	for (uint32_t i = 0; i < queues; i++)
+		used += queue_in_use(port, i);
+	if (used == queues || nmk_host_wanted(port))
+		stack = NMK_STACK_TAKEN;
+	else if (used > 0)
+		stack = NMK_STACK_BY_QUEUE;
+	WRITE_ONCE(nic->stack, stack);
+}
+
+bool nmk_nic_takes_queue(const struct nmk_nic *nic, uint32_t queue)
+{
+	enum nmk_stack stack = READ_ONCE(nic->stack);
+
+	return stack == NMK_STACK_TAKEN ||
+	       (stack == NMK_STACK_BY_QUEUE && queue_in_use(nic->port, queue));
 }
 
 static const struct nm_port_ops nic_ops = {
@@ -215,6 +267,8 @@ static const struct nm_port_ops nic_ops = {
 	.rxsync = nmk_nic_rxsync,
 	.can_send = nmk_nic_can_send,
 	.quiesce = nic_quiesce,
+	.ring_reset = nic_ring_reset,
+	.users_changed = nic_users_changed,
 	.shares_region = true,
 	.chosen_host_rings = true,
 	.chosen_slots = true,
@@ -365,12 +419,15 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *in
 		renamed(dev, nic->port);
 	else if (event == NETDEV_CHANGENAME && nmk_persist_is_ours(dev))
 		renamed(dev, nmk_persist_port(dev));
+	if (event == NETDEV_UNREGISTER)
+		nmk_xmit_hook_remove(dev);
 	nm_core_unlock(&netmap_core);
 	return NOTIFY_DONE;
 }
 
 static struct notifier_block netdev_notifier = {
 	.notifier_call = netdev_event,
+	.priority = INT_MAX, /* others are to see the driver's netdev_ops: xmit_hook.h */
 };
 
 int nmk_nic_register(void)

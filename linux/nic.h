@@ -9,12 +9,19 @@
  *
  *      wire -> driver -> stack's ingress hook -> rx ring       nic.c, nic_rx.c
  *      tx ring -> skb -> driver -> wire                        nic_tx.c
- *      stack -> egress hook -> host rx ring                    hostring.h
+ *      stack -> egress hook, xmit_hook.h -> host rx ring       hostring.h
  *      host tx ring -> stack, as if received
  *
  * The hooks are netfilter's for a single device: they see packets before bridges, VLAN devices,
  * queueing disciplines and protocols, come and go without the rtnl lock, and no driver need know.
- * A packet for a ring without clients goes to the stack, as ever.
+ * Those who send past the queueing discipline are caught in front of the driver: xmit_hook.h.
+ *
+ *      somebody has          what the wire brings      what the stack sends
+ *      all rings             rx rings                  host rx rings; dropped, and counted at one of
+ *                                                      them (no_receiver), when nobody has these
+ *      some of the rings     rx rings that are had;    the same for those of its queues whose rx or tx
+ *                            else the stack            ring somebody has; the others' goes to the wire
+ *      host rings alone      the stack                 host rx rings
  *
  * Sending copies a packet into an skb and passes it to the driver's transmit function, below the
  * queueing discipline. A slot counts as free again when the driver has freed the skb; so the device's
@@ -38,6 +45,9 @@
 
 struct nmk_txq;
 
+/* Where what the stack sends goes. */
+enum nmk_stack { NMK_STACK_WIRE, NMK_STACK_BY_QUEUE, NMK_STACK_TAKEN };
+
 struct nmk_nic {
 	struct kref kref;             /* the port, and work that is under way */
 	struct list_head link;        /* of all; core->lock */
@@ -45,7 +55,8 @@ struct nmk_nic {
 	netdevice_tracker tracker;
 	struct nm_port *port; /* valid while the hooks are on */
 	struct nf_hook_ops ingress, egress;
-	bool hooked; /* core->lock */
+	bool hooked;          /* core->lock */
+	enum nmk_stack stack; /* changes under core->lock */
 	struct work_struct lro_off;
 	struct nmk_txq *txqs; /* while started: one per hardware tx ring */
 };
@@ -60,9 +71,15 @@ void nmk_nic_unregister(void);
 /* platform_ops.lookup */
 struct nm_port *nmk_nic_lookup(struct nm_core *core, const char *name);
 
+/* Is what the stack sends by this queue of the device taken? Within RCU, while the hooks are on. */
+bool nmk_nic_takes_queue(const struct nmk_nic *nic, uint32_t queue);
+
 /* ---- nic_rx.c ---------------------------------------------------------------------------- */
 
 nf_hookfn nmk_nic_ingress, nmk_nic_egress;
+/* For xmit_hook.h: a packet about to be handed to the driver. True: it was taken. Interrupts may be
+ * disabled. */
+bool nmk_nic_xmit(struct nmk_nic *nic, struct sk_buff *skb);
 int nmk_nic_rxsync(struct nm_ring *ring);
 
 /* ---- nic_tx.c ---------------------------------------------------------------------------- */
@@ -73,8 +90,16 @@ int nmk_nic_tx_start(struct nmk_nic *nic); /* -ENOMEM */
 void nmk_nic_tx_stop(struct nmk_nic *nic);
 /* The device can't be looked up any more: nothing here must refer to it. */
 void nmk_nic_tx_device_gone(struct nmk_nic *nic);
-/* Unloading: until no driver has an skb of ours any more. */
+/* A ring gets another user: what the last one has released leaves the ring, and waits for the device
+ * if need be; half a packet is dropped. Then its first state: slots for which the device still has
+ * packets are not free. The ring's `sync` is held. */
+void nmk_nic_tx_hand_over(struct nm_ring *ring);
+void nmk_nic_tx_reset(struct nm_ring *ring);
+/* Unloading: until no driver, and no queueing discipline, has an skb of ours any more. */
 void nmk_nic_tx_wait(void);
+/* An skb whose destructor is the module's; a destructor calls _in last, within RCU. */
+void nmk_nic_tx_out(void);
+void nmk_nic_tx_in(void);
 int nmk_nic_txsync(struct nm_ring *ring);
 bool nmk_nic_can_send(struct nm_ring *ring);
 

@@ -33,22 +33,52 @@ unsigned int nmk_nic_ingress(void *priv, struct sk_buff *skb, const struct nf_ho
 	return NF_STOLEN;
 }
 
-/* Called within RCU, soft interrupts off. */
+/* On an skb: it is on its way from a host ring to the wire of the device in destructor_arg. */
+static void forwarded(struct sk_buff *skb)
+{
+	rcu_read_lock();
+	nmk_nic_tx_in();
+	rcu_read_unlock();
+}
+
+static bool is_forwarded(const struct sk_buff *skb, const struct net_device *dev)
+{
+	return skb->destructor == forwarded && skb_shinfo(skb)->destructor_arg == dev;
+}
+
+/* Called within RCU. A packet socket that bypasses the queueing discipline comes with soft interrupts
+ * on: what is taken here it takes for an error, so nmk_nic_xmit() takes it. */
 unsigned int nmk_nic_egress(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	struct nmk_nic *nic = priv;
 
-	if (nmk_passing(state->out) || !nmk_host_wanted(nic->port))
+	if (READ_ONCE(nic->stack) != NMK_STACK_TAKEN || softirq_count() == 0 ||
+		is_forwarded(skb, state->out))
 		return NF_ACCEPT;
 	nmk_host_xmit(nic->port, skb);
 	return NF_STOLEN;
+}
+
+bool nmk_nic_xmit(struct nmk_nic *nic, struct sk_buff *skb)
+{
+	if (!nmk_nic_takes_queue(nic, skb_get_queue_mapping(skb)) || is_forwarded(skb, skb->dev))
+		return false;
+	if (unlikely(irqs_disabled())) { /* netpoll: no ring can be locked */
+		dev_core_stats_tx_dropped_inc(skb->dev);
+		dev_kfree_skb_any(skb);
+	} else {
+		nmk_host_xmit(nic->port, skb);
+	}
+	return true;
 }
 
 /* A host ring's packet that is forwarded: through the device's queueing discipline. */
 static void to_wire(struct nm_port *port, struct sk_buff *skb, uint32_t ring)
 {
 	struct nm_ring *from = &port->rings[NM_RX][port->num_rings[NM_RX] + ring];
-	const struct net_device *dev = skb->dev;
+	struct net_device *dev = skb->dev;
+	bool again = false;
+	struct sk_buff *next;
 	int error;
 
 	if (!netif_running(dev) || !netif_carrier_ok(dev)) {
@@ -56,11 +86,19 @@ static void to_wire(struct nm_port *port, struct sk_buff *skb, uint32_t ring)
 		nmk_rx_drop(from, NM_DROP_LINK_DOWN);
 		return;
 	}
-	nmk_pass(dev);
-	error = dev_queue_xmit(skb);
-	nmk_pass(NULL);
-	if (net_xmit_eval(error) != 0)
-		nmk_rx_drop(from, NM_DROP_REFUSED);
+	skb = validate_xmit_skb_list(skb, dev, &again); /* segments would lose the destructor */
+	if (!skb)
+		nmk_rx_drop(from, NM_DROP_OFFLOAD);
+	for (; skb; skb = next) {
+		next = skb->next;
+		skb_mark_not_on_list(skb);
+		nmk_nic_tx_out();
+		skb->destructor = forwarded;
+		skb_shinfo(skb)->destructor_arg = dev;
+		error = dev_queue_xmit(skb);
+		if (net_xmit_eval(error) != 0) /* a macro that evaluates twice */
+			nmk_rx_drop(from, NM_DROP_REFUSED);
+	}
 }
 
 int nmk_nic_rxsync(struct nm_ring *ring)

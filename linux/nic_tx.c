@@ -9,6 +9,7 @@
  */
 #include "hostring.h"
 #include "nic.h"
+#include "xmit_hook.h"
 
 #include <linux/delay.h>
 #include <linux/if_vlan.h>
@@ -48,8 +49,8 @@ struct nmk_txq {
 	struct delayed_work work;
 };
 
-static DEFINE_SPINLOCK(credits_lock); /* lists of abandoned credits; taken rarely */
-static atomic_t credits = ATOMIC_INIT(0);
+static DEFINE_SPINLOCK(credits_lock);     /* lists of abandoned credits; taken rarely */
+static atomic_t credits = ATOMIC_INIT(0); /* and other reasons not to unload the module */
 
 /* ---- completion ---------------------------------------------------------------------- */
 
@@ -175,10 +176,22 @@ static bool can_carry(const struct net_device *dev)
 	return netif_running(dev) && netif_carrier_ok(dev);
 }
 
-/* Offers what is pending to the driver. True: it took all. Soft interrupts are off. */
+/* Not through the device's netdev_ops: these take what others send (xmit_hook.h). */
+static bool start_xmit(const struct net_device_ops *driver, struct sk_buff *skb,
+	struct net_device *dev, struct netdev_queue *txq, bool more)
+{
+	netdev_tx_t result = __netdev_start_xmit(driver, skb, dev, more);
+
+	if (result == NETDEV_TX_OK && READ_ONCE(txq->xmit_lock_owner) != -1)
+		WRITE_ONCE(txq->trans_start, jiffies);
+	return dev_xmit_complete(result);
+}
+
+/* Offers what is pending to the driver. True: it took all. Soft interrupts are off; within RCU. */
 static bool push(struct nmk_txq *q, struct net_device *dev)
 {
 	struct netdev_queue *txq = queue_of(dev, q->ring);
+	const struct net_device_ops *driver = nmk_xmit_driver(dev);
 	uint16_t index = (uint16_t)(txq - dev->_tx);
 
 	HARD_TX_LOCK(dev, txq, smp_processor_id());
@@ -187,7 +200,7 @@ static bool push(struct nmk_txq *q, struct net_device *dev)
 
 		skb_mark_not_on_list(skb);
 		skb_set_queue_mapping(skb, index);
-		if (!dev_xmit_complete(netdev_start_xmit(skb, dev, txq, next != NULL))) {
+		if (!start_xmit(driver, skb, dev, txq, next != NULL)) {
 			skb->next = next;
 			break;
 		}
@@ -378,6 +391,36 @@ static void go_on(struct work_struct *work)
 	os_wakeup_signal(&q->ring->wakeup);
 }
 
+/* ---- another user --------------------------------------------------------------------- */
+
+void nmk_nic_tx_hand_over(struct nm_ring *ring)
+{
+	struct nmk_txq *q = ring->priv;
+	struct net_device *dev;
+
+	rcu_read_lock();
+	dev = q ? rcu_dereference(q->nic->dev) : NULL;
+	if (dev) {
+		local_bh_disable();
+		while (take_packets(q, dev))
+			;
+		local_bh_enable();
+		if (ring->hwcur != ring->head) {
+			ring->stats.packets++;
+			ring->stats.drops[NM_DROP_FRAGMENTS]++;
+		}
+		if (q->pending)
+			queue_delayed_work(nmk_wq, &q->work, 0);
+	}
+	rcu_read_unlock();
+}
+
+void nmk_nic_tx_reset(struct nm_ring *ring)
+{
+	if (ring->priv)
+		set_tail(ring->priv);
+}
+
 /* ---- start and stop ------------------------------------------------------------------ */
 
 int nmk_nic_tx_start(struct nmk_nic *nic)
@@ -474,6 +517,16 @@ void nmk_nic_tx_device_gone(struct nmk_nic *nic)
 		count_pending_dropped(q, NM_DROP_LINK_DOWN);
 		mutex_unlock(&q->ring->wakeup.sync);
 	}
+}
+
+void nmk_nic_tx_out(void)
+{
+	atomic_inc(&credits);
+}
+
+void nmk_nic_tx_in(void)
+{
+	atomic_dec(&credits);
 }
 
 void nmk_nic_tx_wait(void)

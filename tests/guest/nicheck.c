@@ -4,9 +4,11 @@
  *
  *	nicheck send PORT COUNT BYTES [BATCH]	numbered frames through a port; with a pause of a
  *						few milliseconds behind each batch
+ *	nicheck fill PORT COUNT BYTES		the same, but ends without waiting until they are sent
  *	nicheck receive PORT COUNT		all of them must come, whole and in order
  *	nicheck count PORT SECONDS		receives what comes; prints how many were ours
  *	nicheck raw-send IF COUNT BYTES [BATCH]	the same frames through a packet socket
+ *	nicheck bypass-send IF COUNT BYTES	the same past the queueing discipline; each send() must succeed
  *	nicheck raw-receive IF COUNT
  *	nicheck relay PORT PORT			passes frames on, both ways, until SIGTERM; then prints
  *						"passed N wrong N longest N tagged N"
@@ -18,7 +20,7 @@
  *						delif, hdr, info
  *
  * PORT is the name of a network device or another netmap port; with ^ behind it, its host
- * rings; with + the device's and the host's. Prints "ready" when it is, and "ok" when
+ * rings; with + the device's and the host's; with =N its ring pair N. Prints "ready" when it is, and "ok" when
  * all went well; else one line that says what did not, and exits with 1.
  *
  * A frame that is passed on must have nothing left to be done: right lengths and checksums of
@@ -103,21 +105,32 @@ static struct port open_port(const char *spec, uint64_t flags)
 {
 	struct port p = {.fd = open_dev()};
 	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC, .nr_flags = flags};
-	char name[64];
+	char name[64], *ring;
 	size_t len;
 
 	snprintf(name, sizeof(name), "%s", spec);
+	ring = strchr(name, '=');
+	if (ring) {
+		*ring = '\0';
+		reg.nr_mode = NR_REG_ONE_NIC;
+		reg.nr_ringid = (uint16_t)atoi(ring + 1);
+	}
 	len = strlen(name);
 	if (len > 0 && name[len - 1] == '^')
 		reg.nr_mode = NR_REG_SW;
 	if (len > 0 && name[len - 1] == '+')
 		reg.nr_mode = NR_REG_NIC_SW;
-	if (reg.nr_mode != NR_REG_ALL_NIC)
+	if (reg.nr_mode == NR_REG_SW || reg.nr_mode == NR_REG_NIC_SW)
 		name[len - 1] = '\0';
 	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg, NULL) != 0)
 		fail("%s: can't be registered: %s", spec, strerror(errno));
 	p.mem = map_region(p.fd, reg.nr_memsize);
 	p.nifp = NETMAP_IF(p.mem, reg.nr_offset);
+	if (reg.nr_mode == NR_REG_ONE_NIC) {
+		p.first[0] = p.first[1] = reg.nr_ringid;
+		p.count[0] = p.count[1] = 1;
+		return p;
+	}
 	p.first[0] = reg.nr_mode == NR_REG_SW ? reg.nr_tx_rings : 0;
 	p.first[1] = reg.nr_mode == NR_REG_SW ? reg.nr_rx_rings : 0;
 	p.count[0] = (reg.nr_mode == NR_REG_SW ? 0u : reg.nr_tx_rings) +
@@ -244,6 +257,20 @@ static void stay_on_this_cpu(void)
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
+static void cmd_fill(char **args)
+{
+	static uint8_t frame[FRAME_MAX];
+	struct port p = open_port(args[0], 0);
+	uint32_t count = (uint32_t)atoi(args[1]), bytes = (uint32_t)atoi(args[2]);
+
+	for (uint32_t number = 0; number < count; number++) {
+		make_frame(frame, number, bytes);
+		while (!put(tx_ring(&p, 0), frame, bytes))
+			wait_for(&p, POLLOUT);
+	}
+	CHECK(ioctl(p.fd, NIOCTXSYNC) == 0);
+}
+
 static void cmd_send(char **args)
 {
 	static uint8_t frame[FRAME_MAX];
@@ -359,6 +386,21 @@ static void cmd_raw_send(char **args)
 		}
 		if (pause_here(number, batch))
 			usleep(5000);
+	}
+}
+
+static void cmd_bypass_send(char **args)
+{
+	static uint8_t frame[FRAME_MAX];
+	int fd = packet_socket(args[0], ETHERTYPE), on = 1;
+	uint32_t count = (uint32_t)atoi(args[1]), bytes = (uint32_t)atoi(args[2]);
+
+	CHECK(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) == 0);
+	stay_on_this_cpu();
+	for (uint32_t number = 0; number < count; number++) {
+		make_frame(frame, number, bytes);
+		if (send(fd, frame, bytes, 0) != (ssize_t)bytes)
+			fail("frame %u: %s", number, strerror(errno));
 	}
 }
 
@@ -607,9 +649,11 @@ int main(int argc, char **argv)
 {
 	static const struct check commands[] = {
 		{"send", cmd_send, 3},
+		{"fill", cmd_fill, 3},
 		{"receive", cmd_receive, 2},
 		{"count", cmd_count, 2},
 		{"raw-send", cmd_raw_send, 3},
+		{"bypass-send", cmd_bypass_send, 3},
 		{"raw-receive", cmd_raw_receive, 2},
 		{"relay", cmd_relay, 2},
 		{"relay-header", cmd_relay_header, 2},

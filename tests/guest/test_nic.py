@@ -248,6 +248,88 @@ def test_forward(lab, kind):
     lab.ping()
 
 
+# ---------------------------------------------------------------- the stack and the wire
+
+
+def sent(lab, ns="b", name="right"):
+    """What the device has put on the wire, as it counts."""
+    return int(lab(ns, f"cat /sys/class/net/{name}/statistics/tx_packets").out)
+
+
+@pytest.mark.every_kernel
+def test_stack_is_cut_off(lab):
+    """While an application has the device, nothing that the stack sends reaches the wire, read or not."""
+    lab.connect("veth")
+    lab.ping()
+    holder = lab.spawn("b", "nicheck hold right")
+    before = sent(lab)
+    lab("b", "nicheck raw-send right 100 500")
+    lab("b", "nicheck bypass-send right 100 500")
+    assert lab("b", "ping -c 1 -W 1 10.0.0.1", check=False).rc != 0
+    assert sent(lab) == before
+    assert lab.rings()["right", "host rx", 1]["no_receiver"] > 200
+    holder.kill()
+    holder.wait()
+    lab.ping()
+    for sender in ("raw-send", "bypass-send"):
+        receiver = lab.spawn("a", "nicheck raw-receive left 100")
+        lab("b", f"nicheck {sender} right 100 500")
+        ok(receiver)
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("kind", KINDS)
+def test_host_rings_alone(lab, kind):
+    """They get what the stack sends, however it does, and nothing of the wire, which goes on to the stack."""
+    lab.connect(kind)
+    for sender in ("raw-send", "bypass-send"):
+        receiver = lab.spawn("b", f"nicheck receive right^ {FRAMES}")
+        before = sent(lab)
+        lab("b", f"nicheck {sender} right {FRAMES} 1000")
+        ok(receiver)
+        assert sent(lab) == before
+    holder = lab.spawn("b", "nicheck hold right^")
+    receiver = lab.spawn("b", f"nicheck raw-receive right {FRAMES}")
+    lab("a", f"nicheck send left {FRAMES} 1000")
+    ok(receiver)
+    assert lab.rings()["right", "host rx", 1] == {"packets": 0}
+    holder.kill()
+    holder.wait()
+    lab.ping()
+
+
+def test_some_of_the_rings(lab):
+    """A device of two queues: who has one ring pair takes that queue, the stack has the other."""
+    lab.connect("veth", "numtxqueues 2 numrxqueues 2")
+    holder = lab.spawn("b", "nicheck hold right=1")
+    before = sent(lab)
+    lab("b", "taskset 1 nicheck bypass-send right 100 500")  # CPU 0, queue 0
+    assert sent(lab) == before + 100
+    lab("b", "taskset 2 nicheck bypass-send right 100 500")
+    assert sent(lab) == before + 100
+    assert lab.rings()["right", "host rx", 2]["no_receiver"] == 100
+    holder.kill()
+    holder.wait()
+
+
+@pytest.mark.parametrize("kind", ("virtio_net", "e1000"))
+def test_tx_ring_changes_hands(lab, kind):
+    """What one application leaves in a tx ring, since the device is behind, is sent when another takes the ring."""
+    lab.connect(kind)
+    keeper = lab.spawn("a", "nicheck hold left^")
+    for _ in range(20):
+        lab("a", "nicheck fill left 1000 1514")
+    for _ in range(300):
+        counted = lab.rings()["left", "tx", 0]
+        if counted["packets"] == 20000 and (kind != "virtio_net" or sent(lab, "a", "left") >= 20000):
+            break
+        time.sleep(0.1)
+    assert counted == {"packets": 20000}
+    assert kind != "virtio_net" or sent(lab, "a", "left") >= 20000
+    keeper.kill()
+    keeper.wait()
+
+
 # ---------------------------------------------------------------- nothing is lost without a count
 
 def test_overload(lab):
