@@ -161,12 +161,18 @@ bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 
 /* ---- on and off a switch ---------------------------------------------------------------- */
 
-struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char *name)
+static bool is_called(const struct nm_attachment *att, const void *ns, const char *name)
+{
+	return att->ns == ns && strcmp(att->name, name) == 0;
+}
+
+struct nm_attachment *nm_attachment_find_locked(
+	struct nm_core *core, const void *ns, const char *name)
 {
 	struct nm_attachment *att = core->attachments;
 
 	nm_core_assert_locked(core);
-	while (att && strcmp(att->name, name) != 0)
+	while (att && !is_called(att, ns, name))
 		att = att->next;
 	return att;
 }
@@ -217,7 +223,7 @@ static int make_region(struct nm_attachment *att, const char *device, struct nm_
 	int error;
 
 	nm_core_lock(core);
-	port = nm_port_find_locked(core, device);
+	port = nm_port_find_in_locked(core, att->ns, device);
 	if (port && !port->region)
 		att->region = nm_client_region_mirror(&att->device, port);
 	error = port && !port->region && !att->region ? att->device.err.code : 0;
@@ -327,7 +333,7 @@ static int start(struct nm_attachment *att, uint32_t *port_index, struct nm_erro
 	memcpy(name, att->name, sizeof(name));
 	forget_dropping(att);
 	nm_core_lock(core);
-	error = nm_vale_list_locked(core, name, &sw_index, port_index);
+	error = nm_vale_list_locked(core, att->ns, name, &sw_index, port_index);
 	if (!error)
 		error = core->platform_ops->attachment_start(att, err);
 	if (!error) {
@@ -361,7 +367,13 @@ static int check_request(const struct nm_core *core, const char *name, const str
 	return 0;
 }
 
-int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bind *bind,
+static void init_client(struct nm_attachment *att, struct nm_client *client)
+{
+	nm_client_init(client, att->core);
+	client->ns = att->ns;
+}
+
+int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err)
 {
 	struct nm_attachment *att;
@@ -374,11 +386,12 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 	if (!att)
 		return nm_error_set(err, -ENOMEM, "%s: no memory", name);
 	att->core = core;
+	att->ns = ns;
 	memcpy(att->name, name, strlen(name) + 1);
-	nm_client_init(&att->device, core);
-	nm_client_init(&att->sw, core);
-	nm_client_init(&att->host, core);
-	nm_client_init(&att->sw_host, core);
+	init_client(att, &att->device);
+	init_client(att, &att->sw);
+	init_client(att, &att->host);
+	init_client(att, &att->sw_host);
 	error = bind_all(att, parsed.port, bind, err);
 	if (!error)
 		error = start(att, port_index, err);
@@ -388,12 +401,12 @@ int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bi
 }
 
 /* NULL with a text: there is none, or the caller may not. */
-static struct nm_attachment **find_link(struct nm_core *core, const char *name, bool ask,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_attachment **find_link(struct nm_core *core, const void *ns, const char *name,
+	bool ask, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_attachment **link = &core->attachments;
 
-	while (*link && strcmp((*link)->name, name) != 0)
+	while (*link && !is_called(*link, ns, name))
 		link = &(*link)->next;
 	if (!*link) {
 		nm_error_set(err, -ENXIO, "%s: no such device is attached to a switch", name);
@@ -403,20 +416,20 @@ static struct nm_attachment **find_link(struct nm_core *core, const char *name, 
 }
 
 /* Out of the list, so that no other thread detaches it, and stopped. */
-static struct nm_attachment *unlink_attachment(struct nm_core *core, const char *name, bool ask,
-	uint32_t *port_index, struct nm_error *err)
+static struct nm_attachment *unlink_attachment(struct nm_core *core, void *ns, const char *name,
+	bool ask, uint32_t *port_index, struct nm_error *err)
 {
 	char copy[NETMAP_REQ_IFNAMSIZ] = "";
 	struct nm_attachment **link, *att = NULL;
 	uint32_t sw_index;
 
 	nm_core_lock(core);
-	link = find_link(core, name, ask, err);
+	link = find_link(core, ns, name, ask, err);
 	if (link) {
 		att = *link;
 		*link = att->next;
 		memcpy(copy, att->name, sizeof(copy));
-		if (nm_vale_list_locked(core, copy, &sw_index, port_index) != 0)
+		if (nm_vale_list_locked(core, ns, copy, &sw_index, port_index) != 0)
 			*port_index = 0;
 		core->platform_ops->attachment_stop(att);
 	}
@@ -424,10 +437,10 @@ static struct nm_attachment *unlink_attachment(struct nm_core *core, const char 
 	return att;
 }
 
-static int remove_attachment(struct nm_core *core, const char *name, bool ask, uint32_t *port_index,
-	struct nm_error *err)
+static int remove_attachment(struct nm_core *core, void *ns, const char *name, bool ask,
+	uint32_t *port_index, struct nm_error *err)
 {
-	struct nm_attachment *att = unlink_attachment(core, name, ask, port_index, err);
+	struct nm_attachment *att = unlink_attachment(core, ns, name, ask, port_index, err);
 
 	if (!att)
 		return err->code;
@@ -435,14 +448,14 @@ static int remove_attachment(struct nm_core *core, const char *name, bool ask, u
 	return 0;
 }
 
-int nm_attachment_remove(
-	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
+int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
+	struct nm_error *err)
 {
-	return remove_attachment(core, name, false, port_index, err);
+	return remove_attachment(core, ns, name, false, port_index, err);
 }
 
-int nm_attachment_detach(
-	struct nm_core *core, const char *name, uint32_t *port_index, struct nm_error *err)
+int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
+	struct nm_error *err)
 {
-	return remove_attachment(core, name, true, port_index, err);
+	return remove_attachment(core, ns, name, true, port_index, err);
 }

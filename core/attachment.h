@@ -48,6 +48,7 @@
 struct nm_attachment {
 	struct nm_attachment *next; /* core->attachments; only those that are attached */
 	struct nm_core *core;
+	void *ns;                       /* of its name */
 	char name[NETMAP_REQ_IFNAMSIZ]; /* "valeID:NAME", of the switch port */
 	struct nm_client device, sw;
 	struct nm_client host, sw_host; /* bound only when the host rings are attached */
@@ -59,20 +60,20 @@ struct nm_attachment {
 };
 
 /*
- * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME". Attach takes a struct nm_bind for the
+ * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME", in a namespace. Attach takes a struct nm_bind for the
  * mode (ALL_NIC, or 0 for the same, or NIC_SW) and mem_id. 0 with *port_index, the number on the
  * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
  * device, or (detach) none attached by this name; -EPERM the caller may not use the device;
  * -EOPNOTSUPP the platform can't run it. _remove is for the platform, and asks for no permission.
  */
-int nm_attachment_add(struct nm_core *core, const char *name, const struct nm_bind *bind,
+int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
-int nm_attachment_detach(struct nm_core *core, const char *name, uint32_t *port_index,
+int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
 	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
-int nm_attachment_remove(struct nm_core *core, const char *name, uint32_t *port_index,
+int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
 	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
-struct nm_attachment *nm_attachment_find_locked(struct nm_core *core, const char *name)
-	OS_REQUIRES(NM_CORE_LOCK);
+struct nm_attachment *nm_attachment_find_locked(
+	struct nm_core *core, const void *ns, const char *name) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good
  * when one of the ports is dead (a device that was pulled): detach is what is left to do. */

@@ -94,15 +94,15 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 	if (error)
 		return error;
 	if (parsed.pipe != NM_PIPE_NONE) {
-		*port = nm_pipe_get_locked(core, &parsed, bind, &client->err);
+		*port = nm_pipe_get_locked(core, client->ns, &parsed, bind, &client->err);
 		return *port ? 0 : client->err.code;
 	}
 	if (parsed.kind == NM_NAME_VALE) {
-		*port = nm_vale_port_get_locked(
-			core, name, parsed.sw_name, bind->num_rings, bind->num_slots, &client->err);
+		*port = nm_vale_port_get_locked(core, client->ns, name, parsed.sw_name,
+			bind->num_rings, bind->num_slots, &client->err);
 		return *port ? 0 : client->err.code;
 	}
-	*port = nm_port_find_locked(core, name);
+	*port = nm_port_find_in_locked(core, client->ns, name);
 	if (*port)
 		return 0;
 	return nm_error_set(&client->err, -ENXIO,

@@ -58,6 +58,7 @@ struct nm_offsets {
 
 struct nm_client {
 	struct nm_core *core;
+	void *ns; /* namespace of the names it gives (core.h); the platform's to set, and keep */
 	/* Where its ports go by default; not a reference; may be NULL */
 	struct nm_region *own_region;
 	/* Whose private regions it may use, and whose a region is that is made for it. At first NM_USER_ANY */

@@ -55,11 +55,13 @@ static int probe_begin(struct nm_client *client, const char *name, const struct 
 
 	probe->region = NULL;
 	nm_client_init(&probe->tmp, client->core);
+	probe->tmp.ns = client->ns;
 	probe->tmp.own_region = client->own_region;
 	nm_core_lock(client->core);
 	if (name[0] == '\0' && !client->port)
 		return nm_error_set(&client->err, -ENXIO, "no port named, and none registered");
-	probe->port = name[0] ? nm_port_find_locked(client->core, name) : client->port;
+	probe->port =
+		name[0] ? nm_port_find_in_locked(client->core, client->ns, name) : client->port;
 	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
 		nm_core_unlock(client->core);
 		error = nm_client_bind(&probe->tmp, name, bind);
@@ -375,13 +377,13 @@ static int do_vale_attach(struct nm_client *client, struct request *rq)
 	const struct nm_bind bind = {
 		.mode = reg->nr_mode, .flags = reg->nr_flags, .mem_id = reg->nr_mem_id};
 	const struct nm_attachment *att;
-	int error = nm_attachment_add(
-		client->core, rq->hdr.nr_name, &bind, &rq->body.attach.port_index, &client->err);
+	int error = nm_attachment_add(client->core, client->ns, rq->hdr.nr_name, &bind,
+		&rq->body.attach.port_index, &client->err);
 
 	if (error)
 		return error;
 	nm_core_lock(client->core);
-	att = nm_attachment_find_locked(client->core, rq->hdr.nr_name);
+	att = nm_attachment_find_locked(client->core, client->ns, rq->hdr.nr_name);
 	if (att && att->sw.port && att->sw.port->region)
 		reg->nr_mem_id = att->sw.port->region->id;
 	nm_core_unlock(client->core);
@@ -393,7 +395,7 @@ static int do_vale_detach(struct nm_client *client, struct request *rq)
 	int error = check_switch_name(client, rq);
 
 	return error ? error
-		     : nm_attachment_detach(client->core, rq->hdr.nr_name,
+		     : nm_attachment_detach(client->core, client->ns, rq->hdr.nr_name,
 			       &rq->body.detach.port_index, &client->err);
 }
 
@@ -403,7 +405,7 @@ static int do_vale_list(struct nm_client *client, struct request *rq)
 	int error;
 
 	nm_core_lock(client->core);
-	error = nm_vale_list_locked(client->core, rq->hdr.nr_name, &sw_index, &port);
+	error = nm_vale_list_locked(client->core, client->ns, rq->hdr.nr_name, &sw_index, &port);
 	nm_core_unlock(client->core);
 	if (error)
 		return nm_error_set(&client->err, error, "%s: no such port on a switch",
@@ -436,7 +438,7 @@ static int set_polling(struct nm_client *client, const struct request *rq, uint3
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
-	struct nm_attachment *att = nm_attachment_find_locked(core, rq->hdr.nr_name);
+	struct nm_attachment *att = nm_attachment_find_locked(core, client->ns, rq->hdr.nr_name);
 	int error;
 
 	if (!att)
@@ -511,7 +513,7 @@ static int do_vale_newif(struct nm_client *client, struct request *rq)
 			"%s: persistent ports can't be made here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
 	error = platform->newif(
-		client->core, rq->hdr.nr_name, &shape, newif->nr_mem_id, &client->err);
+		client->core, client->ns, rq->hdr.nr_name, &shape, newif->nr_mem_id, &client->err);
 	nm_core_unlock(client->core);
 	if (error)
 		return error;
@@ -533,7 +535,7 @@ static int do_vale_delif(struct nm_client *client, struct request *rq)
 		return nm_error_set(&client->err, -EOPNOTSUPP,
 			"%s: there are no persistent ports here", rq->hdr.nr_name);
 	nm_core_lock(client->core);
-	error = platform->delif(client->core, rq->hdr.nr_name, &client->err);
+	error = platform->delif(client->core, client->ns, rq->hdr.nr_name, &client->err);
 	nm_core_unlock(client->core);
 	return error;
 }
@@ -566,8 +568,9 @@ static int do_port_hdr(struct nm_client *client, struct request *rq)
 	int error = 0;
 
 	nm_core_lock(client->core);
-	port = rq->hdr.nr_name[0] ? nm_port_find_locked(client->core, rq->hdr.nr_name)
-				  : client->port;
+	port = rq->hdr.nr_name[0]
+		       ? nm_port_find_in_locked(client->core, client->ns, rq->hdr.nr_name)
+		       : client->port;
 	if (!port)
 		error = nm_error_set(&client->err, -ENXIO, "%s: no such port", rq->hdr.nr_name);
 	else if (rq->hdr.nr_reqtype == NETMAP_REQ_PORT_HDR_SET)

@@ -7,6 +7,11 @@
  *
  *      nm_core_init(&core); core.platform_ops = &ops; ... nm_core_destroy(&core);
  *
+ * Names belong to a *namespace*: a pointer that means something to the platform alone, and that it gives
+ * each client (client.h). Switches, their ports and pipes of no port are those of the namespace in
+ * which they were made; a platform that has one namespace calls it NULL. It stays as long as it has
+ * clients or attachments.
+ *
  * Thread safety: core->lock serialises the registry of ports, memory and binding. Functions with the
  * suffix _locked want it held. It is the first lock in the order (docs/architecture.md).
  */
@@ -32,13 +37,13 @@ struct nm_quota;
 struct nm_platform_ops {
 	/* The platform's own ports (network devices): asked when a name is not registered; may
 	 * register a port (nm_port_add_locked) and return it. NULL: no such port. */
-	struct nm_port *(*lookup)(struct nm_core *core, const char *name);
+	struct nm_port *(*lookup)(struct nm_core *core, void *ns, const char *name);
 	/* VALE_NEWIF: makes a network device of the system and registers it as a port; its rings and
 	 * slots are in bounds, how many host rings it has is the platform's to say. VALE_DELIF.
 	 * Negative errno with a text. */
-	int (*newif)(struct nm_core *core, const char *name, const struct nm_shape *shape,
+	int (*newif)(struct nm_core *core, void *ns, const char *name, const struct nm_shape *shape,
 		uint16_t mem_id, struct nm_error *err);
-	int (*delif)(struct nm_core *core, const char *name, struct nm_error *err);
+	int (*delif)(struct nm_core *core, void *ns, const char *name, struct nm_error *err);
 	/* A device is on a switch (attachment.h): run nm_attachment_step() for it from now on,
 	 * until attachment_stop has returned. */
 	int (*attachment_start)(struct nm_attachment *att, struct nm_error *err);

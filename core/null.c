@@ -52,19 +52,30 @@ struct nm_port *nm_null_make_locked(
 	return port;
 }
 
-struct nm_port *nm_null_placeholder_locked(
-	struct nm_core *core, const char *name, struct nm_error *err)
+struct nm_port *nm_null_find_placeholder_locked(
+	struct nm_core *core, const void *ns, const char *name)
 {
-	static const struct nm_shape shape;
 	struct nm_port *port = core->ports;
 
 	nm_core_assert_locked(core);
-	while (port && (port->ops != &placeholder_ops || strcmp(port->name, name) != 0))
+	while (port &&
+		(port->ops != &placeholder_ops || port->ns != ns || strcmp(port->name, name) != 0))
 		port = port->next;
+	return port;
+}
+
+struct nm_port *nm_null_placeholder_locked(
+	struct nm_core *core, void *ns, const char *name, struct nm_error *err)
+{
+	static const struct nm_shape shape;
+	struct nm_port *port = nm_null_find_placeholder_locked(core, ns, name);
+
 	if (port)
 		return port;
 	port = nm_port_add_unnamed_locked(core, name, &placeholder_ops, &shape, err);
-	if (port)
+	if (port) {
 		port->ephemeral = true;
+		port->ns = ns;
+	}
 	return port;
 }

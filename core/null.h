@@ -20,7 +20,10 @@ struct nm_port *nm_null_make_locked(struct nm_core *core, const char *name,
 	const struct nm_bind *bind, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The placeholder `name`, made when it doesn't exist. The caller pins it. NULL with err. */
-struct nm_port *nm_null_placeholder_locked(
-	struct nm_core *core, const char *name, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+struct nm_port *nm_null_placeholder_locked(struct nm_core *core, void *ns, const char *name,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+/* The one that there is; NULL: none. */
+struct nm_port *nm_null_find_placeholder_locked(
+	struct nm_core *core, const void *ns, const char *name) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -127,18 +127,63 @@ static const struct nm_port_ops pipe_ops = {
 /* ---- making one ------------------------------------------------------------------------- */
 
 /* The parent, made if need be. The caller pins it. */
-static struct nm_port *find_parent(struct nm_core *core, const struct nm_name *name,
+static struct nm_port *get_parent(struct nm_core *core, void *ns, const struct nm_name *name,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	static const uint32_t any[NM_DIRS];
 	struct nm_port *parent;
 
 	if (name->kind == NM_NAME_VALE)
-		return nm_vale_port_get_locked(core, name->base, name->sw_name, any, any, err);
-	parent = nm_port_find_locked(core, name->base);
+		return nm_vale_port_get_locked(core, ns, name->base, name->sw_name, any, any, err);
+	parent = nm_port_find_in_locked(core, ns, name->base);
 	if (!parent)
-		parent = nm_null_placeholder_locked(core, name->base, err);
+		parent = nm_null_placeholder_locked(core, ns, name->base, err);
 	return parent;
+}
+
+static struct nm_port *find_end(const struct nm_port *parent, const struct nm_name *name)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (struct nm_port *port = parent->core->ports; port; port = port->next) {
+		const struct pipe *pipe = port->priv;
+
+		if (port->ops == &pipe_ops && !port->dead && pipe && pipe->parent == parent &&
+			strcmp(pipe->id, name->pipe_id) == 0 &&
+			(pipe->master == port) == (name->pipe == NM_PIPE_MASTER))
+			return port;
+	}
+	return NULL;
+}
+
+struct nm_port *nm_pipe_find_locked(struct nm_core *core, void *ns, const char *text)
+{
+	const struct nm_port *parent;
+	struct nm_error err;
+	struct nm_name name;
+
+	nm_core_assert_locked(core);
+	if (nm_name_parse(text, &name, &err) != 0 || name.pipe == NM_PIPE_NONE)
+		return NULL;
+	parent = nm_port_find_in_locked(core, ns, name.base);
+	if (!parent)
+		parent = nm_null_find_placeholder_locked(core, ns, name.base);
+	return parent ? find_end(parent, &name) : NULL;
+}
+
+static void name_end(char text[NETMAP_REQ_IFNAMSIZ], const char *base, bool master, const char *id)
+{
+	os_snprintf(text, NETMAP_REQ_IFNAMSIZ, "%s%c%s", base, master ? '{' : '}', id);
+}
+
+void nm_pipe_parent_renamed_locked(const struct nm_port *parent)
+{
+	nm_core_assert_locked(parent->core);
+	for (struct nm_port *port = parent->core->ports; port; port = port->next) {
+		const struct pipe *pipe = port->priv;
+
+		if (port->ops == &pipe_ops && !port->dead && pipe && pipe->parent == parent)
+			name_end(port->name, parent->name, pipe->master == port, pipe->id);
+	}
 }
 
 /* Rings and slots of the end that is opened; those of the other are the same the other way. */
@@ -185,27 +230,33 @@ static void join_ends(struct pipe *pipe, struct nm_port *a, struct nm_port *b)
 	nm_port_pin_locked(pipe->parent);
 }
 
-/* Both ends; what was made is freed again on failure. */
-static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
-	const struct nm_shape *mine, const struct nm_shape *theirs, struct nm_port *parent,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+/* The end that is asked for, and its peer; what was made is freed again on failure. */
+static struct nm_port *make_ends(struct nm_port *parent, const struct nm_name *name,
+	const struct nm_shape *mine, const struct nm_shape *theirs, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
+	bool master = name->pipe == NM_PIPE_MASTER;
+	char text[2][NETMAP_REQ_IFNAMSIZ];
 	struct nm_port *a, *b = NULL;
 	struct pipe *pipe;
 
-	a = nm_port_add_locked(core, names[0], &pipe_ops, mine, err);
+	name_end(text[0], name->base, master, name->pipe_id);
+	name_end(text[1], name->base, !master, name->pipe_id);
+	a = nm_port_add_unnamed_locked(parent->core, text[0], &pipe_ops, mine, err);
 	if (a)
-		b = nm_port_add_locked(core, names[1], &pipe_ops, theirs, err);
+		b = nm_port_add_unnamed_locked(parent->core, text[1], &pipe_ops, theirs, err);
 	pipe = b ? os_zalloc(sizeof(*pipe) +
 			     (mine->rings[NM_TX] + mine->rings[NM_RX]) * sizeof(struct lane))
 		 : NULL;
 	if (pipe) {
 		pipe->parent = parent;
+		pipe->master = master ? a : b;
+		memcpy(pipe->id, name->pipe_id, sizeof(pipe->id));
 		join_ends(pipe, a, b);
 		return a;
 	}
 	if (b) {
-		nm_error_set(err, -ENOMEM, "%s: no memory for a pipe", names[0]);
+		nm_error_set(err, -ENOMEM, "%s: no memory for a pipe", text[0]);
 		nm_port_remove_locked(b);
 	}
 	if (a)
@@ -213,28 +264,20 @@ static struct nm_port *make_ends(struct nm_core *core, const char *names[2],
 	return NULL;
 }
 
-struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
+struct nm_port *nm_pipe_get_locked(struct nm_core *core, void *ns, const struct nm_name *name,
 	const struct nm_bind *bind, struct nm_error *err)
 {
-	char text[2][NETMAP_REQ_IFNAMSIZ];
-	const char *names[2] = {text[0], text[1]};
-	bool master = name->pipe == NM_PIPE_MASTER;
+	struct nm_port *parent = get_parent(core, ns, name, err), *port;
 	struct nm_shape mine, theirs;
-	struct nm_port *parent, *port;
 
 	nm_core_assert_locked(core);
-	os_snprintf(
-		text[0], sizeof(text[0]), "%s%c%s", name->base, master ? '{' : '}', name->pipe_id);
-	os_snprintf(
-		text[1], sizeof(text[1]), "%s%c%s", name->base, master ? '}' : '{', name->pipe_id);
-	for (port = core->ports; port; port = port->next)
-		if (port->ops == &pipe_ops && strcmp(port->name, names[0]) == 0)
-			return port;
-	parent = find_parent(core, name, err);
 	if (!parent)
 		return NULL;
+	port = find_end(parent, name);
+	if (port)
+		return port;
 	shape_of(bind, parent, &mine, &theirs);
-	port = make_ends(core, names, &mine, &theirs, parent, err);
+	port = make_ends(parent, name, &mine, &theirs, err);
 	if (!port)
 		nm_port_unused_locked(parent);
 	return port;

@@ -47,11 +47,19 @@
 #include "client.h"
 
 /*
- * The port `name` = name->base with its pipe part; made with its peer when it doesn't exist: one
- * pair of rings with as many slots as the parent's, or what bind asks for (tx rings of this end are
- * rx rings of the other). NULL with err. The ports are ephemeral.
+ * The end `name` = name->base with its pipe part, in a namespace; made with its peer when it doesn't exist:
+ * one pair of rings with as many slots as the parent's, or what bind asks for (tx rings of this end
+ * are rx rings of the other). NULL with err. The ports are ephemeral, and known by their parent and id:
+ * whatever the parent is called, and whatever else is called so.
  */
-struct nm_port *nm_pipe_get_locked(struct nm_core *core, const struct nm_name *name,
+struct nm_port *nm_pipe_get_locked(struct nm_core *core, void *ns, const struct nm_name *name,
 	const struct nm_bind *bind, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+
+/* The end that a text names; NULL: there is none. */
+struct nm_port *nm_pipe_find_locked(struct nm_core *core, void *ns, const char *text)
+	OS_REQUIRES(NM_CORE_LOCK);
+
+/* The texts that name its pipes follow. */
+void nm_pipe_parent_renamed_locked(const struct nm_port *parent) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

@@ -26,7 +26,9 @@ struct lane {
 /* A pipe; priv of both ends. */
 struct pipe {
 	struct nm_port *parent; /* held */
-	uint32_t ends;          /* that exist */
+	struct nm_port *master;
+	char id[NETMAP_REQ_IFNAMSIZ];
+	uint32_t ends; /* that exist */
 	uint32_t lanes;
 	struct lane lane[];
 };

@@ -11,8 +11,9 @@
 #include "port.h"
 #include "bufown.h"
 #include "monitor.h"
-#include "quota.h"
 #include "names.h"
+#include "pipe.h"
+#include "quota.h"
 
 enum {
 	DEFAULT_IFS = 128,
@@ -78,23 +79,32 @@ uint32_t nm_core_new_owner(struct nm_core *core)
 	return owner;
 }
 
-static struct nm_port *registered(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_port *registered(struct nm_core *core, const void *ns, const char *name)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = core->ports;
 
-	while (port && (port->unnamed || port->dead || strcmp(port->name, name) != 0))
+	while (port &&
+		(port->unnamed || port->dead || port->ns != ns || strcmp(port->name, name) != 0))
 		port = port->next;
+	return port;
+}
+
+struct nm_port *nm_port_find_in_locked(struct nm_core *core, void *ns, const char *name)
+{
+	struct nm_port *port = registered(core, ns, name);
+
+	nm_core_assert_locked(core);
+	if (!port)
+		port = nm_pipe_find_locked(core, ns, name);
+	if (!port && core->platform_ops && core->platform_ops->lookup)
+		port = core->platform_ops->lookup(core, ns, name);
 	return port;
 }
 
 struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 {
-	struct nm_port *port = registered(core, name);
-
-	nm_core_assert_locked(core);
-	if (!port && core->platform_ops && core->platform_ops->lookup)
-		port = core->platform_ops->lookup(core, name);
-	return port;
+	return nm_port_find_in_locked(core, NULL, name);
 }
 
 int nm_port_admit_locked(const struct nm_port *port, struct nm_error *err)
@@ -254,7 +264,7 @@ static void changed(const struct nm_port *port, bool is_there) OS_REQUIRES(NM_CO
 		ops->port_changed(port, is_there);
 }
 
-static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
+static struct nm_port *add(struct nm_core *core, void *ns, const char *name, bool unnamed,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -264,7 +274,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 		return NULL;
 	if (nm_shape_check(shape, name, err) != 0)
 		return NULL;
-	if (!unnamed && registered(core, name)) {
+	if (!unnamed && registered(core, ns, name)) {
 		nm_error_set(err, -EEXIST, "%s: another port has this name", name);
 		return NULL;
 	}
@@ -274,6 +284,7 @@ static struct nm_port *add(struct nm_core *core, const char *name, bool unnamed,
 		return NULL;
 	}
 	memcpy(port->name, name, strlen(name) + 1);
+	port->ns = ns;
 	port->unnamed = unnamed;
 	port->core = core;
 	port->ops = ops;
@@ -300,14 +311,21 @@ struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 {
 	nm_core_assert_locked(core);
-	return add(core, name, false, ops, shape, err);
+	return add(core, NULL, name, false, ops, shape, err);
+}
+
+struct nm_port *nm_port_add_in_locked(struct nm_core *core, void *ns, const char *name,
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
+{
+	nm_core_assert_locked(core);
+	return add(core, ns, name, false, ops, shape, err);
 }
 
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 {
 	nm_core_assert_locked(core);
-	return add(core, name, true, ops, shape, err);
+	return add(core, NULL, name, true, ops, shape, err);
 }
 
 void nm_port_pin_locked(struct nm_port *port)
@@ -406,6 +424,7 @@ void nm_port_remove_locked(struct nm_port *port)
 
 int nm_port_rename_locked(struct nm_port *port, const char *name)
 {
+	const struct nm_port *other = registered(port->core, port->ns, name);
 	size_t len = strnlen(name, NETMAP_REQ_IFNAMSIZ);
 
 	nm_core_assert_locked(port->core);
@@ -413,9 +432,10 @@ int nm_port_rename_locked(struct nm_port *port, const char *name)
 		return -EINVAL;
 	if (port->dead)
 		return -ENXIO;
-	if (registered(port->core, name) && registered(port->core, name) != port)
+	if (!port->unnamed && other && other != port)
 		return -EEXIST;
 	memcpy(port->name, name, len + 1);
+	nm_pipe_parent_renamed_locked(port);
 	return 0;
 }
 

@@ -37,6 +37,7 @@ struct nm_port {
 	struct nm_core *core;
 	const struct nm_port_ops *ops;
 	void *priv; /* of the kind */
+	void *ns;   /* the namespace of its name (core.h) */
 	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t owner;         /* its number, for the ownership map */
 	struct nm_quota *payer; /* for the port, its rings and slots; NULL: nobody */
@@ -96,6 +97,11 @@ struct nm_port *nm_port_add_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
+/* The same in a namespace; the former is for platforms that have one only. */
+struct nm_port *nm_port_add_in_locked(struct nm_core *core, void *ns, const char *name,
+	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK);
+
 /* The same for a port that is not found by name; the name is for texts and needn't be unique. */
 struct nm_port *nm_port_add_unnamed_locked(struct nm_core *core, const char *name,
 	const struct nm_port_ops *ops, const struct nm_shape *shape, struct nm_error *err)
@@ -127,14 +133,18 @@ int nm_port_reshape_locked(struct nm_port *port, const uint32_t host_rings[NM_DI
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK);
 
-/* -EEXIST. */
+/* -EEXIST. Texts that name its pipes follow. */
 int nm_port_rename_locked(struct nm_port *port, const char *name) OS_REQUIRES(NM_CORE_LOCK);
 
 /* May the caller use it? Asks its kind, and those of the ports that it belongs to. 0, or -EPERM with a text. */
 int nm_port_admit_locked(const struct nm_port *port, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/* Asks core->lookup, too. */
+/* The port that a name means in a namespace; the name may be that of a pipe end that exists. Asks the
+ * platform, too. */
+struct nm_port *nm_port_find_in_locked(struct nm_core *core, void *ns, const char *name)
+	OS_REQUIRES(NM_CORE_LOCK);
+/* For platforms that have one namespace only. */
 struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	OS_REQUIRES(NM_CORE_LOCK);
 

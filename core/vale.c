@@ -3,30 +3,31 @@
 #include "vale_internal.h"
 #include "quota.h"
 
-static struct nm_vale *find_vale(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_vale *find_vale(struct nm_core *core, const void *ns, const char *name)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale *sw = core->switches;
 
-	while (sw && strcmp(sw->name, name) != 0)
+	while (sw && (sw->ns != ns || strcmp(sw->name, name) != 0))
 		sw = sw->next;
 	return sw;
 }
 
-/* Lowest number that no switch has, so that stepping through them ends. */
-static uint32_t free_index(struct nm_core *core) OS_REQUIRES(NM_CORE_LOCK)
+/* Lowest number that no switch of the namespace has, so that stepping through them ends. */
+static uint32_t free_index(struct nm_core *core, const void *ns) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t index = 0;; index++) {
 		const struct nm_vale *sw = core->switches;
 
-		while (sw && sw->index != index)
+		while (sw && (sw->ns != ns || sw->index != index))
 			sw = sw->next;
 		if (!sw)
 			return index;
 	}
 }
 
-static struct nm_vale *make_vale(struct nm_core *core, const char *name, struct nm_error *err)
-	OS_REQUIRES(NM_CORE_LOCK)
+static struct nm_vale *make_vale(struct nm_core *core, void *ns, const char *name,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_vale *sw;
 
@@ -42,7 +43,8 @@ static struct nm_vale *make_vale(struct nm_core *core, const char *name, struct 
 	sw->payer = core->payer;
 	memcpy(sw->name, name, strlen(name) + 1);
 	sw->core = core;
-	sw->index = free_index(core);
+	sw->ns = ns;
+	sw->index = free_index(core, ns);
 	os_rwlock_init(&sw->lock);
 	sw->next = core->switches;
 	core->switches = sw;
@@ -200,7 +202,7 @@ static struct nm_port *add_port(struct nm_vale *sw, uint32_t number, const char 
 		nm_error_set(err, -ENOMEM, "%s: no memory for a port", name);
 		return NULL;
 	}
-	port = nm_port_add_locked(sw->core, name, &vale_ops, shape, err);
+	port = nm_port_add_in_locked(sw->core, sw->ns, name, &vale_ops, shape, err);
 	if (!port) {
 		os_free(vp);
 		return NULL;
@@ -214,7 +216,7 @@ static struct nm_port *add_port(struct nm_vale *sw, uint32_t number, const char 
 	return port;
 }
 
-struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
+struct nm_port *nm_vale_port_get_locked(struct nm_core *core, void *ns, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
 	struct nm_error *err)
 {
@@ -222,7 +224,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 		.rings = {num_rings[NM_TX], num_rings[NM_RX]},
 		.slots = {num_slots[NM_TX], num_slots[NM_RX]},
 	};
-	struct nm_port *port = nm_port_find_locked(core, name);
+	struct nm_port *port = nm_port_find_in_locked(core, ns, name);
 	struct nm_vale *sw;
 	uint32_t number;
 
@@ -230,9 +232,9 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
 	if (port)
 		return port;
 	nm_shape_complete(&shape);
-	sw = find_vale(core, vale_name);
+	sw = find_vale(core, ns, vale_name);
 	if (!sw)
-		sw = make_vale(core, vale_name, err);
+		sw = make_vale(core, ns, vale_name, err);
 	if (!sw)
 		return NULL;
 	number = free_number(sw);
@@ -257,8 +259,8 @@ static struct nm_port *next_port(const struct nm_vale *sw, uint32_t from) OS_REQ
 	return NULL;
 }
 
-int nm_vale_list_locked(
-	struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *index, uint32_t *number)
+int nm_vale_list_locked(struct nm_core *core, void *ns, char name[NETMAP_REQ_IFNAMSIZ],
+	uint32_t *index, uint32_t *number)
 {
 	const struct nm_vale *sw, *best = NULL;
 	struct nm_port *port = NULL;
@@ -266,14 +268,14 @@ int nm_vale_list_locked(
 
 	nm_core_assert_locked(core);
 	if (name[0] != '\0') {
-		port = nm_port_find_locked(core, name);
+		port = nm_port_find_in_locked(core, ns, name);
 		if (!port || port->ops != &vale_ops)
 			return -ENOENT;
 	} else {
 		for (sw = core->switches; sw; sw = sw->next) {
 			uint32_t from = sw->index == *index ? *number : 0;
 
-			if (sw->index < *index || !next_port(sw, from))
+			if (sw->ns != ns || sw->index < *index || !next_port(sw, from))
 				continue;
 			if (!best || sw->index < best->index)
 				best = sw;
@@ -289,10 +291,10 @@ int nm_vale_list_locked(
 	return 0;
 }
 
-int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
+int nm_vale_macs_locked(struct nm_core *core, const void *ns, const char *name, uint64_t *pos,
 	struct nm_vale_mac *out, uint32_t max)
 {
-	const struct nm_vale *sw = find_vale(core, name);
+	const struct nm_vale *sw = find_vale(core, ns, name);
 	uint64_t epoch = nm_mac_epoch(os_time_s()), mac;
 	uint32_t n = 0, port, age;
 
@@ -309,9 +311,9 @@ int nm_vale_macs_locked(struct nm_core *core, const char *name, uint64_t *pos,
 	return (int)n;
 }
 
-int nm_vale_flush_locked(struct nm_core *core, const char *name)
+int nm_vale_flush_locked(struct nm_core *core, const void *ns, const char *name)
 {
-	struct nm_vale *sw = find_vale(core, name);
+	struct nm_vale *sw = find_vale(core, ns, name);
 
 	nm_core_assert_locked(core);
 	if (!sw)
@@ -320,9 +322,10 @@ int nm_vale_flush_locked(struct nm_core *core, const char *name)
 	return 0;
 }
 
-const char *nm_vale_port_name_locked(struct nm_core *core, const char *name, uint32_t number)
+const char *nm_vale_port_name_locked(
+	struct nm_core *core, const void *ns, const char *name, uint32_t number)
 {
-	const struct nm_vale *sw = find_vale(core, name);
+	const struct nm_vale *sw = find_vale(core, ns, name);
 
 	nm_core_assert_locked(core);
 	if (!sw || number >= NM_VALE_PORTS_MAX || !sw->ports[number])
@@ -331,12 +334,14 @@ const char *nm_vale_port_name_locked(struct nm_core *core, const char *name, uin
 }
 
 void nm_vale_each_locked(struct nm_core *core,
-	void (*fn)(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs),
+	void (*fn)(void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports,
+		uint32_t macs),
 	void *arg)
 {
 	uint64_t epoch = nm_mac_epoch(os_time_s());
 
 	nm_core_assert_locked(core);
 	for (const struct nm_vale *sw = core->switches; sw; sw = sw->next)
-		fn(arg, sw->name, sw->index, sw->members, nm_mactable_count(&sw->macs, epoch));
+		fn(arg, sw->ns, sw->name, sw->index, sw->members,
+			nm_mactable_count(&sw->macs, epoch));
 }

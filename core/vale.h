@@ -46,14 +46,14 @@ enum {
 
 /* Finds or makes the VALE port `name` ("vale1:10"), and its switch. Called by
  * nm_client_bind(). NULL with err. */
-struct nm_port *nm_vale_port_get_locked(struct nm_core *core, const char *name,
+struct nm_port *nm_vale_port_get_locked(struct nm_core *core, void *ns, const char *name,
 	const char *vale_name, const uint32_t num_rings[NM_DIRS], const uint32_t num_slots[NM_DIRS],
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* VALE_LIST. With a name: its switch and port numbers. Without: the first port at or behind
  * (switch *sw_index, port *port), with its name. -ENOENT when there is none. */
-int nm_vale_list_locked(struct nm_core *core, char name[NETMAP_REQ_IFNAMSIZ], uint32_t *sw_index,
-	uint32_t *port) OS_REQUIRES(NM_CORE_LOCK);
+int nm_vale_list_locked(struct nm_core *core, void *ns, char name[NETMAP_REQ_IFNAMSIZ],
+	uint32_t *sw_index, uint32_t *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* One address that a switch knows. */
 struct nm_vale_mac {
@@ -67,19 +67,21 @@ struct nm_vale_mac {
  * go to out. Returns their number; *pos is moved on. 0: the end. -ENOENT: no such switch. The table
  * changes meanwhile: an address may be seen twice or not at all between two calls.
  */
-int nm_vale_macs_locked(struct nm_core *core, const char *sw_name, uint64_t *pos,
+int nm_vale_macs_locked(struct nm_core *core, const void *ns, const char *sw_name, uint64_t *pos,
 	struct nm_vale_mac *out, uint32_t max) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Forgets all addresses of a switch. -ENOENT. */
-int nm_vale_flush_locked(struct nm_core *core, const char *sw_name) OS_REQUIRES(NM_CORE_LOCK);
-
-/* Name of the port with this number; NULL: none. */
-const char *nm_vale_port_name_locked(struct nm_core *core, const char *sw_name, uint32_t number)
+int nm_vale_flush_locked(struct nm_core *core, const void *ns, const char *sw_name)
 	OS_REQUIRES(NM_CORE_LOCK);
 
-/* For status: calls fn for each switch with its number of ports and of known addresses. */
+/* Name of the port with this number; NULL: none. */
+const char *nm_vale_port_name_locked(struct nm_core *core, const void *ns, const char *sw_name,
+	uint32_t number) OS_REQUIRES(NM_CORE_LOCK);
+
+/* For status: calls fn for each switch of all namespaces with its number of ports and of known addresses. */
 void nm_vale_each_locked(struct nm_core *core,
-	void (*fn)(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs),
+	void (*fn)(void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports,
+		uint32_t macs),
 	void *arg) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

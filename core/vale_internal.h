@@ -26,6 +26,7 @@ struct nm_vale {
 	struct nm_core *core;
 	uint32_t index;
 	uint32_t members OS_GUARDED_BY(NM_CORE_LOCK); /* ports that exist, started or not */
+	void *ns;                                     /* of its name */
 	char name[NETMAP_REQ_IFNAMSIZ];
 
 	struct os_rwlock lock;

@@ -272,36 +272,55 @@ int nmk_attachment_poll(
 
 /* ---- devices that go ----------------------------------------------------------------- */
 
-/* The name of the first one, or of the first whose device is gone. */
-static bool find_one(bool dead_only, char name[NETMAP_REQ_IFNAMSIZ])
+/* One of those that are asked for. */
+struct wanted {
+	bool dead_only;
+	const struct net *ns; /* NULL: of any namespace */
+};
+
+struct found {
+	void *ns;
+	char name[NETMAP_REQ_IFNAMSIZ];
+};
+
+static bool is_wanted(const struct nm_attachment *att, const struct wanted *wanted)
+{
+	return (!wanted->dead_only || is_over(att)) && (!wanted->ns || att->ns == wanted->ns);
+}
+
+static bool find_one(const struct wanted *wanted, struct found *found)
 {
 	const struct nm_attachment *att;
 
 	nm_core_lock(&netmap_core);
 	for (att = netmap_core.attachments; att; att = att->next)
-		if (!dead_only || is_over(att))
+		if (is_wanted(att, wanted))
 			break;
-	if (att)
-		memcpy(name, att->name, NETMAP_REQ_IFNAMSIZ);
+	if (att) {
+		found->ns = att->ns;
+		memcpy(found->name, att->name, sizeof(found->name));
+	}
 	nm_core_unlock(&netmap_core);
 	return att;
 }
 
-static void detach(bool dead_only)
+static void detach(const struct wanted *wanted)
 {
+	struct found found;
 	struct nm_error err;
-	char name[NETMAP_REQ_IFNAMSIZ];
 	uint32_t index;
 
-	while (find_one(dead_only, name)) {
-		if (nm_attachment_remove(&netmap_core, name, &index, &err) == 0 && dead_only)
-			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch", name);
+	while (find_one(wanted, &found)) {
+		if (nm_attachment_remove(&netmap_core, found.ns, found.name, &index, &err) == 0 &&
+			wanted->dead_only)
+			os_log(OS_LOG_INFO, "%s: its device is gone: taken off the switch",
+				found.name);
 	}
 }
 
 static void reap(struct work_struct *work)
 {
-	detach(true);
+	detach(&(struct wanted){.dead_only = true});
 }
 
 static DECLARE_WORK(reap_work, reap);
@@ -325,7 +344,7 @@ void nmk_attachment_stop_dead(void)
 		nmk_attachment_reap();
 }
 
-void nmk_attachment_detach_all(void)
+void nmk_attachment_detach_all(const struct net *ns)
 {
-	detach(false);
+	detach(&(struct wanted){.ns = ns});
 }

@@ -13,6 +13,8 @@
 
 #include "port.h"
 
+struct net;
+
 /* platform_ops */
 int nmk_attachment_start(struct nm_attachment *att, struct nm_error *err);
 void nmk_attachment_stop(struct nm_attachment *att);
@@ -24,7 +26,7 @@ void nmk_attachment_reap(void);
 /* The same when memory goes with the device: no thread touches a dead port when it returns. core->lock
  * held. */
 void nmk_attachment_stop_dead(void);
-/* Unloading; takes core->lock itself. */
-void nmk_attachment_detach_all(void);
+/* A namespace ends; NULL: all, for unloading. Takes core->lock itself. */
+void nmk_attachment_detach_all(const struct net *ns);
 
 #endif

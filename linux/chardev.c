@@ -38,11 +38,13 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nsproxy.h>
 #include <linux/poll.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <net/net_namespace.h>
 
 /* Often enough that a port which has moved on is seen; a broken one doesn't hold us up. */
 #define SLEEP_TRIES 4
@@ -439,6 +441,7 @@ static int nmk_open(struct inode *inode, struct file *file)
 	init_waitqueue_head(&f->pollers);
 	nmk_kloop_init(&f->kloop);
 	nm_client_init(&f->client, &netmap_core);
+	f->client.ns = get_net(current->nsproxy->net_ns); /* netns.h */
 	file->private_data = f;
 	return nonseekable_open(inode, file);
 }
@@ -450,6 +453,7 @@ static int nmk_release(struct inode *inode, struct file *file)
 
 	leave(f);
 	nmk_view_clear(&f->view);
+	put_net(f->client.ns);
 	kfree(f);
 	return 0;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Files of /sys/kernel/debug/netmap, each a seq_file that is written in one go under core->lock.
- * `macs` can be written to: the name of a switch flushes its addresses.
+ * `macs` can be written to: the name of a switch, in the network namespace of who writes, flushes its
+ * addresses.
  */
 #include "debugfs.h"
 #include "bufown.h"
@@ -10,9 +11,11 @@
 
 #include <linux/debugfs.h>
 #include <linux/module.h>
+#include <linux/nsproxy.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <net/net_namespace.h>
 
 #define MACS_AT_A_TIME 32
 
@@ -40,6 +43,15 @@ static void show_ring(struct seq_file *out, const struct nm_ring *ring)
 	seq_putc(out, '\n');
 }
 
+/* The inode of a network namespace, as in /proc/PID/ns/net; of the first one nothing. */
+static void show_netns(struct seq_file *out, const void *ns)
+{
+	const struct net *net = ns;
+
+	if (net && !net_eq(net, &init_net))
+		seq_printf(out, " netns %u", net->ns.inum);
+}
+
 static void show_port(struct seq_file *out, const struct nm_port *port)
 {
 	seq_printf(out, "%s: kind %s clients %u holds %u header %u",
@@ -49,6 +61,7 @@ static void show_port(struct seq_file *out, const struct nm_port *port)
 		seq_printf(out, " region %u", port->region->id);
 	if (port->parent)
 		seq_printf(out, " of %s", port->parent->name);
+	show_netns(out, port->ns);
 	seq_puts(out, port->dead ? " dead\n" : "\n");
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
@@ -87,7 +100,8 @@ DEFINE_SHOW_ATTRIBUTE(regions);
 
 /* ---- addresses ------------------------------------------------------------------------- */
 
-static void show_switch(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+static void show_switch(
+	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
 {
 	struct nm_vale_mac *found;
 	struct seq_file *out = arg;
@@ -97,13 +111,16 @@ static void show_switch(void *arg, const char *name, uint32_t index, uint32_t po
 	found = kcalloc(MACS_AT_A_TIME, sizeof(*found), GFP_KERNEL);
 	if (!found)
 		return;
-	while ((count = nm_vale_macs_locked(&netmap_core, name, &pos, found, MACS_AT_A_TIME)) > 0) {
+	while ((count = nm_vale_macs_locked(&netmap_core, ns, name, &pos, found, MACS_AT_A_TIME)) >
+		0) {
 		for (int i = 0; i < count; i++) {
 			const char *port =
-				nm_vale_port_name_locked(&netmap_core, name, found[i].port);
+				nm_vale_port_name_locked(&netmap_core, ns, name, found[i].port);
 
-			seq_printf(out, "%s %pM %s %u\n", name, found[i].mac, port ? port : "-",
+			seq_printf(out, "%s %pM %s %u", name, found[i].mac, port ? port : "-",
 				found[i].age_s);
+			show_netns(out, ns);
+			seq_putc(out, '\n');
 		}
 	}
 	kfree(found);
@@ -133,7 +150,7 @@ static ssize_t macs_write(struct file *file, const char __user *text, size_t byt
 		return -EFAULT;
 	name[bytes] = '\0';
 	nm_core_lock(&netmap_core);
-	error = nm_vale_flush_locked(&netmap_core, strim(name));
+	error = nm_vale_flush_locked(&netmap_core, current->nsproxy->net_ns, strim(name));
 	nm_core_unlock(&netmap_core);
 	return error ? error : (ssize_t)bytes;
 }

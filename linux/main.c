@@ -5,6 +5,7 @@
 #include "debugfs.h"
 #include "extmem.h"
 #include "kloop.h"
+#include "netns.h"
 #include "nic.h"
 #include "params.h"
 #include "persist.h"
@@ -60,14 +61,19 @@ static int __init nmk_init(void)
 	error = ptnet_register();
 	if (error)
 		goto fail_nic;
+	error = nmk_netns_register();
+	if (error)
+		goto fail_ptnet;
 	/* Last: from here on a program may have it open, and the module can't fail to load. */
 	error = nmk_chardev_register();
 	if (error)
-		goto fail_ptnet;
+		goto fail_netns;
 	nmk_debugfs_register();
 	pr_info("loaded, API version %d\n", NETMAP_API);
 	return 0;
 
+fail_netns:
+	nmk_netns_unregister();
 fail_ptnet:
 	ptnet_unregister();
 fail_nic:
@@ -87,7 +93,8 @@ static void __exit nmk_exit(void)
 {
 	nmk_debugfs_unregister();
 	nmk_chardev_unregister();
-	nmk_attachment_detach_all();
+	nmk_netns_unregister();
+	nmk_attachment_detach_all(NULL);
 	ptnet_unregister();
 	nmk_nic_unregister();
 	nmk_kloop_unregister();

@@ -14,7 +14,6 @@
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netfilter_netdev.h>
-#include <linux/nsproxy.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
@@ -359,20 +358,20 @@ static bool is_ethernet(const struct net_device *dev)
 	       dev->hard_header_len >= ETH_HLEN;
 }
 
-struct nm_port *nmk_nic_lookup(struct nm_core *core, const char *name)
+struct nm_port *nmk_nic_lookup(struct nm_core *core, void *ns, const char *name)
 {
 	struct net_device *dev;
 	struct nm_port *port = NULL;
 
-	if (!current->nsproxy)
+	if (!ns)
 		return NULL;
-	dev = dev_get_by_name(current->nsproxy->net_ns, name);
+	dev = dev_get_by_name(ns, name);
 	if (!dev)
 		return NULL;
 	if (nmk_persist_is_ours(dev))
 		port = nmk_persist_port(dev);
 	else if (ptnet_is_ours(dev))
-		port = NULL; /* it has a port, if any, that was not found by this name */
+		port = ptnet_port_of(dev);
 	else if (!is_ethernet(dev))
 		os_log(OS_LOG_INFO, "%s: not an Ethernet device", name);
 	else

@@ -5,7 +5,7 @@
  * The port has a ring for each queue of the device (64 at most), and host rings, one each way unless
  * its first client asks for more (and for another number of slots): that holds until nobody has the
  * port. It is made when a client first asks for a device by its name (nmk_nic_lookup), in the network
- * namespace of who asks, and lives until the device goes. While a client is bound:
+ * namespace of who asks (netns.h), and lives until the device goes. While a client is bound:
  *
  *      wire -> driver -> stack's ingress hook -> rx ring       nic.c, nic_rx.c
  *      tx ring -> skb -> driver -> wire                        nic_tx.c
@@ -69,7 +69,7 @@ int nmk_nic_register(void);
 void nmk_nic_unregister(void);
 
 /* platform_ops.lookup */
-struct nm_port *nmk_nic_lookup(struct nm_core *core, const char *name);
+struct nm_port *nmk_nic_lookup(struct nm_core *core, void *ns, const char *name);
 
 /* Is what the stack sends by this queue of the device taken? Within RCU, while the hooks are on. */
 bool nmk_nic_takes_queue(const struct nmk_nic *nic, uint32_t queue);

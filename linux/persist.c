@@ -16,7 +16,6 @@
 #include <linux/ethtool.h>
 #include <linux/if_vlan.h>
 #include <linux/list.h>
-#include <linux/nsproxy.h>
 #include <linux/rtnetlink.h>
 #include <net/net_namespace.h>
 
@@ -218,14 +217,15 @@ static void remove_port(struct persist *p)
 		nm_port_remove_locked(p->port);
 }
 
-static struct net_device *alloc_device(const char *name, const struct nm_shape *shape)
+static struct net_device *alloc_device(
+	struct net *ns, const char *name, const struct nm_shape *shape)
 {
 	struct net_device *dev = alloc_netdev_mqs(sizeof(struct persist), name, NET_NAME_USER,
 		setup_device, shape->rings[NM_RX], shape->rings[NM_TX]);
 
 	if (!dev)
 		return NULL;
-	dev_net_set(dev, current->nsproxy->net_ns);
+	dev_net_set(dev, ns);
 	((struct persist *)netdev_priv(dev))->dev = dev;
 	return dev;
 }
@@ -244,15 +244,15 @@ static int check_wishes(const char *name, uint16_t mem_id, struct nm_error *err)
 	return 0;
 }
 
-int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err)
+int nmk_persist_newif(struct nm_core *core, void *ns, const char *name,
+	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
 	struct net_device *dev;
 	int error = check_wishes(name, mem_id, err);
 
 	if (error)
 		return error;
-	dev = alloc_device(name, shape);
+	dev = alloc_device(ns, name, shape);
 	if (!dev)
 		return nm_error_set(err, -ENOMEM, "%s: no memory for a network device", name);
 	error = nmk_admit(dev, err);
@@ -277,6 +277,22 @@ int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_sh
 	return error;
 }
 
+static bool in_use(const struct persist *p)
+{
+	return p->port && (p->port->clients > 0 || p->port->pins > 0);
+}
+
+/* Of a device that nobody uses. Lets go of core->lock for a while. */
+static void remove_device(struct nm_core *core, struct persist *p)
+{
+	p->leaving = true; /* no lookup finds its port any more */
+	nm_core_unlock(core);
+	unregister_netdev(p->dev);
+	nm_core_lock(core);
+	remove_port(p);
+	free_netdev(p->dev);
+}
+
 /* It stays while core->lock is held. */
 static struct persist *find(struct net *net, const char *name)
 {
@@ -287,9 +303,9 @@ static struct persist *find(struct net *net, const char *name)
 	return p;
 }
 
-int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err)
+int nmk_persist_delif(struct nm_core *core, void *ns, const char *name, struct nm_error *err)
 {
-	struct persist *p = find(current->nsproxy->net_ns, name);
+	struct persist *p = find(ns, name);
 	int error;
 
 	if (!p || p->leaving)
@@ -297,30 +313,39 @@ int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *e
 	error = nmk_admit(p->dev, err);
 	if (error)
 		return error;
-	if (p->port && (p->port->clients > 0 || p->port->pins > 0)) {
+	if (in_use(p))
 		return nm_error_set(err, -EBUSY, "%s: in use", name);
-	}
-	p->leaving = true; /* no lookup finds its port any more */
-	nm_core_unlock(core);
-	unregister_netdev(p->dev);
-	nm_core_lock(core);
-	remove_port(p);
-	free_netdev(p->dev);
+	remove_device(core, p);
 	return 0;
+}
+
+/* The next one of a namespace, NULL: of any, that nobody uses. */
+static struct persist *next_unused(const struct net *ns)
+{
+	struct persist *p;
+
+	list_for_each_entry (p, &all, link)
+		if (!p->leaving && !in_use(p) && (!ns || net_eq(dev_net(p->dev), ns)))
+			return p;
+	return NULL;
+}
+
+static void remove_unused(const struct net *ns)
+{
+	struct persist *p;
+
+	nm_core_lock(&netmap_core);
+	while ((p = next_unused(ns)) != NULL)
+		remove_device(&netmap_core, p);
+	nm_core_unlock(&netmap_core);
+}
+
+void nmk_persist_netns_exit(const struct net *ns)
+{
+	remove_unused(ns);
 }
 
 void nmk_persist_unregister(void)
 {
-	nm_core_lock(&netmap_core);
-	while (!list_empty(&all)) {
-		struct persist *p = list_first_entry(&all, struct persist, link);
-
-		p->leaving = true;
-		nm_core_unlock(&netmap_core);
-		unregister_netdev(p->dev);
-		nm_core_lock(&netmap_core);
-		remove_port(p);
-		free_netdev(p->dev);
-	}
-	nm_core_unlock(&netmap_core);
+	remove_unused(NULL);
 }

@@ -22,13 +22,16 @@
 #include <linux/netdevice.h>
 
 /* platform_ops */
-int nmk_persist_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err);
-int nmk_persist_delif(struct nm_core *core, const char *name, struct nm_error *err);
+int nmk_persist_newif(struct nm_core *core, void *ns, const char *name,
+	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err);
+int nmk_persist_delif(struct nm_core *core, void *ns, const char *name, struct nm_error *err);
 
 bool nmk_persist_is_ours(const struct net_device *dev); /* any context */
 /* Its port; NULL: it is just being made or removed. */
 struct nm_port *nmk_persist_port(const struct net_device *dev);
+
+/* A namespace ends: its ports that nobody uses go. Without core->lock. */
+void nmk_persist_netns_exit(const struct net *ns);
 
 /* Unloading: no client is left. Without core->lock. */
 void nmk_persist_unregister(void);

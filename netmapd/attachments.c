@@ -214,7 +214,7 @@ void attachments_end(struct daemon *d)
 		nm_core_unlock(&d->core);
 		if (!name[0])
 			return;
-		if (nm_attachment_remove(&d->core, name, &index, &err) != 0) {
+		if (nm_attachment_remove(&d->core, NULL, name, &index, &err) != 0) {
 			os_log(OS_LOG_WARN, "%s", err.text);
 			return;
 		}

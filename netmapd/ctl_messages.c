@@ -264,9 +264,9 @@ static int list_macs(struct nm_core *core, const char *sw_name, uint64_t *pos, s
 	int n;
 
 	nm_core_lock(core);
-	n = nm_vale_macs_locked(core, sw_name, pos, macs, MACS_MAX);
+	n = nm_vale_macs_locked(core, NULL, sw_name, pos, macs, MACS_MAX);
 	for (int i = 0; i < n; i++) {
-		const char *port = nm_vale_port_name_locked(core, sw_name, macs[i].port);
+		const char *port = nm_vale_port_name_locked(core, NULL, sw_name, macs[i].port);
 
 		memset(&list[i], 0, sizeof(list[i]));
 		memcpy(list[i].mac, macs[i].mac, sizeof(list[i].mac));
@@ -309,7 +309,7 @@ static int on_vale_flush(struct conn *c, size_t bytes)
 	if (error)
 		return reply_error(c, sizeof(struct nmd_reply), error, err.text);
 	nm_core_lock(&c->daemon->core);
-	error = nm_vale_flush_locked(&c->daemon->core, name);
+	error = nm_vale_flush_locked(&c->daemon->core, NULL, name);
 	nm_core_unlock(&c->daemon->core);
 	if (error)
 		return reply_error(

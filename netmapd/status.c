@@ -78,7 +78,8 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	return out;
 }
 
-static void add_switch(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+static void add_switch(
+	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
 {
 	json_t *out = json_object();
 

@@ -308,6 +308,8 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[6]);
 /* MTU and offloads: what buffers, rings and header length allow. -EINVAL: too small for packets. */
 int ptnet_netdev_set_limits(struct ptnet *ptn);
 bool ptnet_is_ours(const struct net_device *netdev);
+/* NULL: it comes or goes. core->lock. */
+struct nm_port *ptnet_port_of(const struct net_device *netdev);
 int ptnet_notifier_register(void);
 void ptnet_notifier_unregister(void);
 netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev);

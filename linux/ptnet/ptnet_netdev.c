@@ -105,6 +105,11 @@ bool ptnet_is_ours(const struct net_device *netdev)
 	return netdev->netdev_ops == &ptnet_netdev_ops;
 }
 
+struct nm_port *ptnet_port_of(const struct net_device *netdev)
+{
+	return ptnet_of(netdev)->port;
+}
+
 struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_ALEN])
 {
 	struct net_device *netdev = alloc_etherdev_mqs(

@@ -335,8 +335,9 @@ int ptnet_port_add(struct ptnet *ptn)
 		.slots = {ptn->num_slots[NM_TX], ptn->num_slots[NM_RX]},
 	};
 	struct nm_error err;
-	struct nm_port *port =
-		nm_port_add_locked(&netmap_core, ptn->netdev->name, &ptnet_port_ops, &shape, &err);
+	/* It is found through nmk_nic_lookup(), in the namespace of the interface. */
+	struct nm_port *port = nm_port_add_unnamed_locked(
+		&netmap_core, ptn->netdev->name, &ptnet_port_ops, &shape, &err);
 
 	if (!port) {
 		pci_err(ptn->pdev, "port %s can't be added: error %d\n", ptn->netdev->name,

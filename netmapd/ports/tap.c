@@ -322,7 +322,7 @@ static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape
 	return 0;
 }
 
-int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wanted,
+int taps_newif(struct nm_core *core, void *ns, const char *name, const struct nm_shape *wanted,
 	uint16_t mem_id, struct nm_error *err)
 {
 	struct daemon *d = core->platform;
@@ -350,7 +350,7 @@ int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *wa
 	return error;
 }
 
-int taps_delif(struct nm_core *core, const char *name, struct nm_error *err)
+int taps_delif(struct nm_core *core, void *ns, const char *name, struct nm_error *err)
 {
 	struct nm_port *port = nm_port_find_locked(core, name);
 

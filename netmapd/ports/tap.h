@@ -53,9 +53,9 @@ void taps_exit(struct daemon *d); /* after nm_core_destroy() */
 uint32_t taps_count(const struct daemon *d);
 
 /* newif and delif of nm_platform_ops. */
-int taps_newif(struct nm_core *core, const char *name, const struct nm_shape *shape,
+int taps_newif(struct nm_core *core, void *ns, const char *name, const struct nm_shape *shape,
 	uint16_t mem_id, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
-int taps_delif(struct nm_core *core, const char *name, struct nm_error *err)
+int taps_delif(struct nm_core *core, void *ns, const char *name, struct nm_error *err)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

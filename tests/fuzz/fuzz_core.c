@@ -213,7 +213,7 @@ void fuzz_core_release(struct nm_core *core)
 		int error;
 
 		memcpy(name, core->attachments->name, sizeof(name));
-		error = nm_attachment_remove(core, name, &index, &err);
+		error = nm_attachment_remove(core, NULL, name, &index, &err);
 		fuzz_check(!error, "%s stays attached: %s", name, err.text);
 	}
 	nm_core_lock(core);

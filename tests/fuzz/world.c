@@ -454,10 +454,10 @@ static void use_device(struct fuzz_in *in)
 
 	switch (how >> 1 & 3) {
 	case 0:
-		(void)nm_attachment_add(world.core, name, &bind, &index, &err);
+		(void)nm_attachment_add(world.core, NULL, name, &bind, &index, &err);
 		break;
 	case 1:
-		(void)nm_attachment_remove(world.core, name, &index, &err);
+		(void)nm_attachment_remove(world.core, NULL, name, &index, &err);
 		break;
 	default:
 		(world.receive ? world.receive : receive)(in, name + 6);
@@ -523,7 +523,7 @@ void world_step(struct fuzz_in *in)
 		fuzz_advance_clock(fuzz_u8(in) * 4ULL);
 		nm_core_lock(world.core);
 		if (what & 1)
-			(void)nm_vale_flush_locked(world.core, what & 2 ? "vale0" : "vale1");
+			(void)nm_vale_flush_locked(world.core, NULL, what & 2 ? "vale0" : "vale1");
 		nm_core_unlock(world.core);
 		break;
 	case 3:

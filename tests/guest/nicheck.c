@@ -4,7 +4,8 @@
  *
  *	nicheck send PORT COUNT BYTES [BATCH]	numbered frames through a port; with a pause of a
  *						few milliseconds behind each batch
- *	nicheck fill PORT COUNT BYTES		the same, but ends without waiting until they are sent
+ *	nicheck fill PORT COUNT BYTES TIMES	the same, but closes the port without waiting until they are sent,
+ *						and opens it again
  *	nicheck receive PORT COUNT		all of them must come, whole and in order
  *	nicheck count PORT SECONDS		receives what comes; prints how many were ours
  *	nicheck raw-send IF COUNT BYTES [BATCH]	the same frames through a packet socket
@@ -19,6 +20,7 @@
  *	nicheck ctl REQUEST NAME [NUMBER...]	attach, attach-host, detach, poll, no-poll, newif,
  *						delif, hdr, info
  *
+ * $NICHECK_FD is an open /dev/netmap, to be used in place of one that is opened here.
  * PORT is the name of a network device or another netmap port; with ^ behind it, its host
  * rings; with + the device's and the host's; with =N its ring pair N. Prints "ready" when it is, and "ok" when
  * all went well; else one line that says what did not, and exits with 1.
@@ -98,12 +100,14 @@ struct port {
 	int fd;
 	char *mem;
 	struct netmap_if *nifp;
+	size_t bytes;                /* of mem */
 	uint32_t first[2], count[2]; /* rings: tx, rx */
 };
 
 static struct port open_port(const char *spec, uint64_t flags)
 {
-	struct port p = {.fd = open_dev()};
+	const char *fd = getenv("NICHECK_FD");
+	struct port p = {.fd = fd ? atoi(fd) : open_dev()};
 	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC, .nr_flags = flags};
 	char name[64], *ring;
 	size_t len;
@@ -124,6 +128,7 @@ static struct port open_port(const char *spec, uint64_t flags)
 		name[len - 1] = '\0';
 	if (request(p.fd, NETMAP_REQ_REGISTER, name, &reg, NULL) != 0)
 		fail("%s: can't be registered: %s", spec, strerror(errno));
+	p.bytes = reg.nr_memsize;
 	p.mem = map_region(p.fd, reg.nr_memsize);
 	p.nifp = NETMAP_IF(p.mem, reg.nr_offset);
 	if (reg.nr_mode == NR_REG_ONE_NIC) {
@@ -257,11 +262,10 @@ static void stay_on_this_cpu(void)
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
-static void cmd_fill(char **args)
+static void fill_once(const char *name, uint32_t count, uint32_t bytes)
 {
 	static uint8_t frame[FRAME_MAX];
-	struct port p = open_port(args[0], 0);
-	uint32_t count = (uint32_t)atoi(args[1]), bytes = (uint32_t)atoi(args[2]);
+	struct port p = open_port(name, 0);
 
 	for (uint32_t number = 0; number < count; number++) {
 		make_frame(frame, number, bytes);
@@ -269,6 +273,13 @@ static void cmd_fill(char **args)
 			wait_for(&p, POLLOUT);
 	}
 	CHECK(ioctl(p.fd, NIOCTXSYNC) == 0);
+	CHECK(munmap(p.mem, p.bytes) == 0 && close(p.fd) == 0);
+}
+
+static void cmd_fill(char **args)
+{
+	for (int times = atoi(args[3]); times > 0; times--)
+		fill_once(args[0], (uint32_t)atoi(args[1]), (uint32_t)atoi(args[2]));
 }
 
 static void cmd_send(char **args)
@@ -306,6 +317,8 @@ static void cmd_receive(char **args)
 		else if (is_ours(frame, bytes))
 			check_frame(frame, number++, bytes);
 	}
+	/* The sender at the other end of a pipe waits for the slots. */
+	CHECK(ioctl(p.fd, NIOCRXSYNC) == 0);
 }
 
 static void cmd_count(char **args)
@@ -649,7 +662,7 @@ int main(int argc, char **argv)
 {
 	static const struct check commands[] = {
 		{"send", cmd_send, 3},
-		{"fill", cmd_fill, 3},
+		{"fill", cmd_fill, 4},
 		{"receive", cmd_receive, 2},
 		{"count", cmd_count, 2},
 		{"raw-send", cmd_raw_send, 3},

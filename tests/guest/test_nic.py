@@ -121,7 +121,7 @@ class Lab:
         result, port = {}, None
         for line in self.guest.run(f"cat {PORTS}").out.splitlines():
             if not line.startswith(" "):
-                port = line.split(":")[0]
+                port = line.split(": kind ")[0]
                 continue
             ring = re.match(r"  ((?:host )?[tr]x) (\d+): .* packets (\d+) .*drops(.*)$", line)
             if ring:
@@ -317,8 +317,7 @@ def test_tx_ring_changes_hands(lab, kind):
     """What one application leaves in a tx ring, since the device is behind, is sent when another takes the ring."""
     lab.connect(kind)
     keeper = lab.spawn("a", "nicheck hold left^")
-    for _ in range(20):
-        lab("a", "nicheck fill left 1000 1514")
+    lab("a", "nicheck fill left 1000 1514 20")
     for _ in range(300):
         counted = lab.rings()["left", "tx", 0]
         if counted["packets"] == 20000 and (kind != "virtio_net" or sent(lab, "a", "left") >= 20000):
@@ -511,6 +510,74 @@ def test_unload_while_attached(lab):
     lab.guest.run("rmmod netmap")
     lab.ping()
     lab.guest.run("modprobe netmap")
+
+
+# ---------------------------------------------------------------- namespaces
+
+
+def end(*processes):
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_names_of_namespaces(lab):
+    """The same names in two namespaces: switches, pipes of no port and of an interface, and nothing crosses."""
+    lab.connect("veth")
+    for ns, name in (("a", "left"), ("b", "right")):
+        lab(ns, f"sh -c '/sbin/ip link set {name} down; /sbin/ip link set {name} name same; /sbin/ip link set same up'")
+    for here, there in (("vale8:x", "vale8:y"), ("pp{1", "pp}1"), ("same{1", "same}1")):
+        stranger = lab.spawn("b", f"nicheck hold {there}")
+        friend = lab.spawn("a", f"nicheck receive {there} 100")
+        lab("a", f"nicheck send {here} 100 60")
+        ok(friend)
+        received = {name: counts["packets"] for (name, ring, _), counts in lab.rings().items() if ring == "rx"}
+        assert received[there] == 0
+        end(stranger)
+    lab("a", "nicheck ctl newif port")
+    for name in ("port", "vale8:port"):
+        assert lab("b", f"nicheck ctl {'attach' if ':' in name else 'delif'} {name}", check=False).rc == 1
+    lab("a", "nicheck ctl attach vale8:port")
+    assert lab("b", "nicheck ctl detach vale8:port", check=False).rc == 1
+    lab("a", "nicheck ctl detach vale8:port")
+    lab("a", "nicheck ctl delif port")
+
+
+def test_pipes_follow_a_rename(lab):
+    """Whatever its interface is called; another one may have the old name, and pipes of its own."""
+    lab.connect("veth")
+    receiver = lab.spawn("a", "nicheck receive left}1 100")
+    lab("a", "sh -c '/sbin/ip link set left down; /sbin/ip link set left name new'")
+    lab("a", "/sbin/ip link add left type veth peer name right")
+    stranger = lab.spawn("a", "nicheck hold left}1")
+    lab("a", "nicheck send new{1 100 60")
+    ok(receiver)
+    assert lab.rings()["left}1", "rx", 0] == {"packets": 0}
+    end(stranger)
+    lab("a", "/sbin/ip link del left")
+
+
+def test_namespace_of_who_opened(lab):
+    """A descriptor that another namespace uses means the names of the one in which /dev/netmap was opened."""
+    lab.connect("veth")
+    receiver = lab.spawn("b", "nicheck receive right 100")
+    lab("a", "sh -c 'exec 9<>/dev/netmap; NICHECK_FD=9 /sbin/ip netns exec b nicheck send left 100 60'")
+    ok(receiver)
+    assert lab("a", "sh -c 'exec 9<>/dev/netmap; NICHECK_FD=9 /sbin/ip netns exec b nicheck send right 100 60'", check=False).rc == 1
+
+
+@pytest.mark.every_kernel
+def test_end_of_a_namespace(lab):
+    """Devices on its switches are taken off, and its persistent ports go."""
+    lab.connect("veth")
+    lab("b", "nicheck ctl newif port")
+    lab("b", "nicheck ctl newif spare")
+    lab("b", "nicheck ctl attach valea:port")
+    lab("b", "nicheck ctl attach-host valea:right")
+    lab.ping()
+    lab.guest.run("/sbin/ip netns del b")
+    lab.guest.run(f"for i in $(seq 200); do grep -q . {PORTS} || exit 0; sleep 0.1; done; cat {PORTS}; exit 1")
+    assert lab.guest.run("/sbin/ip link show port || /sbin/ip link show spare", check=False).rc != 0
 
 
 # ---------------------------------------------------------------- persistent ports

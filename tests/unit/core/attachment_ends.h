@@ -49,7 +49,7 @@ static inline int attach(const char *name, uint32_t mode)
 	const struct nm_bind bind = {.mode = mode};
 	struct nm_error err = {0};
 	uint32_t index;
-	int error = nm_attachment_add(&core, name, &bind, &index, &err);
+	int error = nm_attachment_add(&core, NULL, name, &bind, &index, &err);
 
 	if (error)
 		assert_int_not_equal(err.text[0], '\0');
@@ -61,7 +61,7 @@ static inline int detach(const char *name)
 	struct nm_error err = {0};
 	uint32_t index;
 
-	return nm_attachment_remove(&core, name, &index, &err);
+	return nm_attachment_remove(&core, NULL, name, &index, &err);
 }
 
 static inline void open_app(struct app *app, uint32_t slots, uint32_t rings, uint32_t hdr_len)

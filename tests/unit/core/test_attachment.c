@@ -74,12 +74,12 @@ static void attach_and_detach(void **state)
 
 	fake_nic_add(&core, &fake_nic_ops, &one_ring);
 	open_app(&first, 64, 1, 0);
-	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
+	assert_int_equal(nm_attachment_add(&core, NULL, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(index, 1); /* the second on its switch */
 	assert_int_equal(starts, 1);
 	nm_core_lock(&core);
-	assert_ptr_equal(nm_attachment_find_locked(&core, "vale0:dev"), running);
-	assert_null(nm_attachment_find_locked(&core, "vale1:dev"));
+	assert_ptr_equal(nm_attachment_find_locked(&core, NULL, "vale0:dev"), running);
+	assert_null(nm_attachment_find_locked(&core, NULL, "vale1:dev"));
 	nm_core_unlock(&core);
 	assert_int_equal(running->pairs, 1);
 	assert_ptr_equal(running->sw.port->region, fake_nic_port->region);
@@ -94,7 +94,7 @@ static void attach_and_detach(void **state)
 	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EBUSY);
 	assert_int_equal(detach("vale1:dev"), -ENXIO);
-	assert_int_equal(nm_attachment_remove(&core, "vale0:dev", &index_too, &err), 0);
+	assert_int_equal(nm_attachment_remove(&core, NULL, "vale0:dev", &index_too, &err), 0);
 	assert_int_equal(index_too, index);
 	assert_int_equal(stops, 1);
 	assert_int_equal(detach("vale0:dev"), -ENXIO);
@@ -168,7 +168,7 @@ static void the_region_that_is_named(void **state)
 	uint32_t index;
 
 	fake_nic_add(&core, &fake_nic_ops, &one_ring);
-	assert_int_equal(nm_attachment_add(&core, "vale0:dev", &bind, &index, &err), 0);
+	assert_int_equal(nm_attachment_add(&core, NULL, "vale0:dev", &bind, &index, &err), 0);
 	assert_int_equal(fake_nic_port->region->id, 7);
 	assert_int_equal(running->sw.port->region->id, 7);
 	assert_int_equal(detach("vale0:dev"), 0);

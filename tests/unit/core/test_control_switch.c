@@ -37,7 +37,7 @@ static const struct nm_port_ops device_ops = {
 	.shares_region = true,
 };
 
-static struct nm_port *find_device(struct nm_core *c, const char *name)
+static struct nm_port *find_device(struct nm_core *c, void *ns, const char *name)
 {
 	const struct nm_shape shape = {.rings = {2, 2}, .host_rings = {1, 1}, .slots = {16, 16}};
 	struct nm_error error;
@@ -47,8 +47,8 @@ static struct nm_port *find_device(struct nm_core *c, const char *name)
 	return nm_port_add_locked(c, name, &device_ops, &shape, &error);
 }
 
-static int new_interface(struct nm_core *c, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err)
+static int new_interface(struct nm_core *c, void *ns, const char *name,
+	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
 	int error = devices.error;
 
@@ -60,7 +60,7 @@ static int new_interface(struct nm_core *c, const char *name, const struct nm_sh
 	return nm_port_add_locked(c, name, &device_ops, shape, err) ? 0 : err->code;
 }
 
-static int delete_interface(struct nm_core *c, const char *name, struct nm_error *err)
+static int delete_interface(struct nm_core *c, void *ns, const char *name, struct nm_error *err)
 {
 	struct nm_port *port = nm_port_find_locked(c, name);
 

@@ -130,13 +130,13 @@ static void placeholders(void **state)
 	struct nm_error error = {.code = 1};
 
 	nm_core_lock(&core);
-	a = nm_null_placeholder_locked(&core, "eth0", &error);
+	a = nm_null_placeholder_locked(&core, NULL, "eth0", &error);
 	assert_non_null(a);
 	nm_port_pin_locked(a);
-	b = nm_null_placeholder_locked(&core, "eth0", &error);
+	b = nm_null_placeholder_locked(&core, NULL, "eth0", &error);
 	assert_ptr_equal(a, b);
 	fail_allocation(1);
-	c = nm_null_placeholder_locked(&core, "eth1", &error);
+	c = nm_null_placeholder_locked(&core, NULL, "eth1", &error);
 	fail_allocation(0);
 	assert_null(c);
 	assert_int_equal(error.code, -ENOMEM);

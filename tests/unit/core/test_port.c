@@ -186,7 +186,7 @@ static void add_without_memory(void **state)
 /* The platform's own ports: asked for when a name is unknown, and only then. */
 static uint32_t lookups;
 
-static struct nm_port *lookup(struct nm_core *c, const char *name)
+static struct nm_port *lookup(struct nm_core *c, void *ns, const char *name)
 {
 	struct nm_error error;
 
@@ -608,6 +608,82 @@ static void chosen_slots(void **state)
 	remove_port(port);
 }
 
+static void bind_in(struct nm_client *client, void *ns, const char *name)
+{
+	nm_client_init(client, &core);
+	client->ns = ns;
+	assert_int_equal(nm_client_bind(client, name, &all), 0);
+}
+
+/* The same names in two namespaces are other switches, ports and pipes. */
+static void namespaces(void **state)
+{
+	static const char *const names[] = {"vale0:x", "p{1", "vale0:x{1"};
+	char name[NETMAP_REQ_IFNAMSIZ];
+	struct nm_client a, b, c;
+	uint32_t sw, number;
+	int here, there;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		bind_in(&a, &here, names[i]);
+		bind_in(&b, &there, names[i]);
+		bind_in(&c, &here, names[i]);
+		assert_ptr_equal(a.port, c.port);
+		assert_ptr_not_equal(a.port, b.port);
+		nm_core_lock(&core);
+		assert_ptr_equal(nm_port_find_in_locked(&core, &here, names[i]), a.port);
+		assert_ptr_equal(nm_port_find_in_locked(&core, &there, names[i]), b.port);
+		assert_null(nm_port_find_locked(&core, names[i]));
+		nm_core_unlock(&core);
+		nm_client_unbind(&a);
+		nm_client_unbind(&b);
+		nm_client_unbind(&c);
+	}
+	/* Each sees its own switches, numbered from 0. */
+	bind_in(&a, &here, "vale0:x");
+	bind_in(&b, &there, "vale1:y");
+	nm_core_lock(&core);
+	name[0] = '\0';
+	sw = number = 0;
+	assert_int_equal(nm_vale_list_locked(&core, &there, name, &sw, &number), 0);
+	assert_string_equal(name, "vale1:y");
+	assert_int_equal(sw, 0);
+	name[0] = '\0';
+	sw = 1;
+	assert_int_equal(nm_vale_list_locked(&core, &there, name, &sw, &number), -ENOENT);
+	assert_int_equal(nm_vale_flush_locked(&core, &there, "vale0"), -ENOENT);
+	nm_core_unlock(&core);
+	nm_client_unbind(&a);
+	nm_client_unbind(&b);
+}
+
+/* A pipe is known by its port, whatever that is called meanwhile, and whoever has its old name. */
+static void pipes_of_a_renamed_port(void **state)
+{
+	struct nm_client master, slave, other;
+	struct nm_port *port, *another;
+	struct nm_error error;
+
+	port = add("p", &error);
+	bind_in(&master, NULL, "p{1");
+	nm_core_lock(&core);
+	assert_int_equal(nm_port_rename_locked(port, "q"), 0);
+	nm_core_unlock(&core);
+	another = add("p", &error);
+	bind_in(&slave, NULL, "q}1");
+	bind_in(&other, NULL, "p{1");
+	assert_ptr_equal(slave.port->peer, master.port);
+	assert_ptr_not_equal(other.port, master.port);
+	assert_ptr_equal(other.port->parent, another);
+	assert_string_equal(master.port->name, "q{1");
+	assert_string_equal(slave.port->name, "q}1");
+	nm_client_unbind(&master);
+	nm_client_unbind(&slave);
+	nm_client_unbind(&other);
+	remove_port(port);
+	remove_port(another);
+}
+
 /* Names of ports that aren't found by name are free, and found is the other one. */
 static void unnamed(void **state)
 {
@@ -653,7 +729,8 @@ struct seen {
 	char text[256];
 };
 
-static void see(void *arg, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
+static void see(
+	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
 {
 	struct seen *seen = arg;
 	size_t len = strlen(seen->text);
@@ -705,6 +782,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(host_rings, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(chosen_host_rings, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(chosen_slots, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(namespaces, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(pipes_of_a_renamed_port, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(a_core_with_pins, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(status_of_switches, begin_kind, core_end),
 	};

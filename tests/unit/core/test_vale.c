@@ -225,7 +225,7 @@ static int list(const char *vale, struct nm_vale_mac *macs, uint32_t most)
 	int n = 0, got_now;
 
 	nm_core_lock(&core);
-	while ((got_now = nm_vale_macs_locked(&core, vale, &pos, macs + n, most)) > 0)
+	while ((got_now = nm_vale_macs_locked(&core, NULL, vale, &pos, macs + n, most)) > 0)
 		n += got_now;
 	nm_core_unlock(&core);
 	return got_now < 0 ? got_now : n;
@@ -239,7 +239,7 @@ static void list_of_addresses(void **state)
 
 	assert_int_equal(list("vale0", macs, 1), -ENOENT);
 	nm_core_lock(&core);
-	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), -ENOENT);
+	assert_int_equal(nm_vale_flush_locked(&core, NULL, "vale0"), -ENOENT);
 	nm_core_unlock(&core);
 	open_port(&a, "vale0:a");
 	open_port(&b, "vale0:b");
@@ -264,13 +264,13 @@ static void list_of_addresses(void **state)
 		assert_int_equal(seen, (1u << 20) - 1);
 	}
 	nm_core_lock(&core);
-	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 0), "vale0:a");
-	assert_string_equal(nm_vale_port_name_locked(&core, "vale0", 1), "vale0:b");
-	assert_null(nm_vale_port_name_locked(&core, "vale0", 2));
-	assert_null(nm_vale_port_name_locked(&core, "vale0", 254));
-	assert_null(nm_vale_port_name_locked(&core, "vale0", UINT32_MAX));
-	assert_null(nm_vale_port_name_locked(&core, "vale1", 0));
-	assert_int_equal(nm_vale_flush_locked(&core, "vale0"), 0);
+	assert_string_equal(nm_vale_port_name_locked(&core, NULL, "vale0", 0), "vale0:a");
+	assert_string_equal(nm_vale_port_name_locked(&core, NULL, "vale0", 1), "vale0:b");
+	assert_null(nm_vale_port_name_locked(&core, NULL, "vale0", 2));
+	assert_null(nm_vale_port_name_locked(&core, NULL, "vale0", 254));
+	assert_null(nm_vale_port_name_locked(&core, NULL, "vale0", UINT32_MAX));
+	assert_null(nm_vale_port_name_locked(&core, NULL, "vale1", 0));
+	assert_int_equal(nm_vale_flush_locked(&core, NULL, "vale0"), 0);
 	nm_core_unlock(&core);
 	assert_int_equal(list("vale0", macs, 7), 0);
 	send(&a, NM_TEST_BROADCAST, 1);

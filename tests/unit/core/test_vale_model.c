@@ -281,7 +281,7 @@ static void open_port(struct port *p)
 	for (uint32_t i = 0; i < RINGS; i++)
 		p->rx[i].last = &p->rx[i].first;
 	nm_core_lock(&core);
-	assert_int_equal(nm_vale_list_locked(&core, name, &index, &p->number), 0);
+	assert_int_equal(nm_vale_list_locked(&core, NULL, name, &index, &p->number), 0);
 	nm_core_unlock(&core);
 }
 
