@@ -115,6 +115,27 @@ static bool step_one_way(struct nm_ring *src, struct nm_ring *dst)
 	return moved || dst->hwcur != hwcur;
 }
 
+/* The device's packets have no place to go to. */
+static bool discard(struct nm_ring *src)
+{
+	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct nm_pkt pkt = {.frags = frags};
+	struct nm_slots from;
+	uint32_t at = src->head;
+
+	if (nm_ring_sync(src, src->head, src->head) != 0)
+		return false;
+	nm_slots_init_ring(&from, src, 0);
+	while (nm_pkt_next(&from, &at, src->tail, &pkt) != NM_PKT_PARTIAL) {
+		nm_count(&src->stats.drops[NM_DROP_NO_RECEIVER], 1);
+		at = pkt.next;
+	}
+	if (at == src->head)
+		return false;
+	(void)nm_ring_sync(src, at, at); /* -ENXIO: dead, as the next step says */
+	return true;
+}
+
 bool nm_attachment_step(struct nm_attachment *att, uint32_t pair)
 {
 	struct nm_ring *ring[NM_ATTACHMENT_RINGS];
@@ -124,6 +145,8 @@ bool nm_attachment_step(struct nm_attachment *att, uint32_t pair)
 		ring[i] = nm_attachment_ring(att, pair, i);
 	if (ring[NM_ATTACHMENT_DEVICE_RX] && ring[NM_ATTACHMENT_SWITCH_TX])
 		moved = step_one_way(ring[NM_ATTACHMENT_DEVICE_RX], ring[NM_ATTACHMENT_SWITCH_TX]);
+	else if (ring[NM_ATTACHMENT_DEVICE_RX] && att->lent && pair < att->device_pairs)
+		moved = discard(ring[NM_ATTACHMENT_DEVICE_RX]);
 	if (ring[NM_ATTACHMENT_SWITCH_RX] && ring[NM_ATTACHMENT_DEVICE_TX])
 		moved |= step_one_way(ring[NM_ATTACHMENT_SWITCH_RX], ring[NM_ATTACHMENT_DEVICE_TX]);
 	return moved;
@@ -157,6 +180,91 @@ bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 		       nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_TX)) ||
 	       can_send(nm_attachment_ring(att, pair, NM_ATTACHMENT_DEVICE_RX),
 		       nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_TX));
+}
+
+/* ---- a place that is lent --------------------------------------------------------------- */
+
+/* What whoever had the rings before was dropping is not ours to finish. */
+static void forget_dropping(struct nm_attachment *att)
+{
+	for (uint32_t pair = 0; pair < att->pairs; pair++) {
+		for (uint32_t which = 0; which < NM_ATTACHMENT_RINGS; which++) {
+			struct nm_ring *ring = nm_attachment_ring(att, pair, which);
+
+			if (ring && ring->dir == NM_RX)
+				ring->dropping = 0;
+		}
+	}
+}
+
+/* The attachment whose place on a switch this port is; not that of host rings. */
+static struct nm_attachment *placed_at(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_attachment *att = port->core->attachments;
+
+	while (att && att->sw.port != port)
+		att = att->next;
+	return att;
+}
+
+/* The one whose device this is. */
+static struct nm_attachment *made_for(const struct nm_port *device) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_attachment *att = device->core->attachments;
+
+	while (att && att->device.port != device)
+		att = att->next;
+	return att;
+}
+
+static bool can_lend(const struct nm_attachment *att)
+{
+	return att && att->device.port->ops->persistent && !att->device.port->dead &&
+	       att->core->platform_ops->attachment_pause;
+}
+
+struct nm_port *nm_attachment_place_locked(struct nm_port *port)
+{
+	const struct nm_attachment *att = made_for(port);
+
+	nm_core_assert_locked(port->core);
+	return can_lend(att) ? att->sw.port : port;
+}
+
+const struct nm_port *nm_attachment_device_locked(const struct nm_port *port)
+{
+	const struct nm_attachment *att = placed_at(port);
+
+	nm_core_assert_locked(port->core);
+	return att ? att->device.port : NULL;
+}
+
+void nm_attachment_lend_locked(struct nm_port *port)
+{
+	struct nm_attachment *att = placed_at(port);
+
+	nm_core_assert_locked(port->core);
+	if (!can_lend(att) || att->lent)
+		return;
+	port->core->platform_ops->attachment_pause(att, true);
+	memcpy(att->lent_count, att->sw.count, sizeof(att->lent_count));
+	nm_client_leave_rings(&att->sw);
+	att->lent = true;
+	port->core->platform_ops->attachment_pause(att, false);
+}
+
+void nm_attachment_take_back_locked(struct nm_port *port)
+{
+	struct nm_attachment *att = placed_at(port);
+
+	nm_core_assert_locked(port->core);
+	if (!att || !att->lent || port->clients > 1)
+		return;
+	port->core->platform_ops->attachment_pause(att, true);
+	nm_client_take_rings(&att->sw, att->lent_count);
+	att->lent = false;
+	forget_dropping(att);
+	port->core->platform_ops->attachment_pause(att, false);
 }
 
 /* ---- on and off a switch ---------------------------------------------------------------- */
@@ -214,8 +322,8 @@ static int bind_switch(
 	return error;
 }
 
-/* A region for a device that has none yet, and its port on the switch. A device that isn't there is
- * no error here: the bind will say so. */
+/* A region for a device that has none yet, and its port on the switch; of a persistent port on a second one, too.
+ * A device that isn't there is no error here: the bind will say so. */
 static int make_region(struct nm_attachment *att, const char *device, struct nm_error *err)
 {
 	struct nm_core *core = att->core;
@@ -225,7 +333,8 @@ static int make_region(struct nm_attachment *att, const char *device, struct nm_
 	nm_core_lock(core);
 	port = nm_port_find_in_locked(core, att->ns, device);
 	if (port && !port->region)
-		att->region = nm_client_region_mirror(&att->device, port);
+		att->region =
+			nm_client_region_mirror(&att->device, port, port->ops->persistent ? 2 : 1);
 	error = port && !port->region && !att->region ? att->device.err.code : 0;
 	nm_core_unlock(core);
 	return error ? passed_on(&att->device, error, err) : 0;
@@ -258,6 +367,20 @@ static uint32_t most_rings(const struct nm_client *client)
 							   : client->count[NM_RX];
 }
 
+/* A port that is on another switch stays while it is on this one. */
+static void pin_persistent(struct nm_attachment *att)
+{
+	const struct nm_attachment *first;
+
+	nm_core_lock(att->core);
+	first = placed_at(att->device.port);
+	if (first && can_lend(first)) {
+		att->pinned = first->device.port;
+		nm_port_pin_locked(att->pinned);
+	}
+	nm_core_unlock(att->core);
+}
+
 static int bind_all(struct nm_attachment *att, const char *device, const struct nm_bind *wanted,
 	struct nm_error *err)
 {
@@ -276,6 +399,7 @@ static int bind_all(struct nm_attachment *att, const char *device, const struct 
 	error = bind_half(&att->device, &att->sw, device, att->name, &bind, err);
 	if (error)
 		return error;
+	pin_persistent(att);
 	att->device_pairs = att->pairs = most_rings(&att->device);
 	if (wanted->mode != NR_REG_NIC_SW)
 		return 0;
@@ -306,21 +430,10 @@ static void free_attachment(struct nm_attachment *att)
 	nm_client_unbind(&att->device);
 	nm_core_lock(att->core);
 	nm_region_put(att->region);
+	if (att->pinned)
+		nm_port_unpin_locked(att->pinned);
 	nm_core_unlock(att->core);
 	os_free(att);
-}
-
-/* What whoever had the rings before was dropping is not ours to finish. */
-static void forget_dropping(struct nm_attachment *att)
-{
-	for (uint32_t pair = 0; pair < att->pairs; pair++) {
-		for (uint32_t which = 0; which < NM_ATTACHMENT_RINGS; which++) {
-			struct nm_ring *ring = nm_attachment_ring(att, pair, which);
-
-			if (ring && ring->dir == NM_RX)
-				ring->dropping = 0;
-		}
-	}
 }
 
 static int start(struct nm_attachment *att, uint32_t *port_index, struct nm_error *err)
@@ -367,6 +480,17 @@ static int check_request(const struct nm_core *core, const char *name, const str
 	return 0;
 }
 
+/* Two requests at a time: the second one will find rings in use. */
+static int check_new(struct nm_core *core, const void *ns, const char *name, struct nm_error *err)
+{
+	bool there;
+
+	nm_core_lock(core);
+	there = nm_attachment_find_locked(core, ns, name) != NULL;
+	nm_core_unlock(core);
+	return there ? nm_error_set(err, -EBUSY, "%s: is on the switch already", name) : 0;
+}
+
 static void init_client(struct nm_attachment *att, struct nm_client *client)
 {
 	nm_client_init(client, att->core);
@@ -380,6 +504,8 @@ int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const st
 	struct nm_name parsed;
 	int error = check_request(core, name, bind, &parsed, err);
 
+	if (!error)
+		error = check_new(core, ns, name, err);
 	if (error)
 		return error;
 	att = os_zalloc(sizeof(*att));
@@ -400,6 +526,13 @@ int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const st
 	return error;
 }
 
+/* The one that has the place of `first` for its device, on another switch; NULL: none. */
+static const struct nm_attachment *second_of(const struct nm_attachment *first)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	return first->lent ? made_for(first->sw.port) : NULL;
+}
+
 /* NULL with a text: there is none, or the caller may not. */
 static struct nm_attachment **find_link(struct nm_core *core, const void *ns, const char *name,
 	bool ask, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
@@ -412,7 +545,13 @@ static struct nm_attachment **find_link(struct nm_core *core, const void *ns, co
 		nm_error_set(err, -ENXIO, "%s: no such device is attached to a switch", name);
 		return NULL;
 	}
-	return ask && nm_port_admit_locked((*link)->device.port, err) != 0 ? NULL : link;
+	if (ask && nm_port_admit_locked((*link)->device.port, err) != 0)
+		return NULL;
+	if (ask && (*link)->lent) {
+		nm_error_set(err, -EBUSY, "%s: an application has the port; end it first", name);
+		return NULL;
+	}
+	return link;
 }
 
 /* Out of the list, so that no other thread detaches it, and stopped. */
@@ -454,8 +593,43 @@ int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint3
 	return remove_attachment(core, ns, name, false, port_index, err);
 }
 
+/* What there is to attach again when an attachment has ended; name "": nothing. */
+struct again {
+	void *ns;
+	char name[NETMAP_REQ_IFNAMSIZ];
+	struct nm_bind bind;
+};
+
+/* The attachment on a second switch, whose device is the place on the first one. */
+static struct again find_second(struct nm_core *core, const void *ns, const char *name)
+{
+	struct again again = {.name = ""};
+	const struct nm_attachment *first, *second;
+
+	nm_core_lock(core);
+	first = nm_attachment_find_locked(core, ns, name);
+	second = first ? second_of(first) : NULL;
+	if (second) {
+		again.ns = second->ns;
+		memcpy(again.name, second->name, sizeof(again.name));
+		again.bind.mode = second->host.port ? NR_REG_NIC_SW : NR_REG_ALL_NIC;
+	}
+	nm_core_unlock(core);
+	return again;
+}
+
 int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
 	struct nm_error *err)
 {
-	return remove_attachment(core, ns, name, true, port_index, err);
+	struct again again = find_second(core, ns, name);
+	uint32_t ignored;
+	int error = 0;
+
+	if (again.name[0])
+		error = remove_attachment(core, again.ns, again.name, true, &ignored, err);
+	if (!error)
+		error = remove_attachment(core, ns, name, true, port_index, err);
+	if (!error && again.name[0])
+		error = nm_attachment_add(core, again.ns, again.name, &again.bind, &ignored, err);
+	return error;
 }

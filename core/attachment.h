@@ -17,6 +17,15 @@
  * port "valeID:NAME^": the system's stack is on the switch then. Of a device whose own rings lead to the
  * stack (is_stack: a TAP) they are only taken: the stack has its port on the switch already.
  *
+ * A persistent port *lends* its place on the switch: a client that binds to "valeID:NAME", or to rings of
+ * NAME itself, gets the switch port's rings, and the attachment gets them back when the last such
+ * client has left. Meanwhile the stack is cut off: what it sends is dropped, and counted at the device's
+ * rx ring (no_receiver). Another attachment is such a client, too: on a second switch the port is a
+ * device like any other, whose wire is the first one.
+ *
+ *      app or device of vale1:NAME  ~  vale0:NAME  ~  switch vale0        lent
+ *      stack ~ NAME ~ attachment    ~  vale0:NAME  ~  switch vale0        else
+ *
  * Nothing here starts a thread: the platform runs nm_attachment_step() for as long as there is
  * work, then sleeps as with a ring served by a CSB:
  *
@@ -53,18 +62,22 @@ struct nm_attachment {
 	struct nm_client device, sw;
 	struct nm_client host, sw_host; /* bound only when the host rings are attached */
 	struct nm_region *region;       /* made for this; a reference; may be NULL */
-	uint32_t pairs;                 /* of rings, the host rings' included */
-	uint32_t device_pairs;          /* the first of them: the device's own */
-	bool polling;                   /* VALE_POLLING_ENABLE is in force */
-	void *sched;                    /* the platform's: thread, worker */
+	struct nm_port *pinned; /* the persistent port, when `device` is its place on a switch */
+	bool lent;              /* `sw` has no rings: others have them */
+	uint32_t lent_count[NM_DIRS]; /* how many it had */
+	uint32_t pairs;               /* of rings, the host rings' included */
+	uint32_t device_pairs;        /* the first of them: the device's own */
+	bool polling;                 /* VALE_POLLING_ENABLE is in force */
+	void *sched;                  /* the platform's: thread, worker */
 };
 
 /*
  * VALE_ATTACH and VALE_DETACH; `name` is "valeID:NAME", in a namespace. Attach takes a struct nm_bind for the
  * mode (ALL_NIC, or 0 for the same, or NIC_SW) and mem_id. 0 with *port_index, the number on the
- * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already; -ENXIO no such
- * device, or (detach) none attached by this name; -EPERM the caller may not use the device;
- * -EOPNOTSUPP the platform can't run it. _remove is for the platform, and asks for no permission.
+ * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already, or (detach) its
+ * place is lent; -ENXIO no such device, or (detach) none attached by this name; -EPERM the caller may not use the device;
+ * -EOPNOTSUPP the platform can't run it. Taken off the first of two switches, it is the
+ * stack's on the second one; an error then is that it couldn't stay there. _remove is for the platform, and asks for no permission.
  */
 int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
@@ -74,6 +87,17 @@ int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint3
 	struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);
 struct nm_attachment *nm_attachment_find_locked(
 	struct nm_core *core, const void *ns, const char *name) OS_REQUIRES(NM_CORE_LOCK);
+
+/* For binding. The port whose rings a client gets that asks for rings of `port`: of a persistent port on a
+ * switch, its port there; else `port`. */
+struct nm_port *nm_attachment_place_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+/* The device's port that sits on a switch as `port`; NULL: none. */
+const struct nm_port *nm_attachment_device_locked(const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK);
+/* A client is about to be bound to rings of `port`; it was not, or is not any more. Nothing, unless it is a
+ * place that can be lent, or that is lent and has no other clients. */
+void nm_attachment_lend_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+void nm_attachment_take_back_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good
  * when one of the ports is dead (a device that was pulled): detach is what is left to do. */

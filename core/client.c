@@ -15,6 +15,7 @@
  * release_port() undoes start when no client is left, and frees a port made on demand. Unbind goes
  * the same way back, and has owners of buffers reconciled before anything is freed.
  */
+#include "attachment.h"
 #include "bufown.h"
 #include "client_internal.h"
 #include "monitor.h"
@@ -103,6 +104,8 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 		return *port ? 0 : client->err.code;
 	}
 	*port = nm_port_find_in_locked(core, client->ns, name);
+	if (*port && (bind->mode == NR_REG_ALL_NIC || bind->mode == NR_REG_ONE_NIC))
+		*port = nm_attachment_place_locked(*port);
 	if (*port)
 		return 0;
 	return nm_error_set(&client->err, -ENXIO,
@@ -314,6 +317,19 @@ static bool count_rings(struct nm_client *client, struct nm_port *port, bool exc
 	return unused;
 }
 
+void nm_client_leave_rings(struct nm_client *client)
+{
+	if (count_rings(client, client->port, false, -1))
+		nm_bufown_repair_port(client->port, NULL, false);
+	client->count[NM_TX] = client->count[NM_RX] = 0;
+}
+
+void nm_client_take_rings(struct nm_client *client, const uint32_t count[NM_DIRS])
+{
+	memcpy(client->count, count, sizeof(client->count));
+	count_rings(client, client->port, true, 1);
+}
+
 /* ---- offsets ------------------------------------------------------------------------- */
 
 static uint64_t offset_mask(uint32_t bits)
@@ -494,6 +510,8 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	if (!error)
 		error = check_wishes(client, port, bind);
 	if (!error)
+		nm_attachment_lend_locked(port);
+	if (!error)
 		error = check_rings_free(client, port, exclusive);
 	if (!error)
 		error = was_started ? check_started(client, port, bind)
@@ -506,6 +524,7 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	if (error) {
 		if (bind->extmem && !was_started && port->own_memory)
 			port->region->mem = NULL; /* stays the caller's */
+		nm_attachment_take_back_locked(port);
 		release_port(port, started);
 		return error;
 	}
@@ -568,6 +587,7 @@ static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQ
 	client->port = NULL;
 	if (unused && is_started(port))
 		nm_bufown_repair_port(port, NULL, false);
+	nm_attachment_take_back_locked(port);
 	release_port(port, true);
 }
 

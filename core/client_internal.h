@@ -14,6 +14,14 @@
 
 #include "client.h"
 
+/* ---- client.c -------------------------------------------------------------------------- */
+
+/* Rings of a client that is bound, and stays so without them: nobody is in a sync of them. Taken again,
+ * for itself, they are empty; nobody else has any then. */
+void nm_client_leave_rings(struct nm_client *client) OS_REQUIRES(NM_CORE_LOCK);
+void nm_client_take_rings(struct nm_client *client, const uint32_t count[NM_DIRS])
+	OS_REQUIRES(NM_CORE_LOCK);
+
 /* ---- client_region.c ------------------------------------------------------------------- */
 
 /* A reference to the region of a port that has none yet, as port.h says; NULL with client->err. */
@@ -24,10 +32,10 @@ struct nm_region *nm_client_region_choose(struct nm_client *client, struct nm_po
 int nm_client_region_admitted(
 	struct nm_client *client, const struct nm_port *port, const struct nm_region *region);
 
-/* A region for a port that has none, with as much again for a port that mirrors it: a device, and its
- * port on a switch (attachment.h). A reference; NULL with client->err. */
-struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)
-	OS_REQUIRES(NM_CORE_LOCK);
+/* A region for a port that has none, and for as many more that mirror it: a device, and its ports on
+ * switches (attachment.h). A reference; NULL with client->err. */
+struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port,
+	uint32_t mirrors) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Must the port's region be one for NICs: is it one, or does it lie with one? */
 bool nm_client_region_nic(const struct nm_port *port);

@@ -128,12 +128,13 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 	return region;
 }
 
-struct nm_region *nm_client_region_mirror(struct nm_client *client, const struct nm_port *port)
+struct nm_region *nm_client_region_mirror(
+	struct nm_client *client, const struct nm_port *port, uint32_t mirrors)
 {
 	struct need need = need_of(port);
 
-	need.rings *= 2;
-	need.bufs += need.bufs - port->held_bufs;
+	need.rings *= 1 + mirrors;
+	need.bufs += (need.bufs - port->held_bufs) * mirrors;
 	return private_region(client, port, need, 0, client->core->shared_params.size[NM_POOL_BUF]);
 }
 

@@ -48,6 +48,9 @@ struct nm_platform_ops {
 	 * until attachment_stop has returned. */
 	int (*attachment_start)(struct nm_attachment *att, struct nm_error *err);
 	void (*attachment_stop)(struct nm_attachment *att);
+	/* Between the two calls, on and off, no thread steps it; the rings that it has may be others
+	 * afterwards. Can't fail. */
+	void (*attachment_pause)(struct nm_attachment *att, bool on);
 	/* Threads of its own that poll, on CPUs first to first + count - 1; count 0: back to
 	 * waiting for work. */
 	int (*attachment_poll)(struct nm_attachment *att, uint32_t first_cpu, uint32_t count,

@@ -85,6 +85,8 @@ struct nm_port_ops {
 	/* Its hardware rings lead to this system's stack, as its host rings do: on a switch the stack
 	 * has one port, not two. */
 	bool is_stack;
+	/* It was made to be put on switches: there, its place is an application's that opens it (attachment.h). */
+	bool persistent;
 	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
 	bool receives_only;
 };

@@ -9,6 +9,7 @@
  * with the last user.
  */
 #include "port.h"
+#include "attachment.h"
 #include "bufown.h"
 #include "monitor.h"
 #include "names.h"
@@ -111,9 +112,14 @@ int nm_port_admit_locked(const struct nm_port *port, struct nm_error *err)
 {
 	int error = 0;
 
-	for (; port && !error; port = port->parent)
+	for (; port && !error; port = port->parent) {
+		const struct nm_port *device = nm_attachment_device_locked(port);
+
 		if (port->ops->admit && !port->dead)
 			error = port->ops->admit(port, err);
+		if (device && !error)
+			error = nm_port_admit_locked(device, err);
+	}
 	return error;
 }
 

@@ -114,7 +114,7 @@ static void sleep_until_work(struct runner *r)
 	if (!step_all(r, nm_attachment_prepare_sleep)) {
 		for (;;) {
 			set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-			if (READ_ONCE(r->woken) || kthread_should_stop())
+			if (READ_ONCE(r->woken) || kthread_should_stop() || kthread_should_park())
 				break;
 			schedule();
 		}
@@ -130,6 +130,8 @@ static int run(void *arg)
 	set_freezable();
 	while (!kthread_should_stop()) {
 		try_to_freeze();
+		if (kthread_should_park())
+			kthread_parkme();
 		if (!step_all(r, nm_attachment_step) && r->waiters)
 			sleep_until_work(r);
 		cond_resched();
@@ -241,6 +243,19 @@ void nmk_attachment_stop(struct nm_attachment *att)
 	if (att->sched)
 		stop_runners(att->sched);
 	att->sched = NULL;
+}
+
+/* A thread that is parked watches no ring. */
+void nmk_attachment_pause(struct nm_attachment *att, bool on)
+{
+	struct runners *rs = att->sched;
+
+	for (uint32_t i = 0; rs && i < rs->count; i++) {
+		if (on)
+			kthread_park(rs->runner[i].task);
+		else
+			kthread_unpark(rs->runner[i].task);
+	}
 }
 
 int nmk_attachment_poll(

@@ -18,6 +18,7 @@ struct net;
 /* platform_ops */
 int nmk_attachment_start(struct nm_attachment *att, struct nm_error *err);
 void nmk_attachment_stop(struct nm_attachment *att);
+void nmk_attachment_pause(struct nm_attachment *att, bool on);
 int nmk_attachment_poll(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 

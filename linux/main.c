@@ -36,6 +36,7 @@ static const struct nm_platform_ops platform_ops = {
 	.delif = nmk_persist_delif,
 	.attachment_start = nmk_attachment_start,
 	.attachment_stop = nmk_attachment_stop,
+	.attachment_pause = nmk_attachment_pause,
 	.attachment_poll = nmk_attachment_poll,
 	.more_objects = more_objects,
 };

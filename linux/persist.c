@@ -184,6 +184,7 @@ static const struct nm_port_ops persist_ops = {
 	.txsync = persist_txsync,
 	.rxsync = nm_ring_rxsync_produced,
 	.shares_region = true,
+	.persistent = true,
 };
 
 struct nm_port *nmk_persist_port(const struct net_device *dev)

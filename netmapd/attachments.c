@@ -120,6 +120,17 @@ void attachments_stop(struct nm_attachment *att)
 	os_free(sched);
 }
 
+/* A ring that it gives away still signals the worker it had, until whoever has it then says otherwise. */
+void attachments_pause(struct nm_attachment *att, bool on)
+{
+	if (!att->sched)
+		return;
+	if (on)
+		remove_pairs(att->sched);
+	else
+		add_pairs(att, att->sched);
+}
+
 /* ---- polling ------------------------------------------------------------------------------ */
 
 static bool can_run_on(uint32_t cpu)

@@ -14,9 +14,10 @@
 #include "daemon.h"
 #include "attachment.h"
 
-/* attachment_start, attachment_stop and attachment_poll of nm_platform_ops. */
+/* attachment_start, _stop, _pause and _poll of nm_platform_ops. */
 int attachments_start(struct nm_attachment *att, struct nm_error *err);
 void attachments_stop(struct nm_attachment *att);
+void attachments_pause(struct nm_attachment *att, bool on);
 int attachments_poll(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 

@@ -272,6 +272,7 @@ static void start_core(struct daemon *d)
 		.delif = taps_delif,
 		.attachment_start = attachments_start,
 		.attachment_stop = attachments_stop,
+		.attachment_pause = attachments_pause,
 		.attachment_poll = attachments_poll,
 		.more_objects = more_objects,
 		.port_changed = port_changed,

@@ -112,6 +112,7 @@ static json_t *attachment_json(const struct nm_attachment *att)
 	set_u64(out, "pairs", att->pairs);
 	json_object_set_new(out, "host_rings", json_boolean(att->host.port));
 	json_object_set_new(out, "polling", json_boolean(att->polling));
+	json_object_set_new(out, "lent", json_boolean(att->lent));
 	return out;
 }
 

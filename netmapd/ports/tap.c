@@ -266,6 +266,7 @@ static const struct nm_port_ops tap_ops = {
 	.shares_region = true,
 	.chosen_host_rings = true,
 	.is_stack = true,
+	.persistent = true,
 };
 
 /* ---- making and removing ----------------------------------------------------------------- */

@@ -150,6 +150,16 @@ int request(uint16_t type, const char *name, void *body)
 	return request_on(NULL, type, name, body);
 }
 
+int request_when_free(uint16_t type, const char *name, void *body)
+{
+	uint64_t limit = now_ms() + WAIT_MS;
+	int ret;
+
+	while ((ret = request(type, name, body)) == -EBUSY && now_ms() < limit)
+		sleep_ms(1);
+	return ret;
+}
+
 /* ---- ports ---------------------------------------------------------------------------- */
 
 struct nmport_d *prepare(const char *name)

@@ -94,6 +94,8 @@ void sleep_ms(unsigned int ms);
 /* On a descriptor of its own, or on d. 0 or a negative errno; body may be NULL. */
 int request(uint16_t type, const char *name, void *body);
 int request_on(struct nmport_d *d, uint16_t type, const char *name, void *body);
+/* The same, again while it is -EBUSY: netmapd ends what a program has closed soon afterwards. */
+int request_when_free(uint16_t type, const char *name, void *body);
 /* The same with a header of the caller's. */
 int request_header(struct nmport_d *d, struct nmreq_header *hdr);
 

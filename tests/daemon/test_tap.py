@@ -940,10 +940,9 @@ def test_attached_with_its_host_rings(daemon, stack):
         attach(c, "vale1:" + P, mode=NIC_SW)
         assert daemon.status()["attached"][0]["host_rings"]
         assert [name for name in daemon.ports() if name.startswith("vale1:")] == ["vale1:app", "vale1:" + P]
-        for mode in SW, ALL_NIC:
-            with pytest.raises(Refused) as refused:
-                Port(daemon.path, P, mode=mode)
-            assert refused.value.errno == errno.EBUSY
+        with pytest.raises(Refused) as refused:
+            Port(daemon.path, P, mode=SW)
+        assert refused.value.errno == errno.EBUSY
         wait_for_carrier(daemon)
         for n in range(50):
             s.send(frame(BROADCAST, 9, b"from the stack %d" % n))
@@ -972,7 +971,7 @@ def test_attached_to_a_switch(daemon, stack):
             app.send(frame(9, 1, b"to it %d" % n))
             assert s.recv(65536) == frame(9, 1, b"to it %d" % n)
         with Connection(daemon.path) as c:
-            for ask, args in ((attach, ["vale2:" + P]), (attach, ["vale1:" + P]), (delif, [])):
+            for ask, args in ((attach, ["vale1:" + P]), (delif, [])):
                 with pytest.raises(Refused) as refused:
                     ask(c, *args)
                 assert refused.value.errno == errno.EBUSY
@@ -981,6 +980,58 @@ def test_attached_to_a_switch(daemon, stack):
                 detach(c, "vale1:" + P)
             assert daemon.status()["attached"] == []
             delif(c)
+
+
+def test_an_application_takes_its_place(daemon, stack):
+    """The stack is cut off while an application has the port, by either name, and is on the switch again behind it."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    control(daemon, attach, "vale1:" + P)
+    with Port(daemon.path, "vale1:app") as app:
+        wait_for_carrier(daemon)
+        for n, name in enumerate(("vale1:" + P, P) * 5):
+            s.send(frame(BROADCAST, 9, b"from the stack %d" % n))
+            assert app.receive(1) == [frame(BROADCAST, 9, b"from the stack %d" % n)]
+            app.send(frame(BROADCAST, 1, b"to it %d" % n))
+            assert s.recv(65536) == frame(BROADCAST, 1, b"to it %d" % n)
+            with Port(daemon.path, name) as place, Connection(daemon.path) as c:
+                assert daemon.status()["attached"][0]["lent"]
+                s.send(frame(BROADCAST, 9, b"cut off"))
+                wait_until(lambda: daemon.ring(P, "rx", 0)["errors"] == {"no_receiver": n + 1}, "it is dropped")
+                place.send(frame(BROADCAST, 2, b"%d" % n))
+                assert app.receive(1) == [frame(BROADCAST, 2, b"%d" % n)]
+                app.send(frame(BROADCAST, 1, b"%d" % n))
+                assert place.receive(1) == [frame(BROADCAST, 1, b"%d" % n)]
+                with pytest.raises(Refused) as refused:
+                    detach(c, "vale1:" + P)
+                assert refused.value.errno == errno.EBUSY
+            wait_until(lambda: not daemon.status()["attached"][0]["lent"], "it is given back")
+        app.send(frame(BROADCAST, 1, b"end"))
+        assert s.recv(65536) == frame(BROADCAST, 1, b"end")
+
+
+def test_on_two_switches(daemon, stack):
+    """It joins them, and the stack is cut off; off the first one, it is the stack's on the second."""
+    control(daemon, newif)
+    up(daemon)
+    s = stack()
+    control(daemon, attach, "vale1:" + P)
+    control(daemon, attach, "vale2:" + P)
+    with Port(daemon.path, "vale1:app") as a, Port(daemon.path, "vale2:app") as b:
+        wait_for_carrier(daemon)
+        for n in range(20):
+            a.send(frame(BROADCAST, 1, b"%d" % n))
+            assert b.receive(1) == [frame(BROADCAST, 1, b"%d" % n)]
+            b.send(frame(BROADCAST, 2, b"%d" % n))
+            assert a.receive(1) == [frame(BROADCAST, 2, b"%d" % n)]
+        control(daemon, detach, "vale1:" + P)
+        s.send(frame(BROADCAST, 9, b"from the stack"))
+        assert b.receive(1) == [frame(BROADCAST, 9, b"from the stack")]
+        with Connection(daemon.path) as c, pytest.raises(Refused):
+            delif(c)
+    control(daemon, detach, "vale2:" + P)
+    control(daemon, delif)
 
 
 def test_nothing_is_lost_on_the_way(daemon, stack):

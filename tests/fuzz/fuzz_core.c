@@ -151,6 +151,10 @@ static void stop_attachment(struct nm_attachment *att)
 {
 }
 
+static void pause_attachment(struct nm_attachment *att, bool on)
+{
+}
+
 static int poll_attachment(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
@@ -162,6 +166,7 @@ const struct nm_platform_ops fuzz_platform = {
 	.delif = remove_device,
 	.attachment_start = start_attachment,
 	.attachment_stop = stop_attachment,
+	.attachment_pause = pause_attachment,
 	.attachment_poll = poll_attachment,
 };
 
