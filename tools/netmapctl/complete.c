@@ -75,6 +75,7 @@ static const struct {
 	{"capture", "ports",
 		{"--write", "--count", "--snaplen", "--duration", "--direction", "--filter",
 			"--file-size", "--files", "--slots", "--quiet", NULL}},
+	{"metrics", NULL, {"--openmetrics", "--textfile", "--listen", NULL}},
 	{"macs", "switches", {"--json", NULL}},
 	{"flush", "switches", {"--json", NULL}},
 	{"attach", NULL, {"--host", "--json", NULL}},

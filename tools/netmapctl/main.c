@@ -17,6 +17,8 @@ static const struct {
 	{"top", "[OPTION…]", "rates of ports and rings, as a screen (top --help)", ctl_top},
 	{"watch", "[--count N]", "ports, machines and links as they come and go", ctl_watch},
 	{"capture", "PORT [OPTION…]", "what passes a port, as pcapng (netmapctl(1))", ctl_capture},
+	{"metrics", "[OPTION…]", "for Prometheus, as text, file or over HTTP (netmapctl(1))",
+		ctl_metrics},
 	{"macs", "[SWITCH]", "addresses that the switch, or each switch, has learned", ctl_macs},
 	{"flush", "SWITCH", "makes the switch forget them", ctl_flush},
 	{"attach", "SWITCH:DEVICE [--host]", "puts a device on a switch", ctl_attach},
