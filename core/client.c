@@ -549,7 +549,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	nm_core_lock(client->core);
 	error = find_port(client, name, bind, &port);
 	if (!error) {
-		chosen = port->ops->chosen_host_rings;
+		/* One that was made on demand is gone when this fails, or was in use and stays as it is. */
+		chosen = port->ops->chosen_host_rings && !port->ephemeral;
 		memcpy(host_rings, port->num_host_rings, sizeof(host_rings));
 		memcpy(slots, port->num_slots, sizeof(slots));
 		error = choose_shape(client, port, bind);

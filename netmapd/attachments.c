@@ -5,6 +5,7 @@
  * them to workers of the device's own, bound to the CPUs that were asked for, which never sleep.
  */
 #include "attachments.h"
+#include "nic_poll.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -95,6 +96,7 @@ static void end_polling(struct nm_attachment *att, struct sched *sched)
 		set_wakeups(att, i, sched->pairs[i].worker);
 	if (sched->num_own == 0)
 		return;
+	nic_poll_barrier();
 	for (unsigned i = 0; i < d->config.workers; i++)
 		worker_barrier(d->workers[i]);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)

@@ -27,7 +27,7 @@ static union ctl_message in;
 
 /* ---- connections --------------------------------------------------------------------- */
 
-static void free_conn(struct conn *c)
+void ctl_end(struct conn *c)
 {
 	struct ctl *ctl = c->daemon->ctl;
 	struct conn **link = &ctl->conns;
@@ -39,6 +39,7 @@ static void free_conn(struct conn *c)
 	ctl->num_conns--;
 	ctl->none_since = os_time_s();
 	loop_del(c->daemon->loop, c->handle);
+	ctl_nics_forget(c);
 	vm_free(c->vm);
 	local_free(c->local);
 	closer_queue_end(c->closer, c->fd);
@@ -106,16 +107,18 @@ static void conn_ready(void *arg, uint32_t events)
 	int error;
 
 	if (events & (EPOLLHUP | EPOLLERR)) {
-		free_conn(c);
+		ctl_end(c);
 		return;
 	}
+	if (c->kept)
+		return; /* an event of before it was */
 	if (c->unsent) {
 		if (ctl_go_on(c) < 0)
-			free_conn(c);
+			ctl_end(c);
 		return;
 	}
 	if (c->watches && ctl_tell_events(c, false) < 0) {
-		free_conn(c);
+		ctl_end(c);
 		return;
 	}
 	if (!closer_may_receive(c->closer, c->fd)) {
@@ -131,7 +134,7 @@ static void conn_ready(void *arg, uint32_t events)
 	error = n <= 0 ? -ECONNRESET : handle(c, (size_t)n);
 	closer_put(c->closer, c->rx_fd);
 	if (error)
-		free_conn(c);
+		ctl_end(c);
 }
 
 /* The spare descriptor, as long as it can be had. Until the one before is closed, clients wait. */
@@ -187,6 +190,7 @@ static struct conn *new_conn(struct daemon *d, int fd, struct nm_error *err)
 		return NULL;
 	c->daemon = d;
 	c->fd = fd;
+	c->kept_fd = -1;
 	c->closer = closer_queue_new(closer_peer(fd));
 	if (c->closer)
 		err->code = loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle);
@@ -313,7 +317,7 @@ void ctl_close(struct daemon *d)
 		return;
 	events_listen(NULL, NULL);
 	while (ctl->conns)
-		free_conn(ctl->conns);
+		ctl_end(ctl->conns);
 	loop_del(d->loop, ctl->handle);
 	ctl_socket_close(ctl, d->config.socket_path);
 	os_free(ctl);

@@ -4,6 +4,7 @@
  *
  *      ctl.c            connections: taken, read, ended
  *      ctl_messages.c   a handler per message, and the table of who may send it when
+ *      ctl_nics.c       messages that wait for a network interface
  *      ctl_socket.c     the socket's path, with its lock file
  *
  * Thread safety: control thread.
@@ -14,6 +15,7 @@
 #include "closer.h"
 #include "ctl.h"
 #include "accounts.h"
+#include "nic.h"
 #include "proto.h"
 
 enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
@@ -32,6 +34,11 @@ struct conn {
 	union ctl_message *unsent; /* the reply to a REGISTER that is not finished; NULL: none */
 	int unsent_fds[NMD_FDS_MAX];
 	uint32_t num_unsent_fds;
+	/* A message that waits for a NIC, or whose reply, in `unsent`, does. NULL: none. */
+	struct nic_wait wait;
+	union ctl_message *kept;
+	size_t kept_bytes;
+	int kept_fd;
 	char *status; /* text of the last NMD_STATUS */
 	uint32_t status_len;
 	bool watches; /* it waits for events behind this number */
@@ -63,6 +70,23 @@ int ctl_go_on(struct conn *c);
 
 /* The reply to an NMD_EVENTS that waits (c->watches), if there is an event, or now: also without one. As ctl_handle(). */
 int ctl_tell_events(struct conn *c, bool now);
+
+/* Replies to a message as its handler does that has failed. */
+int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err);
+
+/* Ends a connection and what it owns. */
+void ctl_end(struct conn *c);
+
+/*
+ * Port `name` may be a network interface (attach: the port of a switch that a device of this name is about to have). ask: before
+ * the message is handled; ready: behind it, with the reply in c->unsent. 0: go on; -EINPROGRESS: nothing is left to do, the
+ * message is kept; ask, any other error: refuse it.
+ */
+int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes, struct nm_error *err);
+int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes);
+void ctl_nics_forget(struct conn *c);
 
 /* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
 void ctl_refuse(int fd, const struct nm_error *err);

@@ -92,8 +92,9 @@ void ctl_refuse(int fd, const struct nm_error *err)
 	(void)send_message(fd, NULL, 0);
 }
 
-/* The reply that is in `out` is sent when local_go_on() has no more to do. */
-static int send_later(struct conn *c, const int *fds, uint32_t nfds)
+/* The reply that is in `out` is sent when the NIC that it concerns works, and local_go_on() has no more to do. */
+static int send_later(
+	struct conn *c, const char *name, bool attach, size_t bytes, const int *fds, uint32_t nfds)
 {
 	c->unsent = malloc(out.hdr.size);
 	if (!c->unsent)
@@ -101,12 +102,12 @@ static int send_later(struct conn *c, const int *fds, uint32_t nfds)
 	memcpy(c->unsent, &out, out.hdr.size);
 	memcpy(c->unsent_fds, fds, nfds * sizeof(*fds));
 	c->num_unsent_fds = nfds;
-	return ctl_go_on(c);
+	return ctl_nics_ready(c, name, attach, in, bytes) == 0 ? ctl_go_on(c) : 0;
 }
 
 int ctl_go_on(struct conn *c)
 {
-	if (local_go_on(c->local)) {
+	if (c->local && local_go_on(c->local)) {
 		loop_again(c->daemon->loop, c->handle);
 		return 0;
 	}
@@ -139,17 +140,34 @@ static int on_hello(struct conn *c, size_t bytes)
 
 static_assert(sizeof(((struct nm_error *)0)->text) == NMD_TEXT_MAX, "a text fits a reply");
 
+/* The port that a request uses, and whether it is to be attached; false: it uses none. */
+static bool port_of(size_t payload, struct nmreq_header *hdr, bool *attach)
+{
+	if (payload < sizeof(*hdr))
+		return false;
+	memcpy(hdr, in->bytes + sizeof(struct nmd_hdr), sizeof(*hdr));
+	*attach = hdr->nr_reqtype == NETMAP_REQ_VALE_ATTACH;
+	return *attach || hdr->nr_reqtype == NETMAP_REQ_REGISTER ||
+	       hdr->nr_reqtype == NETMAP_REQ_PORT_INFO_GET;
+}
+
 static int on_nmreq(struct conn *c, size_t bytes)
 {
 	size_t payload = bytes - sizeof(struct nmd_hdr);
 	struct nmd_nmreq_reply *reply;
+	struct nmreq_header hdr = {0};
 	struct nm_error err;
 	int fds[NMD_FDS_MAX], error;
+	bool attach = false, uses_port;
 	uint32_t nfds;
 
 	if (payload > NETMAP_REQ_MAXSIZE)
 		return reply_error(
 			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
+	uses_port = port_of(payload, &hdr, &attach);
+	error = uses_port ? ctl_nics_ask(c, hdr.nr_name, attach, in, bytes, &err) : 0;
+	if (error)
+		return error == -EINPROGRESS ? 0 : ctl_answer_error(c, in, &err);
 	if (!c->local)
 		c->local = local_new(c->daemon, c->user);
 	if (!c->local)
@@ -165,8 +183,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply->nfds = nfds;
 	if (local_bound(c->local))
 		c->state = CONN_BOUND;
-	if (nfds > 0)
-		return send_later(c, fds, nfds);
+	if (!error && uses_port)
+		return send_later(c, hdr.nr_name, attach, bytes, fds, nfds);
 	return send_reply(c, fds, nfds);
 }
 
@@ -192,6 +210,7 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in->bytes;
 	struct nmd_vm_add_port_reply *reply;
 	const struct vm_port *port;
+	char name[NETMAP_REQ_IFNAMSIZ];
 	struct nm_error err;
 	int error;
 
@@ -201,14 +220,20 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	if (request->mac[0] & 1)
 		return reply_error(
 			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
-	error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
+	error = vm_port_name(request->ifname, name, &err);
+	if (!error)
+		error = ctl_nics_ask(c, name, false, in, bytes, &err);
+	if (error == -EINPROGRESS)
+		return 0;
+	if (!error)
+		error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
 	if (error)
 		return reply_error(c, sizeof(*reply), error, err.text);
 	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
 	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
 	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
 	memcpy(reply->mac, port->mac, sizeof(reply->mac));
-	return send_reply(c, NULL, 0);
+	return send_later(c, name, false, bytes, NULL, 0);
 }
 
 static int on_status(struct conn *c, size_t bytes)
@@ -420,6 +445,12 @@ static const struct {
 	[NMD_LIMIT] = {sizeof(struct nmd_limit), sizeof(struct nmd_limit), sizeof(struct nmd_reply),
 		{true, true, true}, on_limit},
 };
+
+int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err)
+{
+	in = message;
+	return reply_error(c, messages[in->hdr.type].reply, err->code, err->text);
+}
 
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes)
 {

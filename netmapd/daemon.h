@@ -12,6 +12,7 @@
  *      worker.c    the threads that serve rings
  *      attachments.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host
+ *      nic.c       network interfaces through AF_XDP
  *      status.c    what netmapctl shows
  *      events.c    what has happened, for who watches
  *
@@ -36,6 +37,7 @@ enum { WORKERS_MAX = 64 };
 struct ctl;
 struct port_service;
 struct taps;
+struct nics;
 struct vm;
 
 struct daemon_config {
@@ -49,6 +51,9 @@ struct daemon_config {
 	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */
 	struct nm_region_params shared;    /* regions that are named by their id */
 	uint32_t spare_bufs;               /* in the region of a port that has its own */
+	uint32_t nic_bufs;        /* in a machine's region for NICs, and those named by an id */
+	const char *nic_socket;   /* of netmapd-nic; NULL: as nic_connect.h says */
+	bool no_nics;             /* names of network interfaces mean nothing */
 	uint32_t guest[NM_POOLS]; /* objects set aside for the guest in each of its regions */
 };
 
@@ -64,6 +69,7 @@ struct daemon {
 	int stopped_rings;    /* eventfd of the workers: a ring has stopped */
 	struct ctl *ctl;
 	struct taps *taps;
+	struct nics *nics;
 	struct vm *vms;
 	uint32_t next_vm;
 	bool stop;

@@ -7,6 +7,7 @@
  *          WORKER_ROUNDS   worker.rounds     the list of rings; a worker holds it for a round
  *            TAP_QUEUE_LOCK  tap_queue.lock  who reads a queue of a TAP, while it is read
  *            VALE_LOCK, NM_MONITORS_LOCK … NM_PRODUCE_LOCK, of the syncs in a round
+ *        NIC_POLL_LOCK     of nic_poll.c     who sleeps until a NIC has something; nothing is locked within
  *        CLOSER_LOCK       of closer.c       what waits to be closed; nothing is locked within
  *
  *      control thread   core->lock -> gate -> rounds, gate is released    (a device comes on a switch, or
@@ -29,6 +30,7 @@ OS_LOCK_CLASS(WORKER_GATE) OS_ACQUIRED_AFTER(NM_CORE_LOCK);
 OS_LOCK_CLASS(WORKER_ROUNDS)
 OS_ACQUIRED_AFTER(WORKER_GATE) OS_ACQUIRED_BEFORE(VALE_LOCK, NM_MONITORS_LOCK);
 OS_LOCK_CLASS(TAP_QUEUE_LOCK) OS_ACQUIRED_AFTER(WORKER_ROUNDS);
+OS_LOCK_CLASS(NIC_POLL_LOCK) OS_ACQUIRED_AFTER(NM_PRODUCE_LOCK);
 OS_LOCK_CLASS(CLOSER_LOCK) OS_ACQUIRED_AFTER(NM_CORE_LOCK);
 
 #endif

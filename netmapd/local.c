@@ -199,6 +199,11 @@ static void detach(struct local *l)
 	nm_client_unbind(&l->client);
 }
 
+void local_release(struct local *l)
+{
+	detach(l);
+}
+
 void local_free(struct local *l)
 {
 	if (!l)

@@ -39,6 +39,9 @@ const struct port_service *local_service(const struct local *l); /* NULL when no
 int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err);
 
+/* Gives the port back; the application may register another. */
+void local_release(struct local *l);
+
 /* After a REGISTER: a part of the work that is left, bounded in time. True: there is more of it, and the
  * reply has to wait. */
 bool local_go_on(struct local *l);

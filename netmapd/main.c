@@ -10,6 +10,7 @@
 #include "os_user.h"
 #include "proto.h"
 #include "attachments.h"
+#include "nic.h"
 #include "tap.h"
 #include "vm.h"
 
@@ -252,6 +253,8 @@ static const char *more_objects(const struct nm_region *region, enum nm_pool poo
 	static const char *const shared[NM_POOLS] = {
 		"netmapd --shared-ifs", "netmapd --shared-rings", "netmapd --shared-buffers"};
 
+	if (region->nic && pool == NM_POOL_BUF && (region->shared || region->reserved))
+		return "netmapd --nic-buffers";
 	if (region->shared)
 		return shared[pool];
 	if (pool != NM_POOL_BUF)
@@ -281,6 +284,7 @@ static void start_core(struct daemon *d)
 	nm_core_init(&d->core);
 	d->core.shared_params = d->config.shared;
 	d->core.spare_bufs = d->config.spare_bufs;
+	d->core.nic_bufs = d->config.nic_bufs;
 	d->core.platform_ops = &ops;
 	d->core.platform = d;
 }
@@ -295,7 +299,7 @@ static int start(struct daemon *d, struct loop_handle **signals)
 	if (fd < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
 		notify_init() != 0 || hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 ||
-		start_closer() != 0 || start_workers(d) != 0) {
+		nics_init(d) != 0 || start_closer() != 0 || start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
@@ -314,8 +318,10 @@ static void stop(struct daemon *d)
 	ctl_close(d);
 	attachments_end(d);
 	stop_workers(d);
+	nics_close(d);
 	nm_core_destroy(&d->core);
 	taps_exit(d);
+	nics_exit(d);
 	os_mem_free_by(NULL);
 	closer_exit();
 	loop_free(d->loop);

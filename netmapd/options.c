@@ -23,6 +23,8 @@ enum {
 	OPT_GUEST_RINGS,
 	OPT_GUEST_IFS,
 	OPT_SPARE_BUFFERS,
+	OPT_NIC_BUFFERS,
+	OPT_NIC,
 	OPT_SHARED_BUFFERS,
 	OPT_SHARED_RINGS,
 	OPT_SHARED_IFS,
@@ -61,6 +63,10 @@ static const struct {
 		"the same of interfaces: registrations in the guest (default: 64)"},
 	{{"spare-buffers", 1, 0, OPT_SPARE_BUFFERS}, "N",
 		"buffers for pipes and monitors in an application's port region (default: 4096)"},
+	{{"nic-buffers", 1, 0, OPT_NIC_BUFFERS}, "N",
+		"buffers of a machine's region for NICs, and of one named by its id (default: 32768)"},
+	{{"nic", 1, 0, OPT_NIC}, "SOCKET|off",
+		"where netmapd-nic listens, which opens network interfaces (default: as root a child, else /run/netmapd/nic.sock)"},
 	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
@@ -179,6 +185,7 @@ static void set_defaults(struct options *o)
 	o->config.shared.count[NM_POOL_RING] = SHARED_RINGS;
 	o->config.shared.count[NM_POOL_IF] = SHARED_IFS;
 	o->config.spare_bufs = SPARE_BUFFERS;
+	o->config.nic_bufs = defaults.nic_bufs;
 	o->config.guest[NM_POOL_BUF] = GUEST_UNSET;
 	o->config.guest[NM_POOL_RING] = GUEST_RINGS;
 	o->config.guest[NM_POOL_IF] = GUEST_IFS;
@@ -230,6 +237,9 @@ static bool take_pool_option(struct daemon_config *config, int c)
 		break;
 	case OPT_GUEST_IFS:
 		config->guest[NM_POOL_IF] = number("guest-ifs", optarg, 0, RINGS_MAX);
+		break;
+	case OPT_NIC_BUFFERS:
+		config->nic_bufs = number("nic-buffers", optarg, 16, NM_BUFS_MAX);
 		break;
 	case OPT_SHARED_BUFFERS:
 		config->shared.count[NM_POOL_BUF] =
@@ -284,6 +294,10 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_SPARE_BUFFERS:
 		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
+		break;
+	case OPT_NIC:
+		config->no_nics = strcmp(optarg, "off") == 0;
+		config->nic_socket = config->no_nics ? NULL : optarg;
 		break;
 	case OPT_MAX:
 		if (accounts_set(optarg, &err) != 0)

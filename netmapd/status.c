@@ -11,6 +11,7 @@
 #include "ctl.h"
 #include "accounts.h"
 #include "local.h"
+#include "nic.h"
 #include "notify.h"
 #include "port_service.h"
 #include "attachment.h"
@@ -55,6 +56,7 @@ static json_t *ring_json(const struct nm_ring *ring)
 static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	json_t *out = json_object(), *rings = json_array();
+	json_t *nic = nic_is(port) ? nic_json(port) : NULL; /* brings counters up to date */
 
 	json_object_set_new(out, "name", json_string(port->name));
 	json_object_set_new(out, "kind", json_string(port->ops->kind));
@@ -75,6 +77,8 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)
 			json_array_append_new(rings, ring_json(&port->rings[dir][i]));
 	json_object_set_new(out, "rings", rings);
+	if (nic)
+		json_object_set_new(out, "nic", nic);
 	return out;
 }
 

@@ -90,6 +90,9 @@ void vm_free(struct vm *vm)
 		vm_port_free(vm->ports[--vm->num_ports]);
 	while (vm->num_regions > 0)
 		vm_region_put(vm, &vm->regions[--vm->num_regions]);
+	nm_core_lock(&vm->daemon->core);
+	nm_region_put(vm->nic_region);
+	nm_core_unlock(&vm->daemon->core);
 	vm_dir_remove(vm);
 	for (link = &vm->daemon->vms; *link != vm;)
 		link = &(*link)->next;
@@ -122,6 +125,12 @@ int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const s
 	vm->ports[vm->num_ports++] = port;
 	*out = port;
 	return 0;
+}
+
+void vm_drop_port(struct vm *vm)
+{
+	os_assert(vm->num_ports > 0);
+	vm_port_free(vm->ports[--vm->num_ports]);
 }
 
 void vm_ports_check(struct daemon *d)

@@ -8,7 +8,7 @@
  *      vm_port.c    a port: from the user's text to a network function
  *
  * A machine exists as long as the control connection that made it. It has a region of its own,
- * closed to all others, for all ports that can lie anywhere. Ports whose nature is to
+ * closed to all others, for all ports that can lie anywhere, and another one for its NICs (region.h). Ports whose nature is to
  * share (pipe ends, zero-copy monitors, devices), and those for which the user names a
  * region, lie in others; for each of them the machine gets one more memory function.
  *
@@ -71,6 +71,7 @@ struct vm {
 	char dir[NMD_PATH_MAX]; /* "": none */
 	int dir_fd;             /* open and locked, so that no other netmapd uses it; -1: none */
 	struct vm_region regions[VM_REGIONS_MAX]; /* [0]: its own */
+	struct nm_region *nic_region; /* its own for NICs; a reference, from the first one on */
 	uint32_t num_regions;
 	struct vm_port *ports[VM_PORTS_MAX];
 	uint32_t num_ports;
@@ -85,6 +86,12 @@ void vm_free(struct vm *vm); /* NULL is allowed */
  * chosen. The port is in vm->ports then. */
 int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6],
 	const struct vm_port **port, struct nm_error *err);
+
+/* The last one that was added goes again. */
+void vm_drop_port(struct vm *vm);
+
+/* What a user's `ifname` has for nr_name of a request. */
+int vm_port_name(const char *ifname, char name[NETMAP_REQ_IFNAMSIZ], struct nm_error *err);
 
 /* Ports may have died (devices that were removed): their hypervisors are told. */
 void vm_ports_check(struct daemon *d);

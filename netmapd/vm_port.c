@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Ports of virtual machines: from the user's text to a device. */
 #include "guestmem.h"
+#include "nic.h"
 #include "portspec.h"
 #include "port_service.h"
 #include "vm.h"
@@ -62,6 +63,47 @@ static int shared_region(
 		port ? "the port is not in use, so it has no memory to share" : "no such port");
 }
 
+static struct nm_region *make_nic_region(struct vm *vm, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_core *core = &vm->daemon->core;
+	struct nm_region_params params = vm->daemon->config.vm_region;
+
+	params.nic = true;
+	params.count[NM_POOL_BUF] = core->nic_bufs;
+	vm->nic_region = nm_region_create(core, &params, 0, err);
+	if (vm->nic_region)
+		vm->nic_region->reserved = true;
+	return vm->nic_region;
+}
+
+/* The machine's own region, in which the port lies if it can lie anywhere; a NIC in that for NICs. */
+static int choose_own_region(
+	struct vm *vm, struct vm_port *port, const char *name, struct nm_error *err)
+{
+	struct nm_core *core = &vm->daemon->core;
+	struct nm_region *region = vm->regions[0].region;
+	const struct nm_port *found;
+
+	nm_core_lock(core);
+	found = nm_port_find_locked(core, name);
+	if (found && nic_is(found))
+		region = vm->nic_region ? vm->nic_region : make_nic_region(vm, err);
+	nm_core_unlock(core);
+	port->client.own_region = region;
+	return region ? 0 : err->code;
+}
+
+int vm_port_name(const char *ifname, char name[NETMAP_REQ_IFNAMSIZ], struct nm_error *err)
+{
+	struct nm_portspec spec;
+	int error = nm_portspec_parse(ifname, NULL, &spec, err);
+
+	if (!error)
+		memcpy(name, spec.name, NETMAP_REQ_IFNAMSIZ);
+	return error;
+}
+
 /* From the user's text to a bound client. */
 static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
@@ -87,7 +129,9 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 		error = shared_region(vm, &spec, &bind.mem_id, err);
 	if (error)
 		return error;
-	port->client.own_region = vm->regions[0].region;
+	error = choose_own_region(vm, port, spec.name, err);
+	if (error)
+		return error;
 	port->client.exclusive_only = true;
 	error = nm_client_bind(&port->client, spec.name, &bind);
 	if (error)

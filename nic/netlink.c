@@ -48,7 +48,8 @@ static void *add_attribute(struct request *r, uint16_t type, const void *value, 
 
 	a->rta_type = type;
 	a->rta_len = (uint16_t)RTA_LENGTH(bytes);
-	memcpy(RTA_DATA(a), value, bytes);
+	if (bytes > 0)
+		memcpy(RTA_DATA(a), value, bytes);
 	r->hdr.nlmsg_len = NLMSG_ALIGN(r->hdr.nlmsg_len) + RTA_ALIGN(a->rta_len);
 	return a;
 }

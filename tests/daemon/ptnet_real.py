@@ -93,7 +93,9 @@ def without_requests():
 class Netmapd:
     """A running netmapd. stop() and check_end() belong to the test: see conftest.py."""
 
-    def __init__(self, place, *options, path=None, env=None, expect_ready=True, **kwargs):
+    def __init__(self, place, *options, path=None, env=None, expect_ready=True, nics=False, **kwargs):
+        """nics: interfaces can be ports. A name that happens to be one of this machine's must not take it from the machine."""
+        options = (*options, *(() if nics else ("--nic", "off")))
         self.place = Path(place)
         self.path = Path(path or self.place / "socket")
         self.log_file = self.place / "netmapd.stderr"

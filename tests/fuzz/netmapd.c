@@ -37,6 +37,7 @@ static void configure(void)
 	options.config.shared =
 		(struct nm_region_params){.count = {16, 64, 600}, .size = {1024, 1024, 128}};
 	options.config.spare_bufs = 8;
+	options.config.no_nics = true;
 	options.config.guest[NM_POOL_IF] = 4;
 	options.config.guest[NM_POOL_RING] = 8;
 	options.config.guest[NM_POOL_BUF] = 64;

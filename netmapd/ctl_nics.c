@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Messages that concern a network interface: it takes time to open one (nic.h), so the message is kept, and nothing else is
+ * read from the connection.
+ *
+ *      the port isn't there      the message is handled when it is, or refused
+ *      it is opening             the message was handled; its reply is sent when packets flow. If they never will, what
+ *                                was made is undone, and the reply says why
+ */
+#include "ctl_internal.h"
+#include "attachment.h"
+#include "local.h"
+#include "os_user.h"
+#include "vm.h"
+
+#include <stdlib.h>
+
+/* The kept message, and its descriptor, are no longer needed. */
+static void drop_kept(struct conn *c)
+{
+	free(c->kept);
+	c->kept = NULL;
+	closer_put(c->closer, c->kept_fd);
+	c->kept_fd = -1;
+}
+
+static int keep(struct conn *c, const union ctl_message *message, size_t bytes)
+{
+	c->kept = malloc(bytes);
+	if (!c->kept)
+		return -ENOMEM;
+	memcpy(c->kept, message, bytes);
+	c->kept_bytes = bytes;
+	c->kept_fd = c->rx_fd;
+	c->rx_fd = -1;
+	loop_mod(c->daemon->loop, c->handle, 0);
+	return 0;
+}
+
+static void listen_again(struct conn *c)
+{
+	loop_mod(c->daemon->loop, c->handle, EPOLLIN);
+}
+
+/* ---- before it is handled ---------------------------------------------------------------------- */
+
+/* Its port is there, or can't be. */
+static void handle_kept(void *arg, const struct nm_error *err)
+{
+	struct conn *c = arg;
+	union ctl_message *message = c->kept;
+	int fd = c->kept_fd, error;
+
+	c->kept = NULL;
+	c->kept_fd = -1;
+	c->rx_fd = fd;
+	listen_again(c);
+	c->daemon->core.payer = account_quota(c->user);
+	error = err ? ctl_answer_error(c, message, err) : ctl_handle(c, message, c->kept_bytes);
+	c->daemon->core.payer = NULL;
+	free(message);
+	closer_put(c->closer, c->rx_fd);
+	c->rx_fd = -1;
+	if (error)
+		ctl_end(c);
+}
+
+int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes, struct nm_error *err)
+{
+	int error;
+
+	c->wait.fn = handle_kept;
+	c->wait.arg = c;
+	error = nics_ask(c->daemon, name, attach, account_uid(c->user), &c->wait, err);
+	if (error != -EINPROGRESS)
+		return error;
+	if (keep(c, message, bytes) == 0)
+		return error;
+	nics_forget(c->daemon, &c->wait);
+	return nm_error_set(err, -ENOMEM, "netmapd is out of memory");
+}
+
+/* ---- behind it ------------------------------------------------------------------------------------ */
+
+static void undo(struct conn *c)
+{
+	const struct nmreq_header *hdr = (const void *)(c->kept->bytes + sizeof(struct nmd_hdr));
+	struct nm_error err;
+	uint32_t index;
+
+	if (c->kept->hdr.type == NMD_VM_ADD_PORT)
+		vm_drop_port(c->vm);
+	else if (hdr->nr_reqtype == NETMAP_REQ_VALE_ATTACH)
+		(void)nm_attachment_remove(&c->daemon->core, NULL, hdr->nr_name, &index, &err);
+	else
+		local_release(c->local);
+	if (c->state == CONN_BOUND)
+		c->state = CONN_FRESH;
+	free(c->unsent);
+	c->unsent = NULL;
+}
+
+static void send_kept(void *arg, const struct nm_error *err)
+{
+	struct conn *c = arg;
+	int error;
+
+	if (err)
+		undo(c);
+	error = err ? ctl_answer_error(c, c->kept, err) : ctl_go_on(c);
+	drop_kept(c);
+	listen_again(c);
+	if (error)
+		ctl_end(c);
+}
+
+int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes)
+{
+	c->wait.fn = send_kept;
+	c->wait.arg = c;
+	if (nics_ready(c->daemon, name, attach, &c->wait) == 0)
+		return 0;
+	if (keep(c, message, bytes) == 0)
+		return -EINPROGRESS;
+	nics_forget(c->daemon, &c->wait);
+	return 0; /* it comes up without the reply having waited */
+}
+
+void ctl_nics_forget(struct conn *c)
+{
+	nics_forget(c->daemon, &c->wait);
+	if (c->kept)
+		drop_kept(c);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Network interfaces: who asks for one and waits, and what netmapd-nic tells. The port is in nic_port.c. */
+#include "nic_internal.h"
+
+#include <net/if.h>
+#include <stdio.h>
+
+#include "bufown.h"
+#include "names.h"
+#include "os_user.h"
+#include "vm.h"
+
+static const struct nic_link_ops link_ops;
+
+static struct nm_core *core_of(const struct nic *nic)
+{
+	return &nic->nics->daemon->core;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------- */
+
+static int wait_for(struct nic *nic, struct nic_wait *wait)
+{
+	os_assert(!wait->waits);
+	wait->waits = true;
+	wait->next = nic->waits;
+	nic->waits = wait;
+	return -EINPROGRESS;
+}
+
+/* Whoever is called may end, and others with him: each time the first that is left. Nobody comes in meanwhile: a copy. */
+static void tell_all(struct nic *nic, const struct nm_error *err)
+{
+	struct nic_wait **link = &nic->waits, *wait;
+	uint32_t left = 0;
+
+	for (wait = nic->waits; wait; wait = wait->next)
+		left++;
+	while (left-- > 0 && nic->waits) {
+		for (link = &nic->waits; (*link)->next;) /* the one that came first */
+			link = &(*link)->next;
+		wait = *link;
+		*link = NULL;
+		wait->waits = false;
+		wait->fn(wait->arg, err);
+	}
+}
+
+void nics_forget(struct daemon *d, struct nic_wait *wait)
+{
+	for (struct nic *nic = d->nics->list; nic && wait->waits; nic = nic->next) {
+		struct nic_wait **link = &nic->waits;
+
+		while (*link && *link != wait)
+			link = &(*link)->next;
+		if (*link) {
+			*link = wait->next;
+			wait->waits = false;
+		}
+	}
+}
+
+/* ---- coming and going ------------------------------------------------------------------------------ */
+
+static void free_nic(struct nic *nic)
+{
+	struct nic **link = &nic->nics->list;
+
+	os_assert(!nic->port && !nic->link && !nic->waits);
+	while (*link != nic)
+		link = &(*link)->next;
+	*link = nic->next;
+	os_free(nic);
+}
+
+void nic_free_unused(struct nic *nic)
+{
+	if (!nic->port && !nic->link && !nic->waits)
+		free_nic(nic);
+}
+
+void nic_close_link(struct nic *nic)
+{
+	if (nic->link && nic->state != NIC_CLOSING)
+		nic_link_close(nic->link);
+	nic->state = NIC_CLOSING;
+}
+
+static struct nic *find(struct daemon *d, const char *name)
+{
+	struct nic *nic = d->nics->list;
+
+	while (nic && strcmp(nic->name, name) != 0)
+		nic = nic->next;
+	return nic;
+}
+
+static int open_link(struct nic *nic, struct nm_error *err)
+{
+	struct daemon *d = nic->nics->daemon;
+
+	nic->state = NIC_ASKED;
+	nic->link = nic_link_new(
+		d->loop, d->config.nic_socket, nic->name, nic->user, &link_ops, nic, err);
+	return nic->link ? 0 : err->code;
+}
+
+static struct nic *new_nic(struct daemon *d, const char *name, uint32_t user, struct nm_error *err)
+{
+	struct nic *nic = os_zalloc(sizeof(*nic));
+
+	if (!nic) {
+		nm_error_set(err, -ENOMEM, "%s: out of memory", name);
+		return NULL;
+	}
+	nic->nics = d->nics;
+	nic->user = user;
+	snprintf(nic->name, sizeof(nic->name), "%s", name);
+	if (open_link(nic, err) != 0) {
+		os_free(nic);
+		return NULL;
+	}
+	nic->next = d->nics->list;
+	d->nics->list = nic;
+	return nic;
+}
+
+/* ---- what netmapd-nic tells ------------------------------------------------------------------------- */
+
+/* Not to be had, or gone: the port is dead, if it is used. Those who wait undo what they have made. */
+static void fail(struct nic *nic, const struct nm_error *err)
+{
+	struct nm_core *core = core_of(nic);
+
+	os_log(OS_LOG_WARN, "%s: %s", nic->name, err->text);
+	nic->failed = *err;
+	nic_halt(nic);
+	nic_close_link(nic); /* before the ports pause, and resume only what runs */
+	if (nic->port && nic->port->region) {
+		nm_core_lock(core);
+		nm_bufown_reconcile_region(nic->port->region, nic->port);
+		nm_core_unlock(core);
+	}
+	tell_all(nic, &nic->failed);
+	if (!nic->port)
+		return;
+	nm_core_lock(core);
+	nm_port_remove_locked(nic->port);
+	nm_core_unlock(core);
+	vm_ports_check(nic->nics->daemon);
+}
+
+static void on_failed(void *arg, struct nic_link *link, const struct nm_error *err)
+{
+	fail(arg, err);
+}
+
+static void on_known(void *arg, struct nic_link *link)
+{
+	struct nic *nic = arg;
+	struct nm_core *core = core_of(nic);
+	struct nm_error err;
+	int error;
+
+	nm_core_lock(core);
+	error = nic->port ? nic_check_port(nic, &err) : nic_make_port(nic, &err);
+	nm_core_unlock(core);
+	if (error) {
+		fail(nic, &err);
+		return;
+	}
+	nic->state = NIC_IDLE;
+	tell_all(nic, NULL);
+	nm_core_lock(core);
+	if (nic->port)
+		nm_port_unused_locked(nic->port); /* nobody wants it any more */
+	nm_core_unlock(core);
+}
+
+static void on_opened(void *arg, struct nic_link *link)
+{
+	struct nic *nic = arg;
+	struct nm_error err;
+
+	if (link->num_queues != nic->num_queues) {
+		nm_error_set(&err, -EAGAIN,
+			"%s: it has %u queues now, and had %u when its port was made; try again",
+			nic->name, link->num_queues, nic->num_queues);
+		fail(nic, &err);
+		return;
+	}
+	nm_core_lock(core_of(nic));
+	nic_fill(nic);
+	nm_core_unlock(core_of(nic));
+	nic_link_bind(link);
+}
+
+static void on_bound(void *arg, struct nic_link *link)
+{
+	static const char *const modes[NIC_MODES] = {"an unknown mode", "zero copy",
+		"native mode, the kernel copies", "generic mode, the kernel copies"};
+	struct nic *nic = arg;
+	struct nm_error err;
+	int error;
+
+	nic->state = NIC_RUNNING;
+	nic_take_facts(nic);
+	error = nic_go(nic);
+	if (error) {
+		nm_error_set(&err, error, "%s: its sockets can't be waited for: %s", nic->name,
+			strerror(-error));
+		fail(nic, &err);
+		return;
+	}
+	os_log(OS_LOG_INFO, "%s: %u queue%s of %s, %s%s%s", nic->name, nic->num_queues,
+		nic->num_queues == 1 ? "" : "s", link->facts.driver,
+		modes[link->mode < NIC_MODES ? link->mode : 0], link->why[0] ? ": " : "",
+		link->why);
+	tell_all(nic, NULL);
+}
+
+static void on_changed(void *arg, struct nic_link *link)
+{
+	struct nic *nic = arg;
+	struct nm_core *core = core_of(nic);
+	int carrier = nic->carrier;
+
+	nic_take_facts(nic);
+	if (carrier != nic->carrier)
+		os_log(OS_LOG_INFO, "%s: link is %s", nic->name, nic->carrier ? "up" : "down");
+	if (strcmp(nic->name, link->facts.ifname) == 0)
+		return;
+	os_log(OS_LOG_INFO, "%s: its name is %s now", nic->name, link->facts.ifname);
+	nm_core_lock(core);
+	if (nic->port && nm_port_rename_locked(nic->port, link->facts.ifname) != 0)
+		os_log(OS_LOG_WARN, "%s: another port is called %s; the port's name stays",
+			nic->name, link->facts.ifname);
+	else
+		snprintf(nic->name, sizeof(nic->name), "%s", link->facts.ifname);
+	nm_core_unlock(core);
+}
+
+/* Buffers are free, if it is certain. */
+static void give_back(struct nic *nic, int error)
+{
+	struct nm_core *core = core_of(nic);
+
+	if (!nic->region)
+		return;
+	if (error) {
+		os_log(OS_LOG_ERR,
+			"%s: it is not certain that the kernel has let go of its buffers (%s): they stay unused, with memory region %u",
+			nic->name, strerror(-error), nic->region->id);
+		return;
+	}
+	nm_core_lock(core);
+	nm_bufown_free_owner(nic->region, nic->held);
+	nm_region_put(nic->region);
+	nm_core_unlock(core);
+	nic->region = NULL;
+}
+
+static void on_gone(void *arg, int error)
+{
+	struct nic *nic = arg;
+	struct nm_error err;
+
+	nic->link = NULL;
+	nic->unproven |= error != 0;
+	give_back(nic, error);
+	/* Pipes and monitors keep a port that nobody uses. */
+	if (nic->port && !nic->failed.code && open_link(nic, &err) == 0)
+		return;
+	tell_all(nic, NULL); /* those who wait to ask again */
+	nic_free_unused(nic);
+}
+
+static const struct nic_link_ops link_ops = {
+	.known = on_known,
+	.opened = on_opened,
+	.bound = on_bound,
+	.changed = on_changed,
+	.failed = on_failed,
+	.gone = on_gone,
+};
+
+/* ---- who asks --------------------------------------------------------------------------------------- */
+
+/* "eth0" of "eth0", "eth0{1", and, to attach, "vale0:eth0"; false: nothing that could be an interface. */
+static bool device_of(const char *name, bool attach, char device[IFNAMSIZ])
+{
+	struct nm_name parsed;
+	struct nm_error err;
+	const char *base;
+
+	if (nm_name_parse(name, &parsed, &err) != 0)
+		return false;
+	base = attach ? parsed.port : parsed.base;
+	if ((parsed.kind == NM_NAME_VALE) != attach || !base[0] || strlen(base) >= IFNAMSIZ)
+		return false;
+	memcpy(device, base, strlen(base) + 1);
+	return true;
+}
+
+static int check_user(const struct nic *nic, uint32_t user, struct nm_error *err)
+{
+	if (user == nic->user || user == NM_USER_ROOT)
+		return 0;
+	return nm_error_set(err, -EPERM, "%s: in use by user %u", nic->name, nic->user);
+}
+
+static bool is_registered(struct daemon *d, const char *name)
+{
+	bool found;
+
+	nm_core_lock(&d->core);
+	found = nm_port_find_locked(&d->core, name) != NULL;
+	nm_core_unlock(&d->core);
+	return found;
+}
+
+int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
+	struct nm_error *err)
+{
+	char device[IFNAMSIZ];
+	struct nic *nic;
+
+	if (d->config.no_nics || !device_of(name, attach, device))
+		return 0;
+	nic = find(d, device);
+	if (nic && nic->port && nic->state != NIC_ASKED && nic->state != NIC_CLOSING)
+		return check_user(nic, user, err);
+	if (nic && nic->link)
+		return wait_for(nic, wait);
+	if (is_registered(d, device) || if_nametoindex(device) == 0)
+		return 0;
+	nic = new_nic(d, device, user, err);
+	return nic ? wait_for(nic, wait) : err->code;
+}
+
+int nics_ready(struct daemon *d, const char *name, bool attach, struct nic_wait *wait)
+{
+	char device[IFNAMSIZ];
+	struct nic *nic = device_of(name, attach, device) ? find(d, device) : NULL;
+
+	return nic && nic->state == NIC_OPENING ? wait_for(nic, wait) : 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+int nics_init(struct daemon *d)
+{
+	d->nics = os_zalloc(sizeof(*d->nics));
+	if (!d->nics)
+		return -ENOMEM;
+	d->nics->daemon = d;
+	return nic_poll_init();
+}
+
+/* Whatever is left of them ends with the process. */
+void nics_close(struct daemon *d)
+{
+	struct nic *next;
+
+	for (struct nic *nic = d->nics ? d->nics->list : NULL; nic; nic = next) {
+		next = nic->next;
+		if (nic->link)
+			nic_link_abandon(nic->link);
+		nic->link = NULL;
+		nm_core_lock(&d->core);
+		nm_region_put(nic->region);
+		nic->region = NULL;
+		nm_core_unlock(&d->core);
+		nic_free_unused(nic);
+	}
+}
+
+void nics_exit(struct daemon *d)
+{
+	if (!d->nics)
+		return;
+	while (d->nics->list)
+		free_nic(d->nics->list);
+	nic_poll_exit();
+	os_free(d->nics);
+	d->nics = NULL;
+}

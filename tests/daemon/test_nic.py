@@ -1,0 +1,539 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Network interfaces as ports, through AF_XDP: veth, in a network namespace of each test's own. v0 is the port, w0 its other end."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from ptnet_real import (
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, Connection, Port, Refused,
+    extmem_option, frame, message, offsets_option, register, wait_until,
+)
+from test_tap import LIBC, attach, control, detach, inside, new_namespace, socket_inside
+
+HELPER = BUILD / "nic/netmapd-nic"
+V, W, V2, W2 = "v0", "w0", "v1", "w1"
+
+
+def why_no_veth():
+    if not HELPER.exists():
+        return "no netmapd-nic was built"
+    script = f"ip link add {V} type veth peer name {W}"
+    child = subprocess.run(["sh", "-c", script], preexec_fn=new_namespace, capture_output=True, text=True)
+    return child.stderr.strip() or "no network namespace can be made" if child.returncode else None
+
+
+REASON = why_no_veth()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root and veth: {REASON}")
+
+
+def add_pair(daemon, v=V, w=W, mtu=1500, queues=1):
+    inside(daemon, "ip", "link", "add", v, "numrxqueues", str(queues), "numtxqueues", str(queues), "type", "veth",
+           "peer", "name", w, "numrxqueues", str(queues), "numtxqueues", str(queues))
+    for name in v, w:
+        inside(daemon, "sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1", check=False)
+        inside(daemon, "ip", "link", "set", name, "mtu", str(mtu), "up")
+
+
+@pytest.fixture
+def start(start_netmapd):
+    """start(mtu=…, queues=…): a netmapd in a namespace of its own, with a pair of interfaces."""
+
+    def start_(**pair):
+        daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace)
+        add_pair(daemon, **pair)
+        start_.daemon = daemon
+        return daemon
+
+    return start_
+
+
+@pytest.fixture
+def daemon(start):
+    return start()
+
+
+@pytest.fixture
+def stack(start):
+    """stack(name) is an AF_PACKET socket on a device of the netmapd that was started."""
+    sockets = []
+
+    def open_(name=W):
+        daemon = start.daemon
+        sockets.append(socket_inside(daemon, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), name))
+        return sockets[-1]
+
+    yield open_
+    for s in sockets:
+        s.close()
+
+
+def nic(daemon, name=V):
+    return next((p for p in daemon.status()["ports"] if p["name"] == name), None)
+
+
+def rest(daemon, name=V):
+    """Nobody has the interface any more, and the kernel has let go."""
+    wait_until(lambda: nic(daemon, name) is None and daemon.status()["regions"] == [], "the interface is free")
+
+
+def packet(n, length):
+    """Every byte follows from n and its place."""
+    head = frame(BROADCAST, 1, struct.pack("=I", n), 60)[:18]
+    return head + bytes((n * 7 + i * 31 + (i >> 8)) & 0xFF for i in range(18, length))
+
+
+SIZES = [60, 61, 64, 127, 128, 500, 1000, 1022, 1023, 1024, 1025, 1026, 1500, 1513, 1514]
+
+
+# ------------------------------------------------------------ packets
+
+
+def exchange(p, s, sizes, rounds=1, window=32):
+    """Numbered packets of these sizes both ways, no more of them on the way than are read."""
+    n = 0
+    for _ in range(rounds):
+        for length in sizes:
+            burst = [packet(n + i, length) for i in range(window)]
+            n += window
+            for one in burst:
+                p.send(one)
+                s.send(one)
+            assert [s.recv(65536) for _ in burst] == burst
+            assert p.receive(window) == burst
+    return n
+
+
+def test_packets_both_ways(daemon, stack):
+    s = stack()
+    with Port(daemon.path, V) as p:
+        assert [len(p.tx), len(p.rx)] == [1, 1] and p.rx[0].buf_size == 4096 and p.reg["mem_id"] > 1
+        state = nic(daemon)["nic"]
+        assert (state["state"], state["driver"], state["mode"], state["link"]) == ("running", "veth", "native", True)
+        n = exchange(p, s, SIZES, rounds=8)
+        tx, rx = daemon.ring(V, "tx"), daemon.ring(V, "rx")
+        assert (tx["packets"], tx["errors"], rx["packets"], rx["errors"]) == (n, {}, n, {})
+        assert rx["bytes"] == tx["bytes"] == 8 * 32 * sum(SIZES)
+    rest(daemon)
+
+
+@pytest.mark.parametrize("mtu, mode", [(3400, "native"), (3822, "generic")])
+def test_large_packets(start, stack, mtu, mode):
+    """What fits a buffer comes through, in whichever mode takes the MTU."""
+    daemon = start(mtu=mtu)
+    s = stack()
+    with Port(daemon.path, V) as p:
+        assert nic(daemon)["nic"]["mode"] == mode
+        exchange(p, s, [n for n in (1791, 1792, 1793, 2047, 2048, 2049, 3000, mtu + 13, mtu + 14) if n <= mtu + 14], window=8)
+
+
+def test_buffers_stay_apart(daemon, stack):
+    """Slots are permuted: each has a buffer of its own all the time, and another one than before."""
+    s = stack()
+    with Port(daemon.path, V) as p:
+        rx, tx = p.rx[0], p.tx[0]
+        before = p.buffers("rx")
+        exchange(p, s, [60])
+        after, sent = p.buffers("rx"), p.buffers("tx")
+        assert not set(before) & set(after[:32]) and before[32:] == after[32:]
+        exchange(p, s, [60], rounds=200)
+        after = p.buffers("rx")
+        assert len(set(after) | set(sent)) == rx.slots + tx.slots and sent == p.buffers("tx")
+
+
+def test_fragments_are_put_together(daemon, stack):
+    s = stack()
+    with Port(daemon.path, V) as p:
+        for fragments in [14, 46], [20, 1, 1000, 493], [1, 1513]:
+            one = packet(1, sum(fragments))
+            p.send(one, fragments=fragments)
+            assert s.recv(65536) == one
+
+
+def test_wake_ups(daemon, stack):
+    """Everybody asleep: a packet gets through, either way; nobody polls in between."""
+    s = stack()
+    with Port(daemon.path, V) as p:
+        for n in range(5):
+            p.rx[0].want_interrupt(1)
+            time.sleep(0.05)
+            s.send(packet(n, 60))
+            assert p.interrupted("rx") and p.received() == [packet(n, 60)]
+            p.send(packet(n, 60))
+            assert s.recv(65536) == packet(n, 60)
+        ticks = daemon.cpu_ticks()
+        time.sleep(0.5)
+        assert daemon.cpu_ticks() - ticks < 10
+
+
+def test_a_full_ring(daemon, stack):
+    """What the application doesn't take waits, then is the kernel's loss, and counted; what it has taken is in order."""
+    s = stack()
+    with Port(daemon.path, V, rx_slots=64, tx_slots=64) as p:
+        assert p.rx[0].slots == 64
+        for n in range(4000):
+            s.send(packet(n, 60))
+        wait_until(lambda: daemon.ring(V, "rx")["errors"].get("receiver_full", 0) > 0, "losses are counted")
+        got = []
+        wait_until(lambda: got.extend(p.received()) or len(got) >= 1000, "what has waited comes")
+        assert got == [packet(n, 60) for n in range(len(got))]
+
+
+def test_drops_are_counted(daemon, stack):
+    s = stack()
+    with Port(daemon.path, V) as p:
+        tx = p.tx[0]
+
+        def send_slots(*slots):
+            at = tx.head
+            for values in slots:
+                tx.set_slot(at, *values)
+                at = tx.next(at)
+            tx.publish(at)
+            wait_until(lambda: tx.hw()[0] == at, "taken")
+
+        own = tx.slot(tx.head)[0]
+        for bad in (own, 13, 0, 0), (0, 60, 0, 0), (0xFFFFFFFF, 60, 0, 0), (own, 3841, 0, 0), (own, 4096, 0, 0), (own, 1523, 0, 0):
+            send_slots(bad)
+        assert daemon.ring(V, "tx")["errors"] == {"too_short": 1, "bad_buffer": 2, "bad_length": 2, "too_long": 1}
+        good = p.rx[0].slot(0)
+        p.rx[0].set_slot(0, 0xFFFFFFF0, 0, 0, 0)
+        s.send(packet(1, 60))
+        wait_until(lambda: daemon.ring(V, "rx")["errors"] == {"bad_buffer": 1}, "it is counted")
+        p.rx[0].set_slot(0, *good)
+        s.send(packet(2, 60))
+        assert p.receive(1) == [packet(2, 60)]
+
+
+def test_unfinished_checksums(daemon):
+    """The stack leaves checksums to veth, which doesn't make them: an application sees them complete."""
+    inside(daemon, "ip", "addr", "add", "192.0.2.1/24", "dev", W)
+    inside(daemon, "ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:09", "dev", W)
+    with Port(daemon.path, V) as p:
+        u = socket_inside(daemon, socket.AF_INET, socket.SOCK_DGRAM, 0, "192.0.2.1", "5000")
+        with u:
+            for length in 0, 1, 33, 1400:
+                u.sendto(os.urandom(length), ("192.0.2.9", 5001))
+                (got,) = [g for g in p.receive(1) if g[12:14] == b"\x08\x00"]
+                ip = got[14 : 14 + struct.unpack_from(">H", got, 16)[0]]
+                pseudo = ip[12:20] + struct.pack(">BBH", 0, ip[9], len(ip) - 20)
+                data = pseudo + ip[20:] + b"\0" * (len(ip) % 2)
+                total = sum(struct.unpack(f">{len(data) // 2}H", data))
+                while total >> 16:
+                    total = (total & 0xFFFF) + (total >> 16)
+                assert total == 0xFFFF
+
+
+# ------------------------------------------------------------ who may, and how
+
+
+@pytest.mark.parametrize("fields, options, error, text", [
+    ({"mode": SW}, b"", errno.EINVAL, "host"),
+    ({"mode": ONE_NIC, "ringid": 1}, b"", errno.EINVAL, "ring 1"),
+    ({"host_tx_rings": 2}, b"", errno.EOPNOTSUPP, "host rings"),
+    ({}, offsets_option(128), errno.EOPNOTSUPP, "offsets"),
+])
+def test_refused(daemon, fields, options, error, text):
+    with pytest.raises(Refused) as refused:
+        Port(daemon.path, V, options=options, **fields)
+    assert refused.value.errno == error and V in refused.value.text and text in refused.value.text
+    rest(daemon)
+
+
+def test_an_mtu_that_is_too_large(daemon):
+    inside(daemon, "ip", "link", "set", V, "mtu", "9000")
+    with pytest.raises(Refused, match="MTU of 9000.*3822.*ip link set") as refused:
+        Port(daemon.path, V)
+    assert refused.value.errno == errno.EMSGSIZE
+    inside(daemon, "ip", "link", "set", V, "mtu", "1500")
+    with Port(daemon.path, V):
+        pass
+
+
+def test_a_region_that_is_not_for_nics(daemon):
+    with Port(daemon.path, "vale1:1", mem_id=7) as p:
+        assert p.tx[0].buf_size == 2048
+        with pytest.raises(Refused, match="region 7") as refused:
+            Port(daemon.path, V, mem_id=7)
+        assert refused.value.errno == errno.EINVAL
+    with Port(daemon.path, V, mem_id=7) as p, Port(daemon.path, "vale1:1", mem_id=7) as q:
+        assert p.tx[0].buf_size == q.tx[0].buf_size == 4096
+    rest(daemon)
+
+
+def test_external_memory(daemon):
+    fd = os.memfd_create("extmem", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 1 << 24)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    with pytest.raises(Refused, match="extmem"):
+        Port(daemon.path, V, options=extmem_option(1 << 24), send=[fd])
+    os.close(fd)
+
+
+def test_another_program_has_the_interface(daemon, start):
+    """The error says so; nothing of the other is disturbed."""
+    with Port(daemon.path, V):
+        second = daemon.place / "second"
+        child = subprocess.Popen(
+            ["nsenter", "-t", str(daemon.pid), "-n", str(BUILD / "netmapd/netmapd"), "--socket", second], stderr=subprocess.PIPE, text=True,
+        )
+        try:
+            wait_until(second.exists, "the second netmapd is there")
+            with pytest.raises(Refused) as refused:
+                Port(second, V)
+            assert refused.value.errno == errno.EBUSY and V in refused.value.text
+        finally:
+            child.terminate()
+            child.communicate()
+
+
+def test_forms_of_registration(start, stack):
+    """One ring, one direction, shared by two, exclusively; all queues of the device."""
+    daemon = start(queues=3)
+    s = stack()
+    with Port(daemon.path, V) as p:
+        assert [len(p.tx), len(p.rx)] == [3, 3]
+        for ring in range(3):
+            p.send(packet(ring, 60), ring=ring)
+            assert s.recv(65536) == packet(ring, 60)
+    with Port(daemon.path, V, mode=ONE_NIC, ringid=1) as p, Port(daemon.path, V, mode=ONE_NIC, ringid=2, flags=EXCLUSIVE) as q:
+        with pytest.raises(Refused):
+            Port(daemon.path, V, mode=ONE_NIC, ringid=2)
+        for port in p, q:
+            port.send(packet(7, 60))
+            assert s.recv(65536) == packet(7, 60)
+    with Port(daemon.path, V, flags=TX_ONLY) as p, Port(daemon.path, V, flags=RX_ONLY) as q:
+        p.send(packet(9, 60))
+        assert s.recv(65536) == packet(9, 60)
+        s.send(packet(10, 60))
+        wait_until(lambda: any(q.received(ring=r) for r in range(3)), "it has come")
+    rest(daemon)
+
+
+# ------------------------------------------------------------ life
+
+
+def test_it_is_the_stacks_before_and_after(daemon, stack):
+    s, v = stack(), stack(V)
+    s.send(packet(1, 60))
+    assert v.recv(65536) == packet(1, 60)
+    with Port(daemon.path, V) as p:
+        s.send(packet(2, 60))
+        assert p.receive(1) == [packet(2, 60)]
+    rest(daemon)
+    s.send(packet(3, 60))
+    assert v.recv(65536) == packet(3, 60)
+
+
+def stream(daemon, name=W):
+    """Packets from the other end, all the time."""
+    script = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+        "s.bind((sys.argv[1], 0x88b5))\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    try: s.send(b'\\xff' * 12 + b'\\x88\\xb5' + b'.' * 100)\n"
+        "    except OSError: pass\n"
+    )
+    command = ["nsenter", "-t", str(daemon.pid), "-n", "nice", "python3", "-c", script, name]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def test_open_and_close_under_traffic(daemon):
+    """100 rounds; then nothing is left: descriptors, memory, locked memory."""
+    before = sorted(daemon.descriptors())
+    child = stream(daemon)
+    try:
+        for n in range(100):
+            with Port(daemon.path, V) as p:
+                p.send(packet(n, 60))
+                wait_until(p.received, "a packet")
+    finally:
+        child.kill()
+        child.communicate()
+    rest(daemon)
+    wait_until(lambda: sorted(daemon.descriptors()) == before, "its descriptors are those of before")
+
+
+def test_killed_under_traffic(start, start_netmapd, place):
+    """The interface is the stack's at once, and a new netmapd can have it."""
+    daemon = start()
+    keeper = subprocess.Popen(["nsenter", "-t", str(daemon.pid), "-n", "sleep", "120"])
+    wait_until(lambda: os.readlink(f"/proc/{keeper.pid}/ns/net") == os.readlink(f"/proc/{daemon.pid}/ns/net"), "it is inside")
+
+    class Place:
+        pid = keeper.pid
+
+    def join():
+        LIBC.setns(os.open(f"/proc/{keeper.pid}/ns/net", os.O_RDONLY), 0)
+
+    child = stream(Place)
+    try:
+        with socket_inside(Place, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), V) as v:
+            for n in range(3):
+                with Port(daemon.path, V) as p:
+                    wait_until(p.received, "a packet")
+                    daemon.stop(signal.SIGKILL)
+                    assert v.recv(65536)
+                daemon = start_netmapd(nics=True, preexec_fn=join, path=place / f"again{n}")
+            with Port(daemon.path, V) as p:
+                wait_until(p.received, "a packet")
+    finally:
+        child.kill()
+        child.communicate()
+        keeper.kill()
+        keeper.wait()
+
+
+def test_removed_and_back(daemon, stack):
+    for _ in range(3):
+        with Port(daemon.path, V) as p:
+            inside(daemon, "ip", "link", "del", V)
+            wait_until(lambda: any(x.get("dead") for x in daemon.status()["ports"]), "the port is dead")
+            p.tx[0].publish(p.put(packet(1, 60)))
+        wait_until(lambda: daemon.status()["ports"] == [], "nothing is left")
+        with pytest.raises(Refused) as refused:
+            Port(daemon.path, V)
+        assert refused.value.errno == errno.ENXIO
+        add_pair(daemon)
+        with Port(daemon.path, V) as p:
+            exchange(p, stack(), [60])
+
+
+def test_link_down_and_up(daemon, stack):
+    """What is sent without a link is counted; afterwards all goes on."""
+    s = stack()
+    with Port(daemon.path, V) as p:
+        for n in range(5):
+            inside(daemon, "ip", "link", "set", W, "down")
+            wait_until(lambda: not nic(daemon)["nic"]["link"], "it is down")
+            p.send(packet(n, 60))
+            wait_until(lambda: daemon.ring(V, "tx")["errors"].get("link_down") == n + 1, "it is counted")
+            inside(daemon, "ip", "link", "set", W, "up")
+            wait_until(lambda: nic(daemon)["nic"]["link"], "it is up")
+            p.send(packet(n, 60))
+            s = stack()
+            p.send(packet(n, 60))
+            assert s.recv(65536) == packet(n, 60)
+
+
+def test_renamed(daemon):
+    with Port(daemon.path, V):
+        inside(daemon, "ip", "link", "set", V, "name", "other0")
+        wait_until(lambda: nic(daemon, "other0"), "the port has the new name")
+        with Port(daemon.path, "other0", flags=0):
+            pass
+    rest(daemon, "other0")
+
+
+# ------------------------------------------------------------ with others
+
+
+def test_two_in_one_region(start, stack):
+    """netmap-bridge forwards from one to the other; buffers are exchanged, not copied, and each is back in the end."""
+    daemon = start()
+    add_pair(daemon, V2, W2)
+    a, b = stack(W), stack(W2)
+    env = dict(os.environ, NETMAPD_SOCKET=str(daemon.path), NETMAP_BACKEND="daemon")
+    bridge = subprocess.Popen(
+        [BUILD / "apps/netmap-bridge", "-i", f"netmap:{V}@9", "-i", f"netmap:{V2}@9", "-w", "0"], env=env, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )
+    try:
+        wait_until(lambda: all(nic(daemon, n) and nic(daemon, n)["nic"]["state"] == "running" for n in (V, V2)), "both are open")
+        for n, length in enumerate(SIZES * 20):
+            for s, t in (a, b), (b, a):
+                burst = [packet(32 * n + i, length) for i in range(32)]
+                for one in burst:
+                    s.send(one)
+                assert [t.recv(65536) for _ in burst] == burst
+        left = daemon.status()["regions"]
+        assert len(left) == 1 and left[0]["id"] == 9
+    finally:
+        bridge.send_signal(signal.SIGINT)
+        output = bridge.communicate(timeout=30)[0]
+    assert bridge.returncode == 0 and "zero-copy" in output.replace("zero copy", "zero-copy"), output
+    rest(daemon)
+    rest(daemon, V2)
+
+
+def test_on_a_switch(daemon, stack):
+    s = stack()
+    control(daemon, attach, f"vale1:{V}", ALL_NIC)
+    with Port(daemon.path, "vale1:app") as p:
+        exchange(p, s, SIZES)
+    control(daemon, detach, f"vale1:{V}")
+    rest(daemon)
+
+
+def test_wake_ups_on_a_switch(daemon, stack):
+    s = stack()
+    control(daemon, attach, f"vale1:{V}", ALL_NIC)
+    with Port(daemon.path, "vale1:app") as p:
+        for n in range(5):
+            time.sleep(0.05)
+            s.send(packet(n, 60))
+            assert p.receive(1) == [packet(n, 60)]
+            p.send(packet(n, 60))
+            assert s.recv(65536) == packet(n, 60)
+        ticks = daemon.cpu_ticks()
+        time.sleep(0.5)
+        assert daemon.cpu_ticks() - ticks < 10
+    control(daemon, detach, f"vale1:{V}")
+
+
+def test_attaching_fails_later(daemon):
+    """The switch has no port then."""
+    with Port(daemon.path, V), pytest.raises(Refused) as refused:
+        control(daemon, attach, f"vale1:{V}", ALL_NIC)
+    assert refused.value.errno == errno.EBUSY
+    rest(daemon)
+
+
+def test_pipes_and_monitors(daemon, stack):
+    """A pipe's parent needn't be open; a monitor sees what comes."""
+    s = stack()
+    with Port(daemon.path, V + "{1") as a, Port(daemon.path, V + "}1") as b:
+        a.send(packet(1, 60))
+        assert b.receive(1) == [packet(1, 60)]
+        assert nic(daemon)["nic"]["state"] == "idle"
+        for n in range(3):
+            with Port(daemon.path, V) as p, Port(daemon.path, V, flags=MONITOR_RX) as m:
+                s.send(packet(n, 60))
+                assert p.receive(1) == [packet(n, 60)]
+                assert m.receive(1) == [packet(n, 60)]
+            wait_until(lambda: nic(daemon)["nic"]["state"] == "idle", "it is at rest again")
+    rest(daemon)
+
+
+def test_a_client_that_goes_while_it_opens(daemon):
+    """Nothing is left of what it wanted."""
+    for _ in range(20):
+        c = Connection(daemon.path)
+        c.send(message(NMREQ, register(V)))
+        c.close()
+    rest(daemon)
+    with Port(daemon.path, V):
+        pass
+
+
+def test_many_ask_at_once(daemon):
+    """All of them share the port."""
+    script = [PKT_GEN, "-i", f"netmap:{V}", "-f", "rx", "-n", "0"]
+    env = dict(os.environ, NETMAPD_SOCKET=str(daemon.path), NETMAP_BACKEND="daemon")
+    children = [subprocess.Popen(script, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    wait_until(lambda: nic(daemon) and nic(daemon)["users"] == 3, "three users")
+    for child in children:
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+    rest(daemon)
