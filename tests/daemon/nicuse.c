@@ -194,9 +194,13 @@ static void opened(void *arg, struct nic_link *link)
 	app.num_free = 0; /* what was posted before is ours again */
 	for (uint32_t i = 0; i < app.buffers; i++)
 		app.free[app.num_free++] = (uint64_t)i * app.params.chunk;
-	for (uint32_t i = 0; i < link->num_queues; i++)
-		for (int more = 0; more < 2; more++)
+	/* Half of them for sending; the device wants as many as it can have before it starts. */
+	for (uint32_t i = 0; i < link->num_queues; i++) {
+		uint32_t keep = app.buffers - app.buffers / 2 / link->num_queues * (i + 1);
+
+		while (app.num_free > keep && xsk_room(&link->queues[i].fill, 1))
 			fill(&link->queues[i]);
+	}
 	nic_link_bind(link);
 }
 
