@@ -74,6 +74,42 @@ static void send_long(struct vg_ring *tx, const struct options *o, uint32_t at, 
 	}
 }
 
+/*
+ * A ring and its buffers as a loop over packets wants them, in registers: the client must not be what limits
+ * a figure, and through vg_slot() and vg_buf() it was as slow as netmapd's worker.
+ */
+struct walk {
+	struct netmap_slot *slots, *end, *slot; /* slot: the next one */
+	char *bufs;
+	size_t buf_size;
+};
+
+static struct walk walk_from(const struct vg_ring *r)
+{
+	const struct vg_mem *mem = r->port->mem;
+
+	return (struct walk){
+		.slots = r->ring->slot,
+		.end = r->ring->slot + r->csb.num_slots,
+		.slot = r->ring->slot + r->head,
+		.bufs = mem->base + mem->buf_ofs,
+		.buf_size = mem->buf_size,
+	};
+}
+
+static inline struct netmap_slot *walk_next(struct walk *w)
+{
+	struct netmap_slot *slot = w->slot;
+
+	w->slot = slot + 1 == w->end ? w->slots : slot + 1;
+	return slot;
+}
+
+static inline char *walk_buf(const struct walk *w, const struct netmap_slot *slot)
+{
+	return w->bufs + slot->buf_idx * w->buf_size;
+}
+
 uint64_t send_batch(struct vg_ring *tx, const struct options *o, frame_start start)
 {
 	uint32_t each = slots_of(tx, o->len), batch = o->batch;
@@ -81,10 +117,13 @@ uint64_t send_batch(struct vg_ring *tx, const struct options *o, frame_start sta
 	if (vg_avail(tx) < each * batch)
 		return 0;
 	if (each == 1) {
-		for (uint32_t i = 0; i < batch; i++) {
-			struct netmap_slot *slot = vg_slot(tx, i);
+		struct walk w = walk_from(tx);
+		const uint32_t len = o->len, hdr_len = o->hdr_len;
 
-			send_slot(slot, vg_buf(tx, slot), o->len, o->hdr_len, start);
+		for (uint32_t i = 0; i < batch; i++) {
+			struct netmap_slot *slot = walk_next(&w);
+
+			send_slot(slot, walk_buf(&w, slot), len, hdr_len, start);
 		}
 	} else {
 		for (uint32_t i = 0; i < batch; i++)
@@ -98,11 +137,12 @@ uint64_t take_all(struct vg_ring *rx)
 {
 	uint32_t n = vg_avail(rx);
 	uint64_t packets = 0, sum = 0;
+	struct walk w = walk_from(rx);
 
 	for (uint32_t i = 0; i < n; i++) {
-		const struct netmap_slot *slot = vg_slot(rx, i);
+		const struct netmap_slot *slot = walk_next(&w);
 
-		sum += take_slot(slot, vg_buf(rx, slot));
+		sum += take_slot(slot, walk_buf(&w, slot));
 		packets += !(slot->flags & NS_MOREFRAG);
 	}
 	vg_advance(rx, n);

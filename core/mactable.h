@@ -90,15 +90,43 @@ static inline uint64_t nm_mac_load(const uint8_t *mac)
 	       (uint64_t)mac[3] << 32 | (uint64_t)mac[4] << 24 | (uint64_t)mac[5] << 16;
 }
 
-/* The two addresses at the beginning of an Ethernet header, each loaded once: 12 bytes. */
+/* The two addresses at the beginning of an Ethernet header as they lie there: bytes 0 to 7, and 4 to 11. */
+struct nm_mac_pair {
+	uint64_t first, second;
+};
+
+/* Each word is loaded once. */
+static inline struct nm_mac_pair nm_mac_pair_load(const void *eth)
+{
+	struct nm_mac_pair pair;
+
+	memcpy(&pair.first, eth, 8);
+	memcpy(&pair.second, (const char *)eth + 4, 8);
+	return pair;
+}
+
+static inline bool nm_mac_pair_equal(struct nm_mac_pair a, struct nm_mac_pair b)
+{
+	return a.first == b.first && a.second == b.second;
+}
+
+static inline uint64_t nm_mac_pair_dst(struct nm_mac_pair pair)
+{
+	return nm_mac_word(pair.first) & ~0xffffULL;
+}
+
+static inline uint64_t nm_mac_pair_src(struct nm_mac_pair pair)
+{
+	return nm_mac_word(pair.second) << 16;
+}
+
+/* Both, as in the table: 12 bytes are loaded. */
 static inline void nm_mac_load_both(const void *eth, uint64_t *dst, uint64_t *src)
 {
-	uint64_t first, second;
+	struct nm_mac_pair pair = nm_mac_pair_load(eth);
 
-	memcpy(&first, eth, 8);
-	memcpy(&second, (const char *)eth + 4, 8);
-	*dst = nm_mac_word(first) & ~0xffffULL;
-	*src = nm_mac_word(second) << 16;
+	*dst = nm_mac_pair_dst(pair);
+	*src = nm_mac_pair_src(pair);
 }
 
 static inline bool nm_mac_is_group(uint64_t mac)

@@ -16,6 +16,9 @@
  *   compiler    likely(x), unlikely(x), os_printf_like(fmt, first), and to start loading a
  *               cache line: os_prefetch(addr), or os_prefetch_write(addr) to own it;
  *               OS_ATTRIBUTE(x), and annotate.h
+ *               bool os_asks_before_writing(): does os_prefetch_write() of buffers that a copy is about
+ *               to fill pay on this processor? Measured with VALE, 60 bytes: a sixth more packets on
+ *               Sapphire Rapids, a quarter fewer on Zen 4 (256 bytes: 40 % fewer)
  *   struct os_mutex    sleeping lock: os_mutex_init/_destroy/_lock/_unlock
  *   struct os_spin     short lock, never held across a sleep: os_spin_init/_lock/_unlock.
  *                      In the kernel it also keeps soft interrupts out.

@@ -14,7 +14,7 @@
 #include "monitor.h"
 
 enum {
-	SLOTS_AHEAD = 16, /* of the receiver's ring: prefetched before they are looked at */
+	SLOTS_AHEAD = 32, /* of the receiver's ring: prefetched before they are looked at */
 	BUFS_AHEAD = 8,   /* of the receiver's buffers, before they are filled */
 };
 
@@ -52,64 +52,59 @@ static inline void copy_packet(char *dst, const char *src, uint32_t len)
 	}
 }
 
-/*
- * Pairs packets with buffers, from rx->at on: each slot is loaded once. Returns how many of the
- * packets order[0..n) are plain and have a good buffer, to[].
- *
- * The receiver has slots and buffers in its cache, for it has read the packets before. Asking for
- * them in time, and for writing at once, makes a sixth more packets per second; asking for
- * reading made none.
- */
-static uint32_t find_buffers(struct vale_rx *rx, const struct vale_packet *packets,
-	const uint8_t *order, uint32_t n, char **to) OS_REQUIRES(NM_PRODUCE_LOCK)
+static inline void ask_for_buf(const struct nm_slots *s, const struct netmap_slot *slot)
 {
-	const struct nm_slots *s = &rx->q.slots;
-	uint32_t found, at = rx->q.at;
+	uint32_t index = OS_LOAD(&slot->buf_idx);
 
-	if (!nm_rxq_has_room(&rx->q, n))
-		n = rx->q.room;
-	for (found = 0; found < n; found++) {
-		const struct vale_packet *packet = &packets[order[found]];
-		uint32_t index = OS_LOAD(&s->slots[at].buf_idx);
-
-		os_prefetch_write(&s->slots[nm_ring_advance(at, SLOTS_AHEAD, s->num_slots)]);
-		if (unlikely(packet->len > rx->plain_max || packet->frags != 1) ||
-			unlikely(!nm_slots_buf_valid(s, index)))
-			break;
-		to[found] = nm_slots_buf(s, index);
-		if (found < BUFS_AHEAD)
-			os_prefetch_write(to[found]);
-		at = nm_ring_advance(at, 1, s->num_slots);
-	}
-	return found;
+	if (likely(nm_slots_buf_valid(s, index)))
+		os_prefetch_write(nm_slots_buf(s, index));
 }
 
 /*
  * Nearly all traffic: packets of one fragment, with equal headers, each into a buffer that takes all
  * of it. Returns how many of the packets order[0..n) were delivered; what stopped it is for
- * deliver_any() to find out.
+ * deliver_any() to find out. A slot is loaded once for its packet; what is loaded ahead of that is only asked for.
+ *
+ * The receiver has slots and buffers in its cache, for it has read the packets before. Whether buffers are
+ * to be asked for in time is for the processor to say; slots are, and for writing at once.
  */
 static uint32_t deliver_plain(struct vale_rx *rx, const struct vale_packet *packets,
 	const uint8_t *order, uint32_t n) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
-	char *to[NM_VALE_BATCH];
-	uint32_t found = find_buffers(rx, packets, order, n, to), at = rx->q.at;
+	const struct nm_slots s = rx->q.slots; /* copies: they stay in registers */
+	const uint32_t plain_max = rx->plain_max;
+	struct netmap_slot *slot = &s.slots[rx->q.at], *const end = &s.slots[s.num_slots];
+	const struct netmap_slot *ahead = &s.slots[nm_ring_advance(
+		rx->q.at, s.num_slots > BUFS_AHEAD ? BUFS_AHEAD : 1, s.num_slots)];
+	const bool ask = os_asks_before_writing();
+	uint64_t bytes = 0;
+	uint32_t done;
 
-	for (uint32_t i = 0; i < found; i++) {
-		/* NOLINTNEXTLINE(clang-analyzer-core*): find_buffers() found as many at most as order has */
-		const struct vale_packet *packet = &packets[order[i]];
+	if (!nm_rxq_has_room(&rx->q, n))
+		n = rx->q.room;
+	for (done = 0; done < n; done++) {
+		const struct vale_packet *packet = &packets[order[done]];
+		const uint32_t index = OS_LOAD(&slot->buf_idx), len = packet->len;
 
-		if (i + BUFS_AHEAD < found)
-			os_prefetch_write(to[i + BUFS_AHEAD]);
-		copy_packet(to[i], packet->buf, packet->len);
-		nm_slot_fill(&rx->q.slots.slots[at], packet->len, nm_slots_flags(1, 0));
-		rx->q.bytes += packet->len;
-		at = nm_ring_advance(at, 1, rx->q.slots.num_slots);
+		os_prefetch_write(slot + SLOTS_AHEAD); /* behind the ring: of no use, and no harm */
+		if (ask)
+			ask_for_buf(&s, ahead);
+		if (unlikely(len > plain_max || packet->frags != 1) ||
+			unlikely(!nm_slots_buf_valid(&s, index)))
+			break;
+		copy_packet(nm_slots_buf(&s, index), packet->buf, len);
+		nm_slot_fill(slot, len, nm_slots_flags(1, 0));
+		bytes += len;
+		if (unlikely(++slot == end))
+			slot = s.slots;
+		if (unlikely(++ahead == end))
+			ahead = s.slots;
 	}
-	rx->q.at = at;
-	rx->q.room -= found;
-	rx->q.packets += found;
-	return found;
+	rx->q.at = (uint32_t)(slot - s.slots);
+	rx->q.room -= done;
+	rx->q.packets += done;
+	rx->q.bytes += bytes;
+	return done;
 }
 
 /* ---- stream ----------------------------------------------------------------------------- */
@@ -238,10 +233,16 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *
 
 /* The packets of two chains in their order; how many. VALE_END is larger than any number: when a chain
  * has ended the other goes on. */
-static uint32_t merge(const struct vale_packet *packets, uint8_t mine, uint8_t all, uint8_t *order)
+static uint32_t merge(const struct vale_batch *batch, uint8_t mine, uint8_t all, uint8_t *order)
 {
+	const struct vale_packet *packets = batch->packets;
 	uint32_t n = 0;
 
+	if (likely(batch->in_row)) { /* one chain has all */
+		for (; n < batch->num_packets; n++)
+			order[n] = (uint8_t)n;
+		return n;
+	}
 	for (; all != VALE_END; n++) {
 		uint8_t *from = mine < all ? &mine : &all;
 
@@ -293,13 +294,12 @@ static uint32_t deliver(struct vale_tx *tx, struct nm_ring *ring, const uint8_t 
 uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
 {
 	struct nm_ring *ring = nm_vale_rx_ring(tx, port);
-	const struct vale_packet *packets = tx->batch->packets;
 	uint8_t order[NM_VALE_BATCH], rest = VALE_END;
 	uint32_t n, done;
 
 	vale_assert_locked(tx->sw);
 	if (unlikely(tx->wait_us) && mine != VALE_END && port->full_wait_us && port->hdr_len) {
-		n = merge(packets, mine, VALE_END, order);
+		n = merge(tx->batch, mine, VALE_END, order);
 		done = deliver(tx, ring, order, n, ring->priv);
 		if (done < n)
 			rest = order[done];
@@ -307,7 +307,7 @@ uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, 
 		if (likely(all == VALE_END))
 			return rest;
 	}
-	n = merge(packets, mine, all, order);
+	n = merge(tx->batch, mine, all, order);
 	deliver(tx, ring, order, n, NULL);
 	return rest;
 }

@@ -107,6 +107,8 @@ struct vale_batch {
 	struct vale_packet packets[NM_VALE_BATCH];
 	struct nm_frag frags[VALE_FRAGS];
 	uint32_t num_packets, num_frags;
+	uint32_t hints;                 /* 0: no packet that is not in frags has a dst_hint */
+	bool in_row;                    /* all packets are in one chain */
 	struct vale_chain chains[256];  /* by destination number; VALE_TO_ALL is the last */
 	uint8_t touched[NM_VALE_BATCH]; /* destinations with a chain, VALE_TO_ALL not among them */
 	uint32_t num_touched;

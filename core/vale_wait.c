@@ -337,6 +337,7 @@ static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
 	uint32_t most = port ? port->num_slots[NM_RX] / TURN_PART : 0;
 
 	batch->num_packets = batch->num_frags = 0;
+	batch->in_row = false;
 	for (uint32_t i = from; i < batch->queue.count; i++) {
 		struct vale_waiting *w = &batch->queue.waiting[i];
 		uint32_t n = batch->num_packets;

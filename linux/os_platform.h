@@ -42,9 +42,14 @@
 #define OS_ATTRIBUTE(x) /* lockdep looks after locks here */
 #include "annotate.h"
 
-#define OS_MAC_BUCKETS_LOG2        15
-#define os_prefetch(addr)          prefetch(addr)
-#define os_prefetch_write(addr)    prefetchw(addr)
+#define OS_MAC_BUCKETS_LOG2     15
+#define os_prefetch(addr)       prefetch(addr)
+#define os_prefetch_write(addr) prefetchw(addr)
+#ifdef CONFIG_X86
+#define os_asks_before_writing() (boot_cpu_data.x86_vendor != X86_VENDOR_AMD)
+#else
+#define os_asks_before_writing() true
+#endif
 #define os_printf_like(fmt, first) __printf(fmt, first)
 #define OS_LOAD(p)                 READ_ONCE(*(p))
 #define OS_STORE(p, v)             WRITE_ONCE(*(p), v)

@@ -31,10 +31,16 @@
 #ifndef OS_MAC_BUCKETS_LOG2
 #define OS_MAC_BUCKETS_LOG2 15
 #endif
+#if defined(__x86_64__) || defined(__i386__)
+#define OS_CPU_IS_AMD __builtin_cpu_is("amd")
+#else
+#define OS_CPU_IS_AMD 0
+#endif
 #define likely(x)                  __builtin_expect(!!(x), 1)
 #define unlikely(x)                __builtin_expect(!!(x), 0)
 #define os_prefetch(addr)          __builtin_prefetch(addr)
 #define os_prefetch_write(addr)    __builtin_prefetch(addr, 1)
+#define os_asks_before_writing()   (!OS_CPU_IS_AMD)
 #define os_printf_like(fmt, first) __attribute__((format(printf, fmt, first)))
 #define OS_LOAD(p)                 __atomic_load_n((p), __ATOMIC_RELAXED)
 #define OS_STORE(p, v)             __atomic_store_n((p), (v), __ATOMIC_RELAXED)
