@@ -15,8 +15,11 @@
 
 #include "access.h"
 #include "claim.h"
+#include "listener.h"
 #include "log.h"
 #include "nic_connect.h"
+
+enum { BACKLOG = 64 };
 
 struct listener {
 	const struct session_config *config;
@@ -163,33 +166,40 @@ static int open_signals(void)
 
 /* ---- the socket --------------------------------------------------------------------------------- */
 
-static int open_socket(const char *path, struct nm_error *err)
+/* Does somebody serve this path already? */
+static bool is_served(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int sock, test;
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool served;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return nm_error_set(err, -ENAMETOOLONG,
-			"--socket: at most %zu bytes are possible: %.200s",
-			sizeof(addr.sun_path) - 1, path);
-	strcpy(addr.sun_path, path);
-	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	test = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (sock < 0 || test < 0)
-		return nm_error_set(err, -errno, "no socket: %s", strerror(errno));
-	if (connect(test, (struct sockaddr *)&addr, sizeof(addr)) == 0 || errno == EAGAIN) {
-		close(test);
+	strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
+	served = connect(sock, (struct sockaddr *)&addr, sizeof(addr)) == 0 || errno == EAGAIN;
+	if (sock >= 0)
 		close(sock);
+	return served;
+}
+
+/* Everybody may connect. */
+static int open_socket(const char *path, struct nm_error *err)
+{
+	struct stat st;
+	int sock;
+
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return nm_error_set(err, -EEXIST, "%.200s exists, and is no socket", path);
+	if (is_served(path))
 		return nm_error_set(err, -EADDRINUSE, "another netmapd-nic serves %.200s", path);
+	sock = listener_open(path, SOCK_SEQPACKET, BACKLOG, true); /* of one that has died */
+	if (sock >= 0 && chmod(path, 0666) < 0) {
+		int error = -errno;
+
+		close(sock);
+		sock = error;
 	}
-	close(test);
-	unlink(path); /* of one that has died */
-	if (bind(sock, (struct sockaddr *)&addr, sizeof(addr)) == 0 && chmod(path, 0666) == 0 &&
-		listen(sock, 64) == 0)
-		return sock;
-	nm_error_set(err, -errno, "the socket %.200s can't be made: %s", path, strerror(errno));
-	close(sock);
-	return err->code;
+	return sock >= 0 ? sock
+			 : nm_error_set(err, sock, "the socket %.200s can't be made: %s", path,
+				   strerror(-sock));
 }
 
 int listen_run(const char *path, const struct session_config *config, struct nm_error *err)

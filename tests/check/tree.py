@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Rooms whose code is for use; the others try it or set it up.
-PRODUCT = {"core", "user", "proto", "linux", "netmapd", "libnetmap", "apps", "tools", "include"}
+PRODUCT = {"core", "user", "proto", "linux", "netmapd", "nic", "libnetmap", "apps", "tools", "include"}
 CPUS = len(os.sched_getaffinity(0))
 CHECKS = {}
 

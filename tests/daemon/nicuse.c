@@ -27,7 +27,7 @@
 #include "nic_connect.h"
 #include "nm_error.h"
 
-enum { HEADER = 14, NUMBERED = HEADER + 4, BATCH = 64 };
+enum { HEADER = 14, NUMBERED = HEADER + 4, BATCH = 64, TURN = 16 };
 
 static struct {
 	struct loop *loop;
@@ -154,7 +154,9 @@ static void make_frame(uint8_t *frame, uint32_t bytes)
 
 static void transmit(struct xsk *s)
 {
-	while (app.unsent > 0 && app.num_free > 0 && xsk_room(&s->tx, 1)) {
+	/* A few per turn, so that all queues have some. */
+	for (int i = 0; i < TURN && app.unsent > 0 && app.num_free > 0 && xsk_room(&s->tx, 1);
+		i++) {
 		uint64_t addr = app.free[--app.num_free] + XSK_HEADROOM;
 
 		make_frame((uint8_t *)app.memory + addr, app.send_bytes);

@@ -84,8 +84,9 @@ def test_each_queue_has_its_socket(lab):
     one, other = lab.use("nicq0"), lab.use("nicq1")
     assert [one.bound(), other.bound()] == ["native", "native"]
     assert one.lines.seen[-1].split()[2] == "4"
-    one.send(4000, 100)  # through all queues
-    other.receives(4000)
+    for sent in range(100, 2001, 100):  # through all queues, and not more than the receiver has room for
+        one.send(100, 100)
+        other.receives(sent)
     assert other.stats()[3:] == [0, 0]
     assert [one.close(), other.close()] == [0, 0]
 
@@ -472,6 +473,24 @@ def test_a_second_service_on_the_socket_is_refused(lab):
     assert lab.services[1].wait(PATIENCE) == 1
     assert "another netmapd-nic serves" in lab.services[1].stderr.read()
     user = lab.use("nic0", socket=lab.place / "nic.sock")
+    assert user.bound() == "native"
+    assert user.close() == 0
+
+
+def test_what_is_no_socket_is_not_replaced(lab):
+    (lab.place / "nic.sock").write_text("precious")
+    lab.serve(wait=False)
+    assert lab.services[0].wait(PATIENCE) == 1
+    assert "exists, and is no socket" in lab.services[0].stderr.read()
+    assert (lab.place / "nic.sock").read_text() == "precious"
+
+
+def test_a_socket_that_was_left_is_replaced(lab):
+    path = lab.serve()
+    lab.services[0].kill()
+    lab.services[0].wait()
+    assert path.exists()
+    user = lab.use("nic0", socket=lab.serve())
     assert user.bound() == "native"
     assert user.close() == 0
 
