@@ -112,10 +112,11 @@ static const struct nm_port_ops device_ops = {
 	.rxsync = device_rxsync,
 	.shares_region = true,
 	.chosen_host_rings = true,
+	.persistent = true,
 };
 
-static int new_device(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err)
+static int new_device(struct nm_core *core, void *ns, const char *name,
+	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
 	struct nm_shape with_host = *shape;
 
@@ -132,7 +133,7 @@ static struct nm_port *find_device(struct nm_core *core, const char *name)
 	return port;
 }
 
-static int remove_device(struct nm_core *core, const char *name, struct nm_error *err)
+static int remove_device(struct nm_core *core, void *ns, const char *name, struct nm_error *err)
 {
 	struct nm_port *port = find_device(core, name);
 

@@ -308,7 +308,8 @@ static void add_device(const char *name)
 	struct nm_error err = {0};
 
 	nm_core_lock(core);
-	fuzz_check(core->platform_ops->newif(core, name, &shape, 0, &err) == 0, "%s", err.text);
+	fuzz_check(
+		core->platform_ops->newif(core, NULL, name, &shape, 0, &err) == 0, "%s", err.text);
 	nm_core_unlock(core);
 }
 

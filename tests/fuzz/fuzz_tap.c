@@ -130,7 +130,7 @@ static void remove_devices(void)
 	ioctl_answer = write_answer = 0;
 	for (int i = 0; i < 2; i++) {
 		nm_core_lock(world.core);
-		(void)taps_delif(world.core, names[i], &err); /* -ENXIO: it has gone */
+		(void)taps_delif(world.core, NULL, names[i], &err); /* -ENXIO: it has gone */
 		nm_core_unlock(world.core);
 	}
 	fuzz_check(taps_count(&d) == 0, "%u TAP devices are left", taps_count(&d));
@@ -141,10 +141,10 @@ static void remove_devices(void)
 	look_for_events();
 }
 
-static int make_device(struct nm_core *core, const char *name, const struct nm_shape *shape,
-	uint16_t mem_id, struct nm_error *err)
+static int make_device(struct nm_core *core, void *ns, const char *name,
+	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
-	return taps_newif(core, name, shape, mem_id, err);
+	return taps_newif(core, ns, name, shape, mem_id, err);
 }
 
 /* ---- one input ---------------------------------------------------------------------------------------- */

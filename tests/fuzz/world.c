@@ -471,8 +471,8 @@ static void add_device(const char *name)
 	struct nm_error err = {0};
 
 	nm_core_lock(world.core);
-	fuzz_check(world.core->platform_ops->newif(world.core, name, &shape, 0, &err) == 0, "%s",
-		err.text);
+	fuzz_check(world.core->platform_ops->newif(world.core, NULL, name, &shape, 0, &err) == 0,
+		"%s", err.text);
 	nm_core_unlock(world.core);
 }
 
