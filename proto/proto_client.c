@@ -196,6 +196,7 @@ static ssize_t receive(int fd, void *reply, size_t max, struct fd_list *list)
 	} control;
 	struct iovec iov = {.iov_base = reply, .iov_len = max};
 	struct msghdr msg;
+	bool again = true;
 	ssize_t n;
 
 	do {
@@ -205,6 +206,11 @@ static ssize_t receive(int fd, void *reply, size_t max, struct fd_list *list)
 		msg.msg_control = control.buf;
 		msg.msg_controllen = sizeof(control.buf);
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+		/* The other end hung up before it read all: its answer, if there is one, is behind that. */
+		if (n < 0 && errno == ECONNRESET && again) {
+			again = false;
+			errno = EINTR;
+		}
 	} while (n < 0 && errno == EINTR);
 
 	if (n < 0)

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,40 @@ static ssize_t greet(const struct answer *a, size_t room, int *fds, unsigned int
 	close(pair[0]);
 	close(pair[1]);
 	return n;
+}
+
+/* Waits for the request, and says why it will not be read. */
+static void *turn_away(void *arg)
+{
+	const int *fd = arg;
+	struct answer a = good_answer();
+	struct pollfd p = {.fd = *fd, .events = POLLIN};
+
+	a.hello.reply.hdr.status = -EDQUOT;
+	poll(&p, 1, -1);
+	send_answer(*fd, &a);
+	close(*fd);
+	return NULL;
+}
+
+/* Who is turned away with the request unread hears why all the same. */
+static void test_turned_away(void **state)
+{
+	for (int round = 0; round < 300; round++) {
+		struct nmd_hello reply;
+		struct nmd_hdr req;
+		pthread_t server;
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+		assert_int_equal(pthread_create(&server, NULL, turn_away, &pair[1]), 0);
+		nmd_hdr_init(&req, NMD_HELLO, sizeof(req));
+		assert_int_equal(nmd_request(pair[0], &req, &reply, sizeof(reply), NULL, NULL),
+			sizeof(reply));
+		assert_int_equal(reply.reply.hdr.status, -EDQUOT);
+		pthread_join(server, NULL);
+		close(pair[0]);
+	}
 }
 
 static void test_request(void **state)
@@ -385,6 +420,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_turned_away),
 		cmocka_unit_test(test_bad_replies),
 		cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_call),
