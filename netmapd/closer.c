@@ -130,14 +130,21 @@ static void make_ready(struct closer_queue *q) OS_REQUIRES(CLOSER_LOCK)
 	c.ready_end = &q->next;
 }
 
-/* The first that may have a thread; NULL: none. */
-static struct closer_queue *take_ready(void) OS_REQUIRES(CLOSER_LOCK)
+/* Where the first is that may have a thread. */
+static struct closer_queue **find_ready(void) OS_REQUIRES(CLOSER_LOCK)
 {
-	struct closer_queue **link = &c.ready, *q;
+	struct closer_queue **link = &c.ready;
 
 	while (*link && (*link)->user->busy >= CLOSER_PER_USER)
 		link = &(*link)->next;
-	q = *link;
+	return link;
+}
+
+/* NULL: none. */
+static struct closer_queue *take_ready(void) OS_REQUIRES(CLOSER_LOCK)
+{
+	struct closer_queue **link = find_ready(), *q = *link;
+
 	if (!q)
 		return NULL;
 	*link = q->next;
@@ -171,27 +178,7 @@ static void close_one(struct closer_queue *q) OS_REQUIRES(CLOSER_LOCK)
 		free_queue(q);
 }
 
-static void *run(void *arg)
-{
-	struct closer_queue *q;
-
-	lock();
-	while (!c.stop) {
-		q = take_ready();
-		if (q) {
-			close_one(q);
-			continue;
-		}
-		if (c.idle > 0)
-			break;
-		c.idle++;
-		pthread_cond_wait(&c.work, &c.lock.l);
-		c.idle--;
-	}
-	c.threads--;
-	unlock();
-	return NULL;
-}
+static void *run(void *arg);
 
 static int add_thread(void) OS_REQUIRES(CLOSER_LOCK)
 {
@@ -210,13 +197,38 @@ static int add_thread(void) OS_REQUIRES(CLOSER_LOCK)
 	return -error;
 }
 
-/* Without a new thread it waits for one of those that are there. */
+/* A thread for what is ready, if it may have one. Without a new thread it waits for one of those that are there. */
 static void see_to_it(void) OS_REQUIRES(CLOSER_LOCK)
 {
+	if (!*find_ready())
+		return;
 	if (c.idle > 0)
 		pthread_cond_signal(&c.work);
 	else if (c.threads < CLOSER_THREADS)
 		(void)add_thread();
+}
+
+static void *run(void *arg)
+{
+	struct closer_queue *q;
+
+	lock();
+	while (!c.stop) {
+		q = take_ready();
+		if (q) {
+			see_to_it(); /* whoever put it may have put more before this thread woke up */
+			close_one(q);
+			continue;
+		}
+		if (c.idle > 0)
+			break;
+		c.idle++;
+		pthread_cond_wait(&c.work, &c.lock.l);
+		c.idle--;
+	}
+	c.threads--;
+	unlock();
+	return NULL;
 }
 
 static void push(struct closer_queue *q, int fd) OS_REQUIRES(CLOSER_LOCK)

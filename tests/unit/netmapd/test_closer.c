@@ -132,6 +132,32 @@ static void what_hangs_holds_up_its_own_queue(void **state)
 	closer_queue_end(b, -1);
 }
 
+/* Those that come together, while one thread is idle, have a thread each. */
+static void some_at_once(void **state)
+{
+	enum { USERS = 8 };
+
+	for (int round = 0; round < 20; round++) {
+		struct closer_queue *q[USERS], *first = closer_queue_new(USERS);
+		int beside, fds[USERS];
+
+		closer_put(first, watched_fd(&beside));
+		expect_closed(beside);
+		for (int i = 0; i < USERS; i++) {
+			q[i] = closer_queue_new((uid_t)i);
+			fds[i] = hanging_fd();
+		}
+		for (int i = 0; i < USERS; i++)
+			closer_put(q[i], fds[i]);
+		wait_for(USERS, USERS);
+		release_all();
+		for (int i = 0; i < USERS; i++)
+			closer_queue_end(q[i], -1);
+		closer_queue_end(first, -1);
+		wait_for(0, 0);
+	}
+}
+
 /* A hundred of one user's, each in a queue of its own, take the user's threads, and no more. */
 static void one_user_takes_no_more_than_its_threads(void **state)
 {
@@ -333,6 +359,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_hangs_holds_up_its_own_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(some_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			one_user_takes_no_more_than_its_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_threads_can_hang, setup, teardown),
