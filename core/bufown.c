@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The map of owners of a region. Each pool has an array of owners, by index, and a stack of the free
- * indices; all arrays are one piece of memory.
+ * indices; all arrays are one table. What was never given out is in neither, so that a new map costs nothing
+ * however large it is.
  *
  *   exchange    finds in the references of each owner the next one that the other has, and swaps the two
  *   reconcile   marks what the owner references; then one walk over the map takes each marked buffer of
@@ -15,9 +16,12 @@
 /* One pool. */
 struct map {
 	uint32_t *owner OS_PT_GUARDED_BY(NM_CORE_LOCK); /* per object */
-	/* Stack of free indices, lowest on top at the start. */
+	/* Stack of free indices below `fresh`. */
 	uint32_t *free OS_PT_GUARDED_BY(NM_CORE_LOCK);
 	uint32_t num_free OS_GUARDED_BY(NM_CORE_LOCK);
+	uint32_t fresh OS_GUARDED_BY(
+		NM_CORE_LOCK); /* all from here on are free, and never were given out */
+	uint32_t promised OS_GUARDED_BY(NM_CORE_LOCK); /* of the free ones */
 	uint32_t count;
 };
 
@@ -42,7 +46,7 @@ static struct nm_bufown *make_maps(const struct nm_region *region)
 
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		objects += region->pool[pool].count;
-	own = os_zalloc(sizeof(*own) + 2 * objects * sizeof(uint32_t));
+	own = os_table_alloc(sizeof(*own) + 2 * objects * sizeof(uint32_t));
 	if (!own)
 		return NULL;
 	at = (void *)(own + 1);
@@ -59,7 +63,7 @@ static struct nm_bufown *make_maps(const struct nm_region *region)
 
 static void push_free(struct map *map, uint32_t index) OS_REQUIRES(NM_CORE_LOCK)
 {
-	os_assert(index < map->count && map->num_free < map->count);
+	os_assert(index < map->fresh && map->num_free < map->fresh);
 	map->owner[index] = NM_OWNER_NONE;
 	map->free[map->num_free++] = index;
 }
@@ -78,9 +82,8 @@ int nm_bufown_init(struct nm_region *region)
 		return -ENOMEM;
 	for (int pool = 0; pool < NM_POOLS; pool++) {
 		struct map *map = &region->own->map[pool];
-		uint32_t first = first_index(pool);
 
-		push_run(map, (struct nm_run){first, map->count - first});
+		map->fresh = first_index(pool);
 	}
 	return 0;
 }
@@ -111,6 +114,7 @@ int nm_bufown_adopt(struct nm_region *region, const struct nm_run part[NM_POOLS]
 	for (int pool = 0; pool < NM_POOLS; pool++) {
 		struct map *map = &region->own->map[pool];
 
+		map->fresh = map->count;
 		for (uint32_t i = 0; i < map->count; i++)
 			map->owner[i] = NM_OWNER_FOREIGN;
 		push_run(map, part[pool]);
@@ -120,7 +124,7 @@ int nm_bufown_adopt(struct nm_region *region, const struct nm_run part[NM_POOLS]
 
 void nm_bufown_end(struct nm_region *region)
 {
-	os_free(region->own);
+	os_table_free(region->own);
 	region->own = NULL;
 }
 
@@ -131,9 +135,20 @@ bool nm_bufown_tracks(const struct nm_region *region)
 	return region->own && (!region->foreign || region->own->part.count > 0);
 }
 
+static uint32_t all_free(const struct map *map) OS_REQUIRES(NM_CORE_LOCK)
+{
+	return map->num_free + (map->count - map->fresh);
+}
+
 uint32_t nm_bufown_num_free(const struct nm_region *region, enum nm_pool pool)
 {
-	return region->own ? region->own->map[pool].num_free : 0;
+	const struct map *map;
+
+	if (!region->own)
+		return 0;
+	map = &region->own->map[pool];
+	os_assert(map->promised <= all_free(map));
+	return all_free(map) - map->promised;
 }
 
 uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint32_t index)
@@ -143,17 +158,55 @@ uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint
 	return map && index < map->count ? map->owner[index] : NM_OWNER_NONE;
 }
 
+static uint32_t take_any(struct map *map, uint32_t owner) OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t index = map->num_free > 0 ? map->free[--map->num_free] : map->fresh++;
+
+	os_assert(index < map->count && map->owner[index] == NM_OWNER_NONE);
+	map->owner[index] = owner;
+	return index;
+}
+
 int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
 {
-	struct map *map;
-
 	if (nm_bufown_num_free(region, pool) == 0)
 		return -ENOMEM;
-	map = &region->own->map[pool];
-	*index = map->free[--map->num_free];
-	os_assert(*index < map->count && map->owner[*index] == NM_OWNER_NONE);
-	map->owner[*index] = owner;
+	*index = take_any(&region->own->map[pool], owner);
 	return 0;
+}
+
+int nm_bufown_promise(struct nm_region *region, uint32_t count)
+{
+	if (count > nm_bufown_num_free(region, NM_POOL_BUF))
+		return -ENOMEM;
+	if (count > 0)
+		region->own->map[NM_POOL_BUF].promised += count;
+	return 0;
+}
+
+void nm_bufown_unpromise(struct nm_region *region, uint32_t count)
+{
+	if (count == 0)
+		return;
+	os_assert(count <= region->own->map[NM_POOL_BUF].promised);
+	region->own->map[NM_POOL_BUF].promised -= count;
+}
+
+uint32_t nm_bufown_alloc_promised(struct nm_region *region, uint32_t owner)
+{
+	nm_bufown_unpromise(region, 1);
+	return take_any(&region->own->map[NM_POOL_BUF], owner);
+}
+
+/* Objects below `end` are in the stack, or have an owner. */
+static void make_known(struct map *map, uint32_t end) OS_REQUIRES(NM_CORE_LOCK)
+{
+	while (map->fresh < end) {
+		uint32_t index = map->fresh++;
+
+		if (map->owner[index] == NM_OWNER_NONE)
+			push_free(map, index);
+	}
 }
 
 /* The first run of free objects: *first, or false. */
@@ -188,14 +241,14 @@ int nm_bufown_alloc_run(struct nm_region *region, enum nm_pool pool, uint32_t ow
 	for (uint32_t i = 0; i < map->num_free; i++)
 		if (map->free[i] < *first || map->free[i] - *first >= count)
 			map->free[kept++] = map->free[i];
-	os_assert(kept + count == map->num_free);
 	map->num_free = kept;
+	make_known(map, *first + count);
 	return 0;
 }
 
 int nm_bufown_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t index)
 {
-	if (owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN ||
+	if (owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN || region->ending ||
 		nm_bufown_owner(region, pool, index) != owner)
 		return -EINVAL;
 	push_free(&region->own->map[pool], index);
@@ -206,8 +259,8 @@ uint32_t nm_bufown_free_owner(struct nm_region *region, uint32_t owner)
 {
 	uint32_t freed = 0;
 
-	for (int pool = 0; pool < NM_POOLS; pool++)
-		for (uint32_t i = 0; i < region->pool[pool].count; i++)
+	for (int pool = 0; pool < NM_POOLS && region->own && !region->ending; pool++)
+		for (uint32_t i = 0; i < region->own->map[pool].fresh; i++)
 			if (nm_bufown_free(region, pool, owner, i) == 0)
 				freed++;
 	return freed;
@@ -221,6 +274,7 @@ void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	if (!region->own || !nm_region_buf_valid(region, index))
 		return;
 	map = &region->own->map[NM_POOL_BUF];
+	make_known(map, index + 1);
 	if (map->owner[index] == NM_OWNER_NONE) {
 		for (i = 0; map->free[i] != index; i++)
 			os_assert(i + 1 < map->num_free);
@@ -239,8 +293,10 @@ void nm_bufown_give(struct nm_region *region, uint32_t from, uint32_t to, uint32
 
 uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
 {
-	for (; *at < region->pool[NM_POOL_BUF].count; (*at)++)
-		if (nm_bufown_owner(region, NM_POOL_BUF, *at) == owner)
+	const struct map *map = region->own ? &region->own->map[NM_POOL_BUF] : NULL;
+
+	for (; map && *at < map->fresh; (*at)++)
+		if (map->owner[*at] == owner)
 			return (*at)++;
 	return 0;
 }
@@ -280,19 +336,20 @@ void nm_bufown_reconcile(
 	uint8_t *referenced;
 	struct map *map;
 
-	if (!region->own || owner == NM_OWNER_NONE || all_own(region, owner, refs, count))
+	if (!region->own || region->ending || owner == NM_OWNER_NONE ||
+		all_own(region, owner, refs, count))
 		return;
 	referenced = mark_all(region, refs, count);
 	if (!referenced)
 		return;
 	map = &region->own->map[NM_POOL_BUF];
-	for (uint32_t i = NM_BUFS_RESERVED; i < map->count; i++) {
+	for (uint32_t i = NM_BUFS_RESERVED; i < map->fresh; i++) {
 		if (!referenced[i] || !can_be_taken(map->owner[i], owner))
 			continue;
-		while (surplus < map->count &&
+		while (surplus < map->fresh &&
 			(map->owner[surplus] != owner || referenced[surplus]))
 			surplus++;
-		if (surplus == map->count)
+		if (surplus == map->fresh)
 			break; /* references more than it can give for: not an exchange */
 		map->owner[surplus] = map->owner[i];
 		map->owner[i] = owner;

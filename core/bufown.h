@@ -49,6 +49,9 @@
  * have buffers of each other, and the slots of a port that ends name all that it owns. Only when
  * that is not so are the map, and free lists, gone through.
  *
+ * A region that goes with the port that is leaving (nm_region.ending) has nothing that could be given to others: its map
+ * is left as it is, so the end of a large port costs nothing.
+ *
  * What an application has in its hand
  * -----------------------------------
  * A client with extra buffers may have some that no slot references: they are on its list, or in
@@ -122,7 +125,7 @@ enum { NM_OWNER_NONE = 0 }; /* free */
 
 /* ---- bufown.c: the map ------------------------------------------------------------------------ */
 
-/* The map of a region whose geometry is set; all objects are free. -ENOMEM. */
+/* The map of a region whose geometry is set; all objects are free. -ENOMEM. It costs the same for a large region. */
 int nm_bufown_init(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The map of a foreign region: free is what is set aside for this side, counts 0: nothing of a pool.
@@ -144,6 +147,15 @@ uint32_t nm_bufown_owner(const struct nm_region *region, enum nm_pool pool, uint
 
 /* One object for an owner (not NM_OWNER_NONE): 0 and its index, or -ENOMEM. Not cleared. */
 int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner, uint32_t *index)
+	OS_REQUIRES(NM_CORE_LOCK);
+
+/*
+ * Sets `count` of the free buffers aside: nm_bufown_num_free() has them no more, and each is had by one call of
+ * nm_bufown_alloc_promised(), which can't fail, or given back. -ENOMEM: there are not so many.
+ */
+int nm_bufown_promise(struct nm_region *region, uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
+void nm_bufown_unpromise(struct nm_region *region, uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
+uint32_t nm_bufown_alloc_promised(struct nm_region *region, uint32_t owner)
 	OS_REQUIRES(NM_CORE_LOCK);
 
 /* As many objects in a row, for an owner: *first, or -ENOMEM and none. */

@@ -19,14 +19,16 @@ static void each_ring(struct nm_port *port, void (*fn)(struct nm_ring *ring, voi
 /* Nested. A port that is not started moves nothing, and stays as it is. */
 static void pause_port(struct nm_port *port, bool on) OS_REQUIRES(NM_CORE_LOCK)
 {
-	if (port->ops->pause && !port->dead &&
+	if (port->ops->pause && !port->dead && !nm_port_is_being_made(port) &&
 		(port->clients > 0 || (port->peer && port->peer->clients > 0)))
 		port->ops->pause(port, on);
 }
 
+/* One that is being made has no slots yet that say anything. */
 static bool is_in(const struct nm_port *port, const struct nm_region *region)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
-	return port && port->region == region && !port->dead;
+	return port && port->region == region && !port->dead && !port->maker;
 }
 
 /* A zero-copy monitor moves buffers between any ports, and a device's come first; so they come to rest together. */
@@ -160,7 +162,7 @@ static void reconcile_list(const struct nm_client *client) OS_REQUIRES(NM_CORE_L
 {
 	uint32_t *refs;
 
-	if (client->extra_bufs == 0)
+	if (client->extra_bufs == 0 || client->port->region->ending)
 		return;
 	refs = os_zalloc((size_t)client->extra_bufs * sizeof(uint32_t));
 	if (!refs)
@@ -207,7 +209,7 @@ void nm_bufown_keep_sent(struct nm_port *port)
 /* ---- a region -------------------------------------------------------------------------------- */
 
 /* Both ends of a pipe, or one port: the first of them that the list has. */
-static bool comes_first(const struct nm_port *port)
+static bool comes_first(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	return !is_in(port->peer, port->region) || port->owner < port->peer->owner;
 }
@@ -238,6 +240,8 @@ static void reconcile_all(struct nm_region *region, struct nm_port *first) OS_RE
 
 void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)
 {
+	if (region->ending)
+		return;
 	pause_around(region, first, true);
 	reconcile_all(region, first);
 	pause_around(region, first, false);
@@ -259,7 +263,7 @@ static void free_ring(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
 	if (!nm_ring_is_given(ring))
 		return;
 	f->left += ring->num_slots + 1;
-	for (uint32_t i = 0; i < ring->num_slots; i++)
+	for (uint32_t i = 0; i < ring->num_slots && !f->port->maker; i++)
 		if (nm_bufown_free(region, NM_POOL_BUF, f->port->owner,
 			    nm_slot_load(&ring->slots[i]).buf_idx) == 0)
 			f->left--;
@@ -275,6 +279,8 @@ void nm_bufown_free_port(struct nm_port *port)
 {
 	struct freeing f = {.port = port};
 
+	if (port->region->ending)
+		return;
 	each_ring(port, free_ring, &f);
 	if (f.left > 0)
 		nm_bufown_free_owner(port->region, port->owner);

@@ -7,12 +7,15 @@
  *   find     the name's port, made if the kind is made on demand; with monitor flags, its monitor
  *   admit    whoever asks may use it (nm_port_ops.admit)
  *   choose   rings of the mode; then what flags, header, region and offsets ask for; are they free
- *   start    the first client of a port (or of its pipe peer) decides offsets and region, and gives
- *            it rings and buffers; a later one joins, or is refused
- *   nifp     the client's own netmap_if and extra buffers: the last step that can fail
- *   enlist   counts users of the rings; a ring's first user finds it empty, but for pipes
+ *   take     the first client of a port (or of its pipe peer) decides offsets and region, and gives
+ *            it rings; a later one joins, or is refused
+ *   nifp     the client's own netmap_if and extra buffers
+ *   enlist   from here on the port is the client's; if it is the first, the port is being made
+ *   parts    buffers into the slots of the rings, extra buffers into their list (nm_client_go_on)
+ *   start    the port's kind starts; users of the rings are counted; a ring's first user finds it empty, but for
+ *            pipes
  *
- * release_port() undoes start when no client is left, and frees a port made on demand. Unbind goes
+ * release_port() undoes start and take when no client is left, and frees a port made on demand. Unbind goes
  * the same way back, and has owners of buffers reconciled before anything is freed.
  */
 #include "attachment.h"
@@ -115,13 +118,23 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 		name);
 }
 
+static int check_not_being_made(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (!nm_port_is_being_made(port))
+		return 0;
+	return nm_error_set(&client->err, -EINPROGRESS,
+		"%s: another client is about to open it; try again", port->name);
+}
+
 /* A monitor of what the name says. */
 static int make_monitor(struct nm_client *client, const struct nm_bind *bind, struct nm_port **port)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *watched = *port;
+	int error = check_not_being_made(client, watched);
 
-	*port = nm_monitor_make_locked(watched, bind, &client->err);
+	*port = error ? NULL : nm_monitor_make_locked(watched, bind, &client->err);
 	if (*port)
 		return 0;
 	nm_port_unused_locked(watched);
@@ -414,19 +427,47 @@ static int grant_offsets(struct nm_client *client, struct nm_port *port, const s
 
 /* ---- bind and unbind ----------------------------------------------------------------- */
 
-static bool is_started(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+static bool is_in_use(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	return port->clients > 0 || (port->peer && port->peer->clients > 0);
 }
 
-/* Undoes start_port() when no client is bound; frees a port made on demand. */
-static void release_port(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE_LOCK)
+/* The region goes with the port, if nobody else is in it. */
+static void see_if_region_ends(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	if (is_started(port))
+	const struct nm_port *peer = port->peer;
+	uint32_t refs = 1 + (peer && peer->region == port->region);
+
+	if (port->own_memory && port->clients + (peer ? peer->clients : 0) <= 1 &&
+		port->region->refs == refs)
+		port->region->ending = true;
+}
+
+static void set_maker(struct nm_port *port, const struct nm_client *maker) OS_REQUIRES(NM_CORE_LOCK)
+{
+	port->maker = maker;
+	if (port->peer)
+		port->peer->maker = maker;
+}
+
+static void set_started(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE_LOCK)
+{
+	port->started = started;
+	if (port->peer)
+		port->peer->started = started;
+}
+
+/* Undoes take_port(), and start_port(), when no client is bound; frees a port made on demand. */
+static void release_port(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (is_in_use(port))
 		return;
-	if (started && port->ops->stop)
+	see_if_region_ends(port);
+	if (port->started && port->ops->stop)
 		port->ops->stop(port);
+	set_started(port, false);
 	nm_memory_release(port);
+	set_maker(port, NULL);
 	nm_port_unused_locked(port);
 }
 
@@ -443,11 +484,25 @@ static int check_started(struct nm_client *client, struct nm_port *port, const s
 	return join_offsets(client, port, bind->offsets);
 }
 
-static int start_port(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+static int start_kind(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	int error = 0;
+
+	if (port->dead)
+		error = nm_error_set(&client->err, -ENXIO, "the port is gone");
+	else if (port->ops->start)
+		error = port->ops->start(port, &client->err);
+	if (!error)
+		set_started(port, true);
+	return error;
+}
+
+static int take_port(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = 0;
 
+	set_maker(port, client);
 	if (port->region && bind->extmem)
 		error = nm_error_set(
 			&client->err, -EINVAL, "%s: brings its own memory", port->name);
@@ -457,9 +512,8 @@ static int start_port(struct nm_client *client, struct nm_port *port, const stru
 		error = nm_memory_take(client, port, bind);
 	if (!error)
 		error = check_buffer(client, port);
-	if (!error && port->ops->start)
-		error = port->ops->start(port, &client->err);
-	return error;
+	/* A kind that brings its memory, which needn't be filled, may place its rings only now. */
+	return error || port->own_memory ? error : start_kind(client, port);
 }
 
 static int check_wishes(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
@@ -496,15 +550,35 @@ static void delist(struct nm_client *client, struct nm_port *port) OS_REQUIRES(N
 	port->clients--;
 }
 
+/* The last step, which makes the port the client's to use. */
+static int start_port(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	int error = 0;
+
+	set_maker(port, NULL);
+	if (!port->started)
+		error = start_kind(client, port);
+	if (error) {
+		set_maker(port, client);
+		return error;
+	}
+	count_rings(client, port, client->exclusive, 1);
+	if (port->ops->users_changed)
+		port->ops->users_changed(port);
+	return 0;
+}
+
 static int bind_locked(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	bool exclusive = (bind->flags & NR_EXCLUSIVE) || client->exclusive_only;
-	bool was_started = is_started(port), started = was_started;
+	bool was_in_use = is_in_use(port);
 	int error;
 
 	nm_core_assert_locked(client->core);
-	error = nm_port_admit_locked(port, &client->err);
+	error = check_not_being_made(client, port);
+	if (!error)
+		error = nm_port_admit_locked(port, &client->err);
 	if (!error)
 		error = choose_rings(client, port, bind);
 	if (!error)
@@ -514,82 +588,61 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	if (!error)
 		error = check_rings_free(client, port, exclusive);
 	if (!error)
-		error = was_started ? check_started(client, port, bind)
-				    : start_port(client, port, bind);
-	started |= !error;
+		error = was_in_use ? check_started(client, port, bind)
+				   : take_port(client, port, bind);
 	if (!error && !port->own_memory)
 		error = nm_memory_take_host_rings(client, port);
 	if (!error)
 		error = nm_nifp_make(client, port, bind->extra_bufs);
 	if (error) {
-		if (bind->extmem && !was_started && port->own_memory)
+		if (bind->extmem && !was_in_use && port->own_memory)
 			port->region->mem = NULL; /* stays the caller's */
 		nm_attachment_take_back_locked(port);
-		release_port(port, started);
+		client->fill.port = NULL;
+		release_port(port);
 		return error;
 	}
+	client->exclusive = exclusive;
 	enlist(client, port);
-	count_rings(client, port, exclusive, 1);
-	if (port->ops->users_changed)
-		port->ops->users_changed(port);
-	return 0;
+	return was_in_use ? start_port(client, port) : 0;
 }
 
-int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
+/* Of a port that is being made, in which nobody has changed anything. */
+static void give_up(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_bind plain = *bind;
-	struct nm_port *port = NULL;
-	uint32_t host_rings[NM_DIRS] = {0}, slots[NM_DIRS] = {0};
-	bool chosen = false;
-	int error;
-
-	if (client->port)
-		return nm_error_set(
-			&client->err, -EBUSY, "already registered to %s", client->port->name);
-	nm_core_lock(client->core);
-	error = find_port(client, name, bind, &port);
-	if (!error) {
-		/* One that was made on demand is gone when this fails, or was in use and stays as it is. */
-		chosen = port->ops->chosen_host_rings && !port->ephemeral;
-		memcpy(host_rings, port->num_host_rings, sizeof(host_rings));
-		memcpy(slots, port->num_slots, sizeof(slots));
-		error = choose_shape(client, port, bind);
-	}
-	if (bind->mode != NR_REG_NULL && (bind->flags & MONITOR_FLAGS)) {
-		/* The choice of rings is that of the rings that are watched. */
-		plain.mode = NR_REG_ALL_NIC;
-		plain.flags &= ~(uint64_t)(NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
-	}
-	if (!error)
-		error = bind_locked(client, port, &plain);
-	if (!error)
-		client->flags = bind->flags;
-	else if (chosen)
-		(void)nm_port_reshape_locked(port, host_rings, slots); /* if it is unused */
-	nm_core_unlock(client->core);
-	return error;
+	see_if_region_ends(port);
+	delist(client, port);
+	nm_nifp_free(client, port);
+	client->port = NULL;
+	client->fill.port = NULL;
+	release_port(port);
 }
 
 static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	bool extra = client->owner != NM_OWNER_NONE && !port->dead;
-	bool unused = count_rings(client, port, false, -1);
+	bool extra = client->owner != NM_OWNER_NONE && !port->dead, unused;
 
 	nm_core_assert_locked(client->core);
+	if (port->maker) {
+		give_up(client, port);
+		return;
+	}
+	see_if_region_ends(port);
+	unused = count_rings(client, port, false, -1);
 	/* First what it has put back into its list; then the others, so that it can't list theirs. */
 	if (extra)
 		nm_bufown_reconcile_list(client);
 	delist(client, port);
-	if (is_started(port) && port->ops->users_changed)
+	if (is_in_use(port) && port->ops->users_changed)
 		port->ops->users_changed(port);
 	if (extra)
-		nm_bufown_reconcile_region(port->region, is_started(port) ? NULL : port);
+		nm_bufown_reconcile_region(port->region, is_in_use(port) ? NULL : port);
 	nm_nifp_free(client, port);
 	client->port = NULL;
-	if (unused && is_started(port))
+	if (unused && is_in_use(port))
 		nm_bufown_repair_port(port, NULL, false);
 	nm_attachment_take_back_locked(port);
-	release_port(port, true);
+	release_port(port);
 }
 
 void nm_client_unbind(struct nm_client *client)
@@ -601,4 +654,99 @@ void nm_client_unbind(struct nm_client *client)
 	nm_core_lock(client->core);
 	unbind_locked(client, port);
 	nm_core_unlock(client->core);
+}
+
+/* 1: there is more. */
+static int go_on(struct nm_client *client, struct nm_port *port, uint32_t most)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (!port->dead && (nm_memory_fill(client, &most) || nm_nifp_link(client, port, &most)))
+		return 1;
+	return port->maker == client ? start_port(client, port) : 0;
+}
+
+static void remember_shape(struct nm_client *client, const struct nm_port *port)
+{
+	client->before.chosen = port->ops->chosen_host_rings && !port->ephemeral;
+	memcpy(client->before.host_rings, port->num_host_rings, sizeof(port->num_host_rings));
+	memcpy(client->before.slots, port->num_slots, sizeof(port->num_slots));
+}
+
+/* If nobody uses it. One that was made on demand is gone, or was in use and stays as it is. */
+static void restore_shape(const struct nm_client *client, struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (client->before.chosen)
+		(void)nm_port_reshape_locked(port, client->before.host_rings, client->before.slots);
+}
+
+/* A dead port is gone behind its unbind. */
+static void unbind_failed(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	bool stays = !port->dead;
+
+	unbind_locked(client, port);
+	if (stays)
+		restore_shape(client, port);
+}
+
+int nm_client_go_on(struct nm_client *client, uint32_t most)
+{
+	struct nm_port *port = client->port;
+	int error = 0;
+
+	nm_core_lock(client->core);
+	if (port)
+		error = go_on(client, port, most);
+	if (error < 0)
+		unbind_failed(client, port);
+	nm_core_unlock(client->core);
+	return error;
+}
+
+/* All of it, at once. */
+static int finish(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	int error = go_on(client, port, UINT32_MAX);
+
+	os_assert(error <= 0);
+	if (error == 0)
+		return 0;
+	if (bind->extmem)
+		port->region->mem = NULL; /* stays the caller's */
+	unbind_failed(client, port);
+	return error;
+}
+
+int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
+{
+	struct nm_bind plain = *bind;
+	struct nm_port *port = NULL;
+	int error;
+
+	if (client->port)
+		return nm_error_set(
+			&client->err, -EBUSY, "already registered to %s", client->port->name);
+	if (bind->mode != NR_REG_NULL && (bind->flags & MONITOR_FLAGS)) {
+		/* The choice of rings is that of the rings that are watched. */
+		plain.mode = NR_REG_ALL_NIC;
+		plain.flags &= ~(uint64_t)(NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
+	}
+	nm_core_lock(client->core);
+	error = find_port(client, name, bind, &port);
+	if (!error) {
+		remember_shape(client, port);
+		error = choose_shape(client, port, bind);
+		if (!error)
+			error = bind_locked(client, port, &plain);
+		if (error)
+			restore_shape(client, port);
+	}
+	if (!error) {
+		client->flags = bind->flags;
+		error = client->in_parts ? 0 : finish(client, port, bind);
+	}
+	nm_core_unlock(client->core);
+	return error;
 }

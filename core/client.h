@@ -18,6 +18,18 @@
  * ones must ask for no more, with the same mask and initial offset (-EINVAL), and one that
  * asks for none is refused (-EBUSY), since it would look for packets at the wrong place.
  *
+ * A bind in parts
+ * ---------------
+ * What a bind costs beyond a little for each ring are the slots, each of which gets a buffer, and the list of extra buffers,
+ * which touches each. A client with in_parts is bound by nm_client_bind() but for these, and calls until they are done
+ *
+ *      while ((more = nm_client_go_on(client, 8192)) > 0)
+ *              let others have their turn;
+ *
+ * Until then the port is *being made*: it has its name, its memory and its shape, and what it needs is set aside; but it
+ * is not started, its rings have no users, and no other client can bind to it, to its peer, or to a monitor of it (-EINPROGRESS:
+ * later it will be possible). The client may unbind at any time. For all others nm_client_bind() does the same at once.
+ *
  * A ring keeps its buffers while the port is in use. When its last user leaves it is repaired: each slot
  * references a buffer that the port owns and no other slot references (bufown.h).
  *
@@ -56,6 +68,12 @@ struct nm_offsets {
 	uint64_t min_gap;      /* bytes */
 };
 
+/* How far the slots of a port, and of its peer, have got their buffers. */
+struct nm_fill {
+	struct nm_port *port; /* NULL: all have */
+	uint32_t dir, ring, slot;
+};
+
 struct nm_client {
 	struct nm_core *core;
 	void *ns; /* namespace of the names it gives (core.h); the platform's to set, and keep */
@@ -73,10 +91,16 @@ struct nm_client {
 	uint32_t owner;               /* of its extra buffers; NM_OWNER_NONE: it has none */
 	uint32_t extra_bufs;          /* how many it was given */
 	struct nm_quota *extra_payer; /* for them; NULL: nobody */
-	bool links_later; /* they are made a list by nm_client_link_extra(), not by the bind */
-	uint32_t to_link, link_at; /* how many are not in the list yet; where to look for them */
-	uint32_t bufs_head;        /* of their list, as it was given */
-	bool exclusive_only;       /* the platform can serve it only when it shares no ring (CSB) */
+	uint32_t to_link, link_at;    /* how many are not in the list yet; where to look for them */
+	uint32_t bufs_head;           /* of their list, as it was given */
+	bool in_parts;                /* its binds are finished by nm_client_go_on() */
+	bool exclusive;               /* has its rings alone */
+	struct nm_fill fill;
+	struct { /* the shape of a port that lets its client choose one */
+		bool chosen;
+		uint32_t host_rings[NM_DIRS], slots[NM_DIRS];
+	} before;
+	bool exclusive_only; /* the platform can serve it only when it shares no ring (CSB) */
 	bool same_rings; /* … or all its rings, with others that have the same and this flag */
 	struct nm_error err; /* why the last call failed: one line */
 };
@@ -87,7 +111,7 @@ void nm_client_init(struct nm_client *client, struct nm_core *core);
 /*
  * Binds to the rings of port `name`, making the port when it is one that is made on demand
  * (VALE). 0 or a negative errno with client->err: -EBUSY rings in use, -ENXIO no such port,
- * -ENOMEM with the pool, wanted and left, -EINVAL … Takes the lock.
+ * -ENOMEM with the pool, wanted and left, -EINPROGRESS being made, -EINVAL … Takes the lock.
  */
 int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
 	OS_EXCLUDES(NM_CORE_LOCK);
@@ -95,10 +119,11 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 void nm_client_unbind(struct nm_client *client) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
- * Of a client with links_later: puts `most` more of its extra buffers into the list, which touches the memory of each. True:
- * there are more, and the application must not see the list yet. Takes the lock.
+ * Another part of a bind: about `most` slots, or as many extra buffers as take that time. 1: there is more, and the
+ * application must not see its rings yet; 0: it is bound; or a negative errno with client->err, and it is unbound. 0 for a
+ * client that is not bound. Takes the lock.
  */
-bool nm_client_link_extra(struct nm_client *client, uint32_t most) OS_EXCLUDES(NM_CORE_LOCK);
+int nm_client_go_on(struct nm_client *client, uint32_t most) OS_EXCLUDES(NM_CORE_LOCK);
 
 /*
  * Gives each ring of the client its first state: empty, with buffers of the port in the slots that no

@@ -45,7 +45,9 @@ void nm_client_region_need(const struct nm_port *port, uint64_t *rings, uint64_t
 
 /* ---- client_memory.c ------------------------------------------------------------------- */
 
-/* Region, rings and buffers for a port, and its pipe peer, that has none. */
+/* Region and rings for a port, and its pipe peer, that has none; buffers are promised, and put into the slots by
+ * nm_memory_fill(): *most slots at most, taken off *most. True: there are more. */
+bool nm_memory_fill(struct nm_client *client, uint32_t *most) OS_REQUIRES(NM_CORE_LOCK);
 int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
 	OS_REQUIRES(NM_CORE_LOCK);
 
@@ -61,7 +63,9 @@ int nm_memory_pool_error(struct nm_client *client, const struct nm_port *port, e
 
 /* ---- client_nifp.c --------------------------------------------------------------------- */
 
-/* netmap_if and extra buffers; client->first and count are set. */
+/* netmap_if and extra buffers; client->first and count are set. nm_nifp_link() makes a list of these, as nm_memory_fill(). */
+bool nm_nifp_link(struct nm_client *client, struct nm_port *port, uint32_t *most)
+	OS_REQUIRES(NM_CORE_LOCK);
 int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_bufs)
 	OS_REQUIRES(NM_CORE_LOCK);
 /* The region is reconciled already. */

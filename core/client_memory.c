@@ -31,14 +31,14 @@ static void init_slot(const struct nm_ring *ring, struct netmap_slot *slot, uint
 	slot->ptr = ring->port->offsets.initial;
 }
 
-/* Fills the shared side of a ring: geometry, slots with buffers. */
-static int fill_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRES(NM_CORE_LOCK)
+/* The shared side of a ring but its slots: geometry. */
+static void init_shared(const struct nm_ring *ring)
 {
-	struct nm_region *region = ring->region;
+	const struct nm_region *region = ring->region;
 	struct netmap_ring *shared = ring->shared;
 	uint64_t offset = (uint64_t)((char *)shared - region->base);
 
-	memset(shared, 0, region->pool[NM_POOL_RING].size);
+	memset(shared, 0, sizeof(*shared));
 	*(int64_t *)(uintptr_t)&shared->buf_ofs =
 		(int64_t)(region->pool[NM_POOL_BUF].offset - offset);
 	*(uint32_t *)(uintptr_t)&shared->num_slots = ring->num_slots;
@@ -47,15 +47,34 @@ static int fill_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRES
 	*(uint16_t *)(uintptr_t)&shared->dir = ring->dir;
 	shared->offset_mask = ring->offset_mask;
 	shared->buf_align = ring->port->offsets.align;
-	for (uint32_t i = 0; i < ring->num_slots; i++) {
-		uint32_t index;
+}
 
-		if (nm_bufown_alloc(region, NM_POOL_BUF, ring->port->owner, &index) != 0)
-			return nm_memory_pool_error(
-				client, ring->port, NM_POOL_BUF, ring->num_slots - i);
-		init_slot(ring, &ring->slots[i], index);
+/* Slots from *at on get buffers that are promised to `port`. */
+static void fill_slots(struct nm_port *port, struct nm_ring *ring, uint32_t *at, uint32_t *most)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (; *at<ring->num_slots && * most> 0; (*at)++, (*most)--) {
+		os_assert(port->promised > 0);
+		port->promised--;
+		init_slot(ring, &ring->slots[*at],
+			nm_bufown_alloc_promised(ring->region, ring->port->owner));
 	}
+}
+
+static int promise(struct nm_client *client, struct nm_port *port, uint64_t bufs)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (bufs > UINT32_MAX || nm_bufown_promise(port->region, (uint32_t)bufs) != 0)
+		return nm_memory_pool_error(client, port, NM_POOL_BUF, bufs);
+	port->promised += (uint32_t)bufs;
 	return 0;
+}
+
+static void end_promise(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	if (port->region)
+		nm_bufown_unpromise(port->region, port->promised);
+	port->promised = 0;
 }
 
 static int check_slots(struct nm_client *client, const struct nm_ring *ring)
@@ -87,9 +106,7 @@ static int setup_ring(struct nm_client *client, struct nm_ring *ring) OS_REQUIRE
 	ring->shared = nm_region_object(region, NM_POOL_RING, index);
 	ring->slots = ring->shared->slot;
 	ring->offset_mask = port->offsets.mask;
-	error = fill_ring(client, ring);
-	if (error)
-		return error;
+	init_shared(ring);
 	memset(&ring->stats, 0, sizeof(ring->stats));
 	nm_ring_restart(ring);
 	return 0;
@@ -145,9 +162,11 @@ void nm_memory_release(struct nm_port *port)
 	struct nm_port *peer = port->peer;
 	struct nm_region *region = port->region;
 
+	end_promise(port);
 	if (region) {
 		nm_region_get(region);
-		nm_bufown_reconcile_region(region, port);
+		if (!nm_port_is_being_made(port)) /* nobody has exchanged anything yet */
+			nm_bufown_reconcile_region(region, port);
 		release_one(port);
 		if (peer && peer->region)
 			release_one(peer);
@@ -161,19 +180,17 @@ void nm_memory_release(struct nm_port *port)
 		memset(&peer->offsets, 0, sizeof(peer->offsets));
 }
 
-static int check_pools(struct nm_client *client, const struct nm_port *port, uint64_t rings,
-	uint64_t bufs) OS_REQUIRES(NM_CORE_LOCK)
+/* The buffers are promised then. */
+static int take_pools(struct nm_client *client, struct nm_port *port, uint64_t rings, uint64_t bufs)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (rings > nm_bufown_num_free(port->region, NM_POOL_RING))
 		return nm_memory_pool_error(client, port, NM_POOL_RING, rings);
-	if (bufs > nm_bufown_num_free(port->region, NM_POOL_BUF))
-		return nm_memory_pool_error(client, port, NM_POOL_BUF, bufs);
-	return 0;
+	return promise(client, port, bufs);
 }
 
-/* Before anything is taken, so that the text can say what is wanted in all. */
-static int check_room(struct nm_client *client, const struct nm_port *port)
-	OS_REQUIRES(NM_CORE_LOCK)
+/* Before anything else is taken, so that the text can say what is wanted in all. */
+static int take_room(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint64_t rings, bufs;
 	int error = 0;
@@ -184,7 +201,7 @@ static int check_room(struct nm_client *client, const struct nm_port *port)
 	if (error)
 		return error;
 	nm_client_region_need(port, &rings, &bufs);
-	return check_pools(client, port, rings, bufs);
+	return take_pools(client, port, rings, bufs);
 }
 
 /* For what it takes of a region that is there for all: that is memory that others don't get. */
@@ -246,7 +263,7 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		peer->region = port->region;
 		peer->own_memory = true;
 	}
-	error = check_room(client, port);
+	error = take_room(client, port);
 	if (!error)
 		error = pay_for_part(client, port);
 	if (!error)
@@ -255,12 +272,44 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		error = take_held(client, port);
 	if (!error && peer)
 		error = setup_rings(client, peer);
-	if (!error)
+	if (!error) {
+		client->fill = (struct nm_fill){.port = port};
 		return 0;
+	}
 	if (bind->extmem) /* stays the caller's after a failure */
 		port->region->mem = NULL;
 	nm_memory_release(port);
 	return error;
+}
+
+/* The next ring that is to be filled, from fill->ring on; NULL: there is none in this port. */
+static struct nm_ring *ring_to_fill(struct nm_fill *fill)
+{
+	for (; fill->dir < NM_DIRS; fill->dir++, fill->ring = 0)
+		if (fill->ring < nm_port_all_rings(fill->port, (enum nm_dir)fill->dir))
+			return &fill->port->rings[fill->dir][fill->ring];
+	return NULL;
+}
+
+bool nm_memory_fill(struct nm_client *client, uint32_t *most)
+{
+	struct nm_fill *fill = &client->fill;
+	struct nm_port *first = client->port;
+
+	while (fill->port && *most > 0) {
+		struct nm_ring *ring = ring_to_fill(fill);
+
+		if (!ring) {
+			*fill = (struct nm_fill){.port = fill->port == first ? first->peer : NULL};
+			continue;
+		}
+		fill_slots(first, ring, &fill->slot, most);
+		if (fill->slot == ring->num_slots) {
+			fill->slot = 0;
+			fill->ring++;
+		}
+	}
+	return fill->port != NULL;
 }
 
 /* The next of the client's host rings, from number *i of those in a direction, without memory. */
@@ -277,8 +326,7 @@ static struct nm_ring *next_host_ring(
 }
 
 /* All or none: memory that is there can be had, under core->lock. */
-static int check_host_rings(struct nm_client *client, struct nm_port *port)
-	OS_REQUIRES(NM_CORE_LOCK)
+static int take_host_rings(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint64_t rings = 0, bufs = 0;
 
@@ -294,19 +342,31 @@ static int check_host_rings(struct nm_client *client, struct nm_port *port)
 			bufs += ring->num_slots;
 		}
 	}
-	return check_pools(client, port, rings, bufs);
+	return take_pools(client, port, rings, bufs);
+}
+
+static int setup_host_ring(struct nm_client *client, struct nm_port *port, struct nm_ring *ring)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t at = 0, most = ring->num_slots;
+	int error = setup_ring(client, ring);
+
+	if (!error)
+		fill_slots(port, ring, &at, &most);
+	return error;
 }
 
 int nm_memory_take_host_rings(struct nm_client *client, struct nm_port *port)
 {
-	int error = check_host_rings(client, port);
+	int error = take_host_rings(client, port);
 
 	for (int dir = 0; dir < NM_DIRS && !error; dir++) {
 		struct nm_ring *ring;
 
 		for (uint32_t i = 0; !error && (ring = next_host_ring(client, port, dir, &i));)
-			error = setup_ring(client, ring);
+			error = setup_host_ring(client, port, ring);
 	}
+	end_promise(port);
 	return error;
 }
 

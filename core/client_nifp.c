@@ -70,6 +70,9 @@ static struct netmap_if *nifp_of(const struct nm_client *client, const struct nm
 /* Of a region that is there for all, extra buffers leave this part to those who come to open a port. */
 enum { LEFT_TO_OTHERS = 4 };
 
+/* What it takes to touch a buffer, a page of memory for two of them, in slots that get one: 256 of these are a page. */
+enum { SLOTS_PER_LINK = 128 };
+
 /* As many as there are, up to `wanted`; nobody pays for more than he gets. */
 static int give_extra(struct nm_client *client, struct nm_port *port, uint32_t wanted)
 	OS_REQUIRES(NM_CORE_LOCK)
@@ -98,12 +101,17 @@ static int give_extra(struct nm_client *client, struct nm_port *port, uint32_t w
 }
 
 /* The first word of each buffer is the number of the next; 0 is the end. */
-static bool link_extra(struct nm_client *client, const struct nm_port *port, uint32_t most)
-	OS_REQUIRES(NM_CORE_LOCK)
+bool nm_nifp_link(struct nm_client *client, struct nm_port *port, uint32_t *most)
 {
 	const struct nm_region *region = port->region;
+	uint32_t left = *most / SLOTS_PER_LINK;
 
-	for (; most > 0 && client->to_link > 0; most--, client->to_link--) {
+	if (client->to_link == 0)
+		return false;
+	if (*most > 0 && left == 0)
+		left = 1;
+	*most = left > client->to_link ? *most - client->to_link * SLOTS_PER_LINK : 0;
+	for (; left > 0 && client->to_link > 0; left--, client->to_link--) {
 		uint32_t index = nm_bufown_next(region, client->owner, &client->link_at);
 
 		if (index == 0) /* others have exchanged some meanwhile: the list ends here */
@@ -114,17 +122,6 @@ static bool link_extra(struct nm_client *client, const struct nm_port *port, uin
 	}
 	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = client->bufs_head;
 	return client->to_link > 0;
-}
-
-bool nm_client_link_extra(struct nm_client *client, uint32_t most)
-{
-	bool more = false;
-
-	nm_core_lock(client->core);
-	if (client->port && !client->port->dead && client->to_link > 0)
-		more = link_extra(client, client->port, most);
-	nm_core_unlock(client->core);
-	return more;
 }
 
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
@@ -181,8 +178,6 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 	error = give_extra(client, port, extra_bufs);
 	if (error)
 		nm_nifp_free(client, port);
-	else if (!client->links_later)
-		(void)link_extra(client, port, UINT32_MAX);
 	return error;
 }
 

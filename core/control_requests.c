@@ -57,6 +57,7 @@ static int probe_begin(struct nm_client *client, const char *name, const struct 
 	nm_client_init(&probe->tmp, client->core);
 	probe->tmp.ns = client->ns;
 	probe->tmp.own_region = client->own_region;
+	probe->tmp.in_parts = true; /* nobody will look into its slots */
 	nm_core_lock(client->core);
 	if (name[0] == '\0' && !client->port)
 		return nm_error_set(&client->err, -ENXIO, "no port named, and none registered");

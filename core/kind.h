@@ -24,8 +24,8 @@ struct nm_port_ops {
 	/* May whoever asks (the thread that calls) take rings of the port, or of its pipes and monitors, and
 	 * change it? 0, or -EPERM with a text. Optional: everybody may. */
 	int (*admit)(const struct nm_port *port, struct nm_error *err);
-	/* The first client is being bound: rings exist (or, with a foreign region, must be set up
-	 * here: shared, slots and region of each ring, port->nifp_offset). Optional. */
+	/* The first client is being bound: rings exist, and all slots have buffers (or, with a foreign region, rings
+	 * must be set up here: shared, slots and region of each ring, port->nifp_offset). Optional. */
 	int (*start)(struct nm_port *port, struct nm_error *err);
 	/* The last client is gone; on return no producer touches the rings any more. Optional. */
 	void (*stop)(struct nm_port *port);

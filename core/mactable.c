@@ -59,7 +59,7 @@ static bool all_too_old(const struct nm_mactable *t, uint64_t epoch)
 int nm_mactable_init(struct nm_mactable *t)
 {
 	memset(t, 0, sizeof(*t));
-	t->entries = os_zalloc(NM_MAC_ENTRIES * sizeof(uint64_t));
+	t->entries = os_table_alloc(NM_MAC_ENTRIES * sizeof(uint64_t));
 	if (!t->entries)
 		return -ENOMEM;
 	os_random(t->key, sizeof(t->key));
@@ -70,7 +70,7 @@ int nm_mactable_init(struct nm_mactable *t)
 
 void nm_mactable_destroy(struct nm_mactable *t)
 {
-	os_free(t->entries);
+	os_table_free(t->entries);
 	t->entries = NULL;
 }
 

@@ -53,6 +53,11 @@
 void *os_zalloc(size_t bytes);
 void os_free(void *mem);
 
+/* The same for a large table, most of which may never be used: where the platform can do that, no page of it costs anything
+ * before it is touched, and what is freed is given back by another thread. */
+void *os_table_alloc(size_t bytes);
+void os_table_free(void *table);
+
 /*
  * Memory of a region: `bytes` of zeroed, page-aligned memory that can be mapped into
  * applications; the platform keeps what it needs for that (a memfd, pages) in its struct os_mem.

@@ -69,6 +69,10 @@ struct nm_port {
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_client *client_list OS_GUARDED_BY(NM_CORE_LOCK);
+	/* Whose bind has begun to make its memory, and its peer's, and isn't done yet (client.h); NULL: none. */
+	const struct nm_client *maker OS_GUARDED_BY(NM_CORE_LOCK);
+	bool started OS_GUARDED_BY(NM_CORE_LOCK);      /* its kind, by nm_port_ops.start */
+	uint32_t promised OS_GUARDED_BY(NM_CORE_LOCK); /* buffers, for slots that have none yet */
 	struct {
 		uint64_t max, initial; /* bytes; granted to the first client that asked */
 		uint64_t mask;         /* of slot.ptr; 0: no offsets */
@@ -153,6 +157,12 @@ struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 static inline bool nm_ring_is_given(const struct nm_ring *ring)
 {
 	return ring->shared && (ring->port->own_memory || ring->host);
+}
+
+/* Somebody's bind is making it: it has rings, but not yet a buffer in each slot, and no other client can have it. */
+static inline bool nm_port_is_being_made(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	return port->maker || (port->peer && port->peer->maker);
 }
 
 static inline uint32_t nm_port_all_rings(const struct nm_port *port, enum nm_dir dir)

@@ -99,6 +99,7 @@ struct nm_region {
 	struct nm_quota *payer; /* for what is its memory; NULL: nobody */
 	uint64_t paid;          /* bytes, of NM_RES_MEMORY or, external, NM_RES_EXTMEM */
 	bool shared;            /* made for all clients that name it by its id, not for one */
+	bool ending; /* it goes with those who leave now: nothing of it is given out any more, and its map not kept */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;    /* NULL when foreign */
 	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */

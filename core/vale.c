@@ -254,7 +254,7 @@ struct nm_port *nm_vale_port_get_locked(struct nm_core *core, void *ns, const ch
 static struct nm_port *next_port(const struct nm_vale *sw, uint32_t from) OS_REQUIRES(NM_CORE_LOCK)
 {
 	for (uint32_t i = from; i < NM_VALE_PORTS_MAX; i++)
-		if (sw->ports[i])
+		if (sw->ports[i] && !nm_port_is_being_made(sw->ports[i]))
 			return sw->ports[i];
 	return NULL;
 }
@@ -269,7 +269,7 @@ int nm_vale_list_locked(struct nm_core *core, void *ns, char name[NETMAP_REQ_IFN
 	nm_core_assert_locked(core);
 	if (name[0] != '\0') {
 		port = nm_port_find_in_locked(core, ns, name);
-		if (!port || port->ops != &vale_ops)
+		if (!port || port->ops != &vale_ops || nm_port_is_being_made(port))
 			return -ENOENT;
 	} else {
 		for (sw = core->switches; sw; sw = sw->next) {

@@ -36,6 +36,17 @@ void os_free(void *mem)
 	kvfree(mem);
 }
 
+/* There is no memory here that comes when it is touched: it is cleared in huge pages at least. */
+void *os_table_alloc(size_t bytes)
+{
+	return os_zalloc(bytes);
+}
+
+void os_table_free(void *table)
+{
+	os_free(table);
+}
+
 #define WHAT_TO_DO                                                                                     \
 	"Ask for fewer rings, slots or extra buffers; or set buf_num (the region of NICs and pipes), " \
 	"priv_buf_num (of one port)"

@@ -42,11 +42,14 @@ void ctl_end(struct conn *c)
 	ctl_nics_forget(c);
 	vm_free(c->vm);
 	local_free(c->local);
+	closer_put(c->closer, c->rx_fd);
 	closer_queue_end(c->closer, c->fd);
 	nm_quota_give(account_quota(c->user), LIMIT_DESCRIPTORS, 1);
 	nm_quota_give(account_quota(c->user), LIMIT_CONNECTIONS, 1);
 	account_put(c->user);
 	free(c->unsent);
+	free(c->request);
+	free(c->waiting);
 	free(c->status);
 	os_free(c);
 }
@@ -87,53 +90,55 @@ static ssize_t receive(struct conn *c)
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
-/* What it makes is paid for by the user at the other end. */
+/* The next message, or a part of one. What it makes is paid for by the user at the other end. */
 static int handle(struct conn *c, size_t bytes)
 {
 	struct nm_core *core = &c->daemon->core;
 	int error;
 
 	core->payer = account_quota(c->user);
-	error = ctl_handle(c, &in, bytes);
+	error = ctl_is_busy(c) ? ctl_go_on(c) : ctl_handle(c, &in, bytes);
 	core->payer = NULL;
+	ctl_put_fd(c);
 	return error;
+}
+
+/* 0: a message is there; 1: none can be read now; -ECONNRESET: that was all. */
+static int next_message(struct conn *c, size_t *bytes)
+{
+	ssize_t n;
+
+	if (c->watches && ctl_tell_events(c, false) < 0)
+		return -ECONNRESET;
+	if (!closer_may_receive(c->closer, c->fd)) {
+		loop_pause(c->daemon->loop, c->handle, PAUSE_MS);
+		return 1;
+	}
+	n = receive(c);
+	if (n == -EAGAIN || n == -EINTR)
+		return 1;
+	if (n <= 0 || (c->watches && ctl_tell_events(c, true) < 0))
+		return -ECONNRESET;
+	*bytes = (size_t)n;
+	return 0;
 }
 
 /* One message, or a part of one; of a client that has hung up, none. */
 static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
-	ssize_t n;
-	int error;
+	size_t bytes = 0;
+	int error = 0;
 
-	if (events & (EPOLLHUP | EPOLLERR)) {
-		ctl_end(c);
-		return;
-	}
-	if (c->kept)
+	if (events & (EPOLLHUP | EPOLLERR))
+		error = -ECONNRESET;
+	else if (c->kept)
 		return; /* an event of before it was */
-	if (c->unsent) {
-		if (ctl_go_on(c) < 0)
-			ctl_end(c);
-		return;
-	}
-	if (c->watches && ctl_tell_events(c, false) < 0) {
-		ctl_end(c);
-		return;
-	}
-	if (!closer_may_receive(c->closer, c->fd)) {
-		loop_pause(c->daemon->loop, c->handle, PAUSE_MS);
-		return;
-	}
-	c->rx_fd = -1;
-	n = receive(c);
-	if (n == -EAGAIN || n == -EINTR)
-		return;
-	if (c->watches && n > 0 && ctl_tell_events(c, true) < 0)
-		n = -ECONNRESET;
-	error = n <= 0 ? -ECONNRESET : handle(c, (size_t)n);
-	closer_put(c->closer, c->rx_fd);
-	if (error)
+	else if (!ctl_is_busy(c))
+		error = next_message(c, &bytes);
+	if (error == 0)
+		error = handle(c, bytes);
+	if (error < 0)
 		ctl_end(c);
 }
 
@@ -191,6 +196,7 @@ static struct conn *new_conn(struct daemon *d, int fd, struct nm_error *err)
 	c->daemon = d;
 	c->fd = fd;
 	c->kept_fd = -1;
+	c->rx_fd = -1;
 	c->closer = closer_queue_new(closer_peer(fd));
 	if (c->closer)
 		err->code = loop_add(d->loop, fd, EPOLLIN, conn_ready, c, &c->handle);

@@ -31,7 +31,11 @@ struct conn {
 	struct local *local; /* from the first NMREQ on */
 	struct vm *vm;
 	int rx_fd; /* a descriptor that came with the message being handled, or -1 */
-	union ctl_message *unsent; /* the reply to a REGISTER that is not finished; NULL: none */
+	/* A message that takes more than a turn; while one of these is there, no other one is read. */
+	union ctl_message *waiting; /* others are about to open its port: it is tried again */
+	uint32_t tries;
+	union ctl_message *request; /* it is carried out in parts, for the reply in `unsent` */
+	union ctl_message *unsent;  /* its reply */
 	int unsent_fds[NMD_FDS_MAX];
 	uint32_t num_unsent_fds;
 	/* A message that waits for a NIC, or whose reply, in `unsent`, does. NULL: none. */
@@ -64,12 +68,26 @@ union ctl_message {
 /* Handles a message of `bytes` bytes, and replies. 0, or a negative errno: the connection is to be ended. */
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes);
 
-/* Another part of a message that takes longer than a turn: while c->unsent is there, and no other message is read. As
+/* Another part of a message that takes longer than a turn: while ctl_is_busy(), and no other message is read. As
  * ctl_handle(). */
 int ctl_go_on(struct conn *c);
 
 /* The reply to an NMD_EVENTS that waits (c->watches), if there is an event, or now: also without one. As ctl_handle(). */
 int ctl_tell_events(struct conn *c, bool now);
+
+static inline bool ctl_is_busy(const struct conn *c)
+{
+	return c->unsent || c->waiting;
+}
+
+/* The message is handled, or tried again, then with its descriptor. */
+static inline void ctl_put_fd(struct conn *c)
+{
+	if (c->waiting)
+		return;
+	closer_put(c->closer, c->rx_fd);
+	c->rx_fd = -1;
+}
 
 /* Replies to a message as its handler does that has failed. */
 int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err);

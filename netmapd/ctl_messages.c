@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 enum {
+	TRIES_MAX = 2000, /* for what others are about to open, */
+	TRY_MS = 1,       /* one after the other */
 	MACS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_vale_macs_reply)) / sizeof(struct nmd_mac),
 	EVENTS_MAX = (NMD_MSG_MAX - sizeof(struct nmd_events_reply)) / sizeof(struct nmd_event),
 };
@@ -92,31 +94,6 @@ void ctl_refuse(int fd, const struct nm_error *err)
 	(void)send_message(fd, NULL, 0);
 }
 
-/* The reply that is in `out` is sent when the NIC that it concerns works, and local_go_on() has no more to do. */
-static int send_later(
-	struct conn *c, const char *name, bool attach, size_t bytes, const int *fds, uint32_t nfds)
-{
-	c->unsent = malloc(out.hdr.size);
-	if (!c->unsent)
-		return -ENOMEM;
-	memcpy(c->unsent, &out, out.hdr.size);
-	memcpy(c->unsent_fds, fds, nfds * sizeof(*fds));
-	c->num_unsent_fds = nfds;
-	return ctl_nics_ready(c, name, attach, in, bytes) == 0 ? ctl_go_on(c) : 0;
-}
-
-int ctl_go_on(struct conn *c)
-{
-	if (c->local && local_go_on(c->local)) {
-		loop_again(c->daemon->loop, c->handle);
-		return 0;
-	}
-	memcpy(&out, c->unsent, c->unsent->hdr.size);
-	free(c->unsent);
-	c->unsent = NULL;
-	return send_reply(c, c->unsent_fds, c->num_unsent_fds);
-}
-
 static int reply_error(struct conn *c, size_t bytes, int error, const char *text)
 {
 	struct nmd_reply *reply = start_reply(bytes);
@@ -125,6 +102,136 @@ static int reply_error(struct conn *c, size_t bytes, int error, const char *text
 	snprintf(reply->text, sizeof(reply->text), "%s", text);
 	os_make_printable(reply->text);
 	return send_reply(c, NULL, 0);
+}
+
+/* ---- messages that take more than a turn ------------------------------------------------ */
+
+static union ctl_message *copy_of(const union ctl_message *message)
+{
+	union ctl_message *copy = malloc(message->hdr.size);
+
+	if (copy)
+		memcpy(copy, message, message->hdr.size);
+	return copy;
+}
+
+/* Somebody else is about to open what the message is about: it is tried again, for a while. False: no more. */
+static bool can_wait(struct conn *c)
+{
+	if (++c->tries > TRIES_MAX)
+		return false;
+	c->waiting = copy_of(in);
+	if (!c->waiting)
+		return false;
+	loop_pause(c->daemon->loop, c->handle, TRY_MS);
+	loop_again(c->daemon->loop, c->handle);
+	return true;
+}
+
+/* The descriptor that came with the message is still in c->rx_fd. */
+static int try_again(struct conn *c)
+{
+	union ctl_message *message = c->waiting;
+	int error;
+
+	c->waiting = NULL;
+	error = ctl_handle(c, message, message->hdr.size);
+	free(message);
+	if (!c->waiting)
+		c->tries = 0;
+	return error;
+}
+
+/* The reply is in c->unsent: it is sent when the NIC that it concerns works. */
+static int send_when_ready(
+	struct conn *c, const char *name, bool attach, const union ctl_message *message)
+{
+	return ctl_nics_ready(c, name, attach, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
+}
+
+/* The same for the one in `out`. */
+static int reply_when_ready(
+	struct conn *c, const char *name, bool attach, const union ctl_message *message)
+{
+	c->num_unsent_fds = 0;
+	c->unsent = copy_of(&out);
+	return c->unsent ? send_when_ready(c, name, attach, message) : -ENOMEM;
+}
+
+/* The reply that is in `out` is completed, and sent, when there is no more to do. */
+static int reply_in_parts(struct conn *c)
+{
+	c->num_unsent_fds = 0;
+	c->unsent = copy_of(&out);
+	c->request = copy_of(in);
+	return c->unsent && c->request ? ctl_go_on(c) : -ENOMEM;
+}
+
+/* As local_go_on(); the name of the port as well. */
+static int go_on_registering(struct conn *c, char name[NETMAP_REQ_IFNAMSIZ], struct nm_error *err)
+{
+	struct nmd_nmreq_reply *reply = (struct nmd_nmreq_reply *)c->unsent;
+	int error = local_go_on(c->local, &reply->attach, c->unsent_fds, &reply->nfds, err);
+	struct nmreq_header hdr;
+
+	if (error)
+		return error;
+	c->state = CONN_BOUND;
+	c->num_unsent_fds = reply->nfds;
+	memcpy(&hdr, c->request->bytes + sizeof(struct nmd_hdr), sizeof(hdr));
+	memcpy(name, hdr.nr_name, sizeof(hdr.nr_name));
+	return 0;
+}
+
+/* As vm_add_port_go_on(). */
+static int go_on_adding(struct conn *c, char name[NETMAP_REQ_IFNAMSIZ], struct nm_error *err)
+{
+	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)c->request;
+	struct nmd_vm_add_port_reply *reply = (struct nmd_vm_add_port_reply *)c->unsent;
+	const struct vm_port *port;
+	int error = vm_add_port_go_on(c->vm, &port, err);
+
+	if (error)
+		return error;
+	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
+	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
+	memcpy(reply->mac, port->mac, sizeof(reply->mac));
+	return vm_port_name(request->ifname, name, err);
+}
+
+static int go_on_in_parts(struct conn *c)
+{
+	union ctl_message *request = c->request;
+	char name[NETMAP_REQ_IFNAMSIZ];
+	struct nm_error err;
+	int error = c->vm ? go_on_adding(c, name, &err) : go_on_registering(c, name, &err);
+
+	if (error > 0) {
+		loop_again(c->daemon->loop, c->handle);
+		return 0;
+	}
+	c->request = NULL;
+	if (error) {
+		free(c->unsent);
+		c->unsent = NULL;
+		error = ctl_answer_error(c, request, &err);
+	} else {
+		error = send_when_ready(c, name, false, request);
+	}
+	free(request);
+	return error;
+}
+
+int ctl_go_on(struct conn *c)
+{
+	if (c->waiting)
+		return try_again(c);
+	if (c->request)
+		return go_on_in_parts(c);
+	memcpy(&out, c->unsent, c->unsent->hdr.size);
+	free(c->unsent);
+	c->unsent = NULL;
+	return send_reply(c, c->unsent_fds, c->num_unsent_fds);
 }
 
 /* ---- messages ------------------------------------------------------------------------ */
@@ -157,9 +264,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	struct nmd_nmreq_reply *reply;
 	struct nmreq_header hdr = {0};
 	struct nm_error err;
-	int fds[NMD_FDS_MAX], error;
-	bool attach = false, uses_port;
-	uint32_t nfds;
+	bool attach = false, uses_port, more;
+	int error;
 
 	if (payload > NETMAP_REQ_MAXSIZE)
 		return reply_error(
@@ -175,17 +281,20 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply = (struct nmd_nmreq_reply *)start_reply(sizeof(*reply) + payload);
 	memcpy(reply + 1, in->bytes + sizeof(struct nmd_hdr), payload);
 	reply->payload = (uint32_t)payload;
-	error = local_request(
-		c->local, reply + 1, payload, c->rx_fd, &reply->attach, fds, &nfds, &err);
+	error = local_request(c->local, reply + 1, payload, c->rx_fd, &more, &err);
+	if (more)
+		return reply_in_parts(c);
+	if (error == -EINPROGRESS) {
+		if (can_wait(c))
+			return 0;
+		error = -EBUSY;
+	}
 	if (error)
 		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
 	reply->reply.hdr.status = error;
-	reply->nfds = nfds;
-	if (local_bound(c->local))
-		c->state = CONN_BOUND;
 	if (!error && uses_port)
-		return send_later(c, hdr.nr_name, attach, bytes, fds, nfds);
-	return send_reply(c, fds, nfds);
+		return reply_when_ready(c, hdr.nr_name, attach, in);
+	return send_reply(c, NULL, 0);
 }
 
 static int on_vm_create(struct conn *c, size_t bytes)
@@ -209,7 +318,6 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 {
 	const struct nmd_vm_add_port *request = (const struct nmd_vm_add_port *)in->bytes;
 	struct nmd_vm_add_port_reply *reply;
-	const struct vm_port *port;
 	char name[NETMAP_REQ_IFNAMSIZ];
 	struct nm_error err;
 	int error;
@@ -226,14 +334,16 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	if (error == -EINPROGRESS)
 		return 0;
 	if (!error)
-		error = vm_add_port(c->vm, request->ifname, request->mac, &port, &err);
+		error = vm_add_port(c->vm, request->ifname, request->mac, &err);
+	if (error == -EINPROGRESS) {
+		if (can_wait(c))
+			return 0;
+		error = -EBUSY;
+	}
 	if (error)
 		return reply_error(c, sizeof(*reply), error, err.text);
-	reply = (struct nmd_vm_add_port_reply *)start_reply(sizeof(*reply));
-	memcpy(reply->net_path, port->path, sizeof(reply->net_path));
-	memcpy(reply->mem_path, port->region->mem_path, sizeof(reply->mem_path));
-	memcpy(reply->mac, port->mac, sizeof(reply->mac));
-	return send_later(c, name, false, bytes, NULL, 0);
+	start_reply(sizeof(*reply));
+	return reply_in_parts(c);
 }
 
 static int on_status(struct conn *c, size_t bytes)

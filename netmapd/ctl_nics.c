@@ -59,8 +59,7 @@ static void handle_kept(void *arg, const struct nm_error *err)
 	error = err ? ctl_answer_error(c, message, err) : ctl_handle(c, message, c->kept_bytes);
 	c->daemon->core.payer = NULL;
 	free(message);
-	closer_put(c->closer, c->rx_fd);
-	c->rx_fd = -1;
+	ctl_put_fd(c);
 	if (error)
 		ctl_end(c);
 }

@@ -3,7 +3,7 @@
  * An application's port. Its requests are those of the ioctl; addresses in them are offsets into
  * the message, and the message is the only memory that they reach.
  *
- * After the REGISTER that binds it, attach_rings(): open the service, make a CSB (a sealed memfd)
+ * After the REGISTER that binds it, in parts, attach_rings(): open the service, make a CSB (a sealed memfd)
  * and eventfds, start; the descriptors of all of them go out with the reply. Detaching is the
  * reverse, service first, so that no worker is in the CSB when it is unmapped.
  *
@@ -31,7 +31,7 @@ enum {
 	FDS_OF_USER = 3,
 	FDS_OF_RING = 1,
 	FDS_OF_REGION = 1,
-	LINKS_PER_TURN = 512, /* extra buffers: a page of memory for two of them */
+	SLOTS_PER_TURN = 8192, /* of nm_client_go_on(): some 200 microseconds */
 };
 
 static_assert((int)NMD_RINGS_MAX == (int)PORT_SERVICE_RINGS_MAX, "what is served can be told");
@@ -66,7 +66,7 @@ struct local *local_new(struct daemon *d, struct account *user)
 	nm_client_init(&l->client, &d->core);
 	l->client.same_rings = true; /* a CSB is for all of them */
 	l->client.user = account_uid(user);
-	l->client.links_later = true; /* local_go_on() */
+	l->client.in_parts = true; /* local_go_on() */
 	l->csb_fd = l->tx_irq = l->rx_irq = -1;
 	return l;
 }
@@ -438,8 +438,8 @@ static int attach_or_borrow(struct local *l, struct nm_error *err)
 	return error;
 }
 
-int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
-	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err)
+int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd, bool *more,
+	struct nm_error *err)
 {
 	struct message m = {payload, bytes, extmem_fd};
 	const struct nm_uaccess ua = {
@@ -448,8 +448,7 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	struct nmreq_header hdr;
 	int error;
 
-	memset(attach, 0, sizeof(*attach));
-	*nfds = 0;
+	*more = false;
 	if (bytes < sizeof(hdr)) {
 		return nm_error_set(err, -EINVAL, "a request of %zu bytes has no header", bytes);
 	}
@@ -463,8 +462,19 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	if (error) {
 		return nm_error_set(err, error, "%s", l->client.err.text);
 	}
-	if (was_bound || !local_bound(l))
-		return 0;
+	*more = !was_bound && local_bound(l);
+	return 0;
+}
+
+int local_go_on(struct local *l, struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds,
+	struct nm_error *err)
+{
+	int error = nm_client_go_on(&l->client, SLOTS_PER_TURN);
+
+	if (error > 0)
+		return error;
+	if (error)
+		return nm_error_set(err, error, "%s", l->client.err.text);
 	error = attach_or_borrow(l, err);
 	if (error) {
 		detach(l);
@@ -473,9 +483,4 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
 	fill_attach(l, attach);
 	fill_fds(l, fds, nfds);
 	return 0;
-}
-
-bool local_go_on(struct local *l)
-{
-	return nm_client_link_extra(&l->client, LINKS_PER_TURN);
 }

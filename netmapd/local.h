@@ -32,18 +32,22 @@ const struct port_service *local_service(const struct local *l); /* NULL when no
 
 /*
  * Executes the flattened request in payload (`bytes` long, updated in place). `extmem_fd` came with it:
- * memory for option EXTMEM, or -1; it stays the caller's. Returns 0 or a negative errno, with the reason in text (NMD_TEXT_MAX bytes). After a REGISTER that
- * succeeded *attach is filled in and fds holds *nfds descriptors, which stay local's: send
- * them, don't close them.
+ * memory for option EXTMEM, or -1; it stays the caller's. Returns 0 or a negative errno, with the reason in *err;
+ * -EINPROGRESS: somebody else is about to open the port, so the request may succeed a little later. After a REGISTER
+ * that succeeded *more is true: the reply has to wait until local_go_on() is done.
  */
-int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd,
-	struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds, struct nm_error *err);
+int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd, bool *more,
+	struct nm_error *err);
 
 /* Gives the port back; the application may register another. */
 void local_release(struct local *l);
 
-/* After a REGISTER: a part of the work that is left, bounded in time. True: there is more of it, and the
- * reply has to wait. */
-bool local_go_on(struct local *l);
+/*
+ * A part of what is left of a REGISTER, bounded in time. 1: there is more of it. 0: *attach is filled in, and fds
+ * holds *nfds descriptors, which stay local's: send them, don't close them. Or a negative errno with *err: nothing is
+ * registered.
+ */
+int local_go_on(struct local *l, struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds,
+	struct nm_error *err);
 
 #endif

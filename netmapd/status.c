@@ -280,7 +280,8 @@ char *status_text(struct daemon *d)
 
 	nm_core_lock(&d->core);
 	for (const struct nm_port *port = d->core.ports; port; port = port->next)
-		json_array_append_new(ports, port_json(port));
+		if (!nm_port_is_being_made(port))
+			json_array_append_new(ports, port_json(port));
 	nm_vale_each_locked(&d->core, add_switch, switches);
 	for (const struct nm_region *region = d->core.regions; region; region = region->next)
 		json_array_append_new(regions, region_json(region));

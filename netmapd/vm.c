@@ -86,6 +86,8 @@ void vm_free(struct vm *vm)
 	if (!vm)
 		return;
 	was_there = vm->num_regions > 0 && vm->regions[0].mem;
+	if (vm->making)
+		vm_port_free(vm->making);
 	while (vm->num_ports > 0)
 		vm_port_free(vm->ports[--vm->num_ports]);
 	while (vm->num_regions > 0)
@@ -106,21 +108,31 @@ void vm_free(struct vm *vm)
 	os_free(vm);
 }
 
-int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], const struct vm_port **out,
-	struct nm_error *err)
+int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err)
 {
-	uint32_t regions = vm->num_regions;
-	struct vm_port *port;
-
+	os_assert(!vm->making);
 	if (vm->num_ports == VM_PORTS_MAX)
 		return nm_error_set(err, -ENOSPC,
 			"%s: the machine has %d ports already, the most it can have", ifname,
 			VM_PORTS_MAX);
-	port = vm_port_new(vm, ifname, mac, err);
-	if (!port) { /* what it alone would have used goes with it */
+	vm->making = vm_port_new(vm, ifname, mac, err);
+	return vm->making ? 0 : err->code;
+}
+
+int vm_add_port_go_on(struct vm *vm, const struct vm_port **out, struct nm_error *err)
+{
+	uint32_t regions = vm->num_regions;
+	struct vm_port *port = vm->making;
+	int error = vm_port_go_on(vm, port, err);
+
+	if (error > 0)
+		return error;
+	vm->making = NULL;
+	if (error) { /* what it alone would have used goes with it */
+		vm_port_free(port);
 		while (vm->num_regions > regions)
 			vm_region_put(vm, &vm->regions[--vm->num_regions]);
-		return err->code;
+		return error;
 	}
 	vm->ports[vm->num_ports++] = port;
 	*out = port;

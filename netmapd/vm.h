@@ -58,6 +58,7 @@ struct vm_port {
 	const struct vm_region *region;
 	uint8_t mac[6];
 	char path[NMD_PATH_MAX];
+	char ifname[NMD_SPEC_MAX]; /* as the user wrote it */
 };
 
 struct vm {
@@ -75,6 +76,7 @@ struct vm {
 	uint32_t num_regions;
 	struct vm_port *ports[VM_PORTS_MAX];
 	uint32_t num_ports;
+	struct vm_port *making; /* the next one, of which there is more to do; NULL: none */
 };
 
 /* NULL with *err. `user` pays for it, and outlives it. */
@@ -82,10 +84,14 @@ struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint
 	struct nm_error *err);
 void vm_free(struct vm *vm); /* NULL is allowed */
 
-/* Registers `ifname` (as in the howto, with suffixes) and opens its device. mac all 0: one is
- * chosen. The port is in vm->ports then. */
-int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6],
-	const struct vm_port **port, struct nm_error *err);
+/*
+ * Registers `ifname` (as in the howto, with suffixes). mac all 0: one is chosen. 0, and vm_add_port_go_on() is called
+ * until it is done; -EINPROGRESS: somebody else is about to open it; or another negative errno. With *err.
+ */
+int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err);
+/* A part of it, bounded in time. 1: there is more. 0: its device is open, and the port in vm->ports. A negative errno
+ * with *err: there is no such port. */
+int vm_add_port_go_on(struct vm *vm, const struct vm_port **port, struct nm_error *err);
 
 /* The last one that was added goes again. */
 void vm_drop_port(struct vm *vm);
@@ -115,7 +121,9 @@ int vm_region_join(struct vm_region *region, struct nm_port *port, struct nm_err
 /* No port of the machine lies in it any more. */
 void vm_region_put(struct vm *vm, struct vm_region *region);
 
-/* vm_port.c */
+/* vm_port.c: a port is made by the first, and then by the second until it returns 0; an error (below 0, with *err), and
+ * it is to be freed. */
+int vm_port_go_on(struct vm *vm, struct vm_port *port, struct nm_error *err);
 struct vm_port *vm_port_new(
 	struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err);
 void vm_port_free(struct vm_port *port);

@@ -14,6 +14,9 @@
 /* Of a network function: its socket, one for turning clients away, its client, the REQ eventfd. */
 enum { FDS_OF_PORT = 4 };
 
+/* Of nm_client_go_on(): some 200 microseconds. */
+enum { SLOTS_PER_TURN = 8192 };
+
 /* ---- what can be a device ----------------------------------------------------------------- */
 
 /* Why this can't be passed through; NULL: it can, as far as the text goes. */
@@ -133,6 +136,7 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 	if (error)
 		return error;
 	port->client.exclusive_only = true;
+	port->client.in_parts = true;
 	error = nm_client_bind(&port->client, spec.name, &bind);
 	if (error)
 		return nm_error_set(err, error, "%s", port->client.err.text);
@@ -142,21 +146,18 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 }
 
 /* What only the bound port shows. */
-static int check_shape(const struct vm_port *port, const char *ifname, struct nm_error *err)
+static int check_shape(const struct vm_port *port, struct nm_error *err)
 {
-	struct port_service_geometry geo;
+	const uint32_t *rings = port->client.count;
 
-	port_service_geometry(port->service, &geo);
-	if (geo.tx_rings == 0 || geo.rx_rings == 0) {
+	if (rings[NM_TX] == 0 || rings[NM_RX] == 0)
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%.100s: has %u tx and %u rx rings; a device needs both: it is not a port that moves packets",
-			ifname, geo.tx_rings, geo.rx_rings);
-	}
-	if (geo.tx_rings + geo.rx_rings > PTNET_MAX_RINGS) {
+			port->ifname, rings[NM_TX], rings[NM_RX]);
+	if (rings[NM_TX] + rings[NM_RX] > PTNET_MAX_RINGS)
 		return nm_error_set(err, -EINVAL,
 			"%.100s: %u rings; a port of a virtual machine has at most %d, both directions together",
-			ifname, geo.tx_rings + geo.rx_rings, PTNET_MAX_RINGS);
-	}
+			port->ifname, rings[NM_TX] + rings[NM_RX], PTNET_MAX_RINGS);
 	return 0;
 }
 
@@ -183,9 +184,9 @@ static uint32_t all_rings(const struct vm_port *port)
 }
 
 /* All descriptors that its hypervisor can make it open are paid for now. */
-static int open_device(
-	struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
+static int open_device(struct vm *vm, struct vm_port *port, struct nm_error *err)
 {
+	const char *ifname = port->ifname;
 	char name[2 * NMD_NAME_MAX];
 	struct ptnet_net_config config = {
 		.name = name, .payer = account_quota(vm->user), .budget = account_budget(vm->user)};
@@ -221,21 +222,19 @@ static void leave_port(struct vm_port *port)
 	nm_client_unbind(&port->client);
 }
 
-static int open_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
+int vm_port_go_on(struct vm *vm, struct vm_port *port, struct nm_error *err)
 {
-	int error = bind_port(vm, port, ifname, err);
+	int error = nm_client_go_on(&port->client, SLOTS_PER_TURN);
 
-	if (error)
+	if (error > 0)
 		return error;
+	if (error)
+		return nm_error_set(err, error, "%s", port->client.err.text);
 	port->service = port_service_open(vm->daemon, &port->client, err);
 	if (!port->service)
 		return err->code;
-	error = check_shape(port, ifname, err);
-	if (!error)
-		error = open_memory(vm, port, err);
-	if (!error)
-		error = open_device(vm, port, ifname, err);
-	return error;
+	error = open_memory(vm, port, err);
+	return error ? error : open_device(vm, port, err);
 }
 
 static void choose_mac(struct vm_port *port, const uint8_t mac[6])
@@ -254,6 +253,7 @@ struct vm_port *vm_port_new(
 	struct vm *vm, const char *ifname, const uint8_t mac[6], struct nm_error *err)
 {
 	struct vm_port *port = os_zalloc(sizeof(*port));
+	int error;
 
 	if (!port) {
 		nm_error_set(err, -ENOMEM, "%.100s: out of memory", ifname);
@@ -263,11 +263,14 @@ struct vm_port *vm_port_new(
 	port->user = vm->user;
 	port->client.user = account_uid(vm->user);
 	choose_mac(port, mac);
-	if (open_port(vm, port, ifname, err) != 0) {
-		vm_port_free(port);
-		return NULL;
-	}
-	return port;
+	snprintf(port->ifname, sizeof(port->ifname), "%s", ifname);
+	error = bind_port(vm, port, ifname, err);
+	if (!error)
+		error = check_shape(port, err);
+	if (!error)
+		return port;
+	vm_port_free(port);
+	return NULL;
 }
 
 /* Outermost first, so that nothing refers to what is freed: device, service, port. The region is

@@ -12,12 +12,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+enum { UNMAP_PART = 4 << 20 };
+
 struct os_mem {
 	struct os_job end; /* first */
 	void *addr;
 	uint64_t bytes;
 	int fd;
 };
+
+/* What a table begins with. */
+struct table {
+	struct os_job end; /* first */
+	size_t bytes;      /* of the mapping */
+} __attribute__((aligned(64)));
 
 void *os_zalloc(size_t bytes)
 {
@@ -33,6 +41,65 @@ void *os_zalloc(size_t bytes)
 void os_free(void *mem)
 {
 	free(mem);
+}
+
+/* ---- what others free ----------------------------------------------------------------------- */
+
+static void (*free_by)(struct os_job *end);
+
+void os_mem_free_by(void (*fn)(struct os_job *end))
+{
+	free_by = fn;
+}
+
+/* Takes the longer the more of it was touched. */
+static void end_by(struct os_job *end, void (*run)(struct os_job *end))
+{
+	end->run = run;
+	if (free_by)
+		free_by(end);
+	else
+		run(end);
+}
+
+/* Who maps something meanwhile, or has a page fault, waits for one part at most: the kernel has one lock for that. */
+static void unmap(void *addr, size_t bytes)
+{
+	while (bytes > 0) {
+		size_t rest = (bytes - 1) / UNMAP_PART * UNMAP_PART;
+
+		munmap((char *)addr + rest, bytes - rest);
+		bytes = rest;
+	}
+}
+
+void *os_table_alloc(size_t bytes)
+{
+	struct table *table;
+
+	if (bytes > SIZE_MAX - sizeof(*table))
+		return NULL;
+	bytes += sizeof(*table);
+	table = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (table == MAP_FAILED)
+		return NULL;
+	table->bytes = bytes;
+	return table + 1;
+}
+
+static void end_table(struct os_job *job)
+{
+	struct table *table = (struct table *)job;
+
+	unmap(table, table->bytes);
+}
+
+void os_table_free(void *mem)
+{
+	struct table *table = mem;
+
+	if (table)
+		end_by(&table[-1].end, end_table);
 }
 
 /* ---- descriptors --------------------------------------------------------------------------- */
@@ -130,32 +197,19 @@ struct os_mem *os_mem_on_file(int fd, uint64_t bytes)
 	return NULL;
 }
 
-static void (*free_by)(struct os_job *end);
-
-void os_mem_free_by(void (*fn)(struct os_job *end))
-{
-	free_by = fn;
-}
-
-/* Takes the longer the more of it was touched. */
 static void end_mem(struct os_job *job)
 {
 	struct os_mem *mem = (struct os_mem *)job;
 
-	munmap(mem->addr, mem->bytes);
+	unmap(mem->addr, mem->bytes);
 	close(mem->fd);
 	free(mem);
 }
 
 void os_mem_free(struct os_mem *mem)
 {
-	if (!mem)
-		return;
-	mem->end.run = end_mem;
-	if (free_by)
-		free_by(&mem->end);
-	else
-		end_mem(&mem->end);
+	if (mem)
+		end_by(&mem->end, end_mem);
 }
 
 void os_mem_trim(struct os_mem *mem, uint64_t bytes)

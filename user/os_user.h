@@ -33,8 +33,8 @@ struct os_job {
 	void (*run)(struct os_job *job);
 };
 
-/* What os_mem_free() has to do, which takes the longer the more memory was touched, goes to fn; NULL: it is done at
- * once. Before other threads run. */
+/* What os_mem_free() and os_table_free() have to do, which takes the longer the more memory was touched, goes to fn; NULL:
+ * it is done at once. Before other threads run. */
 void os_mem_free_by(void (*fn)(struct os_job *job));
 
 /* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nobody pays for somebody else: clients that keep netmapd busy, or waiting, and others who notice nothing of it."""
 
+import errno
+import os
 import signal
 import socket
 import struct
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ptnet_real import HELLO, PATIENCE, Connection, Port, message, wait_until
+from ptnet_real import (
+    EXCLUSIVE, HDR, HELLO, NMREQ, PATIENCE, VM_ADD_PORT, Connection, Port, message, register, wait_until
+)
 
 LINGER = struct.pack("ii", 1, 1000)  # a close() waits for so many seconds, until the peer has all data or is gone
 
@@ -207,3 +211,64 @@ def test_hanging_connections_of_many(daemon, place, hanging):
     assert daemon.threads(closers=True) < 20
     hanging.end()
     wait_until(lambda: daemon.descriptors() == before, "all are closed")
+
+
+# ------------------------------------------------------------ what takes long
+
+
+PIPE = {"tx_rings": 4, "rx_rings": 2, "tx_slots": 2048, "rx_slots": 2048}
+LARGE = {"tx_rings": 64, "rx_rings": 64, "tx_slots": 4096, "rx_slots": 2048}
+
+
+def outcome(connection):
+    """The status of the reply to a REGISTER; its descriptors are closed."""
+    data, fds = connection.receive()
+    for fd in fds:
+        os.close(fd)
+    return HDR.unpack_from(data)[4]
+
+
+@pytest.mark.parametrize("names", [("vale0:large", "vale0:large"), ("vale0:1{p", "vale0:1}p"), ("vale0:1}p", "vale0:1{p")])
+def test_who_comes_while_a_port_is_made(daemon, place, names):
+    """Who asks for a port that somebody is about to open gets it when it is there; the other end of a pipe as well."""
+    with Connection(daemon.path) as a, Connection(daemon.path) as b:
+        for c, name in zip((a, b), names):
+            c.send(message(NMREQ, register(name, **(PIPE if "p" in name else LARGE))))
+        assert (outcome(a), outcome(b)) == (0, 0)
+        other_clients_are_served(daemon, place)
+    wait_until(lambda: daemon.ports() == [], "they are gone")
+
+
+def test_who_leaves_while_a_port_is_made(daemon, place):
+    """Nothing is left of it; who has waited for the port, and wants it for himself, gets it."""
+    before = daemon.descriptors()
+    large = message(NMREQ, register("vale0:large", extra_bufs=50000, **LARGE))
+    for _ in range(10):
+        with Connection(daemon.path) as a:
+            a.send(large)
+        with Connection(daemon.path) as a, Connection(daemon.path) as b:
+            a.send(large)
+            b.send(message(NMREQ, register("vale0:large", flags=EXCLUSIVE)))
+            a.close()
+            assert outcome(b) in (0, -errno.EBUSY)  # a may have had it before it left
+    wait_until(lambda: daemon.descriptors() == before, "all is closed")
+    assert daemon.ports() == []
+    with Port(daemon.path, "vale0:large", **LARGE):
+        other_clients_are_served(daemon, place)
+
+
+def test_a_large_port_of_a_machine(daemon, place):
+    """It is made in parts as well; its machine may end in the middle."""
+    before = daemon.descriptors()
+    with Port(daemon.path, "vale0:memory", extra_bufs=131072, tx_rings=16, rx_rings=16, tx_slots=4096, rx_slots=4096) as memory:
+        spec = f"vale0:large@{memory.reg['mem_id']}@conf:rings=2,slots=4096".encode().ljust(256, b"\0") + bytes(8)
+        for _ in range(5):
+            with Connection(daemon.path) as vm:
+                vm.vm_create()
+                vm.send(message(VM_ADD_PORT, spec))
+        with Connection(daemon.path) as vm:
+            vm.vm_create()
+            vm.send(message(VM_ADD_PORT, spec))
+            vm.receive()
+            other_clients_are_served(daemon, place)
+    wait_until(lambda: daemon.descriptors() == before, "all is closed")

@@ -16,6 +16,8 @@ void *__real_os_zalloc(size_t bytes);
 struct os_mem *__real_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __real_clock_gettime(clockid_t clock, struct timespec *ts);
 void *__wrap_os_zalloc(size_t bytes);
+void *__wrap_os_table_alloc(size_t bytes);
+void __wrap_os_table_free(void *table);
 struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 void __wrap_os_random(void *buf, size_t bytes);
@@ -55,6 +57,17 @@ static bool fails_now(void)
 void *__wrap_os_zalloc(size_t bytes)
 {
 	return fails_now() ? NULL : __real_os_zalloc(bytes);
+}
+
+/* On the heap, where what reaches beyond is found. */
+void *__wrap_os_table_alloc(size_t bytes)
+{
+	return __wrap_os_zalloc(bytes);
+}
+
+void __wrap_os_table_free(void *table)
+{
+	os_free(table);
 }
 
 struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err)

@@ -483,7 +483,9 @@ static void make_machine(struct fuzz_in *in)
 		snprintf(spec, sizeof(spec), "%s", names[(i ? which >> 3 : which) % 8]);
 		if (!strchr(spec, '@'))
 			strcat(spec, "@conf:slots=8");
-		error = vm_add_port(vm, spec, mac, &port, &err);
+		error = vm_add_port(vm, spec, mac, &err);
+		while (!error && (error = vm_add_port_go_on(vm, &port, &err)) > 0)
+			error = 0;
 		fuzz_check_error(error, err.text);
 		if (error)
 			continue;
