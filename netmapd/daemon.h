@@ -46,6 +46,7 @@ struct daemon_config {
 	bool ring_each;        /* rings of one port go to different workers */
 	int cpus[WORKERS_MAX]; /* for each worker, or -1 */
 	uint32_t poll_us;      /* see worker.h */
+	bool huge_pages;       /* under regions */
 	uint32_t full_wait_ms; /* of ports of virtual machines: nm_port.full_wait_us */
 	uint32_t unused_s;     /* exit after so many seconds without a connection; 0: never */
 	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */

@@ -279,7 +279,8 @@ static struct os_mem *extmem(void *arg, uint64_t addr, uint64_t bytes, struct nm
 
 	if (m->extmem >= 0)
 		why = bytes && bytes <= INT64_MAX - PAGE
-			      ? sealed_check(m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st)
+			      ? sealed_check(
+					m->extmem, 0, (bytes + PAGE - 1) / PAGE * PAGE, &st, NULL)
 			      : "can't be of this size";
 	if (why) {
 		nm_error_set(err, -EINVAL, "external memory of %llu bytes: its file %s",

@@ -8,6 +8,7 @@
 #include "options.h"
 #include "port_service.h"
 #include "os_user.h"
+#include "fault.h"
 #include "proto.h"
 #include "attachments.h"
 #include "nic.h"
@@ -281,6 +282,7 @@ static void start_core(struct daemon *d)
 		.port_changed = port_changed,
 	};
 
+	os_mem_want_huge(d->config.huge_pages);
 	nm_core_init(&d->core);
 	d->core.shared_params = d->config.shared;
 	d->core.spare_bufs = d->config.spare_bufs;
@@ -354,6 +356,9 @@ int main(int argc, char **argv)
 	log_setup("netmapd", options.log_level);
 	if (options.background)
 		ready = fork_into_background();
+	if (fault_init() != 0)
+		os_log(OS_LOG_WARN, "memory of clients that goes away can end netmapd: %s",
+			strerror(errno));
 	if (log_start() != 0)
 		os_log(OS_LOG_WARN, "no thread for the log: its reader can hold up netmapd");
 	say_if_few(files);

@@ -25,6 +25,7 @@ enum {
 	OPT_SPARE_BUFFERS,
 	OPT_NIC_BUFFERS,
 	OPT_NIC,
+	OPT_HUGE,
 	OPT_SHARED_BUFFERS,
 	OPT_SHARED_RINGS,
 	OPT_SHARED_IFS,
@@ -67,6 +68,8 @@ static const struct {
 		"buffers of a machine's region for NICs, and of one named by its id (default: 32768)"},
 	{{"nic", 1, 0, OPT_NIC}, "SOCKET|off",
 		"where netmapd-nic listens, which opens network interfaces (default: as root a child, else /run/netmapd/nic.sock)"},
+	{{"huge-pages", 0, 0, OPT_HUGE}, "",
+		"regions on huge pages of 2 MiB, as far as the system has some set aside"},
 	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
@@ -270,6 +273,9 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_BACKGROUND:
 		o->background = true;
+		break;
+	case OPT_HUGE:
+		config->huge_pages = true;
 		break;
 	case OPT_UNUSED:
 		config->unused_s = number("exit-when-unused", optarg, 1, 1000000);

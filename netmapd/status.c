@@ -10,6 +10,8 @@
 #include "bufown.h"
 #include "ctl.h"
 #include "accounts.h"
+#include "os_user.h"
+#include "fault.h"
 #include "local.h"
 #include "nic.h"
 #include "notify.h"
@@ -100,6 +102,8 @@ static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_L
 
 	set_u64(out, "id", region->id);
 	set_u64(out, "size", region->size);
+	json_object_set_new(
+		out, "huge_pages", json_boolean(region->mem && os_mem_is_huge(region->mem)));
 	for (int pool = 0; pool < NM_POOLS; pool++)
 		set_u64(left, nm_pool_name(pool), nm_bufown_num_free(region, pool));
 	json_object_set_new(out, "free", left);
@@ -264,6 +268,7 @@ static json_t *daemon_json(struct daemon *d)
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (d->pollers[i])
 			json_array_append_new(pollers, worker_json(d->pollers[i]));
+	set_u64(out, "replaced_pages", fault_count());
 	json_object_set_new(out, "control", loop_json(d->loop));
 	json_object_set_new(out, "workers", workers);
 	json_object_set_new(out, "pollers", pollers);

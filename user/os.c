@@ -3,6 +3,7 @@
 #include "os.h"
 #include "os_user.h"
 #include "nm_error.h"
+#include "fault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct os_mem {
 	void *addr;
 	uint64_t bytes;
 	int fd;
+	bool huge; /* on hugetlb pages, and guarded (fault.h) */
 };
 
 /* What a table begins with. */
@@ -128,10 +130,20 @@ int os_fd_keep(int fd)
 
 /* ---- region memory ------------------------------------------------------------------------- */
 
-/* A sealed memfd: whoever gets the descriptor can neither shrink nor grow it. */
-static int sealed_memfd(uint64_t bytes)
+/* 2 MiB; in memfd_create()'s flags the logarithm of a size lies at bit 26. */
+enum { HUGE_PAGE_LOG2 = 21, HUGE_PAGE = 1 << HUGE_PAGE_LOG2, HUGE_SHIFT = 26 };
+
+static bool want_huge;
+
+void os_mem_want_huge(bool want)
 {
-	int fd = os_fd_keep(memfd_create("netmap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	want_huge = want;
+}
+
+/* A sealed memfd: whoever gets the descriptor can neither shrink nor grow it. */
+static int sealed_memfd(uint64_t bytes, unsigned int flags)
+{
+	int fd = os_fd_keep(memfd_create("netmap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
 
 	if (fd < 0)
 		return -1;
@@ -146,6 +158,44 @@ static int sealed_memfd(uint64_t bytes)
 	return fd;
 }
 
+/*
+ * The mapping, or MAP_FAILED with errno. Huge pages are set aside by mmap(), or it fails; and who gets the
+ * descriptor can punch holes, so they are guarded.
+ */
+static void *map_sealed(struct os_mem *mem, unsigned int flags)
+{
+	void *addr = MAP_FAILED;
+	int error;
+
+	mem->fd = sealed_memfd(mem->bytes, flags);
+	if (mem->fd < 0)
+		return MAP_FAILED;
+	addr = mmap(NULL, mem->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
+	error = addr == MAP_FAILED ? -errno : flags ? fault_guard(addr, mem->bytes, HUGE_PAGE) : 0;
+	if (!error)
+		return addr;
+	if (addr != MAP_FAILED)
+		munmap(addr, mem->bytes);
+	close(mem->fd);
+	mem->fd = -1;
+	errno = -error;
+	return MAP_FAILED;
+}
+
+/* On huge pages, if they are wanted and to be had. */
+static bool map_huge(struct os_mem *mem)
+{
+	if (!want_huge || mem->bytes % HUGE_PAGE)
+		return false;
+	mem->addr = map_sealed(mem, MFD_HUGETLB | (unsigned int)HUGE_PAGE_LOG2 << HUGE_SHIFT);
+	mem->huge = mem->addr != MAP_FAILED;
+	if (!mem->huge)
+		os_log(OS_LOG_WARN,
+			"a region of %llu MiB is not on huge pages: %s; set them aside: /proc/sys/vm/nr_hugepages",
+			(unsigned long long)mem->bytes >> 20, strerror(errno));
+	return mem->huge;
+}
+
 struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
 	struct os_mem *mem = calloc(1, sizeof(*mem));
@@ -155,22 +205,17 @@ struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
 		return NULL;
 	}
 	mem->bytes = bytes;
-	mem->fd = sealed_memfd(bytes);
-	if (mem->fd < 0)
-		goto fail;
-	mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
-	if (mem->addr == MAP_FAILED)
-		goto fail;
-	/* Huge pages where shared memory may have them; a hint, no harm when refused. */
-	madvise(mem->addr, bytes, MADV_HUGEPAGE);
-	return mem;
-
-fail:
+	if (map_huge(mem))
+		return mem;
+	mem->addr = map_sealed(mem, 0);
+	if (mem->addr != MAP_FAILED) {
+		/* Huge pages where shared memory may have them; a hint, no harm when refused. */
+		madvise(mem->addr, bytes, MADV_HUGEPAGE);
+		return mem;
+	}
 	nm_error_set(err, -errno, "a region of %llu bytes of packet memory can't be had: %s",
 		(unsigned long long)bytes, strerror(errno));
 	os_log(OS_LOG_WARN, "%s", err->text);
-	if (mem->fd >= 0)
-		close(mem->fd);
 	free(mem);
 	return NULL;
 }
@@ -201,6 +246,8 @@ static void end_mem(struct os_job *job)
 {
 	struct os_mem *mem = (struct os_mem *)job;
 
+	if (mem->huge)
+		fault_unguard(mem->addr);
 	unmap(mem->addr, mem->bytes);
 	close(mem->fd);
 	free(mem);
@@ -217,6 +264,11 @@ void os_mem_trim(struct os_mem *mem, uint64_t bytes)
 	if (bytes >= mem->bytes || munmap((char *)mem->addr + bytes, mem->bytes - bytes) < 0)
 		return;
 	mem->bytes = bytes;
+}
+
+bool os_mem_is_huge(const struct os_mem *mem)
+{
+	return mem->huge;
 }
 
 void *os_mem_addr(const struct os_mem *mem)

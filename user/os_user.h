@@ -37,6 +37,11 @@ struct os_job {
  * it is done at once. Before other threads run. */
 void os_mem_free_by(void (*fn)(struct os_job *job));
 
+/* Region memory that is made from now on lies on huge pages of 2 MiB (hugetlb), as long as the system has some set
+ * aside; else on ordinary ones, and the log says so. Before other threads run; with fault_init(). */
+void os_mem_want_huge(bool want);
+bool os_mem_is_huge(const struct os_mem *mem);
+
 /* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */
 int os_mem_fd(const struct os_mem *mem);
 

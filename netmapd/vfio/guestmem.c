@@ -17,6 +17,7 @@
 
 #include "closer.h"
 #include "accounts.h"
+#include "fault.h"
 #include "os.h"
 #include "os_user.h"
 #include "sealed.h"
@@ -28,6 +29,8 @@ struct gm_file {
 	int access; /* O_RDONLY, O_WRONLY or O_RDWR */
 	int fd;     /* ours; -1: free entry */
 	uint32_t refs;
+	uint64_t page; /* bytes: mappings begin and end there */
+	bool guarded;  /* huge pages */
 };
 
 struct gm_range {
@@ -96,15 +99,18 @@ static struct gm_file *file_find(
 	for (int i = 0; i < GUESTMEM_FILES_MAX; i++) {
 		struct gm_file *file = &gm->files[i];
 		struct stat ours;
+		uint64_t huge;
 
 		if (file->fd >= 0 && file->dev == st->st_dev && file->ino == st->st_ino &&
-			file->access == access && !sealed_check(file->fd, offset, size, &ours))
+			file->access == access &&
+			!sealed_check(file->fd, offset, size, &ours, &huge))
 			return file;
 	}
 	return NULL;
 }
 
-static struct gm_file *file_add(struct guestmem *gm, const struct stat *st, int access, int fd)
+static struct gm_file *file_add(
+	struct guestmem *gm, const struct stat *st, uint64_t huge, int access, int fd)
 {
 	int i;
 
@@ -120,6 +126,8 @@ static struct gm_file *file_add(struct guestmem *gm, const struct stat *st, int 
 		file->ino = st->st_ino;
 		file->access = access;
 		file->refs = 0;
+		file->page = huge ? huge : gm->page;
+		file->guarded = huge != 0;
 		return file;
 	}
 	errno = EMFILE;
@@ -133,14 +141,15 @@ static struct gm_file *file_get(
 {
 	struct gm_file *file;
 	struct stat st;
+	uint64_t huge;
 	int flags = fcntl(fd, F_GETFL);
 
-	*why = flags < 0 ? "can't be examined" : sealed_check(fd, offset, size, &st);
+	*why = flags < 0 ? "can't be examined" : sealed_check(fd, offset, size, &st, &huge);
 	if (*why)
 		return NULL;
 	file = file_find(gm, &st, flags & O_ACCMODE, offset, size);
 	if (!file)
-		file = file_add(gm, &st, flags & O_ACCMODE, fd);
+		file = file_add(gm, &st, huge, flags & O_ACCMODE, fd);
 	*why = "is one file too many";
 	if (file)
 		file->refs++;
@@ -275,11 +284,35 @@ uint32_t guestmem_ranges(const struct guestmem *gm)
 	return gm->count;
 }
 
+/* Maps whole pages around [offset, offset + len) of a file, which has them: its size is a multiple of them. Where
+ * too few huge pages are left, mmap() says so, not the first touch; MAP_FAILED with errno. */
+static void *map_pages(const struct gm_file *file, uint64_t offset, uint64_t len, unsigned int prot,
+	size_t *map_len)
+{
+	uint64_t begin = offset & ~(file->page - 1);
+	void *map;
+	int error;
+
+	*map_len = (len + (offset - begin) + file->page - 1) & ~(file->page - 1);
+	map = mmap(NULL, *map_len,
+		(prot & GUESTMEM_READ ? PROT_READ : 0) | (prot & GUESTMEM_WRITE ? PROT_WRITE : 0),
+		MAP_SHARED, file->fd, (off_t)begin);
+	if (map == MAP_FAILED || !file->guarded)
+		return map;
+	error = fault_guard(map, *map_len, file->page);
+	if (!error)
+		return map;
+	munmap(map, *map_len);
+	errno = -error;
+	return MAP_FAILED;
+}
+
 int guestmem_open(struct guestmem *gm, uint64_t gpa, uint64_t len, unsigned int prot,
 	struct guestmem_window *window)
 {
 	const struct gm_range *range;
-	uint64_t offset, skip;
+	uint64_t offset;
+	size_t map_len;
 	uint32_t at;
 	void *map;
 
@@ -296,17 +329,15 @@ int guestmem_open(struct guestmem *gm, uint64_t gpa, uint64_t len, unsigned int 
 		return -EACCES;
 
 	offset = range->offset + (gpa - range->gpa);
-	skip = offset % gm->page;
-	map = mmap(NULL, len + skip,
-		(prot & GUESTMEM_READ ? PROT_READ : 0) | (prot & GUESTMEM_WRITE ? PROT_WRITE : 0),
-		MAP_SHARED, range->file->fd, (off_t)(offset - skip));
+	map = map_pages(range->file, offset, len, prot, &map_len);
 	if (map == MAP_FAILED)
 		return -errno;
-	window->addr = (char *)map + skip;
+	window->addr = (char *)map + (offset & (range->file->page - 1));
 	window->gpa = gpa;
 	window->len = len;
 	window->map = map;
-	window->map_len = len + skip;
+	window->map_len = map_len;
+	window->guarded = range->file->guarded;
 	window->next = gm->windows;
 	gm->windows = window;
 	return 0;
@@ -321,6 +352,8 @@ void guestmem_close(struct guestmem *gm, struct guestmem_window *window)
 	while (*link != window)
 		link = &(*link)->next;
 	*link = window->next;
+	if (window->guarded)
+		fault_unguard(window->map);
 	munmap(window->map, window->map_len);
 	memset(window, 0, sizeof(*window));
 }

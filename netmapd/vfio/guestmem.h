@@ -19,7 +19,8 @@
  *
  * A file that its owner can shrink would kill this process with SIGBUS. So a range
  * is usable only if its file is a memfd sealed against shrinking and large enough
- * to hold it, and is not of huge pages (a hole punched there can fault as well).
+ * to hold it. On huge pages (hugetlb) a hole that the owner punches can fault as well: windows
+ * into such files are guarded (fault.h).
  * Other ranges are kept, so that the client's table and this one stay the same,
  * but no window opens into them; the reason is logged once per client.
  *
@@ -51,6 +52,7 @@ struct guestmem_window {
 	uint64_t len; /* bytes */
 	void *map;    /* the pages around it */
 	size_t map_len;
+	bool guarded;
 	struct guestmem_window *next; /* open windows */
 };
 

@@ -3,6 +3,7 @@
 
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -527,6 +528,54 @@ def test_buffers_of_machines(start_netmapd):
             c.vm_add_port("vale1:3@conf:slots=256")
         c.vm_add_port("vale1:4@conf:slots=64")
         assert sorted(p["name"] for p in c.status()["ports"]) == ["vale1:2", "vale1:4"]
+
+
+# ------------------------------------------------------------ huge pages
+
+
+def huge_pages_free():
+    """Bytes that nobody has, or was promised."""
+    info = dict(re.findall(r"^(\w+):\s+(\d+)", Path("/proc/meminfo").read_text(), re.M))
+    return (int(info["HugePages_Free"]) - int(info["HugePages_Rsvd"])) * int(info["Hugepagesize"]) * 1024
+
+
+def region_is_huge(daemon):
+    (region,) = daemon.status()["regions"]
+    return region["huge_pages"]
+
+
+@pytest.mark.xdist_group("huge-pages")
+def test_huge_pages(start_netmapd):
+    """Regions lie there when they are wanted, and carry packets."""
+    if huge_pages_free() < 64 << 20:
+        pytest.skip("32 huge pages are not free: /proc/sys/vm/nr_hugepages")
+    before = huge_pages_free()
+    daemon = start_netmapd("--huge-pages", "--spare-buffers", "0")
+    with Port(daemon.path, "vale1:1") as a:
+        assert region_is_huge(daemon)
+        assert huge_pages_free() < before
+        with Port(daemon.path, "vale1:2") as b:
+            a.send(b"\xff" * 60)
+            assert b.receive(1) == [b"\xff" * 60]
+    wait_until(lambda: huge_pages_free() == before, "all are free again")
+
+
+@pytest.mark.xdist_group("huge-pages")
+def test_too_few_huge_pages(start_netmapd):
+    """A region for which there are not enough lies on ordinary ones, and the log says what to do."""
+    if huge_pages_free() >= 1 << 30:
+        pytest.skip("a GiB of huge pages is free")
+    daemon = start_netmapd("--huge-pages", "--vm-buffers", "300000")
+    with Connection(daemon.path) as c:
+        c.vm_create()
+        assert not region_is_huge(daemon)
+    daemon.logged("is not on huge pages: Cannot allocate memory; set them aside: /proc/sys/vm/nr_hugepages")
+
+
+def test_ordinary_pages(daemon):
+    """Huge ones are the user's to give."""
+    with Port(daemon.path, "vale1:1"):
+        assert not region_is_huge(daemon)
 
 
 # ------------------------------------------------------------ an idle one
