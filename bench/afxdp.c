@@ -194,9 +194,9 @@ static uint64_t forward_some(struct end *from, struct end *to)
 static void run(const char *what)
 {
 	uint64_t count = 0, before = 0;
-	double start = now_s(), warm = start + g.seconds / 5, end = start + g.seconds * 6 / 5;
+	double start = now_s(), warm = start + g.seconds / 5, end = start + g.seconds * 6 / 5, now;
 
-	for (double now = start; now < end; now = now_s()) {
+	while ((now = now_s()) < end) {
 		for (int i = 0; i < 64; i++)
 			count += what[0] == 's'   ? send_some(&g.end[0])
 				 : what[0] == 'r' ? receive_some(&g.end[0])
@@ -219,6 +219,16 @@ static void make_frames(void)
 		memcpy(g.memory + (size_t)i * CHUNK + XSK_HEADROOM, header, sizeof(header));
 }
 
+static double number(const char *text)
+{
+	char *end;
+	double n = strtod(text, &end);
+
+	if (*end || end == text || n < -1 || n > 1e6)
+		die(text, EINVAL);
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	bool forwards = argc > 1 && strcmp(argv[1], "forward") == 0;
@@ -228,11 +238,11 @@ int main(int argc, char **argv)
 		(!forwards && strcmp(argv[1], "send") != 0 && strcmp(argv[1], "receive") != 0))
 		die("usage: afxdp send|receive|forward INTERFACE [TO] BYTES SECONDS CPU [MODE]",
 			EINVAL);
-	g.bytes = (uint32_t)atoi(argv[at]);
-	g.seconds = atof(argv[at + 1]);
+	g.bytes = (uint32_t)number(argv[at]);
+	g.seconds = number(argv[at + 1]);
 	if (g.bytes < 60 || g.bytes > CHUNK - XSK_HEADROOM)
 		die("bytes", EINVAL);
-	pin_to(atoi(argv[at + 2]));
+	pin_to((int)number(argv[at + 2]));
 	while (argc == at + 4 && g.mode < NIC_MODES &&
 		strcmp(nic_mode_name(g.mode), argv[at + 3]) != 0)
 		g.mode++;

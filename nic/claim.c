@@ -151,33 +151,47 @@ void claim_drop(struct claim *c)
 	c->fd = -1;
 }
 
+/* "NAMESPACE-IFINDEX"; 0: it is no claim, or of another namespace. */
+static uint32_t claimed(const char *name)
+{
+	struct stat ns;
+	char *end;
+
+	if (stat("/proc/self/ns/net", &ns) < 0 || strtoull(name, &end, 10) != ns.st_ino ||
+		*end != '-')
+		return 0;
+	return (uint32_t)strtoul(end + 1, NULL, 10);
+}
+
+static void recover(const char *dir, uint32_t ifindex)
+{
+	struct claim c;
+	struct nm_error err;
+	bool ending;
+	char ifname[IF_NAMESIZE];
+
+	if (make_path(&c, dir, ifindex, &err) != 0 || try_lock(&c, &ending) != 0)
+		return;
+	read_state(&c);
+	if (if_indextoname(ifindex, ifname))
+		offloads_restore(&c, ifname);
+	c.count = 0; /* also when the interface is gone */
+	claim_drop(&c);
+}
+
 void claim_recover(const char *dir)
 {
 	struct dirent *entry;
-	struct claim c;
-	struct stat ns;
 	DIR *d = opendir(dir);
 
-	if (!d)
-		return;
-	while (stat("/proc/self/ns/net", &ns) == 0 && (entry = readdir(d))) {
-		unsigned long long in;
-		unsigned ifindex;
-		struct nm_error err;
-		bool ending;
-		char ifname[IF_NAMESIZE];
+	while (d && (entry = readdir(d))) {
+		uint32_t ifindex = claimed(entry->d_name);
 
-		if (sscanf(entry->d_name, "%llu-%u", &in, &ifindex) != 2 || in != ns.st_ino)
-			continue;
-		if (make_path(&c, dir, ifindex, &err) != 0 || try_lock(&c, &ending) != 0)
-			continue;
-		read_state(&c);
-		if (if_indextoname(ifindex, ifname))
-			offloads_restore(&c, ifname);
-		c.count = 0; /* also when the interface is gone */
-		claim_drop(&c);
+		if (ifindex)
+			recover(dir, ifindex);
 	}
-	closedir(d);
+	if (d)
+		closedir(d);
 }
 
 /* ---- offloads --------------------------------------------------------------------------------- */

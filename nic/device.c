@@ -124,14 +124,15 @@ static int find_feature(const char *ifname, const char *name, uint32_t *count)
 		return error;
 	if (!set.info.sset_mask || set.n > FEATURES_MAX)
 		return -EOPNOTSUPP;
-	names = calloc(1, sizeof(*names) + FEATURES_MAX * ETH_GSTRING_LEN);
+	names = calloc(1, sizeof(*names) + (size_t)FEATURES_MAX * ETH_GSTRING_LEN);
 	if (!names)
 		return -ENOMEM;
 	*names = (struct ethtool_gstrings){
 		.cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = set.n};
 	error = ethtool(ifname, names);
 	for (uint32_t i = 0; i < set.n && !error && at < 0; i++)
-		if (strncmp((char *)names->data + i * ETH_GSTRING_LEN, name, ETH_GSTRING_LEN) == 0)
+		if (strncmp((char *)names->data + (size_t)i * ETH_GSTRING_LEN, name,
+			    ETH_GSTRING_LEN) == 0)
 			at = (int)i;
 	free(names);
 	*count = set.n;
@@ -169,7 +170,7 @@ int device_feature_set(const char *ifname, const char *name, bool on)
 		struct ethtool_sfeatures s;
 		struct ethtool_set_features_block block[FEATURES_MAX / 32];
 	} set = {.s = {.cmd = ETHTOOL_SFEATURES}};
-	uint32_t count;
+	uint32_t count = 0;
 	int at = find_feature(ifname, name, &count);
 
 	if (at < 0)

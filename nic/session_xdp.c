@@ -225,7 +225,7 @@ static int check_memory(void)
 {
 	int fd = memfd_create("nic-check", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0 || ftruncate(fd, CHECK_CHUNKS * CHECK_CHUNK) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)CHECK_CHUNKS * CHECK_CHUNK) < 0)
 		return -errno;
 	return fd;
 }
@@ -260,7 +260,7 @@ int session_check(struct session *s, struct nic_report *report, struct nm_error 
 	if (report->used_by)
 		return 0;
 	s->open = (struct nic_open){.chunk = CHECK_CHUNK,
-		.umem_bytes = CHECK_CHUNKS * CHECK_CHUNK,
+		.umem_bytes = (uint64_t)CHECK_CHUNKS * CHECK_CHUNK,
 		.fill = CHECK_CHUNKS,
 		.completion = CHECK_CHUNKS,
 		.rx = CHECK_CHUNKS,

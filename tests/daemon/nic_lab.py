@@ -200,6 +200,8 @@ class Lab:
             self.ns.ip(f"link set {other} netns {other_ns.keeper.pid}")
         self.ns.ip(f"link set {one} up")
         (other_ns or self.ns).ip(f"link set {other} up")
+        # Each gets its carrier a little later.
+        wait_until(lambda: self.ns.link(one)["operstate"] == (other_ns or self.ns).link(other)["operstate"] == "UP", "the pair is up")
 
     def use(self, interface, **named):
         self.users.append(Nicuse(self, interface, **named))

@@ -3,7 +3,7 @@
  * nicuse: uses a network interface through nic_client.h and xsk.h as netmapd does, for the tests of netmapd-nic.
  *
  *      nicuse INTERFACE [NAME=VALUE…]      socket=PATH user=UID mode=any|zero-copy|native|generic sg=1 ring=N queues=N first=N
- *                                          chunk=N buffers=N pass=BITS ip4=A.B.C.D ip6=32 HEX DIGITS bytes=N promisc=0 echo=1
+ *                                          chunk=N buffers=N pass=BITS ip4=A.B.C.D ip6=32 HEX DIGITS busy=US promisc=0 echo=1
  *
  * Each thing that comes is a line on stdout: "known …", "opened QUEUES", "bound MODE QUEUES WHY", "changed …", "failed ERRNO TEXT", "gone ERRNO".
  * It opens and binds by itself. Lines on stdin are what it is to do:
@@ -146,7 +146,8 @@ static void make_frame(uint8_t *frame, uint32_t bytes)
 
 	memset(frame, 0xff, 6);
 	memcpy(frame + 6, app.link->facts.mac, 6);
-	memcpy(frame + 12, "\x88\xb5", 2);
+	frame[12] = 0x88;
+	frame[13] = 0xb5;
 	memcpy(frame + HEADER, &wire, sizeof(wire));
 	for (uint32_t i = NUMBERED; i < bytes; i++)
 		frame[i] = pattern(number, i);
@@ -275,8 +276,11 @@ static void order(void *arg, uint32_t events)
 	if (n <= 0)
 		exit(0); /* netmapd dies, so to speak */
 	line[n] = '\0';
-	if (sscanf(line, "send %u %u", &app.to_send, &app.send_bytes) == 2) {
-		app.unsent = app.uncompleted = app.to_send;
+	if (strncmp(line, "send ", 5) == 0) {
+		char *rest = line + 5;
+
+		app.to_send = app.unsent = app.uncompleted = (uint32_t)strtoul(rest, &rest, 10);
+		app.send_bytes = (uint32_t)strtoul(rest, NULL, 10);
 	} else if (strncmp(line, "stats", 5) == 0) {
 		uint64_t dropped = 0;
 
@@ -334,6 +338,8 @@ static void take_option(const char *name, const char *value)
 		p->pass = n;
 	else if (strcmp(name, "promisc") == 0)
 		p->no_promisc = !n;
+	else if (strcmp(name, "busy") == 0)
+		p->busy_poll_us = p->busy_poll_budget = n;
 	else if (strcmp(name, "echo") == 0)
 		app.echo = n;
 	else if (!take_address(name, value))

@@ -111,6 +111,16 @@ def test_long_packets_need_several_chunks(lab):
     assert user.close() == 0
 
 
+def test_busy_polling(lab):
+    path = lab.serve("allow nobody nic*\n")  # which a user may not switch on by himself
+    one, other = lab.use("nic0", busy=50, socket=path, uid=NOBODY), lab.use("nic1")
+    assert [one.bound(), other.bound()] == ["native", "native"]
+    for sender, receiver in ((one, other), (other, one)):
+        sender.send(100, 60)
+        receiver.receives(100)
+    assert [one.close(), other.close()] == [0, 0]
+
+
 # ------------------------------------------------------------ what stays the stack's
 
 
@@ -325,7 +335,8 @@ def test_changes_are_told(lab):
     user = lab.use("nic0")
     assert user.bound() == "native"
     lab.ns.ip("link set nic0 down")
-    assert " up 0 " in user.expect("changed nic0")
+    while " up 0 " not in user.expect("changed nic0"):
+        pass
     lab.ns.ip("link set nic0 up")
     while not user.expect("changed nic0").endswith("up 1 carrier 1"):
         pass
@@ -359,7 +370,8 @@ def test_new_channels_are_told(lab):
     user = lab.use("nicq0")
     assert user.bound() == "native"
     lab.ns.run("ethtool", "-L", "nicq0", "rx", "2", "tx", "2")
-    assert "queues 2 2" in user.expect("changed nicq0", skip=())
+    while "queues 2 2" not in user.expect("changed nicq0", skip=()):
+        pass
     assert user.close() == 0
 
 
@@ -731,6 +743,43 @@ def test_no_messages_at_all(lab):
     user = lab.use("nic0", socket=path)
     assert user.bound() == "native"
     assert user.close() == 0
+
+
+KNOWN_BODY = struct.pack("=16sI32s6sBB9I", b"nic0", 1, b"fake", bytes(6), 1, 1, 1500, 1, 1, 1, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind, body, fds", [
+    (KNOWN, b"", 0), (KNOWN, KNOWN_BODY + bytes(1), 0), (0, b"", 0), (2**32 - 1, bytes(8), 0), (ASK, bytes(24), 0),
+    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 1), 0), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 1), 1),
+    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 64), 64), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 2**32 - 1), 1),
+    (66, KNOWN_BODY + struct.pack("=II", 7, 0) + bytes(TEXT), 0), (66, KNOWN_BODY + struct.pack("=II", 2, 0) + bytes(TEXT), 0),
+    (68, b"", 0), (69, bytes(8), 0), (FAILED, struct.pack("=i", 5) + TEXT * b"x", 0), (FAILED, struct.pack("=i", -5) + TEXT * b"\xff", 9),
+    (KNOWN, KNOWN_BODY, 64), (KNOWN, KNOWN_BODY, 200),
+])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_netmapd_nic_that_says_nonsense_is_an_error(lab, place, kind, body, fds, after):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(place / "fake.sock"))
+    listener.listen()
+    user = lab.use("nic0", socket=place / "fake.sock")
+    sock, _ = listener.accept()
+    fd = os.open("/dev/null", os.O_RDONLY)
+    control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds * [fd]))] if fds else []
+    assert len(sock.recv(8192)) == 8 + 24
+    if after:
+        sock.send(struct.pack("=II", 1, KNOWN) + KNOWN_BODY)
+        assert len(sock.recv(8192)) > 100
+    sock.sendmsg([struct.pack("=II", 1, kind) + body], control)
+    if kind == KNOWN and body == KNOWN_BODY and not after and fds < 200:
+        user.expect("known")  # that it came with descriptors doesn't matter, as long as they are closed
+        assert sum("/dev/null" in os.readlink(f"/proc/{user.pid}/fd/{n}") for n in os.listdir(f"/proc/{user.pid}/fd")) == 0
+    else:
+        number, text = user.failed()
+        assert number in (errno.EPROTO, 5, errno.ENOTSOCK) and text
+    assert user.close() == 0
+    for s in (sock, listener):
+        s.close()
+    os.close(fd)
 
 
 def test_who_keeps_its_sockets_holds_up_only_itself(lab):
