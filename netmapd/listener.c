@@ -20,13 +20,13 @@ static int give_name(const char *temp, const char *path, bool replace)
 	return 0;
 }
 
-static int bind_and_listen(
-	int fd, const struct sockaddr_un *addr, int backlog, const char *path, bool replace)
+static int bind_and_listen(int fd, mode_t mode, const struct sockaddr_un *addr, int backlog,
+	const char *path, bool replace)
 {
 	int error;
 
 	/* The path gets the mode of the socket, so it is never open to others, not for a moment. */
-	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+	if (fchmod(fd, mode) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
 		return -errno;
 	error = listen(fd, backlog) < 0 ? -errno : give_name(addr->sun_path, path, replace);
 	if (error)
@@ -34,7 +34,7 @@ static int bind_and_listen(
 	return error;
 }
 
-int listener_open(const char *path, int type, int backlog, bool replace)
+int listener_open_as(const char *path, int type, mode_t mode, int backlog, bool replace)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
@@ -48,7 +48,7 @@ int listener_open(const char *path, int type, int backlog, bool replace)
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	error = bind_and_listen(fd, &addr, backlog, path, replace);
+	error = bind_and_listen(fd, mode, &addr, backlog, path, replace);
 	if (!error)
 		return fd;
 	close(fd);

@@ -224,8 +224,8 @@ static void set_socket(struct options *o, const char *path)
 	o->config.socket_path = full;
 }
 
-/* The options that say how many objects a pool has; false: it is none of them. */
-static bool take_pool_option(struct daemon_config *config, int c)
+/* The options that say what regions have, and on what pages; false: it is none of them. */
+static bool take_region_option(struct daemon_config *config, int c)
 {
 	switch (c) {
 	case OPT_BUFFERS:
@@ -254,6 +254,12 @@ static bool take_pool_option(struct daemon_config *config, int c)
 	case OPT_SHARED_IFS:
 		config->shared.count[NM_POOL_IF] = number("shared-ifs", optarg, 2, RINGS_MAX);
 		break;
+	case OPT_SPARE_BUFFERS:
+		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
+		break;
+	case OPT_HUGE:
+		config->huge_pages = true;
+		break;
 	default:
 		return false;
 	}
@@ -265,7 +271,7 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 	struct daemon_config *config = &o->config;
 	struct nm_error err;
 
-	if (take_pool_option(config, c))
+	if (take_region_option(config, c))
 		return;
 	switch (c) {
 	case OPT_SOCKET:
@@ -273,9 +279,6 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		break;
 	case OPT_BACKGROUND:
 		o->background = true;
-		break;
-	case OPT_HUGE:
-		config->huge_pages = true;
 		break;
 	case OPT_UNUSED:
 		config->unused_s = number("exit-when-unused", optarg, 1, 1000000);
@@ -297,9 +300,6 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 	case OPT_FULL_WAIT:
 		config->full_wait_ms =
 			number("full-wait-ms", optarg, 0, NM_FULL_WAIT_MAX_US / 1000);
-		break;
-	case OPT_SPARE_BUFFERS:
-		config->spare_bufs = number("spare-buffers", optarg, 0, NM_BUFS_MAX / 2);
 		break;
 	case OPT_NIC:
 		config->no_nics = strcmp(optarg, "off") == 0;

@@ -4,16 +4,17 @@
  * process of its own, which ends after a few seconds whatever the client does; there are CHILDREN_MAX of them at most.
  */
 #include "metrics.h"
+#include "listener.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,21 +108,18 @@ static void serve_one(int fd, const struct ctl *ctl)
 
 static int listen_unix(const char *path)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
 	int fd;
 
-	if (strlen(path) >= sizeof(addr.sun_path) || !*path)
-		return -ctl_fail(CTL_USAGE, "metrics: '%.120s' is too long for a socket", path);
-	strcpy(addr.sun_path, path);
 	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		return -ctl_fail(CTL_FAILED, "%s exists, and is not a socket", path);
-	unlink(path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	/* Who may read it is what the umask and its directory say. */
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-		listen(fd, BACKLOG) < 0)
-		return -ctl_fail(CTL_FAILED, "can't listen at %s: %s", path, strerror(errno));
+	fd = listener_open_as(path, SOCK_STREAM, 0777, BACKLOG, true);
+	if (fd == -ENAMETOOLONG || !*path)
+		return -ctl_fail(CTL_USAGE, "metrics: '%.120s' is too long for a socket", path);
+	if (fd < 0 || fcntl(fd, F_SETFL, 0) < 0) /* accept() waits */
+		return -ctl_fail(
+			CTL_FAILED, "can't listen at %s: %s", path, strerror(fd < 0 ? -fd : errno));
 	return fd;
 }
 
