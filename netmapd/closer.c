@@ -43,7 +43,8 @@ static struct {
 	struct user *users OS_GUARDED_BY(CLOSER_LOCK);
 	struct closer_queue *ready OS_GUARDED_BY(CLOSER_LOCK),
 		**ready_end OS_GUARDED_BY(CLOSER_LOCK);
-	uint32_t threads OS_GUARDED_BY(CLOSER_LOCK), idle OS_GUARDED_BY(CLOSER_LOCK);
+	uint32_t threads OS_GUARDED_BY(CLOSER_LOCK), idle OS_GUARDED_BY(CLOSER_LOCK),
+		starting OS_GUARDED_BY(CLOSER_LOCK); /* made, and not running yet */
 	struct closer_stats stats OS_GUARDED_BY(CLOSER_LOCK);
 	struct os_job *jobs OS_GUARDED_BY(CLOSER_LOCK), **jobs_end OS_GUARDED_BY(CLOSER_LOCK);
 	bool slow_waits OS_GUARDED_BY(CLOSER_LOCK);
@@ -193,14 +194,15 @@ static int add_thread(void) OS_REQUIRES(CLOSER_LOCK)
 	if (!error) {
 		pthread_setname_np(thread, "closer");
 		c.threads++;
+		c.starting++;
 	}
 	return -error;
 }
 
-/* A thread for what is ready, if it may have one. Without a new thread it waits for one of those that are there. */
+/* A thread for what is ready, if it may have one; that sees to the rest. Without a new thread it waits for one of those that are there. */
 static void see_to_it(void) OS_REQUIRES(CLOSER_LOCK)
 {
-	if (!*find_ready())
+	if (!*find_ready() || c.starting > 0)
 		return;
 	if (c.idle > 0)
 		pthread_cond_signal(&c.work);
@@ -213,6 +215,7 @@ static void *run(void *arg)
 	struct closer_queue *q;
 
 	lock();
+	c.starting--;
 	while (!c.stop) {
 		q = take_ready();
 		if (q) {
