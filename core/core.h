@@ -66,6 +66,7 @@ struct nm_platform_ops {
 struct nm_core {
 	struct os_mutex lock;
 	struct nm_port *ports OS_GUARDED_BY(NM_CORE_LOCK);
+	uint64_t ports_made OS_GUARDED_BY(NM_CORE_LOCK); /* ever */
 	struct nm_region *regions OS_GUARDED_BY(NM_CORE_LOCK);
 	struct nm_vale *switches OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Numbers of ports; never reused within 2^32 ports. */

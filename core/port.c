@@ -307,6 +307,7 @@ static struct nm_port *add(struct nm_core *core, void *ns, const char *name, boo
 		return NULL;
 	}
 	port->owner = nm_core_new_owner(core);
+	port->made = ++core->ports_made;
 	port->next = core->ports;
 	core->ports = port;
 	changed(port, true);

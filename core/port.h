@@ -39,6 +39,8 @@ struct nm_port {
 	void *priv; /* of the kind */
 	void *ns;   /* the namespace of its name (core.h) */
 	char name[NETMAP_REQ_IFNAMSIZ];
+	uint64_t
+		made; /* the how manieth it is of all that the core has ever had: core->ports has them the other way round */
 	uint32_t owner;         /* its number, for the ownership map */
 	struct nm_quota *payer; /* for the port, its rings and slots; NULL: nobody */
 	/* For its part, and its peer's, of a region that is there for all. */

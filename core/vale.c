@@ -333,10 +333,7 @@ const char *nm_vale_port_name_locked(
 	return sw->ports[number]->name;
 }
 
-void nm_vale_each_locked(struct nm_core *core,
-	void (*fn)(void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports,
-		uint32_t macs),
-	void *arg)
+void nm_vale_each_locked(struct nm_core *core, nm_vale_fn *fn, void *arg)
 {
 	uint64_t epoch = nm_mac_epoch(os_time_s());
 
@@ -344,4 +341,21 @@ void nm_vale_each_locked(struct nm_core *core,
 	for (const struct nm_vale *sw = core->switches; sw; sw = sw->next)
 		fn(arg, sw->ns, sw->name, sw->index, sw->members,
 			nm_mactable_count(&sw->macs, epoch));
+}
+
+bool nm_vale_next_locked(
+	struct nm_core *core, const void *ns, uint32_t *index, nm_vale_fn *fn, void *arg)
+{
+	const struct nm_vale *next = NULL;
+
+	nm_core_assert_locked(core);
+	for (const struct nm_vale *sw = core->switches; sw; sw = sw->next)
+		if (sw->ns == ns && sw->index >= *index && (!next || sw->index < next->index))
+			next = sw;
+	if (!next)
+		return false;
+	*index = next->index + 1;
+	fn(arg, next->ns, next->name, next->index, next->members,
+		nm_mactable_count(&next->macs, nm_mac_epoch(os_time_s())));
+	return true;
 }

@@ -78,10 +78,16 @@ int nm_vale_flush_locked(struct nm_core *core, const void *ns, const char *sw_na
 const char *nm_vale_port_name_locked(struct nm_core *core, const void *ns, const char *sw_name,
 	uint32_t number) OS_REQUIRES(NM_CORE_LOCK);
 
-/* For status: calls fn for each switch of all namespaces with its number of ports and of known addresses. */
-void nm_vale_each_locked(struct nm_core *core,
-	void (*fn)(void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports,
-		uint32_t macs),
+/* For status: a switch with its number of ports and of known addresses. To count these takes a walk through its table. */
+typedef void nm_vale_fn(
+	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs);
+
+/* Calls fn for each switch of all namespaces. */
+void nm_vale_each_locked(struct nm_core *core, nm_vale_fn *fn, void *arg) OS_REQUIRES(NM_CORE_LOCK);
+
+/* Calls fn for one switch of a namespace: the one with the lowest index from *index on, which becomes the index behind
+ * it. False: there is none. */
+bool nm_vale_next_locked(struct nm_core *core, const void *ns, uint32_t *index, nm_vale_fn *fn,
 	void *arg) OS_REQUIRES(NM_CORE_LOCK);
 
 #endif

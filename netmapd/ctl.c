@@ -10,6 +10,7 @@
 #include "events.h"
 #include "local.h"
 #include "os_user.h"
+#include "status.h"
 #include "vm.h"
 
 #include <fcntl.h>
@@ -50,6 +51,7 @@ void ctl_end(struct conn *c)
 	free(c->unsent);
 	free(c->request);
 	free(c->waiting);
+	status_free(c->building);
 	free(c->status);
 	os_free(c);
 }
@@ -223,6 +225,7 @@ static int add_conn(struct daemon *d, int fd, struct nm_error *err)
 		goto give;
 	c->user = user;
 	loop_share(c->handle, account_budget(user));
+	c->number = ++d->ctl->connected;
 	c->next = d->ctl->conns;
 	d->ctl->conns = c;
 	d->ctl->num_conns++;
@@ -267,18 +270,19 @@ uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since)
 	return d->ctl->num_conns;
 }
 
-void ctl_each_local(const struct daemon *d,
-	void (*fn)(void *arg, const struct local *l, const struct ucred *peer), void *arg)
+const struct local *ctl_next_local(const struct daemon *d, uint64_t *number, struct ucred *peer)
 {
-	for (const struct conn *c = d->ctl->conns; c; c = c->next) {
-		struct ucred peer = {0};
-		socklen_t size = sizeof(peer);
+	const struct conn *c = d->ctl->conns;
+	socklen_t size = sizeof(*peer);
 
-		if (c->state != CONN_BOUND)
-			continue;
-		getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-		fn(arg, c->local, &peer);
-	}
+	while (c && (c->number >= *number || c->state != CONN_BOUND))
+		c = c->next;
+	if (!c)
+		return NULL;
+	*number = c->number;
+	memset(peer, 0, sizeof(*peer));
+	getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, peer, &size);
+	return c->local;
 }
 
 /* Who waits for events has a turn; nothing is sent here, in the middle of what somebody else does. */

@@ -24,8 +24,8 @@ uint32_t ctl_connections(const struct daemon *d, uint64_t *none_since);
 
 struct local;
 
-/* Calls fn for each application that is bound to a port; peer: who connected. */
-void ctl_each_local(const struct daemon *d,
-	void (*fn)(void *arg, const struct local *l, const struct ucred *peer), void *arg);
+/* An application that is bound to a port, the last to have connected of those below *number, which becomes its own; *peer: who
+ * connected. UINT64_MAX: of all. NULL: there is none. */
+const struct local *ctl_next_local(const struct daemon *d, uint64_t *number, struct ucred *peer);
 
 #endif

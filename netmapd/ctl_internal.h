@@ -21,7 +21,8 @@
 enum conn_state { CONN_FRESH, CONN_BOUND, CONN_VM, CONN_STATES };
 
 struct conn {
-	struct conn *next;
+	struct conn *next; /* the one before it */
+	uint64_t number;   /* the how manieth it is */
 	struct daemon *daemon;
 	int fd;
 	struct closer_queue *closer; /* for fd, and what comes through it */
@@ -43,7 +44,8 @@ struct conn {
 	union ctl_message *kept;
 	size_t kept_bytes;
 	int kept_fd;
-	char *status; /* text of the last NMD_STATUS */
+	struct status *building; /* the answer to an NMD_STATUS; NULL: none */
+	char *status;            /* text of the last NMD_STATUS */
 	uint32_t status_len;
 	bool watches; /* it waits for events behind this number */
 	uint64_t watches_after;
@@ -56,6 +58,7 @@ struct ctl {
 	struct loop_handle *handle;
 	struct conn *conns;
 	uint32_t num_conns;
+	uint64_t connected; /* ever */
 	uint64_t none_since;
 };
 
@@ -77,7 +80,7 @@ int ctl_tell_events(struct conn *c, bool now);
 
 static inline bool ctl_is_busy(const struct conn *c)
 {
-	return c->unsent || c->waiting;
+	return c->unsent || c->waiting || c->building;
 }
 
 /* The message is handled, or tried again, then with its descriptor. */

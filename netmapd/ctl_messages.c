@@ -222,8 +222,12 @@ static int go_on_in_parts(struct conn *c)
 	return error;
 }
 
+static int go_on_status(struct conn *c);
+
 int ctl_go_on(struct conn *c)
 {
+	if (c->building)
+		return go_on_status(c);
 	if (c->waiting)
 		return try_again(c);
 	if (c->request)
@@ -346,31 +350,60 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 	return reply_in_parts(c);
 }
 
-static int on_status(struct conn *c, size_t bytes)
+/* The piece of the text that was asked for. */
+static int send_status(struct conn *c, uint32_t start)
 {
-	const struct nmd_status request = *(const struct nmd_status *)in->bytes;
 	struct nmd_status_reply *reply;
 	uint32_t most = NMD_MSG_MAX - sizeof(*reply), length = 0;
 
-	if (request.start == 0) {
-		free(c->status);
-		c->status = status_text(c->daemon);
-		c->status_len = c->status ? (uint32_t)strlen(c->status) : 0;
-	}
-	if (!c->status)
-		return request.start == 0
-			       ? reply_error(c, sizeof(*reply), -ENOMEM, "netmapd is out of memory")
-			       : reply_error(c, sizeof(*reply), -EINVAL,
-					 "a status is asked for from its beginning first");
-	if (request.start < c->status_len)
-		length = c->status_len - request.start;
+	if (start < c->status_len)
+		length = c->status_len - start;
 	if (length > most)
 		length = most;
 	reply = (struct nmd_status_reply *)start_reply(sizeof(*reply) + length);
 	reply->total = c->status_len;
 	reply->length = length;
-	memcpy(reply + 1, c->status + (length ? request.start : 0), length);
+	memcpy(reply + 1, c->status + (length ? start : 0), length);
 	return send_reply(c, NULL, 0);
+}
+
+/* The message was one that asks for the beginning. */
+static int go_on_status(struct conn *c)
+{
+	static const union ctl_message asked = {.hdr = {.type = NMD_STATUS}};
+	int more = status_go_on(c->building);
+
+	in = &asked;
+	if (more > 0) {
+		loop_again(c->daemon->loop, c->handle);
+		return 0;
+	}
+	if (more < 0) {
+		status_free(c->building);
+		c->building = NULL;
+		return reply_error(
+			c, sizeof(struct nmd_status_reply), -ENOMEM, "netmapd is out of memory");
+	}
+	c->status = status_end(c->building);
+	c->building = NULL;
+	c->status_len = (uint32_t)strlen(c->status);
+	return send_status(c, 0);
+}
+
+static int on_status(struct conn *c, size_t bytes)
+{
+	const struct nmd_status request = *(const struct nmd_status *)in->bytes;
+
+	if (request.start > 0)
+		return c->status ? send_status(c, request.start)
+				 : reply_error(c, sizeof(struct nmd_status_reply), -EINVAL,
+					   "a status is asked for from its beginning first");
+	free(c->status);
+	c->status = NULL;
+	c->building = status_begin(c->daemon);
+	return c->building ? go_on_status(c)
+			   : reply_error(c, sizeof(struct nmd_status_reply), -ENOMEM,
+				     "netmapd is out of memory");
 }
 
 /* One switch's name out of a message. */

@@ -84,7 +84,7 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	return out;
 }
 
-static void add_switch(
+static void make_switch(
 	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
 {
 	json_t *out = json_object();
@@ -93,7 +93,7 @@ static void add_switch(
 	set_u64(out, "index", index);
 	set_u64(out, "ports", ports);
 	set_u64(out, "macs", macs);
-	json_array_append_new(arg, out);
+	*(json_t **)arg = out;
 }
 
 static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
@@ -138,7 +138,7 @@ static void set_service(json_t *out, const struct port_service *service)
 	set_u64(out, "bad_kicks", stats.bad_kicks);
 }
 
-static void add_application(void *arg, const struct local *local, const struct ucred *peer)
+static json_t *application_json(const struct local *local, const struct ucred *peer)
 {
 	json_t *out = json_object();
 
@@ -147,7 +147,7 @@ static void add_application(void *arg, const struct local *local, const struct u
 	set_u64(out, "pid", (uint64_t)peer->pid);
 	set_u64(out, "user", peer->uid);
 	set_service(out, local_service(local));
-	json_array_append_new(arg, out);
+	return out;
 }
 
 static json_t *vm_port_json(const struct vm_port *port)
@@ -276,35 +276,235 @@ static json_t *daemon_json(struct daemon *d)
 	return out;
 }
 
-char *status_text(struct daemon *d)
-{
-	json_t *root = json_object(), *ports = json_array(), *switches = json_array();
-	json_t *regions = json_array(), *vms = json_array(), *attached = json_array();
-	json_t *applications = json_array();
+/* ---- the whole, in parts ----------------------------------------------------------------- */
+
+struct status {
+	struct daemon *d;
+	uint32_t section; /* that is written */
+	bool begun;       /* it has an item already */
+	uint64_t at;      /* where in it, as its function has it: at first UINT64_MAX */
 	char *text;
+	size_t length, room;
+};
+
+/* From the last that was made to the first. */
+static json_t *next_port(struct status *s)
+{
+	const struct nm_port *port;
+	json_t *out = NULL;
+
+	nm_core_lock(&s->d->core);
+	port = s->d->core.ports;
+	while (port && (port->made >= s->at || nm_port_is_being_made(port)))
+		port = port->next;
+	if (port) {
+		s->at = port->made;
+		out = port_json(port);
+	}
+	nm_core_unlock(&s->d->core);
+	return out;
+}
+
+static json_t *next_switch(struct status *s)
+{
+	uint32_t index = s->at == UINT64_MAX ? 0 : (uint32_t)s->at;
+	json_t *out = NULL;
+
+	nm_core_lock(&s->d->core);
+	(void)nm_vale_next_locked(&s->d->core, NULL, &index, make_switch, &out);
+	nm_core_unlock(&s->d->core);
+	s->at = index;
+	return out;
+}
+
+/* By their numbers, from the highest one on. */
+static json_t *next_region(struct status *s)
+{
+	const struct nm_region *next = NULL;
+	json_t *out = NULL;
+
+	nm_core_lock(&s->d->core);
+	for (const struct nm_region *r = s->d->core.regions; r; r = r->next)
+		if (r->id < s->at && (!next || r->id > next->id))
+			next = r;
+	if (next) {
+		s->at = next->id;
+		out = region_json(next);
+	}
+	nm_core_unlock(&s->d->core);
+	return out;
+}
+
+static json_t *next_application(struct status *s)
+{
+	struct ucred peer;
+	const struct local *local = ctl_next_local(s->d, &s->at, &peer);
+
+	return local ? application_json(local, &peer) : NULL;
+}
+
+static json_t *next_vm(struct status *s)
+{
+	const struct vm *next = NULL;
+
+	for (const struct vm *vm = s->d->vms; vm; vm = vm->next)
+		if (vm->number < s->at && vm->num_regions > 0 &&
+			(!next || vm->number > next->number))
+			next = vm;
+	if (!next)
+		return NULL;
+	s->at = next->number;
+	return vm_json(next);
+}
+
+/* Few, of one moment. */
+static json_t *all_attached(struct daemon *d)
+{
+	json_t *out = json_array();
 
 	nm_core_lock(&d->core);
-	for (const struct nm_port *port = d->core.ports; port; port = port->next)
-		if (!nm_port_is_being_made(port))
-			json_array_append_new(ports, port_json(port));
-	nm_vale_each_locked(&d->core, add_switch, switches);
-	for (const struct nm_region *region = d->core.regions; region; region = region->next)
-		json_array_append_new(regions, region_json(region));
 	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next)
-		json_array_append_new(attached, attachment_json(att));
+		json_array_append_new(out, attachment_json(att));
 	nm_core_unlock(&d->core);
-	ctl_each_local(d, add_application, applications);
-	for (const struct vm *vm = d->vms; vm; vm = vm->next)
-		json_array_append_new(vms, vm_json(vm));
-	json_object_set_new(root, "daemon", daemon_json(d));
-	json_object_set_new(root, "limits", accounts_json());
-	json_object_set_new(root, "ports", ports);
-	json_object_set_new(root, "switches", switches);
-	json_object_set_new(root, "attached", attached);
-	json_object_set_new(root, "regions", regions);
-	json_object_set_new(root, "applications", applications);
-	json_object_set_new(root, "vms", vms);
-	text = json_dumps(root, JSON_INDENT(1));
-	json_decref(root);
+	return out;
+}
+
+static json_t *all_limits(struct daemon *d)
+{
+	return accounts_json();
+}
+
+/* Each has one item, or a list of them. */
+static const struct {
+	const char *name;
+	json_t *(*whole)(struct daemon *d);
+	json_t *(*next)(struct status *s);
+} sections[] = {
+	{"daemon", daemon_json, NULL},
+	{"limits", all_limits, NULL},
+	{"ports", NULL, next_port},
+	{"switches", NULL, next_switch},
+	{"attached", all_attached, NULL},
+	{"regions", NULL, next_region},
+	{"applications", NULL, next_application},
+	{"vms", NULL, next_vm},
+};
+
+enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };
+
+static int append(struct status *s, const char *text, size_t length)
+{
+	if (s->room - s->length <= length) {
+		size_t room = 2 * (s->length + length) + 1024;
+		char *more = realloc(s->text, room);
+
+		if (!more)
+			return -ENOMEM;
+		s->text = more;
+		s->room = room;
+	}
+	memcpy(s->text + s->length, text, length);
+	s->length += length;
+	s->text[s->length] = '\0';
+	return 0;
+}
+
+static int append_text(struct status *s, const char *text)
+{
+	return append(s, text, strlen(text));
+}
+
+static int append_json(struct status *s, json_t *item)
+{
+	char *text = json_dumps(item, JSON_COMPACT);
+	int error = text ? append_text(s, text) : -ENOMEM;
+
+	json_decref(item);
+	free(text);
+	return error;
+}
+
+static int begin_section(struct status *s)
+{
+	bool list = sections[s->section].next;
+	char head[64];
+
+	snprintf(head, sizeof(head), "%s\"%s\": %s", s->section ? ",\n " : "{\n ",
+		sections[s->section].name, list ? "[" : "");
+	s->at = UINT64_MAX;
+	s->begun = false;
+	return append_text(s, head);
+}
+
+static int end_section(struct status *s)
+{
+	bool list = sections[s->section].next;
+
+	s->section++;
+	if (append_text(s, list ? "]" : "") != 0)
+		return -ENOMEM;
+	return append_text(s, s->section == SECTIONS ? "\n}" : "");
+}
+
+static int add_whole(struct status *s)
+{
+	int error = begin_section(s);
+
+	if (!error)
+		error = append_json(s, sections[s->section].whole(s->d));
+	return error ? error : end_section(s);
+}
+
+static int add_item(struct status *s)
+{
+	int error = s->begun || s->at != UINT64_MAX ? 0 : begin_section(s);
+	json_t *item = error ? NULL : sections[s->section].next(s);
+
+	if (error)
+		return error;
+	if (!item) {
+		s->at = UINT64_MAX;
+		s->begun = false;
+		return end_section(s);
+	}
+	error = append_text(s, s->begun ? ",\n  " : "\n  ");
+	s->begun = true;
+	if (!error)
+		return append_json(s, item);
+	json_decref(item);
+	return error;
+}
+
+struct status *status_begin(struct daemon *d)
+{
+	struct status *s = os_zalloc(sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->d = d;
+	s->at = UINT64_MAX;
+	return s;
+}
+
+int status_go_on(struct status *s)
+{
+	int error = sections[s->section].whole ? add_whole(s) : add_item(s);
+
+	return error ? error : s->section < SECTIONS;
+}
+
+char *status_end(struct status *s)
+{
+	char *text = s->text;
+
+	os_free(s);
 	return text;
+}
+
+void status_free(struct status *s)
+{
+	if (!s)
+		return;
+	free(s->text);
+	os_free(s);
 }

@@ -32,7 +32,24 @@
 
 #include "daemon.h"
 
-/* To be freed with free(); NULL: no memory. */
-char *status_text(struct daemon *d);
+/*
+ * The text is written in parts, for there may be thousands of ports:
+ *
+ *      s = status_begin(d);
+ *      while ((more = status_go_on(s)) > 0)
+ *              let others have their turn;
+ *      text = status_end(s);
+ *
+ * Each part is of a moment of its own. What comes or goes meanwhile may be in it or not; what stays is in it, once.
+ */
+struct status;
+
+/* NULL: no memory. */
+struct status *status_begin(struct daemon *d);
+/* One port, one machine, …: 1: there is more; 0; -ENOMEM. */
+int status_go_on(struct status *s);
+/* To be freed with free(), as s is now. */
+char *status_end(struct status *s);
+void status_free(struct status *s); /* NULL is allowed */
 
 #endif

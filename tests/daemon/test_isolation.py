@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ptnet_real import (
-    EXCLUSIVE, HDR, HELLO, NMREQ, PATIENCE, VM_ADD_PORT, Connection, Port, message, register, wait_until
+    EXCLUSIVE, HDR, HELLO, NMREQ, PATIENCE, STATUS, VM_ADD_PORT, Connection, Port, message, register, wait_until
 )
 
 LINGER = struct.pack("ii", 1, 1000)  # a close() waits for so many seconds, until the peer has all data or is gone
@@ -272,3 +272,29 @@ def test_a_large_port_of_a_machine(daemon, place):
             vm.receive()
             other_clients_are_served(daemon, place)
     wait_until(lambda: daemon.descriptors() == before, "all is closed")
+
+
+def test_a_long_status_is_written_in_parts(daemon, place):
+    """Others have their turns between its ports; those that stay are in it once, whatever comes and goes."""
+    ports = [Port(daemon.path, f"vale{i // 20}:{i}", tx_rings=8, rx_rings=8, tx_slots=16, rx_slots=16) for i in range(60)]
+    with Connection(daemon.path) as a, Connection(daemon.path) as b, Connection(daemon.path) as vm:
+        vm.vm_create()
+        vm.vm_add_port("vale0:machine")
+        expected = sorted(["vale0:machine"] + [p.name for p in ports])
+        before = b.status()["daemon"]["control"]["rounds"]
+        assert b.status()["daemon"]["control"]["rounds"] >= before + len(ports)
+        for _ in range(10):
+            a.send(message(STATUS, struct.pack("=II", 0, 0)))
+            with Port(daemon.path, "vale0:comes-and-goes"):
+                assert b.hello() == daemon.pid
+            a.receive()
+            status = a.status()
+            names = [p["name"] for p in status["ports"]]
+            assert sorted(n for n in names if "goes" not in n) == expected
+            assert len({s["name"] for s in status["switches"]}) == len(status["switches"]) >= 3
+            assert len([x for x in status["applications"] if "goes" not in x["name"]]) == len(ports)
+            assert [v["ports"][0]["name"] for v in status["vms"]] == ["vale0:machine"]
+        a.send(message(STATUS, struct.pack("=II", 0, 0)))  # nobody will read it
+    for p in ports:
+        p.close()
+    other_clients_are_served(daemon, place)
