@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Network interfaces as ports, through AF_XDP: veth, in a network namespace of each test's own. v0 is the port, w0 its other end."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
@@ -16,7 +18,7 @@ from ptnet_real import (
     ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, Connection, Port, Refused,
     extmem_option, frame, message, offsets_option, register, wait_until,
 )
-from test_tap import LIBC, attach, control, detach, inside, new_namespace, socket_inside
+from test_tap import LIBC, attach, control, detach, inside, new_namespace, newif, socket_inside
 
 HELPER = BUILD / "nic/netmapd-nic"
 V, W, V2, W2 = "v0", "w0", "v1", "w1"
@@ -474,6 +476,78 @@ def test_on_a_switch(daemon, stack):
         exchange(p, s, SIZES)
     control(daemon, detach, f"vale1:{V}")
     rest(daemon)
+
+
+TALK = """
+import hashlib, os, socket, sys
+here, there, first = sys.argv[1:4]
+s = socket.socket()
+if first == "listen":
+    s.bind((here, 5000))
+    s.listen()
+    print("ready", flush=True)
+    s, _ = s.accept()
+else:
+    s.settimeout(60)
+    s.connect((there, 5000))
+s.settimeout(60)
+mine, got = os.urandom(1 << 21), b""
+if first == "listen":
+    s.sendall(hashlib.sha256(mine).digest() + mine)
+while len(got) < 32 + len(mine):
+    part = s.recv(65536)
+    assert part, len(got)
+    got += part
+assert hashlib.sha256(got[32:]).digest() == got[:32]
+if first != "listen":
+    s.sendall(hashlib.sha256(mine).digest() + mine)
+    s.shutdown(socket.SHUT_WR)
+    s.recv(1)
+"""
+
+
+@contextlib.contextmanager
+def elsewhere(daemon, name, address):
+    """The device is in a namespace of its own, with an address."""
+    keeper = subprocess.Popen(["sleep", "300"], preexec_fn=new_namespace)
+    try:
+        inside(daemon, "ip", "link", "set", name, "netns", str(keeper.pid))
+
+        class Place:
+            pid = keeper.pid
+
+        inside(Place, "ip", "addr", "add", f"{address}/24", "dev", name)
+        inside(Place, "ip", "link", "set", name, "up")
+        yield Place
+    finally:
+        keeper.kill()
+        keeper.wait()
+
+
+def test_tcp_between_stacks(daemon):
+    """The host's stack, by a TAP, and one behind the interface, on one switch: offloads and checksums are what they must be."""
+    with elsewhere(daemon, W, "192.0.2.1") as other:
+        control(daemon, newif, "tap0")
+        control(daemon, attach, f"vale1:{V}")
+        control(daemon, attach, "vale1:tap0")
+        inside(daemon, "ip", "addr", "add", "192.0.2.2/24", "dev", "tap0")
+        inside(daemon, "ip", "link", "set", "tap0", "up")
+        command = ["nsenter", "-t", str(other.pid), "-n", sys.executable, "-c", TALK, "192.0.2.1", "192.0.2.2", "listen"]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout.readline() == "ready\n"
+            wait_until(lambda: nic(daemon)["nic"]["link"], "link")
+            child = subprocess.run(
+                ["nsenter", "-t", str(daemon.pid), "-n", sys.executable, "-c", TALK, "192.0.2.2", "192.0.2.1", "connect"],
+                capture_output=True, text=True, timeout=120,
+            )
+            assert child.returncode == 0, child.stderr
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
+            server.communicate()
+        control(daemon, detach, "vale1:tap0")
+        control(daemon, detach, f"vale1:{V}")
 
 
 def test_wake_ups_on_a_switch(daemon, stack):

@@ -521,6 +521,73 @@ static void test_a_device_that_goes(void **state)
 	daemon_expect_holds(&d, &empty);
 }
 
+/* ---- network interfaces -------------------------------------------------------------------------- */
+
+enum { NIC_WINDOW = 128 }; /* packets on the way: a veth holds 256 */
+
+static bool make_interfaces(void)
+{
+	return own_network &&
+	       system("ip link add kv0 type veth peer name kv1 && "
+		      "sysctl -qw net.ipv6.conf.kv0.disable_ipv6=1 net.ipv6.conf.kv1.disable_ipv6=1 && "
+		      "ip link set kv0 up && ip link set kv1 up") == 0;
+}
+
+static void remove_interfaces(void)
+{
+	daemon_expect_holds(&d, &empty);
+	assert_int_equal(system("ip link del kv0"), 0);
+}
+
+/* Two machines, wired by their interfaces: nothing is lost or changed, awake or asleep; also after a reset of one. */
+static void test_interfaces(void **state)
+{
+	static const char *const names[SIDES] = {"netmap:kv0", "netmap:kv1"};
+
+	if (!make_interfaces())
+		skip(); /* no privilege */
+	for (int i = 0; i < SIDES; i++) {
+		plug(&side[i], names[i]);
+		start(&side[i], 0, 0);
+		assert_int_equal(side[i].mem->buf_size, 4096);
+	}
+	make_flows();
+	forth.window = back.window = NIC_WINDOW;
+	for (int i = 0; i < 20; i++) {
+		forth.sleepy = back.sleepy = i % 2;
+		assert_int_equal(flow_run(&forth, 500), 0);
+		assert_int_equal(flow_run(&back, 500), 0);
+	}
+	assert_int_equal(vfc_reset(side[1].port->client), 0);
+	start(&side[1], 0, 0);
+	make_flows();
+	forth.window = back.window = NIC_WINDOW;
+	assert_int_equal(flow_run(&forth, 500), 0);
+	assert_int_equal(flow_run(&back, 500), 0);
+	assert_int_equal(forth.bad + back.bad, 0);
+	for (int i = 0; i < SIDES; i++)
+		pull(&side[i]);
+	remove_interfaces();
+}
+
+/* Both in one machine: they lie in one region, which is not that of its other ports. */
+static void test_two_interfaces_of_a_machine(void **state)
+{
+	static const char *const names[] = {"netmap:kv0", "netmap:kv1", "vale3:other"};
+	struct nmd_vm_add_port_reply paths[3];
+	int machine;
+
+	if (!make_interfaces())
+		skip();
+	machine = daemon_vm(&d, "two");
+	for (int i = 0; i < 3; i++)
+		daemon_port(machine, names[i], &paths[i]);
+	assert_string_equal(paths[0].mem_path, paths[1].mem_path);
+	assert_string_not_equal(paths[0].mem_path, paths[2].mem_path);
+	close(machine);
+	remove_interfaces();
+}
+
 /* ---- virtio-net header ------------------------------------------------------------------------- */
 
 static void test_header(void **state)
@@ -668,6 +735,8 @@ int main(void)
 		SWITCH(test_header),
 		SWITCH(test_segmentation),
 		cmocka_unit_test(test_a_device_that_goes),
+		cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_two_interfaces_of_a_machine),
 	};
 
 	return cmocka_run_group_tests_name("vfio kinds", tests, group_setup, group_teardown);
