@@ -197,11 +197,14 @@ void nic_poll_exit(void)
 		poll_unlock();
 		wake_thread();
 		pthread_join(poller.thread, NULL);
+		poll_lock();
+		poller.stop = false;
+		poll_unlock();
 	}
 	if (poller.epoll >= 0)
 		close(poller.epoll);
 	if (poller.wake >= 0)
 		close(poller.wake);
 	poller.epoll = poller.wake = -1;
-	poller.started = poller.stop = false;
+	poller.started = false;
 }

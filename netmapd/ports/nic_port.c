@@ -109,7 +109,7 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 }
 
 /* The kernel goes on with buffers for a while: they wait until it has let go. */
-static void nic_stop(struct nm_port *port)
+static void nic_stop(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nic *nic = port->priv;
 

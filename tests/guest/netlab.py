@@ -90,10 +90,12 @@ def pkt_gen(sender, source, receiver, sink, count=10000, rate=5000):
 
 
 class Daemon:
-    """A netmapd; a context manager."""
+    """A netmapd; a context manager. prepare: a script of the shell; netmapd is in a network namespace of its own then, where
+    that was run first. Without one it touches no interface of this machine."""
 
-    def __init__(self, log, *options):
-        self._options = options
+    def __init__(self, log, *options, prepare=None):
+        self._options = options if prepare else ("--nic", "off", *options)
+        self._prepare = ["unshare", "-n", "sh", "-ec", prepare + '\nexec "$@"', "sh"] if prepare else []
         self._dir = tempfile.TemporaryDirectory(prefix="netlab-")
         self.socket = f"{self._dir.name}/socket"
         self.log = Path(log)
@@ -101,7 +103,7 @@ class Daemon:
 
     def __enter__(self):
         with open(self.log, "wb") as out:
-            self._process = subprocess.Popen([str(NETMAPD), "--socket", self.socket, *self._options], stdin=subprocess.DEVNULL,
+            self._process = subprocess.Popen([*self._prepare, str(NETMAPD), "--socket", self.socket, *self._options], stdin=subprocess.DEVNULL,
                                              stdout=out, stderr=out)
         deadline = time.monotonic() + 20
         while not os.path.exists(self.socket):

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Network interfaces as ports of netmapd: passed through to guests of this host; and, with a guest as the host, drivers of
+real devices, zero copy where they have it.
+"""
+
+import json
+import os
+
+import pytest
+
+import netlab
+import ptnguest
+from ptnguest.env import BUILD
+
+MOSTLY_ONE_KERNEL = True
+
+# ------------------------------------------------------------ guests of this host, wired by a veth
+
+WIRE = """
+ip link add v1 type veth peer name v2
+for v in v1 v2; do
+    sysctl -qw net.ipv6.conf.$v.disable_ipv6=1
+    ip link set $v up
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def wired(kernel, netmap_ko):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace and AF_XDP")
+    with netlab.Daemon(BUILD / "test-logs" / f"nic-ports-{kernel.line}.netmapd", "--workers", "2", prepare=WIRE) as daemon:
+        initramfs = netlab.build_initramfs(kernel, netmap_ko)
+        nodes = [netlab.Node(kernel, initramfs, daemon, n, f"nic-ports-{kernel.line}-{n}", ifname=f"netmap:v{n}") for n in (1, 2)]
+        for node in nodes:
+            node.launch()
+        for node in nodes:
+            node.wait_ready()
+        yield daemon, nodes
+        assert daemon.alive, daemon.log.read_text()
+        for node in nodes:
+            node.close()
+
+
+@pytest.fixture
+def pair(wired):
+    for node in wired[1]:
+        node.load()
+    yield wired[1]
+    for node in wired[1]:
+        node.assert_clean_log()
+
+
+@pytest.mark.every_kernel
+def test_applications_of_guests_reach_the_wire(pair):
+    """Numbered packets, each way: none is lost, changed, or out of order."""
+    a, b = pair
+    for sender, receiver in (a, b), (b, a):
+        netlab.stream(sender, "data", receiver, "data")
+        netlab.pkt_gen(sender, "data", receiver, "data")
+
+
+def test_stacks_of_guests_reach_the_wire(pair):
+    a, b = pair
+    a.ping(b)
+    server = b.spawn("nc -l -p 5000 -e md5sum")
+    sent = a.run("head -c 1000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
+                 f"for i in $(seq 50); do nc {b.address} 5000 < /tmp/data && break; sleep 0.2; done", 60)
+    sums = sent.out.split("  -\n")
+    assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
+    server.wait(60)
+
+
+def test_a_guest_that_reboots_has_its_interface(wired, pair):
+    _, (a, b) = wired
+    b.reboot()
+    b.load()
+    netlab.stream(a, "data", b, "data")
+    a.ping(b)
+
+
+# ------------------------------------------------------------ a guest as the host
+
+PROGRAMS = [BUILD / p for p in ("netmapd/netmapd", "nic/netmapd-nic", "tools/netmapctl", "apps/pkt-gen", "apps/netmap-bridge")]
+DEVICES = {     # two of each are on a hub of QEMU
+    "igb": "igb",
+    "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
+}
+ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
+SIZES = (60, 1024, 1025, 1514)
+PACKETS = 1000
+
+
+def name(driver, end):
+    return f"{driver.replace('_', '')}{end}"
+
+
+def devices():
+    for hub, (driver, device) in enumerate(DEVICES.items()):
+        for end in range(2):
+            yield hub, end, driver, device, f"00:aa:bb:cc:{hub:02x}:{end:02x}"
+
+
+class Host(ptnguest.Guest):
+    """A guest in which netmapd runs."""
+
+    def __init__(self, kernel):
+        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool"], modules=list(DEVICES))
+        args = []
+        for hub, end, _, device, mac in devices():
+            args += ["-device", f"pcie-root-port,id=port{hub}{end},chassis={2 * hub + end + 1}",
+                     "-netdev", f"hubport,id=h{hub}{end},hubid={hub}",
+                     "-device", f"{device},bus=port{hub}{end},netdev=h{hub}{end},mac={mac}"]
+        super().__init__(kernel, initramfs, name=f"nic-ports-host-{kernel.line}", args=args, memory="1G")
+
+    def set_up(self):
+        self.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; "
+                 f"for m in {' '.join(DEVICES)}; do modprobe $m; done")
+        for _, end, driver, _, mac in devices():
+            self.run(f"for i in $(ls /sys/class/net); do grep -qi {mac} /sys/class/net/$i/address && break; done; "
+                     f"/sbin/ip link set $i down; /sbin/ip link set $i name {name(driver, end)}; "
+                     f"/sbin/ip link set {name(driver, end)} up")
+        self.spawn("exec netmapd --socket /tmp/socket --workers 1").wait_output("serves")
+        return self
+
+    def application(self, text):
+        return self.spawn(f"NETMAPD_SOCKET=/tmp/socket NETMAP_BACKEND=daemon exec {text}")
+
+    def port(self, port):
+        """What status says of it, when it has a link."""
+        for _ in range(200):
+            ports = json.loads(self.run("netmapctl --socket /tmp/socket status --json").out)["ports"]
+            found = next((p for p in ports if p["name"] == port), None)
+            if found and found["nic"].get("link"):
+                return found
+            self.run("sleep 0.1")
+        raise AssertionError(f"{port} has no link: {found}")
+
+    def drain(self, *names):
+        """Nobody has them any more."""
+        self.run("for i in $(seq 300); do netmapctl --socket /tmp/socket list | grep -qE '^(" + "|".join(names) + ")$' || exit 0; "
+                 "sleep 0.1; done; exit 1", 60)
+
+
+@pytest.fixture(scope="module")
+def host(kernel):
+    with Host(kernel) as host:
+        host.set_up()
+        yield host
+        host.assert_clean_log()
+
+
+def numbered(host, source, sink, size, count=PACKETS, rate=2000):
+    """Packets of one size; all arrive, each byte as it was sent."""
+    rx = host.application(f"pkt-gen -i {sink} -f rx -k -n {count} -q 60 -w 0 -l {size}")
+    rx.wait_output(r"^rx on ", 60)
+    host.port(sink)
+    tx = host.application(f"pkt-gen -i {source} -f tx -k -n {count} -R {rate} -l {size} -w 8")
+    assert f"Sent {count} packets" in tx.wait(120).out, tx.output
+    assert netlab.checked(rx) == (count, 0, 0, 0, 0), rx.output
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_packets_through_devices(host, kernel, driver):
+    """In zero copy, where there is that."""
+    a, b = name(driver, 0), name(driver, 1)
+    for size in SIZES:
+        numbered(host, a, b, size)
+        host.drain(a, b)
+    keep = host.application(f"pkt-gen -i {a} -f rx -w 0")
+    keep.wait_output(r"^rx on ", 60)
+    mode = host.port(a)["nic"]["mode"]
+    keep.kill()
+    keep.wait()
+    assert mode == ("zero-copy" if kernel.line in ZERO_COPY else "native")
+    host.drain(a)
