@@ -216,6 +216,7 @@ static void on_bound(void *arg, struct nic_link *link)
 		nic->num_queues == 1 ? "" : "s", link->facts.driver,
 		modes[link->mode < NIC_MODES ? link->mode : 0], link->why[0] ? ": " : "",
 		link->why);
+	nic_warn(nic);
 	tell_all(nic, NULL);
 }
 
@@ -226,6 +227,8 @@ static void on_changed(void *arg, struct nic_link *link)
 	int carrier = nic->carrier;
 
 	nic_take_facts(nic);
+	if (nic->state == NIC_RUNNING)
+		nic_warn(nic);
 	if (carrier != nic->carrier)
 		os_log(OS_LOG_INFO, "%s: link is %s", nic->name, nic->carrier ? "up" : "down");
 	if (strcmp(nic->name, link->facts.ifname) == 0)

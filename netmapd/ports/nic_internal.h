@@ -59,6 +59,9 @@ void nic_halt(struct nic *nic);
 /* As the device is now: carrier, MTU. */
 void nic_take_facts(struct nic *nic);
 
+/* Says what of the device's traffic the port doesn't see. */
+void nic_warn(const struct nic *nic);
+
 /* ---- nic.c --------------------------------------------------------------------------------------- */
 
 /* The link is closed, unless it is already; it will be gone. */

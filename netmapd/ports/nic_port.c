@@ -90,6 +90,8 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 			.rx = nic->rx_entries,
 			.tx = power_of_two(port->num_slots[NM_TX])},
 		.num_queues = nic->num_queues,
+		.mode = nic->nics->daemon->config.nic_mode,
+		.pass = nic->nics->daemon->config.nic_pass,
 	};
 	int error = check_start(nic, err);
 
@@ -283,6 +285,20 @@ void nic_take_facts(struct nic *nic)
 	OS_STORE(&nic->carrier, facts->up && facts->carrier);
 	for (uint32_t i = 0; i < nic->num_queues && nic->queues; i++)
 		OS_STORE(&nic->queues[i].longest, facts->mtu + FRAME_EXTRA);
+}
+
+void nic_warn(const struct nic *nic)
+{
+	const struct nic_facts *facts = &nic->link->facts;
+
+	if (facts->queues > nic->num_queues)
+		os_log(OS_LOG_WARN,
+			"%s: the device has %u queues, the port %u: what comes to the others goes to the host; fewer are set by ethtool -L",
+			nic->name, facts->queues, nic->num_queues);
+	if (facts->mtu > MTU_MOST)
+		os_log(OS_LOG_WARN,
+			"%s: an MTU of %u; packets of more than %u bytes, with which the MTU would be %u, are lost",
+			nic->name, facts->mtu, NM_NIC_BUF_SIZE - NM_NIC_HEADROOM, MTU_MOST);
 }
 
 void nic_fill(struct nic *nic)

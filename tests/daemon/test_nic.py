@@ -16,9 +16,9 @@ import pytest
 
 from ptnet_real import (
     ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, Connection, Port, Refused,
-    extmem_option, frame, message, offsets_option, register, wait_until,
+    extmem_option, frame, mac, message, offsets_option, register, wait_until,
 )
-from test_tap import LIBC, attach, control, detach, inside, new_namespace, newif, socket_inside
+from test_tap import LIBC, attach, control, detach, device, inside, new_namespace, newif, socket_inside
 
 HELPER = BUILD / "nic/netmapd-nic"
 V, W, V2, W2 = "v0", "w0", "v1", "w1"
@@ -42,14 +42,15 @@ def add_pair(daemon, v=V, w=W, mtu=1500, queues=1):
     for name in v, w:
         inside(daemon, "sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1", check=False)
         inside(daemon, "ip", "link", "set", name, "mtu", str(mtu), "up")
+    wait_until(lambda: all(device(daemon, name)["operstate"] == "UP" for name in (v, w)), "the kernel knows that they are up")
 
 
 @pytest.fixture
 def start(start_netmapd):
-    """start(mtu=…, queues=…): a netmapd in a namespace of its own, with a pair of interfaces."""
+    """start(option…, mtu=…, queues=…): a netmapd in a namespace of its own, with a pair of interfaces."""
 
-    def start_(**pair):
-        daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace)
+    def start_(*options, **pair):
+        daemon = start_netmapd("--workers", "2", *options, nics=True, preexec_fn=new_namespace)
         add_pair(daemon, **pair)
         start_.daemon = daemon
         return daemon
@@ -294,6 +295,34 @@ def test_another_program_has_the_interface(daemon, start):
         finally:
             child.terminate()
             child.communicate()
+
+
+def test_a_mode_is_demanded(start, stack):
+    daemon = start("--nic-mode", "generic")
+    with Port(daemon.path, V) as p:
+        assert nic(daemon)["nic"]["mode"] == "generic"
+        exchange(p, stack(), [60, 1514])
+
+
+def test_a_mode_that_cannot_be_had(start):
+    daemon = start("--nic-mode", "zero-copy")
+    with pytest.raises(Refused, match="zero copy"):
+        Port(daemon.path, V)
+    rest(daemon)
+
+
+def test_what_stays_the_hosts(start, stack):
+    """ARP goes to the stack, which learns from it; all else to the port."""
+    daemon = start("--nic-pass", "arp")
+    inside(daemon, "ip", "addr", "add", "192.0.2.7/24", "dev", V)
+    sender, ours = socket.inet_aton("192.0.2.9"), socket.inet_aton("192.0.2.7")
+    ask = b"\0\1\x08\0\6\4\0\1" + mac(9) + sender + bytes(6) + ours
+    s = stack()
+    with Port(daemon.path, V) as p:
+        s.send((BROADCAST + mac(9) + b"\x08\x06" + ask).ljust(60, b"\0"))
+        wait_until(lambda: "192.0.2.9" in inside(daemon, "ip", "neigh"), "the stack knows it")
+        s.send(packet(1, 60))
+        assert p.receive(1) == [packet(1, 60)]
 
 
 def test_forms_of_registration(start, stack):

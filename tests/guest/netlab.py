@@ -103,8 +103,8 @@ class Daemon:
 
     def __enter__(self):
         with open(self.log, "wb") as out:
-            self._process = subprocess.Popen([*self._prepare, str(NETMAPD), "--socket", self.socket, *self._options], stdin=subprocess.DEVNULL,
-                                             stdout=out, stderr=out)
+            command = [*self._prepare, str(NETMAPD), "--socket", self.socket, *self._options]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 20
         while not os.path.exists(self.socket):
             assert self.alive and time.monotonic() < deadline, f"netmapd does not start: {self.log.read_text()}"
