@@ -253,6 +253,14 @@ void nm_attachment_lend_locked(struct nm_port *port)
 	port->core->platform_ops->attachment_pause(att, false);
 }
 
+bool nm_attachment_has_lent_locked(const struct nm_port *port)
+{
+	const struct nm_attachment *att = placed_at(port);
+
+	nm_core_assert_locked(port->core);
+	return att && att->lent;
+}
+
 void nm_attachment_take_back_locked(struct nm_port *port)
 {
 	struct nm_attachment *att = placed_at(port);
@@ -261,6 +269,8 @@ void nm_attachment_take_back_locked(struct nm_port *port)
 	if (!att || !att->lent || port->clients > 1)
 		return;
 	port->core->platform_ops->attachment_pause(att, true);
+	/* Its last user may have chosen another header. The switch takes each. */
+	(void)nm_port_set_hdr_len_locked(port, att->device.port->hdr_len);
 	nm_client_take_rings(&att->sw, att->lent_count);
 	att->lent = false;
 	forget_dropping(att);

@@ -97,6 +97,7 @@ const struct nm_port *nm_attachment_device_locked(const struct nm_port *port)
 /* A client is about to be bound to rings of `port`; it was not, or is not any more. Nothing, unless it is a
  * place that can be lent, or that is lent and has no other clients. */
 void nm_attachment_lend_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+bool nm_attachment_has_lent_locked(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 void nm_attachment_take_back_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
 /* Moves what can be moved on one pair of rings, both ways; true if something moved. False for good

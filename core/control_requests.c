@@ -549,10 +549,11 @@ static int set_port_hdr(struct nm_client *client, struct nm_port *port, uint32_t
 	OS_REQUIRES(NM_CORE_LOCK)
 {
 	int error = nm_port_admit_locked(port, &client->err);
+	uint32_t mine = (client->port == port) + nm_attachment_has_lent_locked(port);
 
 	if (error)
 		return error;
-	if (bytes != port->hdr_len && port->clients > (client->port == port ? 1 : 0))
+	if (bytes != port->hdr_len && port->clients > mine)
 		return nm_error_set(&client->err, -EBUSY,
 			"%s: the virtio-net header can't be changed while others use the port",
 			port->name);

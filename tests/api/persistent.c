@@ -185,6 +185,27 @@ TEST(persistent_port_by_its_name_on_the_switch)
 	nmport_close(other);
 }
 
+TEST(persistent_port_with_a_header_of_its_own)
+{
+	struct nmreq_port_hdr hdr = {.nr_hdr_len = 12};
+	uint8_t got[200];
+	struct nmport_d *other, *place;
+	uint32_t slots;
+
+	make("nmapi7", "valew:nmapi7");
+	other = open_flags("valew:1", header);
+	CHECK_EQ(request(NETMAP_REQ_PORT_HDR_SET, "valew:nmapi7", &hdr), -EBUSY);
+	place = open_flags("valew:nmapi7", header);
+	CHECK_EQ(request_on(place, NETMAP_REQ_PORT_HDR_SET, "valew:nmapi7", &hdr), 0);
+	send_frame(other, 0, 2, 1);
+	CHECK(wait_slots(place, rx_ring(place, 0), 1));
+	CHECK_EQ(take_packet(place, rx_ring(place, 0), got, sizeof(got), &slots), FRAME_LEN + 12);
+	nmport_close(place);
+	CHECK_EQ(detach_when_free("valew:nmapi7"), 0);
+	CHECK_EQ(request(NETMAP_REQ_VALE_DELIF, "nmapi7", NULL), 0);
+	nmport_close(other);
+}
+
 TEST(persistent_port_with_extra_buffers)
 {
 	struct nmport_d *other, *place;

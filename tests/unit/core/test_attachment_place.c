@@ -195,6 +195,35 @@ static void who_shares_it(void **state)
 	app_close(&app);
 }
 
+/* An application may want packets with a virtio-net header; the device gets them as ever. */
+static void another_header(void **state)
+{
+	struct app app, place;
+
+	open_app(&app, 64, 1, 0);
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	fake_nic_grant(0, 1000);
+	open_place(&place, "vale0:dev");
+	nm_core_lock(&core);
+	assert_true(nm_attachment_has_lent_locked(place.client.port));
+	assert_int_equal(nm_port_set_hdr_len_locked(place.client.port, 12), 0);
+	nm_core_unlock(&core);
+	place.hdr_len = 12;
+	make_frame(frame, 60, 0, DEV, APP, &r);
+	assert_true(app_put(&app, 0, frame, 60, 0));
+	app_txsync(&app, 0);
+	app_rxsync(&place, 0);
+	assert_int_equal(app_take(&place, 0, got, sizeof(got)), 72);
+	assert_memory_equal(got + 12, frame, 60);
+	app_close(&place);
+	put(&app, DEV, APP);
+	expect_at_stack();
+	from_stack(APP);
+	expect(&app);
+	assert_int_equal(detach("vale0:dev"), 0);
+	app_close(&app);
+}
+
 /* What the device had for the application: the stack gets none of it. */
 static void the_ring_changes_hands_empty(void **state)
 {
@@ -320,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_application_takes_the_place, begin, end),
 		cmocka_unit_test_setup_teardown(who_shares_it, begin, end),
+		cmocka_unit_test_setup_teardown(another_header, begin, end),
 		cmocka_unit_test_setup_teardown(the_ring_changes_hands_empty, begin, end),
 		cmocka_unit_test_setup_teardown(a_nic_lends_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(on_a_second_switch, begin, end),
