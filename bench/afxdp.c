@@ -201,6 +201,10 @@ static void run(const char *what)
 			count += what[0] == 's'   ? send_some(&g.end[0])
 				 : what[0] == 'r' ? receive_some(&g.end[0])
 						  : forward_some(&g.end[0], &g.end[1]);
+		if (count == 0) { /* who sends may start later */
+			warm += now_s() - now;
+			end += now_s() - now;
+		}
 		if (now < warm) {
 			before = count;
 			start = now;

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nic_lab import why_no_nic
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run"
 BUILD = Path(os.environ.get("PTNETMAP_BUILD") or ROOT / "build")
@@ -110,3 +112,11 @@ def test_wrong_arguments(args, says):
     done = bench(*args)
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(why_no_nic() is not None, reason=f"needs root, veth and AF_XDP: {why_no_nic()}")
+def test_report_of_nics():
+    done = subprocess.run([str(ROOT / "bench/nic"), "--runs", "1", "--seconds", "0.2"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {(r["what"], r["by"]): r for r in json.loads((BUILD / "nic-bench.json").read_text())}
+    assert set(rows) == {(what, by) for what in ("send", "receive", "forward") for by in ("bare", "netmapd")} | {("receive", "af_packet")}
