@@ -61,14 +61,6 @@ def build_programs():
     return done.stdout.splitlines()
 
 
-def pytest_addoption(parser):
-    parser.addoption("--guest", action="store_true", help="also in a guest")
-
-
-def homes(config):
-    return (HostHome, GuestHome) if config.getoption("--guest") else (HostHome,)
-
-
 def pytest_configure(config):
     """Once for all workers, before they begin: it takes minutes when the cache is empty."""
     for name in ("ways", "chains"):
@@ -118,26 +110,19 @@ def program(request):
 
 
 def pytest_generate_tests(metafunc):
-    chosen_homes = homes(metafunc.config)
     for fixture in ("way", "chain"):
         if fixture in metafunc.fixturenames:
             mark = metafunc.definition.get_closest_marker(f"{fixture}s")
-            chosen = mark.kwargs if mark else {home.name: getattr(home, f"{fixture}s") for home in chosen_homes}
-            pairs = [(home.name, name) for home in chosen_homes for name in chosen.get(home.name, ())]
+            chosen = mark.kwargs if mark else {home.name: getattr(home, f"{fixture}s") for home in (HostHome, GuestHome)}
+            pairs = [(home, name) for home, names in chosen.items() for name in names]
             metafunc.parametrize(fixture, pairs, ids=["-".join(p) for p in pairs], indirect=True)
 
 
 def pytest_itemcollected(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    homes = [pair[0] for name, pair in params.items() if name in ("way", "chain") and isinstance(pair, tuple)]
+    homes = [pair[0] for name, pair in params.items() if name in ("way", "chain")]
     homes += [name for name in item.fixturenames if name == "guest"]
     item.add_marker(pytest.mark.xdist_group(f"programs-{'guest' if 'guest' in homes else 'host'}"))
-
-
-def pytest_collection_modifyitems(config, items):
-    """Tests that are for a guest alone."""
-    if GuestHome not in homes(config):
-        items[:] = [item for item in items if "guest" not in item.fixturenames]
 
 
 @dataclass(frozen=True)

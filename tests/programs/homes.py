@@ -124,7 +124,8 @@ class HostHome(Home):
     ways = {"vale": ("vale1:a", "vale1:b"), "pipe": ("netmap:chain{1", "netmap:chain}1")}
     chains = {"pipes": ("netmap:p{1", "p}1", "q{1", "netmap:q}1"),
               # For Suricata, which adds the number by itself.
-              "bare_pipes": ("netmap:p{0", "netmap:p", "netmap:q", "netmap:q{0")}
+              "bare_pipes": ("netmap:p{0", "netmap:p", "netmap:q", "netmap:q{0"),
+              "switches": ("vale1:a", "vale1:b", "vale2:a", "vale2:b")}
 
     def __init__(self, daemon):
         self.daemon, self.dir = daemon, daemon.place
