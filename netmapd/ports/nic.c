@@ -10,6 +10,8 @@
 #include "os_user.h"
 #include "vm.h"
 
+enum { FDS_OF_LINK = 2 }; /* its connection, its eventfd */
+
 static const struct nic_link_ops link_ops;
 
 static struct nm_core *core_of(const struct nic *nic)
@@ -62,6 +64,21 @@ void nics_forget(struct daemon *d, struct nic_wait *wait)
 
 /* ---- coming and going ------------------------------------------------------------------------------ */
 
+int nic_pay(struct nic *nic, uint32_t descriptors, struct nm_error *err)
+{
+	int error = nm_quota_take(account_quota(nic->account), LIMIT_DESCRIPTORS, descriptors, err);
+
+	if (!error)
+		nic->descriptors += descriptors;
+	return error;
+}
+
+static void pay_back(struct nic *nic)
+{
+	nm_quota_give(account_quota(nic->account), LIMIT_DESCRIPTORS, nic->descriptors);
+	nic->descriptors = 0;
+}
+
 static void free_nic(struct nic *nic)
 {
 	struct nic **link = &nic->nics->list;
@@ -70,6 +87,8 @@ static void free_nic(struct nic *nic)
 	while (*link != nic)
 		link = &(*link)->next;
 	*link = nic->next;
+	pay_back(nic);
+	account_put(nic->account);
 	os_free(nic);
 }
 
@@ -98,10 +117,15 @@ static struct nic *find(struct daemon *d, const char *name)
 static int open_link(struct nic *nic, struct nm_error *err)
 {
 	struct daemon *d = nic->nics->daemon;
+	int error = nic_pay(nic, FDS_OF_LINK, err);
 
+	if (error)
+		return error;
 	nic->state = NIC_ASKED;
 	nic->link = nic_link_new(
 		d->loop, d->config.nic_socket, nic->name, nic->user, &link_ops, nic, err);
+	if (!nic->link)
+		pay_back(nic);
 	return nic->link ? 0 : err->code;
 }
 
@@ -116,7 +140,9 @@ static struct nic *new_nic(struct daemon *d, const char *name, uint32_t user, st
 	nic->nics = d->nics;
 	nic->user = user;
 	snprintf(nic->name, sizeof(nic->name), "%s", name);
-	if (open_link(nic, err) != 0) {
+	nic->account = account_get(user, err);
+	if (!nic->account || open_link(nic, err) != 0) {
+		account_put(nic->account);
 		os_free(nic);
 		return NULL;
 	}
@@ -163,7 +189,9 @@ static void on_known(void *arg, struct nic_link *link)
 	int error;
 
 	nm_core_lock(core);
+	core->payer = account_quota(nic->account);
 	error = nic->port ? nic_check_port(nic, &err) : nic_make_port(nic, &err);
+	core->payer = NULL;
 	nm_core_unlock(core);
 	if (error) {
 		fail(nic, &err);
@@ -269,6 +297,7 @@ static void on_gone(void *arg, int error)
 	struct nm_error err;
 
 	nic->link = NULL;
+	pay_back(nic);
 	nic->unproven |= error != 0;
 	give_back(nic, error);
 	/* Pipes and monitors keep a port that nobody uses. */

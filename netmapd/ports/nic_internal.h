@@ -7,6 +7,7 @@
 #ifndef NETMAPD_NIC_INTERNAL_H
 #define NETMAPD_NIC_INTERNAL_H
 
+#include "accounts.h"
 #include "nic.h"
 #include "nic_client.h"
 #include "nic_io.h"
@@ -25,8 +26,10 @@ struct nic {
 	char name
 		[NIC_NAME_MAX]; /* as it was asked for; also the port's, until the device is renamed */
 	uint32_t user;          /* who asked */
-	struct nic_link *link; /* NULL: gone */
-	struct nm_port *port;  /* NULL: not yet, or no more */
+	struct account *account; /* his: pays for the port, and for */
+	uint32_t descriptors;    /* so many, as long as there is a link */
+	struct nic_link *link;   /* NULL: gone */
+	struct nm_port *port;    /* NULL: not yet, or no more */
 	struct nic_wait *waits;
 	struct nm_error failed; /* code 0: it has not */
 
@@ -63,6 +66,9 @@ void nic_take_facts(struct nic *nic);
 void nic_warn(const struct nic *nic);
 
 /* ---- nic.c --------------------------------------------------------------------------------------- */
+
+/* The account pays for so many more descriptors, until the link is gone. */
+int nic_pay(struct nic *nic, uint32_t descriptors, struct nm_error *err);
 
 /* The link is closed, unless it is already; it will be gone. */
 void nic_close_link(struct nic *nic);

@@ -96,6 +96,8 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 	int error = check_start(nic, err);
 
 	free_queues(nic); /* of the last time that it was in use */
+	if (!error)
+		error = nic_pay(nic, nic->num_queues, err); /* a socket each */
 	for (uint32_t i = 0; i < nic->num_queues && !error; i++) {
 		error = make_queue(nic, &nic->queues[i], i);
 		if (error)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, Connection, Port, Refused,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, ZCOPY_MON, Connection, Port, Refused,
     extmem_option, frame, mac, message, offsets_option, register, wait_until,
 )
 from test_tap import LIBC, attach, control, detach, device, inside, new_namespace, newif, socket_inside
@@ -278,6 +278,19 @@ def test_external_memory(daemon):
     with pytest.raises(Refused, match="extmem"):
         Port(daemon.path, V, options=extmem_option(1 << 24), send=[fd])
     os.close(fd)
+
+
+def test_it_is_paid_for(start):
+    daemon = start("--max", "ports=1")
+    add_pair(daemon, V2, W2)
+    with Port(daemon.path, V):
+        with pytest.raises(Refused, match="ports"):
+            Port(daemon.path, V2)
+        assert nic(daemon, V2) is None
+    rest(daemon)
+    with Port(daemon.path, V2):
+        pass
+    rest(daemon, V2)
 
 
 def test_another_program_has_the_interface(daemon, start):
@@ -615,6 +628,9 @@ def test_pipes_and_monitors(daemon, stack):
                 s.send(packet(n, 60))
                 assert p.receive(1) == [packet(n, 60)]
                 assert m.receive(1) == [packet(n, 60)]
+                with Port(daemon.path, V, flags=MONITOR_RX | ZCOPY_MON) as z:
+                    exchange(p, s, [60, 1514])
+                    assert len(z.receive(64)) == 64
             wait_until(lambda: nic(daemon)["nic"]["state"] == "idle", "it is at rest again")
     rest(daemon)
 
