@@ -666,6 +666,7 @@ static int go_on(struct nm_client *client, struct nm_port *port, uint32_t most)
 }
 
 static void remember_shape(struct nm_client *client, const struct nm_port *port)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	client->before.chosen = port->ops->chosen_host_rings && !port->ephemeral;
 	memcpy(client->before.host_rings, port->num_host_rings, sizeof(port->num_host_rings));

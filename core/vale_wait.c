@@ -216,7 +216,7 @@ bool nm_vale_can_send(struct nm_ring *ring)
 }
 
 /* The receiver has not taken anything in time: all that waits for it is dropped. */
-static void expire(struct vale_tx *tx, uint8_t to)
+static void expire(struct vale_tx *tx, uint8_t to) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct nm_ring *rx = nm_vale_rx_ring(tx, tx->sw->live[to]);
 	struct vale_queue *q = &tx->batch->queue;
@@ -330,6 +330,7 @@ static bool load(struct vale_tx *tx, struct vale_waiting *w)
 
 /* As many as one turn has: a quarter of the receiver's ring, or one packet. */
 static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
+	OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct nm_port *port = tx->sw->live[try->to];
 	const struct nm_vale_port *vp = port ? port->priv : NULL;
@@ -364,6 +365,7 @@ static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
 
 /* The first of those that wait for one port, in queue place `from`. */
 static void retry_port(struct vale_tx *tx, uint32_t from, uint32_t now)
+	OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_queue *q = &tx->batch->queue;
 	struct vale_try try = {.to = q->waiting[from].to};

@@ -84,10 +84,10 @@ struct vale_room {
 /* ---- the sender ------------------------------------------------------------------------- */
 
 /* Packets `first` and its followers in a chain of the batch wait for port `to`. Read lock of the switch. */
-void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first);
+void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first) OS_REQUIRES_SHARED(VALE_LOCK);
 
 /* Tries all that wait; what has waited too long is dropped. Read lock of the switch. */
-void nm_vale_retry(struct vale_tx *tx);
+void nm_vale_retry(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK);
 
 /* Is there a place for each packet of another batch? */
 static inline bool nm_vale_queue_takes(const struct vale_queue *q)
