@@ -100,6 +100,7 @@ struct nm_client {
 		bool chosen;
 		uint32_t host_rings[NM_DIRS], slots[NM_DIRS];
 	} before;
+	bool no_shared; /* its pipes and devices lie in a region of its own, unless it names one, not in that for all */
 	bool exclusive_only; /* the platform can serve it only when it shares no ring (CSB) */
 	bool same_rings; /* … or all its rings, with others that have the same and this flag */
 	struct nm_error err; /* why the last call failed: one line */

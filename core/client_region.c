@@ -297,6 +297,8 @@ struct nm_region *nm_client_region_choose(
 		return named_region(client, port, bind->mem_id);
 	if (region && check_region(client, port, region) != 0)
 		return NULL;
+	if (!region && port->ops->shares_region && client->no_shared)
+		return make_private_region(client, port, bind->extra_bufs);
 	if (!region && port->ops->shares_region && !is_oversize(client->core, port))
 		return shared_region(client, port);
 	if (!region &&

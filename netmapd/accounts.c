@@ -44,6 +44,14 @@ static struct bound {
 
 static struct account *users;
 
+/* Bounds of single users. */
+static struct exception {
+	struct exception *next;
+	uid_t uid;
+	uint32_t what;
+	uint64_t most;
+} * exceptions;
+
 const char *accounts_name(uint32_t what)
 {
 	return what < LIMITS ? bounds[what].name : "?";
@@ -77,16 +85,26 @@ static bool is_over(uint64_t used, uint64_t amount, uint64_t limit)
 	return used > limit || amount > limit - used;
 }
 
+static uint64_t most_of(uid_t uid, uint32_t what)
+{
+	for (const struct exception *e = exceptions; e; e = e->next)
+		if (e->uid == uid && e->what == what)
+			return e->most;
+	return bounds[what].user;
+}
+
 static int take(struct nm_quota *quota, uint32_t what, uint64_t amount, struct nm_error *err)
 {
 	struct account *user = (struct account *)quota;
 	struct bound *b = &bounds[what];
+	uint64_t most;
 	char whose[40];
 
 	os_assert(what < LIMITS);
+	most = most_of(user->uid, what);
 	snprintf(whose, sizeof(whose), "user %u has", (unsigned)user->uid);
-	if (is_over(user->used[what], amount, b->user))
-		return refuse(b, whose, user->used[what], b->user, amount, err);
+	if (is_over(user->used[what], amount, most))
+		return refuse(b, whose, user->used[what], most, amount, err);
 	if (is_over(b->used, amount, b->all))
 		return refuse(b, "all users have", b->used, b->all, amount, err);
 	user->used[what] += amount;
@@ -332,6 +350,29 @@ wrong:
 		b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
 }
 
+int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err)
+{
+	size_t length = strcspn(text, "=");
+	const struct bound *b = find(text, length);
+	const char *p = text + length + 1;
+	struct exception *e;
+	uint64_t most;
+
+	if (uid == NM_USER_ANY)
+		return accounts_set(text, err);
+	if (!b)
+		return wrong_name(text, (int)length, err);
+	if (text[length] != '=' || !read_amount(b, &p, &most) || *p)
+		return nm_error_set(err, -EINVAL, "\"%.60s\": a bound of one user is %s=N%s", text,
+			b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return nm_error_set(err, -ENOMEM, "out of memory");
+	*e = (struct exception){exceptions, uid, (uint32_t)(b - bounds), most};
+	exceptions = e;
+	return 0;
+}
+
 void accounts_get(const char *text, char bound[ACCOUNTS_BOUND])
 {
 	const struct bound *b = find(text, strcspn(text, "="));
@@ -349,7 +390,7 @@ static json_t *number(uint64_t value)
 	return json_integer((json_int_t)least(value, INT64_MAX));
 }
 
-json_t *accounts_json(void)
+json_t *accounts_json(uint32_t viewer)
 {
 	json_t *out = json_array();
 
@@ -357,18 +398,25 @@ json_t *accounts_json(void)
 		const struct bound *b = &bounds[i];
 		json_t *one = json_object(), *each = json_object();
 
+		uint64_t used = viewer == NM_USER_ANY ? b->used : 0;
+
 		for (const struct account *user = users; user; user = user->next) {
 			char uid[16];
 
+			if (viewer != NM_USER_ANY && user->uid != viewer)
+				continue;
+			if (viewer != NM_USER_ANY)
+				used = user->used[i];
 			snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
 			if (user->used[i])
 				json_object_set_new(each, uid, number(user->used[i]));
 		}
 		json_object_set_new(one, "name", json_string(b->name));
-		json_object_set_new(one, "limit", number(b->user));
+		json_object_set_new(one, "limit",
+			number(viewer == NM_USER_ANY ? b->user : most_of(viewer, (uint32_t)i)));
 		json_object_set_new(one, "limit_all", number(b->all));
-		json_object_set_new(one, "used", number(b->used));
-		json_object_set_new(one, "refused", number(b->refused));
+		json_object_set_new(one, "used", number(used));
+		json_object_set_new(one, "refused", number(viewer == NM_USER_ANY ? b->refused : 0));
 		json_object_set_new(one, "users", each);
 		json_array_append_new(out, one);
 	}

@@ -53,6 +53,9 @@ void accounts_init(uint64_t files);
  */
 int accounts_set(const char *text, struct nm_error *err);
 
+/* The same for one user, NAME=N, instead of what accounts_set() says for each; NM_USER_ANY: for each. */
+int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err);
+
 /* A bound as accounts_set() would have it, which is the one of `text` ("ports=1" or "ports"). */
 void accounts_get(const char *text, char bound[ACCOUNTS_BOUND]);
 
@@ -67,7 +70,7 @@ uid_t account_uid(const struct account *user);
 /* Who pays (nm_port.payer); NM_USER_ANY: nobody. */
 uint32_t accounts_payer(const struct nm_quota *quota);
 
-/* [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */
-json_t *accounts_json(void);
+/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */
+json_t *accounts_json(uint32_t viewer);
 
 #endif

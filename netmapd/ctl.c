@@ -308,7 +308,7 @@ int ctl_open(struct daemon *d, struct nm_error *err)
 	d->ctl = ctl;
 	ctl->none_since = os_time_s();
 	events_listen(wake_watchers, d);
-	error = ctl_socket_open(ctl, path, err);
+	error = ctl_socket_open(ctl, path, d->config.group, err);
 	if (!error) {
 		error = loop_add(d->loop, ctl->fd, EPOLLIN, accept_ready, d, &ctl->handle);
 		if (error)

@@ -112,8 +112,9 @@ void ctl_nics_forget(struct conn *c);
 /* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
 void ctl_refuse(int fd, const struct nm_error *err);
 
-/* The socket at config.socket_path, and the lock beside it. What was made when it fails is in *ctl. */
-int ctl_socket_open(struct ctl *ctl, const char *path, struct nm_error *err);
+/* The socket at config.socket_path, or the one that systemd has opened there, and the lock beside it. It is for netmapd's user, for
+ * `group` unless that is -1, or, with a policy and without a group, for all. What was made when it fails is in *ctl. */
+int ctl_socket_open(struct ctl *ctl, const char *path, gid_t group, struct nm_error *err);
 void ctl_socket_close(struct ctl *ctl, const char *path);
 
 #endif

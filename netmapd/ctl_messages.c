@@ -10,6 +10,7 @@
 #include "ctl_internal.h"
 #include "events.h"
 #include "local.h"
+#include "policy.h"
 #include "rename.h"
 #include "status.h"
 #include "vale.h"
@@ -274,6 +275,11 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	if (payload > NETMAP_REQ_MAXSIZE)
 		return reply_error(
 			c, sizeof(*reply), -EMSGSIZE, "a request has at most 4096 bytes");
+	/* Before an interface is opened for it. */
+	error = policy_request(&c->daemon->core, account_uid(c->user),
+		in->bytes + sizeof(struct nmd_hdr), payload, &err);
+	if (error)
+		return ctl_answer_error(c, in, &err);
 	uses_port = port_of(payload, &hdr, &attach);
 	error = uses_port ? ctl_nics_ask(c, hdr.nr_name, attach, in, bytes, &err) : 0;
 	if (error)
@@ -334,6 +340,8 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 			c, sizeof(*reply), -EINVAL, "a multicast address can't be a port's own");
 	error = vm_port_name(request->ifname, name, &err);
 	if (!error)
+		error = policy_open(&c->daemon->core, account_uid(c->user), name, &err);
+	if (!error)
 		error = ctl_nics_ask(c, name, false, in, bytes, &err);
 	if (error == -EINPROGRESS)
 		return 0;
@@ -348,6 +356,12 @@ static int on_vm_add_port(struct conn *c, size_t bytes)
 		return reply_error(c, sizeof(*reply), error, err.text);
 	start_reply(sizeof(*reply));
 	return reply_in_parts(c);
+}
+
+/* Whose ports and events the user sees. */
+static uint32_t viewer(const struct conn *c)
+{
+	return policy_sees_all(account_uid(c->user)) ? NM_USER_ANY : account_uid(c->user);
 }
 
 /* The piece of the text that was asked for. */
@@ -400,7 +414,7 @@ static int on_status(struct conn *c, size_t bytes)
 					   "a status is asked for from its beginning first");
 	free(c->status);
 	c->status = NULL;
-	c->building = status_begin(c->daemon);
+	c->building = status_begin(c->daemon, viewer(c));
 	return c->building ? go_on_status(c)
 			   : reply_error(c, sizeof(struct nmd_status_reply), -ENOMEM,
 				     "netmapd is out of memory");
@@ -456,6 +470,8 @@ static int on_vale_macs(struct conn *c, size_t bytes)
 	uint64_t pos = request->pos;
 	int n, error = switch_name(request->sw_name, name, &err);
 
+	if (!error)
+		error = policy_switch(account_uid(c->user), name, &err);
 	if (error)
 		return reply_error(c, sizeof(*reply), error, err.text);
 	n = list_macs(&c->daemon->core, name, &pos, (struct nmd_mac *)(reply + 1));
@@ -474,6 +490,8 @@ static int on_vale_flush(struct conn *c, size_t bytes)
 	char name[NMD_NAME_MAX];
 	int error = switch_name(request->sw_name, name, &err);
 
+	if (!error)
+		error = policy_switch(account_uid(c->user), name, &err);
 	if (error)
 		return reply_error(c, sizeof(struct nmd_reply), error, err.text);
 	nm_core_lock(&c->daemon->core);
@@ -498,8 +516,8 @@ static int send_events(struct conn *c, uint64_t after, bool now)
 	if (after < last && last - after > EVENTS_KEPT)
 		reply->lost = last - after - EVENTS_KEPT;
 	reply->after = after;
-	reply->count = events_after(
-		&reply->after, (struct nmd_event *)(reply + 1), EVENTS_MAX, NMD_USER_ALL);
+	reply->count =
+		events_after(&reply->after, (struct nmd_event *)(reply + 1), EVENTS_MAX, viewer(c));
 	c->watches_after = reply->after;
 	c->watches = !now && reply->count == 0 && reply->lost == 0;
 	if (c->watches)
@@ -531,9 +549,21 @@ static int reply_done(struct conn *c, int error, const struct nm_error *err)
 static int on_rename(struct conn *c, size_t bytes)
 {
 	const struct nmd_rename *request = (const struct nmd_rename *)in->bytes;
+	uint32_t uid = account_uid(c->user);
+	char from[NMD_NAME_MAX], to[NMD_NAME_MAX];
 	struct nm_error err;
+	int error;
 
-	return reply_done(c, rename_port(c->daemon, request->from, request->to, &err), &err);
+	snprintf(from, sizeof(from), "%.*s", NMD_NAME_MAX - 1, request->from);
+	snprintf(to, sizeof(to), "%.*s", NMD_NAME_MAX - 1, request->to);
+	error = policy_port(uid, from, &err);
+	if (!error)
+		error = policy_port(uid, to, &err);
+	/* Another user's port has its name from him. */
+	if (!error)
+		error = rename_port(c->daemon, policy_is_admin(uid) ? NM_USER_ANY : uid,
+			request->from, request->to, &err);
+	return reply_done(c, error, &err);
 }
 
 static int on_limit(struct conn *c, size_t bytes)

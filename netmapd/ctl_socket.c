@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where the control socket is: its directory, the lock file beside it, the path. */
 #include "ctl_internal.h"
+#include "policy.h"
 #include "listener.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 }; /* connections that wait to be accepted */
+enum {
+	BACKLOG = 64,  /* connections that wait to be accepted */
+	LISTEN_FD = 3, /* the first that systemd passes */
+};
 
 static int fail(struct nm_error *err, const char *what, const char *path)
 {
@@ -68,17 +73,55 @@ static int listen_at(struct ctl *ctl, const char *path, struct nm_error *err)
 	return 0;
 }
 
-int ctl_socket_open(struct ctl *ctl, const char *path, struct nm_error *err)
+/* Of socket activation (sd_listen_fds(3)): descriptor 3, when it is our kind of socket. -1: there is none. */
+static int activated_fd(void)
 {
-	int error;
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	int type = 0, accepts = 0;
+	socklen_t size = sizeof(int);
+
+	if (!pid || !fds || strtol(pid, NULL, 10) != getpid() || strcmp(fds, "1") != 0)
+		return -1;
+	unsetenv("LISTEN_PID");
+	if (getsockopt(LISTEN_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+		getsockopt(LISTEN_FD, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) < 0 ||
+		type != SOCK_SEQPACKET || !accepts)
+		return -1;
+	fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(LISTEN_FD, F_SETFL, fcntl(LISTEN_FD, F_GETFL) | O_NONBLOCK);
+	return LISTEN_FD;
+}
+
+/* The path stays systemd's. */
+static int use_activated(struct ctl *ctl, int fd, const char *path, struct nm_error *err)
+{
+	ctl->fd = fd;
+	ctl->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return ctl->spare_fd < 0 ? fail(err, "no socket for", path) : 0;
+}
+
+static int open_to_others(const char *path, gid_t group, struct nm_error *err)
+{
+	if (group != (gid_t)-1 && (chown(path, (uid_t)-1, group) < 0 || chmod(path, 0660) < 0))
+		return fail(err, "can't open to the group", path);
+	if (group == (gid_t)-1 && policy_active() && chmod(path, 0666) < 0)
+		return fail(err, "can't open to all users", path);
+	return 0;
+}
+
+int ctl_socket_open(struct ctl *ctl, const char *path, gid_t group, struct nm_error *err)
+{
+	int error, activated = activated_fd();
 
 	ctl->fd = ctl->lock_fd = ctl->spare_fd = -1;
 	error = make_parents(path, err);
 	if (!error)
 		error = take_lock(ctl, path, err);
+	if (!error && activated >= 0)
+		return use_activated(ctl, activated, path, err);
 	if (!error)
 		error = listen_at(ctl, path, err);
-	return error;
+	return error ? error : open_to_others(path, group, err);
 }
 
 void ctl_socket_close(struct ctl *ctl, const char *path)

@@ -8,6 +8,7 @@
  *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      port_service.c    a port served through a CSB, for a guest or an application alike
+ *      policy.c    what a user may, where there are several; policy_request.c: of control requests
  *      accounts.c    how much a user, and all together, can have
  *      worker.c    the threads that serve rings
  *      attachments.c   devices on switches: which worker moves their packets
@@ -42,6 +43,7 @@ struct vm;
 
 struct daemon_config {
 	const char *socket_path;
+	gid_t group;           /* that may connect as well; -1: none */
 	unsigned workers;      /* 1 to WORKERS_MAX */
 	bool ring_each;        /* rings of one port go to different workers */
 	int cpus[WORKERS_MAX]; /* for each worker, or -1 */

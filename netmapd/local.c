@@ -14,6 +14,7 @@
 #include "closer.h"
 #include "control.h"
 #include "os_user.h"
+#include "policy.h"
 #include "sealed.h"
 #include "port_service.h"
 
@@ -67,6 +68,7 @@ struct local *local_new(struct daemon *d, struct account *user)
 	l->client.same_rings = true; /* a CSB is for all of them */
 	l->client.user = account_uid(user);
 	l->client.in_parts = true; /* local_go_on() */
+	l->client.no_shared = !policy_is_admin(account_uid(user));
 	l->csb_fd = l->tx_irq = l->rx_irq = -1;
 	return l;
 }

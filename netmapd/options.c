@@ -2,9 +2,11 @@
 #include "options.h"
 #include "accounts.h"
 #include "nic_connect.h"
+#include "policy.h"
 #include "proto_client.h"
 
 #include <getopt.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,8 @@ enum {
 	OPT_SHARED_RINGS,
 	OPT_SHARED_IFS,
 	OPT_MAX,
+	OPT_POLICY,
+	OPT_GROUP,
 	OPT_LOG,
 	OPT_LEVEL,
 	OPT_HELP,
@@ -83,6 +87,9 @@ static const struct {
 	{{"shared-ifs", 1, 0, OPT_SHARED_IFS}, "N", "registrations in that region (default: 512)"},
 	{{"max", 1, 0, OPT_MAX}, "WHAT=N[/M]",
 		"at most N for each user, and M for all, of memory, ports, … (netmapd(8))"},
+	{{"policy", 1, 0, OPT_POLICY}, "FILE",
+		"serve all users, as the rules of FILE say (netmapd(8))"},
+	{{"group", 1, 0, OPT_GROUP}, "NAME", "the control socket is open to this group"},
 	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
 	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
 	{{"help", 0, 0, OPT_HELP}, "", "this text"},
@@ -175,6 +182,15 @@ static enum os_log_level parse_level(const char *text)
 	wrong("--log-level: \"%.60s\" is not error, warning, info or debug", text);
 }
 
+static gid_t find_group(const char *name)
+{
+	const struct group *group = getgrnam(name);
+
+	if (!group)
+		wrong("--group: there is no group \"%.60s\"", name);
+	return group->gr_gid;
+}
+
 static unsigned default_workers(void)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN) - 1;
@@ -234,6 +250,7 @@ static void set_defaults(struct options *o)
 	o->config.guest[NM_POOL_RING] = GUEST_RINGS;
 	o->config.guest[NM_POOL_IF] = GUEST_IFS;
 	o->config.poll_us = 50;
+	o->config.group = (gid_t)-1;
 	o->config.full_wait_ms = 100;
 	o->log_level = OS_LOG_INFO;
 	for (int i = 0; i < WORKERS_MAX; i++)
@@ -307,12 +324,34 @@ static bool take_region_option(struct daemon_config *config, int c)
 	return true;
 }
 
+/* The options that say who can have what; false: it is none of them. */
+static bool take_user_option(struct daemon_config *config, int c)
+{
+	struct nm_error err;
+
+	switch (c) {
+	case OPT_MAX:
+		if (accounts_set(optarg, &err) != 0)
+			wrong("--max: %s", err.text);
+		break;
+	case OPT_POLICY:
+		if (policy_load(optarg, &err) != 0)
+			wrong("--policy: %s", err.text);
+		break;
+	case OPT_GROUP:
+		config->group = find_group(optarg);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
-	struct nm_error err;
 
-	if (take_region_option(config, c))
+	if (take_region_option(config, c) || take_user_option(config, c))
 		return;
 	switch (c) {
 	case OPT_SOCKET:
@@ -351,10 +390,6 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 	case OPT_NIC:
 		config->no_nics = strcmp(optarg, "off") == 0;
 		config->nic_socket = config->no_nics ? NULL : optarg;
-		break;
-	case OPT_MAX:
-		if (accounts_set(optarg, &err) != 0)
-			wrong("--max: %s", err.text);
 		break;
 	case OPT_LOG:
 		o->log_file = optarg;

@@ -4,6 +4,7 @@
 #include "attachment.h"
 #include "events.h"
 #include "names.h"
+#include "region.h"
 
 static int parse(const char text[NMD_NAME_MAX], struct nm_name *name, struct nm_error *err)
 {
@@ -25,14 +26,16 @@ static bool is_attached(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	return false;
 }
 
-static int rename_locked(struct nm_core *core, const struct nm_name *from, const struct nm_name *to,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+static int rename_locked(struct nm_core *core, uint32_t user, const struct nm_name *from,
+	const struct nm_name *to, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = nm_port_find_locked(core, from->base);
 	int error;
 
 	if (!port)
 		return nm_error_set(err, -ENOENT, "%s: no such port", from->base);
+	if (user != NM_USER_ANY && accounts_payer(port->payer) != user)
+		return nm_error_set(err, -EPERM, "%s: another user has made it", from->base);
 	if (port->pins > 0 || is_attached(port))
 		return nm_error_set(err, -EBUSY,
 			"%s: pipes, monitors or a device go by this name: it stays until they are gone",
@@ -46,8 +49,8 @@ static int rename_locked(struct nm_core *core, const struct nm_name *from, const
 	return 0;
 }
 
-int rename_port(struct daemon *d, const char from[NMD_NAME_MAX], const char to[NMD_NAME_MAX],
-	struct nm_error *err)
+int rename_port(struct daemon *d, uint32_t user, const char from[NMD_NAME_MAX],
+	const char to[NMD_NAME_MAX], struct nm_error *err)
 {
 	struct nm_name old, new;
 	int error = parse(from, &old, err);
@@ -60,7 +63,7 @@ int rename_port(struct daemon *d, const char from[NMD_NAME_MAX], const char to[N
 		return nm_error_set(err, -EINVAL, "%s is on switch %s, and stays there, not on %s",
 			old.base, old.sw_name, new.sw_name);
 	nm_core_lock(&d->core);
-	error = rename_locked(&d->core, &old, &new, err);
+	error = rename_locked(&d->core, user, &old, &new, err);
 	nm_core_unlock(&d->core);
 	return error;
 }

@@ -13,8 +13,8 @@
 #include "daemon.h"
 #include "proto.h"
 
-/* Names as in struct nmd_rename: they needn't end with 0. 0, or a negative errno with its text: see there. */
-int rename_port(struct daemon *d, const char from[NMD_NAME_MAX], const char to[NMD_NAME_MAX],
-	struct nm_error *err);
+/* A port that `user` has made; NM_USER_ANY: any. Names as in struct nmd_rename: they needn't end with 0. 0, or a negative errno with its text: see there. */
+int rename_port(struct daemon *d, uint32_t user, const char from[NMD_NAME_MAX],
+	const char to[NMD_NAME_MAX], struct nm_error *err);
 
 #endif

@@ -15,6 +15,7 @@
 #include "local.h"
 #include "nic.h"
 #include "notify.h"
+#include "policy.h"
 #include "port_service.h"
 #include "attachment.h"
 #include "vale.h"
@@ -28,6 +29,42 @@ static void set_u64(json_t *object, const char *key, uint64_t value)
 {
 	json_object_set_new(object, key, json_integer((json_int_t)value));
 }
+
+/* ---- who sees what --------------------------------------------------------------------------- */
+
+struct view {
+	uint32_t uid; /* NM_USER_ANY: all */
+	json_t *made; /* by make_switch() */
+};
+
+static bool sees_user(const struct view *view, uint32_t uid)
+{
+	return view->uid == NM_USER_ANY || view->uid == uid;
+}
+
+static bool sees_switch(const struct view *view, const char *name)
+{
+	struct nm_error err;
+
+	return view->uid == NM_USER_ANY || policy_switch(view->uid, name, &err) == 0;
+}
+
+/* His own, and those whose names he may have; but no monitors of others on them. */
+static bool sees_port(const struct view *view, const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct nm_error err;
+
+	return sees_user(view, accounts_payer(port->payer)) ||
+	       (!port->unnamed && !port->dead && policy_port(view->uid, port->name, &err) == 0);
+}
+
+static bool sees_region(const struct view *view, const struct nm_region *region)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	return view->uid == NM_USER_ANY || (!region->shared && region->user == view->uid);
+}
+
+/* ---- rings, ports ------------------------------------------------------------------------------ */
 
 static json_t *ring_json(const struct nm_ring *ring)
 {
@@ -87,13 +124,17 @@ static json_t *port_json(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 static void make_switch(
 	void *arg, const void *ns, const char *name, uint32_t index, uint32_t ports, uint32_t macs)
 {
-	json_t *out = json_object();
+	struct view *view = arg;
+	json_t *out;
 
+	if (!sees_switch(view, name))
+		return;
+	out = json_object();
 	json_object_set_new(out, "name", json_string(name));
 	set_u64(out, "index", index);
 	set_u64(out, "ports", ports);
 	set_u64(out, "macs", macs);
-	*(json_t **)arg = out;
+	view->made = out;
 }
 
 static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
@@ -255,7 +296,7 @@ static uint64_t clock_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static json_t *daemon_json(struct daemon *d)
+static json_t *daemon_json(struct daemon *d, const struct view *view)
 {
 	json_t *out = json_object(), *workers = json_array(), *pollers = json_array();
 
@@ -280,6 +321,7 @@ static json_t *daemon_json(struct daemon *d)
 
 struct status {
 	struct daemon *d;
+	struct view view;
 	uint32_t section; /* that is written */
 	bool begun;       /* it has an item already */
 	uint64_t at;      /* where in it, as its function has it: at first UINT64_MAX */
@@ -295,7 +337,8 @@ static json_t *next_port(struct status *s)
 
 	nm_core_lock(&s->d->core);
 	port = s->d->core.ports;
-	while (port && (port->made >= s->at || nm_port_is_being_made(port)))
+	while (port &&
+		(port->made >= s->at || nm_port_is_being_made(port) || !sees_port(&s->view, port)))
 		port = port->next;
 	if (port) {
 		s->at = port->made;
@@ -308,13 +351,15 @@ static json_t *next_port(struct status *s)
 static json_t *next_switch(struct status *s)
 {
 	uint32_t index = s->at == UINT64_MAX ? 0 : (uint32_t)s->at;
-	json_t *out = NULL;
 
+	s->view.made = NULL;
 	nm_core_lock(&s->d->core);
-	(void)nm_vale_next_locked(&s->d->core, NULL, &index, make_switch, &out);
+	while (nm_vale_next_locked(&s->d->core, NULL, &index, make_switch, &s->view) &&
+		!s->view.made)
+		;
 	nm_core_unlock(&s->d->core);
 	s->at = index;
-	return out;
+	return s->view.made;
 }
 
 /* By their numbers, from the highest one on. */
@@ -325,7 +370,7 @@ static json_t *next_region(struct status *s)
 
 	nm_core_lock(&s->d->core);
 	for (const struct nm_region *r = s->d->core.regions; r; r = r->next)
-		if (r->id < s->at && (!next || r->id > next->id))
+		if (r->id < s->at && sees_region(&s->view, r) && (!next || r->id > next->id))
 			next = r;
 	if (next) {
 		s->at = next->id;
@@ -337,9 +382,12 @@ static json_t *next_region(struct status *s)
 
 static json_t *next_application(struct status *s)
 {
+	const struct local *local;
 	struct ucred peer;
-	const struct local *local = ctl_next_local(s->d, &s->at, &peer);
 
+	do
+		local = ctl_next_local(s->d, &s->at, &peer);
+	while (local && !sees_user(&s->view, peer.uid));
 	return local ? application_json(local, &peer) : NULL;
 }
 
@@ -349,6 +397,7 @@ static json_t *next_vm(struct status *s)
 
 	for (const struct vm *vm = s->d->vms; vm; vm = vm->next)
 		if (vm->number < s->at && vm->num_regions > 0 &&
+			sees_user(&s->view, account_uid(vm->user)) &&
 			(!next || vm->number > next->number))
 			next = vm;
 	if (!next)
@@ -358,26 +407,27 @@ static json_t *next_vm(struct status *s)
 }
 
 /* Few, of one moment. */
-static json_t *all_attached(struct daemon *d)
+static json_t *all_attached(struct daemon *d, const struct view *view)
 {
 	json_t *out = json_array();
 
 	nm_core_lock(&d->core);
 	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next)
-		json_array_append_new(out, attachment_json(att));
+		if (!att->sw.port || sees_port(view, att->sw.port))
+			json_array_append_new(out, attachment_json(att));
 	nm_core_unlock(&d->core);
 	return out;
 }
 
-static json_t *all_limits(struct daemon *d)
+static json_t *all_limits(struct daemon *d, const struct view *view)
 {
-	return accounts_json();
+	return accounts_json(view->uid);
 }
 
 /* Each has one item, or a list of them. */
 static const struct {
 	const char *name;
-	json_t *(*whole)(struct daemon *d);
+	json_t *(*whole)(struct daemon *d, const struct view *view);
 	json_t *(*next)(struct status *s);
 } sections[] = {
 	{"daemon", daemon_json, NULL},
@@ -451,7 +501,7 @@ static int add_whole(struct status *s)
 	int error = begin_section(s);
 
 	if (!error)
-		error = append_json(s, sections[s->section].whole(s->d));
+		error = append_json(s, sections[s->section].whole(s->d, &s->view));
 	return error ? error : end_section(s);
 }
 
@@ -475,13 +525,14 @@ static int add_item(struct status *s)
 	return error;
 }
 
-struct status *status_begin(struct daemon *d)
+struct status *status_begin(struct daemon *d, uint32_t viewer)
 {
 	struct status *s = os_zalloc(sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->d = d;
+	s->view.uid = viewer;
 	s->at = UINT64_MAX;
 	return s;
 }

@@ -35,7 +35,7 @@
 /*
  * The text is written in parts, for there may be thousands of ports:
  *
- *      s = status_begin(d);
+ *      s = status_begin(d, NM_USER_ANY);
  *      while ((more = status_go_on(s)) > 0)
  *              let others have their turn;
  *      text = status_end(s);
@@ -44,8 +44,8 @@
  */
 struct status;
 
-/* NULL: no memory. */
-struct status *status_begin(struct daemon *d);
+/* What this user may see; NM_USER_ANY: all. NULL: no memory. */
+struct status *status_begin(struct daemon *d, uint32_t viewer);
 /* One port, one machine, …: 1: there is more; 0; -ENOMEM. */
 int status_go_on(struct status *s);
 /* To be freed with free(), as s is now. */

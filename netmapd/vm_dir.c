@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The directories of virtual machines' sockets. */
+#include "policy.h"
 #include "vm.h"
 #include "listener.h"
 
@@ -41,7 +42,7 @@ static int open_own_dir(const char *dir, int *fd)
 		return -errno;
 	if (fstat(*fd, &st) < 0)
 		return -errno;
-	return st.st_uid == geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
+	return st.st_uid == geteuid() && (st.st_mode & 066) == 0 ? 0 : -EPERM;
 }
 
 /* Locked, as long as the descriptor is open, and still there? Else -EWOULDBLOCK. */
@@ -87,6 +88,9 @@ static int try_dir(struct vm *vm, struct nm_error *err)
 	if (error)
 		return error;
 	made = mkdir(vm->dir, 0700) == 0;
+	/* All may pass: the sockets look who comes. */
+	if (policy_active() && made && chmod(vm->dir, 0711) < 0)
+		os_log(OS_LOG_WARN, "%s: users can't get in: %s", vm->dir, strerror(errno));
 	error = !made && errno != EEXIST ? -errno : open_own_dir(vm->dir, &vm->dir_fd);
 	if (!error)
 		error = lock_dir(vm->dir, vm->dir_fd);

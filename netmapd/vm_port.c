@@ -2,9 +2,11 @@
 /* Ports of virtual machines: from the user's text to a device. */
 #include "guestmem.h"
 #include "nic.h"
+#include "policy.h"
 #include "portspec.h"
 #include "port_service.h"
 #include "vm.h"
+#include "vu_server.h"
 
 #include <net/netmap_virt.h>
 
@@ -107,6 +109,22 @@ int vm_port_name(const char *ifname, char name[NETMAP_REQ_IFNAMSIZ], struct nm_e
 	return error;
 }
 
+/* Is it the user's to have? The memory of a port that he may have is his as well. */
+static int may_bind(struct vm *vm, const struct nm_portspec *spec, const struct nm_bind *bind,
+	struct nm_error *err)
+{
+	uint32_t uid = account_uid(vm->user);
+
+	if (spec->given & NM_SPEC_SHARE) {
+		int error = policy_port(uid, spec->share, err);
+
+		if (error)
+			return error;
+	}
+	return policy_bind(
+		&vm->daemon->core, uid, spec->name, bind->mode, bind->flags, bind->mem_id, err);
+}
+
 /* From the user's text to a bound client. */
 static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, struct nm_error *err)
 {
@@ -130,6 +148,8 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 	};
 	if (spec.given & NM_SPEC_SHARE)
 		error = shared_region(vm, &spec, &bind.mem_id, err);
+	if (!error)
+		error = may_bind(vm, &spec, &bind, err);
 	if (error)
 		return error;
 	error = choose_own_region(vm, port, spec.name, err);
@@ -204,6 +224,9 @@ static int open_device(struct vm *vm, struct vm_port *port, struct nm_error *err
 	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
 	unlink(port->path);
 	error = ptnet_net_new(vm->daemon->loop, port->path, &config, port->service, &port->net);
+	if (!error)
+		vu_server_serve_only(
+			ptnet_net_server(port->net), account_uid(vm->user), policy_active());
 	if (error)
 		nm_error_set(err, error, "%.80s: no device for it at %s: %s", ifname, port->path,
 			strerror(-error));
@@ -262,6 +285,7 @@ struct vm_port *vm_port_new(
 	nm_client_init(&port->client, &vm->daemon->core);
 	port->user = vm->user;
 	port->client.user = account_uid(vm->user);
+	port->client.no_shared = !policy_is_admin(account_uid(vm->user));
 	choose_mac(port, mac);
 	snprintf(port->ifname, sizeof(port->ifname), "%s", ifname);
 	error = bind_port(vm, port, ifname, err);

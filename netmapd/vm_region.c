@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Memory regions as a virtual machine sees them: memory function, and the guest's part. */
+#include "policy.h"
+#include "vu_server.h"
 #include "bufown.h"
 #include "os_user.h"
 #include "ptnet_mem.h"
@@ -192,6 +194,9 @@ int vm_region_open(struct vm *vm, struct vm_region *r, struct nm_error *err)
 	snprintf(r->mem_path, sizeof(r->mem_path), "%.90s/mem%s", vm->dir, number);
 	unlink(r->mem_path);
 	error = ptnet_mem_new(vm->daemon->loop, r->mem_path, name, &info, &r->mem);
+	if (!error)
+		vu_server_serve_only(
+			ptnet_mem_server(r->mem), account_uid(vm->user), policy_active());
 	if (error == -EINVAL)
 		nm_error_set(err, error,
 			"memory region %u (%llu bytes) can't be a PCI BAR: its size is no power of two",

@@ -33,6 +33,7 @@ struct vu_server {
 	void (*ended)(void *dev);
 	const char *name;
 
+	uid_t user;    /* who is served; -1: everybody */
 	int listen_fd; /* -1: none */
 	int spare_fd;  /* given up for a moment when descriptors run out */
 	struct loop_handle *listen_handle;
@@ -183,6 +184,21 @@ static void turn_away(struct vu_server *server, int error)
 	(void)has_spare(server);
 }
 
+static bool is_served(const struct vu_server *server, int fd)
+{
+	uid_t peer = closer_peer(fd);
+
+	return server->user == (uid_t)-1 || peer == server->user || peer == 0 || peer == geteuid();
+}
+
+void vu_server_serve_only(struct vu_server *server, uid_t user, bool open)
+{
+	server->user = user;
+	if (open && chmod(server->path, 0666) < 0)
+		os_log(OS_LOG_WARN, "%s: the user's programs can't get to %s: %s", server->name,
+			server->path, strerror(errno));
+}
+
 static void on_connect(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
@@ -195,6 +211,11 @@ static void on_connect(void *arg, uint32_t events)
 		os_log(OS_LOG_ERR,
 			"%s: a client is turned away: all descriptors are in use (ulimit -n)",
 			server->name);
+		server->stats.refused++;
+		closer_turn_away(fd);
+	} else if (fd >= 0 && !is_served(server, fd)) {
+		os_log(OS_LOG_WARN, "%s: a client of user %u is turned away: it is user %u's",
+			server->name, (unsigned)closer_peer(fd), (unsigned)server->user);
 		server->stats.refused++;
 		closer_turn_away(fd);
 	} else if (fd >= 0) {
@@ -232,6 +253,7 @@ int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops,
 	server->name = name;
 	server->listen_fd = -1;
 	server->spare_fd = -1;
+	server->user = (uid_t)-1;
 	error = path ? start_listening(server, path) : 0;
 	if (error) {
 		vu_server_free(server);

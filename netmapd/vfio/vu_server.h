@@ -30,6 +30,12 @@ struct vu_server;
 int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops, void *dev,
 	void (*ended)(void *dev), const char *name, struct vu_server **out);
 
+/*
+ * Whoever else can reach the path, only processes of this user are served, and root's, and those of netmapd's own user. `open`: the
+ * path is made open to all users, because they have to get there. Without a call everybody is served.
+ */
+void vu_server_serve_only(struct vu_server *server, uid_t user, bool open);
+
 /* The control thread's time for its clients comes from this budget (loop_share()), too. NULL: there is none. */
 void vu_server_share(struct vu_server *server, struct loop_budget *budget);
 

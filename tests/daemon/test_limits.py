@@ -92,7 +92,7 @@ def test_connections(start):
         c.hello()
     with user(ALICE):
         result = run(NETMAPCTL, "list", env=environment(daemon.path))
-    assert result.returncode == 1 and "connections: user 65533 has 3 of at most 3" in result.stderr, result.stderr
+    assert result.returncode == 5 and "connections: user 65533 has 3 of at most 3" in result.stderr, result.stderr
     assert "netmapd --max connections=N" in result.stderr
     with connection(daemon, BOB) as c:
         assert c.hello() == daemon.pid
@@ -244,7 +244,7 @@ def test_all_together(start):
 
 
 def test_shown_in_status(daemon):
-    output = run(NETMAPCTL, "status", env=environment(daemon.path)).stdout
+    output = run(NETMAPCTL, "status", "-v", env=environment(daemon.path)).stdout
     for what in ("memory", "external-memory", "ports", "rings", "buffers", "extra-buffers", "switches", "connections",
                  "machines", "dma-ranges", "descriptors"):
         assert f"limit {what}: limit " in output

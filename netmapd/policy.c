@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rules: read once, as a list. WHO is expanded to numbers of users when the file is read, so that no question later waits for
+ * a directory service.
+ */
+#include "policy.h"
+#include "accounts.h"
+#include "names.h"
+#include "port.h"
+#include "region.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum right { RIGHT_PORT, RIGHT_CAPTURE, RIGHT_DEVICE, RIGHT_REGION, RIGHT_STATUS, RIGHTS };
+
+static const char *const rights[RIGHTS] = {"port", "capture", "device", "region", "status"};
+
+enum { WORDS_MAX = 64, LINE_MAX_BYTES = 4096, NAME_BYTES = 33 };
+
+struct rule {
+	struct rule *next;
+	uint32_t uid; /* NM_USER_ANY: all */
+	enum right right;
+	char pattern[2 * NETMAP_REQ_IFNAMSIZ]; /* %u and %n are replaced, unless it is for all */
+};
+
+static struct rule *rules;
+static bool active;
+static char path[256]; /* for texts */
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+struct place {
+	const char *file;
+	unsigned line;
+	struct nm_error *err;
+};
+
+static int wrong(const struct place *at, const char *what, const char *word)
+{
+	return nm_error_set(at->err, -EINVAL, "%s:%u: %s '%.60s'", at->file, at->line, what, word);
+}
+
+/* %u and %n of a pattern, for one user. False: it gets too long. */
+static bool expand(const char *pattern, uint32_t uid, const char *name, char *out, size_t size)
+{
+	size_t at = 0;
+
+	for (; *pattern && at + 1 < size; pattern++) {
+		int n;
+
+		if (pattern[0] != '%') {
+			out[at++] = *pattern;
+			continue;
+		}
+		n = pattern[1] == 'u'   ? snprintf(out + at, size - at, "%u", (unsigned)uid)
+		    : pattern[1] == 'n' ? snprintf(out + at, size - at, "%s", name)
+					: -1;
+		if (n < 0)
+			return false;
+		at += (size_t)n;
+		pattern++;
+	}
+	if (at >= size)
+		return false;
+	out[at] = '\0';
+	return !*pattern;
+}
+
+static int add_rule(const struct place *at, uint32_t uid, enum right right, const char *pattern)
+{
+	struct rule *rule = calloc(1, sizeof(*rule));
+
+	if (!rule)
+		return nm_error_set(at->err, -ENOMEM, "out of memory");
+	rule->uid = uid;
+	rule->right = right;
+	if (strlen(pattern) >= sizeof(rule->pattern)) {
+		free(rule);
+		return wrong(at, "too long:", pattern);
+	}
+	strcpy(rule->pattern, pattern);
+	rule->next = rules;
+	rules = rule;
+	return 0;
+}
+
+/* One pattern, or limit, for one user; NM_USER_ANY: all. */
+static int apply(const struct place *at, uint32_t uid, int right, const char *word)
+{
+	char *end;
+
+	if (right == RIGHTS) {
+		struct nm_error err;
+
+		if (accounts_set_user(uid, word, &err) == 0)
+			return 0;
+		return nm_error_set(at->err, -EINVAL, "%s:%u: %s", at->file, at->line, err.text);
+	}
+	if (right == RIGHT_REGION) {
+		unsigned long id = strtoul(word, &end, 10);
+
+		if (end == word || *end || id < 1 || id > 0xffff)
+			return wrong(at, "no number of a region, 1 to 65535:", word);
+	}
+	return add_rule(at, uid, (enum right)right, word);
+}
+
+static int apply_to_user(
+	const struct place *at, uint32_t uid, const char *name, int right, char *const words[])
+{
+	static char *const any[] = {"*", NULL};
+
+	if (right == RIGHT_STATUS)
+		words = any;
+	for (; *words; words++) {
+		char word[2 * NETMAP_REQ_IFNAMSIZ];
+		int error;
+
+		/* For all it is done when somebody asks. */
+		if (uid == NM_USER_ANY && strstr(*words, "%n"))
+			return wrong(at, "%n is for users and groups, %u for all:", *words);
+		if (!expand(*words, 0, "", word, sizeof(word)) || strlen(*words) >= sizeof(word))
+			return wrong(at, "a % that is neither %u nor %n, or too long:", *words);
+		if (uid == NM_USER_ANY)
+			snprintf(word, sizeof(word), "%s", *words);
+		else if (!expand(*words, uid, name, word, sizeof(word)))
+			return wrong(at, "a % that is neither %u nor %n, or too long:", *words);
+		error = apply(at, uid, right, word);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static bool is_member(const struct group *group, const struct passwd *user)
+{
+	if (user->pw_gid == group->gr_gid)
+		return true;
+	for (char **name = group->gr_mem; *name; name++)
+		if (strcmp(*name, user->pw_name) == 0)
+			return true;
+	return false;
+}
+
+static int apply_to_group(const struct place *at, const char *name, int right, char *const words[])
+{
+	const struct group *group = getgrnam(name);
+	const struct passwd *user;
+	int error = 0;
+
+	if (!group)
+		return wrong(at, "no such group:", name);
+	setpwent();
+	while (!error && (user = getpwent()))
+		if (is_member(group, user))
+			error = apply_to_user(at, user->pw_uid, user->pw_name, right, words);
+	endpwent();
+	return error;
+}
+
+/* words: WHO, and what follows. */
+static int apply_to(
+	const struct place *at, int right, char *const words[], unsigned who, unsigned what)
+{
+	const struct passwd *user;
+	char number[16], *end;
+
+	if (strcmp(words[who], "all") == 0)
+		return apply_to_user(at, NM_USER_ANY, "", right, words + what);
+	if (strcmp(words[who], "group") == 0)
+		return apply_to_group(at, words[who + 1], right, words + what);
+	user = getpwnam(words[who + 1]);
+	if (user)
+		return apply_to_user(at, user->pw_uid, user->pw_name, right, words + what);
+	/* By number, also one who has no name. */
+	snprintf(number, sizeof(number), "%u", (unsigned)strtoul(words[who + 1], &end, 10));
+	if (*end || strcmp(number, words[who + 1]) != 0)
+		return wrong(at, "no such user:", words[who + 1]);
+	return apply_to_user(at, (uint32_t)strtoul(number, NULL, 10), number, right, words + what);
+}
+
+static int find_right(const char *word)
+{
+	for (int i = 0; i < RIGHTS; i++)
+		if (word && strcmp(rights[i], word) == 0)
+			return i;
+	return -1;
+}
+
+static int take_line(const struct place *at, char *const words[], unsigned count)
+{
+	bool limit = strcmp(words[0], "limit") == 0;
+	unsigned what = count > 1 && strcmp(words[1], "all") == 0 ? 2 : 3;
+	int right = limit ? RIGHTS : -1;
+
+	if (!limit && strcmp(words[0], "allow") != 0)
+		return wrong(at, "a line begins with allow or limit, not", words[0]);
+	if (count <= what ||
+		(what == 3 && strcmp(words[1], "user") != 0 && strcmp(words[1], "group") != 0))
+		return wrong(at, "user NAME, group NAME or all, and what they may, should follow",
+			words[0]);
+	if (!limit) {
+		right = find_right(words[what++]);
+		if (right < 0)
+			return wrong(at, "port, capture, device, region or status, not",
+				words[what - 1]);
+		if ((right == RIGHT_STATUS) != (count == what))
+			return wrong(at,
+				right == RIGHT_STATUS ? "nothing follows" : "which ones? behind",
+				words[what - 1]);
+	}
+	return apply_to(at, right, words, 1, what);
+}
+
+static unsigned split(char *line, char *words[WORDS_MAX])
+{
+	unsigned count = 0;
+	char *word, *rest = line;
+
+	line[strcspn(line, "#\n")] = '\0';
+	while (count < WORDS_MAX - 1 && (word = strsep(&rest, " \t")))
+		if (*word)
+			words[count++] = word;
+	words[count] = NULL;
+	return count;
+}
+
+int policy_load(const char *file, struct nm_error *err)
+{
+	struct place at = {.file = file, .err = err};
+	char line[LINE_MAX_BYTES], *words[WORDS_MAX];
+	FILE *f = fopen(file, "re");
+	int error = 0;
+
+	if (!f)
+		return nm_error_set(err, -errno, "%s: %s", file, strerror(errno));
+	snprintf(path, sizeof(path), "%s", file);
+	active = true;
+	while (!error && fgets(line, sizeof(line), f)) {
+		unsigned count;
+
+		at.line++;
+		if (!strchr(line, '\n') && !feof(f)) {
+			error = wrong(&at, "a line is too long:", line);
+			break;
+		}
+		count = split(line, words);
+		if (count > 0)
+			error = take_line(&at, words, count);
+	}
+	fclose(f);
+	return error;
+}
+
+/* ---- questions ----------------------------------------------------------------------------------- */
+
+bool policy_active(void)
+{
+	return active;
+}
+
+bool policy_is_admin(uint32_t uid)
+{
+	return !active || uid == 0 || uid == (uint32_t)geteuid();
+}
+
+static bool matches(const struct rule *rule, uint32_t uid, const char *text)
+{
+	char pattern[2 * NETMAP_REQ_IFNAMSIZ + 16];
+
+	if (rule->uid != NM_USER_ANY)
+		return rule->uid == uid && fnmatch(rule->pattern, text, 0) == 0;
+	/* %n is known for those who are named; a directory is not asked here. */
+	return expand(rule->pattern, uid, "", pattern, sizeof(pattern)) &&
+	       fnmatch(pattern, text, 0) == 0;
+}
+
+static bool may(uint32_t uid, enum right right, const char *text)
+{
+	for (const struct rule *rule = rules; rule; rule = rule->next)
+		if (rule->right == right && matches(rule, uid, text))
+			return true;
+	return false;
+}
+
+static int refuse(uint32_t uid, enum right right, const char *what, struct nm_error *err)
+{
+	return nm_error_set(err, -EPERM,
+		"%.63s: no rule of %.80s allows it to user %u; 'allow user %u %s %.63s' would",
+		what, path, (unsigned)uid, (unsigned)uid, rights[right], what);
+}
+
+bool policy_sees_all(uint32_t uid)
+{
+	return policy_is_admin(uid) || may(uid, RIGHT_STATUS, "");
+}
+
+/* valeu1000_…:… and u1000_… are user 1000's. */
+static bool is_own(uint32_t uid, const struct nm_name *name)
+{
+	char own[32];
+
+	snprintf(own, sizeof(own), "%su%u_", name->kind == NM_NAME_VALE ? "vale" : "",
+		(unsigned)uid);
+	return strncmp(name->base, own, strlen(own)) == 0;
+}
+
+static bool is_allowed_port(uint32_t uid, const struct nm_name *name)
+{
+	return is_own(uid, name) || may(uid, RIGHT_PORT, name->base);
+}
+
+int policy_port(uint32_t uid, const char *text, struct nm_error *err)
+{
+	struct nm_error ignored;
+	struct nm_name name;
+
+	if (policy_is_admin(uid))
+		return 0;
+	/* What can't be a name can't be a port either. */
+	if (nm_name_parse(text, &name, &ignored) != 0)
+		return 0;
+	return is_allowed_port(uid, &name) ? 0 : refuse(uid, RIGHT_PORT, name.base, err);
+}
+
+/* Has he the right to any port there? A pattern's part before the colon is of switches. */
+int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err)
+{
+	char own[32];
+
+	snprintf(own, sizeof(own), "valeu%u_", (unsigned)uid);
+	if (policy_is_admin(uid) || strncmp(sw_name, own, strlen(own)) == 0)
+		return 0;
+	for (const struct rule *rule = rules; rule; rule = rule->next) {
+		struct rule of_switch = *rule;
+
+		of_switch.pattern[strcspn(of_switch.pattern, ":")] = '\0';
+		if (rule->right == RIGHT_PORT && matches(&of_switch, uid, sw_name))
+			return 0;
+	}
+	return refuse(uid, RIGHT_PORT, sw_name, err);
+}
+
+int policy_device(uint32_t uid, const char *name, struct nm_error *err)
+{
+	if (policy_is_admin(uid) || may(uid, RIGHT_DEVICE, name))
+		return 0;
+	return refuse(uid, RIGHT_DEVICE, name, err);
+}
+
+/* Whose it is; NM_USER_ANY: nobody's, or there is none. Whether it is there doesn't matter. */
+static uint32_t owner_of(struct nm_core *core, const char *name)
+{
+	const struct nm_port *port;
+	uint32_t owner;
+
+	nm_core_lock(core);
+	port = nm_port_find_locked(core, name);
+	owner = port ? accounts_payer(port->payer) : NM_USER_ANY;
+	nm_core_unlock(core);
+	return owner;
+}
+
+static int check_region(struct nm_core *core, uint32_t uid, uint16_t id, struct nm_error *err)
+{
+	const struct nm_region *region;
+	char number[8];
+	bool own;
+
+	if (id == 0)
+		return 0;
+	snprintf(number, sizeof(number), "%u", id);
+	nm_core_lock(core);
+	region = nm_region_find(core, id);
+	own = region && !region->shared && region->user == uid;
+	nm_core_unlock(core);
+	return own || may(uid, RIGHT_REGION, number) ? 0 : refuse(uid, RIGHT_REGION, number, err);
+}
+
+int policy_bind(struct nm_core *core, uint32_t uid, const char *text, uint32_t mode, uint64_t flags,
+	uint16_t mem_id, struct nm_error *err)
+{
+	bool monitor = flags & (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON);
+	struct nm_error ignored;
+	struct nm_name name;
+	uint32_t owner;
+	int error;
+
+	if (policy_is_admin(uid))
+		return 0;
+	error = check_region(core, uid, mem_id, err);
+	if (error || mode == NR_REG_NULL || nm_name_parse(text, &name, &ignored) != 0)
+		return error;
+	owner = monitor ? owner_of(core, text) : uid;
+	if (owner != uid && owner != NM_USER_ANY)
+		return may(uid, RIGHT_CAPTURE, name.base)
+			       ? 0
+			       : refuse(uid, RIGHT_CAPTURE, name.base, err);
+	return is_allowed_port(uid, &name) ? 0 : refuse(uid, RIGHT_PORT, name.base, err);
+}

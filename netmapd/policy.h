@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * policy.h - who may have what of a netmapd that serves several users.
+ *
+ * Without a policy (--policy) netmapd is one user's: who can connect may do all that it can. With one, root and the user that
+ * netmapd runs as may do all, and everybody else what the file's rules allow, and what is his by the names:
+ *
+ *      ports of switches valeu<UID>_…, pipes u<UID>_…          his own; nobody else's, unless a rule shares them
+ *
+ *      allow WHO port PATTERN…        names that he may open, and see; their switches' addresses
+ *      allow WHO capture PATTERN…     other users' ports that he may watch
+ *      allow WHO device PATTERN…      devices: attach to a switch of his, detach, poll, make, remove
+ *      allow WHO region NUMBER…       memory that all who may name it share
+ *      allow WHO status               ports, machines and events of all users
+ *      limit WHO LIMIT=N…             instead of netmapd's --max
+ *
+ * WHO is user NAME, group NAME or all. In a pattern * and ? stand for what they do in a shell, %u for the user's number, %n for his
+ * name. Groups are those of the time at which the file is read.
+ *
+ * Thread safety: control thread; policy_load() before others run.
+ */
+#ifndef NETMAPD_POLICY_H
+#define NETMAPD_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nm_error.h"
+
+struct nm_core;
+
+/* Reads the file. A negative errno with a text that names the line. */
+int policy_load(const char *file, struct nm_error *err);
+
+/* Is there one? */
+bool policy_active(void);
+
+/* May this user do all? */
+bool policy_is_admin(uint32_t uid);
+
+/* And see all? */
+bool policy_sees_all(uint32_t uid);
+
+/*
+ * 0, or -EPERM with a text that names what is missing. `name`: of a port, as in a request; a pipe's is judged by the port that it
+ * belongs to.
+ */
+int policy_port(uint32_t uid, const char *name, struct nm_error *err);
+int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err);
+int policy_device(uint32_t uid, const char *name, struct nm_error *err);
+
+/*
+ * The same of a registration: `flags` (NR_*) and `mode` as in the request, mem_id 0 for none. A monitor of another user's port
+ * wants the right to capture; a region is somebody's own, or one that he may name.
+ */
+int policy_bind(struct nm_core *core, uint32_t uid, const char *name, uint32_t mode, uint64_t flags,
+	uint16_t mem_id, struct nm_error *err);
+
+/* May he open the port, or watch it? For what is made before it is known which. */
+int policy_open(struct nm_core *core, uint32_t uid, const char *name, struct nm_error *err);
+
+/* The same of a control request as it came (proto.h, NMD_NMREQ). What is malformed is left to who executes it: 0. */
+int policy_request(struct nm_core *core, uint32_t uid, const void *payload, size_t bytes,
+	struct nm_error *err);
+
+#endif

@@ -1,0 +1,438 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A netmapd of many users: each request as the wrong user, and as the right one."""
+
+import errno
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import time
+import traceback
+
+import pytest
+
+from ptnet_real import (
+    ALL_NIC, EVENTS, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NULL_REG, POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET,
+    PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, ZCOPY_MON,
+    Connection, Port, Refused, environment, expect_line, frame, nmreq, register, run, wait_until,
+)
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="acts as several users: as root only")
+
+ALICE, BOB, ADMIN = 51001, 51002, 0
+SMALL = {"tx_slots": 64, "rx_slots": 64}
+
+
+def own(uid, name="1:a"):
+    switch, _, port = name.partition(":")
+    return f"valeu{uid}_{switch}:{port}"
+
+
+def as_user(uid, function, *args):
+    """What function(*args) returns, or raises, in a process of this user."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            try:
+                result = True, function(*args)
+            except Refused as e:
+                result = False, (e.errno, e.text)
+            with os.fdopen(write, "wb") as out:
+                pickle.dump(result, out)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as source:
+        good, result = pickle.load(source)
+    os.waitpid(pid, 0)
+    if good:
+        return result
+    raise Refused(*result)
+
+
+class Held:
+    """A port, a machine or anything of another user, until close()."""
+
+    def __init__(self, uid, function, *args):
+        ready = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+                kept = function(*args)
+                os.write(ready[1], pickle.dumps(getattr(kept, "told", None)))
+                os.close(ready[1])
+                signal.pause()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        os.close(ready[1])
+        with os.fdopen(ready[0], "rb") as source:
+            said = source.read()
+        assert said, "it could not be opened"
+        self.told = pickle.loads(said)
+
+    def close(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def hold():
+    held = []
+
+    def hold(uid, function, *args):
+        held.append(Held(uid, function, *args))
+        return held[-1]
+
+    yield hold
+    for h in held:
+        h.close()
+
+
+@pytest.fixture
+def start(start_netmapd, place):
+    def start(*rules, **kwargs):
+        (place / "policy").write_text("".join(f"{rule}\n" for rule in rules))
+        return start_netmapd("--workers", "1", "--policy", place / "policy", **kwargs)
+
+    return start
+
+
+def open_port(path, name, fields=None):
+    with Port(path, name, **{**SMALL, **(fields or {})}) as port:
+        return port.reg["mem_id"]
+
+
+def keep_port(path, name, fields=None):
+    return Port(path, name, **{**SMALL, **(fields or {})})
+
+
+def ask(path, payload):
+    with Connection(path) as c:
+        c.nmreq(payload)
+
+
+def call(path, method, *args):
+    with Connection(path) as c:
+        return getattr(c, method)(*args)
+
+
+def raw(path, kind, body):
+    with Connection(path) as c:
+        return c.ask(kind, body)[0]
+
+
+def refused(uid, text, function, *args, error=errno.EPERM):
+    """It is, and the text says which rule is missing."""
+    with pytest.raises(Refused, match=text) as e:
+        as_user(uid, function, *args)
+    assert e.value.errno == error, e.value
+
+
+class Machine:
+    def __init__(self, path, *ports):
+        self.connection = Connection(path)
+        self.connection.vm_create(b"m")
+        self.told = [self.connection.vm_add_port(port)[:2] for port in ports]
+
+
+def test_own_names(start):
+    """By the user's number; that of another user is another one's, also when his begins with the same digits."""
+    daemon = start()
+    for name in own(ALICE), own(ALICE) + "{1", f"u{ALICE}_x{{1":
+        assert as_user(ALICE, open_port, daemon.path, name) > 1    # and not in the memory that is there for all
+        refused(BOB, "no rule of .*policy allows it to user 51002; 'allow user 51002 port", open_port, daemon.path, name)
+    for name in "vale1:a", "x{1", f"valeu{ALICE}:a", f"valeu{ALICE}0_1:a", f"vale{ALICE}_1:a", f"u{ALICE}0_x{{1":
+        refused(ALICE, "no rule", open_port, daemon.path, name)
+        assert as_user(ADMIN, open_port, daemon.path, name)
+
+
+def attach(name):
+    return nmreq(VALE_ATTACH, name, struct.pack("=QQIIHHHHHHII4xQ", *[0] * 10, ALL_NIC, 0, 0) + bytes(8))
+
+
+REQUESTS = {
+    "register": lambda name: register(name, **SMALL),
+    "register a pipe": lambda name: register(name + "{1", **SMALL),
+    "register the host's rings": lambda name: register(name, mode=2),
+    "monitor": lambda name: register(name, flags=MONITOR_RX),
+    "monitor what is sent": lambda name: register(name, flags=MONITOR_TX),
+    "monitor without a copy": lambda name: register(name, flags=ZCOPY_MON),
+    "ask about it": lambda name: nmreq(PORT_INFO_GET, name, bytes(40)),
+    "ask for its pools": lambda name: nmreq(POOLS_INFO_GET, name, bytes(64)),
+    "ask for its header": lambda name: nmreq(PORT_HDR_GET, name, bytes(8)),
+    "change its header": lambda name: nmreq(PORT_HDR_SET, name, struct.pack("=II", 12, 0)),
+    "find it in the list": lambda name: nmreq(VALE_LIST, name, bytes(8)),
+    "list all": lambda name: nmreq(VALE_LIST, "", bytes(8)),
+    "attach a device": lambda name: attach(name.split(":")[0] + ":tap0"),
+    "detach a device": lambda name: nmreq(VALE_DETACH, name.split(":")[0] + ":tap0", bytes(8)),
+    "poll a device": lambda name: nmreq(POLLING_ENABLE, name.split(":")[0] + ":tap0", bytes(16)),
+    "don't poll it": lambda name: nmreq(POLLING_DISABLE, name.split(":")[0] + ":tap0", bytes(16)),
+    "make a device": lambda name: nmreq(VALE_NEWIF, "tap0", bytes(16)),
+    "remove a device": lambda name: nmreq(VALE_DELIF, "tap0"),
+}
+
+
+def known(daemon):
+    """All about ports that no worker changes."""
+    return [{k: v for k, v in p.items() if k != "rings"} for p in daemon.status()["ports"]]
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_each_request_as_the_wrong_user(start, hold, what):
+    """Nothing of Alice's answers Bob, and nothing that happens to it."""
+    daemon = start()
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    wait_until(lambda: own(ALICE) in daemon.ports(), "her port is there")
+    before = known(daemon)
+    refused(BOB, "no rule|not for user", ask, daemon.path, REQUESTS[what](own(ALICE)))
+    assert known(daemon) == before
+
+
+def test_other_messages_as_the_wrong_user(start, hold):
+    daemon = start()
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    sw = f"valeu{ALICE}_1"
+    refused(BOB, "no rule", call, daemon.path, "macs", sw)
+    refused(BOB, "no rule", call, daemon.path, "flush", sw)
+    for a, b in ((own(ALICE), own(ALICE, "1:b")), (own(BOB), own(ALICE, "1:b")), (own(ALICE), own(BOB))):
+        refused(BOB, "no rule", raw, daemon.path, RENAME, a.encode().ljust(64, b"\0") + b.encode().ljust(64, b"\0"))
+    refused(BOB, "limits are set by root", raw, daemon.path, LIMIT, b"ports=1".ljust(64, b"\0"))
+    for spec in own(ALICE), own(ALICE) + "{1", own(ALICE) + "/r", own(ALICE) + "/z", f"{own(BOB)}@share={own(ALICE)}":
+        refused(BOB, "no rule", Machine, daemon.path, spec)
+    as_user(ALICE, call, daemon.path, "macs", sw)
+    as_user(ALICE, call, daemon.path, "flush", sw)
+    names = own(ALICE).encode().ljust(64, b"\0") + own(ALICE, "1:b").encode().ljust(64, b"\0")
+    assert as_user(ALICE, raw, daemon.path, RENAME, names) == b""
+    assert daemon.ports() == [own(ALICE, "1:b")]
+
+
+def test_what_each_sees(start, hold):
+    """Ports, switches, regions, applications, machines, limits, events: one's own. Root sees all."""
+    daemon = start()
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    hold(ALICE, Machine, daemon.path, own(ALICE, "1:vm"))
+    hold(BOB, keep_port, daemon.path, own(BOB))
+    seen = as_user(BOB, call, daemon.path, "status")
+    assert [p["name"] for p in seen["ports"]] == [own(BOB)] and [s["name"] for s in seen["switches"]] == [f"valeu{BOB}_1"]
+    assert [a["user"] for a in seen["applications"]] == [BOB] and seen["vms"] == [] and len(seen["regions"]) == 1
+    assert {u for e in seen["limits"] for u in e["users"]} == {str(BOB)}
+    assert next(e["used"] for e in seen["limits"] if e["name"] == "ports") == 1
+    assert str(ALICE) not in json.dumps(seen)
+    seen = as_user(ALICE, call, daemon.path, "status")
+    assert sorted(p["name"] for p in seen["ports"]) == [own(ALICE), own(ALICE, "1:vm")] and len(seen["vms"]) == 1
+    everything = daemon.status()
+    assert len(everything["ports"]) == 3 and len(everything["regions"]) == 3
+
+    def events(path):
+        body = raw(path, EVENTS, struct.pack("=QII", 0, 0, 0))
+        count = struct.unpack_from("=QQI", body)[2]
+        return {struct.unpack_from("=QQII64s", body, 24 + 152 * i)[3] for i in range(count)}
+
+    assert as_user(BOB, events, daemon.path) == {BOB} and events(daemon.path) == {ALICE, BOB}
+
+
+def test_packets_stay_apart(start):
+    """What Alice sends reaches her ports and no others; two users' ports of the same name differ."""
+    daemon = start("allow user 51001 port valeboth:a", "allow user 51002 port valeboth:b")
+
+    def alone(path, name):
+        with Port(path, name, **SMALL) as a, Port(path, name.replace(":a", ":z"), **SMALL) as z:
+            a.send(frame(b"\xff" * 6, 1))
+            return z.receive(1) == [frame(b"\xff" * 6, 1)]
+
+    assert as_user(ALICE, alone, daemon.path, own(ALICE))
+    refused(ALICE, "no rule", open_port, daemon.path, "valeboth:b")
+    refused(BOB, "no rule", open_port, daemon.path, "valeboth:a")
+
+
+def test_shared_by_a_rule(start, hold):
+    """Names that both may have: a switch on which they meet. Nobody gets into what the other one has open."""
+    daemon = start("allow user 51001 port vale_lab:*", "allow user 51002 port vale_lab:*   # a comment", "", "# another")
+    hold(ALICE, keep_port, daemon.path, "vale_lab:a")
+    assert as_user(BOB, open_port, daemon.path, "vale_lab:b")
+    assert [p["name"] for p in as_user(BOB, call, daemon.path, "status")["ports"]] == ["vale_lab:a"]
+    as_user(BOB, call, daemon.path, "macs", "vale_lab")
+    refused(BOB, "'allow user 51002 capture vale_lab:a' would", open_port, daemon.path, "vale_lab:a", {"flags": MONITOR_RX})
+    with pytest.raises(Refused, match="private to user 51001|in use"):
+        as_user(BOB, open_port, daemon.path, "vale_lab:a")
+    with pytest.raises(Refused, match="another user has made it"):
+        as_user(BOB, raw, daemon.path, RENAME, b"vale_lab:a".ljust(64, b"\0") + b"vale_lab:c".ljust(64, b"\0"))
+
+
+def test_rights(start, hold, place):
+    """Each that a rule can give is there, and none beside it."""
+    daemon = start(
+        f"allow user {BOB} capture valeu{ALICE}_*:*", f"allow user {BOB} region 7", f"allow user {BOB} device tap?",
+        "allow all port valeopen%u:*", f"allow user {BOB} status", f"limit user {BOB} ports=2 memory=1G",
+    )
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    assert as_user(BOB, open_port, daemon.path, own(ALICE), {"flags": MONITOR_RX | MONITOR_TX})
+    refused(BOB, "port valeu51001_1:a' would", open_port, daemon.path, own(ALICE))
+    assert as_user(BOB, open_port, daemon.path, own(BOB), {"mem_id": 7}) == 7
+    for region in 1, 8:
+        refused(BOB, f"'allow user 51002 region {region}' would", open_port, daemon.path, own(BOB), {"mem_id": region})
+    refused(ALICE, "region 7", open_port, daemon.path, own(ALICE, "1:b"), {"mem_id": 7})
+    refused(BOB, "device eth0", ask, daemon.path, attach(own(BOB, "1:eth0")))
+    with pytest.raises(Refused, match="tap0: no such port"):
+        as_user(BOB, ask, daemon.path, attach(own(BOB, "1:tap0")))
+    for uid, other in (ALICE, BOB), (BOB, ALICE):
+        assert as_user(uid, open_port, daemon.path, f"valeopen{uid}:x")
+        refused(uid, "no rule", open_port, daemon.path, f"valeopen{other}:x")
+    assert own(ALICE) in [p["name"] for p in as_user(BOB, call, daemon.path, "status")["ports"]]
+    hold(BOB, keep_port, daemon.path, own(BOB))
+    hold(BOB, keep_port, daemon.path, own(BOB, "1:b"))
+    refused(BOB, "ports: user 51002 has 2 of at most 2", open_port, daemon.path, own(BOB, "1:c"), error=errno.EDQUOT)
+    assert next(e["limit"] for e in as_user(ALICE, call, daemon.path, "status")["limits"] if e["name"] == "ports") == 4096
+
+
+def test_own_regions(start, hold):
+    """One's own region may be named by its number; another one's may not, for nothing."""
+    daemon = start()
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    region = next(p["region"] for p in daemon.status()["ports"] if p["name"] == own(ALICE))
+    refused(BOB, f"region {region}' would", open_port, daemon.path, own(BOB), {"mem_id": region})
+    refused(BOB, f"region {region}' would", open_port, daemon.path, "n", {"mem_id": region, "mode": NULL_REG, "tx_rings": 1, "rx_rings": 1})
+    refused(BOB, "region 1' would", ask, daemon.path, nmreq(POOLS_INFO_GET, "", struct.pack("=QH54x", 0, 1)))
+    assert as_user(ALICE, open_port, daemon.path, own(ALICE, "1:b"), {"mem_id": region, "tx_slots": 8, "rx_slots": 8}) == region
+
+
+def test_pipes_between_own_machines(start, hold):
+    """Both ends are one user's, so is their memory; the other user has nothing to do with it."""
+    daemon = start()
+    hold(ALICE, Machine, daemon.path, f"netmap:u{ALICE}_x{{1")
+    hold(ALICE, Machine, daemon.path, f"netmap:u{ALICE}_x}}1")
+    refused(BOB, "no rule", Machine, daemon.path, f"netmap:u{ALICE}_x}}1")
+    assert len({p["region"] for p in daemon.status()["ports"] if p["kind"] == "pipe"}) == 1
+    assert all(r["id"] != 1 for r in daemon.status()["regions"])
+
+
+def connects(path):
+    """Is somebody there who doesn't hang up?"""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(30)
+        try:
+            s.connect(path)
+            s.setblocking(False)
+            time.sleep(0.3)
+            return s.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
+def test_sockets_of_machines(start, hold):
+    """Everybody gets there, and only the user whose machine it is, and root, is served."""
+    daemon = start()
+    held = hold(ALICE, Machine, daemon.path, own(ALICE))
+    for path in held.told[0]:
+        assert not as_user(BOB, connects, path)
+        assert as_user(ALICE, connects, path)
+        wait_until(lambda p=path: connects(p), "root is served, when Alice has gone")
+    daemon.logged("a client of user 51002 is turned away: it is user 51001's")
+
+
+# ------------------------------------------------------------ the file, the socket
+
+
+@pytest.mark.parametrize(
+    "line,text",
+    [
+        ("permit all port x", "2: a line begins with allow or limit"),
+        ("allow nobody-here port x", "should follow"),
+        ("allow user nobody-here port x", "no such user: 'nobody-here'"),
+        ("allow group nobody-here port x", "no such group: 'nobody-here'"),
+        ("allow all ports x", "port, capture, device, region or status, not 'ports'"),
+        ("allow all port", "which ones?"),
+        ("allow all status x", "nothing follows"),
+        ("allow all region 0", "no number of a region"),
+        ("allow all region x", "no number of a region"),
+        ("allow all port vale%x:*", "neither %u nor %n"),
+        ("allow all port vale%n:*", "%n is for users and groups"),
+        ("limit user 7 ports", "ports=N"),
+        ("limit user 7 size=1", "none of"),
+        ("limit user 7 ports=1/2", "ports=N"),
+        ("limit", "should follow"),
+        ("allow all port " + "x" * 5000, "too long"),
+    ],
+)
+def test_wrong_files(place, line, text):
+    """Said with the line; and netmapd doesn't start."""
+    (place / "policy").write_text(f"# one\n{line}\n")
+    result = run(NETMAPD, "--socket", place / "socket", "--policy", place / "policy")
+    expect_line(result, 2, "netmapd", text)
+
+
+def test_no_file(place):
+    expect_line(run(NETMAPD, "--policy", place / "none"), 2, "netmapd", "none: No such file")
+    expect_line(run(NETMAPD, "--group", "nobody-here"), 2, "netmapd", "no group")
+
+
+def test_groups_and_names(start):
+    """Those of the system: daemon's group and user are Debian's, and have the number 1."""
+    daemon = start("allow group daemon port vale_group:*", "allow user daemon port vale_%n:%u")
+    for name in "vale_group:x", "vale_daemon:1":
+        assert as_user(1, open_port, daemon.path, name)
+        refused(BOB, "no rule", open_port, daemon.path, name)
+
+
+def test_who_can_connect(start, start_netmapd, place):
+    """With a policy all, or a group; without one only its user, as ever."""
+    assert stat.S_IMODE(start().path.stat().st_mode) == 0o666
+    group = start_netmapd("--policy", place / "policy", "--group", "daemon", path=place / "b")
+    assert stat.S_IMODE(group.path.stat().st_mode) == 0o660 and group.path.stat().st_gid == 1
+    with pytest.raises(PermissionError):
+        try:
+            as_user(BOB, call, group.path, "hello")
+        except EOFError:
+            raise PermissionError from None
+    assert stat.S_IMODE(start_netmapd(path=place / "c").path.stat().st_mode) == 0o600
+
+
+def test_socket_activation(place):
+    """The socket is systemd's: it was there before, and stays."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.bind(str(place / "socket"))
+        s.listen(8)
+        inner = f"""if True:
+            import os
+            os.dup2({s.fileno()}, 3)
+            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+            os.execv("{NETMAPD}", ["netmapd", "--socket", "{place}/socket"])"""
+        with open(place / "log", "wb") as log:
+            child = subprocess.Popen(["/usr/bin/python3", "-c", inner], pass_fds=[s.fileno()], env=environment(), stderr=log)
+        with Connection(place / "socket") as c:
+            assert c.hello() == child.pid
+        child.terminate()
+        assert child.wait(60) == 0, (place / "log").read_text()
+        assert (place / "socket").exists()
+
+
+def test_netmapctl_tells(start, hold, place):
+    """As an ordinary user's program: exit status 5, and the rule that is missing."""
+    daemon = start()
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    program = shutil.copy(NETMAPCTL, place / "netmapctl")
+    bob = {"user": BOB, "group": BOB, "extra_groups": []}
+    result = run(program, "--socket", daemon.path, "flush", f"valeu{ALICE}_1", **bob)
+    assert result.returncode == 5 and f"'allow user {BOB} port valeu{ALICE}_1' would" in result.stderr
+    assert run(program, "--socket", daemon.path, "list", **bob).stdout == ""
+    assert run(program, "--socket", daemon.path, "show", own(ALICE), **bob).returncode == 4
