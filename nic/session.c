@@ -60,18 +60,19 @@ static int tell_opened(struct session *s)
 	struct nic_opened msg = {
 		.facts = s->facts, .first_queue = s->sockets.first, .num_queues = s->sockets.count};
 
-	nic_header_init(&msg.hdr, NIC_OPENED);
 	s->state = SESSION_OPENED;
-	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
+	return tell(s, &msg, sizeof(msg), NIC_OPENED);
 }
 
+/* From now on the client has the sockets. */
 static int tell_bound(struct session *s)
 {
 	struct nic_bound msg = {.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
 
 	memcpy(msg.why, s->why, sizeof(msg.why));
+	nic_header_init(&msg.hdr, NIC_BOUND);
 	s->state = SESSION_BOUND;
-	return tell(s, &msg, sizeof(msg), NIC_BOUND);
+	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
 }
 
 /* ---- asking ----------------------------------------------------------------------------------- */
@@ -218,11 +219,17 @@ static int open_interface(struct session *s, const struct nic_open *o, struct nm
 
 /* ---- binding ---------------------------------------------------------------------------------- */
 
-static int bind_interface(struct session *s, struct nm_error *err)
+static int bind_interface(struct session *s, const struct nic_bind *msg, struct nm_error *err)
 {
-	bool spoilt;
-	int error = session_bind(s, &spoilt, err);
+	bool spoilt = false;
+	int error = sockets_post(
+		&s->sockets, s->facts.ifname, s->posted, s->open.fill, msg->posted, err);
 
+	if (s->posted >= 0)
+		close(s->posted);
+	s->posted = -1;
+	if (!error)
+		error = session_bind(s, &spoilt, err);
 	if (!error)
 		return tell_bound(s);
 	if (!spoilt)
@@ -302,7 +309,7 @@ static int handle(struct session *s, const union nic_message *msg, struct nm_err
 	case NIC_OPEN:
 		return open_interface(s, &msg->open, err);
 	case NIC_BIND:
-		return bind_interface(s, err);
+		return bind_interface(s, &msg->bind, err);
 	case NIC_RELEASED:
 		return released(s, &msg->released, err);
 	default:
@@ -329,6 +336,8 @@ static bool on_message(struct session *s)
 	}
 	if (num_fds > 0 && type == NIC_OPEN && s->memory < 0)
 		s->memory = fd;
+	else if (num_fds > 0 && type == NIC_BIND && s->posted < 0)
+		s->posted = fd;
 	else if (num_fds > 0)
 		close(fd);
 	if (type >= sizeof(fits) / sizeof(fits[0]) || !(fits[type] & 1U << s->state)) {
@@ -402,6 +411,7 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		.peer = peer,
 		.config = config,
 		.memory = -1,
+		.posted = -1,
 		.map = -1,
 		.prog = -1,
 		.link = -1,

@@ -14,6 +14,8 @@
  *      FAILED      -
  *      DETACHED    RELEASED                              ENDED
  *
+ * The client gets sockets when they are bound, and neither map nor program: an unbound socket could be bound to any interface.
+ *
  * CLOSE leads from OPENED, SPOILT, BOUND and FAILED to DETACHED. Any other message, and the end of the connection, ends the session.
  * What ends it puts everything back, in this order: the program is detached; the sockets are closed; promiscuous mode ends, and
  * offloads are as they were. A process has one session, and ends with it, so nobody waits for what blocks here.

@@ -41,6 +41,7 @@ struct session {
 	struct claim claim;
 	struct nic_open open; /* what was asked for */
 	int memory;
+	int posted;   /* file that came with NIC_BIND, or -1 */
 	int watch[2]; /* rtnetlink's, ethtool's */
 	struct sockets sockets;
 	int map, prog, link, promisc; /* descriptors, or -1 */

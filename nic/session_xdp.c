@@ -206,6 +206,7 @@ static void close_all(struct session *s)
 	close_one(&s->map);
 	close_one(&s->promisc);
 	close_one(&s->memory);
+	close_one(&s->posted);
 }
 
 void session_undo(struct session *s)

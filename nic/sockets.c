@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sockets.h"
 
+#include <fcntl.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "xsk.h"
 
 enum {
 	AGAIN_MS = 10,
@@ -152,6 +156,58 @@ void sockets_close(struct sockets *s)
 			close(s->fd[i]);
 			s->fd[i] = -1;
 		}
+}
+
+/* ---- posting ---------------------------------------------------------------------------------- */
+
+/* The kernel checks each address. The mapping is gone afterwards: it would keep the socket. */
+static int post(int fd, const uint64_t *addrs, uint32_t count, uint32_t fill)
+{
+	struct xsk x;
+	int error = xsk_init(&x, fd, 0, &(struct xsk_sizes){.fill = fill});
+
+	if (error)
+		return error;
+	count = xsk_room(&x.fill, count);
+	for (uint32_t i = 0; i < count; i++)
+		xsk_put_addr(&x.fill, i, addrs[i]);
+	xsk_submit(&x.fill, count);
+	x.fd = -1; /* it stays */
+	xsk_destroy(&x);
+	return 0;
+}
+
+static int post_queue(
+	struct sockets *s, uint32_t i, int file, uint32_t fill, uint32_t count, uint64_t *addrs)
+{
+	off_t at = (off_t)i * (NIC_POSTED_HEAD + (off_t)fill * (off_t)sizeof(*addrs)) +
+		   NIC_POSTED_HEAD;
+	ssize_t bytes = (ssize_t)(count * sizeof(*addrs));
+
+	/* A memfd: reading another file could wait for whoever made it. */
+	if (count > fill || fcntl(file, F_GET_SEALS) < 0 ||
+		(count > 0 && pread(file, addrs, (size_t)bytes, at) != bytes))
+		return -EINVAL;
+	return post(s->fd[i], addrs, count, fill);
+}
+
+int sockets_post(struct sockets *s, const char *ifname, int file, uint32_t fill,
+	const uint32_t *posted, struct nm_error *err)
+{
+	uint64_t *addrs = calloc(fill, sizeof(*addrs));
+	int error = addrs ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < s->count && !error; i++) {
+		error = post_queue(s, i, file, fill, posted[i], addrs);
+		if (error)
+			nm_error_set(err, error,
+				"%s: queue %u: %u chunks can't be posted to its fill ring of %u: %s",
+				ifname, s->first + i, posted[i], fill, strerror(-error));
+	}
+	if (!addrs)
+		nm_error_set(err, error, "%s: out of memory", ifname);
+	free(addrs);
+	return error;
 }
 
 /* ---- binding --------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * sockets.h - AF_XDP sockets of an interface, one per queue, over one registered memory (umem).
  *
  *      sockets_make()    sockets with rings; the first registers the memory, the others share it
+ *      sockets_post()    chunks that the device may write to
  *      sockets_bind()    to their queues; nothing moves before
  *      sockets_close()   our descriptors of them; others may have some, too
  *      sockets_wait_gone()   the kernel has let go of the queues, and of all memory
@@ -27,6 +28,13 @@ struct sockets {
 /* For s->first and s->count queues, as `o` says, with the memory in `memory`. 0 or a negative errno; then there are none. */
 int sockets_make(struct sockets *s, const char *ifname, const struct nic_open *o, int memory,
 	struct nm_error *err);
+
+/*
+ * Posts chunks to their fill rings, before they are bound: posted[i] numbers of the file (struct nic_bind), which its owner may change
+ * meanwhile. 0, or a negative errno with a text.
+ */
+int sockets_post(struct sockets *s, const char *ifname, int file, uint32_t fill,
+	const uint32_t *posted, struct nm_error *err);
 
 /*
  * Binds them all: mode is not NIC_MODE_ANY. -EBUSY is tried again for NIC_BUSY_MS. *spoilt: some are bound although it failed, or

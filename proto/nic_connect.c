@@ -141,6 +141,7 @@ static size_t size_of(uint32_t type)
 	case NIC_OPEN:
 		return sizeof(struct nic_open);
 	case NIC_BIND:
+		return sizeof(struct nic_bind);
 	case NIC_CLOSE:
 	case NIC_DETACHED:
 		return sizeof(struct nic_plain);

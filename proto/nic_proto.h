@@ -10,15 +10,14 @@
  *        NIC_ASK                         --->     may this user have it? what is it?
  *                                        <---   NIC_KNOWN
  *        NIC_OPEN + the memory's memfd   --->     offloads off, sockets
- *                                        <---   NIC_OPENED + a socket per queue
- *        (maps the rings, posts chunks)
- *        NIC_BIND                        --->     program, bind(); a mode that isn't granted: the next one
- *                                        <---   NIC_BOUND
+ *                                        <---   NIC_OPENED
+ *        NIC_BIND + a file of chunks     --->     posts them, program, bind(); a mode that isn't granted: the next one
+ *                                        <---   NIC_BOUND + a socket per queue
+ *        (maps the rings)
  *                                               or, when the sockets are spoilt by what was tried:
  *                                        <---   NIC_DETACHED
- *        (unmaps the rings, closes)
  *        NIC_RELEASED                    --->     waits until the kernel has let go of each queue
- *                                        <---   NIC_OPENED, with fresh sockets
+ *                                        <---   NIC_OPENED, for fresh sockets
  *                                        <---   NIC_CHANGED, whenever the interface changes
  *        NIC_CLOSE                       --->     the program is detached
  *                                        <---   NIC_DETACHED
@@ -28,6 +27,9 @@
  *
  *        NIC_CHECK                       --->     tries what the interface can do
  *                                        <---   NIC_REPORT
+ *
+ * The client gets no socket that is not bound: bind() needs no privilege, so it would be every interface's. But a device wants
+ * chunks to write to before its socket is bound: so the client names them in NIC_BIND, and netmapd-nic posts them.
  *
  * NIC_FAILED comes instead of any of netmapd-nic's messages; after it the client can only NIC_CLOSE.
  *
@@ -49,8 +51,9 @@ enum {
 	NIC_FRAME_EXTRA = 18, /* Ethernet header and a VLAN tag, beyond the MTU */
 	NIC_RING_MAX = 32768, /* entries */
 	NIC_HEADROOM = 256,   /* bytes in front of a packet in its chunk: the kernel's */
-	NIC_BUSY_MS = 3000,   /* waiting for a queue that the kernel hasn't let go of yet */
-	NIC_GONE_MS = 10000,  /* the same, after NIC_RELEASED */
+	NIC_POSTED_HEAD = 64,
+	NIC_BUSY_MS = 3000,  /* waiting for a queue that the kernel hasn't let go of yet */
+	NIC_GONE_MS = 10000, /* the same, after NIC_RELEASED */
 };
 
 enum nic_message_type {
@@ -137,7 +140,7 @@ struct nic_open {
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];
 };
 
-/* NIC_BIND, NIC_CLOSE, NIC_DETACHED */
+/* NIC_CLOSE, NIC_DETACHED */
 struct nic_plain {
 	struct nic_header hdr;
 };
@@ -154,13 +157,23 @@ struct nic_told {
 	struct nic_facts facts;
 };
 
-/* With num_queues sockets, of the queues from first_queue on. */
+/*
+ * With a memfd: for each queue NIC_POSTED_HEAD bytes that mean nothing, then room for as many
+ * numbers of 64 bits as its fill ring has entries, the first posted[i] of which are addresses of chunks.
+ */
+struct nic_bind {
+	struct nic_header hdr;
+	uint32_t posted[NIC_QUEUES_MAX];
+};
+
+/* For num_queues sockets, of the queues from first_queue on. */
 struct nic_opened {
 	struct nic_header hdr;
 	struct nic_facts facts;
 	uint32_t first_queue, num_queues;
 };
 
+/* With the sockets. */
 struct nic_bound {
 	struct nic_header hdr;
 	struct nic_facts facts;
@@ -203,6 +216,7 @@ union nic_message {
 	struct nic_ask ask;
 	struct nic_told told;
 	struct nic_open open;
+	struct nic_bind bind;
 	struct nic_plain plain;
 	struct nic_released released;
 	struct nic_opened opened;

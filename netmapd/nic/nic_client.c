@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,8 +15,25 @@
 
 /* ---- ends --------------------------------------------------------------------------------- */
 
+/* Bytes of a queue in the file of posted chunks. */
+static size_t posted_bytes(const struct nic_link *link)
+{
+	return NIC_POSTED_HEAD + (size_t)link->sizes.fill * sizeof(uint64_t);
+}
+
+static void drop_posted(struct nic_link *link)
+{
+	if (link->posted_map)
+		munmap(link->posted_map, link->num_queues * posted_bytes(link));
+	if (link->posted >= 0)
+		close(link->posted);
+	link->posted_map = NULL;
+	link->posted = -1;
+}
+
 static void drop_queues(struct nic_link *link)
 {
+	drop_posted(link);
 	for (uint32_t i = 0; i < link->num_queues; i++)
 		xsk_destroy(&link->queues[i]);
 	link->num_queues = 0;
@@ -106,38 +124,69 @@ static int on_known(struct nic_link *link, const struct nic_told *msg)
 	return 0;
 }
 
-/* The sockets are the link's from here on, whatever is returned. */
-static int on_opened(
-	struct nic_link *link, const struct nic_opened *msg, const int *fds, uint32_t num_fds)
+static int make_posted(struct nic_link *link)
 {
-	int error = 0;
+	size_t bytes = link->num_queues * posted_bytes(link);
+	void *map;
 
-	if (link->state == NIC_LINK_OPENING && num_fds == msg->num_queues && num_fds > 0) {
-		take_facts(link, &msg->facts);
-		link->first_queue = msg->first_queue;
-	} else {
-		error = -EPROTO;
-	}
-	for (uint32_t i = 0; i < num_fds; i++) {
-		if (!error)
-			error = xsk_init(
-				&link->queues[i], fds[i], msg->first_queue + i, &link->sizes);
-		if (error)
-			close(fds[i]);
-		else
-			link->num_queues = i + 1;
-	}
+	link->posted = memfd_create("netmapd-nic", MFD_CLOEXEC);
+	if (link->posted < 0 || ftruncate(link->posted, (off_t)bytes) < 0)
+		return -errno;
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, link->posted, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	link->posted_map = map;
+	return 0;
+}
+
+static int on_opened(struct nic_link *link, const struct nic_opened *msg)
+{
+	int error;
+
+	if (link->state != NIC_LINK_OPENING || msg->num_queues == 0 ||
+		msg->num_queues > NIC_QUEUES_MAX)
+		return -EPROTO;
+	take_facts(link, &msg->facts);
+	link->first_queue = msg->first_queue;
+	link->num_queues = msg->num_queues;
+	error = make_posted(link);
 	if (error)
 		return error;
+	for (uint32_t i = 0; i < link->num_queues; i++)
+		xsk_init_unbound(&link->queues[i], link->first_queue + i,
+			link->posted_map + i * posted_bytes(link), link->sizes.fill);
 	link->state = NIC_LINK_OPENED;
 	link->ops->opened(link->arg, link);
 	return 0;
 }
 
-static int on_bound(struct nic_link *link, const struct nic_bound *msg)
+/* The sockets are the link's, or closed, whatever is returned. */
+static int map_queues(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
-	if (link->state != NIC_LINK_BINDING || msg->mode == NIC_MODE_ANY || msg->mode >= NIC_MODES)
-		return -EPROTO;
+	int error = num_fds == link->num_queues ? 0 : -EPROTO;
+
+	for (uint32_t i = 0; i < num_fds; i++) {
+		if (!error)
+			error = xsk_init(
+				&link->queues[i], fds[i], link->first_queue + i, &link->sizes);
+		if (error)
+			close(fds[i]);
+	}
+	return error;
+}
+
+static int on_bound(
+	struct nic_link *link, const struct nic_bound *msg, const int *fds, uint32_t num_fds)
+{
+	bool fits = link->state == NIC_LINK_BINDING && msg->mode != NIC_MODE_ANY &&
+		    msg->mode < NIC_MODES;
+	int error = map_queues(link, fds, fits ? num_fds : 0);
+
+	for (uint32_t i = 0; i < num_fds && !fits; i++)
+		close(fds[i]);
+	if (!fits || error)
+		return fits ? error : -EPROTO;
+	drop_posted(link);
 	take_facts(link, &msg->facts);
 	link->mode = msg->mode;
 	link->prog_id = msg->prog_id;
@@ -173,15 +222,15 @@ static int on_message(
 {
 	struct nm_error err;
 
-	if (msg->hdr.type == NIC_OPENED)
-		return on_opened(link, &msg->opened, fds, num_fds);
+	if (msg->hdr.type == NIC_BOUND)
+		return on_bound(link, &msg->bound, fds, num_fds);
 	for (uint32_t i = 0; i < num_fds; i++)
 		close(fds[i]);
 	switch (msg->hdr.type) {
 	case NIC_KNOWN:
 		return on_known(link, &msg->told);
-	case NIC_BOUND:
-		return on_bound(link, &msg->bound);
+	case NIC_OPENED:
+		return on_opened(link, &msg->opened);
 	case NIC_CHANGED:
 		return on_changed(link, &msg->told);
 	case NIC_DETACHED:
@@ -307,6 +356,7 @@ struct nic_link *nic_link_new(struct loop *loop, const char *socket, const char 
 	link->ops = ops;
 	link->arg = arg;
 	link->sock = -1;
+	link->posted = -1;
 	memcpy(link->facts.ifname, ifname, strlen(ifname));
 	link->later = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (link->later < 0 ||
@@ -353,11 +403,16 @@ void nic_link_open(struct nic_link *link, const struct nic_params *p)
 
 void nic_link_bind(struct nic_link *link)
 {
+	struct nic_bind msg = {.posted = {0}};
+
 	os_assert(link->state == NIC_LINK_OPENED);
+	nic_header_init(&msg.hdr, NIC_BIND);
+	for (uint32_t i = 0; i < link->num_queues; i++)
+		msg.posted[i] = link->queues[i].fill.mine;
 	link->state = NIC_LINK_BINDING;
 	link->exposed = true;
 	link->exposed_queues = link->num_queues;
-	if (send_plain(link, NIC_BIND) != 0)
+	if (nic_send(link->sock, &msg, sizeof(msg), &link->posted, 1) != 0)
 		shutdown(link->sock, SHUT_RDWR);
 }
 

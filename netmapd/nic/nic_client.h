@@ -7,8 +7,8 @@
  * are mapped. A link is the use of one interface:
  *
  *      nic_link_new()  ->  known(): link->facts; nothing is changed yet
- *      nic_link_open() ->  opened(): link->queues have rings; chunks go into the fill rings
- *      nic_link_bind() ->  bound(): link->mode; packets flow
+ *      nic_link_open() ->  opened(): chunks go into the fill rings of link->queues; they have no others yet, and no socket
+ *      nic_link_bind() ->  bound(): link->mode; link->queues have sockets and all rings, packets flow
  *                      or  opened() again: a mode was not granted; the rings are new ones, and all that was posted
  *                          before is the caller's again
  *      nic_link_close() -> gone(): the link is freed after it returns
@@ -32,7 +32,7 @@
  *
  * Callbacks may call everything that the table allows. The link stays where it is until gone().
  *
- * Thread safety: the control thread. queues[] are served by workers (xsk.h) between opened() and nic_link_close(), or opened().
+ * Thread safety: the control thread. queues[] are served by workers (xsk.h) between bound() and nic_link_close().
  */
 #ifndef NETMAPD_NIC_CLIENT_H
 #define NETMAPD_NIC_CLIENT_H
@@ -90,6 +90,8 @@ struct nic_link {
 	int later;                  /* eventfd: gone() is due */
 	struct loop_handle *later_handle;
 	struct xsk_sizes sizes;
+	int posted; /* memfd of what is put into the fill rings before there are sockets, or -1 */
+	char *posted_map;
 	bool exposed; /* the kernel may have the memory: it was asked to bind so many */
 	uint32_t exposed_queues;
 	bool died; /* netmapd-nic has; another one is asked whether the kernel has let go */

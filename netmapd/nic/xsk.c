@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "nic_proto.h"
+
 /* `offset` is where the kernel has the parts of the ring, `pgoff` which ring it is. */
 static int map_ring(struct xsk_ring *r, int fd, uint32_t size, uint32_t entry_bytes,
 	const struct xdp_ring_offset *offset, uint64_t pgoff, bool produced)
@@ -54,6 +56,28 @@ static void unmap(struct xsk *s)
 	unmap_ring(&s->completion);
 }
 
+static void no_rings(struct xsk *s, uint32_t queue)
+{
+	*s = (struct xsk){.fd = -1, .queue = queue};
+	no_ring(&s->rx);
+	no_ring(&s->fill);
+	no_ring(&s->tx);
+	no_ring(&s->completion);
+}
+
+void xsk_init_unbound(struct xsk *s, uint32_t queue, void *memory, uint32_t size)
+{
+	uint32_t *head = memory;
+
+	no_rings(s, queue);
+	s->fill.ours = &head[0];
+	s->fill.theirs = &head[1];
+	s->fill.flags = &head[2];
+	s->fill.entries = (char *)memory + NIC_POSTED_HEAD;
+	s->fill.size = size;
+	s->fill.mask = size - 1;
+}
+
 int xsk_init(struct xsk *s, int fd, uint32_t queue, const struct xsk_sizes *sizes)
 {
 	const uint32_t desc = sizeof(struct xdp_desc), addr = sizeof(uint64_t);
@@ -61,11 +85,7 @@ int xsk_init(struct xsk *s, int fd, uint32_t queue, const struct xsk_sizes *size
 	socklen_t len = sizeof(at);
 	int error;
 
-	*s = (struct xsk){.fd = -1, .queue = queue};
-	no_ring(&s->rx);
-	no_ring(&s->fill);
-	no_ring(&s->tx);
-	no_ring(&s->completion);
+	no_rings(s, queue);
 	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &at, &len) < 0)
 		return -errno;
 	if (len != sizeof(at))

@@ -76,6 +76,12 @@ struct xsk_sizes {
  */
 int xsk_init(struct xsk *s, int fd, uint32_t queue, const struct xsk_sizes *sizes);
 
+/*
+ * A fill ring alone, in `memory`, which outlives it: NIC_POSTED_HEAD bytes of zeros, and `size` entries. What is put there
+ * netmapd-nic puts into the fill ring of a socket that is still to be bound (struct nic_bind).
+ */
+void xsk_init_unbound(struct xsk *s, uint32_t queue, void *memory, uint32_t size);
+
 /* Unmaps, and closes the socket. The kernel lets go of it only when no process has it any more, and later. A second call
  * does nothing. */
 void xsk_destroy(struct xsk *s);

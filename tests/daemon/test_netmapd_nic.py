@@ -2,6 +2,7 @@
 """netmapd-nic, and netmapd's side of it (nic_client.h, xsk.h): on veth, in network namespaces of each test's own."""
 
 import array
+import ctypes
 import errno
 import fcntl
 import json
@@ -584,7 +585,7 @@ def test_nic_check_of_nothing(lab, args, status, why):
 
 # ------------------------------------------------------------ hostile clients
 
-ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, KNOWN, OPENED, CHANGED, FAILED = 1, 2, 3, 4, 5, 6, 64, 65, 67, 71
+ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, KNOWN, OPENED, BOUND, CHANGED, FAILED = 1, 2, 3, 4, 5, 6, 64, 65, 66, 67, 71
 TEXT = 256
 MEMORY = 64 * 4096
 GOOD = dict(
@@ -594,6 +595,8 @@ GOOD = dict(
 
 
 def memory(size=MEMORY, seals=2):  # F_SEAL_SHRINK
+    if size == "pipe":
+        return os.pipe()[0]
     fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     if seals:
@@ -619,19 +622,35 @@ class Client:
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.sock.sendmsg([struct.pack("=II", version, kind) + body], control)
 
-    def hear(self):
-        """Type and body; None: it has hung up. Descriptors are closed."""
+    def hear_all(self):
+        """Type, body, descriptors; None: it has hung up."""
         try:
             data, control, _, _ = self.sock.recvmsg(8192, socket.CMSG_SPACE(4 * 64))
         except ConnectionResetError:
             return None
         if data and struct.unpack_from("=I", data, 4)[0] == CHANGED:
-            return self.hear()
-        for level, kind, fds in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for fd in array.array("i", fds[: len(fds) // 4 * 4]):
-                    os.close(fd)
-        return (struct.unpack_from("=I", data, 4)[0], data[8:]) if data else None
+            return self.hear_all()
+        fds = [fd for level, kind, sent in control if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+               for fd in array.array("i", sent[: len(sent) // 4 * 4])]
+        return (struct.unpack_from("=I", data, 4)[0], data[8:], fds) if data else None
+
+    def hear(self):
+        """Type and body; None: it has hung up. Descriptors are closed."""
+        heard = self.hear_all()
+        for fd in heard[2] if heard else ():
+            os.close(fd)
+        return heard and heard[:2]
+
+    def hear_fds(self):
+        kind, _, fds = self.hear_all()
+        return kind, fds
+
+    def bind(self, posted=16, size=4096):
+        """size: of the file with the numbers of chunks; None: there is none."""
+        fd = None if size is None else memory(size, seals=0)
+        self.say(BIND, struct.pack("=64I", posted, *(63 * [0])), [fd] if fd is not None else [])
+        if fd is not None:
+            os.close(fd)
 
     def failed(self):
         kind, body = self.hear()
@@ -720,7 +739,7 @@ def test_messages_out_of_place_end_the_connection(lab):
                 if before:
                     client.ask()
                     assert client.hear()[0] == KNOWN
-                sizes = {ASK: 24, OPEN: 4 * 22 + 160, BIND: 0, CLOSE: 0}
+                sizes = {ASK: 24, OPEN: 4 * 22 + 160, BIND: 256, CLOSE: 0}
                 client.say(kind, bytes(sizes.get(kind, 8)))
                 assert client.failed()[0] == errno.EPROTO
                 assert client.hear() is None
@@ -750,8 +769,8 @@ KNOWN_BODY = struct.pack("=16sI32s6sBB9I", b"nic0", 1, b"fake", bytes(6), 1, 1, 
 
 @pytest.mark.parametrize("kind, body, fds", [
     (KNOWN, b"", 0), (KNOWN, KNOWN_BODY + bytes(1), 0), (0, b"", 0), (2**32 - 1, bytes(8), 0), (ASK, bytes(24), 0),
-    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 1), 0), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 1), 1),
-    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 64), 64), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 2**32 - 1), 1),
+    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 0), 0), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 65), 1),
+    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 2**32 - 1), 64),
     (66, KNOWN_BODY + struct.pack("=II", 7, 0) + bytes(TEXT), 0), (66, KNOWN_BODY + struct.pack("=II", 2, 0) + bytes(TEXT), 0),
     (68, b"", 0), (69, bytes(8), 0), (FAILED, struct.pack("=i", 5) + TEXT * b"x", 0), (FAILED, struct.pack("=i", -5) + TEXT * b"\xff", 9),
     (KNOWN, KNOWN_BODY, 64), (KNOWN, KNOWN_BODY, 200),
@@ -782,6 +801,40 @@ def test_a_netmapd_nic_that_says_nonsense_is_an_error(lab, place, kind, body, fd
     os.close(fd)
 
 
+def test_no_socket_can_be_bound_to_another_interface(lab):
+    """bind() needs no privilege: an unbound socket would be every interface's."""
+    fd = memory()
+    with Client(lab.serve()) as client:
+        client.ask()
+        assert client.hear()[0] == KNOWN
+        client.open(fd)
+        kind, fds = client.hear_fds()
+        assert kind == OPENED and fds == []
+        client.bind()
+        kind, fds = client.hear_fds()
+        assert kind == BOUND and len(fds) == 1
+        address = struct.pack("@HHIII", 44, 2, lab.ns.link("nic1")["ifindex"], 0, 0)
+        assert ctypes.CDLL(None, use_errno=True).bind(fds[0], address, len(address)) == -1
+        assert ctypes.get_errno() == errno.EBUSY
+        os.close(fds[0])
+    os.close(fd)
+
+
+@pytest.mark.parametrize("posted, size", [(65, 4096), (2**32 - 1, 4096), (64, 100), (1, 0), (1, None), (1, "pipe")])
+def test_chunks_that_are_none(lab, posted, size):
+    fd = memory()
+    with Client(lab.serve()) as client:
+        client.ask()
+        assert client.hear()[0] == KNOWN
+        client.open(fd)
+        assert client.hear()[0] == OPENED
+        client.bind(posted, size)
+        number, text = client.failed()
+        assert number == errno.EINVAL and f"nic0: queue 0: {posted} chunks can't be posted" in text
+    os.close(fd)
+    wait_until(lambda: is_as_before(lab), "all is as before")
+
+
 def test_who_keeps_its_sockets_holds_up_only_itself(lab):
     """A client that says it has let go, and has not."""
     fd = memory()
@@ -789,12 +842,10 @@ def test_who_keeps_its_sockets_holds_up_only_itself(lab):
         client.ask()
         assert client.hear()[0] == KNOWN
         client.open(fd)
-        data, control = bytes(8), []
-        while struct.unpack_from("=I", data, 4)[0] in (0, CHANGED):
-            data, control, _, _ = client.sock.recvmsg(8192, 1024)
-        assert struct.unpack_from("=I", data, 4)[0] == OPENED
-        client.say(BIND)
-        assert client.hear()[0] == 66
+        assert client.hear()[0] == OPENED
+        client.bind()
+        kind, fds = client.hear_fds()
+        assert kind == BOUND
         client.say(CLOSE)
         assert client.hear()[0] == 68
         start = time.monotonic()
@@ -803,6 +854,6 @@ def test_who_keeps_its_sockets_holds_up_only_itself(lab):
         assert other.bound() == "native"
         kind, body = client.hear()
         assert (kind, -struct.unpack_from("=i", body)[0]) == (69, errno.ETIMEDOUT) and time.monotonic() - start > 5
-        os.close(array.array("i", control[0][2])[0])
+        os.close(fds[0])
     os.close(fd)
     assert other.close() == 0
