@@ -133,12 +133,23 @@ bool nic_wants_room(struct nm_ring *ring)
 
 /* ---- sending ------------------------------------------------------------------------------- */
 
+/* A packet of a former user of the ring: it was sent before any other that lies in this buffer. */
+static bool is_stale(struct nic_queue *q, const struct nm_ring *ring, uint32_t buf_idx)
+{
+	if (likely(q->num_stale == 0) || !nm_region_buf_valid(ring->region, buf_idx) ||
+		q->stale[buf_idx] == 0)
+		return false;
+	q->stale[buf_idx]--;
+	q->num_stale--;
+	return true;
+}
+
 /* The kernel has done with a buffer. Nearly always it is the one that has waited longest. */
 static void finish(struct nic_queue *q, const struct nm_ring *ring, uint32_t buf_idx)
 {
 	uint32_t n = nm_ring_distance(q->oldest, ring->hwcur, ring->num_slots), at = q->expected;
 
-	if (buf_idx == 0)
+	if (buf_idx == 0 || is_stale(q, ring, buf_idx))
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		if (at == ring->hwcur)
@@ -304,14 +315,20 @@ bool nic_can_send(struct nm_ring *ring)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-/* What the kernel still sends of a former user's packets comes back unasked for, and is ignored. */
+/* What the kernel still sends of a former user's packets comes back, and frees no slot of the next one's. */
 void nic_ring_reset(struct nm_ring *ring)
 {
 	struct nic_queue *q = queue_of(ring);
 
 	if (ring->dir == NM_RX || !q || !q->sent)
 		return;
-	memset(q->sent, 0, ring->num_slots * sizeof(q->sent[0]));
+	for (uint32_t i = 0; i < ring->num_slots; i++) {
+		if (q->sent[i] && q->stale[q->sent[i]] < UINT8_MAX) {
+			q->stale[q->sent[i]]++;
+			q->num_stale++;
+		}
+		q->sent[i] = 0;
+	}
 	q->oldest = q->expected = q->unfinished = 0;
 }
 

@@ -41,7 +41,9 @@ struct nic_queue {
 
 	uint8_t *posted; /* per buffer: the kernel has it, to receive into */
 	uint32_t num_posted;
-	uint32_t *sent;      /* per tx slot: its buffer, while the kernel has it; else 0 */
+	uint32_t *sent; /* per tx slot: its buffer, while the kernel has it; else 0 */
+	uint8_t *stale; /* per buffer: how often the kernel has it from a user who is gone */
+	uint32_t num_stale;
 	uint32_t oldest;     /* tx slot */
 	uint32_t expected;   /* slot whose buffer should come back next */
 	uint32_t unfinished; /* slots whose buffers the kernel has */

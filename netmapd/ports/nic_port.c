@@ -23,8 +23,10 @@ static void free_queues(struct nic *nic)
 	for (uint32_t i = 0; i < nic->num_queues; i++) {
 		os_free(nic->queues[i].posted);
 		os_free(nic->queues[i].sent);
+		os_free(nic->queues[i].stale);
 		nic->queues[i].posted = NULL;
 		nic->queues[i].sent = NULL;
+		nic->queues[i].stale = NULL;
 	}
 }
 
@@ -40,9 +42,11 @@ static int make_queue(struct nic *nic, struct nic_queue *q, uint32_t i)
 	q->complete = nic->link->facts.unfinished;
 	q->posted = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->sent = os_zalloc(port->num_slots[NM_TX] * sizeof(q->sent[0]));
+	q->stale = os_zalloc(port->region->pool[NM_POOL_BUF].count);
+	q->num_stale = 0;
 	q->num_posted = q->oldest = q->expected = q->unfinished = 0;
 	q->blocked = q->waits = q->moved = false;
-	return q->posted && q->sent ? 0 : -ENOMEM;
+	return q->posted && q->sent && q->stale ? 0 : -ENOMEM;
 }
 
 static uint32_t power_of_two(uint32_t least)
@@ -162,10 +166,10 @@ static uint32_t list_queue(
 {
 	uint32_t n = 0;
 
-	if (!q->posted || !q->sent)
+	if (!q->posted || !q->sent || !q->stale)
 		return 0;
-	for (uint32_t i = 0; i < bufs && n < room && dir == NM_RX; i++)
-		if (q->posted[i])
+	for (uint32_t i = 0; i < bufs && n < room; i++)
+		if (dir == NM_RX ? q->posted[i] : q->stale[i])
 			refs[n++] = i;
 	for (uint32_t i = 0; i < q->ring[NM_TX]->num_slots && n < room && dir == NM_TX; i++)
 		if (q->sent[i])
