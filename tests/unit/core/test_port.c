@@ -10,7 +10,8 @@
 
 static struct {
 	uint32_t starts, stops, destroys;
-	int start_error;
+	int start_error, admit_error;
+	uint32_t asked;
 	struct nm_region *foreign; /* its rings lie there */
 } kind;
 
@@ -40,6 +41,13 @@ static void stop(struct nm_port *port)
 	kind.stops++;
 }
 
+static int admit(const struct nm_port *port, struct nm_error *err)
+{
+	kind.asked++;
+	return kind.admit_error ? nm_error_set(err, kind.admit_error, "%s: not you", port->name)
+				: 0;
+}
+
 static void destroy(struct nm_port *port)
 {
 	kind.destroys++;
@@ -53,6 +61,7 @@ static int sync_nothing(struct nm_ring *ring)
 static const struct nm_port_ops ops = {.kind = "test",
 	.start = start,
 	.stop = stop,
+	.admit = admit,
 	.destroy = destroy,
 	.txsync = sync_nothing,
 	.rxsync = sync_nothing};
@@ -264,6 +273,44 @@ static void a_start_that_fails(void **state)
 	kind.start_error = 0;
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
 	nm_client_unbind(&client);
+	remove_port(port);
+}
+
+/* Whom the kind refuses has neither the port, nor a pipe or a monitor of it, and leaves nothing there. */
+static void who_may_have_it(void **state)
+{
+	static const struct {
+		const char *name;
+		struct nm_bind how;
+	} ways[] = {
+		{"p", {.mode = NR_REG_ALL_NIC}},
+		{"p", {.mode = NR_REG_ONE_NIC}},
+		{"p{1", {.mode = NR_REG_ALL_NIC}},
+		{"p}1", {.mode = NR_REG_ALL_NIC}},
+		{"p", {.mode = NR_REG_PIPE_MASTER, .ringid = 1}},
+		{"p", {.mode = NR_REG_ALL_NIC, .flags = NR_MONITOR_RX}},
+		{"p", {.mode = NR_REG_ALL_NIC, .flags = NR_MONITOR_TX | NR_ZCOPY_MON}},
+	};
+	struct nm_error error;
+	struct nm_port *port = add("p", &error);
+	struct nm_client client;
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		nm_client_init(&client, &core);
+		kind.asked = 0;
+		kind.admit_error = -EPERM;
+		assert_int_equal(nm_client_bind(&client, ways[i].name, &ways[i].how), -EPERM);
+		assert_string_equal(client.err.text, "p: not you");
+		assert_true(kind.asked > 0);
+		assert_null(client.port);
+		assert_int_equal(kind.starts, kind.stops);
+		assert_int_equal(core_count_ports(&core), 1);
+		assert_int_equal(core_count_regions(&core), 0);
+		assert_int_equal(port->pins, 0);
+		kind.admit_error = 0;
+		assert_int_equal(nm_client_bind(&client, ways[i].name, &ways[i].how), 0);
+		nm_client_unbind(&client);
+	}
 	remove_port(port);
 }
 
@@ -772,6 +819,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_platform_is_asked, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(first_and_last_client, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(a_start_that_fails, begin_kind, core_end),
+		cmocka_unit_test_setup_teardown(who_may_have_it, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(no_netmap_if_no_start, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(a_foreign_region, begin_kind, core_end),
 		cmocka_unit_test_setup_teardown(foreign_memory_is_not_shared, begin_kind, core_end),
