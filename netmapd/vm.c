@@ -86,6 +86,11 @@ void vm_free(struct vm *vm)
 	if (!vm)
 		return;
 	was_there = vm->num_regions > 0 && vm->regions[0].mem;
+	if (vm->num_regions > 0) { /* nobody else will have anything of it */
+		nm_core_lock(&vm->daemon->core);
+		vm->regions[0].region->ending = true;
+		nm_core_unlock(&vm->daemon->core);
+	}
 	if (vm->making)
 		vm_port_free(vm->making);
 	while (vm->num_ports > 0)
