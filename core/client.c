@@ -114,7 +114,7 @@ static int find_named(struct nm_client *client, const char *name, const struct n
 	return nm_error_set(&client->err, -ENXIO,
 		core->platform_ops && core->platform_ops->lookup
 			? "%s: no such port or network device; a switch port is valeID:PORT"
-			: "%s: no such port; a switch port is valeID:PORT, and a network device is a port if vale-ctl -n has made it",
+			: "%s: no such port, and no network interface of this host; a switch port is valeID:PORT",
 		name);
 }
 

@@ -351,6 +351,12 @@ static bool is_registered(struct daemon *d, const char *name)
 	return found;
 }
 
+/* A netmapd-nic that the system runs may be in another network namespace, and netmapd in one without interfaces: it knows. */
+static bool may_exist(const struct daemon *d, const char *device)
+{
+	return d->config.nic_socket || if_nametoindex(device) != 0;
+}
+
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
 	struct nm_error *err)
 {
@@ -364,7 +370,7 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 		return check_user(nic, user, err);
 	if (nic && nic->link)
 		return wait_for(nic, wait);
-	if (is_registered(d, device) || if_nametoindex(device) == 0)
+	if (is_registered(d, device) || !may_exist(d, device))
 		return 0;
 	nic = new_nic(d, device, user, err);
 	return nic ? wait_for(nic, wait) : err->code;

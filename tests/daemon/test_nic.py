@@ -18,6 +18,7 @@ from ptnet_real import (
     ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, ZCOPY_MON, Connection, Port, Refused,
     extmem_option, frame, mac, message, offsets_option, register, wait_until,
 )
+from nic_lab import Lab
 from test_tap import LIBC, attach, control, detach, device, inside, new_namespace, newif, socket_inside
 
 HELPER = BUILD / "nic/netmapd-nic"
@@ -359,6 +360,25 @@ def test_forms_of_registration(start, stack):
         s.send(packet(10, 60))
         wait_until(lambda: any(q.received(ring=r) for r in range(3)), "it has come")
     rest(daemon)
+
+
+def test_a_netmapd_without_interfaces(start_netmapd, place):
+    """In a namespace of its own, as the system runs it; netmapd-nic is where they are, and knows them."""
+    lab = Lab(place)
+    try:
+        lab.pair(V, W)
+        helper = lab.serve()
+        daemon = start_netmapd("--nic", helper, nics=True, preexec_fn=new_namespace)
+        with pytest.raises(Refused, match="nosuch0"):
+            Port(daemon.path, "nosuch0")
+        with Port(daemon.path, V) as p, Port(daemon.path, W) as q:
+            wait_until(lambda: nic(daemon)["nic"]["link"] and nic(daemon, W)["nic"]["link"], "link")
+            p.send(packet(1, 1514))
+            assert q.receive(1) == [packet(1, 1514)]
+        rest(daemon)
+        rest(daemon, W)
+    finally:
+        lab.close()
 
 
 # ------------------------------------------------------------ life
