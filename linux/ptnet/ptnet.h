@@ -122,7 +122,8 @@ enum ptnet_drop {
 struct ptnet_stats {
 	struct u64_stats_sync sync;
 	u64_stats_t packets, bytes, drops[PTNET_DROPS];
-	u64_stats_t kicks; /* doorbells rung */
+	u64_stats_t kicks;        /* doorbells rung */
+	u64_stats_t stops, wakes; /* tx: of the stack's queue, for want of slots */
 };
 
 /* One ring. The indices are those of csb: see core/csb.h. */
@@ -134,6 +135,7 @@ struct ptnet_queue {
 	bool irq_requested;
 	int irq;
 	uint32_t num_slots;
+	uint32_t limit;             /* slots that the stack uses; also changed while it does */
 	struct netmap_ring *shared; /* in the region */
 	struct netmap_slot *slots;
 	void __iomem *kick;
@@ -179,6 +181,8 @@ struct ptnet {
 	uint32_t features;          /* PTNETMAP_F_*, as granted */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
+	uint32_t speed;             /* Mbit/s, and duplex: what the user likes to see; under RTNL */
+	uint8_t duplex;
 
 	struct nm_port *port; /* under core->lock; NULL before and after */
 
@@ -231,6 +235,7 @@ void ptnet_adopt_orphans(void);
 /* ---- ptnet_pm.c ------------------------------------------------------------------------- */
 
 extern const struct dev_pm_ops ptnet_pm_ops;
+extern const struct pci_error_handlers ptnet_error_handlers;
 
 /* ---- ptnet_device.c: under ptnet_probe_lock ---------------------------------------------- */
 
@@ -312,6 +317,7 @@ bool ptnet_is_ours(const struct net_device *netdev);
 struct nm_port *ptnet_port_of(const struct net_device *netdev);
 int ptnet_notifier_register(void);
 void ptnet_notifier_unregister(void);
+void ptnet_tx_timeout(struct net_device *netdev, unsigned int index);
 netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev);
 int ptnet_tx_poll(struct napi_struct *napi, int budget);
 int ptnet_rx_poll(struct napi_struct *napi, int budget);
@@ -320,6 +326,12 @@ extern const struct ethtool_ops ptnet_ethtool_ops;
 static inline struct ptnet *ptnet_of(const struct net_device *netdev)
 {
 	return ((const struct ptnet_netdev_priv *)netdev_priv(netdev))->ptn;
+}
+
+/* Slots of a ring that the stack leaves alone, since it wants a shorter one (ethtool -G). */
+static inline uint32_t ptnet_spare_slots(const struct ptnet_queue *q)
+{
+	return q->num_slots - READ_ONCE(q->limit);
 }
 
 /* What one slot of a packet can hold. */
@@ -341,6 +353,13 @@ static inline void ptnet_stack_kick(struct ptnet_queue *q)
 	ptnet_kick(q);
 	u64_stats_update_begin(&q->stats.sync);
 	u64_stats_inc(&q->stats.kicks);
+	u64_stats_update_end(&q->stats.sync);
+}
+
+static inline void ptnet_count_event(struct ptnet_queue *q, u64_stats_t *counter)
+{
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_inc(counter);
 	u64_stats_update_end(&q->stats.sync);
 }
 

@@ -188,7 +188,7 @@ static int read_slots(struct ptnet *ptn)
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 
-		q->num_slots = ptn->num_slots[q->dir];
+		q->num_slots = q->limit = ptn->num_slots[q->dir];
 	}
 	return 0;
 }

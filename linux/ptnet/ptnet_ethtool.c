@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What ethtool shows: driver (-i), rings (-g), channels (-l), counters by cause (-S). */
+/*
+ * What ethtool shows and sets: driver (-i), link (-s), rings (-g, -G), channels (-l, -L), time stamps (-T), counters by
+ * cause (-S).
+ *
+ * Rings are the host's: the stack can use less of each, and fewer of those it sends on. Which of the rings it
+ * receives from packets come to is for the senders to say.
+ */
 #include "ptnet.h"
 
 #include <linux/ethtool.h>
@@ -22,8 +28,8 @@ static const uint32_t drop_set[NM_DIRS] = {
 
 static_assert(PTNET_DROPS <= 32, "a set of causes has 32 bits");
 
-/* packets, bytes, kicks, interrupts */
-#define FIXED_COUNTERS 4
+/* packets, bytes, kicks, interrupts, stops, wakes */
+#define FIXED_COUNTERS 6
 /* Not counters, but 0 or 1: how the region is mapped. */
 #define MEMORY_STATES 2
 
@@ -38,16 +44,86 @@ static void get_ringparam(struct net_device *netdev, struct ethtool_ringparam *r
 {
 	const struct ptnet *ptn = ptnet_of(netdev);
 
-	ring->tx_pending = ring->tx_max_pending = ptn->num_slots[NM_TX];
-	ring->rx_pending = ring->rx_max_pending = ptn->num_slots[NM_RX];
+	ring->tx_max_pending = ptn->num_slots[NM_TX];
+	ring->rx_max_pending = ptn->num_slots[NM_RX];
+	ring->tx_pending = ptnet_queue(ptn, NM_TX, 0)->limit;
+	ring->rx_pending = ptnet_queue(ptn, NM_RX, 0)->limit;
+}
+
+/* The largest packet twice, or all that there is. */
+static uint32_t least_slots(const struct ptnet *ptn, enum nm_dir dir)
+{
+	return min(2 * NETMAP_MAX_FRAGS, ptn->num_slots[dir]);
+}
+
+static int check_slots(const struct ptnet *ptn, enum nm_dir dir, uint32_t slots)
+{
+	if (slots >= least_slots(ptn, dir))
+		return 0;
+	netdev_warn(ptn->netdev, "%s rings of %u slots; the least that packets fit is %u\n",
+		dir == NM_TX ? "tx" : "rx", slots, least_slots(ptn, dir));
+	return -EINVAL;
+}
+
+static int set_ringparam(struct net_device *netdev, struct ethtool_ringparam *ring,
+	struct kernel_ethtool_ringparam *kernel_ring, struct netlink_ext_ack *extack)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+	const uint32_t slots[NM_DIRS] = {ring->tx_pending, ring->rx_pending};
+	int error = check_slots(ptn, NM_TX, slots[NM_TX]);
+
+	if (!error)
+		error = check_slots(ptn, NM_RX, slots[NM_RX]);
+	if (error)
+		return error;
+	mutex_lock(&ptn->lock);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
+		WRITE_ONCE(ptn->queues[i].limit, slots[ptn->queues[i].dir]);
+	/* There may be room now, for here or for senders. */
+	local_bh_disable();
+	for (uint32_t i = 0; ptn->state == PTNET_STACK && i < ptnet_num_queues(ptn); i++)
+		napi_schedule(&ptn->queues[i].napi);
+	local_bh_enable();
+	mutex_unlock(&ptn->lock);
+	return 0;
 }
 
 static void get_channels(struct net_device *netdev, struct ethtool_channels *channels)
 {
 	const struct ptnet *ptn = ptnet_of(netdev);
 
-	channels->tx_count = channels->max_tx = ptn->num_rings[NM_TX];
+	channels->max_tx = ptn->num_rings[NM_TX];
+	channels->tx_count = netdev->real_num_tx_queues;
 	channels->rx_count = channels->max_rx = ptn->num_rings[NM_RX];
+}
+
+static int set_channels(struct net_device *netdev, struct ethtool_channels *channels)
+{
+	if (channels->rx_count != netdev->real_num_rx_queues) {
+		netdev_warn(netdev, "packets come on all of its %u rx rings: %u are not possible\n",
+			netdev->real_num_rx_queues, channels->rx_count);
+		return -EINVAL;
+	}
+	return netif_set_real_num_tx_queues(netdev, channels->tx_count);
+}
+
+/* Nothing here has a speed: it is what the user wants bonds and the like to see. */
+static int get_link_ksettings(struct net_device *netdev, struct ethtool_link_ksettings *link)
+{
+	const struct ptnet *ptn = ptnet_of(netdev);
+
+	link->base.speed = ptn->speed;
+	link->base.duplex = ptn->duplex;
+	link->base.port = PORT_OTHER;
+	link->base.autoneg = AUTONEG_DISABLE;
+	return 0;
+}
+
+static int set_link_ksettings(struct net_device *netdev, const struct ethtool_link_ksettings *link)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+
+	return ethtool_virtdev_set_link_ksettings(netdev, link, &ptn->speed, &ptn->duplex);
 }
 
 static int get_sset_count(struct net_device *netdev, int set)
@@ -70,6 +146,8 @@ static void queue_strings(const struct ptnet_queue *q, uint8_t **data)
 	ethtool_sprintf(data, "%s%u_bytes", dir, q->id);
 	ethtool_sprintf(data, "%s%u_kicks", dir, q->id);
 	ethtool_sprintf(data, "%s%u_interrupts", dir, q->id);
+	ethtool_sprintf(data, "%s%u_stops", dir, q->id);
+	ethtool_sprintf(data, "%s%u_wakes", dir, q->id);
 	for (int cause = 0; cause < PTNET_DROPS; cause++)
 		if (drop_set[q->dir] & BIT(cause))
 			ethtool_sprintf(data, "%s%u_drop_%s", dir, q->id, drop_name(cause));
@@ -100,6 +178,8 @@ static uint64_t *queue_counters(const struct ptnet_queue *q, uint64_t *data)
 		*at++ = u64_stats_read(&stats->bytes);
 		*at++ = u64_stats_read(&stats->kicks);
 		*at++ = READ_ONCE(q->interrupts);
+		*at++ = u64_stats_read(&stats->stops);
+		*at++ = u64_stats_read(&stats->wakes);
 		for (int cause = 0; cause < PTNET_DROPS; cause++)
 			if (drop_set[q->dir] & BIT(cause))
 				*at++ = u64_stats_read(&stats->drops[cause]);
@@ -120,8 +200,13 @@ static void get_stats(struct net_device *netdev, struct ethtool_stats *stats, ui
 const struct ethtool_ops ptnet_ethtool_ops = {
 	.get_drvinfo = get_drvinfo,
 	.get_link = ethtool_op_get_link,
+	.get_link_ksettings = get_link_ksettings,
+	.set_link_ksettings = set_link_ksettings,
 	.get_ringparam = get_ringparam,
+	.set_ringparam = set_ringparam,
 	.get_channels = get_channels,
+	.set_channels = set_channels,
+	.get_ts_info = ethtool_op_get_ts_info,
 	.get_sset_count = get_sset_count,
 	.get_strings = get_strings,
 	.get_ethtool_stats = get_stats,

@@ -4,6 +4,7 @@
 #include "kmod.h"
 
 #include <linux/etherdevice.h>
+#include <linux/ethtool.h>
 #include <linux/if_vlan.h>
 #include <linux/netdevice.h>
 
@@ -91,10 +92,18 @@ static void ptnet_get_stats64(struct net_device *netdev, struct rtnl_link_stats6
 	stats->rx_dropped = sums[NM_RX].drops;
 }
 
+/* A switch sends it all that is for it, and the rest is nobody's here: there is no filter to be set. That there could
+ * be is what programs want to know. */
+static void ptnet_set_rx_mode(struct net_device *netdev)
+{
+}
+
 static const struct net_device_ops ptnet_netdev_ops = {
 	.ndo_open = ptnet_open,
 	.ndo_stop = ptnet_stop,
 	.ndo_start_xmit = ptnet_start_xmit,
+	.ndo_tx_timeout = ptnet_tx_timeout,
+	.ndo_set_rx_mode = ptnet_set_rx_mode,
 	.ndo_get_stats64 = ptnet_get_stats64,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
@@ -121,7 +130,11 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	SET_NETDEV_DEV(netdev, &ptn->pdev->dev);
 	netdev->netdev_ops = &ptnet_netdev_ops;
 	netdev->ethtool_ops = &ptnet_ethtool_ops;
-	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
+	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_UNICAST_FLT;
+	/* A pipe's other end may be slow, and a host may be suspended for a while. */
+	netdev->watchdog_timeo = 60 * HZ;
+	ptn->speed = SPEED_10000;
+	ptn->duplex = DUPLEX_FULL;
 	if (is_valid_ether_addr(mac))
 		eth_hw_addr_set(netdev, mac);
 	else

@@ -229,6 +229,7 @@ struct pci_driver ptnet_net_driver = {
 	.probe = net_probe,
 	.remove = net_remove,
 	.shutdown = net_shutdown,
+	.err_handler = &ptnet_error_handlers,
 	.driver.pm = pm_sleep_ptr(&ptnet_pm_ops),
 };
 

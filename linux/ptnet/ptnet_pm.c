@@ -13,6 +13,8 @@
  *
  * Processes are frozen meanwhile, and so is what they ask of the driver. Threads of the kernel that
  * sync a port (devices on switches, the stack on host rings) go on: they find a ring that doesn't move.
+ *
+ * A reset of the function, on request or since the bus has had an error, is such a sleep, too.
  */
 #include "ptnet.h"
 #include "kmod.h"
@@ -86,3 +88,38 @@ static int ptnet_resume(struct device *dev)
 }
 
 DEFINE_SIMPLE_DEV_PM_OPS(ptnet_pm_ops, ptnet_suspend, ptnet_resume);
+
+/* ---- errors of the bus, resets ---------------------------------------------------------- */
+
+static pci_ers_result_t error_detected(struct pci_dev *pdev, pci_channel_state_t state)
+{
+	if (state == pci_channel_io_perm_failure)
+		return PCI_ERS_RESULT_DISCONNECT;
+	ptnet_suspend(&pdev->dev);
+	return PCI_ERS_RESULT_NEED_RESET;
+}
+
+static pci_ers_result_t slot_reset(struct pci_dev *pdev)
+{
+	pci_restore_state(pdev);
+	pci_set_master(pdev);
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static void error_resume(struct pci_dev *pdev)
+{
+	ptnet_resume(&pdev->dev);
+}
+
+static void reset_prepare(struct pci_dev *pdev)
+{
+	ptnet_suspend(&pdev->dev);
+}
+
+const struct pci_error_handlers ptnet_error_handlers = {
+	.error_detected = error_detected,
+	.slot_reset = slot_reset,
+	.resume = error_resume,
+	.reset_prepare = reset_prepare,
+	.reset_done = error_resume,
+};

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The stack receives: packets are copied out of the slots of a rx ring, which go back to
- * the host at the end of each round.
+ * the host at the end of each round, and in it whenever a part of the ring has come together:
+ * senders wait for them.
  */
 #include "ptnet.h"
 #include "skb_ring.h"
 
 #include <linux/etherdevice.h>
+
+/* Slots go back when this part of the ring is read. */
+#define GIVE_PART 4
 
 static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 {
@@ -45,16 +49,31 @@ static bool receive(struct ptnet_queue *q)
 	return true;
 }
 
+/* All slots that were read go back but those that the stack doesn't want to be used; once there are `least`. */
+static void give_back(struct ptnet_queue *q, uint32_t least)
+{
+	uint32_t spare = ptnet_spare_slots(q);
+	uint32_t read = nm_ring_distance(q->csb.head, q->next, q->num_slots);
+	uint32_t head;
+
+	if (read < spare + least)
+		return;
+	head = nm_ring_advance(q->csb.head, read - spare, q->num_slots);
+	if (nm_csb_appl_publish(&q->csb, head, head))
+		ptnet_stack_kick(q);
+}
+
 int ptnet_rx_poll(struct napi_struct *napi, int budget)
 {
 	struct ptnet_queue *q = container_of(napi, struct ptnet_queue, napi);
 	int work = 0;
 
 	nm_csb_appl_awake(&q->csb);
-	while (work < budget && receive(q))
+	while (work < budget && receive(q)) {
 		work++;
-	if (nm_csb_appl_publish(&q->csb, q->next, q->next))
-		ptnet_stack_kick(q);
+		give_back(q, READ_ONCE(q->limit) / GIVE_PART);
+	}
+	give_back(q, 0);
 	if (work == budget || nm_csb_appl_sleep(&q->csb))
 		return budget;
 	napi_complete_done(napi, work);

@@ -121,8 +121,8 @@ void ptnet_stack_off(struct ptnet *ptn)
 	netif_tx_disable(ptn->netdev); /* no transmit is under way any more */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		napi_disable(&ptn->queues[i].napi);
-	for (uint32_t i = 0; i < ptn->num_rings[NM_TX]; i++) {
-		struct ptnet_queue *q = ptnet_queue(ptn, NM_TX, i);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		struct ptnet_queue *q = &ptn->queues[i];
 
 		if (nm_csb_appl_publish(&q->csb, q->next, q->next))
 			ptnet_kick(q);

@@ -16,7 +16,10 @@
 
 static uint32_t room(const struct ptnet_queue *q)
 {
-	return nm_ring_distance(q->next, q->csb.hwtail, q->num_slots);
+	uint32_t free = nm_ring_distance(q->next, q->csb.hwtail, q->num_slots);
+	uint32_t spare = ptnet_spare_slots(q);
+
+	return free > spare ? free - spare : 0;
 }
 
 static void publish(struct ptnet_queue *q)
@@ -39,11 +42,13 @@ static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 		return true;
 	publish(q);
 	netif_tx_stop_queue(txq);
+	ptnet_count_event(q, &q->stats.stops);
 	for (int tries = 0; tries < ROOM_TRIES; tries++) {
 		if (!nm_csb_appl_sleep(&q->csb))
 			return false;
 		if (room(q) >= wanted) {
 			netif_tx_start_queue(txq);
+			ptnet_count_event(q, &q->stats.wakes);
 			return true;
 		}
 		/* Some have gone, but not enough. */
@@ -150,7 +155,8 @@ static netdev_tx_t to_host_ring(struct ptnet_queue *q, struct sk_buff *skb)
 {
 	struct nm_port *port = q->ptn->host;
 
-	if (!nmk_host_wanted(port))
+	/* Interrupts are off when the kernel's log is sent (netpoll): host rings can't have that. */
+	if (!nmk_host_wanted(port) || irqs_disabled())
 		return drop(q, skb, PTNET_DROP_NETMAP);
 	nmk_host_xmit(port, skb);
 	return NETDEV_TX_OK;
@@ -190,17 +196,39 @@ int ptnet_tx_poll(struct napi_struct *napi, int budget)
 	struct netdev_queue *txq = netdev_get_tx_queue(napi->dev, q->id);
 	bool again = false;
 
-	__netif_tx_lock(txq, smp_processor_id());
+	/* netpoll's has no budget, and may have interrupted whoever holds the lock. */
+	if (budget > 0)
+		__netif_tx_lock(txq, smp_processor_id());
+	else if (!__netif_tx_trylock(txq))
+		return 0;
 	if (netif_tx_queue_stopped(txq)) {
 		nm_csb_appl_load(&q->csb);
-		if (room(q) >= max(q->num_slots / WAKE_PART, q->ptn->tx_slots_max))
+		if (room(q) >= max(READ_ONCE(q->limit) / WAKE_PART, q->ptn->tx_slots_max)) {
 			netif_tx_wake_queue(txq);
-		else
+			ptnet_count_event(q, &q->stats.wakes);
+		} else {
 			again = nm_csb_appl_sleep(&q->csb);
+		}
 	}
 	__netif_tx_unlock(txq);
 	if (again)
 		return budget;
 	napi_complete_done(napi, 0);
 	return 0;
+}
+
+/* A queue has been stopped for long: the host doesn't take what is there, or a wake-up was lost. Once more
+ * both sides are told. */
+void ptnet_tx_timeout(struct net_device *netdev, unsigned int index)
+{
+	struct ptnet_queue *q = ptnet_queue(ptnet_of(netdev), NM_TX, index);
+	const struct nm_csb_appl *csb = &q->csb;
+
+	netdev_warn(netdev,
+		"tx ring %u stands still: next %u, published %u, host at %u, tail %u of %u slots; kick wanted %u, interrupt wanted %u, %lu interrupts\n",
+		index, q->next, csb->head, OS_LOAD(&csb->ktoa->hwcur), OS_LOAD(&csb->ktoa->hwtail),
+		q->num_slots, OS_LOAD(&csb->ktoa->kern_need_kick),
+		OS_LOAD(&csb->atok->appl_need_kick), q->interrupts);
+	ptnet_stack_kick(q);
+	napi_schedule(&q->napi);
 }

@@ -13,6 +13,7 @@ import ptnguest
 
 NMCHECK_SOURCE = Path(__file__).resolve().parent / "nmcheck.c"
 PTCHECK_SOURCE = NMCHECK_SOURCE.with_name("ptcheck.c")
+CARDCHECK_SOURCE = NMCHECK_SOURCE.with_name("cardcheck.c")
 NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
@@ -40,11 +41,12 @@ def build_nmcheck():
     return build_program(NMCHECK_SOURCE)
 
 
-def build_initramfs(kernel, netmap_ko):
+def build_initramfs(kernel, netmap_ko, modules=()):
     return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
-                                                      (build_program(PTCHECK_SOURCE), "bin/ptcheck"), PKT_GEN, VALE_CTL,
+                                                      (build_program(PTCHECK_SOURCE), "bin/ptcheck"),
+                                                      (build_program(CARDCHECK_SOURCE), "bin/cardcheck"), PKT_GEN, VALE_CTL,
                                                       "ethtool"],
-                                    kos=[netmap_ko])
+                                    kos=[netmap_ko], modules=modules)
 
 
 def ptcheck(guest, *words, timeout=120):

@@ -219,6 +219,7 @@ static int collect_netdevs(struct ports *p, const struct scan *s, char err[TEXT_
 	return 0;
 }
 
+/* Of all ports, those of -nic among them. */
 static int check_foreign_ids(struct ports *p, const struct scan *s, char err[TEXT_ERR])
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -408,11 +409,11 @@ int ports_find(struct ports *p, const struct scan *s, char err[TEXT_ERR])
 	memset(p, 0, sizeof(*p));
 	ret = collect_netdevs(p, s, err);
 	if (ret == 0)
-		ret = check_foreign_ids(p, s, err);
-	if (ret == 0)
 		ret = collect_devices(p, s, err);
 	if (ret == 0)
 		ret = collect_nics(p, s, err);
+	if (ret == 0)
+		ret = check_foreign_ids(p, s, err);
 	if (ret == 0 && p->count)
 		qsort(p->port, p->count, sizeof(p->port[0]), by_device);
 	return ret;

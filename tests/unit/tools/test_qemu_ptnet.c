@@ -277,6 +277,8 @@ static const struct {
 	{PORT_A " " PORT_A " " DEVICE_A, "two -netdev have id=a"},
 	{PORT_A " -netdev user,id=a " DEVICE_A, "two -netdev have id=a"},
 	{"-netdev user,id=a " PORT_A " " DEVICE_A, "two -netdev have id=a"},
+	{"-netdev user,id=b -nic netmap,ifname=vale1:1,passthrough=on,id=b",
+		"two -netdev have id=b"},
 	{PORT_A " " DEVICE_A " " DEVICE_A, "two -device ptnet-pci use netdev=a"},
 	{PORT_A " -device virtio-net-pci,netdev=a", "not virtio-net-pci"},
 	{"-netdev netmap,ifname=vale0:1,passthrough=on", "needs id="},

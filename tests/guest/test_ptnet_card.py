@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A passed-through port as a network card: what administrators set and see, TCP, programs in the driver."""
+
+import hashlib
+import json
+import re
+import subprocess
+
+import pytest
+
+import netlab
+import ptnguest
+
+MOSTLY_ONE_KERNEL = True     # see conftest.py
+MODULES = ("bonding", "netconsole", "dummy")
+NETMAPCTL = ptnguest.BUILD / "tools" / "netmapctl"
+
+
+@pytest.fixture(scope="module")
+def pair_of_kernel(kernel, netmap_ko):
+    # No test decides by time: a receiver may be slow.
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"card-{kernel.line}.netmapd", "--full-wait-ms", "10000") as daemon:
+        initramfs = netlab.build_initramfs(kernel, netmap_ko, MODULES)
+        nodes = [netlab.Node(kernel, initramfs, daemon, i, f"card-{kernel.line}-{i}", second=i == 1,
+                             conf="rings=2" if i == 2 else "") for i in (1, 2)]
+        for node in nodes:
+            node.daemon = daemon
+            node.launch()
+        for node in nodes:
+            node.wait_ready()
+        yield nodes
+        for node in nodes:
+            node.close()
+
+
+@pytest.fixture
+def pair(pair_of_kernel):
+    for node in pair_of_kernel:
+        node.load()
+    yield pair_of_kernel
+    for node in pair_of_kernel:
+        node.assert_clean_log()
+
+
+def switch_counts(daemon, *names):
+    """Sums over all rings of the ports of vale1."""
+    done = subprocess.run([str(NETMAPCTL), "--socket", daemon.socket, "--json", "status"], capture_output=True, text=True, check=True)
+    rings = [ring for port in json.loads(done.stdout)["ports"] if port["name"].startswith("vale1:") for ring in port["rings"]]
+    return [sum(ring.get(name, 0) + ring["errors"].get(name, 0) for ring in rings) for name in names]
+
+
+class Stream:
+    """Zeros over TCP, in blocks of 64 KiB."""
+
+    def __init__(self, sender, receiver, port, blocks):
+        self._sum = hashlib.md5(bytes(65536 * blocks)).hexdigest()
+        self._server = receiver.spawn(f"nc -l -p {port} -e md5sum")
+        # It may not listen yet.
+        self._client = sender.spawn("for i in $(seq 50); do "
+                                    f"dd if=/dev/zero bs=65536 count={blocks} 2> /dev/null | nc {receiver.address} {port} && exit; "
+                                    "sleep 0.2; done; false")
+
+    def finish(self):
+        assert self._client.wait(120).out.endswith(f"{self._sum}  -\n"), self._client.output
+        self._server.wait(60)
+
+
+def retransmitted(node):
+    return int(re.search(r"^Tcp: [\d -]+$", node.run("cat /proc/net/snmp").out, re.M).group().split()[12])
+
+
+def test_tcp_without_loss(pair):
+    """Several streams both ways: the switch drops nothing, though packets of 64 KiB find full rings."""
+    before = [retransmitted(node) for node in pair]
+    for stream in [Stream(pair[i % 2], pair[1 - i % 2], 5000 + i, 500) for i in range(6)]:
+        stream.finish()
+    full, waits, expired = switch_counts(pair[0].daemon, "receiver_full", "waits", "expired")
+    print(f"waits {waits}, retransmitted {[retransmitted(node) - n for node, n in zip(pair, before)]}")
+    assert (full, expired) == (0, 0)
+
+
+@pytest.mark.every_kernel
+def test_settings(pair):
+    """What ethtool and ip set."""
+    a, b = pair
+    link = a.run("ethtool data").out
+    assert "Speed: 10000Mb/s" in link and "Duplex: Full" in link
+    a.run("ethtool -s data speed 25000 duplex full")
+    assert "Speed: 25000Mb/s" in a.run("ethtool data").out
+    a.run("ethtool -s data speed 10000 duplex full")
+    assert "software-transmit" in a.run("ethtool -T data").out
+    assert a.run("cardcheck maddr data").out == "ok\n"
+    # Shorter rings work, and are the host's again afterwards.
+    assert a.run("ethtool -G data tx 10", check=False).rc != 0
+    for node in pair:
+        node.run("ethtool -G data tx 128 rx 128")
+        assert "TX:\t\t128" in node.run("ethtool -g data").out
+    a.ping(b)
+    for stream in (Stream(a, b, 5100, 50), Stream(b, a, 5101, 50)):
+        stream.finish()
+    netlab.stream(a, "data", b, "data", 3000)
+    for node in pair:
+        node.run("ethtool -G data tx 1024 rx 1024")
+    a.ping(b)
+    # Fewer queues to send on.
+    b.run("ethtool -L data tx 1")
+    assert b.run("ethtool -l data").out.count("TX:\t\t1\n") == 1
+    b.ping(a)
+    b.run("ethtool -L data tx 2")
+    assert b.run("ethtool -L data rx 1", check=False).rc != 0
+
+
+def test_netconsole(pair):
+    a, b = pair
+    hears = b.spawn("cardcheck hear 6666 'a line for another machine'")
+    hears.wait_output("^ready$")
+    a.run(f"dmesg -n 8; modprobe netconsole netconsole=6665@{a.address}/data,6666@{b.address}/{b.mac}")
+    a.run("echo '<6>a line for another machine' > /dev/kmsg")
+    assert hears.wait(60).out == "ready\nok\n", hears.output
+    a.run("rmmod netconsole")
+
+
+def test_bond(pair):
+    """802.3ad wants speed and duplex; the two ends find each other over the switch."""
+    a, b = pair
+    try:
+        for node in pair:
+            node.run("modprobe bonding max_bonds=0; echo +bond0 > /sys/class/net/bonding_masters; cd /sys/class/net/bond0/bonding; "
+                     "echo 802.3ad > mode; echo 100 > miimon; echo fast > lacp_rate; ip addr flush dev data; ip link set data down; "
+                     f"echo +data > slaves; ip link set bond0 up; ip addr add 10.0.1.{node.number}/24 dev bond0")
+        for node in pair:
+            node.run("cd /sys/class/net/bond0/bonding; for i in $(seq 300); do grep -qv 00:00:00:00:00:00 ad_partner_mac && break; "
+                     "sleep 0.1; done", 60)
+            state = node.run("cat /proc/net/bonding/bond0").out
+            assert "Speed: 10000 Mbps" in state and "Duplex: full" in state, state
+        assert a.run("cat /sys/class/net/bond0/bonding/ad_partner_mac").out.strip() != "00:00:00:00:00:00"
+        assert " 0% packet loss" in a.run("ping -c 3 -i 0.2 -w 30 10.0.1.2", 60).out
+    finally:
+        for node in pair:
+            node.run("ip link set bond0 down; echo -data > /sys/class/net/bond0/bonding/slaves; rmmod bonding", check=False)
+    assert b.run("ip link show data").rc == 0
