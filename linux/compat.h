@@ -17,6 +17,26 @@
 #include <linux/version.h>
 #include <linux/vmalloc.h>
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#include <net/page_pool/helpers.h>
+#else
+#include <net/page_pool.h>
+#endif
+
+/* What XDP can do on a device: older kernels don't ask. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#include <net/xdp.h>
+static inline void nmk_set_xdp_features(struct net_device *netdev)
+{
+	netdev->xdp_features =
+		NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
+}
+#else
+static inline void nmk_set_xdp_features(struct net_device *netdev)
+{
+}
+#endif
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #include <net/gso.h> /* before, <linux/netdevice.h> had it */
 #endif

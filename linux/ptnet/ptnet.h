@@ -15,6 +15,7 @@
  *      ptnet_rings.c    its rings in the region
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
  *      ptnet_port.c     the port: the rings in the hands of an application
+ *      ptnet_xdp.c      programs that see packets before the stack does
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
  *                       the hands of the stack; ptnet_ethtool.c: what it counts
  *
@@ -63,6 +64,7 @@
 #include <linux/pci.h>
 #include <linux/u64_stats_sync.h>
 #include <net/netmap_virt.h>
+#include <net/xdp.h>
 
 #define PTNET_DRIVER_NAME "ptnetmap-guest-drivers"
 
@@ -116,7 +118,8 @@ struct ptnet_hw_rings {
 enum ptnet_drop {
 	PTNET_DROP_NETMAP = NM_DROPS, /* tx: an application has the rings, and no host rings */
 	PTNET_DROP_DOWN, /* rx: came while the interface was down, and nobody had it open */
-	PTNET_DROPS
+	PTNET_DROPS,
+	PTNET_XDP_DONE = PTNET_DROPS /* not a drop: a program is done with the packet */
 };
 
 struct ptnet_stats {
@@ -124,6 +127,7 @@ struct ptnet_stats {
 	u64_stats_t packets, bytes, drops[PTNET_DROPS];
 	u64_stats_t kicks;        /* doorbells rung */
 	u64_stats_t stops, wakes; /* tx: of the stack's queue, for want of slots */
+	u64_stats_t xdp_drops, xdp_tx, xdp_redirects; /* rx: what programs have done */
 };
 
 /* One ring. The indices are those of csb: see core/csb.h. */
@@ -151,8 +155,13 @@ struct ptnet_queue {
 	uint32_t dropping; /* stack, rx: slots.h */
 
 	struct napi_struct napi;
-	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
-	unsigned long interrupts; /* written by the handler only */
+	struct {
+		struct xdp_rxq_info rxq;
+		struct page_pool *pool;
+		bool sent, redirected; /* in this poll */
+	} xdp;                         /* rx, while there is a program: ptnet_xdp.h */
+	struct ptnet_stats stats;      /* writer: the stack's user of the ring, and service start */
+	unsigned long interrupts;      /* written by the handler only */
 } ____cacheline_aligned;
 
 /* Who uses the rings; see above. */
@@ -181,6 +190,8 @@ struct ptnet {
 	uint32_t features;          /* PTNETMAP_F_*, as granted */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
+	bool xdp;                   /* a program is coming, there, or going; under RTNL */
+	struct bpf_prog *xdp_prog;  /* changed under RTNL */
 	uint32_t speed;             /* Mbit/s, and duplex: what the user likes to see; under RTNL */
 	uint8_t duplex;
 
@@ -318,6 +329,11 @@ struct nm_port *ptnet_port_of(const struct net_device *netdev);
 int ptnet_notifier_register(void);
 void ptnet_notifier_unregister(void);
 void ptnet_tx_timeout(struct net_device *netdev, unsigned int index);
+/* One packet without anything left to be done, from elsewhere, under the lock of the queue. False: no room, or the rings
+ * are not the stack's. And what was put there by it is the host's. */
+bool ptnet_tx_frame(
+	struct ptnet_queue *q, struct netdev_queue *txq, const void *data, uint32_t len);
+void ptnet_tx_publish(struct ptnet_queue *q, struct netdev_queue *txq);
 netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev);
 int ptnet_tx_poll(struct napi_struct *napi, int budget);
 int ptnet_rx_poll(struct napi_struct *napi, int budget);
@@ -332,6 +348,12 @@ static inline struct ptnet *ptnet_of(const struct net_device *netdev)
 static inline uint32_t ptnet_spare_slots(const struct ptnet_queue *q)
 {
 	return q->num_slots - READ_ONCE(q->limit);
+}
+
+/* Virtio-net header that the stack wants: programs see packets without. */
+static inline uint32_t ptnet_stack_hdr_len(const struct ptnet *ptn)
+{
+	return ptn->xdp_prog ? 0 : ptn->stack_hdr_len;
 }
 
 /* What one slot of a packet can hold. */

@@ -3,7 +3,7 @@
  * The network function as a device: its registers, in the order that the device specification
  * gives, and the CSB, interrupts and rings that they lead to.
  */
-#include "ptnet.h"
+#include "ptnet_xdp.h"
 #include "kmod.h"
 
 #include <linux/dma-mapping.h>
@@ -303,6 +303,7 @@ void ptnet_device_release(struct ptnet *ptn)
 		pci_iounmap(ptn->pdev, ptn->doorbell);
 	if (ptn->io)
 		pci_iounmap(ptn->pdev, ptn->io);
+	ptnet_xdp_end(ptn);
 	ptn->netdev = NULL;
 	if (netdev)
 		free_netdev(netdev);

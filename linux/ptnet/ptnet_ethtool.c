@@ -23,13 +23,14 @@ static const uint32_t drop_set[NM_DIRS] = {
 		  BIT(NM_DROP_BAD_HEADER),
 	[NM_RX] = BIT(NM_DROP_TOO_LONG) | BIT(NM_DROP_BAD_BUFFER) | BIT(NM_DROP_BAD_LENGTH) |
 		  BIT(NM_DROP_TOO_SHORT) | BIT(NM_DROP_FRAGMENTS) | BIT(NM_DROP_BAD_HEADER) |
-		  BIT(NM_DROP_NO_MEMORY) | BIT(PTNET_DROP_DOWN),
+		  BIT(NM_DROP_NO_MEMORY) | BIT(NM_DROP_RX_FULL) | BIT(NM_DROP_REFUSED) |
+		  BIT(PTNET_DROP_DOWN),
 };
 
 static_assert(PTNET_DROPS <= 32, "a set of causes has 32 bits");
 
-/* packets, bytes, kicks, interrupts, stops, wakes */
-#define FIXED_COUNTERS 6
+/* packets, bytes, kicks, interrupts, and three of xdp or stops and wakes */
+#define FIXED_COUNTERS(dir) ((dir) == NM_RX ? 7 : 6)
 /* Not counters, but 0 or 1: how the region is mapped. */
 #define MEMORY_STATES 2
 
@@ -134,7 +135,8 @@ static int get_sset_count(struct net_device *netdev, int set)
 	if (set != ETH_SS_STATS)
 		return -EOPNOTSUPP;
 	for (int dir = 0; dir < NM_DIRS; dir++)
-		count += (int)ptn->num_rings[dir] * (FIXED_COUNTERS + hweight32(drop_set[dir]));
+		count +=
+			(int)ptn->num_rings[dir] * (FIXED_COUNTERS(dir) + hweight32(drop_set[dir]));
 	return count;
 }
 
@@ -146,8 +148,14 @@ static void queue_strings(const struct ptnet_queue *q, uint8_t **data)
 	ethtool_sprintf(data, "%s%u_bytes", dir, q->id);
 	ethtool_sprintf(data, "%s%u_kicks", dir, q->id);
 	ethtool_sprintf(data, "%s%u_interrupts", dir, q->id);
-	ethtool_sprintf(data, "%s%u_stops", dir, q->id);
-	ethtool_sprintf(data, "%s%u_wakes", dir, q->id);
+	if (q->dir == NM_TX) {
+		ethtool_sprintf(data, "tx%u_stops", q->id);
+		ethtool_sprintf(data, "tx%u_wakes", q->id);
+	} else {
+		ethtool_sprintf(data, "rx%u_xdp_drops", q->id);
+		ethtool_sprintf(data, "rx%u_xdp_tx", q->id);
+		ethtool_sprintf(data, "rx%u_xdp_redirects", q->id);
+	}
 	for (int cause = 0; cause < PTNET_DROPS; cause++)
 		if (drop_set[q->dir] & BIT(cause))
 			ethtool_sprintf(data, "%s%u_drop_%s", dir, q->id, drop_name(cause));
@@ -178,8 +186,14 @@ static uint64_t *queue_counters(const struct ptnet_queue *q, uint64_t *data)
 		*at++ = u64_stats_read(&stats->bytes);
 		*at++ = u64_stats_read(&stats->kicks);
 		*at++ = READ_ONCE(q->interrupts);
-		*at++ = u64_stats_read(&stats->stops);
-		*at++ = u64_stats_read(&stats->wakes);
+		if (q->dir == NM_TX) {
+			*at++ = u64_stats_read(&stats->stops);
+			*at++ = u64_stats_read(&stats->wakes);
+		} else {
+			*at++ = u64_stats_read(&stats->xdp_drops);
+			*at++ = u64_stats_read(&stats->xdp_tx);
+			*at++ = u64_stats_read(&stats->xdp_redirects);
+		}
 		for (int cause = 0; cause < PTNET_DROPS; cause++)
 			if (drop_set[q->dir] & BIT(cause))
 				*at++ = u64_stats_read(&stats->drops[cause]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The network device of a passed-through port. */
-#include "ptnet.h"
+#include "ptnet_xdp.h"
+#include "compat.h"
 #include "kmod.h"
 
 #include <linux/etherdevice.h>
@@ -18,7 +19,8 @@ static int ptnet_open(struct net_device *netdev)
 	if (ptn->gone) {
 		error = -ENODEV;
 	} else if (ptn->state == PTNET_IDLE) {
-		ptnet_service_hdr_len(ptn, ptn->stack_hdr_len); /* or what the host has instead */
+		ptnet_service_hdr_len(
+			ptn, ptnet_stack_hdr_len(ptn)); /* or what the host has instead */
 		ptnet_rings_repair(ptn);
 		error = ptnet_service_start(ptn);
 	}
@@ -98,12 +100,37 @@ static void ptnet_set_rx_mode(struct net_device *netdev)
 {
 }
 
+/* Without a virtio-net header our own stack does all. */
+static netdev_features_t ptnet_fix_features(struct net_device *netdev, netdev_features_t features)
+{
+	if (ptnet_of(netdev)->xdp)
+		features &= ~(NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_ALL_TSO);
+	return features;
+}
+
+static int ptnet_change_mtu(struct net_device *netdev, int mtu)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+
+	if (ptn->xdp && mtu > (int)ptnet_xdp_mtu_max(ptn)) {
+		netdev_warn(netdev, "MTU %d: with an XDP program %u is the most that fits a slot\n",
+			mtu, ptnet_xdp_mtu_max(ptn));
+		return -EINVAL;
+	}
+	WRITE_ONCE(netdev->mtu, mtu);
+	return 0;
+}
+
 static const struct net_device_ops ptnet_netdev_ops = {
 	.ndo_open = ptnet_open,
 	.ndo_stop = ptnet_stop,
 	.ndo_start_xmit = ptnet_start_xmit,
 	.ndo_tx_timeout = ptnet_tx_timeout,
 	.ndo_set_rx_mode = ptnet_set_rx_mode,
+	.ndo_fix_features = ptnet_fix_features,
+	.ndo_change_mtu = ptnet_change_mtu,
+	.ndo_bpf = ptnet_xdp_setup,
+	.ndo_xdp_xmit = ptnet_xdp_xmit,
 	.ndo_get_stats64 = ptnet_get_stats64,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
@@ -130,6 +157,7 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	SET_NETDEV_DEV(netdev, &ptn->pdev->dev);
 	netdev->netdev_ops = &ptnet_netdev_ops;
 	netdev->ethtool_ops = &ptnet_ethtool_ops;
+	nmk_set_xdp_features(netdev);
 	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_UNICAST_FLT;
 	/* A pipe's other end may be slow, and a host may be suspended for a while. */
 	netdev->watchdog_timeo = 60 * HZ;

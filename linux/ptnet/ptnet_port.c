@@ -201,7 +201,7 @@ static int start_service(struct ptnet *ptn, const struct nm_port *port)
 /* The stack has them again. If the host doesn't serve them, that was said in the log. */
 static void give_to_stack(struct ptnet *ptn)
 {
-	ptnet_service_hdr_len(ptn, ptn->stack_hdr_len);
+	ptnet_service_hdr_len(ptn, ptnet_stack_hdr_len(ptn));
 	ptnet_service_start(ptn);
 	ptnet_stack_on(ptn);
 }

@@ -4,7 +4,7 @@
  * the host at the end of each round, and in it whenever a part of the ring has come together:
  * senders wait for them.
  */
-#include "ptnet.h"
+#include "ptnet_xdp.h"
 #include "skb_ring.h"
 
 #include <linux/etherdevice.h>
@@ -36,6 +36,7 @@ static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 static bool receive(struct ptnet_queue *q)
 {
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
+	struct bpf_prog *prog = ptnet_xdp_prog(q->ptn);
 	struct nm_pkt pkt = {.frags = frags};
 	struct nm_slots slots;
 
@@ -44,7 +45,10 @@ static bool receive(struct ptnet_queue *q)
 	nm_slots_init(&slots, q->ptn->mem->region, q->slots, q->num_slots, 0, 0, &q->dropping);
 	if (nm_pkt_next(&slots, &q->next, q->csb.hwtail, &pkt) == NM_PKT_PARTIAL)
 		return false;
-	deliver(q, &pkt);
+	if (unlikely(prog))
+		ptnet_xdp_receive(q, &pkt, prog);
+	else
+		deliver(q, &pkt);
 	q->next = pkt.next;
 	return true;
 }
@@ -68,12 +72,15 @@ int ptnet_rx_poll(struct napi_struct *napi, int budget)
 	struct ptnet_queue *q = container_of(napi, struct ptnet_queue, napi);
 	int work = 0;
 
+	if (unlikely(budget == 0))
+		return 0; /* netpoll, which sends only: interrupts stay as they are */
 	nm_csb_appl_awake(&q->csb);
 	while (work < budget && receive(q)) {
 		work++;
 		give_back(q, READ_ONCE(q->limit) / GIVE_PART);
 	}
 	give_back(q, 0);
+	ptnet_xdp_flush(q);
 	if (work == budget || nm_csb_appl_sleep(&q->csb))
 		return budget;
 	napi_complete_done(napi, work);

@@ -143,6 +143,37 @@ static enum nm_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
 	return NM_DROPS;
 }
 
+bool ptnet_tx_frame(struct ptnet_queue *q, struct netdev_queue *txq, const void *data, uint32_t len)
+{
+	const struct ptnet *ptn = q->ptn;
+	struct netmap_slot *slot = &q->slots[q->next];
+	struct nm_slot_copy old = nm_slot_load(slot);
+	char *buf;
+
+	if (READ_ONCE(ptn->state) != PTNET_STACK || netif_tx_queue_stopped(txq) ||
+		len + ptn->hdr_len > ptnet_slot_bytes(ptn))
+		return false;
+	/* Those of the stack find room for the longest packet. */
+	if (room(q) <= ptn->tx_slots_max &&
+		(!nm_csb_appl_load(&q->csb) || room(q) <= ptn->tx_slots_max))
+		return false;
+	if (unlikely(!nm_region_buf_valid(ptn->mem->region, old.buf_idx)))
+		return false;
+	buf = nm_region_buf(ptn->mem->region, old.buf_idx);
+	memset(buf, 0, ptn->hdr_len);
+	memcpy(buf + ptn->hdr_len, data, len);
+	nm_slot_fill(slot, ptn->hdr_len + len, old.flags & NS_BUF_CHANGED);
+	q->next = nm_ring_advance(q->next, 1, q->num_slots);
+	ptnet_count_packet(q, len);
+	return true;
+}
+
+void ptnet_tx_publish(struct ptnet_queue *q, struct netdev_queue *txq)
+{
+	if (READ_ONCE(q->ptn->state) == PTNET_STACK && !netif_tx_queue_stopped(txq))
+		publish(q);
+}
+
 static netdev_tx_t drop(struct ptnet_queue *q, struct sk_buff *skb, uint32_t cause)
 {
 	ptnet_count_drop(q, cause);
@@ -211,6 +242,11 @@ int ptnet_tx_poll(struct napi_struct *napi, int budget)
 		}
 	}
 	__netif_tx_unlock(txq);
+	if (unlikely(budget == 0)) {
+		if (again)
+			napi_schedule(napi); /* nobody else will, and interrupts are off */
+		return 0;
+	}
 	if (again)
 		return budget;
 	napi_complete_done(napi, 0);

@@ -139,3 +139,32 @@ def test_bond(pair):
         for node in pair:
             node.run("ip link set bond0 down; echo -data > /sys/class/net/bond0/bonding/slaves; rmmod bonding", check=False)
     assert b.run("ip link show data").rc == 0
+
+
+class Program:
+    """A program in the driver of `data`, for a while."""
+
+    def __init__(self, node, what):
+        self._running = node.spawn(f"cardcheck xdp data {what}")
+        self._running.wait_output("^ready$")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._running.kill()
+        self._running.wait()
+
+
+@pytest.mark.every_kernel
+def test_programs(pair):
+    """XDP: a program that lets all packets pass, twice; then all goes on as before."""
+    a, b = pair
+    for _ in range(2):
+        with Program(b, "pass"):
+            assert "tcp-segmentation-offload: off" in b.run("ethtool -k data").out
+            a.ping(b)
+            for stream in (Stream(a, b, 5200, 100), Stream(b, a, 5201, 100)):
+                stream.finish()
+    assert "tcp-segmentation-offload: on" in b.run("ethtool -k data").out
+    a.ping(b)

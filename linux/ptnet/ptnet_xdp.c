@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "ptnet_xdp.h"
+#include "compat.h"
+#include "kmod.h"
+
+#include <linux/bpf.h>
+#include <linux/bpf_trace.h>
+#include <linux/etherdevice.h>
+#include <linux/filter.h>
+#include <linux/if_vlan.h>
+
+enum { POOL_PAGES = 256 };
+
+uint32_t ptnet_xdp_mtu_max(const struct ptnet *ptn)
+{
+	uint32_t page = SKB_WITH_OVERHEAD(PAGE_SIZE) - XDP_PACKET_HEADROOM;
+
+	return min(page, ptnet_slot_bytes(ptn)) - ETH_HLEN - VLAN_HLEN;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+static struct ptnet_queue *lock_tx(struct net_device *netdev, struct netdev_queue **txq)
+{
+	uint32_t index = (uint32_t)smp_processor_id() % netdev->real_num_tx_queues;
+
+	*txq = netdev_get_tx_queue(netdev, index);
+	__netif_tx_lock(*txq, smp_processor_id());
+	return ptnet_queue(ptnet_of(netdev), NM_TX, index);
+}
+
+int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **frames, uint32_t flags)
+{
+	struct netdev_queue *txq;
+	struct ptnet_queue *q;
+	int sent = 0;
+
+	if (flags & ~XDP_XMIT_FLAGS_MASK)
+		return -EINVAL;
+	if (!netif_carrier_ok(netdev))
+		return -ENETDOWN;
+	q = lock_tx(netdev, &txq);
+	while (sent < count && !xdp_frame_has_frags(frames[sent]) &&
+		ptnet_tx_frame(q, txq, frames[sent]->data, frames[sent]->len)) {
+		xdp_return_frame(frames[sent]);
+		sent++;
+	}
+	if (sent > 0 || (flags & XDP_XMIT_FLUSH))
+		ptnet_tx_publish(q, txq);
+	__netif_tx_unlock(txq);
+	return sent;
+}
+
+static bool send_back(struct ptnet_queue *q, const struct xdp_buff *xdp)
+{
+	struct netdev_queue *txq;
+	struct ptnet_queue *tx = lock_tx(q->ptn->netdev, &txq);
+	bool sent = ptnet_tx_frame(tx, txq, xdp->data, (uint32_t)(xdp->data_end - xdp->data));
+
+	__netif_tx_unlock(txq);
+	q->xdp.sent |= sent;
+	return sent;
+}
+
+void ptnet_xdp_flush(struct ptnet_queue *q)
+{
+	struct netdev_queue *txq;
+	struct ptnet_queue *tx;
+
+	if (q->xdp.redirected)
+		xdp_do_flush();
+	if (q->xdp.sent) {
+		tx = lock_tx(q->ptn->netdev, &txq);
+		ptnet_tx_publish(tx, txq);
+		__netif_tx_unlock(txq);
+	}
+	q->xdp.redirected = q->xdp.sent = false;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+static bool pass(struct ptnet_queue *q, const struct xdp_buff *xdp)
+{
+	struct sk_buff *skb = napi_build_skb(xdp->data_hard_start, PAGE_SIZE);
+	uint32_t meta = (uint32_t)(xdp->data - xdp->data_meta);
+
+	if (unlikely(!skb))
+		return false;
+	skb_reserve(skb, (int)(xdp->data - xdp->data_hard_start));
+	skb_put(skb, (uint32_t)(xdp->data_end - xdp->data));
+	if (meta > 0)
+		skb_metadata_set(skb, (uint8_t)meta);
+	skb_mark_for_recycle(skb);
+	skb_record_rx_queue(skb, q->id);
+	ptnet_count_packet(q, skb->len);
+	skb->protocol = eth_type_trans(skb, q->napi.dev);
+	napi_gro_receive(&q->napi, skb);
+	return true;
+}
+
+/* What the program wants. NM_DROPS: the page has another owner. Else: it is dropped, and REFUSED is an error. */
+static uint32_t act(struct ptnet_queue *q, struct xdp_buff *xdp, struct bpf_prog *prog)
+{
+	struct net_device *netdev = q->ptn->netdev;
+	uint32_t action = bpf_prog_run_xdp(prog, xdp);
+
+	switch (action) {
+	case XDP_PASS:
+		return pass(q, xdp) ? NM_DROPS : NM_DROP_NO_MEMORY;
+	case XDP_TX:
+		if (!send_back(q, xdp))
+			return NM_DROP_RX_FULL;
+		ptnet_count_event(q, &q->stats.xdp_tx);
+		return PTNET_XDP_DONE;
+	case XDP_REDIRECT:
+		if (xdp_do_redirect(netdev, xdp, prog) != 0)
+			return NM_DROP_REFUSED;
+		ptnet_count_event(q, &q->stats.xdp_redirects);
+		q->xdp.redirected = true;
+		return NM_DROPS;
+	case XDP_DROP:
+		ptnet_count_event(q, &q->stats.xdp_drops);
+		return PTNET_XDP_DONE;
+	default:
+		bpf_warn_invalid_xdp_action(netdev, prog, action);
+		fallthrough;
+	case XDP_ABORTED:
+		trace_xdp_exception(netdev, prog, action);
+		return NM_DROP_REFUSED;
+	}
+}
+
+static enum nm_drop check(const struct ptnet_queue *q, const struct nm_pkt *pkt)
+{
+	if (unlikely(pkt->cause != NM_DROPS))
+		return pkt->cause;
+	if (unlikely(pkt->slots > 1))
+		return NM_DROP_FRAGMENTS;
+	if (unlikely(pkt->bytes < ETH_HLEN))
+		return NM_DROP_TOO_SHORT;
+	if (unlikely(pkt->bytes > ptnet_xdp_mtu_max(q->ptn) + ETH_HLEN + VLAN_HLEN))
+		return NM_DROP_TOO_LONG;
+	return NM_DROPS;
+}
+
+void ptnet_xdp_receive(struct ptnet_queue *q, const struct nm_pkt *pkt, struct bpf_prog *prog)
+{
+	uint32_t cause = check(q, pkt);
+	struct xdp_buff xdp;
+	struct page *page;
+	char *start;
+
+	if (unlikely(cause != NM_DROPS)) {
+		ptnet_count_drop(q, cause);
+		return;
+	}
+	page = page_pool_dev_alloc_pages(q->xdp.pool);
+	if (unlikely(!page)) {
+		ptnet_count_drop(q, NM_DROP_NO_MEMORY);
+		return;
+	}
+	start = page_address(page);
+	memcpy(start + XDP_PACKET_HEADROOM, pkt->frags[0].buf, pkt->bytes);
+	xdp_init_buff(&xdp, PAGE_SIZE, &q->xdp.rxq);
+	xdp_prepare_buff(&xdp, start, XDP_PACKET_HEADROOM, (int)pkt->bytes, true);
+	cause = act(q, &xdp, prog);
+	if (cause == NM_DROPS)
+		return;
+	page_pool_recycle_direct(q->xdp.pool, page);
+	if (cause != PTNET_XDP_DONE)
+		ptnet_count_drop(q, cause);
+}
+
+/* ---- a program comes and goes ------------------------------------------------------------------ */
+
+static void free_pool(struct ptnet_queue *q)
+{
+	if (xdp_rxq_info_is_reg(&q->xdp.rxq))
+		xdp_rxq_info_unreg(&q->xdp.rxq); /* destroys the pool, if it was its memory model */
+	else if (q->xdp.pool)
+		page_pool_destroy(q->xdp.pool);
+	q->xdp.pool = NULL;
+}
+
+static int make_pool(struct ptnet_queue *q)
+{
+	const struct page_pool_params params = {
+		.pool_size = POOL_PAGES,
+		.nid = NUMA_NO_NODE,
+		.dev = &q->ptn->pdev->dev,
+		.dma_dir = DMA_BIDIRECTIONAL,
+	};
+	struct page_pool *pool = page_pool_create(&params);
+	int error;
+
+	if (IS_ERR(pool))
+		return (int)PTR_ERR(pool);
+	error = xdp_rxq_info_reg(&q->xdp.rxq, q->ptn->netdev, q->id, q->napi.napi_id);
+	if (!error) {
+		error = xdp_rxq_info_reg_mem_model(&q->xdp.rxq, MEM_TYPE_PAGE_POOL, pool);
+		if (error)
+			xdp_rxq_info_unreg(&q->xdp.rxq);
+	}
+	if (error)
+		page_pool_destroy(pool);
+	else
+		q->xdp.pool = pool;
+	return error;
+}
+
+static void free_pools(struct ptnet *ptn)
+{
+	for (uint32_t i = 0; i < ptn->num_rings[NM_RX]; i++)
+		free_pool(ptnet_queue(ptn, NM_RX, i));
+}
+
+static int make_pools(struct ptnet *ptn)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < ptn->num_rings[NM_RX] && !error; i++)
+		error = make_pool(ptnet_queue(ptn, NM_RX, i));
+	if (error)
+		free_pools(ptn);
+	return error;
+}
+
+/* The rings begin anew with the header that the stack has now. -EOPNOTSUPP: the host has another one. */
+static int restart(struct ptnet *ptn, struct bpf_prog *prog)
+{
+	int error = 0, refused;
+
+	nm_core_lock(&netmap_core);
+	mutex_lock(&ptn->lock);
+	if (ptn->state == PTNET_STACK) {
+		ptnet_stack_off(ptn);
+		ptnet_service_stop(ptn);
+	}
+	WRITE_ONCE(ptn->xdp_prog, prog);
+	if (ptn->state == PTNET_STACK) {
+		refused = ptnet_service_hdr_len(ptn, ptnet_stack_hdr_len(ptn));
+		ptnet_rings_repair(ptn);
+		error = ptnet_service_start(ptn);
+		ptnet_stack_on(ptn);
+		error = error ? error : refused;
+	}
+	mutex_unlock(&ptn->lock);
+	nm_core_unlock(&netmap_core);
+	return error;
+}
+
+static int first_program(struct ptnet *ptn, struct bpf_prog *prog)
+{
+	int error = make_pools(ptn);
+
+	if (error)
+		return error;
+	ptn->xdp = true;
+	netdev_update_features(ptn->netdev);
+	error = restart(ptn, prog);
+	if (!error)
+		return 0;
+	restart(ptn, NULL);
+	ptn->xdp = false;
+	netdev_update_features(ptn->netdev);
+	free_pools(ptn);
+	return error;
+}
+
+static void no_program(struct ptnet *ptn)
+{
+	restart(ptn, NULL);
+	ptn->xdp = false;
+	netdev_update_features(ptn->netdev);
+	free_pools(ptn);
+}
+
+int ptnet_xdp_setup(struct net_device *netdev, struct netdev_bpf *bpf)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+	struct bpf_prog *prog = bpf->prog, *old = ptn->xdp_prog;
+	int error = 0;
+
+	if (bpf->command != XDP_SETUP_PROG)
+		return -EINVAL;
+	if (prog && netdev->mtu > ptnet_xdp_mtu_max(ptn)) {
+		NL_SET_ERR_MSG(bpf->extack, "a packet must fit one slot: the MTU is too large");
+		return -EOPNOTSUPP;
+	}
+	if (prog && !old)
+		error = first_program(ptn, prog);
+	else if (!prog && old)
+		no_program(ptn);
+	else
+		WRITE_ONCE(ptn->xdp_prog, prog);
+	if (!error && old)
+		bpf_prog_put(old);
+	return error;
+}
+
+void ptnet_xdp_end(struct ptnet *ptn)
+{
+	if (ptn->queues)
+		free_pools(ptn);
+}
