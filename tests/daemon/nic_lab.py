@@ -178,11 +178,11 @@ class Lab:
         self.program = self.wrapper("netmapd-nic", self.state)
         self.pair("nic0", "nic1")
 
-    def wrapper(self, name, state):
+    def wrapper(self, name, state, preload=""):
         """netmapd-nic with files of this test's own."""
         path = self.place / name
         log = self.place / "netmapd-nic.log"
-        path.write_text(f'#!/bin/sh\nexec {NETMAPD_NIC} --config {self.config} --state {state} "$@" 2>>{log}\n')
+        path.write_text(f'#!/bin/sh\nLD_PRELOAD="{preload}" exec {NETMAPD_NIC} --config {self.config} --state {state} "$@" 2>>{log}\n')
         path.chmod(0o755)
         return path
 

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from nic_lab import NETMAPD_NIC, Lab, why_no_nic
-from ptnet_real import NETMAPCTL, PATIENCE, REPO, wait_until
+from ptnet_real import BUILD, NETMAPCTL, PATIENCE, REPO, SANITIZED, wait_until
 
 SCHEMA = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
 
@@ -69,6 +69,25 @@ def test_zero_copy_that_is_demanded_and_not_there_is_an_error(lab):
     assert number == errno.EOPNOTSUPP and "nic0: driver veth has no zero copy" in text
     assert lab.ns.program("nic0") is None
     assert user.close() == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizers' library must be the first one that is preloaded")
+@pytest.mark.parametrize("queues", [1, 4])
+def test_sockets_that_are_bound_in_a_wrong_mode_are_replaced(lab, queues):
+    lab.pair("nicq0", "nicq1", queues=queues)
+    other = lab.use("nicq1")
+    assert other.bound() == "native"
+    lab.program = lab.wrapper("half", lab.state, preload=BUILD / "tests/daemon/libhalf_zerocopy.so")
+    user = lab.use("nicq0")
+    assert user.bound() == "native"
+    assert user.lines.seen.count(f"opened {queues}") == 2 and "the kernel copies although it was asked not to" in user.lines.seen[-1]
+    for sender, receiver in ((user, other), (other, user)):
+        sender.send(100, 1514)
+        receiver.receives(100)
+        assert receiver.stats()[3:] == [0, 0]
+    assert [user.close(), other.close()] == [0, 0]
+    number, text = lab.use("nicq0", mode="zero-copy").failed()
+    assert number == errno.EOPNOTSUPP and "the kernel copies although it was asked not to" in text
 
 
 def test_a_driver_without_xdp_gets_the_generic_mode(lab):
