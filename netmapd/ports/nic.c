@@ -33,9 +33,10 @@ static int wait_for(struct nic *nic, struct nic_wait *wait)
 /* Whoever is called may end, and others with him: each time the first that is left. Nobody comes in meanwhile: a copy. */
 static void tell_all(struct nic *nic, const struct nm_error *err)
 {
-	struct nic_wait **link = &nic->waits, *wait;
+	struct nic_wait **link, *wait;
 	uint32_t left = 0;
 
+	nic->telling = true;
 	for (wait = nic->waits; wait; wait = wait->next)
 		left++;
 	while (left-- > 0 && nic->waits) {
@@ -46,6 +47,7 @@ static void tell_all(struct nic *nic, const struct nm_error *err)
 		wait->waits = false;
 		wait->fn(wait->arg, err);
 	}
+	nic->telling = false;
 }
 
 void nics_forget(struct daemon *d, struct nic_wait *wait)
@@ -94,7 +96,7 @@ static void free_nic(struct nic *nic)
 
 void nic_free_unused(struct nic *nic)
 {
-	if (!nic->port && !nic->link && !nic->waits)
+	if (!nic->port && !nic->link && !nic->waits && !nic->telling)
 		free_nic(nic);
 }
 

@@ -31,6 +31,7 @@ struct nic {
 	struct nic_link *link;   /* NULL: gone */
 	struct nm_port *port;    /* NULL: not yet, or no more */
 	struct nic_wait *waits;
+	bool telling;           /* them: it stays until all were told */
 	struct nm_error failed; /* code 0: it has not */
 
 	uint32_t num_queues;
