@@ -2,7 +2,8 @@
 """Other ways to get packets between two machines, measured beside ours on the same CPUs.
 
 Each function runs one peer for a while and returns packets per second that got through, all
-directions added up, and in which of its variants that was: the best of those that run here. Missing says which packages it wants, or what else keeps it from running.
+directions added up, and in which of its variants that was: the best of those that run here. Missing says
+which packages it wants, or what else keeps it from running.
 Generator and sink run on one CPU, what forwards on the other, as in our own scenarios:
 
     vhost   testpmd with two virtio-user ports, and a forwarding testpmd with two vhost-user ports

@@ -125,10 +125,11 @@ int nm_vale_rxsync(struct nm_ring *ring)
 {
 	struct vale_room *room = ring->priv;
 	struct nm_vale_port *vp = ring->port->priv;
-	uint32_t wanted;
+	uint32_t wanted, before = ring->hwcur;
 	int error = nm_ring_rxsync_produced(ring);
 
-	if (likely(ring->port->full_wait_us == 0))
+	/* Who has given nothing back has nothing to say: no barrier then. */
+	if (likely(ring->hwcur == before) || likely(ring->port->full_wait_us == 0))
 		return error;
 	os_mb(); /* F: pairs with E */
 	wanted = OS_LOAD(&room->wanted);
