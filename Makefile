@@ -7,11 +7,11 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-programs fuzz fuzz-merge fuzz-coverage bench build module install clean
+.PHONY: help demo check test test-programs fuzz fuzz-merge fuzz-coverage bench build module install deb dist clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
-	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest|programs for some of them)'
+	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest|programs|packages for some of them)'
 	@echo 'make test-programs  tcpdump, Suricata, …: netmap programs of others, built here with our headers'
 	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
 	@echo '                in docs/testing.md has their names)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
 	@echo 'make install    install all but the module (DESTDIR= and, at the first build, PREFIX=)'
+	@echo 'make deb        Debian packages, into build/deb; make dist: a tarball of the last commit'
 	@echo 'make clean      remove build/, build-asan/, build-check-*/ and build-fuzz*/'
 
 build/build.ninja:
@@ -86,6 +87,13 @@ bench:
 
 install: build
 	$(MESON) install -C build --no-rebuild
+
+deb:
+	@setup/packages build deb
+	@setup/deb
+
+dist:
+	@setup/deb --dist
 
 clean:
 	rm -rf build build-asan build-check-* build-fuzz build-fuzz-*
