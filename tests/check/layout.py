@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Layout and scripts: clang-format, shellcheck, flake8."""
+"""Layout, scripts and manual pages: clang-format, shellcheck, flake8, mandoc."""
 
 import re
 
-from tree import Skip, c_files, check, chunks, each, lines_of, output, scripts, tool
+from tree import Skip, c_files, check, chunks, each, files, lines_of, output, scripts, tool
 
 LAYOUT_VERSION = "14"   # of clang-format; the next ones lay out a few things in another way
 
@@ -31,3 +31,9 @@ def shellcheck():
 def flake8():
     tool("flake8")
     return lines_of(*output(["/usr/bin/python3", "-m", "flake8", *scripts("python3", ".py")]))
+
+
+@check("mandoc")
+def manual_pages():
+    pages = [name for name in files() if re.search(r"\.[1-8]$", name)]
+    return lines_of(*output([tool("mandoc"), "-T", "lint", "-W", "warning", *pages]))
