@@ -149,12 +149,13 @@ static void put_amount(struct table *t, const json_t *limit, const char *key)
 static int put_limits(const struct ctl *ctl, const char *name)
 {
 	struct table *t;
-	json_t *root, *found = json_array(), *limit;
+	json_t *root, *found, *limit;
 	int status = ctl_report(ctl, &root);
 	size_t i;
 
 	if (status)
 		return status;
+	found = json_array();
 	json_array_foreach(json_object_get(root, "limits"), i,
 		limit) if (!name || !strcmp(ctl_string(limit, "name"), name))
 		json_array_append(found, limit);

@@ -154,31 +154,45 @@ static int become_capture(const struct extcap *e, const char *host, const char *
 	return ctl_fail(CTL_FAILED, "can't start %s", host ? "ssh" : "netmapctl");
 }
 
+/* Which port, and of which machine (to be freed; NULL: this one). False: it doesn't say. */
+static bool find_port(const struct extcap *e, char **host, const char **port)
+{
+	*host = NULL;
+	*port = e->port;
+	if (!strncmp(e->interface, LOCAL, strlen(LOCAL))) {
+		*port = e->interface + strlen(LOCAL);
+	} else if (!strncmp(e->interface, REMOTE, strlen(REMOTE))) {
+		*host = ctl_format("%s", e->interface + strlen(REMOTE));
+		*port = strchr(e->interface, ':') ? strchr(e->interface, ':') + 1 : NULL;
+		(*host)[strcspn(*host, ":")] = '\0';
+	} else if (!strcmp(e->interface, ASKED)) {
+		*host = ctl_format("%s", e->host ? e->host : "");
+	}
+	return *port && is_plain(*port) && (!*host || is_plain(*host));
+}
+
 static int capture(const struct extcap *e)
 {
-	const char *port = e->port;
-	char *host = NULL;
-	int fd;
+	const char *port;
+	char *host;
+	int fd, status;
 
 	if (!e->fifo)
 		return ctl_fail(CTL_USAGE, "extcap: --capture needs --fifo");
-	if (!strncmp(e->interface, LOCAL, strlen(LOCAL))) {
-		port = e->interface + strlen(LOCAL);
-	} else if (!strncmp(e->interface, REMOTE, strlen(REMOTE))) {
-		host = ctl_format("%s", e->interface + strlen(REMOTE));
-		port = strchr(e->interface, ':') ? strchr(e->interface, ':') + 1 : NULL;
-		host[strcspn(host, ":")] = '\0';
-	} else if (!strcmp(e->interface, ASKED)) {
-		host = ctl_format("%s", e->host ? e->host : "");
-	}
-	if (!port || !is_plain(port) || (host && !is_plain(host)))
+	if (!find_port(e, &host, &port)) {
+		free(host);
 		return ctl_fail(CTL_USAGE, "extcap: which port of which machine? '%s' says nothing",
 			e->interface);
-	fd = open(e->fifo, O_WRONLY);
+	}
+	fd = open(e->fifo, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
-		return ctl_fail(CTL_FAILED, "can't write to %s", e->fifo);
-	close(fd);
-	return become_capture(e, host, port);
+		status = ctl_fail(CTL_FAILED, "can't write to %s", e->fifo);
+	else
+		status = become_capture(e, host, port);
+	if (fd >= 0)
+		close(fd);
+	free(host);
+	return status;
 }
 
 static bool take_flag(struct extcap *e, const char *arg)

@@ -6,7 +6,7 @@
 
 int ctl_list(int argc, char **argv, const struct ctl *ctl)
 {
-	json_t *root, *names = json_array(), *port;
+	json_t *root, *names, *port;
 	int status;
 	size_t i;
 
@@ -15,6 +15,7 @@ int ctl_list(int argc, char **argv, const struct ctl *ctl)
 	status = ctl_report(ctl, &root);
 	if (status)
 		return status;
+	names = json_array();
 	json_array_foreach(json_object_get(root, "ports"), i, port)
 	{
 		char *name = ctl_member(port, "name");

@@ -44,7 +44,8 @@ struct block {
 
 static void put(struct block *b, const void *data, uint32_t length)
 {
-	memcpy(b->bytes + b->length, data, length);
+	if (length > 0)
+		memcpy(b->bytes + b->length, data, length);
 	b->length += length;
 	while (b->length % 4)
 		b->bytes[b->length++] = 0;
