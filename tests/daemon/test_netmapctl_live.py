@@ -243,9 +243,9 @@ def test_top_keys(daemon, open_port):
 
 
 def test_watch(daemon):
-    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", "--json", "--count", "9", path=daemon.path)
-    wait_until(lambda: daemon.descriptors().count("socket") == 2, "it is connected")
-    time.sleep(0.2)  # until it has asked: nothing tells
+    with Connection(daemon.path) as c:
+        last, _, _ = ask_events(c, 2**64 - 1)
+    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", "--json", "--after", last, "--count", "9", path=daemon.path)
     with Port(daemon.path, "vale1:a", **SMALL):
         assert good(daemon, "rename", "vale1:a", "b") == ""
     machine = Connection(daemon.path)
@@ -274,8 +274,9 @@ def test_watch_for_people(daemon, open_port):
 
 def test_watch_ends_with_netmapd(start_netmapd):
     daemon = start_netmapd()
-    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", path=daemon.path)
-    wait_until(lambda: daemon.descriptors().count("socket") == 2, "it is connected")
+    Port(daemon.path, "vale1:a", **SMALL).close()
+    child = spawn(NETMAPCTL, "--socket", daemon.path, "watch", "--after", "0", path=daemon.path)
+    assert "port vale1:a is there" in child.stdout.readline()    # then it waits
     daemon.stop()
     assert "netmapd has ended" in finish(child, 3)
 
