@@ -20,12 +20,12 @@ uint32_t ptnet_xdp_mtu_max(const struct ptnet *ptn)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static struct ptnet_queue *lock_tx(struct net_device *netdev, struct netdev_queue **txq)
+/* The ring that this CPU sends on, and its queue, whose lock it takes. */
+static struct ptnet_queue *own_tx(struct net_device *netdev, struct netdev_queue **txq)
 {
 	uint32_t index = (uint32_t)smp_processor_id() % netdev->real_num_tx_queues;
 
 	*txq = netdev_get_tx_queue(netdev, index);
-	__netif_tx_lock(*txq, smp_processor_id());
 	return ptnet_queue(ptnet_of(netdev), NM_TX, index);
 }
 
@@ -39,7 +39,8 @@ int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **fram
 		return -EINVAL;
 	if (!netif_carrier_ok(netdev))
 		return -ENETDOWN;
-	q = lock_tx(netdev, &txq);
+	q = own_tx(netdev, &txq);
+	__netif_tx_lock(txq, smp_processor_id());
 	while (sent < count && !xdp_frame_has_frags(frames[sent]) &&
 		ptnet_tx_frame(q, txq, frames[sent]->data, frames[sent]->len)) {
 		xdp_return_frame(frames[sent]);
@@ -54,9 +55,11 @@ int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **fram
 static bool send_back(struct ptnet_queue *q, const struct xdp_buff *xdp)
 {
 	struct netdev_queue *txq;
-	struct ptnet_queue *tx = lock_tx(q->ptn->netdev, &txq);
-	bool sent = ptnet_tx_frame(tx, txq, xdp->data, (uint32_t)(xdp->data_end - xdp->data));
+	struct ptnet_queue *tx = own_tx(q->ptn->netdev, &txq);
+	bool sent;
 
+	__netif_tx_lock(txq, smp_processor_id());
+	sent = ptnet_tx_frame(tx, txq, xdp->data, (uint32_t)(xdp->data_end - xdp->data));
 	__netif_tx_unlock(txq);
 	q->xdp.sent |= sent;
 	return sent;
@@ -70,7 +73,8 @@ void ptnet_xdp_flush(struct ptnet_queue *q)
 	if (q->xdp.redirected)
 		xdp_do_flush();
 	if (q->xdp.sent) {
-		tx = lock_tx(q->ptn->netdev, &txq);
+		tx = own_tx(q->ptn->netdev, &txq);
+		__netif_tx_lock(txq, smp_processor_id());
 		ptnet_tx_publish(tx, txq);
 		__netif_tx_unlock(txq);
 	}
