@@ -38,11 +38,13 @@ static struct guarded *find(uintptr_t at)
 static bool replace(uintptr_t at)
 {
 	const struct guarded *g = find(at);
+	void *page;
 
 	if (!g)
 		return false;
-	if (mmap((void *)(at & ~(g->page - 1)), g->page, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	page = mmap((void *)(at & ~(g->page - 1)), g->page, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (page == MAP_FAILED)
 		return false;
 	__atomic_fetch_add(&replaced, 1, __ATOMIC_RELAXED);
 	return true;
