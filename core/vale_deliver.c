@@ -242,7 +242,7 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *
  * has ended the other goes on. */
 static uint32_t merge(const struct vale_batch *batch, uint8_t mine, uint8_t all, uint8_t *order)
 {
-#define EIGHT(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
+#define EIGHT(n) (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7
 	static const uint8_t in_row[NM_VALE_BATCH] = {EIGHT(0), EIGHT(8), EIGHT(16), EIGHT(24),
 		EIGHT(32), EIGHT(40), EIGHT(48), EIGHT(56)};
 	const struct vale_packet *packets = batch->packets;
