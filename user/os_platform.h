@@ -42,10 +42,21 @@
 #define os_prefetch_write(addr)    __builtin_prefetch(addr, 1)
 #define os_asks_before_writing()   (!OS_CPU_IS_AMD)
 #define os_printf_like(fmt, first) __attribute__((format(printf, fmt, first)))
-#define OS_LOAD(p)                 __atomic_load_n((p), __ATOMIC_RELAXED)
-#define OS_STORE(p, v)             __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define OS_LOAD_ACQUIRE(p)         __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define OS_STORE_RELEASE(p, v)     __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#ifdef OS_LOAD_HOOK
+/* A fuzz target: the other party writes between any two loads (tests/fuzz/fuzz_race.c). */
+void os_load_hook(void);
+#define OS_LOAD(p)                                                            \
+	__extension__({                                                       \
+		__auto_type loaded_ = __atomic_load_n((p), __ATOMIC_RELAXED); \
+		os_load_hook();                                               \
+		loaded_;                                                      \
+	})
+#else
+#define OS_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#endif
+#define OS_STORE(p, v)         __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define OS_LOAD_ACQUIRE(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define OS_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #ifdef __SANITIZE_THREAD__
 /* ThreadSanitizer has no notion of a fence, and needs none: what it orders are the accesses. */
 #define os_mb() __asm__ volatile("mfence" ::: "memory")

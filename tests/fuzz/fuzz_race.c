@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The data path of fuzz_packets.c, while a second thread rewrites what one of the applications could:
- * its slots, the indices and flags of its rings, its CSB, and the bytes of its packets. Built with
- * AddressSanitizer, and with ThreadSanitizer: its writes are atomic, as the engine's loads are; the bytes of
- * packets, which nobody loads atomically, stay as they are there.
+ * The data path of fuzz_packets.c, while somebody else rewrites what one of the applications could: its
+ * slots, the indices and flags of its rings, its CSB, and the bytes of its packets. Two targets:
+ *
+ *      race     a second thread does, all the time. With AddressSanitizer, and with ThreadSanitizer: its
+ *               writes are atomic, as the engine's loads are; the bytes of packets, which nobody loads
+ *               atomically, stay as they are there
+ *      toctou   a hook in each OS_LOAD() of the engine does (OS_LOAD_HOOK), when the input says so: what is
+ *               loaded twice, or not by OS_LOAD(), is found every time, on one CPU as well
  */
 #include "world.h"
 
@@ -22,9 +26,16 @@ enum { STEPS = 24, WRITES_MOST = 16, BUFS_MOST = 256 };
 #define WRITES_PACKETS true
 #endif
 
-/* What the thread does, over and over. */
+#ifdef OS_LOAD_HOOK
+#define IS_THREAD false
+#else
+#define IS_THREAD true
+#endif
+
+/* What is written, over and over. */
 static struct write {
 	uint8_t what, ring, slot;
+	uint8_t after; /* loads; toctou */
 	uint64_t value;
 } writes[WRITES_MOST];
 static uint32_t num_writes;
@@ -32,6 +43,7 @@ static uint32_t num_writes;
 /* To whom. */
 static struct {
 	struct nm_ring *rings[WORLD_RINGS];
+	uint32_t at[WORLD_RINGS]; /* the slot that the engine looks at next */
 	uint32_t num_rings;
 	uint32_t bufs[BUFS_MOST]; /* of the application, as of the last stop */
 	uint32_t num_bufs;
@@ -39,10 +51,7 @@ static struct {
 	struct world_app *app;
 } target;
 
-static sem_t begin;
-static int go, running;
-
-/* ---- the thread ----------------------------------------------------------------------------------- */
+/* ---- the writer ----------------------------------------------------------------------------------- */
 
 /* A buffer of the application's, or none at all; never a neighbour's, whom it could only name by being
  * trusted. */
@@ -50,19 +59,27 @@ static FUZZ_NOT_COVERED uint32_t choose_buf(uint64_t value)
 {
 	uint32_t count = target.region->pool[NM_POOL_BUF].count;
 
-	if (target.num_bufs > 0 && (value & 7) != 7)
+	if (target.num_bufs > 0 && (value & 3) != 3)
 		return target.bufs[(value >> 3) % target.num_bufs];
 	return value & 8 ? count + (uint32_t)(value >> 4) % 3 : (uint32_t)(value >> 4) & 1;
 }
 
-static FUZZ_NOT_COVERED void write_slot(struct netmap_slot *slot, uint64_t value)
+static FUZZ_NOT_COVERED void store_slot(
+	struct netmap_slot *slot, uint32_t buf_idx, uint64_t len, uint64_t flags)
 {
-	const struct nm_slot_copy copy = {
-		choose_buf(value), (uint16_t)(value >> 16), (uint16_t)(value >> 32)};
+	const struct nm_slot_copy copy = {buf_idx, (uint16_t)len, (uint16_t)flags};
 	uint64_t word;
 
 	memcpy(&word, &copy, sizeof(word));
 	OS_STORE((uint64_t *)(void *)slot, word);
+}
+
+/* A thread writes to and fro, so that whoever loads it twice sees two values. */
+static FUZZ_NOT_COVERED void write_slot(struct netmap_slot *slot, uint64_t value)
+{
+	store_slot(slot, choose_buf(value), value >> 16, value >> 32);
+	if (IS_THREAD)
+		store_slot(slot, choose_buf((value & ~7ULL) + 1), 60, 0);
 }
 
 static FUZZ_NOT_COVERED void write_packet(uint64_t value)
@@ -80,7 +97,8 @@ static FUZZ_NOT_COVERED void do_write(const struct write *w)
 {
 	uint32_t i = w->ring % target.num_rings;
 	struct nm_ring *ring = target.rings[i];
-	struct netmap_slot *slot = &ring->slots[w->slot % ring->num_slots];
+	uint32_t ahead = w->slot % (w->slot & 0x80 ? ring->num_slots : 3);
+	struct netmap_slot *slot = &ring->slots[(target.at[i] + ahead) % ring->num_slots];
 
 	switch (w->what % 8) {
 	case 0:
@@ -109,6 +127,67 @@ static FUZZ_NOT_COVERED void do_write(const struct write *w)
 	}
 }
 
+/* ---- around a sync ----------------------------------------------------------------------------------- */
+
+static void find_target(void)
+{
+	struct nm_ring *ring;
+
+	target.num_rings = target.num_bufs = 0;
+	for (uint32_t i = 0; i < WORLD_RINGS && (ring = world_ring(target.app, i)); i++) {
+		target.at[i] = ring->dir == NM_TX ? ring->hwcur : ring->produce.hwtail;
+		target.rings[target.num_rings++] = ring;
+		target.region = ring->region;
+		for (uint32_t s = 0; s < ring->num_slots && target.num_bufs < BUFS_MOST; s++)
+			if (nm_region_buf_valid(ring->region, ring->slots[s].buf_idx))
+				target.bufs[target.num_bufs++] = ring->slots[s].buf_idx;
+	}
+	world.open_region = target.region;
+	world.open_bufs = target.bufs;
+	world.num_open_bufs = target.num_bufs;
+}
+
+/* So that the next sync of its rings moves something. */
+static void put_back(void)
+{
+	for (uint32_t i = 0; i < target.num_rings; i++)
+		nm_ring_reset_shared(target.rings[i]);
+}
+
+#ifdef OS_LOAD_HOOK
+static bool hooked;
+static uint32_t next_write, loads; /* until it is done */
+
+void os_load_hook(void)
+{
+	if (!hooked || loads-- > 0)
+		return;
+	hooked = false;
+	do_write(&writes[next_write]);
+	next_write = (next_write + 1) % num_writes;
+	loads = writes[next_write].after;
+	hooked = true;
+}
+
+static void start(void)
+{
+	hooked = target.num_rings > 0 && num_writes > 0;
+	loads = writes[next_write].after;
+}
+
+static void stop(void)
+{
+	hooked = false;
+	put_back();
+}
+
+static void start_thread(void)
+{
+}
+#else
+static sem_t begin;
+static int go, running;
+
 static FUZZ_NOT_COVERED void *run(void *arg)
 {
 	for (;;) {
@@ -129,25 +208,6 @@ static void wait_for(int state)
 		sched_yield();
 }
 
-/* ---- around a sync ----------------------------------------------------------------------------------- */
-
-static void find_target(void)
-{
-	struct nm_ring *ring;
-
-	target.num_rings = target.num_bufs = 0;
-	for (uint32_t i = 0; i < WORLD_RINGS && (ring = world_ring(target.app, i)); i++) {
-		target.rings[target.num_rings++] = ring;
-		target.region = ring->region;
-		for (uint32_t s = 0; s < ring->num_slots && target.num_bufs < BUFS_MOST; s++)
-			if (nm_region_buf_valid(ring->region, ring->slots[s].buf_idx))
-				target.bufs[target.num_bufs++] = ring->slots[s].buf_idx;
-	}
-	world.open_region = target.region;
-	world.open_bufs = target.bufs;
-	world.num_open_bufs = target.num_bufs;
-}
-
 static void start(void)
 {
 	if (target.num_rings == 0 || num_writes == 0)
@@ -163,19 +223,23 @@ static void stop(void)
 		return;
 	OS_STORE_RELEASE(&go, 0);
 	wait_for(0);
-	/* So that the next sync of its rings moves something. */
-	for (uint32_t i = 0; i < target.num_rings; i++)
-		nm_ring_reset_shared(target.rings[i]);
+	put_back();
 }
 
-/* ---- one input ----------------------------------------------------------------------------------------- */
-
-void fuzz_begin(void)
+static void start_thread(void)
 {
 	pthread_t thread;
 
 	fuzz_check(sem_init(&begin, 0, 0) == 0, "no semaphore");
 	fuzz_check(pthread_create(&thread, NULL, run, NULL) == 0, "no thread");
+}
+#endif
+
+/* ---- one input ----------------------------------------------------------------------------------------- */
+
+void fuzz_begin(void)
+{
+	start_thread();
 	world.before_sync = find_target;
 	world.start = start;
 	world.after_sync = stop;
@@ -189,8 +253,10 @@ void fuzz_one(struct fuzz_in *in)
 		writes[i].what = fuzz_u8(in);
 		writes[i].ring = fuzz_u8(in);
 		writes[i].slot = fuzz_u8(in);
+		writes[i].after = fuzz_u8(in) % 32;
 		fuzz_bytes(in, &writes[i].value, 6);
 	}
+	target.num_rings = 0;
 	world_begin(in);
 	for (int i = 0; i < STEPS && fuzz_more(in); i++)
 		world_step(in);

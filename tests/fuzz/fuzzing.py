@@ -44,6 +44,7 @@ TARGETS = {
     "names": Target(runs=40000, max_len=256),
     "libnetmap": Target(runs=8000),
     "pcap": Target(runs=15000),
+    "toctou": Target(runs=5000),
     "race": Target(runs=2000, kinds=("fuzz", "fuzz-tsan")),
 }
 

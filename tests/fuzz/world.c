@@ -16,16 +16,15 @@ struct world world;
 
 /* ---- poison ------------------------------------------------------------------------------------- */
 
+/* Buffers, and what is behind the last one. */
 static void poison_region(const struct nm_region *region, bool on)
 {
-	const struct nm_pool_geometry *bufs = &region->pool[NM_POOL_BUF];
+	uint64_t from = region->pool[NM_POOL_BUF].offset;
 
 	if (on)
-		ASAN_POISON_MEMORY_REGION(
-			region->base + bufs->offset, (size_t)bufs->count * bufs->size);
+		ASAN_POISON_MEMORY_REGION(region->base + from, region->size - from);
 	else
-		ASAN_UNPOISON_MEMORY_REGION(
-			region->base + bufs->offset, (size_t)bufs->count * bufs->size);
+		ASAN_UNPOISON_MEMORY_REGION(region->base + from, region->size - from);
 }
 
 static void poison_all(bool on)
