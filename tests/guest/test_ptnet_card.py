@@ -158,7 +158,7 @@ class Program:
 
 @pytest.mark.every_kernel
 def test_programs(pair):
-    """XDP: a program that lets all packets pass, twice; then all goes on as before."""
+    """XDP: what a program does with packets, and that all goes on as before when it has gone."""
     a, b = pair
     for _ in range(2):
         with Program(b, "pass"):
@@ -166,5 +166,34 @@ def test_programs(pair):
             a.ping(b)
             for stream in (Stream(a, b, 5200, 100), Stream(b, a, 5201, 100)):
                 stream.finish()
+    a.run(f"arp -s {b.address} {b.mac}")
+    with Program(b, "drop"):
+        dropped = sum(n for name, n in b.counters().items() if name.endswith("_xdp_drops"))
+        assert "100% packet loss" in a.run(f"ping -c 3 -i 0.1 -w 5 {b.address}", check=False).out
+        assert sum(n for name, n in b.counters().items() if name.endswith("_xdp_drops")) >= dropped + 3
+    with Program(b, "tx"):
+        # Requests come back as they were, and the one who sent them hears of packets from himself.
+        before = a.counters()["rx0_packets"]
+        a.run(f"ping -c 5 -i 0.1 -w 5 {b.address}", check=False)
+        assert sum(n for name, n in b.counters().items() if name.endswith("_xdp_tx")) >= 5
+        assert a.counters()["rx0_packets"] >= before + 5
+    # From one port to another, both ours.
+    a.run("ip link set more up")
+    with Program(a, "more"):
+        b.run(f"arp -s {a.address} {a.mac}; ping -c 5 -i 0.1 -w 5 {a.address}", check=False)
+        assert a.counters()["rx0_xdp_redirects"] >= 5
+        assert int(a.run("cat /sys/class/net/more/statistics/tx_packets").out) >= 5
+    a.run(f"arp -d {b.address}; ip link set more down")
+    b.run(f"arp -d {a.address}")
+    # A netmap application comes and goes meanwhile; too long an MTU and a program exclude each other.
+    with Program(b, "pass"):
+        netlab.stream(a, "data", b, "data", 3000)
+        a.ping(b)
+        assert b.run("ip link set data mtu 9000", check=False).rc != 0
+        b.run("ip link set data down; ip link set data up")
+        a.ping(b)
     assert "tcp-segmentation-offload: on" in b.run("ethtool -k data").out
+    a.run("ip link set data mtu 9000")
+    assert a.run("timeout 5 cardcheck xdp data pass", check=False).rc == 1
+    a.run("ip link set data mtu 1500")
     a.ping(b)
