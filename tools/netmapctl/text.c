@@ -99,11 +99,16 @@ struct table {
 	size_t num_cells, room;
 };
 
+static __attribute__((noreturn)) void out_of_memory(void)
+{
+	exit(ctl_fail(CTL_FAILED, "out of memory"));
+}
+
 static void *more(void *mem, size_t bytes)
 {
 	mem = realloc(mem, bytes);
 	if (!mem)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		out_of_memory();
 	return mem;
 }
 
@@ -134,7 +139,7 @@ void table_cell(struct table *t, const char *format, ...)
 
 	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
-		text = more(NULL, 0); /* says so, and ends */
+		out_of_memory();
 	va_end(args);
 	for (char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)

@@ -179,7 +179,7 @@ static void type_filter(struct top *t, char key)
 
 static void sort_by(struct top *t, int step)
 {
-	unsigned count = 0;
+	unsigned count = 1; /* there is at least one */
 
 	while (top_sort_name(count))
 		count++;

@@ -317,7 +317,8 @@ static size_t choose(const json_t *rates, const struct top_view *view, json_t **
 	json_array_foreach(json_object_get(rates, "ports"), i,
 		port) if (is_wanted(port, view->filter)) list[count++] = port;
 	sort_by = view->sort;
-	qsort(list, count, sizeof(*list), compare);
+	qsort(list, count, sizeof(list[0]),
+		compare); /* NOLINT(bugprone-sizeof-expression): of pointers */
 	return count;
 }
 
@@ -348,7 +349,8 @@ void top_screen(FILE *out, const json_t *rates, const struct top_view *view)
 		.columns = view->columns,
 		.left = view->lines ? view->lines : UINT32_MAX};
 	size_t all = json_array_size(json_object_get(rates, "ports"));
-	json_t **list = calloc(all + 1, sizeof(*list));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+	json_t **list = calloc(all + 1, sizeof(list[0]));
 	size_t count;
 
 	if (!list)
