@@ -317,8 +317,8 @@ static size_t choose(const json_t *rates, const struct top_view *view, json_t **
 	json_array_foreach(json_object_get(rates, "ports"), i,
 		port) if (is_wanted(port, view->filter)) list[count++] = port;
 	sort_by = view->sort;
-	qsort(list, count, sizeof(list[0]),
-		compare); /* NOLINT(bugprone-sizeof-expression): of pointers */
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+	qsort(list, count, sizeof(list[0]), compare);
 	return count;
 }
 
