@@ -66,35 +66,31 @@ static void answer_text(FILE *out, const char *status, const char *text)
 static void answer_metrics(FILE *out, const struct ctl *ctl, const char *request, bool head_only)
 {
 	bool openmetrics = strcasestr(request, "application/openmetrics-text") != NULL;
-	json_t *root = metrics_report(ctl);
+	json_t *root;
 	char *text = NULL;
 	size_t length;
 	FILE *f = open_memstream(&text, &length);
 
 	if (!f)
 		return;
+	root = metrics_report(ctl);
 	metrics_write(f, root, openmetrics);
-	fclose(f);
+	json_decref(root);
+	if (fclose(f) != 0) {
+		free(text);
+		return;
+	}
 	answer(out, "200 OK",
 		openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
 			    : "text/plain; version=0.0.4; charset=utf-8",
 		text, length, head_only);
 	free(text);
-	json_decref(root);
 }
 
-/* In a process of its own. */
-static void serve_one(int fd, const struct ctl *ctl)
+static void answer_request(FILE *out, const struct ctl *ctl, const char *request)
 {
-	char request[REQUEST_MAX];
-	FILE *out = fdopen(fd, "w");
-	bool head;
+	bool head = strncmp(request, "HEAD ", 5) == 0;
 
-	signal(SIGALRM, SIG_DFL);
-	alarm(CHILD_SECONDS);
-	if (!out || !read_request(fd, request))
-		return;
-	head = strncmp(request, "HEAD ", 5) == 0;
 	if (!head && strncmp(request, "GET ", 4) != 0)
 		answer_text(out, "405 Method Not Allowed", "GET /metrics\n");
 	else if (strncmp(request + 4 + head, "/metrics", 8) != 0 ||
@@ -102,6 +98,21 @@ static void serve_one(int fd, const struct ctl *ctl)
 		answer_text(out, "404 Not Found", "GET /metrics\n");
 	else
 		answer_metrics(out, ctl, request, head);
+}
+
+/* In a process of its own. */
+static void serve_one(int fd, const struct ctl *ctl)
+{
+	char request[REQUEST_MAX];
+	FILE *out = fdopen(fd, "w");
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(CHILD_SECONDS);
+	if (!out)
+		return;
+	if (read_request(fd, request))
+		answer_request(out, ctl, request);
+	fclose(out);
 }
 
 /* ---- the socket ---------------------------------------------------------------------------------- */
