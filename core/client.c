@@ -86,36 +86,34 @@ static int choose_shape(struct nm_client *client, struct nm_port *port, const st
 		     : 0;
 }
 
-static int find_named(struct nm_client *client, const char *name, const struct nm_bind *bind,
-	struct nm_port **port) OS_REQUIRES(NM_CORE_LOCK)
+/* NULL with client->err. */
+static struct nm_port *find_named(struct nm_client *client, const char *name,
+	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_core *core = client->core;
+	struct nm_port *port;
 	struct nm_name parsed;
-	int error = nm_name_parse(name, &parsed, &client->err);
 
-	if (!error && (bind->mode == NR_REG_PIPE_MASTER || bind->mode == NR_REG_PIPE_SLAVE))
-		error = name_pipe(client, bind, &parsed);
-	if (error)
-		return error;
-	if (parsed.pipe != NM_PIPE_NONE) {
-		*port = nm_pipe_get_locked(core, client->ns, &parsed, bind, &client->err);
-		return *port ? 0 : client->err.code;
-	}
-	if (parsed.kind == NM_NAME_VALE) {
-		*port = nm_vale_port_get_locked(core, client->ns, name, parsed.sw_name,
+	if (nm_name_parse(name, &parsed, &client->err) != 0)
+		return NULL;
+	if ((bind->mode == NR_REG_PIPE_MASTER || bind->mode == NR_REG_PIPE_SLAVE) &&
+		name_pipe(client, bind, &parsed) != 0)
+		return NULL;
+	if (parsed.pipe != NM_PIPE_NONE)
+		return nm_pipe_get_locked(core, client->ns, &parsed, bind, &client->err);
+	if (parsed.kind == NM_NAME_VALE)
+		return nm_vale_port_get_locked(core, client->ns, name, parsed.sw_name,
 			bind->num_rings, bind->num_slots, &client->err);
-		return *port ? 0 : client->err.code;
-	}
-	*port = nm_port_find_in_locked(core, client->ns, name);
-	if (*port && (bind->mode == NR_REG_ALL_NIC || bind->mode == NR_REG_ONE_NIC))
-		*port = nm_attachment_place_locked(*port);
-	if (*port)
-		return 0;
-	return nm_error_set(&client->err, -ENXIO,
-		core->platform_ops && core->platform_ops->lookup
-			? "%s: no such port or network device; a switch port is valeID:PORT"
-			: "%s: no such port, and no network interface of this host; a switch port is valeID:PORT",
-		name);
+	port = nm_port_find_in_locked(core, client->ns, name);
+	if (port && (bind->mode == NR_REG_ALL_NIC || bind->mode == NR_REG_ONE_NIC))
+		port = nm_attachment_place_locked(port);
+	if (!port)
+		nm_error_set(&client->err, -ENXIO,
+			core->platform_ops && core->platform_ops->lookup
+				? "%s: no such port or network device; a switch port is valeID:PORT"
+				: "%s: no such port, and no network interface of this host; a switch port is valeID:PORT",
+			name);
+	return port;
 }
 
 static int check_not_being_made(struct nm_client *client, const struct nm_port *port)
@@ -127,33 +125,31 @@ static int check_not_being_made(struct nm_client *client, const struct nm_port *
 		"%s: another client is about to open it; try again", port->name);
 }
 
-/* A monitor of what the name says. */
-static int make_monitor(struct nm_client *client, const struct nm_bind *bind, struct nm_port **port)
-	OS_REQUIRES(NM_CORE_LOCK)
+/* A monitor of what the name says; NULL with client->err. */
+static struct nm_port *make_monitor(struct nm_client *client, const struct nm_bind *bind,
+	struct nm_port *watched) OS_REQUIRES(NM_CORE_LOCK)
 {
-	struct nm_port *watched = *port;
-	int error = check_not_being_made(client, watched);
+	struct nm_port *port = NULL;
 
-	*port = error ? NULL : nm_monitor_make_locked(watched, bind, &client->err);
-	if (*port)
-		return 0;
-	nm_port_unused_locked(watched);
-	return client->err.code;
+	if (check_not_being_made(client, watched) == 0)
+		port = nm_monitor_make_locked(watched, bind, &client->err);
+	if (!port)
+		nm_port_unused_locked(watched);
+	return port;
 }
 
-static int find_port(struct nm_client *client, const char *name, const struct nm_bind *bind,
-	struct nm_port **port) OS_REQUIRES(NM_CORE_LOCK)
+/* The same. */
+static struct nm_port *find_port(struct nm_client *client, const char *name,
+	const struct nm_bind *bind) OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error;
+	struct nm_port *port;
 
-	if (bind->mode == NR_REG_NULL) {
-		*port = nm_null_make_locked(client->core, name, bind, &client->err);
-		return *port ? 0 : client->err.code;
-	}
-	error = find_named(client, name, bind, port);
-	if (!error && (bind->flags & MONITOR_FLAGS))
-		error = make_monitor(client, bind, port);
-	return error;
+	if (bind->mode == NR_REG_NULL)
+		return nm_null_make_locked(client->core, name, bind, &client->err);
+	port = find_named(client, name, bind);
+	if (!port || !(bind->flags & MONITOR_FLAGS))
+		return port;
+	return make_monitor(client, bind, port);
 }
 
 /* ---- which rings --------------------------------------------------------------------- */
@@ -583,10 +579,10 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 		error = choose_rings(client, port, bind);
 	if (!error)
 		error = check_wishes(client, port, bind);
-	if (!error)
+	if (!error) {
 		nm_attachment_lend_locked(port);
-	if (!error)
 		error = check_rings_free(client, port, exclusive);
+	}
 	if (!error)
 		error = was_in_use ? check_started(client, port, bind)
 				   : take_port(client, port, bind);
@@ -694,11 +690,12 @@ static void unbind_failed(struct nm_client *client, struct nm_port *port) OS_REQ
 int nm_client_go_on(struct nm_client *client, uint32_t most)
 {
 	struct nm_port *port = client->port;
-	int error = 0;
+	int error;
 
+	if (!port)
+		return 0;
 	nm_core_lock(client->core);
-	if (port)
-		error = go_on(client, port, most);
+	error = go_on(client, port, most);
 	if (error < 0)
 		unbind_failed(client, port);
 	nm_core_unlock(client->core);
@@ -720,10 +717,28 @@ static int finish(struct nm_client *client, struct nm_port *port, const struct n
 	return error;
 }
 
+/* As `bind` wishes, and bound as `plain`, which is what remains of it for a monitor. */
+static int bind_port(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind,
+	const struct nm_bind *plain) OS_REQUIRES(NM_CORE_LOCK)
+{
+	int error;
+
+	remember_shape(client, port);
+	error = choose_shape(client, port, bind);
+	if (!error)
+		error = bind_locked(client, port, plain);
+	if (error) {
+		restore_shape(client, port);
+		return error;
+	}
+	client->flags = bind->flags;
+	return client->in_parts ? 0 : finish(client, port, bind);
+}
+
 int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
 {
 	struct nm_bind plain = *bind;
-	struct nm_port *port = NULL;
+	struct nm_port *port;
 	int error;
 
 	if (client->port)
@@ -735,19 +750,8 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 		plain.flags &= ~(uint64_t)(NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
 	}
 	nm_core_lock(client->core);
-	error = find_port(client, name, bind, &port);
-	if (!error) {
-		remember_shape(client, port);
-		error = choose_shape(client, port, bind);
-		if (!error)
-			error = bind_locked(client, port, &plain);
-		if (error)
-			restore_shape(client, port);
-	}
-	if (!error) {
-		client->flags = bind->flags;
-		error = client->in_parts ? 0 : finish(client, port, bind);
-	}
+	port = find_port(client, name, bind);
+	error = port ? bind_port(client, port, bind, &plain) : client->err.code;
 	nm_core_unlock(client->core);
 	return error;
 }

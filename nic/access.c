@@ -12,23 +12,6 @@
 
 enum { INTERFACES = 16, GROUPS_MAX = 256 };
 
-/* ---- users and groups: one thread asks, and keeps no answer ------------------------------ */
-
-static const struct passwd *user_named(const char *name)
-{
-	return getpwnam(name); /* cppcheck-suppress getpwnamCalled */
-}
-
-static const struct passwd *user_numbered(uid_t user)
-{
-	return getpwuid(user); /* cppcheck-suppress getpwuidCalled */
-}
-
-static const struct group *group_named(const char *name)
-{
-	return getgrnam(name); /* cppcheck-suppress getgrnamCalled */
-}
-
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 /* The next word; *rest goes behind it. NULL: there is none. */
@@ -52,9 +35,9 @@ static int wrong(struct nm_error *err, const char *path, uint32_t line, const ch
 static bool is_somebody(const char *who)
 {
 	if (who[0] == '@')
-		return group_named(who + 1) != NULL;
+		return getgrnam(who + 1) != NULL;
 	return (isdigit((unsigned char)who[0]) && who[strspn(who, "0123456789")] == '\0') ||
-	       user_named(who) != NULL;
+	       getpwnam(who) != NULL;
 }
 
 static int add_rule(
@@ -172,8 +155,8 @@ void access_free(struct access_rules *a)
 
 static bool is_in_group(uid_t user, const char *group)
 {
-	const struct passwd *pw = user_numbered(user);
-	const struct group *gr = group_named(group);
+	const struct passwd *pw = getpwuid(user);
+	const struct group *gr = getgrnam(group);
 	gid_t groups[GROUPS_MAX];
 	int count = GROUPS_MAX;
 
@@ -194,7 +177,7 @@ static bool is_meant(const char *who, uid_t user)
 		return is_in_group(user, who + 1);
 	if (isdigit((unsigned char)who[0]))
 		return strtoull(who, NULL, 10) == user;
-	pw = user_named(who);
+	pw = getpwnam(who);
 	return pw && pw->pw_uid == user;
 }
 

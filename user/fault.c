@@ -47,6 +47,7 @@ static bool replace(uintptr_t at)
 	if (page == MAP_FAILED)
 		return false;
 	__atomic_fetch_add(&replaced, 1, __ATOMIC_RELAXED);
+	/* cppcheck-suppress memleak ; it is part of the mapping, and goes with it */
 	return true;
 }
 

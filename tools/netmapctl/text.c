@@ -157,7 +157,7 @@ void table_cell(struct table *t, const char *format, ...)
 static void put_row(
 	const struct table *t, char *const *cells, FILE *out, unsigned columns, unsigned indent)
 {
-	size_t at = indent, size;
+	size_t at, size;
 	char *line = NULL;
 	FILE *f = open_memstream(&line, &size);
 
