@@ -15,7 +15,7 @@ from ptnet_real import (
     ALL_NIC, ATTACH, HDR, HELLO, MAGIC, MONITOR_RX, MONITOR_TX, MSG_MAX, NMREQ, NMREQ_HEADER, NMREQ_REGISTER, NMREQ_REPLY, ONE_NIC,
     EVENTS, LIMIT, ONE_SW, OPTION, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, REGISTER, RENAME, REPLY, REQ_MAX, STATUS, SW,
     VALE_FLUSH, VALE_LIST, VALE_MACS, VERSION, VM_ADD_PORT, VM_CREATE, Connection, Port, Refused, message, nmreq, register, wait_until,
-    ZCOPY_MON,
+    SANITIZED, ZCOPY_MON,
 )
 
 
@@ -578,7 +578,8 @@ def test_many_connections(daemon, connect):
         crowd()
         wait_until(lambda: (daemon.descriptors(), daemon.mappings()) == before, "nothing is left")
         memory.append(daemon.memory_kb())
-    assert memory[3] < memory[1] + 1024  # malloc keeps some of the first ones
+    # malloc keeps some of the first ones; that of the sanitizers keeps more, for longer
+    assert memory[3] < memory[1] + (8192 if SANITIZED else 1024)
     assert nothing_left(connect().status())
 
 

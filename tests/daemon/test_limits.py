@@ -90,8 +90,7 @@ def test_connections(start):
     held = [connection(daemon, ALICE) for _ in range(3)]
     for c in held:
         c.hello()
-    with user(ALICE):
-        result = run(NETMAPCTL, "list", env=environment(daemon.path))
+    result = run(NETMAPCTL, "list", env=environment(daemon.path), user=ALICE)
     assert result.returncode == 5 and "connections: user 65533 has 3 of at most 3" in result.stderr, result.stderr
     assert "netmapd --max connections=N" in result.stderr
     with connection(daemon, BOB) as c:
