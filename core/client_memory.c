@@ -233,18 +233,15 @@ static int setup_rings(struct nm_client *client, struct nm_port *port) OS_REQUIR
 	return error;
 }
 
-/* What the device has in its hands, besides what is in slots. */
-static int take_held(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+/* What the device has in its hands, besides what is in slots: of what was promised to the port. */
+static void take_held(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	uint32_t index;
-
 	if (port->held_bufs == 0)
-		return 0;
+		return;
+	os_assert(port->promised >= port->held_bufs);
 	port->held_owner = NM_OWNER_FIXED | nm_core_new_owner(client->core);
-	for (uint32_t i = 0; i < port->held_bufs; i++)
-		if (nm_bufown_alloc(port->region, NM_POOL_BUF, port->held_owner, &index) != 0)
-			return nm_memory_pool_error(client, port, NM_POOL_BUF, port->held_bufs - i);
-	return 0;
+	for (uint32_t i = 0; i < port->held_bufs; i++, port->promised--)
+		(void)nm_bufown_alloc_promised(port->region, port->held_owner);
 }
 
 int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
@@ -268,11 +265,10 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		error = pay_for_part(client, port);
 	if (!error)
 		error = setup_rings(client, port);
-	if (!error)
-		error = take_held(client, port);
 	if (!error && peer)
 		error = setup_rings(client, peer);
 	if (!error) {
+		take_held(client, port);
 		client->fill = (struct nm_fill){.port = port};
 		return 0;
 	}

@@ -882,6 +882,25 @@ static void the_memory_goes(void **state)
 	core_check_empty(&core);
 }
 
+/* What a device has in its hands is counted once: a region that is made for the port is just large enough. */
+static void what_a_device_holds(void **state)
+{
+	struct nm_port *port = add("dev0", &quiet_ops, 2, 0);
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
+	struct nm_client client;
+
+	port->held_bufs = 100;
+	core.spare_bufs = 0;
+	assert_int_equal(bind_as(&client, "dev0", &bind), 0);
+	nm_core_lock(&core);
+	assert_int_equal(nm_bufown_num_free(port->region, NM_POOL_BUF), 0);
+	assert_int_equal(port->promised, 0);
+	nm_core_unlock(&core);
+	nm_client_unbind(&client);
+	remove_port(port);
+	core_check_empty(&core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -903,6 +922,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(host_rings_without_memory, begin, core_end),
 		cmocka_unit_test_setup_teardown(exchanged_with_the_host, begin, core_end),
 		cmocka_unit_test_setup_teardown(the_memory_goes, begin, core_end),
+		cmocka_unit_test_setup_teardown(what_a_device_holds, begin, core_end),
 	};
 
 	test_seed();
