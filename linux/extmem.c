@@ -25,6 +25,8 @@
 
 /* At a time, so that a fatal signal is seen and others get the CPU. */
 #define PIN_PAGES 4096
+/* What was given back can be had again: so long one waits for it, on a busy machine. */
+#define UNPIN_SECONDS 10
 
 static int pin_pages(struct nmk_pin *pin, unsigned long addr, unsigned long count)
 {
@@ -70,7 +72,8 @@ static int charge(struct nmk_pin *pin, unsigned long pages)
 		return 0;
 	if (!try_charge(pin->cred, pages))
 		wait_event_killable_timeout(unpinned,
-			(charged = try_charge(pin->cred, pages)) || !atomic_read(&unpinning), HZ);
+			(charged = try_charge(pin->cred, pages)) || !atomic_read(&unpinning),
+			UNPIN_SECONDS * HZ);
 	if (!charged)
 		return -ENOMEM;
 	pin->charged = pages;

@@ -10,6 +10,8 @@ import ptnguest
 from ptnguest.env import BUILD
 
 NICUSE, NETMAPD_NIC, NETMAPCTL = (BUILD / p for p in ("tests/daemon/nicuse", "nic/netmapd-nic", "tools/netmapctl"))
+
+pytestmark = pytest.mark.not_on_6_1
 DEVICES = {     # of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on,mq=on,vectors=10",
