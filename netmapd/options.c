@@ -2,6 +2,7 @@
 #include "options.h"
 #include "accounts.h"
 #include "nic_connect.h"
+#include "one_line.h"
 #include "policy.h"
 #include "proto_client.h"
 
@@ -119,9 +120,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fm
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	fprintf(stderr, "netmapd: %s; try netmapd --help\n", text);
 	exit(2);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "log.h"
+#include "one_line.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,9 +17,7 @@ void nic_log(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text + at, sizeof(text) - at - 1, fmt, ap);
 	va_end(ap);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	strcat(text, "\n");
 	n = write(STDERR_FILENO, text, strlen(text)); /* nobody may be there */
 	(void)n;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "one_line.h"
 #include "proto_client.h"
 
 enum type { COUNTER, GAUGE, INFO };
@@ -45,7 +46,7 @@ static void put_label(FILE *out, const char *name, const char *value, const char
 	for (; *value; value++) {
 		if (*value == '\\' || *value == '"')
 			fputc('\\', out);
-		fputc((unsigned char)*value < ' ' || *value == 0x7f ? '?' : *value, out);
+		fputc(one_line_char(*value), out);
 	}
 	fputc('"', out);
 }

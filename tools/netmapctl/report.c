@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "one_line.h"
 #include "proto_client.h"
 
 enum { REPORT_MAX = 64 << 20 }; /* bytes; more is not a report */
@@ -20,9 +21,7 @@ int ctl_fail(int status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	fprintf(stderr, "netmapctl: %s\n", text);
 	return status;
 }
@@ -224,9 +223,7 @@ char *ctl_text(const json_t *value)
 	if (!text)
 		out_of_memory();
 	/* Names come from other people: nothing that moves the cursor gets through. */
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	return text;
 }
 

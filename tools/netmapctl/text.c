@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "one_line.h"
+
 const char *ctl_unit(double value, const char *space, char buf[CTL_UNIT])
 {
 	static const char units[] = " kMGTPE";
@@ -141,9 +143,7 @@ void table_cell(struct table *t, const char *format, ...)
 	if (vasprintf(&text, format, args) < 0)
 		out_of_memory();
 	va_end(args);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	if (t->num_cells == t->room) {
 		t->room = t->room * 2 + 64;
 		t->cells = more(t->cells, t->room * sizeof(*t->cells));

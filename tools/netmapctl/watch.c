@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "one_line.h"
 #include "proto_client.h"
 
 static const struct {
@@ -55,9 +56,7 @@ static void put_event(const struct nmd_event *e)
 			e->detail);
 	else
 		snprintf(text, sizeof(text), "event %u: %s %s", e->what, e->name, e->detail);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(text);
 	if (e->user == NMD_USER_ALL)
 		puts(text);
 	else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "text.h"
+#include "one_line.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -63,9 +64,7 @@ void text_say(const char *format, ...)
 	if (vasprintf(&s, format, args) < 0)
 		out_of_memory();
 	va_end(args);
-	for (char *p = s; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	one_line(s);
 	fprintf(stderr, "qemu-ptnet: %s\n", s);
 	free(s);
 }
