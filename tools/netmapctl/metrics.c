@@ -145,7 +145,8 @@ static void put_port_info(struct writer *w, const json_t *root)
 	}
 }
 
-static void put_rings(struct writer *w, const json_t *root)
+static void each_ring(struct writer *w, const json_t *root,
+	void (*put)(struct writer *w, const char *port, const json_t *ring))
 {
 	json_t *port, *ring;
 	size_t i, j;
@@ -154,18 +155,25 @@ static void put_rings(struct writer *w, const json_t *root)
 	{
 		char *name = port_name(port);
 
-		json_array_foreach(json_object_get(port, "rings"), j, ring)
-		{
-			char *id = ctl_member(ring, "id");
-			const struct labels labels = {
-				{"port", name, "direction", ctl_string(ring, "dir"), "ring", id}};
-
-			if (is_named(port))
-				put_sample(w, &labels, (double)ctl_int(ring, w->metric->key));
-			free(id);
-		}
+		json_array_foreach(json_object_get(port, "rings"), j, ring) if (is_named(port))
+			put(w, name, ring);
 		free(name);
 	}
+}
+
+static void put_ring(struct writer *w, const char *port, const json_t *ring)
+{
+	char *id = ctl_member(ring, "id");
+	const struct labels labels = {
+		{"port", port, "direction", ctl_string(ring, "dir"), "ring", id}};
+
+	put_sample(w, &labels, (double)ctl_int(ring, w->metric->key));
+	free(id);
+}
+
+static void put_rings(struct writer *w, const json_t *root)
+{
+	each_ring(w, root, put_ring);
 }
 
 static void put_ring_drops(struct writer *w, const char *port, const json_t *ring)
@@ -186,17 +194,7 @@ static void put_ring_drops(struct writer *w, const char *port, const json_t *rin
 
 static void put_drops(struct writer *w, const json_t *root)
 {
-	json_t *port, *ring;
-	size_t i, j;
-
-	json_array_foreach(json_object_get(root, "ports"), i, port)
-	{
-		char *name = port_name(port);
-
-		json_array_foreach(json_object_get(port, "rings"), j, ring) if (is_named(port))
-			put_ring_drops(w, name, ring);
-		free(name);
-	}
+	each_ring(w, root, put_ring_drops);
 }
 
 /* A count of the applications and machine ports that use a port, in sum; nothing where nobody counts it. */

@@ -24,6 +24,7 @@
 #define NETMAPCTL_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,8 +72,12 @@ int ctl_report_text(int fd, char **text);
 int ctl_report_on(int fd, json_t **root);
 int ctl_report(const struct ctl *ctl, json_t **root);
 
-/* As asprintf(); the caller frees. Doesn't fail. */
+/* Ends the program, and says why. */
+void ctl_out_of_memory(void) __attribute__((noreturn));
+
+/* As asprintf(), vasprintf(); the caller frees. They don't fail. */
 char *ctl_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *ctl_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
 /* Any value in one line: lists as a,b,c, objects as k v, k v. The caller frees. */
 char *ctl_text(const json_t *value);

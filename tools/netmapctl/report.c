@@ -2,7 +2,6 @@
 #include "netmapctl.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,9 +57,18 @@ bool ctl_option(int argc, char **argv, int *i, const char *option, const char **
 	return true;
 }
 
-static __attribute__((noreturn)) void out_of_memory(void)
+void ctl_out_of_memory(void)
 {
 	exit(ctl_fail(CTL_FAILED, "out of memory"));
+}
+
+char *ctl_vformat(const char *format, va_list args)
+{
+	char *text;
+
+	if (vasprintf(&text, format, args) < 0)
+		ctl_out_of_memory();
+	return text;
 }
 
 char *ctl_format(const char *format, ...)
@@ -69,8 +77,7 @@ char *ctl_format(const char *format, ...)
 	char *text;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		out_of_memory();
+	text = ctl_vformat(format, args);
 	va_end(args);
 	return text;
 }
@@ -221,7 +228,7 @@ char *ctl_text(const json_t *value)
 		fclose(f);
 	}
 	if (!text)
-		out_of_memory();
+		ctl_out_of_memory();
 	/* Names come from other people: nothing that moves the cursor gets through. */
 	one_line(text);
 	return text;

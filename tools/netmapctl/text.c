@@ -6,7 +6,6 @@
 #include <math.h>
 #include <pwd.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -101,16 +100,11 @@ struct table {
 	size_t num_cells, room;
 };
 
-static __attribute__((noreturn)) void out_of_memory(void)
-{
-	exit(ctl_fail(CTL_FAILED, "out of memory"));
-}
-
 static void *more(void *mem, size_t bytes)
 {
 	mem = realloc(mem, bytes);
 	if (!mem)
-		out_of_memory();
+		ctl_out_of_memory();
 	return mem;
 }
 
@@ -140,8 +134,7 @@ void table_cell(struct table *t, const char *format, ...)
 	char *text;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		out_of_memory();
+	text = ctl_vformat(format, args);
 	va_end(args);
 	one_line(text);
 	if (t->num_cells == t->room) {
@@ -162,7 +155,7 @@ static void put_row(
 	FILE *f = open_memstream(&line, &size);
 
 	if (!f)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		ctl_out_of_memory();
 	fprintf(f, "%*s", (int)indent, "");
 	for (unsigned c = 0; c < t->columns; c++) {
 		bool last = c + 1 == t->columns && !t->right[c];

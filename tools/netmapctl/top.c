@@ -130,7 +130,7 @@ static void put_screen(struct top *t)
 	measure(&t->view);
 	f = open_memstream(&text, &size);
 	if (!f)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		ctl_out_of_memory();
 	if (t->helping)
 		fputs(help, f);
 	else

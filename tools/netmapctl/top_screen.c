@@ -125,7 +125,7 @@ static void put_line(FILE *out, unsigned screen, const char *name, char cells[][
 	FILE *f = open_memstream(&line, &size);
 
 	if (!f)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		ctl_out_of_memory();
 	if ((int)strlen(name) > width)
 		fprintf(f, "%.*s~", width - 1, name);
 	else
@@ -280,7 +280,7 @@ static void put_workers(struct screen *s, const json_t *rates)
 	FILE *f = open_memstream(&line, &size);
 
 	if (!f)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		ctl_out_of_memory();
 	json_array_foreach(json_object_get(rates, "workers"), i, worker)
 	{
 		char wakes[CTL_UNIT], kicks[CTL_UNIT], text[96];
@@ -354,7 +354,7 @@ void top_screen(FILE *out, const json_t *rates, const struct top_view *view)
 	size_t count;
 
 	if (!list)
-		exit(ctl_fail(CTL_FAILED, "out of memory"));
+		ctl_out_of_memory();
 	count = choose(rates, view, list);
 	put_sums(&s, rates, view, count);
 	put_workers(&s, rates);
