@@ -55,9 +55,14 @@ void nm_sum_copy(struct nm_sum *sum, void *dst, const void *src, uint32_t len)
 	add_run(sum, sum_run(dst, src, len), len);
 }
 
+uint16_t nm_sum_fold(const struct nm_sum *sum)
+{
+	return (uint16_t)fold(sum->sum);
+}
+
 uint16_t nm_sum_finish(const struct nm_sum *sum)
 {
-	uint16_t result = (uint16_t)~fold(sum->sum);
+	uint16_t result = (uint16_t)~nm_sum_fold(sum);
 
 	return result ? result : 0xffff;
 }

@@ -24,6 +24,8 @@ struct nm_sum {
 void nm_sum_add(struct nm_sum *sum, const void *bytes, uint32_t len);
 /* Adds the bytes and copies them to dst. */
 void nm_sum_copy(struct nm_sum *sum, void *dst, const void *src, uint32_t len);
+/* The sum in 16 bits, not complemented. */
+uint16_t nm_sum_fold(const struct nm_sum *sum);
 /* The checksum as it is stored; never 0, which means "none" for UDP and is the same as 0xffff. */
 uint16_t nm_sum_finish(const struct nm_sum *sum);
 

@@ -85,13 +85,10 @@ static bool read_layout(const uint8_t *frame, uint32_t len, struct layout *l)
 static uint16_t pseudo_sum(const uint8_t *frame, const struct layout *l, struct nm_sum *sum)
 {
 	const uint8_t rest[4] = {0, l->protocol, (uint8_t)(l->len >> 8), (uint8_t)l->len};
-	uint64_t folded;
 
 	nm_sum_add(sum, frame + l->addresses, l->addresses_len);
 	nm_sum_add(sum, rest, sizeof(rest));
-	for (folded = sum->sum; folded >> 16;)
-		folded = (folded & 0xffff) + (folded >> 16);
-	return (uint16_t)folded;
+	return nm_sum_fold(sum);
 }
 
 bool nic_complete_checksum(uint8_t *frame, uint32_t len)
