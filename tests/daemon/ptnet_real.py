@@ -476,6 +476,15 @@ class Ring:
     def set_slot(self, i, *values):
         SLOT.pack_into(self.port.region, self.offset + RING_SLOTS + SLOT.size * i, *values)
 
+    def send_slots(self, *slots):
+        """Slots as they are given, (buf_idx, len, flags, ptr) each, are sent, and taken on return."""
+        at = self.head
+        for values in slots:
+            self.set_slot(at, *values)
+            at = self.next(at)
+        self.publish(at)
+        wait_until(lambda: self.hw()[0] == at, "the slots are taken")
+
     def buffer(self, index):
         """Offset of a buffer in the region."""
         return self.offset + self.buf_ofs + self.buf_size * index

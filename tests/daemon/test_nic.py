@@ -194,18 +194,9 @@ def test_drops_are_counted(daemon, stack):
     s = stack()
     with Port(daemon.path, V) as p:
         tx = p.tx[0]
-
-        def send_slots(*slots):
-            at = tx.head
-            for values in slots:
-                tx.set_slot(at, *values)
-                at = tx.next(at)
-            tx.publish(at)
-            wait_until(lambda: tx.hw()[0] == at, "taken")
-
         own = tx.slot(tx.head)[0]
         for bad in (own, 13, 0, 0), (0, 60, 0, 0), (0xFFFFFFFF, 60, 0, 0), (own, 3841, 0, 0), (own, 4096, 0, 0), (own, 1523, 0, 0):
-            send_slots(bad)
+            tx.send_slots(bad)
         assert daemon.ring(V, "tx")["errors"] == {"too_short": 1, "bad_buffer": 2, "bad_length": 2, "too_long": 1}
         good = p.rx[0].slot(0)
         p.rx[0].set_slot(0, 0xFFFFFFF0, 0, 0, 0)

@@ -348,26 +348,17 @@ def test_drops_are_counted(daemon, stack):
         up(daemon)
         stack()
         tx = p.tx[0]
-
-        def send_slots(*slots):
-            at = tx.head
-            for values in slots:
-                tx.set_slot(at, *values)
-                at = tx.next(at)
-            tx.publish(at)
-            wait_until(lambda: tx.hw()[0] == at, "taken")
-
         own = tx.slot(tx.head)[0]
-        send_slots((own, 13, 0, 0))
-        send_slots((0, 60, 0, 0))
-        send_slots((0xFFFFFFFF, 60, 0, 0))
-        send_slots((own, 2049, 0, 0))
-        send_slots((own, 60, 0x10, 0))
-        send_slots(*([(own, 10, 0x20, 0)] * 64 + [(own, 10, 0, 0)]))
+        tx.send_slots((own, 13, 0, 0))
+        tx.send_slots((0, 60, 0, 0))
+        tx.send_slots((0xFFFFFFFF, 60, 0, 0))
+        tx.send_slots((own, 2049, 0, 0))
+        tx.send_slots((own, 60, 0x10, 0))
+        tx.send_slots(*([(own, 10, 0x20, 0)] * 64 + [(own, 10, 0, 0)]))
         assert daemon.ring(P, "tx")["errors"] == {
             "link_down": 1, "too_short": 1, "bad_buffer": 2, "bad_length": 1, "indirect": 1, "too_many_fragments": 1,
         }
-        send_slots(*([(own, 10, 0x20, 0)] * 63 + [(own, 10, 0, 0)]))
+        tx.send_slots(*([(own, 10, 0x20, 0)] * 63 + [(own, 10, 0, 0)]))
         ring = daemon.ring(P, "tx")
         assert ring["packets"] == 8 and ring["bytes"] == 640
         inside(daemon, "ip", "link", "set", P, "down")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import ptnguest
@@ -89,6 +90,31 @@ def pkt_gen(sender, source, receiver, sink, count=10000, rate=5000):
     assert f"Sent {count} packets" in sent
     received, lost, *bad = checked(rx)
     assert bad == [0, 0, 0] and received > 0 and received + lost <= count, rx.output
+
+
+def tcp(sender, receiver, size, port=5000):
+    """So many bytes from stack to stack, compared end to end."""
+    server = receiver.spawn(f"nc -l -p {port} -e md5sum")
+    # It may not listen yet.
+    sent = sender.run(f"head -c {size} /dev/urandom > /tmp/data; md5sum < /tmp/data; "
+                      f"for i in $(seq 50); do nc {receiver.address} {port} < /tmp/data && break; sleep 0.2; done", 60)
+    sums = sent.out.split("  -\n")
+    assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
+    server.wait(60)
+
+
+@contextmanager
+def running(nodes):
+    """Guests that are started side by side, and ended in any case."""
+    try:
+        for node in nodes:
+            node.launch()
+        for node in nodes:
+            node.wait_ready()
+        yield nodes
+    finally:
+        for node in nodes:
+            node.close()
 
 
 class Daemon:

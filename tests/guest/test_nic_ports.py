@@ -32,14 +32,9 @@ def wired(kernel, netmap_ko):
     with netlab.Daemon(BUILD / "test-logs" / f"nic-ports-{kernel.line}.netmapd", "--workers", "2", prepare=WIRE) as daemon:
         initramfs = netlab.build_initramfs(kernel, netmap_ko)
         nodes = [netlab.Node(kernel, initramfs, daemon, n, f"nic-ports-{kernel.line}-{n}", ifname=f"netmap:v{n}") for n in (1, 2)]
-        for node in nodes:
-            node.launch()
-        for node in nodes:
-            node.wait_ready()
-        yield daemon, nodes
-        assert daemon.alive, daemon.log.read_text()
-        for node in nodes:
-            node.close()
+        with netlab.running(nodes):
+            yield daemon, nodes
+            assert daemon.alive, daemon.log.read_text()
 
 
 @pytest.fixture
@@ -63,12 +58,7 @@ def test_applications_of_guests_reach_the_wire(pair):
 def test_stacks_of_guests_reach_the_wire(pair):
     a, b = pair
     a.ping(b)
-    server = b.spawn("nc -l -p 5000 -e md5sum")
-    sent = a.run("head -c 1000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
-                 f"for i in $(seq 50); do nc {b.address} 5000 < /tmp/data && break; sleep 0.2; done", 60)
-    sums = sent.out.split("  -\n")
-    assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
-    server.wait(60)
+    netlab.tcp(a, b, 1000000)
 
 
 def test_a_guest_that_reboots_has_its_interface(wired, pair):

@@ -103,13 +103,7 @@ def test_stack(pair):
     before = a.counters()       # tests before this one may have had the stack's packets dropped
     a.ping(b)
     for sender, receiver in ((a, b), (b, a)):
-        server = receiver.spawn("nc -l -p 5000 -e md5sum")
-        # It may not listen yet.
-        sent = sender.run("head -c 5000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
-                          f"for i in $(seq 50); do nc {receiver.address} 5000 < /tmp/data && break; sleep 0.2; done", 60)
-        sums = sent.out.split("  -\n")
-        assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
-        server.wait(60)
+        netlab.tcp(sender, receiver, 5000000)
         # How long segments get depends on how fast either side is; that they may be long does not.
         assert "tcp-segmentation-offload: on\n" in sender.run("ethtool -k data").out
     grown = {name: n - before[name] for name, n in a.counters().items()}
@@ -232,12 +226,7 @@ def test_host_rings(pair, how, hdr):
     a.ping(b)
     b.ping(a)
     if how == "relay":
-        server = a.spawn("nc -l -p 5001 -e md5sum")
-        sent = b.run("head -c 2000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
-                     f"for i in $(seq 50); do nc {a.address} 5001 < /tmp/data && break; sleep 0.2; done", 60)
-        sums = sent.out.split("  -\n")
-        assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
-        server.wait(60)
+        netlab.tcp(b, a, 2000000, 5001)
     assert bridge.running
     end(bridge)
     netlab.ptcheck(a, "hdr", "data", "0")
@@ -331,12 +320,7 @@ def test_without_offloads(pair):
     a.load()
     assert "tcp-segmentation-offload: off" in a.run("ethtool -k data").out
     a.ping(b)
-    server = a.spawn("nc -l -p 5002 -e md5sum")
-    sent = b.run("head -c 2000000 /dev/urandom > /tmp/data; md5sum < /tmp/data; "
-                 f"for i in $(seq 50); do nc {a.address} 5002 < /tmp/data && break; sleep 0.2; done", 60)
-    sums = sent.out.split("  -\n")
-    assert sums[0] == sums[1] and len(sums[0]) == 32, sent.out
-    server.wait(60)
+    netlab.tcp(b, a, 2000000, 5002)
     a.run("rmmod netmap")
     a.load()
     a.ping(b)
@@ -395,16 +379,10 @@ def pipe_ends(kernel, netmap_ko):
     with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"pipe-{kernel.line}.netmapd") as daemon:
         nodes = [netlab.Node(kernel, initramfs, daemon, n + 1, f"pipe-{kernel.line}-{n + 1}", ifname="netmap:wire" + "{}"[n] + "1")
                  for n in range(2)]
-        try:
+        with netlab.running(nodes):
             for node in nodes:
-                node.launch()
-            for node in nodes:
-                node.wait_ready()
                 node.load()
             yield nodes
-        finally:
-            for node in nodes:
-                node.close()
 
 
 @pytest.mark.one_kernel

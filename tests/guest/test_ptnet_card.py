@@ -25,12 +25,8 @@ def pair_of_kernel(kernel, netmap_ko):
                              conf="rings=2" if i == 2 else "") for i in (1, 2)]
         for node in nodes:
             node.daemon = daemon
-            node.launch()
-        for node in nodes:
-            node.wait_ready()
-        yield nodes
-        for node in nodes:
-            node.close()
+        with netlab.running(nodes):
+            yield nodes
 
 
 @pytest.fixture

@@ -17,13 +17,8 @@ def pair_of_kernel(kernel, netmap_ko):
         initramfs = netlab.build_initramfs(kernel, netmap_ko)
         nodes = [netlab.Node(kernel, initramfs, daemon, i, f"sleep-{kernel.line}-{i}", second=i == 1, sleeps=i == 1)
                  for i in (1, 2)]
-        for node in nodes:
-            node.launch()
-        for node in nodes:
-            node.wait_ready()
-        yield nodes
-        for node in nodes:
-            node.close()
+        with netlab.running(nodes):
+            yield nodes
 
 
 @pytest.fixture
