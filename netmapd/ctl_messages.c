@@ -574,7 +574,7 @@ static int on_limit(struct conn *c, size_t bytes)
 	int error;
 
 	snprintf(text, sizeof(text), "%.*s", NMD_NAME_MAX - 1, request->text);
-	if (account_uid(c->user) != 0 && account_uid(c->user) != geteuid())
+	if (!policy_is_owner(account_uid(c->user)))
 		error = nm_error_set(&err, -EPERM,
 			"%.40s: limits are set by root, and by the user whose netmapd this is",
 			text);

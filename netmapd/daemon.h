@@ -33,7 +33,11 @@
 #include "port.h"
 #include "worker.h"
 
-enum { WORKERS_MAX = 64 };
+enum {
+	WORKERS_MAX = 64,
+	SLOTS_PER_TURN =
+		8192, /* of nm_client_go_on(), when a port is made: some 200 microseconds */
+};
 
 struct ctl;
 struct port_service;

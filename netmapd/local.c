@@ -32,7 +32,6 @@ enum {
 	FDS_OF_USER = 3,
 	FDS_OF_RING = 1,
 	FDS_OF_REGION = 1,
-	SLOTS_PER_TURN = 8192, /* of nm_client_go_on(): some 200 microseconds */
 };
 
 static_assert((int)NMD_RINGS_MAX == (int)PORT_SERVICE_RINGS_MAX, "what is served can be told");

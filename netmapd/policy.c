@@ -267,9 +267,14 @@ bool policy_active(void)
 	return active;
 }
 
+bool policy_is_owner(uint32_t uid)
+{
+	return uid == 0 || uid == (uint32_t)geteuid();
+}
+
 bool policy_is_admin(uint32_t uid)
 {
-	return !active || uid == 0 || uid == (uint32_t)geteuid();
+	return !active || policy_is_owner(uid);
 }
 
 static bool matches(const struct rule *rule, uint32_t uid, const char *text)

@@ -35,7 +35,10 @@ int policy_load(const char *file, struct nm_error *err);
 /* Is there one? */
 bool policy_active(void);
 
-/* May this user do all? */
+/* Root, or the user whose netmapd this is? */
+bool policy_is_owner(uint32_t uid);
+
+/* May this user do all? Those two, and everybody without a policy. */
 bool policy_is_admin(uint32_t uid);
 
 /* And see all? */

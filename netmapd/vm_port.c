@@ -16,9 +16,6 @@
 /* Of a network function: its socket, one for turning clients away, its client, the REQ eventfd. */
 enum { FDS_OF_PORT = 4 };
 
-/* Of nm_client_go_on(): some 200 microseconds. */
-enum { SLOTS_PER_TURN = 8192 };
-
 /* ---- what can be a device ----------------------------------------------------------------- */
 
 /* Why this can't be passed through; NULL: it can, as far as the text goes. */
