@@ -16,6 +16,7 @@
 #include "vm.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { LARGE_BLOCK = 128 << 10 /* bytes */ };
 
 /* ---- background ---------------------------------------------------------------------- */
 
@@ -136,6 +139,18 @@ static void signal_ready(void *arg, uint32_t events)
 
 	os_log(OS_LOG_INFO, "asked to stop");
 	d->stop = true;
+}
+
+/*
+ * What clients needed goes back to the system when they are gone. Else the C library learns from each large block that
+ * is freed: it takes the next ones of that size (32 MiB at most) from its heap, and keeps twice as much of that for
+ * itself, in each heap. Threads with heaps of their own would gain nothing: none allocates for a packet.
+ */
+static void keep_little_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
+	mallopt(M_ARENA_MAX, 1);
 }
 
 /* Before any thread exists, so that all inherit the mask. */
@@ -349,6 +364,7 @@ int main(int argc, char **argv)
 	uint32_t files = raise_limits();
 	int ready = -1, status;
 
+	keep_little_memory();
 	divide_files(files);
 	options_parse(&options, argc, argv);
 	daemon.config = options.config;

@@ -2,12 +2,14 @@
 """The control socket of netmapd: what it answers to clients that are wrong, hostile, or many."""
 
 import errno
+import json
 import os
 import random
 import select
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -553,6 +555,28 @@ def test_status_in_parts(connect):
         assert struct.unpack("=II", c.ask(STATUS, struct.pack("=II", start, 0))[0]) == (total, 0)
     part, _ = c.ask(STATUS, struct.pack("=II", total - 1, 0))
     assert struct.unpack_from("=II", part) == (total, 1) and part[8:] == b"}"
+
+
+@pytest.mark.skipif(SANITIZED, reason="the allocator of sanitizers keeps what is freed")
+def test_memory_of_a_large_reply(daemon, connect):
+    """What a text of 1.4 MB took goes back to the system, and the next ones don't come from a heap that keeps as much."""
+    ports = [connect() for _ in range(80)]
+    for i, c in enumerate(ports):
+        for fd in c.nmreq(register(f"vale1:{i}", tx_slots=16, rx_slots=16, tx_rings=64, rx_rings=64))[2]:
+            os.close(fd)
+
+    def own_kb():
+        rollup = Path(f"/proc/{daemon.pid}/smaps_rollup").read_text()
+        return int(rollup.split("Anonymous:")[1].split()[0])
+
+    before = own_kb()
+    for _ in range(3):
+        c = Connection(daemon.path)
+        text_kb = len(json.dumps(c.status())) >> 10
+        c.close()
+    assert text_kb > 1024
+    assert connect().hello() == daemon.pid      # the connection's end has been seen
+    wait_until(lambda: own_kb() < before + text_kb // 2, "the memory is given back")
 
 
 def test_many_connections(daemon, connect):
