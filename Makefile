@@ -18,7 +18,7 @@ help:
 	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
 	@echo 'make soak       a netmapd for hours, with all who come and go (make soak HOURS=2)'
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
-	@echo 'make bench      measure: table, build/bench.json, plots (make bench SHORT=1: a quick look)'
+	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
@@ -84,6 +84,7 @@ bench:
 	@setup/prepare bench
 	@$(MAKE) --no-print-directory build
 	@bench/run $(if $(SHORT),--short)
+	@bench/nic $(if $(SHORT),--short)
 
 install: build
 	$(MESON) install -C build --no-rebuild

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Packets per second from one interface to another by AF_PACKET, the system's plain way:
+ * Packets per second by AF_PACKET, the system's plain way:
  *
- *      afpacket FROM TO BYTES SECONDS CPU-OF-SENDER CPU-OF-RECEIVER
+ *      afpacket pair FROM TO BYTES SECONDS CPU-OF-SENDER CPU-OF-RECEIVER
+ *      afpacket send|receive|forward INTERFACE [TO] BYTES SECONDS CPU
  *
- * One thread sends (sendmmsg, 64 at a time, past the queueing discipline), one receives
- * (recvmmsg). Prints what the receiver counts.
+ * pair: one thread sends (sendmmsg, 64 at a time, past the queueing discipline), one receives (recvmmsg); prints what the
+ * receiver counts. The others are one thread: it sends frames as fast as they go, or counts what comes, or sends what comes
+ * at INTERFACE through TO; prints what it has sent, received, or passed on.
  */
 #include "testbed.h"
 
@@ -24,6 +26,7 @@
 enum { BATCH = 64, ETHERTYPE = 0x88b5, FRAME_MAX = 1514 };
 
 static struct {
+	const char *what;
 	int from, to, cpu;
 	uint32_t len;
 	bool stop;
@@ -43,19 +46,55 @@ static int open_on(const char *interface)
 	return fd;
 }
 
+static void set_batch(struct mmsghdr *batch, struct iovec *iov, uint8_t frames[][FRAME_MAX])
+{
+	memset(batch, 0, BATCH * sizeof(*batch));
+	for (int i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec){frames[i], FRAME_MAX};
+		batch[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
+	}
+}
+
+/* The first n of a batch; how many went, the others are lost. */
+static uint32_t send_batch(int fd, struct mmsghdr *batch, uint32_t n)
+{
+	int sent = sendmmsg(fd, batch, n, 0);
+
+	if (sent < 0 && errno != ENOBUFS && errno != EAGAIN)
+		die("sendmmsg", errno);
+	return sent > 0 ? (uint32_t)sent : 0;
+}
+
+static uint32_t receive_batch(int fd, struct mmsghdr *batch)
+{
+	int n = recvmmsg(fd, batch, BATCH, MSG_DONTWAIT, NULL);
+
+	if (n < 0 && errno != EAGAIN)
+		die("recvmmsg", errno);
+	return n > 0 ? (uint32_t)n : 0;
+}
+
+static void set_frames(struct iovec *iov)
+{
+	static const uint8_t header[] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5};
+
+	for (int i = 0; i < BATCH; i++) {
+		memcpy(iov[i].iov_base, header, sizeof(header));
+		iov[i].iov_len = g.len;
+	}
+}
+
 static void *send_all(void *arg)
 {
-	static uint8_t frame[FRAME_MAX] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5};
-	struct iovec iov = {frame, g.len};
+	static uint8_t frames[BATCH][FRAME_MAX];
 	struct mmsghdr batch[BATCH];
+	struct iovec iov[BATCH];
 
 	pin_to(g.cpu);
-	memset(batch, 0, sizeof(batch));
-	for (int i = 0; i < BATCH; i++)
-		batch[i].msg_hdr = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+	set_batch(batch, iov, frames);
+	set_frames(iov);
 	while (!__atomic_load_n(&g.stop, __ATOMIC_RELAXED))
-		if (sendmmsg(g.from, batch, BATCH, 0) < 0 && errno != ENOBUFS && errno != EAGAIN)
-			die("sendmmsg", errno);
+		send_batch(g.from, batch, BATCH);
 	return NULL;
 }
 
@@ -67,46 +106,87 @@ static uint64_t receive_for(double seconds)
 	double end = now_s() + seconds;
 	uint64_t count = 0;
 
-	memset(batch, 0, sizeof(batch));
-	for (int i = 0; i < BATCH; i++) {
-		iov[i] = (struct iovec){frames[i], FRAME_MAX};
-		batch[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
-	}
-	while (now_s() < end) {
-		int n = recvmmsg(g.to, batch, BATCH, MSG_DONTWAIT, NULL);
+	set_batch(batch, iov, frames);
+	while (now_s() < end)
+		count += receive_batch(g.to, batch);
+	return count;
+}
 
-		if (n < 0 && errno != EAGAIN)
-			die("recvmmsg", errno);
-		count += n > 0 ? (uint64_t)n : 0;
+static uint64_t send_for(double seconds)
+{
+	static uint8_t frames[BATCH][FRAME_MAX];
+	struct iovec iov[BATCH];
+	struct mmsghdr batch[BATCH];
+	double end = now_s() + seconds;
+	uint64_t count = 0;
+
+	set_batch(batch, iov, frames);
+	set_frames(iov);
+	while (now_s() < end)
+		count += send_batch(g.to, batch, BATCH);
+	return count;
+}
+
+static uint64_t forward_for(double seconds)
+{
+	static uint8_t frames[BATCH][FRAME_MAX];
+	struct iovec iov[BATCH];
+	struct mmsghdr batch[BATCH];
+	double end = now_s() + seconds;
+	uint64_t count = 0;
+
+	set_batch(batch, iov, frames);
+	while (now_s() < end) {
+		uint32_t n = receive_batch(g.from, batch);
+
+		for (uint32_t i = 0; i < n; i++)
+			iov[i].iov_len = batch[i].msg_len;
+		count += n ? send_batch(g.to, batch, n) : 0;
+		for (uint32_t i = 0; i < n; i++)
+			iov[i].iov_len = FRAME_MAX;
 	}
 	return count;
 }
 
+static uint64_t run_for(double seconds)
+{
+	return g.what[0] == 's'   ? send_for(seconds)
+	       : g.what[0] == 'f' ? forward_for(seconds)
+				  : receive_for(seconds);
+}
+
 int main(int argc, char **argv)
 {
+	bool pair = argc == 8 && strcmp(argv[1], "pair") == 0;
+	bool forward = argc == 7 && strcmp(argv[1], "forward") == 0;
+	bool alone = argc == 6 && (strcmp(argv[1], "send") == 0 || strcmp(argv[1], "receive") == 0);
+	int at = alone ? 3 : 4; /* of BYTES */
 	double seconds;
 	pthread_t sender;
 	uint64_t count;
 
-	if (argc != 7) {
+	if (!pair && !forward && !alone) {
 		fprintf(stderr,
-			"usage: afpacket FROM TO BYTES SECONDS CPU-OF-SENDER CPU-OF-RECEIVER\n");
+			"usage: afpacket pair FROM TO BYTES SECONDS CPU-OF-SENDER CPU-OF-RECEIVER\n"
+			"       afpacket send|receive|forward INTERFACE [TO] BYTES SECONDS CPU\n");
 		return 2;
 	}
-	g.len = (uint32_t)atoi(argv[3]);
-	seconds = atof(argv[4]);
-	g.cpu = atoi(argv[5]);
+	g.what = argv[1];
+	g.len = (uint32_t)atoi(argv[at]);
+	seconds = atof(argv[at + 1]);
+	g.cpu = atoi(argv[at + 2]);
 	if (g.len < 60 || g.len > FRAME_MAX || seconds <= 0)
 		die("bytes or seconds", EINVAL);
-	g.from = open_on(argv[1]);
-	g.to = open_on(argv[2]);
-	if (pthread_create(&sender, NULL, send_all, NULL) != 0)
+	g.to = open_on(argv[at - 1]);
+	g.from = alone ? -1 : open_on(argv[at - 2]);
+	if (pair && pthread_create(&sender, NULL, send_all, NULL) != 0)
 		die("thread", EAGAIN);
-	pin_to(atoi(argv[6]));
-	(void)receive_for(0.5); /* until it runs evenly */
-	count = receive_for(seconds);
+	pin_to(pair ? atoi(argv[7]) : g.cpu);
+	(void)run_for(0.5); /* until it runs evenly */
+	count = run_for(seconds);
 	__atomic_store_n(&g.stop, true, __ATOMIC_RELAXED);
-	pthread_join(sender, NULL);
+	if (pair)
+		pthread_join(sender, NULL);
 	printf("%.0f\n", (double)count / seconds);
 	return 0;
 }

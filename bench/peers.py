@@ -235,7 +235,7 @@ def bridge(cpus, size, seconds, afpacket):
             r.run(*ip, "link", "set", f"b{i}", "up")
             r.run(*ip, "link", "set", f"v{i}", "up")
         time.sleep(1)
-        out = r.run("ip", "netns", "exec", ns, str(afpacket), "v0", "v1", str(size), str(seconds), str(cpus[0]),
+        out = r.run("ip", "netns", "exec", ns, str(afpacket), "pair", "v0", "v1", str(size), str(seconds), str(cpus[0]),
                     str(cpus[1]))
         return float(out), ""
 
