@@ -194,12 +194,34 @@ static bool matches(const char *patterns, const char *ifname)
 	return false;
 }
 
-bool access_may(const struct access_rules *a, uid_t user, const char *ifname)
+static bool matches_all(const char *patterns, const char *ifname)
+{
+	char copy[ACCESS_LINE_MAX], *rest = copy, *pattern;
+
+	strcpy(copy, patterns);
+	while ((pattern = word(&rest)))
+		if (strcmp(pattern, "*") == 0)
+			return true;
+	return false;
+}
+
+static bool may(const struct access_rules *a, uid_t user, const char *ifname,
+	bool (*fits)(const char *patterns, const char *ifname))
 {
 	if (user == 0 || user == getuid())
 		return true;
 	for (uint32_t i = 0; i < a->count; i++)
-		if (is_meant(a->rule[i].who, user) && matches(a->rule[i].interfaces, ifname))
+		if (is_meant(a->rule[i].who, user) && fits(a->rule[i].interfaces, ifname))
 			return true;
 	return false;
+}
+
+bool access_may(const struct access_rules *a, uid_t user, const char *ifname)
+{
+	return may(a, user, ifname, matches);
+}
+
+bool access_may_all(const struct access_rules *a, uid_t user)
+{
+	return may(a, user, NULL, matches_all);
 }

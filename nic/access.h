@@ -44,4 +44,7 @@ void access_free(struct access_rules *a);
 /* May the user have the interface; ifname NULL: any at all? */
 bool access_may(const struct access_rules *a, uid_t user, const char *ifname);
 
+/* May the user have every interface, whatever it is called? */
+bool access_may_all(const struct access_rules *a, uid_t user);
+
 #endif

@@ -64,14 +64,24 @@ static int tell_opened(struct session *s)
 	return tell(s, &msg, sizeof(msg), NIC_OPENED);
 }
 
-/* From now on the client has the sockets. */
+/* From now on the client has the sockets; unless it had them before. */
 static int tell_bound(struct session *s)
 {
 	struct nic_bound msg = {.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
+	uint32_t fds = s->state == SESSION_UNMAPPED ? 0 : s->sockets.count;
 
 	memcpy(msg.why, s->why, sizeof(msg.why));
 	nic_header_init(&msg.hdr, NIC_BOUND);
 	s->state = SESSION_BOUND;
+	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, fds);
+}
+
+static int tell_unbound(struct session *s)
+{
+	struct nic_plain msg;
+
+	nic_header_init(&msg.hdr, NIC_UNBOUND);
+	s->state = SESSION_UNMAPPED;
 	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
 }
 
@@ -178,6 +188,16 @@ static int choose_queues(struct session *s, const struct nic_open *o, struct nm_
 	return 0;
 }
 
+/* Its sockets are handed out unbound where the kernel wants that. */
+static int may_have_unbound(struct session *s, struct nm_error *err)
+{
+	if (sockets_map_when_bound() || access_may_all(&s->rules, s->peer))
+		return 0;
+	return nm_error_set(err, -EACCES,
+		"%s: on Linux before 6.4 netmapd gets sockets that fit any interface, so user %u must be allowed all of them: \"allow %u *\" in %s; or run netmapd as root",
+		s->facts.ifname, (unsigned)s->peer, (unsigned)s->peer, s->config->access);
+}
+
 static int check_numbers(struct session *s, const struct nic_open *o, struct nm_error *err)
 {
 	const char *ifname = s->facts.ifname;
@@ -207,6 +227,8 @@ static int open_interface(struct session *s, const struct nic_open *o, struct nm
 
 	s->open = *o;
 	if (!error)
+		error = may_have_unbound(s, err);
+	if (!error)
 		error = check_memory(s, o, err);
 	if (!error)
 		error = check_numbers(s, o, err);
@@ -219,17 +241,12 @@ static int open_interface(struct session *s, const struct nic_open *o, struct nm
 
 /* ---- binding ---------------------------------------------------------------------------------- */
 
-static int bind_interface(struct session *s, const struct nic_bind *msg, struct nm_error *err)
+/* Chunks are posted, and rings mapped where they can't be later. */
+static int bind_posted(struct session *s, struct nm_error *err)
 {
 	bool spoilt = false;
-	int error = sockets_post(
-		&s->sockets, s->facts.ifname, s->posted, s->open.fill, msg->posted, err);
+	int error = session_bind(s, &spoilt, err);
 
-	if (s->posted >= 0)
-		close(s->posted);
-	s->posted = -1;
-	if (!error)
-		error = session_bind(s, &spoilt, err);
 	if (!error)
 		return tell_bound(s);
 	if (!spoilt)
@@ -237,6 +254,19 @@ static int bind_interface(struct session *s, const struct nic_bind *msg, struct 
 	session_detach(s);
 	s->state = SESSION_SPOILT;
 	return tell_plain(s, NIC_DETACHED);
+}
+
+static int bind_interface(struct session *s, const struct nic_bind *msg, struct nm_error *err)
+{
+	int error = sockets_post(
+		&s->sockets, s->facts.ifname, s->posted, s->open.fill, msg->posted, err);
+
+	if (s->posted >= 0)
+		close(s->posted);
+	s->posted = -1;
+	if (error)
+		return error;
+	return sockets_map_when_bound() ? bind_posted(s, err) : tell_unbound(s);
 }
 
 /* Fresh sockets for the next mode, when nobody has anything of the old ones. */
@@ -294,9 +324,10 @@ static const uint32_t fits[] = {
 	[NIC_CHECK] = 1 << SESSION_FRESH,
 	[NIC_OPEN] = 1 << SESSION_KNOWN,
 	[NIC_BIND] = 1 << SESSION_OPENED,
+	[NIC_MAPPED] = 1 << SESSION_UNMAPPED,
 	[NIC_RELEASED] = 1 << SESSION_KNOWN | 1 << SESSION_SPOILT | 1 << SESSION_DETACHED,
-	[NIC_CLOSE] = 1 << SESSION_OPENED | 1 << SESSION_SPOILT | 1 << SESSION_BOUND |
-		      1 << SESSION_FAILED,
+	[NIC_CLOSE] = 1 << SESSION_OPENED | 1 << SESSION_UNMAPPED | 1 << SESSION_SPOILT |
+		      1 << SESSION_BOUND | 1 << SESSION_FAILED,
 };
 
 static int handle(struct session *s, const union nic_message *msg, struct nm_error *err)
@@ -310,6 +341,8 @@ static int handle(struct session *s, const union nic_message *msg, struct nm_err
 		return open_interface(s, &msg->open, err);
 	case NIC_BIND:
 		return bind_interface(s, &msg->bind, err);
+	case NIC_MAPPED:
+		return bind_posted(s, err);
 	case NIC_RELEASED:
 		return released(s, &msg->released, err);
 	default:

@@ -8,15 +8,17 @@
  *                  CHECK                                 FRESH
  *      KNOWN       OPEN                                  OPENED
  *                  RELEASED (of one that has died)       ENDED
- *      OPENED      BIND                                  BOUND, or SPOILT
+ *      OPENED      BIND                                  BOUND, SPOILT, or UNMAPPED
+ *      UNMAPPED    MAPPED                                BOUND, or SPOILT
  *      SPOILT      RELEASED                              OPENED
  *      BOUND       -
  *      FAILED      -
  *      DETACHED    RELEASED                              ENDED
  *
  * The client gets sockets when they are bound, and neither map nor program: an unbound socket could be bound to any interface.
+ * Linux before 6.4 maps no rings of a bound socket: who may have every interface gets it unbound there (UNMAPPED).
  *
- * CLOSE leads from OPENED, SPOILT, BOUND and FAILED to DETACHED. Any other message, and the end of the connection, ends the session.
+ * CLOSE leads from OPENED, UNMAPPED, SPOILT, BOUND and FAILED to DETACHED. Any other message, and the end of the connection, ends the session.
  * What ends it puts everything back, in this order: the program is detached; the sockets are closed; promiscuous mode ends, and
  * offloads are as they were. A process has one session, and ends with it, so nobody waits for what blocks here.
  *

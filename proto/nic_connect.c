@@ -144,6 +144,8 @@ static size_t size_of(uint32_t type)
 		return sizeof(struct nic_bind);
 	case NIC_CLOSE:
 	case NIC_DETACHED:
+	case NIC_MAPPED:
+	case NIC_UNBOUND:
 		return sizeof(struct nic_plain);
 	case NIC_RELEASED:
 		return sizeof(struct nic_released);

@@ -14,6 +14,11 @@
  *        NIC_BIND + a file of chunks     --->     posts them, program, bind(); a mode that isn't granted: the next one
  *                                        <---   NIC_BOUND + a socket per queue
  *        (maps the rings)
+ *                                               or, before Linux 6.4, which maps no rings of a bound socket:
+ *                                        <---   NIC_UNBOUND + a socket per queue
+ *        (maps the rings)
+ *        NIC_MAPPED                      --->     program, bind()
+ *                                        <---   NIC_BOUND
  *                                               or, when the sockets are spoilt by what was tried:
  *                                        <---   NIC_DETACHED
  *        NIC_RELEASED                    --->     waits until the kernel has let go of each queue
@@ -28,7 +33,8 @@
  *        NIC_CHECK                       --->     tries what the interface can do
  *                                        <---   NIC_REPORT
  *
- * The client gets no socket that is not bound: bind() needs no privilege, so it would be every interface's. But a device wants
+ * The client gets no socket that is not bound: bind() needs no privilege, so it would be every interface's. Where the kernel
+ * leaves no other way (NIC_UNBOUND) only those get one who may have every interface anyway. But a device wants
  * chunks to write to before its socket is bound: so the client names them in NIC_BIND, and netmapd-nic posts them.
  *
  * NIC_FAILED comes instead of any of netmapd-nic's messages; after it the client can only NIC_CLOSE.
@@ -63,6 +69,7 @@ enum nic_message_type {
 	NIC_CLOSE,
 	NIC_RELEASED,
 	NIC_CHECK,
+	NIC_MAPPED,
 	NIC_KNOWN = 64,
 	NIC_OPENED,
 	NIC_BOUND,
@@ -71,6 +78,7 @@ enum nic_message_type {
 	NIC_GONE,
 	NIC_REPORT,
 	NIC_FAILED,
+	NIC_UNBOUND,
 };
 
 /* Who moves packets between the device and the memory, best first. ANY: the best that the kernel grants. */
@@ -140,7 +148,7 @@ struct nic_open {
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];
 };
 
-/* NIC_CLOSE, NIC_DETACHED */
+/* NIC_CLOSE, NIC_DETACHED, NIC_MAPPED; NIC_UNBOUND, with the sockets */
 struct nic_plain {
 	struct nic_header hdr;
 };
@@ -173,7 +181,7 @@ struct nic_opened {
 	uint32_t first_queue, num_queues;
 };
 
-/* With the sockets. */
+/* With the sockets, unless they came with NIC_UNBOUND. */
 struct nic_bound {
 	struct nic_header hdr;
 	struct nic_facts facts;

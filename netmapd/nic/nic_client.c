@@ -37,6 +37,7 @@ static void drop_queues(struct nic_link *link)
 	for (uint32_t i = 0; i < link->num_queues; i++)
 		xsk_destroy(&link->queues[i]);
 	link->num_queues = 0;
+	link->mapped = false;
 }
 
 static void hang_up(struct nic_link *link)
@@ -179,8 +180,8 @@ static int on_bound(
 	struct nic_link *link, const struct nic_bound *msg, const int *fds, uint32_t num_fds)
 {
 	bool fits = link->state == NIC_LINK_BINDING && msg->mode != NIC_MODE_ANY &&
-		    msg->mode < NIC_MODES;
-	int error = map_queues(link, fds, fits ? num_fds : 0);
+		    msg->mode < NIC_MODES && !(link->mapped && num_fds > 0);
+	int error = link->mapped ? 0 : map_queues(link, fds, fits ? num_fds : 0);
 
 	for (uint32_t i = 0; i < num_fds && !fits; i++)
 		close(fds[i]);
@@ -194,6 +195,21 @@ static int on_bound(
 	link->state = NIC_LINK_BOUND;
 	link->ops->bound(link->arg, link);
 	return 0;
+}
+
+/* This kernel maps no rings of bound sockets. */
+static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
+{
+	bool fits = link->state == NIC_LINK_BINDING && !link->mapped;
+	int error = map_queues(link, fds, fits ? num_fds : 0);
+
+	for (uint32_t i = 0; i < num_fds && !fits; i++)
+		close(fds[i]);
+	if (!fits || error)
+		return fits ? error : -EPROTO;
+	link->mapped = true;
+	drop_posted(link);
+	return send_plain(link, NIC_MAPPED);
 }
 
 static int on_detached(struct nic_link *link)
@@ -224,6 +240,8 @@ static int on_message(
 
 	if (msg->hdr.type == NIC_BOUND)
 		return on_bound(link, &msg->bound, fds, num_fds);
+	if (msg->hdr.type == NIC_UNBOUND)
+		return on_unbound(link, fds, num_fds);
 	for (uint32_t i = 0; i < num_fds; i++)
 		close(fds[i]);
 	switch (msg->hdr.type) {

@@ -92,6 +92,7 @@ struct nic_link {
 	struct xsk_sizes sizes;
 	int posted; /* memfd of what is put into the fill rings before there are sockets, or -1 */
 	char *posted_map;
+	bool mapped;  /* the rings are, while it binds: NIC_UNBOUND came */
 	bool exposed; /* the kernel may have the memory: it was asked to bind so many */
 	uint32_t exposed_queues;
 	bool died; /* netmapd-nic has; another one is asked whether the kernel has let go */

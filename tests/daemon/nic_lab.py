@@ -178,11 +178,12 @@ class Lab:
         self.program = self.wrapper("netmapd-nic", self.state)
         self.pair("nic0", "nic1")
 
-    def wrapper(self, name, state, preload=""):
+    def wrapper(self, name, state, preload="", prefix=""):
         """netmapd-nic with files of this test's own."""
         path = self.place / name
         log = self.place / "netmapd-nic.log"
-        path.write_text(f'#!/bin/sh\nLD_PRELOAD="{preload}" exec {NETMAPD_NIC} --config {self.config} --state {state} "$@" 2>>{log}\n')
+        path.write_text(f'#!/bin/sh\nLD_PRELOAD="{preload}" exec {prefix} {NETMAPD_NIC} '
+                        f'--config {self.config} --state {state} "$@" 2>>{log}\n')
         path.chmod(0o755)
         return path
 
@@ -207,14 +208,14 @@ class Lab:
         self.users.append(Nicuse(self, interface, **named))
         return self.users[-1]
 
-    def serve(self, config=None, wait=True):
+    def serve(self, config=None, wait=True, prefix=()):
         """Starts the service. Its socket."""
         if config is not None:
             self.config.write_text(config)
         path = self.place / "nic.sock"
         self.services.append(
             subprocess.Popen(
-                self.ns.command(NETMAPD_NIC, "--socket", path, "--config", self.config, "--state", self.state),
+                self.ns.command(*prefix, NETMAPD_NIC, "--socket", path, "--config", self.config, "--state", self.state),
                 stderr=subprocess.PIPE, env={**os.environ, **SANITIZERS}, text=True,
             )
         )

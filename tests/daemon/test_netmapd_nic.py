@@ -25,6 +25,7 @@ REASON = why_no_nic()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root, veth and AF_XDP: {REASON}")
 
 NOBODY = 65534
+OLD_KERNEL = ("setarch", "--uname-2.6")  # the number that uname() tells: of one before 6.4, whatever it is
 VLAN = "rx-vlan-offload"  # an offload that must be off, which veth has on
 ALL_SIZES = (60, 61, 64, 128, 1023, 1024, 1025, 1514)
 
@@ -72,12 +73,13 @@ def test_zero_copy_that_is_demanded_and_not_there_is_an_error(lab):
 
 
 @pytest.mark.skipif(SANITIZED, reason="the sanitizers' library must be the first one that is preloaded")
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
 @pytest.mark.parametrize("queues", [1, 4])
-def test_sockets_that_are_bound_in_a_wrong_mode_are_replaced(lab, queues):
+def test_sockets_that_are_bound_in_a_wrong_mode_are_replaced(lab, queues, prefix):
     lab.pair("nicq0", "nicq1", queues=queues)
     other = lab.use("nicq1")
     assert other.bound() == "native"
-    lab.program = lab.wrapper("half", lab.state, preload=BUILD / "tests/daemon/libhalf_zerocopy.so")
+    lab.program = lab.wrapper("half", lab.state, preload=BUILD / "tests/daemon/libhalf_zerocopy.so", prefix=" ".join(prefix))
     user = lab.use("nicq0")
     assert user.bound() == "native"
     assert user.lines.seen.count(f"opened {queues}") == 2 and "the kernel copies although it was asked not to" in user.lines.seen[-1]
@@ -88,6 +90,24 @@ def test_sockets_that_are_bound_in_a_wrong_mode_are_replaced(lab, queues):
     assert [user.close(), other.close()] == [0, 0]
     number, text = lab.use("nicq0", mode="zero-copy").failed()
     assert number == errno.EOPNOTSUPP and "the kernel copies although it was asked not to" in text
+
+
+def test_old_kernels_map_rings_before_they_bind(lab):
+    """Before Linux 6.4 mmap() of a bound socket is EBUSY. Unbound ones are for those who may have every interface."""
+    lab.program = lab.wrapper("old", lab.state, prefix=" ".join(OLD_KERNEL))
+    one = lab.use("nic0")
+    assert one.bound() == "native"
+    path = lab.serve("allow nobody nic*\n", prefix=OLD_KERNEL)
+    number, text = lab.use("nic1", socket=path, uid=NOBODY).failed()
+    assert number == errno.EACCES and f'"allow {NOBODY} *" in {lab.config}' in text
+    lab.config.write_text("allow nobody nic*\nallow nobody x *\n")
+    other = lab.use("nic1", socket=path, uid=NOBODY)
+    assert other.bound() == "native"
+    for sender, receiver in ((one, other), (other, one)):
+        sender.send(100, 1514)
+        receiver.receives(100)
+    assert [user.stats()[3:] for user in (one, other)] == [[0, 0], [0, 0]]
+    assert [one.close(), other.close()] == [0, 0]
 
 
 def test_a_driver_without_xdp_gets_the_generic_mode(lab):

@@ -11,7 +11,6 @@ from ptnguest.env import BUILD
 
 NICUSE, NETMAPD_NIC, NETMAPCTL = (BUILD / p for p in ("tests/daemon/nicuse", "nic/netmapd-nic", "tools/netmapctl"))
 
-pytestmark = pytest.mark.not_on_6_1
 DEVICES = {     # of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on,mq=on,vectors=10",
@@ -72,7 +71,9 @@ class Use:
         self.stats_seen = 0
 
     def bound(self):
-        return self.command.wait_output(r"^bound (\S+) (\d+) ?(.*)$", 60)
+        found = self.command.wait_output(r"^bound (\S+) (\d+) ?(.*)$|^failed .*$", 60)
+        assert found[0].startswith("bound"), self.command.output
+        return found
 
     def say(self, text):
         self.guest.run(f"echo {text} > {self.orders}")

@@ -150,7 +150,6 @@ def numbered(host, source, sink, size, count=PACKETS, rate=2000):
     assert netlab.checked(rx) == (count, 0, 0, 0, 0), rx.output
 
 
-@pytest.mark.not_on_6_1
 @pytest.mark.every_kernel
 @pytest.mark.parametrize("driver", DEVICES)
 def test_packets_through_devices(host, kernel, driver):
