@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { HEADER = 14, MIN_SIZE = 60, PATIENCE_S = 10, PACKET_ROOM = 2048, BATCH = 64 };
+enum { HEADER = 14, MIN_SIZE = 60, PACKET_ROOM = 2048, BATCH = 64 };
 
 void flow_init(struct flow *f, struct vg_ring *tx, struct vg_ring *rx)
 {
@@ -15,6 +15,7 @@ void flow_init(struct flow *f, struct vg_ring *tx, struct vg_ring *rx)
 	f->rx = rx;
 	f->window = 256;
 	f->max_size = 1514;
+	f->patience_s = 10;
 }
 
 /* The packet with this number: the same at both ends. */
@@ -107,11 +108,11 @@ int flow_run(struct flow *f, uint64_t more)
 			last = now_s();
 			continue;
 		}
-		if (now_s() - last > PATIENCE_S)
+		if (now_s() - last > f->patience_s)
 			return -ETIMEDOUT;
 		if (f->sleepy && (f->sent == limit || f->sent - f->received >= f->window))
 			/* The window is full, or all is sent: what comes next is received. */
-			moved = vg_wait(f->rx, PATIENCE_S * 1000);
+			moved = vg_wait(f->rx, f->patience_s * 1000);
 		else
 			sched_yield();
 		if (moved < 0)
@@ -121,14 +122,15 @@ int flow_run(struct flow *f, uint64_t more)
 }
 
 /* Waits until the host has taken all that was published. */
-static int finish_sending(struct vg_ring *tx)
+static int finish_sending(const struct flow *f)
 {
+	struct vg_ring *tx = f->tx;
 	const time_t start = now_s();
 	int error;
 
 	do {
 		error = vg_sync(tx);
-		if (!error && now_s() - start > PATIENCE_S)
+		if (!error && now_s() - start > f->patience_s)
 			error = -ETIMEDOUT;
 	} while (!error && tx->csb.hwcur != tx->head);
 	return error;
@@ -159,7 +161,7 @@ static int make_room(struct flow *f, time_t start)
 		error = take_until(f->rx, NULL, 0);
 		if (!error)
 			error = vg_sync(f->tx);
-		if (!error && now_s() - start > PATIENCE_S)
+		if (!error && now_s() - start > f->patience_s)
 			error = -ETIMEDOUT;
 	} while (!error && vg_avail(f->tx) == 0);
 	return error;
@@ -171,19 +173,19 @@ int flow_settle(struct flow *f)
 	const time_t start = now_s();
 	uint8_t mark[PACKET_ROOM];
 	const uint32_t size = make_packet(f, number, mark);
-	int found = 0, error = finish_sending(f->tx);
+	int found = 0, error = finish_sending(f);
 
 	if (!error)
 		error = make_room(f, start);
 	if (!error)
 		error = vg_put(f->tx, mark, size);
 	if (!error)
-		error = finish_sending(f->tx);
+		error = finish_sending(f);
 	while (!error && !found) {
 		found = take_until(f->rx, mark, size);
 		if (found < 0)
 			error = found;
-		else if (!found && now_s() - start > 2 * PATIENCE_S)
+		else if (!found && now_s() - start > 2 * f->patience_s)
 			error = -ETIMEDOUT;
 		else if (!found)
 			sched_yield();

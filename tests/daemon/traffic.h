@@ -18,10 +18,11 @@
 
 struct flow {
 	struct vg_ring *tx, *rx;
-	uint32_t window;   /* packets; default 256 */
-	uint32_t max_size; /* bytes; default 1514 */
-	uint32_t hdr_len;  /* virtio-net header of zeros, of both ports; default 0 */
-	bool sleepy;       /* wait for interrupts instead of polling */
+	uint32_t window;     /* packets; default 256 */
+	uint32_t max_size;   /* bytes; default 1514 */
+	uint32_t hdr_len;    /* virtio-net header of zeros, of both ports; default 0 */
+	uint32_t patience_s; /* how long nothing may move; default 10 */
+	bool sleepy;         /* wait for interrupts instead of polling */
 	uint64_t sent, received;
 	uint64_t bad;   /* not what was expected next */
 	uint64_t marks; /* sent by flow_settle() */
@@ -35,7 +36,7 @@ int flow_step(struct flow *f, uint64_t limit);
 
 /*
  * Until `more` further packets have been sent and all have arrived. 0; -ETIMEDOUT: nothing has
- * moved for 10 s; -EBADMSG: a packet was not the one expected; or an error of a ring.
+ * moved for patience_s; -EBADMSG: a packet was not the one expected; or an error of a ring.
  */
 int flow_run(struct flow *f, uint64_t more);
 

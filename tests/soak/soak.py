@@ -44,7 +44,7 @@ REFUSED = 75                # of soak_vfio: netmapd refused what it needs
 WARM_CYCLES = 2             # then everything has been used once
 GROWTH_KB = 4096            # of its own memory, from the first cycles to the last ones: the allocator's own disorder
 PACKETS_KB = 128 << 10      # the same of packet memory: pages of regions of those who stay, as they are touched
-PATIENCE = 60               # seconds; only a failure takes so long
+PATIENCE = 300              # seconds; only a failure takes so long: a soak runs beside other work, at low priority
 
 
 class Failure(Exception):
@@ -139,7 +139,7 @@ class Machine:
         self.rx = real.spawn(real.PKT_GEN, "-i", self.end, "-f", "rx", "--check", "-T", "3600000", path=soak.daemon.path)
         self.guest = netlab.Node(kernel, initramfs, SimpleNamespace(socket=soak.daemon.path), 1, f"soak-{number}",
                                  ifname=f"valeguest{number}:g{{s", log_dir=soak.place)
-        self.guest.start(120)
+        self.guest.start(PATIENCE)
         self.guest.load()
         self.tx = self.guest.spawn(f"pkt-gen -i data -f tx -w 0 --check -T 3600000 -R {rate}")
 

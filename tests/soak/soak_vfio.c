@@ -28,7 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RAM = 4 << 20, SIDES = 2, REFUSED = 75 };
+enum {
+	RAM = 4 << 20,
+	SIDES = 2,
+	REFUSED = 75,
+	PATIENCE_S = 300 /* on a machine that has other things to do */
+};
 
 static volatile sig_atomic_t stop;
 static uint64_t seed;
@@ -144,9 +149,11 @@ static int run_flows(const char *socket, const char *sw)
 		snprintf(name, sizeof(name), "%s:%c%d", sw, 'a' + i, (int)getpid());
 		make_machine(&side[i], socket, name);
 	}
-	for (int i = 0; i < SIDES; i++)
+	for (int i = 0; i < SIDES; i++) {
 		flow_init(&flows[i], &side[i].port->rings[0],
 			&side[1 - i].port->rings[side[1 - i].port->tx_rings]);
+		flows[i].patience_s = PATIENCE_S;
+	}
 	while (!stop) {
 		for (int i = 0; i < SIDES; i++) {
 			int error = flow_run(&flows[i], 1 + random_below(500));
