@@ -466,6 +466,7 @@ static const struct file_operations nmk_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 	.poll = nmk_poll,
 	.mmap = nmk_mmap,
+	.get_unmapped_area = thp_get_unmapped_area, /* aligned for huge pages (mmap.h) */
 };
 
 static struct miscdevice nmk_misc = {

@@ -52,6 +52,46 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 #define eventfd_signal(ctx) ((void)(eventfd_signal)(ctx, 1))
 #endif
 
+/* Faults that a huge page answers: the size that is asked for. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define nmk_fault_size enum page_entry_size
+#define NMK_FAULT_PMD  PE_SIZE_PMD
+#else
+#define nmk_fault_size unsigned int
+#define NMK_FAULT_PMD  PMD_ORDER
+#endif
+
+/*
+ * Inserts the huge page of a device, writable if the mapping is. Another thread may have been faster.
+ *
+ * Before 6.12 a huge entry can't say that there is no struct page behind it ("special"): get_user_pages_fast()
+ * would take one from where none is. So on those kernels there are small pages only.
+ */
+#ifdef CONFIG_ARCH_SUPPORTS_PMD_PFNMAP
+static inline vm_fault_t nmk_insert_pmd(
+	struct vm_fault *vmf, unsigned long address, unsigned long pfn)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	pmd_t entry = pmd_mkspecial(pmd_mkhuge(pfn_pmd(pfn, vma->vm_page_prot)));
+	spinlock_t *lock = pmd_lock(vma->vm_mm, vmf->pmd);
+	vm_fault_t result = VM_FAULT_NOPAGE;
+
+	if (pmd_none(*vmf->pmd))
+		set_pmd_at(vma->vm_mm, address, vmf->pmd, entry);
+	else if (!pmd_leaf(*vmf->pmd) || (write && !pmd_write(*vmf->pmd)))
+		result = VM_FAULT_FALLBACK;
+	spin_unlock(lock);
+	return result;
+}
+#else
+static inline vm_fault_t nmk_insert_pmd(
+	struct vm_fault *vmf, unsigned long address, unsigned long pfn)
+{
+	return VM_FAULT_FALLBACK;
+}
+#endif
+
 /* Of any version: drivers select it, no user can. It is declared all the same. */
 #ifndef CONFIG_VMAP_PFN
 static inline void *nmk_no_vmap_pfn(unsigned long *pfns, unsigned int count, pgprot_t prot)

@@ -191,20 +191,51 @@ static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
 	return VM_FAULT_NOPAGE;
 }
 
-static vm_fault_t bar_fault(struct vm_fault *vmf)
+static vm_fault_t bar_fault_with(
+	struct vm_fault *vmf, vm_fault_t (*insert)(struct vm_fault *vmf, const struct nmk_bar *bar))
 {
 	const struct nmk_view *view = vmf->vma->vm_private_data;
 	vm_fault_t result = VM_FAULT_SIGBUS;
 
 	down_read(&view->bar->gone_lock);
 	if (!view->bar->gone)
-		result = insert_pages(vmf, view->bar);
+		result = insert(vmf, view->bar);
 	up_read(&view->bar->gone_lock);
 	return result;
 }
 
+static vm_fault_t bar_fault(struct vm_fault *vmf)
+{
+	return bar_fault_with(vmf, insert_pages);
+}
+
+/*
+ * The huge page around the one that was touched, if all of it is in the mapping. What is refused here
+ * for that is refused to each thread that touches the same one: so entries of both sizes never meet.
+ * A fault for reading inserts it writable as well. Write-back, as above: vmf_insert_pfn_pmd() would
+ * take the type that the MTRRs have allowed.
+ */
+static vm_fault_t insert_huge_page(struct vm_fault *vmf, const struct nmk_bar *bar)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long address = vmf->address & PMD_MASK;
+	unsigned long pfn =
+		PHYS_PFN(bar->address) + vma->vm_pgoff + ((address - vma->vm_start) >> PAGE_SHIFT);
+
+	if (address < vma->vm_start || vma->vm_end - address < PMD_SIZE ||
+		!IS_ALIGNED(pfn, PMD_SIZE >> PAGE_SHIFT))
+		return VM_FAULT_FALLBACK;
+	return nmk_insert_pmd(vmf, address, pfn);
+}
+
+static vm_fault_t bar_huge_fault(struct vm_fault *vmf, nmk_fault_size size)
+{
+	return size == NMK_FAULT_PMD ? bar_fault_with(vmf, insert_huge_page) : VM_FAULT_FALLBACK;
+}
+
 static const struct vm_operations_struct bar_ops = {
 	.fault = bar_fault,
+	.huge_fault = bar_huge_fault,
 };
 
 int nmk_view_mmap(struct nmk_view *view, struct vm_area_struct *vma)

@@ -2,8 +2,10 @@
 /*
  * mmap.h - regions in the memory of applications.
  *
- * A region is mapped page by page, when a page is first touched. Its memory is pages of
- * this kernel, pages of an application (extmem.h), or the BAR of a device. A BAR can go away under those who map
+ * A region is mapped page by page, when a page is first touched; a BAR by pages of 2 MiB where mapping
+ * and BAR are aligned alike (chardev.c asks for that), from Linux 6.12 on (compat.h says why not before),
+ * and by pages of 4 KiB where they aren't, and at the mapping's ends. Its memory is pages of this kernel,
+ * pages of an application (extmem.h), or the BAR of a device. A BAR can go away under those who map
  * it: nmk_bar_gone() takes its pages out of all mappings, and whoever touches them
  * afterwards gets SIGBUS.
  *

@@ -20,6 +20,7 @@
  *					time, until a packet more comes
  *	ptcheck spoil PORT		leaves buffers in two slots, and numbers that are none
  *	ptcheck apart PORT		each slot has a buffer of its own
+ *	ptcheck parts PORT		mappings of all of the region that are cut, moved, protected, out of step
  *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
  *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
@@ -28,8 +29,12 @@
  * Thread safety: a program of one thread.
  */
 #include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "guestprog.h"
@@ -539,6 +544,124 @@ static void check_apart(char **args)
 	close_port(&p);
 }
 
+/* ---- mappings: pages of 2 MiB where that is possible ------------------------------------- */
+
+enum { SMALL = 4096, HUGE = 2 << 20 };
+
+static void touch(const char *mem, uint64_t bytes)
+{
+	for (uint64_t at = 0; at < bytes; at += SMALL)
+		(void)*(const volatile char *)(mem + at);
+}
+
+/* The region once more, so many bytes behind a border of 2 MiB. */
+static char *map_at(const struct port *p, uint64_t shift)
+{
+	char *room = mmap(NULL, p->size + 2 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at = (char *)(((uintptr_t)room + HUGE - 1) & -(uintptr_t)HUGE) + shift;
+
+	CHECK(room != MAP_FAILED);
+	CHECK(mmap(at, p->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, p->fd, 0) == at);
+	touch(at, p->size);
+	return at;
+}
+
+/* Both show the same memory at that place. */
+static void check_same(char *a, char *b, uint64_t at)
+{
+	static char value;
+
+	a[at] = ++value;
+	CHECK(b[at] == value);
+	b[at] = ++value;
+	CHECK(a[at] == value);
+}
+
+static sigjmp_buf fault_jump;
+
+static void on_fault(int signo)
+{
+	siglongjmp(fault_jump, signo);
+}
+
+static bool may_write(char *at)
+{
+	if (sigsetjmp(fault_jump, 1) != 0)
+		return false;
+	*(volatile char *)at = 3;
+	return true;
+}
+
+static void check_child(char *mem, char *same, uint64_t at)
+{
+	pid_t child = fork();
+	int status;
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		check_same(mem, same, at);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* Places of the first and the last of the extra buffers, in the region: nobody else writes there. */
+static void find_extra(const struct port *p, uint64_t *first, uint64_t *last)
+{
+	uint32_t index = p->nifp->ni_bufs_head;
+
+	CHECK(index != 0);
+	*first = (uint64_t)(NETMAP_BUF(p->tx, index) - p->mem);
+	for (int i = 0; i < EXTRA && index != 0; i++) {
+		*last = (uint64_t)(NETMAP_BUF(p->tx, index) - p->mem);
+		index = *(uint32_t *)NETMAP_BUF(p->tx, index);
+	}
+	CHECK(*first / SMALL != *last / SMALL);
+	*first += sizeof(index); /* behind the link */
+	*last += sizeof(index);
+}
+
+static void check_parts(char **args)
+{
+	struct port p = open_port(args[0], "", NR_REG_ALL_NIC, 0, EXTRA);
+	char *even = map_at(&p, 0), *odd = map_at(&p, SMALL), *moved = map_at(&p, 0);
+	uint64_t first, last;
+	struct iovec iov;
+	int pipes[2];
+
+	find_extra(&p, &first, &last);
+	touch(p.mem, p.size);
+	check_same(even, odd, first);
+	check_same(even, p.mem, last);
+	check_child(even, odd, first);
+	/* Nobody gets a reference to these pages. */
+	CHECK(pipe(pipes) == 0);
+	iov = (struct iovec){even + first, 64};
+	CHECK_ERRNO(vmsplice(pipes[1], &iov, 1, 0), EFAULT);
+	CHECK(write(pipes[1], even + first, 64) == 64);
+
+	CHECK(signal(SIGSEGV, on_fault) != SIG_ERR);
+	CHECK(mprotect(even + first / SMALL * SMALL, SMALL, PROT_READ) == 0);
+	CHECK(!may_write(even + first) && even[first] == odd[first]);
+	check_same(even, odd, last);
+	CHECK(mprotect(even + first / SMALL * SMALL, SMALL, PROT_READ | PROT_WRITE) == 0);
+	check_same(even, odd, first);
+	CHECK(mprotect(moved, p.size, PROT_READ) == 0 && !may_write(moved + first));
+	CHECK(mprotect(moved, p.size, PROT_READ | PROT_WRITE) == 0);
+	check_same(moved, odd, first);
+
+	CHECK(munmap(even + last / SMALL * SMALL, SMALL) == 0);
+	CHECK(!may_write(even + last));
+	check_same(even, odd, first);
+	CHECK(munmap(odd + first / SMALL * SMALL, SMALL) == 0);
+	check_same(odd, p.mem, last);
+	/* Over it, and to where addresses are out of step. */
+	CHECK(mremap(moved, p.size, p.size, MREMAP_MAYMOVE | MREMAP_FIXED, odd + HUGE / 2) ==
+		odd + HUGE / 2);
+	check_same(odd + HUGE / 2, p.mem, first);
+	close_port(&p);
+}
+
 static void check_removal(char **args)
 {
 	struct port p[4] = {open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
@@ -577,6 +700,7 @@ static const struct check checks[] = {
 	{"keep", check_keep, 2},
 	{"spoil", check_spoil, 1},
 	{"apart", check_apart, 1},
+	{"parts", check_parts, 1},
 	{"removal", check_removal, 1},
 };
 

@@ -498,6 +498,13 @@ def test_hostile_neighbour(pair):
 
 
 @pytest.mark.every_kernel
+def test_mappings(pair):
+    """Parts of huge pages are unmapped, protected and moved; mappings where none fit show the same memory."""
+    netlab.ptcheck(pair.nodes[0], "parts", "data")
+    pair.nodes[0].ping(pair.nodes[1])
+
+
+@pytest.mark.every_kernel
 def test_unplug(pair):
     """The device goes while an application waits for its port; and comes back."""
     a, b = pair.nodes
@@ -511,6 +518,7 @@ def test_unplug(pair):
     a.ping(b)
 
 
+@pytest.mark.every_kernel
 def test_unplug_memory(pair):
     """With their memory both ports go, and with it they come back: a network function waits for its memory."""
     a, b = pair.nodes
