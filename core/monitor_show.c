@@ -6,6 +6,8 @@
 enum {
 	SHOW_SLOTS = 64, /* of the watched ring, for which the lock is held at a time */
 	ARRIVED_SLOTS = 2 * NETMAP_MAX_FRAGS,
+	SLOTS_AHEAD = 32, /* of the monitor's ring: asked for before they are filled */
+	BUFS_AHEAD = 8,   /* of its buffers */
 };
 
 static void count(struct nm_ring *to, enum nm_drop cause)
@@ -129,10 +131,121 @@ static void find_start(struct nm_monitor *m, uint32_t from) OS_REQUIRES(NM_MONIT
 	m->at = from;
 }
 
+/* ---- plain copies -------------------------------------------------------------------------- */
+
+/* Slots of a watched ring with fewer bytes than that fit one slot of the monitor's; 0: each has to be looked at. */
+static uint32_t plain_below(const struct nm_slots *s, const struct nm_rxq *q)
+{
+	uint32_t most = q->slots.offset_mask == 0 ? nm_rxq_slot_bytes(q) : 0;
+
+	return most == 0 ? 0 : most < s->plain ? most + 1 : s->plain;
+}
+
+static inline bool is_plain(const struct nm_slots *s, struct nm_slot_copy slot, uint32_t below)
+{
+	return likely(!(slot.flags & (NS_MOREFRAG | NS_INDIRECT))) && likely(slot.len < below) &&
+	       likely(nm_slots_buf_valid(s, slot.buf_idx));
+}
+
+/* Packets that are in another CPU's cache: all are on their way before the first is waited for. */
+static void ask_for_packets(
+	const struct nm_slots *s, const struct netmap_slot *from, const struct netmap_slot *end)
+{
+	const struct nm_slots bufs = *s;
+
+	for (; from != end; from++) {
+		uint32_t index = OS_LOAD(&from->buf_idx);
+
+		if (likely(nm_slots_buf_valid(&bufs, index)))
+			os_prefetch(nm_slots_buf(&bufs, index));
+	}
+}
+
+/* Copies packets as long as they are plain: n slots that lie in one piece in both rings, and are free in the
+ * monitor's. Returns how many. */
+static uint32_t copy_run(struct nm_rxq *q, const struct nm_slots *from, uint32_t at, uint32_t n,
+	uint32_t below, uint32_t flags) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	const struct nm_slots src = *from, dst = q->slots; /* copies: they stay in registers */
+	const struct netmap_slot *slot = &src.slots[at], *const end = slot + n;
+	struct netmap_slot *to = &dst.slots[q->at];
+	const bool ask = os_asks_before_writing();
+	const uint32_t all = nm_slots_flags(1, 0) | flags;
+	uint64_t bytes = 0;
+	uint32_t done;
+
+	ask_for_packets(&src, slot, end);
+	for (; slot != end; slot++, to++) {
+		const struct nm_slot_copy copy = nm_slot_load(slot);
+		const uint32_t index = OS_LOAD(&to->buf_idx);
+
+		os_prefetch_write(to + SLOTS_AHEAD); /* behind the ring: of no use, and no harm */
+		if (ask && end - slot > BUFS_AHEAD)
+			nm_slots_ask(&dst, to + BUFS_AHEAD);
+		if (unlikely(!is_plain(&src, copy, below)) ||
+			unlikely(!nm_slots_buf_valid(&dst, index)))
+			break;
+		nm_packet_copy(
+			nm_slots_buf(&dst, index), nm_slots_buf(&src, copy.buf_idx), copy.len);
+		nm_slot_fill(to, copy.len, all);
+		bytes += copy.len;
+	}
+	done = n - (uint32_t)(end - slot);
+	q->at = nm_ring_advance(q->at, done, dst.num_slots);
+	q->room -= done;
+	q->packets += done;
+	q->bytes += bytes;
+	return done;
+}
+
+/* Counts packets that the monitor has no room for as long as they are plain; they are not touched. */
+static uint32_t miss_run(struct nm_ring *to, const struct nm_slots *from, uint32_t at, uint32_t n,
+	uint32_t below) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	const struct nm_slots src = *from;
+	const struct netmap_slot *slot = &src.slots[at], *const end = slot + n;
+	uint32_t done;
+
+	for (; slot != end; slot++)
+		if (unlikely(!is_plain(&src, nm_slot_load(slot), below)))
+			break;
+	done = n - (uint32_t)(end - slot);
+	nm_count(&to->stats.drops[NM_DROP_MISSED], done);
+	return done;
+}
+
+/*
+ * Nearly all packets that are copied: one good slot each, which fits one of the monitor's. Takes them from
+ * m->at on, as long as they come; a watched port of a switch carried three times as many packets with it.
+ */
+static void take_plain(struct nm_monitor *m, uint32_t end, struct nm_rxq *q,
+	const struct nm_slots *s) OS_REQUIRES(NM_MONITORS_LOCK) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	const uint32_t below = plain_below(s, q);
+	uint32_t n, done;
+
+	do {
+		uint32_t left = q->slots.num_slots - q->at;
+
+		n = (end > m->at ? end : s->num_slots) - m->at;
+		if (likely(nm_rxq_has_room(q, n)) || q->room > 0) {
+			n = n < q->room ? n : q->room;
+			n = n < left ? n : left;
+			done = copy_run(q, s, m->at, n, below, m->flags);
+		} else {
+			done = miss_run(m->to, s, m->at, n, below);
+		}
+		m->at = nm_ring_advance(m->at, done, s->num_slots);
+	} while (done == n && m->at != end);
+}
+
+/* ---- any packets ---------------------------------------------------------------------------- */
+
 /* Takes the packets of slots m->at .. end - 1. Without q: nobody is to see or to count them. */
 static void take_packets(struct nm_monitor *m, uint32_t end, struct nm_rxq *q)
 	OS_REQUIRES(NM_MONITORS_LOCK) OS_REQUIRES(NM_PRODUCE_LOCK)
 {
+	const bool plain = q && !is_zcopy(m);
 	uint32_t dropping = m->state == MONITOR_SKIPPING;
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
 	struct nm_pkt pkt = {.frags = frags};
@@ -140,7 +253,11 @@ static void take_packets(struct nm_monitor *m, uint32_t end, struct nm_rxq *q)
 
 	nm_slots_init_ring(&slots, m->watched, 0);
 	slots.dropping = &dropping;
-	while (nm_pkt_next(&slots, &m->at, end, &pkt) != NM_PKT_PARTIAL) {
+	for (;;) {
+		if (likely(plain) && m->at != end && !dropping)
+			take_plain(m, end, q, &slots);
+		if (nm_pkt_next(&slots, &m->at, end, &pkt) == NM_PKT_PARTIAL)
+			break;
 		if (likely(q))
 			show_packet(m, q, &slots, &pkt);
 		m->at = pkt.next;

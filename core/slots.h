@@ -160,6 +160,40 @@ static inline void nm_slot_store(
 	OS_STORE((uint64_t *)(void *)slot, nm_slot_word(buf_idx, len, flags));
 }
 
+/* The buffer of a slot of an rx ring will be written to before long. */
+static inline void nm_slots_ask(const struct nm_slots *s, const struct netmap_slot *slot)
+{
+	uint32_t index = OS_LOAD(&slot->buf_idx);
+
+	if (likely(nm_slots_buf_valid(s, index)))
+		os_prefetch_write(nm_slots_buf(s, index));
+}
+
+/*
+ * Bytes of a packet that fits one slot, into a buffer. A short one costs a few plain moves instead of a call:
+ * blocks of constant size, the last of which overlaps the one before. Not a byte more than len is
+ * copied: what else lies in the sender's buffer is none of the receiver's business. Both may be the same
+ * buffer, whose content is anything then.
+ */
+static inline void nm_packet_copy(char *dst, const char *src, uint32_t len)
+{
+	uint32_t done;
+
+	if (unlikely(len > 512 || len < 16)) {
+		memcpy(dst, src, len);
+	} else if (len < 32) {
+		memcpy(dst, src, 16);
+		memcpy(dst + len - 16, src + len - 16, 16);
+	} else if (len < 64) {
+		memcpy(dst, src, 32);
+		memcpy(dst + len - 32, src + len - 32, 32);
+	} else {
+		for (done = 0; done + 64 < len; done += 64)
+			memcpy(dst + done, src + done, 64);
+		memcpy(dst + len - 64, src + len - 64, 64);
+	}
+}
+
 /* Loads the buffers of `count` slots from `at` on, each once, for an exchange. False: one is none. */
 bool nm_slots_buffers(const struct nm_slots *s, uint32_t at, uint32_t count, uint32_t *buf_idx);
 

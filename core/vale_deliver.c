@@ -29,38 +29,6 @@ struct vale_rx {
 /* ---- plain ---------------------------------------------------------------------------- */
 
 /*
- * One fragment. A short one costs a few plain moves instead of a call:
- * blocks of constant size, the last of which overlaps the one before. Not a byte more than len is
- * copied: what else lies in the sender's buffer is none of the receiver's business.
- */
-static inline void copy_packet(char *dst, const char *src, uint32_t len)
-{
-	uint32_t done;
-
-	if (unlikely(len > 512 || len < 16)) {
-		memcpy(dst, src, len);
-	} else if (len < 32) {
-		memcpy(dst, src, 16);
-		memcpy(dst + len - 16, src + len - 16, 16);
-	} else if (len < 64) {
-		memcpy(dst, src, 32);
-		memcpy(dst + len - 32, src + len - 32, 32);
-	} else {
-		for (done = 0; done + 64 < len; done += 64)
-			memcpy(dst + done, src + done, 64);
-		memcpy(dst + len - 64, src + len - 64, 64);
-	}
-}
-
-static inline void ask_for_buf(const struct nm_slots *s, const struct netmap_slot *slot)
-{
-	uint32_t index = OS_LOAD(&slot->buf_idx);
-
-	if (likely(nm_slots_buf_valid(s, index)))
-		os_prefetch_write(nm_slots_buf(s, index));
-}
-
-/*
  * Nearly all traffic: packets of one fragment, with equal headers, each into a buffer that takes all
  * of it. Returns how many of the packets order[0..n) were delivered; what stopped it is for
  * deliver_any() to find out. `ask` is a constant: two loops, each in its caller (called, they were a tenth slower). A slot is loaded once for its packet; what is loaded ahead of that is only asked for.
@@ -88,11 +56,11 @@ static __always_inline uint32_t deliver_plain_as(struct vale_rx *rx,
 
 		os_prefetch_write(slot + SLOTS_AHEAD); /* behind the ring: of no use, and no harm */
 		if (ask)
-			ask_for_buf(&s, ahead);
+			nm_slots_ask(&s, ahead);
 		if (unlikely(len > plain_max || packet->frags != 1) ||
 			unlikely(!nm_slots_buf_valid(&s, index)))
 			break;
-		copy_packet(nm_slots_buf(&s, index), packet->buf, len);
+		nm_packet_copy(nm_slots_buf(&s, index), packet->buf, len);
 		nm_slot_fill(slot, len, nm_slots_flags(1, 0));
 		bytes += len;
 		if (unlikely(++slot == end))
