@@ -2,10 +2,11 @@
 /*
  * What a packet costs, counted instead of timed: for machines without counters, or with other work.
  *
- *      budget vale|pipe|copy|exchange [--len BYTES] [--batch PACKETS] [--rounds N]
+ *      budget vale|pipe|copy|exchange [--len BYTES] [--batch PACKETS] [--rounds N] [--watched] [--full]
  *
  * One thread plays both sides in turns: the application sends a batch, netmapd's worker steps both rings,
- * the application takes what has come. `copy` and `exchange` are the bare loop that the first two
+ * the application takes what has come. With --watched it is watched, by a monitor that the application reads as
+ * well, with --full by one that nobody reads. `copy` and `exchange` are the bare loop that the first two
  * are compared with. bench/budget.py runs it under valgrind: callgrind counts the instructions of
  * the worker's part, work(); from lackey's list of accesses, in which loads from `marks` say whose turn it
  * is, come the lines that two CPUs would send to each other.
@@ -38,10 +39,10 @@ struct end {
 
 static struct {
 	uint32_t len, batch, rounds;
-	bool bare, exchange;
+	bool bare, exchange, watched, full;
 	struct nm_core core;
-	struct end tx, rx;
-	struct bare_side from, to;
+	struct end tx, rx, watch;
+	struct bare_side from, to, copy;
 	uint32_t at, out;
 } g = {.len = 60, .batch = 256, .rounds = 64};
 
@@ -66,9 +67,9 @@ static void *map(size_t bytes)
 
 /* ---- netmapd's way ---------------------------------------------------------------------- */
 
-static void open_end(struct end *e, const char *name, enum nm_dir dir)
+static void open_end(struct end *e, const char *name, enum nm_dir dir, uint64_t flags)
 {
-	struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
+	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = flags};
 	struct nm_ring *ring;
 	int error;
 
@@ -110,17 +111,26 @@ static void send_some(uint32_t count)
 	(void)nm_csb_appl_publish(&g.tx.appl, head, head);
 }
 
+static uint32_t take_from(struct end *e)
+{
+	struct netmap_ring *ring = e->ring;
+	uint32_t head = e->appl.head, count = 0;
+
+	if (!nm_csb_appl_load(&e->appl))
+		die("CSB", EPROTO);
+	for (; head != e->appl.hwtail; head = nm_ring_advance(head, 1, SLOTS), count++)
+		touched += take_slot(&ring->slot[head], buf_of(ring, &ring->slot[head]));
+	(void)nm_csb_appl_publish(&e->appl, head, head);
+	return count;
+}
+
 static uint32_t take_some(void)
 {
-	struct netmap_ring *ring = g.rx.ring;
-	uint32_t head = g.rx.appl.head, count = 0;
-
-	if (!nm_csb_appl_load(&g.rx.appl) || !nm_csb_appl_load(&g.tx.appl))
+	if (!nm_csb_appl_load(&g.tx.appl))
 		die("CSB", EPROTO);
-	for (; head != g.rx.appl.hwtail; head = nm_ring_advance(head, 1, SLOTS), count++)
-		touched += take_slot(&ring->slot[head], buf_of(ring, &ring->slot[head]));
-	(void)nm_csb_appl_publish(&g.rx.appl, head, head);
-	return count;
+	if (g.watched && !g.full)
+		(void)take_from(&g.watch);
+	return take_from(&g.rx);
 }
 
 /* The receiver's address is known to the switch, as that of any machine that has sent once. */
@@ -160,18 +170,25 @@ static void send_bare(uint32_t count)
 	OS_STORE_RELEASE(&g.from.ring->head, head);
 }
 
-static uint32_t take_bare(void)
+static uint32_t take_bare(const struct bare_side *s)
 {
-	uint32_t head = g.to.ring->head, count = 0;
+	uint32_t head = s->ring->head, count = 0;
 
-	for (; head != OS_LOAD_ACQUIRE(&g.to.ring->tail); head = (head + 1) & (SLOTS - 1)) {
-		const struct netmap_slot *slot = &g.to.ring->slot[head];
+	for (; head != OS_LOAD_ACQUIRE(&s->ring->tail); head = (head + 1) & (SLOTS - 1)) {
+		const struct netmap_slot *slot = &s->ring->slot[head];
 
-		touched += take_slot(slot, g.to.bufs + (size_t)slot->buf_idx * BARE_BUF);
+		touched += take_slot(slot, s->bufs + (size_t)slot->buf_idx * BARE_BUF);
 		count++;
 	}
-	OS_STORE_RELEASE(&g.to.ring->head, head);
+	OS_STORE_RELEASE(&s->ring->head, head);
 	return count;
+}
+
+static uint32_t take_both_bare(void)
+{
+	if (g.watched)
+		(void)take_bare(&g.copy);
+	return take_bare(&g.to);
 }
 
 static bool move_bare(bool exchange)
@@ -181,9 +198,13 @@ static bool move_bare(bool exchange)
 
 	if (n > 64)
 		n = 64;
+	if (g.watched)
+		bare_move(&g.from, &g.copy, g.at, g.out, n, false);
 	bare_move(&g.from, &g.to, g.at, g.out, n, exchange);
 	g.at = (g.at + n) & (SLOTS - 1);
 	g.out = (g.out + n) & (SLOTS - 1);
+	if (g.watched)
+		OS_STORE_RELEASE(&g.copy.ring->tail, g.out);
 	OS_STORE_RELEASE(&rx->tail, g.out);
 	OS_STORE_RELEASE(&tx->tail, g.at);
 	return n > 0;
@@ -196,6 +217,8 @@ static void __attribute__((noinline)) work(void)
 	if (!g.bare) {
 		(void)nm_csb_server_step(&g.tx.kern);
 		(void)nm_csb_server_step(&g.rx.kern);
+		if (g.watched)
+			(void)nm_csb_server_step(&g.watch.kern);
 	} else if (g.exchange) {
 		while (move_bare(true))
 			;
@@ -215,7 +238,7 @@ static uint32_t round_trip(uint32_t count)
 	turn_of(WORKER);
 	work();
 	turn_of(APPLICATION);
-	return g.bare ? take_bare() : take_some();
+	return g.bare ? take_both_bare() : take_some();
 }
 
 static void set_up(const char *what)
@@ -225,6 +248,7 @@ static void set_up(const char *what)
 	if (g.bare) {
 		make_bare(&g.from, g.exchange ? 2 * SLOTS : SLOTS, 0);
 		make_bare(&g.to, SLOTS, g.exchange ? SLOTS : 0);
+		make_bare(&g.copy, SLOTS, 0);
 		if (g.exchange) /* one region */
 			g.to.bufs = g.from.bufs;
 	} else if (strcmp(what, "vale") == 0 || strcmp(what, "pipe") == 0) {
@@ -232,8 +256,10 @@ static void set_up(const char *what)
 
 		if (nm_core_init(&g.core) != 0)
 			die("core", ENOMEM);
-		open_end(&g.tx, pipe ? "x{1" : "vale0:a", NM_TX);
-		open_end(&g.rx, pipe ? "x}1" : "vale0:b", NM_RX);
+		open_end(&g.tx, pipe ? "x{1" : "vale0:a", NM_TX, 0);
+		open_end(&g.rx, pipe ? "x}1" : "vale0:b", NM_RX, 0);
+		if (g.watched)
+			open_end(&g.watch, pipe ? "x{1" : "vale0:a", NM_RX, NR_MONITOR_TX);
 		if (!pipe)
 			announce_receiver();
 	} else {
@@ -245,26 +271,50 @@ static void tear_down(void)
 {
 	if (g.bare)
 		return;
+	if (g.watched)
+		nm_client_unbind(&g.watch.client);
 	nm_client_unbind(&g.rx.client);
 	nm_client_unbind(&g.tx.client);
 	nm_core_destroy(&g.core);
 }
 
+static void set_option(int c, uint32_t n)
+{
+	switch (c) {
+	case 'l':
+		g.len = n;
+		break;
+	case 'b':
+		g.batch = n;
+		break;
+	case 'r':
+		g.rounds = n;
+		break;
+	case 'f':
+		g.full = g.watched = true;
+		break;
+	case 'w':
+		g.watched = true;
+		break;
+	default:
+		exit(2); /* getopt has said why */
+	}
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"len", 1, 0, 'l'}, {"batch", 1, 0, 'b'}, {"rounds", 1, 0, 'r'}, {0}};
+	static const struct option options[] = {{"len", 1, 0, 'l'}, {"batch", 1, 0, 'b'},
+		{"rounds", 1, 0, 'r'}, {"watched", 0, 0, 'w'}, {"full", 0, 0, 'f'}, {0}};
 	uint64_t count = 0;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint32_t n = (uint32_t)strtoul(optarg ? optarg : "", NULL, 10);
-
-		*(c == 'l' ? &g.len : c == 'b' ? &g.batch : &g.rounds) = n;
-	}
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		set_option(c, (uint32_t)strtoul(optarg ? optarg : "", NULL, 10));
 	/* A step takes a quarter of a ring. */
 	if (optind + 1 != argc || g.len < 60 || g.len > BARE_BUF || g.batch < 1 ||
-		g.batch > SLOTS / 4)
+		g.batch > SLOTS / 4 ||
+		(g.full &&
+			(strcmp(argv[optind], "vale") != 0 && strcmp(argv[optind], "pipe") != 0)))
 		die("options", EINVAL);
 	set_up(argv[optind]);
 	for (uint32_t i = 0; i < g.rounds; i++)

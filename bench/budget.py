@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a packet costs, counted: bench/budget.py [--len BYTES] [--batch PACKETS] [--functions]
+"""What a packet costs, counted: bench/budget.py [--len BYTES] [--batch PACKETS] [--functions] [--watched] [--full]
 
 Instructions of the worker (callgrind), and cache lines that two CPUs send to each other: lackey lists what
 budget.c's two sides load and store, and here are two caches that never forget, as of two CPUs. A line
@@ -89,11 +89,14 @@ def main():
     p.add_argument("--len", default=60)
     p.add_argument("--batch", default=256)
     p.add_argument("--functions", action="store_true", help="where the instructions are")
-    p.add_argument("what", nargs="*", default=["copy", "vale", "exchange", "pipe"])
+    p.add_argument("--watched", action="store_true", help="by a monitor that is read")
+    p.add_argument("--full", action="store_true", help="by a monitor that nobody reads (vale, pipe)")
+    p.add_argument("what", nargs="*", default=[])
     options = p.parse_args()
     print(f"{'':10} {'instructions':>12} {'lines to the worker':>20} {'to the application':>20}")
-    for what in options.what:
+    for what in options.what or (["vale", "pipe"] if options.full else ["copy", "vale", "exchange", "pipe"]):
         args = [what, "--len", options.len, "--batch", options.batch]
+        args += ["--watched"] * options.watched + ["--full"] * options.full
         (application, worker), _ = lines(args)
         print(f"{what:10} {instructions(args, options.functions):12.1f} {worker:20.3f} {application:20.3f}", flush=True)
 

@@ -2,13 +2,13 @@
 /*
  * What the machine can do at best: the bare loop that every result is a share of.
  *
- *      limit copy|exchange|eventfd [--len BYTES] [--batch PACKETS] [--seconds N] [--cpus A,B]
+ *      limit copy|exchange|copy-watched|exchange-watched|eventfd [--len BYTES] [--batch PACKETS] [--seconds N] [--cpus A,B]
  *
  * Two threads, with rings, slots, buffers and index words laid out as those of two ports. One
  * thread sends batches and takes what has come, as the clients of `measure` do. The other moves
  * packets from the tx ring to the rx ring: `copy` copies them into the receiver's
  * buffers, `exchange` exchanges buffer indices. No checks, no lookup, no counters, one ring each
- * way. `eventfd`: two threads wake each other by eventfds, round trips per second. One line of
+ * way. `watched`: each packet is copied to a second receiver first, which the client reads as well. `eventfd`: two threads wake each other by eventfds, round trips per second. One line of
  * JSON.
  */
 #include "bare.h"
@@ -25,11 +25,11 @@
 #include <unistd.h>
 
 static struct {
-	struct bare_side tx, rx;
+	struct bare_side tx, rx, watch;
 	uint32_t len, batch;
 	double seconds;
 	int cpu[2];
-	bool exchange, stop;
+	bool exchange, watched, stop;
 	int event[2];
 } g = {.len = 60, .batch = 256, .seconds = 1, .cpu = {0, 1}};
 
@@ -49,31 +49,43 @@ static void make_side(struct bare_side *s, uint32_t bufs, uint32_t first)
 			(struct netmap_slot){.buf_idx = first + i, .len = (uint16_t)g.len};
 }
 
+static uint32_t room_of(const struct bare_ring *rx, uint32_t out)
+{
+	return BARE_SLOTS - 1 - bare_distance(__atomic_load_n(&rx->head, __ATOMIC_ACQUIRE), out);
+}
+
 static void *mover(void *arg)
 {
-	struct bare_ring *tx = g.tx.ring, *rx = g.rx.ring;
+	struct bare_ring *tx = g.tx.ring, *rx = g.rx.ring, *watch = g.watched ? g.watch.ring : NULL;
 	uint32_t at = 0, out = 0;
 
 	pin_to(g.cpu[1]);
 	while (!__atomic_load_n(&g.stop, __ATOMIC_RELAXED)) {
 		uint32_t n = bare_distance(at, __atomic_load_n(&tx->head, __ATOMIC_ACQUIRE));
-		uint32_t room = BARE_SLOTS - 1 -
-				bare_distance(__atomic_load_n(&rx->head, __ATOMIC_ACQUIRE), out);
+		uint32_t room = room_of(rx, out);
 
+		if (watch && room > room_of(watch, out))
+			room = room_of(watch, out);
 		if (n > room)
 			n = room;
 		if (n > 64)
 			n = 64;
 		if (n == 0)
 			continue;
+		if (watch)
+			bare_move(&g.tx, &g.watch, at, out, n, false);
 		bare_move(&g.tx, &g.rx, at, out, n, g.exchange);
 		at = (at + n) & (BARE_SLOTS - 1);
 		out = (out + n) & (BARE_SLOTS - 1);
+		if (watch)
+			__atomic_store_n(&watch->tail, out, __ATOMIC_RELEASE);
 		__atomic_store_n(&rx->tail, out, __ATOMIC_RELEASE);
 		__atomic_store_n(&tx->tail, at, __ATOMIC_RELEASE);
 	}
 	return NULL;
 }
+
+static volatile uint64_t touched;
 
 /* What `measure` does with a packet, too: see there. */
 static void touch_sent(struct netmap_slot *slot)
@@ -85,27 +97,40 @@ static void touch_sent(struct netmap_slot *slot)
 	memcpy(g.tx.bufs + (size_t)slot->buf_idx * BARE_BUF, &address, sizeof(address));
 }
 
-static uint64_t touch_received(const struct netmap_slot *slot)
+static uint64_t touch_received(const struct bare_side *s, const struct netmap_slot *slot)
 {
 	uint64_t first;
 
-	memcpy(&first, g.rx.bufs + (size_t)slot->buf_idx * BARE_BUF, sizeof(first));
+	memcpy(&first, s->bufs + (size_t)slot->buf_idx * BARE_BUF, sizeof(first));
 	return first + slot->len;
+}
+
+/* Takes what has come to a receiver. Returns how much. */
+static inline uint32_t take(const struct bare_side *s, uint32_t *taken, uint64_t *sum)
+{
+	struct bare_ring *rx = s->ring;
+	uint32_t n = bare_distance(*taken, __atomic_load_n(&rx->tail, __ATOMIC_ACQUIRE));
+
+	for (uint32_t i = 0; i < n; i++)
+		*sum += touch_received(s, &rx->slot[(*taken + i) & (BARE_SLOTS - 1)]);
+	if (n > 0) {
+		*taken = (*taken + n) & (BARE_SLOTS - 1);
+		__atomic_store_n(&rx->head, *taken, __ATOMIC_RELEASE);
+	}
+	return n;
 }
 
 static uint64_t client(double *seconds)
 {
-	struct bare_ring *tx = g.tx.ring, *rx = g.rx.ring;
-	volatile uint64_t touched = 0;
+	struct bare_ring *tx = g.tx.ring;
 	double start = now_s();
-	uint64_t received = 0;
-	uint32_t head = 0, taken = 0;
+	uint64_t received = 0, sum = 0;
+	uint32_t head = 0, taken = 0, seen = 0;
 
 	while (now_s() < start + g.seconds) {
 		for (int round = 0; round < 64; round++) {
 			uint32_t used =
 				bare_distance(__atomic_load_n(&tx->tail, __ATOMIC_ACQUIRE), head);
-			uint32_t n;
 
 			if (BARE_SLOTS - 1 - used >= g.batch) {
 				for (uint32_t i = 0; i < g.batch; i++)
@@ -113,19 +138,13 @@ static uint64_t client(double *seconds)
 				head = (head + g.batch) & (BARE_SLOTS - 1);
 				__atomic_store_n(&tx->head, head, __ATOMIC_RELEASE);
 			}
-			n = bare_distance(taken, __atomic_load_n(&rx->tail, __ATOMIC_ACQUIRE));
-			for (uint32_t i = 0; i < n; i++)
-				touched +=
-					touch_received(&rx->slot[(taken + i) & (BARE_SLOTS - 1)]);
-			if (n > 0) {
-				taken = (taken + n) & (BARE_SLOTS - 1);
-				__atomic_store_n(&rx->head, taken, __ATOMIC_RELEASE);
-			}
-			received += n;
+			received += take(&g.rx, &taken, &sum);
+			if (g.watched)
+				take(&g.watch, &seen, &sum);
 		}
 	}
 	*seconds = now_s() - start;
-	(void)touched;
+	touched = sum;
 	return received;
 }
 
@@ -177,7 +196,7 @@ static uint64_t ping(double *seconds)
 static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr,
-		"limit: wanted: copy, exchange or eventfd, and any of --len 60..%d --batch 1..%d --seconds N --cpus A,B\n",
+		"limit: wanted: copy, exchange, copy-watched, exchange-watched or eventfd, and any of --len 60..%d --batch 1..%d --seconds N --cpus A,B\n",
 		BARE_BUF, BARE_SLOTS - 1);
 	exit(2);
 }
@@ -203,20 +222,35 @@ static void parse(int argc, char **argv)
 		usage();
 }
 
+static bool is_move(const char *mode)
+{
+	static const char *const known[] = {"copy", "exchange", "copy-watched", "exchange-watched"};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(mode, known[i]) == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
+	const char *mode;
 	bool event;
 	double seconds;
 	pthread_t thread;
 	uint64_t count;
 
 	parse(argc, argv);
-	event = strcmp(argv[optind], "eventfd") == 0;
-	g.exchange = strcmp(argv[optind], "exchange") == 0;
-	if (!event && !g.exchange && strcmp(argv[optind], "copy") != 0)
+	mode = argv[optind];
+	event = strcmp(mode, "eventfd") == 0;
+	g.exchange = strncmp(mode, "exchange", 8) == 0;
+	g.watched = strstr(mode, "-watched") != NULL;
+	if (!event && !is_move(mode))
 		usage();
 	make_side(&g.tx, g.exchange ? 2 * BARE_SLOTS : BARE_SLOTS, 0);
 	make_side(&g.rx, BARE_SLOTS, g.exchange ? BARE_SLOTS : 0);
+	if (g.watched)
+		make_side(&g.watch, BARE_SLOTS, 0);
 	if (g.exchange) /* one region: the receiver's buffers lie behind the sender's */
 		g.rx.bufs = g.tx.bufs;
 	g.event[0] = eventfd(0, EFD_CLOEXEC);
