@@ -30,6 +30,7 @@
 #include <time.h>
 
 #include "loop.h"
+#include "nic_settings.h"
 #include "port.h"
 #include "worker.h"
 
@@ -61,8 +62,7 @@ struct daemon_config {
 	uint32_t nic_bufs;        /* in a machine's region for NICs, and those named by an id */
 	const char *nic_socket;   /* of netmapd-nic; NULL: as nic_connect.h says */
 	bool no_nics;             /* names of network interfaces mean nothing */
-	uint32_t nic_mode;        /* enum nic_mode: demanded of them */
-	uint32_t nic_pass;        /* enum nic_pass: what stays the host's */
+	struct nic_settings nics; /* what is demanded of them */
 	uint32_t guest[NM_POOLS]; /* objects set aside for the guest in each of its regions */
 };
 

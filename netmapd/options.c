@@ -78,10 +78,10 @@ static const struct {
 		"where netmapd-nic listens, which opens network interfaces (default: as root a child, else /run/netmapd/nic.sock)"},
 	{{"huge-pages", 0, 0, OPT_HUGE}, "",
 		"regions on huge pages of 2 MiB, as far as the system has some set aside"},
-	{{"nic-mode", 1, 0, OPT_NIC_MODE}, "any|zero-copy|native|generic",
-		"how packets of network interfaces come and go (default: any, the best there is)"},
+	{{"nic-mode", 1, 0, OPT_NIC_MODE}, "[NAME=]any|zero-copy|…",
+		"how packets of network interfaces come and go: any (the default, the best there is), zero-copy, native, generic"},
 	{{"nic-pass", 1, 0, OPT_NIC_PASS}, "WHAT,…",
-		"what of their packets stays the host's: arp, nd, lldp (default: nothing)"},
+		"what of their packets stays the host's: arp, nd, lldp, its addresses, all it has sent (default: nothing)"},
 	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
@@ -195,40 +195,6 @@ static unsigned default_workers(void)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN) - 1;
 
 	return cpus < 1 ? 1 : cpus > 4 ? 4 : (unsigned)cpus;
-}
-
-static uint32_t parse_nic_mode(const char *text)
-{
-	for (uint32_t mode = 0; mode < NIC_MODES; mode++)
-		if (strcmp(text, nic_mode_name(mode)) == 0)
-			return mode;
-	wrong("--nic-mode: \"%.60s\" is not any, zero-copy, native or generic", text);
-}
-
-/* Words between commas. */
-static uint32_t parse_nic_pass(const char *text)
-{
-	static const struct {
-		const char *name;
-		uint32_t bit;
-	} words[] = {{"arp", NIC_PASS_ARP}, {"nd", NIC_PASS_ND}, {"lldp", NIC_PASS_LLDP}};
-	uint32_t pass = 0;
-
-	for (const char *p = text;; p++) {
-		size_t len = strcspn(p, ",");
-		uint32_t found = 0;
-
-		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-			if (strlen(words[i].name) == len && strncmp(words[i].name, p, len) == 0)
-				found = words[i].bit;
-		if (!found)
-			wrong("--nic-pass: \"%.60s\" is not a list of arp, nd and lldp, as in arp,nd",
-				text);
-		pass |= found;
-		p += len;
-		if (*p == '\0')
-			return pass;
-	}
 }
 
 static void set_defaults(struct options *o)
@@ -346,11 +312,37 @@ static bool take_user_option(struct daemon_config *config, int c)
 	return true;
 }
 
+/* The options about network interfaces; false: it is none of them. */
+static bool take_nic_option(struct daemon_config *config, int c)
+{
+	struct nm_error err;
+	int error = 0;
+
+	switch (c) {
+	case OPT_NIC_MODE:
+		error = nic_settings_mode(&config->nics, optarg, &err);
+		break;
+	case OPT_NIC_PASS:
+		error = nic_settings_pass(&config->nics, optarg, &err);
+		break;
+	case OPT_NIC:
+		config->no_nics = strcmp(optarg, "off") == 0;
+		config->nic_socket = config->no_nics ? NULL : optarg;
+		break;
+	default:
+		return false;
+	}
+	if (error)
+		wrong("%s", err.text);
+	return true;
+}
+
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
 
-	if (take_region_option(config, c) || take_user_option(config, c))
+	if (take_region_option(config, c) || take_user_option(config, c) ||
+		take_nic_option(config, c))
 		return;
 	switch (c) {
 	case OPT_SOCKET:
@@ -379,16 +371,6 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 	case OPT_FULL_WAIT:
 		config->full_wait_ms =
 			number("full-wait-ms", optarg, 0, NM_FULL_WAIT_MAX_US / 1000);
-		break;
-	case OPT_NIC_MODE:
-		config->nic_mode = parse_nic_mode(optarg);
-		break;
-	case OPT_NIC_PASS:
-		config->nic_pass = parse_nic_pass(optarg);
-		break;
-	case OPT_NIC:
-		config->no_nics = strcmp(optarg, "off") == 0;
-		config->nic_socket = config->no_nics ? NULL : optarg;
 		break;
 	case OPT_LOG:
 		o->log_file = optarg;

@@ -17,6 +17,7 @@
 
 #include "device.h"
 #include "log.h"
+#include "netlink.h"
 
 enum { AGAIN_MS = 10, FILE_MAX = 1024, STATE_BYTES = 24 };
 
@@ -34,12 +35,20 @@ static void write_state(struct claim *c, const char *state)
 	int n = snprintf(text, sizeof(text), "%-*s\n", STATE_BYTES - 1, state);
 
 	for (uint32_t i = 0; i < c->count; i++)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s\n", c->offload[i]);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s\n", c->change[i]);
 	if (pwrite(c->fd, text, (size_t)n, 0) != n || ftruncate(c->fd, n) != 0)
 		nic_log("%s: can't be written: %s", c->path, strerror(errno));
 }
 
-/* What another one has written: its state, and its offloads to c. */
+static bool is_change(const char *name)
+{
+	for (int i = 0; i < NUM_UNWANTED; i++)
+		if (strcmp(name, unwanted[i]) == 0)
+			return true;
+	return strcmp(name, CLAIM_CLSACT) == 0 || strcmp(name, CLAIM_FILTER) == 0;
+}
+
+/* What another one has written: its state, and its changes to c. */
 static bool read_state(struct claim *c)
 {
 	char text[FILE_MAX], *line, *rest = text;
@@ -52,10 +61,9 @@ static bool read_state(struct claim *c)
 	text[n] = '\0';
 	ending = strncmp(text, "ending", 6) == 0;
 	strsep(&rest, "\n");
-	while ((line = strsep(&rest, "\n")) && c->count < OFFLOADS_MAX)
-		for (int i = 0; i < NUM_UNWANTED; i++)
-			if (strcmp(line, unwanted[i]) == 0)
-				strcpy(c->offload[c->count++], line);
+	while ((line = strsep(&rest, "\n")) && c->count < CHANGES_MAX)
+		if (is_change(line))
+			strcpy(c->change[c->count++], line);
 	return ending;
 }
 
@@ -130,13 +138,44 @@ int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, stru
 	if (error)
 		return nm_error_set(err, error, "%s: %s: %s", f->ifname, c->path, strerror(-error));
 	read_state(c);
-	offloads_restore(c, f->ifname);
+	claim_restore(c, f->ifname);
 	write_state(c, "using");
 	return 0;
 }
 
 void claim_ending(struct claim *c)
 {
+	if (c->fd >= 0)
+		write_state(c, "ending");
+}
+
+void claim_note(struct claim *c, const char *change)
+{
+	os_assert(c->count < CHANGES_MAX);
+	strcpy(c->change[c->count++], change);
+	write_state(c, "using");
+}
+
+static void put_back(const char *ifname, const char *change)
+{
+	uint32_t ifindex = if_nametoindex(ifname);
+	int error;
+
+	if (strcmp(change, CLAIM_CLSACT) == 0)
+		error = netlink_clsact(ifindex, false);
+	else if (strcmp(change, CLAIM_FILTER) == 0)
+		error = netlink_filter(ifindex, -1);
+	else
+		error = device_feature_set(ifname, change, true);
+	if (error && error != -ENODEV && error != -ENOENT)
+		nic_log("%s: %s can't be put back: %s; ethtool -k and tc show what there is",
+			ifname, change, strerror(-error));
+}
+
+void claim_restore(struct claim *c, const char *ifname)
+{
+	while (c->count > 0)
+		put_back(ifname, c->change[--c->count]);
 	if (c->fd >= 0)
 		write_state(c, "ending");
 }
@@ -174,7 +213,7 @@ static void recover(const char *dir, uint32_t ifindex)
 		return;
 	read_state(&c);
 	if (if_indextoname(ifindex, ifname))
-		offloads_restore(&c, ifname);
+		claim_restore(&c, ifname);
 	c.count = 0; /* also when the interface is gone */
 	claim_drop(&c);
 }
@@ -204,13 +243,9 @@ static int one_off(
 
 	if (error || !feature.known || !feature.active)
 		return 0;
-	if (c->count == OFFLOADS_MAX)
-		return nm_error_set(err, -E2BIG, "%s: too many offloads are on", f->ifname);
 	if (!feature.fixed) {
-		if (feature.requested) {
-			strcpy(c->offload[c->count++], name);
-			write_state(c, "using");
-		}
+		if (feature.requested)
+			claim_note(c, name);
 		error = device_feature_set(f->ifname, name, false);
 		if (!error)
 			error = device_feature(f->ifname, name, &feature);
@@ -229,20 +264,6 @@ int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *er
 	for (uint32_t i = 0; i < NUM_UNWANTED && !error; i++)
 		error = one_off(c, f, unwanted[i], err);
 	return error;
-}
-
-void offloads_restore(struct claim *c, const char *ifname)
-{
-	while (c->count > 0) {
-		const char *name = c->offload[--c->count];
-		int error = device_feature_set(ifname, name, true);
-
-		if (error && error != -ENODEV)
-			nic_log("%s: the offload %s can't be switched on again: %s; ethtool -K %s %s on",
-				ifname, name, strerror(-error), ifname, name);
-	}
-	if (c->fd >= 0)
-		write_state(c, "ending");
 }
 
 static void append(char text[NIC_TEXT_MAX], const char *name)

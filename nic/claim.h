@@ -3,14 +3,14 @@
  * claim.h - one netmapd-nic at a time has an interface, and what it changes there is written down.
  *
  * A claim is a locked file in the state directory, named by the network namespace and the number of the interface. In it
- * stands which offloads were switched off. Who ends well puts them back, and removes the file; when netmapd-nic itself was
- * killed the file stays, unlocked, and the next one that claims the interface, or is started, puts
+ * stands which offloads were switched off, and what else doesn't go by itself. Who ends well puts them back, and removes the file;
+ * when netmapd-nic itself was killed the file stays, unlocked, and the next one that claims the interface, or is started, puts
  * back what is written there.
  *
  *      claim_take()        waits for one that is ending; -EBUSY when another one goes on
  *      offloads_off()      writes down, then switches off
  *      claim_ending()      others wait for this one from now on
- *      offloads_restore()
+ *      claim_restore()
  *      claim_drop()
  *
  * Thread safety: one thread.
@@ -24,14 +24,18 @@
 enum {
 	CLAIM_USED_MS = 1500,    /* another one that doesn't end is waited for */
 	CLAIM_ENDING_MS = 15000, /* one that is ending */
-	OFFLOADS_MAX = 8,
+	CHANGES_MAX = 8,
 };
+
+/* Changes beside offloads. */
+#define CLAIM_CLSACT "clsact"
+#define CLAIM_FILTER "egress-filter"
 
 struct claim {
 	int fd; /* -1: none */
 	char path[256];
-	uint32_t count; /* offloads that are off because of us */
-	char offload[OFFLOADS_MAX][32];
+	uint32_t count; /* of what was changed: offloads that are off because of us, … */
+	char change[CHANGES_MAX][32];
 };
 
 /* The directory, made when there is none. 0, or a negative errno with a text. */
@@ -40,6 +44,12 @@ int claim_dir(const char *dir, struct nm_error *err);
 /* 0 or a negative errno with a text. What was left by one that was killed is put back. */
 int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, struct nm_error *err);
 void claim_ending(struct claim *c);
+
+/* Something is about to be changed: one of the above. */
+void claim_note(struct claim *c, const char *change);
+
+/* All that was changed is put back, the last one first. */
+void claim_restore(struct claim *c, const char *ifname);
 void claim_drop(struct claim *c); /* a claim with fd -1 is allowed */
 
 /* Puts back what netmapd-nics that were killed have left behind in this network namespace. */
@@ -50,7 +60,6 @@ void claim_recover(const char *dir);
  * when one of them stays on.
  */
 int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *err);
-void offloads_restore(struct claim *c, const char *ifname);
 
 /* Names of those that would be switched off, and of those that are on and can't be. */
 void offloads_list(const char *ifname, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX]);

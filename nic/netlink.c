@@ -6,19 +6,27 @@
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/ethernet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 32768 };
+enum {
+	ANSWER_MAX = 32768,
+	FILTER_NUMBER = 0x6e6d, /* its priority, behind most others, and its handle */
+};
 
 struct request {
 	struct nlmsghdr hdr;
 	union {
 		struct ifinfomsg link;
 		struct genlmsghdr generic;
+		struct tcmsg tc;
 	} body;
 	char attributes[256];
 };
@@ -52,6 +60,12 @@ static void *add_attribute(struct request *r, uint16_t type, const void *value, 
 		memcpy(RTA_DATA(a), value, bytes);
 	r->hdr.nlmsg_len = NLMSG_ALIGN(r->hdr.nlmsg_len) + RTA_ALIGN(a->rta_len);
 	return a;
+}
+
+/* What was added since then belongs to it. */
+static void end_nest(struct request *r, struct rtattr *nest)
+{
+	nest->rta_len = (uint16_t)((char *)r + r->hdr.nlmsg_len - (char *)nest);
 }
 
 /* An attribute of this type among those in `bytes` bytes; NULL: there is none. */
@@ -126,6 +140,19 @@ static void take_text(const struct nlmsghdr *hdr, char text[NIC_TEXT_MAX])
 		snprintf(text, NIC_TEXT_MAX, "%.*s", (int)RTA_PAYLOAD(a), (char *)RTA_DATA(a));
 }
 
+/* 0 or a negative errno, with the kernel's words in text. */
+static int command(struct request *r, char text[NIC_TEXT_MAX])
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct nlmsghdr *hdr = (void *)answer;
+	ssize_t n = converse(NETLINK_ROUTE, r, answer);
+
+	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != NLMSG_ERROR)
+		return -EPROTO;
+	take_text(hdr, text);
+	return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
+}
+
 /* Attaches a program (-1: none). 0 or a negative errno, with the kernel's words in text. */
 static int set_program(uint32_t ifindex, int prog, uint32_t flags, char text[NIC_TEXT_MAX])
 {
@@ -135,19 +162,12 @@ static int set_program(uint32_t ifindex, int prog, uint32_t flags, char text[NIC
 			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
 		.body.link = {.ifi_index = (int)ifindex},
 	};
-	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
-	const struct nlmsghdr *hdr = (void *)answer;
 	struct rtattr *nest = add_attribute(&r, IFLA_XDP | NLA_F_NESTED, NULL, 0);
-	ssize_t n;
 
 	add_attribute(&r, IFLA_XDP_FD, &prog, sizeof(prog));
 	add_attribute(&r, IFLA_XDP_FLAGS, &flags, sizeof(flags));
-	nest->rta_len = (uint16_t)((char *)&r + r.hdr.nlmsg_len - (char *)nest);
-	n = converse(NETLINK_ROUTE, &r, answer);
-	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != NLMSG_ERROR)
-		return -EPROTO;
-	take_text(hdr, text);
-	return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
+	end_nest(&r, nest);
+	return command(&r, text);
 }
 
 void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_MAX])
@@ -158,6 +178,55 @@ void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_
 	text[0] = '\0';
 	if (set_program(ifindex, prog, flags | XDP_FLAGS_UPDATE_IF_NOEXIST, text) == 0)
 		set_program(ifindex, -1, flags, ignored);
+}
+
+/* ---- traffic control ----------------------------------------------------------------------- */
+
+static struct request tc_request(uint32_t ifindex, uint16_t type, uint16_t flags)
+{
+	return (struct request){
+		.hdr = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
+			.nlmsg_type = type,
+			.nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags)},
+		.body.tc = {.tcm_family = AF_UNSPEC,
+			.tcm_ifindex = (int)ifindex,
+			.tcm_parent = TC_H_CLSACT,
+			.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0)},
+	};
+}
+
+int netlink_clsact(uint32_t ifindex, bool on)
+{
+	struct request r =
+		on ? tc_request(ifindex, RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+		   : tc_request(ifindex, RTM_DELQDISC, NLM_F_ACK);
+	char ignored[NIC_TEXT_MAX];
+
+	add_attribute(&r, TCA_KIND, "clsact", sizeof("clsact"));
+	return command(&r, ignored);
+}
+
+int netlink_filter(uint32_t ifindex, int prog)
+{
+	struct request r = prog >= 0 ? tc_request(ifindex, RTM_NEWTFILTER,
+					       NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+				     : tc_request(ifindex, RTM_DELTFILTER, NLM_F_ACK);
+	uint32_t direct = TCA_BPF_FLAG_ACT_DIRECT;
+	char ignored[NIC_TEXT_MAX];
+	struct rtattr *nest;
+
+	r.body.tc.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+	r.body.tc.tcm_handle = FILTER_NUMBER;
+	r.body.tc.tcm_info = TC_H_MAKE((uint32_t)FILTER_NUMBER << 16, htons(ETH_P_ALL));
+	add_attribute(&r, TCA_KIND, "bpf", sizeof("bpf"));
+	if (prog >= 0) {
+		nest = add_attribute(&r, TCA_OPTIONS | NLA_F_NESTED, NULL, 0);
+		add_attribute(&r, TCA_BPF_FD, &prog, sizeof(prog));
+		add_attribute(&r, TCA_BPF_NAME, "netmapd_nic", sizeof("netmapd_nic"));
+		add_attribute(&r, TCA_BPF_FLAGS, &direct, sizeof(direct));
+		end_nest(&r, nest);
+	}
+	return command(&r, ignored);
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */

@@ -22,6 +22,12 @@ uint32_t netlink_program(uint32_t ifindex);
  */
 void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_MAX]);
 
+/* Makes the queueing discipline clsact, or takes it off. 0 or a negative errno; -EEXIST: there is one, or its like. */
+int netlink_clsact(uint32_t ifindex, bool on);
+
+/* A program for all that the stack sends, behind the filters that others have there; -1: off again. 0 or a negative errno. */
+int netlink_filter(uint32_t ifindex, int prog);
+
 /* A socket that is ready to be read after interfaces have changed. A descriptor, or a negative errno. */
 int netlink_watch(void);
 

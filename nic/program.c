@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <linux/pkt_cls.h>
 #include <net/ethernet.h>
 #include <stddef.h>
 #include <string.h>
@@ -17,18 +18,24 @@
 #endif
 
 enum {
+	/* 6.6 */
+	TCX_INGRESS = 46,
+	TCX_EGRESS = 47,
 	INSNS_MAX = 192,
 	AT_TYPE = 12, /* offsets in a frame */
 	AT_IP = 14,
+	AT_IP4_FROM = AT_IP + 12,
 	AT_IP4_TO = AT_IP + 16,
 	AT_IP4_END = AT_IP + 20,
 	AT_IP6_NEXT = AT_IP + 6,
+	AT_IP6_FROM = AT_IP + 8,
 	AT_IP6_TO = AT_IP + 24,
 	AT_IP6_END = AT_IP + 40,
 	ICMP6 = 58,
 	ND_FIRST = 133,
 	ND_LAST = 137,
 	TYPE_LLDP = 0x88cc,
+	PASS_FRAMES = NIC_PASS_ARP | NIC_PASS_ND | NIC_PASS_LLDP,
 };
 
 static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
@@ -40,7 +47,19 @@ static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 
 /* ---- instructions ------------------------------------------------------------------------ */
 
-enum label { PASS, REDIRECT, IP6, LABELS };
+enum label { PASS, REDIRECT, IP6, DROP, LABELS };
+
+/* Where a kind of program finds what it looks at. */
+struct view {
+	int16_t data, end; /* in its context */
+	int16_t ip4, ip6;  /* addresses in a frame */
+	int32_t pass;      /* what it returns for a frame that stays the stack's */
+};
+
+static const struct view received = {offsetof(struct xdp_md, data),
+	offsetof(struct xdp_md, data_end), AT_IP4_TO, AT_IP6_TO, XDP_PASS};
+static const struct view sent = {offsetof(struct __sk_buff, data),
+	offsetof(struct __sk_buff, data_end), AT_IP4_FROM, AT_IP6_FROM, TC_ACT_UNSPEC};
 
 struct code {
 	struct bpf_insn insn[INSNS_MAX];
@@ -92,13 +111,13 @@ static void need(struct code *c, int32_t bytes)
 	jump(c, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_4, BPF_REG_3, 0, REDIRECT);
 }
 
-static void add_ip4(struct code *c, const struct program_filter *f)
+static void add_ip4(struct code *c, const struct view *v, const struct program_filter *f)
 {
 	if (f->num_ip4 == 0)
 		return;
 	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_IP), IP6);
 	need(c, AT_IP4_END);
-	load(c, BPF_W, BPF_REG_4, BPF_REG_2, AT_IP4_TO);
+	load(c, BPF_W, BPF_REG_4, BPF_REG_2, v->ip4);
 	for (uint32_t i = 0; i < f->num_ip4; i++) {
 		int32_t to;
 
@@ -118,7 +137,7 @@ static void add_nd(struct code *c)
 	jump(c, BPF_JMP | BPF_JLE | BPF_K, BPF_REG_4, 0, ND_LAST, PASS);
 }
 
-static void add_ip6(struct code *c, const struct program_filter *f)
+static void add_ip6(struct code *c, const struct view *v, const struct program_filter *f)
 {
 	if (f->num_ip6 == 0 && !(f->pass & NIC_PASS_ND))
 		return;
@@ -126,8 +145,8 @@ static void add_ip6(struct code *c, const struct program_filter *f)
 	need(c, AT_IP6_END);
 	if (f->pass & NIC_PASS_ND)
 		add_nd(c);
-	load(c, BPF_DW, BPF_REG_0, BPF_REG_2, AT_IP6_TO);
-	load(c, BPF_DW, BPF_REG_1, BPF_REG_2, AT_IP6_TO + 8);
+	load(c, BPF_DW, BPF_REG_0, BPF_REG_2, v->ip6);
+	load(c, BPF_DW, BPF_REG_1, BPF_REG_2, (int16_t)(v->ip6 + 8));
 	for (uint32_t i = 0; i < f->num_ip6; i++) {
 		uint64_t half[2];
 
@@ -140,23 +159,38 @@ static void add_ip6(struct code *c, const struct program_filter *f)
 	}
 }
 
-static void add_filter(struct code *c, const struct program_filter *f)
+static void add_return(struct code *c, int32_t value)
 {
-	load(c, BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, data));
-	load(c, BPF_W, BPF_REG_3, BPF_REG_6, offsetof(struct xdp_md, data_end));
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, value);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+static bool is_filter(const struct program_filter *f)
+{
+	return f->pass & PASS_FRAMES || f->num_ip4 > 0 || f->num_ip6 > 0;
+}
+
+/* To PASS or REDIRECT. */
+static void add_filter(struct code *c, const struct view *v, const struct program_filter *f)
+{
+	load(c, BPF_W, BPF_REG_2, BPF_REG_6, v->data);
+	load(c, BPF_W, BPF_REG_3, BPF_REG_6, v->end);
 	need(c, AT_IP);
 	load(c, BPF_H, BPF_REG_5, BPF_REG_2, AT_TYPE);
 	if (f->pass & NIC_PASS_ARP)
 		jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_ARP), PASS);
 	if (f->pass & NIC_PASS_LLDP)
 		jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_5, 0, htons(TYPE_LLDP), PASS);
-	add_ip4(c, f);
+	add_ip4(c, v, f);
 	here(c, IP6);
-	add_ip6(c, f);
+	add_ip6(c, v, f);
 	jump(c, BPF_JMP | BPF_JA, 0, 0, 0, REDIRECT);
+}
+
+static void add_pass(struct code *c, const struct view *v)
+{
 	here(c, PASS);
-	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, XDP_PASS);
-	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	add_return(c, v->pass);
 }
 
 /* return bpf_redirect_map(map, ctx->rx_queue_index, XDP_PASS) */
@@ -170,25 +204,118 @@ static void add_redirect(struct code *c, int map)
 	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
-int program_load(int map, const struct program_filter *filter, bool sg)
+static int load_program(const struct code *c, enum bpf_prog_type type, uint32_t flags)
 {
 	static const char license[] = "Dual BSD/GPL";
-	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_XDP};
-	struct code code = {.count = 0};
+	union bpf_attr attr = {.prog_type = type};
 
-	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
-	if (filter->pass || filter->num_ip4 > 0 || filter->num_ip6 > 0)
-		add_filter(&code, filter);
-	add_redirect(&code, map);
-	if (code.count > INSNS_MAX)
+	if (c->count > INSNS_MAX)
 		return -E2BIG;
-	attr.insns = (uintptr_t)code.insn;
-	attr.insn_cnt = code.count;
+	attr.insns = (uintptr_t)c->insn;
+	attr.insn_cnt = c->count;
 	attr.license = (uintptr_t)license;
-	attr.prog_flags = sg ? BPF_F_XDP_HAS_FRAGS : 0;
+	attr.prog_flags = flags;
 	strcpy(attr.prog_name, "netmapd_nic");
 	return bpf(BPF_PROG_LOAD, &attr);
 }
+
+int program_load(int map, const struct program_filter *filter, bool sg)
+{
+	struct code code = {.count = 0};
+
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
+	if (is_filter(filter)) {
+		add_filter(&code, &received, filter);
+		add_pass(&code, &received);
+	}
+	add_redirect(&code, map);
+	return load_program(&code, BPF_PROG_TYPE_XDP, sg ? BPF_F_XDP_HAS_FRAGS : 0);
+}
+
+/* ---- what the stack sends ----------------------------------------------------------------- */
+
+/* Without a socket in the map nobody has the interface. */
+static void add_socket_check(struct code *c, int map, uint32_t queue)
+{
+	add(c, BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -4, (int32_t)queue);
+	load_u64(c, BPF_REG_1, BPF_PSEUDO_MAP_FD, (uint32_t)map);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0);
+	add(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, -4);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 0, PASS);
+}
+
+static void add_exit(struct code *c, int exits)
+{
+	here(c, REDIRECT);
+	load_u64(c, BPF_REG_7, BPF_PSEUDO_MAP_VALUE, (uint32_t)exits);
+	load(c, BPF_W, BPF_REG_1, BPF_REG_7, offsetof(struct program_exit, ifindex));
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_1, 0, 0, DROP);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 0);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	here(c, DROP);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1);
+	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_7, BPF_REG_1,
+		offsetof(struct program_exit, dropped), BPF_ADD);
+	add_return(c, TC_ACT_SHOT);
+}
+
+int program_load_exit(int map, uint32_t queue, int exits, const struct program_filter *filter)
+{
+	struct code code = {.count = 0};
+
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
+	add_socket_check(&code, map, queue);
+	if (is_filter(filter))
+		add_filter(&code, &sent, filter);
+	add_exit(&code, exits);
+	add_pass(&code, &sent);
+	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
+}
+
+int program_load_entrance(uint32_t ifindex)
+{
+	struct code code = {.count = 0};
+
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, (int32_t)ifindex);
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, BPF_F_INGRESS);
+	add(&code, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
+	add(&code, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
+}
+
+int program_attach_tc(int prog, uint32_t ifindex, bool egress)
+{
+	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)prog,
+				       .target_ifindex = ifindex,
+				       .attach_type = egress ? TCX_EGRESS : TCX_INGRESS}};
+
+	return bpf(BPF_LINK_CREATE, &attr);
+}
+
+int program_exit_map(void)
+{
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY,
+		.key_size = sizeof(uint32_t),
+		.value_size = sizeof(struct program_exit),
+		.max_entries = 1};
+
+	strcpy(attr.map_name, "netmapd_nic");
+	return bpf(BPF_MAP_CREATE, &attr);
+}
+
+int program_set_exit(int exits, uint32_t ifindex)
+{
+	struct program_exit value = {.ifindex = ifindex};
+	uint32_t key = 0;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)exits, .key = (uintptr_t)&key, .value = (uintptr_t)&value};
+
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
+}
+
+/* ---- maps and links ------------------------------------------------------------------------ */
 
 int program_map(uint32_t queues)
 {

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * program.h - the XDP program: packets of queues that have a socket go there, all others to the host's stack.
+ * program.h - the XDP program: packets of queues that have a socket go there, all others to the host's stack; and its
+ * counterpart, through which what the stack sends has to go.
  *
  *      map = program_map(queues);                         queue number -> socket
  *      prog = program_load(map, &filter, sg);
  *      link = program_attach(prog, ifindex, generic);     close(link) detaches, whoever does it, a kill as well
  *      program_set(map, queue, socket);
  *
- * Some packets stay the stack's (struct program_filter); everything else is redirected, and passed on
- * to the stack where the map has no socket. The program is made here, instruction by instruction: it is small, and needs
+ *      exits = program_exit_map();                        where the stack's frames go: nowhere, or to another interface
+ *      prog = program_load_exit(map, queue, exits, &filter);
+ *      link = program_attach_tc(prog, ifindex, true);
+ *
+ * Some packets stay the stack's (struct program_filter), by their destination when they come, by their source when it sends them.
+ * All others are redirected, and passed on to the stack where the map has no socket. Likewise the stack's own frames go
+ * out as ever when the socket of `queue` is not in the map, so a program that is left behind does no harm: the kernel
+ * takes a socket out of the map when it is closed. The programs are made here, instruction by instruction: they are small, and need
  * no compiler and no library.
  *
  * Thread safety: any thread; no state.
@@ -40,6 +47,26 @@ int program_attach(int prog, uint32_t ifindex, bool generic);
 /* 0 or a negative errno. */
 int program_set(int map, uint32_t queue, int sock);
 void program_clear(int map, uint32_t queue);
+
+/* Of the map that a program of the following sort looks at. */
+struct program_exit {
+	uint32_t
+		ifindex; /* where the stack's frames are sent instead; 0: nowhere, they are dropped */
+	uint32_t pad;
+	uint64_t dropped;
+};
+
+int program_exit_map(void);
+int program_load_exit(int map, uint32_t queue, int exits, const struct program_filter *filter);
+
+/* 0 or a negative errno. */
+int program_set_exit(int exits, uint32_t ifindex);
+
+/* Everything that an interface receives is received by another one instead. */
+int program_load_entrance(uint32_t ifindex);
+
+/* At the border of the stack: egress: what it sends, else what it receives. From Linux 6.6 on. */
+int program_attach_tc(int prog, uint32_t ifindex, bool egress);
 
 /* The number by which bpftool shows it; 0: not known. */
 uint32_t program_id(int prog);

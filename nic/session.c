@@ -13,6 +13,7 @@
 
 #include "access.h"
 #include "device.h"
+#include "kernel.h"
 #include "log.h"
 #include "netlink.h"
 #include "nic_connect.h"
@@ -188,10 +189,16 @@ static int choose_queues(struct session *s, const struct nic_open *o, struct nm_
 	return 0;
 }
 
-/* Its sockets are handed out unbound where the kernel wants that. */
+/* Can the rings of a bound socket be mapped? Linux before 6.4 says EBUSY. */
+static bool can_map_bound(void)
+{
+	return kernel_is_at_least(6, 4);
+}
+
+/* Sockets are handed out unbound where the kernel wants that. */
 static int may_have_unbound(struct session *s, struct nm_error *err)
 {
-	if (sockets_map_when_bound() || access_may_all(&s->rules, s->peer))
+	if (can_map_bound() || access_may_all(&s->rules, s->peer))
 		return 0;
 	return nm_error_set(err, -EACCES,
 		"%s: on Linux before 6.4 netmapd gets sockets that fit any interface, so user %u must be allowed all of them: \"allow %u *\" in %s; or run netmapd as root",
@@ -266,7 +273,7 @@ static int bind_interface(struct session *s, const struct nic_bind *msg, struct 
 	s->posted = -1;
 	if (error)
 		return error;
-	return sockets_map_when_bound() ? bind_posted(s, err) : tell_unbound(s);
+	return can_map_bound() ? bind_posted(s, err) : tell_unbound(s);
 }
 
 /* Fresh sockets for the next mode, when nobody has anything of the old ones. */
@@ -450,6 +457,7 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		.link = -1,
 		.promisc = -1,
 		.watch = {-1, -1},
+		.stack = STACK_NONE,
 		.claim.fd = -1};
 	struct nm_error err;
 

@@ -19,6 +19,7 @@
 #include "program.h"
 #include "session.h"
 #include "sockets.h"
+#include "stack.h"
 
 enum session_state {
 	SESSION_FRESH,
@@ -45,6 +46,7 @@ struct session {
 	int posted;   /* file that came with NIC_BIND, or -1 */
 	int watch[2]; /* rtnetlink's, ethtool's */
 	struct sockets sockets;
+	struct stack stack;
 	int map, prog, link, promisc; /* descriptors, or -1 */
 	bool generic;                 /* the way in which link is attached */
 	uint32_t mode;                /* that is tried next, or is granted */

@@ -47,7 +47,9 @@ static int load(struct session *s, struct nm_error *err)
 	s->map = program_map(NIC_QUEUES_MAX);
 	s->prog = s->map < 0 ? s->map : program_load(s->map, &filter, o->sg);
 	if (s->prog >= 0)
-		return 0;
+		return o->pass & NIC_PASS_SENT ? 0
+					       : stack_shut(&s->stack, &s->claim, &s->facts, s->map,
+							 s->sockets.first, &filter, err);
 	return nm_error_set(err, s->prog, "%s: the XDP program can't be loaded: %s%s",
 		s->facts.ifname, strerror(-s->prog),
 		s->prog == -EPERM ? "; netmapd-nic needs CAP_BPF and CAP_NET_ADMIN" : "");
@@ -201,6 +203,7 @@ static void close_one(int *fd)
 static void close_all(struct session *s)
 {
 	session_detach(s);
+	stack_open(&s->stack);
 	sockets_close(&s->sockets);
 	close_one(&s->prog);
 	close_one(&s->map);
@@ -214,7 +217,7 @@ void session_undo(struct session *s)
 	claim_ending(&s->claim);
 	close_all(s);
 	if_indextoname(s->facts.ifindex, s->facts.ifname); /* it may be called otherwise now */
-	offloads_restore(&s->claim, s->facts.ifname);
+	claim_restore(&s->claim, s->facts.ifname);
 	claim_drop(&s->claim);
 	close_one(&s->watch[0]);
 	close_one(&s->watch[1]);
@@ -266,6 +269,7 @@ int session_check(struct session *s, struct nic_report *report, struct nm_error 
 		.completion = CHECK_CHUNKS,
 		.rx = CHECK_CHUNKS,
 		.tx = CHECK_CHUNKS,
+		.pass = NIC_PASS_SENT,
 		.no_promisc = 1};
 	s->sockets.count = 1;
 	s->memory = check_memory();

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,19 +147,6 @@ int sockets_make(struct sockets *s, const char *ifname, const struct nic_open *o
 	if (error)
 		sockets_close(s);
 	return error;
-}
-
-bool sockets_map_when_bound(void)
-{
-	struct utsname name;
-	unsigned long major, minor;
-	char *end;
-
-	if (uname(&name) < 0)
-		return true;
-	major = strtoul(name.release, &end, 10);
-	minor = *end == '.' ? strtoul(end + 1, &end, 10) : 0;
-	return major > 6 || (major == 6 && minor >= 4);
 }
 
 void sockets_close(struct sockets *s)

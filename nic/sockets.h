@@ -16,8 +16,6 @@
 #ifndef NIC_SOCKETS_H
 #define NIC_SOCKETS_H
 
-#include <stdbool.h>
-
 #include "nic_proto.h"
 #include "nm_error.h"
 
@@ -44,9 +42,6 @@ int sockets_post(struct sockets *s, const char *ifname, int file, uint32_t fill,
  */
 int sockets_bind(struct sockets *s, const struct nic_facts *f, uint32_t mode, bool sg, bool *spoilt,
 	struct nm_error *err);
-
-/* Can the rings of a bound socket be mapped? Linux before 6.4 says EBUSY. */
-bool sockets_map_when_bound(void);
 
 void sockets_close(struct sockets *s);
 

@@ -90,12 +90,13 @@ enum nic_mode {
 	NIC_MODES,
 };
 
-/* What the program leaves to the host's stack, beside the addresses of struct nic_open. */
+/* What is left to the host's stack, beside the addresses of struct nic_open: it receives and sends that as ever. */
 enum nic_pass {
 	NIC_PASS_ARP = 1,
 	NIC_PASS_ND = 2,   /* IPv6 neighbour discovery: ICMPv6 of types 133 to 137 */
 	NIC_PASS_LLDP = 4, /* ethertype 0x88cc */
-	NIC_PASS_ALL = 7,
+	NIC_PASS_SENT = 8, /* everything that it sends, too */
+	NIC_PASS_ALL = 15,
 };
 
 /* What a NIC is: what the kernel says, never what a client says. */
@@ -142,7 +143,7 @@ struct nic_open {
 	uint32_t no_promisc;              /* bool: leave promiscuous mode alone; else it is on */
 	uint32_t busy_poll_us, busy_poll_budget; /* 0: no busy polling */
 	uint32_t pass;                           /* enum nic_pass */
-	uint32_t num_ip4, num_ip6;               /* destinations that stay the stack's */
+	uint32_t num_ip4, num_ip6;               /* addresses that stay the stack's */
 	uint32_t pad;
 	uint8_t ip4[NIC_ADDRESSES_MAX][4];
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];

@@ -83,6 +83,7 @@ static int check_start(const struct nic *nic, struct nm_error *err)
 static int nic_start(struct nm_port *port, struct nm_error *err)
 {
 	struct nic *nic = port->priv;
+	const struct nic_settings *settings = &nic->nics->daemon->config.nics;
 	const struct nm_pool_geometry *bufs = &port->region->pool[NM_POOL_BUF];
 	struct nic_params params = {
 		.memory = os_mem_fd(port->region->mem),
@@ -94,11 +95,15 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 			.rx = nic->rx_entries,
 			.tx = power_of_two(port->num_slots[NM_TX])},
 		.num_queues = nic->num_queues,
-		.mode = nic->nics->daemon->config.nic_mode,
-		.pass = nic->nics->daemon->config.nic_pass,
+		.mode = nic_settings_mode_of(settings, nic->link->facts.ifname),
+		.pass = settings->pass,
+		.num_ip4 = settings->num_ip4,
+		.num_ip6 = settings->num_ip6,
 	};
 	int error = check_start(nic, err);
 
+	memcpy(params.ip4, settings->ip4, sizeof(params.ip4));
+	memcpy(params.ip6, settings->ip6, sizeof(params.ip6));
 	free_queues(nic); /* of the last time that it was in use */
 	if (!error)
 		error = nic_pay(nic, nic->num_queues, err); /* a socket each */

@@ -199,6 +199,86 @@ def test_neighbours_and_ip6_addresses_of_the_host_stay_the_hosts(lab):
     assert user.close() == 0
 
 
+def frames(ns, interface):
+    """Received by it."""
+    return json.loads(ns.run("ip", "-j", "-s", "link", "show", "dev", interface))[0]["stats64"]["rx"]["packets"]
+
+
+def outer_pair(lab):
+    """nicp0 of the host, 10.99.0.1, and nicp1 outside, 10.99.0.2, which know each other."""
+    outside = lab.namespace()
+    lab.pair("nicp0", "nicp1", other_ns=outside)
+    for ns, name, number, other, peer in ((lab.ns, "nicp0", 1, outside, "nicp1"), (outside, "nicp1", 2, lab.ns, "nicp0")):
+        ns.ip(f"address add 10.99.0.{number}/24 dev {name}")
+        ns.ip(f"neigh add 10.99.0.{3 - number} lladdr {other.link(peer)['address']} dev {name}")
+    return outside
+
+
+PING = ("ping", "-c", "3", "-i", "0.2", "-W", "1")
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
+def test_the_stack_sends_nothing_meanwhile(lab, prefix):
+    """As in the kernel's netmap. By a link, or, before Linux 6.6, by a filter of the traffic control."""
+    outside = outer_pair(lab)
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(prefix))
+    user = lab.use("nicp0")
+    assert user.bound() == "native"
+    before = frames(outside, "nicp1")
+    assert lab.ns.run(*PING, "10.99.0.2", check=False).returncode != 0
+    assert frames(outside, "nicp1") == before
+    user.send(10, 60)
+    wait_until(lambda: frames(outside, "nicp1") == before + 10, "the port's frames get out")
+    assert user.close() == 0
+    wait_until(lambda: lab.claims() == [], "all is put back")
+    assert lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0
+    assert "clsact" not in lab.ns.run("tc", "qdisc", "show", "dev", "nicp0")
+
+
+def test_what_the_stack_sends_can_be_let_out(lab):
+    outside = outer_pair(lab)
+    user = lab.use("nicp0", **{"pass": 8})
+    assert user.bound() == "native"
+    before = frames(outside, "nicp1")
+    lab.ns.run(*PING, "10.99.0.2", check=False)
+    assert frames(outside, "nicp1") == before + 3
+    assert user.close() == 0
+
+
+def test_filters_of_others_stay(lab):
+    """Theirs come first, and what they have set up is not taken away with ours."""
+    outer_pair(lab)
+    lab.ns.run("tc", "qdisc", "add", "dev", "nicp0", "clsact")
+    lab.ns.run("tc", "filter", "add", "dev", "nicp0", "egress", "prio", "7", "protocol", "all", "u32", "match", "u32", "0", "0")
+    before = lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(OLD_KERNEL))
+    user = lab.use("nicp0")
+    assert user.bound() == "native"
+    assert before in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+    assert "netmapd_nic" in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+    assert user.close() == 0
+    wait_until(lambda: lab.claims() == [], "all is put back")
+    assert lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress") == before
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
+def test_the_stack_sends_again_when_netmapd_nic_was_killed(lab, prefix):
+    """A filter that it has left behind does no harm, and is taken away by the next one."""
+    outer_pair(lab)
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(prefix))
+    user = lab.use("nicp0")
+    assert user.bound() == "native"
+    os.kill(user.helper(), signal.SIGKILL)
+    user.failed()
+    user.kill()
+    wait_until(lambda: lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0, "the stack sends")
+    again = lab.use("nicp0")
+    assert again.bound() == "native"
+    assert again.close() == 0
+    wait_until(lambda: lab.claims() == [], "all is put back")
+    assert "clsact" not in lab.ns.run("tc", "qdisc", "show", "dev", "nicp0")
+
+
 # ------------------------------------------------------------ others on the interface
 
 
@@ -727,7 +807,7 @@ class Client:
     (dict(first=1), errno.EINVAL, "queues 1 to"),
     (dict(queues=2), errno.EINVAL, "queues 0 to 1"),
     (dict(first=2**32 - 1, queues=2), errno.EINVAL, "queues"),
-    (dict(pass_=8), errno.EINVAL, "out of range"),
+    (dict(pass_=16), errno.EINVAL, "out of range"),
     (dict(ip4=9), errno.EINVAL, "out of range"),
     (dict(ip6=2**32 - 1), errno.EINVAL, "out of range"),
     (dict(busy=2**31), errno.EINVAL, "out of range"),

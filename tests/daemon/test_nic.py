@@ -302,8 +302,10 @@ def test_another_program_has_the_interface(daemon, start):
             child.communicate()
 
 
-def test_a_mode_is_demanded(start, stack):
-    daemon = start("--nic-mode", "generic")
+@pytest.mark.parametrize("options", [("generic",), ("zero-copy", "v*=generic"), (f"{V}=generic", "w*=native")])
+def test_a_mode_is_demanded(start, stack, options):
+    """The last option that fits the interface counts."""
+    daemon = start(*(word for option in options for word in ("--nic-mode", option)))
     with Port(daemon.path, V) as p:
         assert nic(daemon)["nic"]["mode"] == "generic"
         exchange(p, stack(), [60, 1514])
@@ -314,6 +316,22 @@ def test_a_mode_that_cannot_be_had(start):
     with pytest.raises(Refused, match="zero copy"):
         Port(daemon.path, V)
     rest(daemon)
+
+
+@pytest.mark.parametrize("option, value, why", [
+    ("mode", "fast", '"fast" is not any, zero-copy, native or generic'),
+    ("mode", "v0=", '"v0=" is not any'),
+    ("mode", "=native", "has 1 to 15 bytes"),
+    ("mode", 16 * "v" + "=native", "has 1 to 15 bytes"),
+    ("pass", "", '"" is not arp, nd, lldp, sent or an address'),
+    ("pass", "arp,192.0.2", '"192.0.2" is not'),
+    ("pass", "nd,fe80::g", '"fe80::g" is not'),
+    ("pass", 100 * "x", "is too long"),
+    ("pass", ",".join(f"192.0.2.{n}" for n in range(9)), "more than 8 addresses"),
+])
+def test_options_that_are_none(place, option, value, why):
+    child = subprocess.run([BUILD / "netmapd/netmapd", "--socket", place / "s", f"--nic-{option}", value], capture_output=True, text=True)
+    assert child.returncode == 2 and f"--nic-{option}: " in child.stderr and why in child.stderr
 
 
 def test_what_stays_the_hosts(start, stack):
@@ -328,6 +346,22 @@ def test_what_stays_the_hosts(start, stack):
         wait_until(lambda: "192.0.2.9" in inside(daemon, "ip", "neigh"), "the stack knows it")
         s.send(packet(1, 60))
         assert p.receive(1) == [packet(1, 60)]
+
+
+def test_the_hosts_addresses_stay_the_hosts(start):
+    """ping to one of them is answered, to the others not."""
+    daemon = start("--nic-pass", "arp,192.0.2.7,2001:db8::7")
+    script = f"""ip link set {W} up; ip addr add 192.0.2.9/24 dev {W}; echo; read x
+        for to in 192.0.2.7 192.0.2.8; do ping -c 2 -i 0.2 -W 1 $to > /dev/null; echo $?; done"""
+    for address in "192.0.2.7", "192.0.2.8":
+        inside(daemon, "ip", "addr", "add", f"{address}/24", "dev", V)
+    peer = subprocess.Popen(["nsenter", "-t", str(daemon.pid), "-n", "unshare", "-n", "sh", "-c", "echo $$; read x;" + script],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pid = peer.stdout.readline().strip()
+    inside(daemon, "ip", "link", "set", W, "netns", pid)
+    with Port(daemon.path, V):
+        out = peer.communicate("\n\n", 60)[0].split()
+    assert out == ["0", "1"]
 
 
 def test_forms_of_registration(start, stack):

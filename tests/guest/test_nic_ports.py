@@ -76,6 +76,7 @@ DEVICES = {     # two of each are on a hub of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
 }
+MODULES = [*DEVICES, "sch_ingress", "cls_bpf"]
 ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
 SIZES = (60, 1024, 1025, 1514)
 PACKETS = 1000
@@ -95,7 +96,7 @@ class Host(ptnguest.Guest):
     """A guest in which netmapd runs."""
 
     def __init__(self, kernel):
-        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool"], modules=list(DEVICES))
+        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool"], modules=MODULES)
         args = []
         for hub, end, _, device, mac in devices():
             args += ["-device", f"pcie-root-port,id=port{hub}{end},chassis={2 * hub + end + 1}",
@@ -105,7 +106,7 @@ class Host(ptnguest.Guest):
 
     def set_up(self):
         self.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; "
-                 f"for m in {' '.join(DEVICES)}; do modprobe $m; done")
+                 f"for m in {' '.join(MODULES)}; do modprobe $m; done")
         for _, end, driver, _, mac in devices():
             self.run(f"for i in $(ls /sys/class/net); do grep -qi {mac} /sys/class/net/$i/address && break; done; "
                      f"/sbin/ip link set $i down; /sbin/ip link set $i name {name(driver, end)}; "

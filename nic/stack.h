@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stack.h - the border between an interface and the host's stack while a netmap port has it.
+ *
+ *      the host's stack  --- what it sends --->  program (program.h)  --->  the interface
+ *                                                   |
+ *                                                   +---> nowhere, and counted
+ *
+ * As in the kernel's netmap nothing that the stack sends gets to the wire, but for what the port leaves to it (NIC_PASS_SENT: all).
+ * The program is attached by a link (Linux 6.6 and later), which goes with its owner; before that as a
+ * filter of the traffic control (clsact), which is noted in the claim, and without effect when its owner was killed.
+ *
+ * Thread safety: one thread.
+ */
+#ifndef NIC_STACK_H
+#define NIC_STACK_H
+
+#include "claim.h"
+#include "nm_error.h"
+#include "program.h"
+
+struct stack {
+	int exits, prog, link; /* descriptors, or -1 */
+};
+
+/* Nothing is closed yet. */
+#define STACK_NONE         \
+	{                  \
+		-1, -1, -1 \
+	}
+
+/* From now on, as long as map has a socket for `queue`. 0, or a negative errno with a text. */
+int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f, int map,
+	uint32_t queue, const struct program_filter *filter, struct nm_error *err);
+
+/* As before, but for what is in the claim. May be called for one that is open. */
+void stack_open(struct stack *s);
+
+#endif
