@@ -59,9 +59,11 @@ static uint8_t pattern(uint32_t number, uint32_t at)
 
 /* ---- traffic --------------------------------------------------------------------------------- */
 
+/* Half of the chunks are for sending. */
 static void fill(struct xsk *s)
 {
-	uint32_t n = xsk_room(&s->fill, app.num_free < BATCH ? app.num_free : BATCH);
+	uint32_t half = app.buffers / 2, spare = app.num_free > half ? app.num_free - half : 0;
+	uint32_t n = xsk_room(&s->fill, spare < BATCH ? spare : BATCH);
 
 	for (uint32_t i = 0; i < n; i++)
 		xsk_put_addr(&s->fill, i, app.free[--app.num_free]);
