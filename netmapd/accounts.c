@@ -28,6 +28,7 @@ static struct bound {
 	bool bytes;
 	uint64_t user, all;
 	uint64_t used, refused;
+	bool changed; /* by accounts_set() */
 } bounds[LIMITS] = {
 	[NM_RES_PORTS] = {"ports", false, 4096, 16384},
 	[NM_RES_RINGS] = {"rings", false, 16384, 65536},
@@ -51,11 +52,6 @@ static struct exception {
 	uint32_t what;
 	uint64_t most;
 } * exceptions;
-
-const char *accounts_name(uint32_t what)
-{
-	return what < LIMITS ? bounds[what].name : "?";
-}
 
 /* ---- taking and giving --------------------------------------------------------------------- */
 
@@ -322,55 +318,83 @@ static int wrong_name(const char *text, int length, struct nm_error *err)
 		err, -EINVAL, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
 }
 
-int accounts_set(const char *text, struct nm_error *err)
+/* NAME=N, or NAME=N/M; of one user the first alone. */
+struct wanted {
+	struct bound *bound;
+	uint64_t user, all; /* all 0: isn't said */
+};
+
+static int parse(const char *text, bool one_user, struct wanted *w, struct nm_error *err)
 {
 	size_t length = strcspn(text, "=");
-	struct bound *b = find(text, length);
 	const char *p = text + length;
-	uint64_t user, all = 0;
+	bool good;
 
-	if (!b)
+	*w = (struct wanted){.bound = find(text, length)};
+	if (!w->bound)
 		return wrong_name(text, (int)length, err);
-	if (*p++ != '=' || !read_amount(b, &p, &user))
-		goto wrong;
-	if (*p == '/') {
+	good = *p++ == '=' && read_amount(w->bound, &p, &w->user);
+	if (good && !one_user && *p == '/') {
 		p++;
-		if (!read_amount(b, &p, &all) || all < user)
-			goto wrong;
+		good = read_amount(w->bound, &p, &w->all) && w->all >= w->user;
 	}
-	if (*p)
-		goto wrong;
-	b->user = user;
-	if (all || user > b->all)
-		b->all = all ? all : user;
-	return 0;
-wrong:
+	if (good && !*p)
+		return 0;
 	return nm_error_set(err, -EINVAL,
-		"\"%.60s\": a bound is %s=N of each user, or N/M with M of all, not less%s", text,
-		b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
+		one_user
+			? "\"%.60s\": a bound of one user is %s=N%s"
+			: "\"%.60s\": a bound is %s=N of each user, or N/M with M of all, not less%s",
+		text, w->bound->name, w->bound->bytes ? "; bytes, or with K, M, G, T" : "");
+}
+
+int accounts_set(const char *text, struct nm_error *err)
+{
+	struct wanted w;
+	int error = parse(text, false, &w, err);
+
+	if (error)
+		return error;
+	w.bound->user = w.user;
+	w.bound->changed = true;
+	if (w.all || w.user > w.bound->all)
+		w.bound->all = w.all ? w.all : w.user;
+	return 0;
+}
+
+int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err)
+{
+	struct wanted w;
+
+	return parse(text, uid != NM_USER_ANY, &w, err);
 }
 
 int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err)
 {
-	size_t length = strcspn(text, "=");
-	const struct bound *b = find(text, length);
-	const char *p = text + length + 1;
 	struct exception *e;
-	uint64_t most;
+	struct wanted w;
+	int error;
 
 	if (uid == NM_USER_ANY)
 		return accounts_set(text, err);
-	if (!b)
-		return wrong_name(text, (int)length, err);
-	if (text[length] != '=' || !read_amount(b, &p, &most) || *p)
-		return nm_error_set(err, -EINVAL, "\"%.60s\": a bound of one user is %s=N%s", text,
-			b->name, b->bytes ? "; bytes, or with K, M, G, T" : "");
+	error = parse(text, true, &w, err);
+	if (error)
+		return error;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return nm_error_set(err, -ENOMEM, "out of memory");
-	*e = (struct exception){exceptions, uid, (uint32_t)(b - bounds), most};
+	*e = (struct exception){exceptions, uid, (uint32_t)(w.bound - bounds), w.user};
 	exceptions = e;
 	return 0;
+}
+
+void accounts_forget_users(void)
+{
+	while (exceptions) {
+		struct exception *e = exceptions;
+
+		exceptions = e->next;
+		free(e);
+	}
 }
 
 void accounts_get(const char *text, char bound[ACCOUNTS_BOUND])
@@ -415,6 +439,7 @@ json_t *accounts_json(uint32_t viewer)
 		json_object_set_new(one, "limit",
 			number(viewer == NM_USER_ANY ? b->user : most_of(viewer, (uint32_t)i)));
 		json_object_set_new(one, "limit_all", number(b->all));
+		json_object_set_new(one, "changed", json_boolean(b->changed));
 		json_object_set_new(one, "used", number(used));
 		json_object_set_new(one, "refused", number(viewer == NM_USER_ANY ? b->refused : 0));
 		json_object_set_new(one, "users", each);

@@ -41,9 +41,6 @@ enum { ACCOUNTS_BOUND = 64 }; /* bytes of a bound as text */
 
 struct account;
 
-/* "memory", …: as accounts_set() and the texts of errors have it. */
-const char *accounts_name(uint32_t what);
-
 /* The bounds of this machine; files: that clients can make this process open. Before accounts_set(). */
 void accounts_init(uint64_t files);
 
@@ -55,6 +52,10 @@ int accounts_set(const char *text, struct nm_error *err);
 
 /* The same for one user, NAME=N, instead of what accounts_set() says for each; NM_USER_ANY: for each. */
 int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err);
+/* Would it be one? 0, or -EINVAL with a text. Any thread. */
+int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err);
+/* No user has one of his own any more. */
+void accounts_forget_users(void);
 
 /* A bound as accounts_set() would have it, which is the one of `text` ("ports=1" or "ports"). */
 void accounts_get(const char *text, char bound[ACCOUNTS_BOUND]);
@@ -70,7 +71,7 @@ uid_t account_uid(const struct account *user);
 /* Who pays (nm_port.payer); NM_USER_ANY: nobody. */
 uint32_t accounts_payer(const struct nm_quota *quota);
 
-/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "used", "refused" (requests), "users": { UID: used } }] */
+/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "changed" (since the start), "used", "refused" (requests), "users": { UID: used } }] */
 json_t *accounts_json(uint32_t viewer);
 
 #endif

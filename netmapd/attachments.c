@@ -5,7 +5,8 @@
  * them to workers of the device's own, bound to the CPUs that were asked for, which never sleep.
  */
 #include "attachments.h"
-#include "nic_poll.h"
+#include "placement.h"
+#include "settings.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@ struct pair {
 struct sched {
 	uint32_t own[WORKERS_MAX]; /* places in daemon.pollers, while it polls */
 	uint32_t num_own;
+	uint32_t first_cpu; /* of those */
+	bool paused;        /* no worker has the pairs */
 	uint32_t num_pairs;
 	struct pair pairs[];
 };
@@ -55,15 +58,52 @@ static void add_pairs(struct nm_attachment *att, struct sched *sched)
 	}
 }
 
-static void assign_shared(struct daemon *d, struct sched *sched)
+static void assign_shared(struct nm_attachment *att, struct sched *sched)
 {
-	unsigned worker = d->next_worker++;
+	struct placement_turn turn;
 
-	for (uint32_t i = 0; i < sched->num_pairs; i++) {
-		if (i > 0 && d->config.ring_each)
-			worker = d->next_worker++;
-		sched->pairs[i].worker = d->workers[worker % d->config.workers];
+	placement_begin(att->core->platform, att->name, &turn);
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		sched->pairs[i].worker = placement_next(&turn);
+}
+
+/* One that polls has workers of its own. */
+static void place(struct nm_attachment *att, bool anew)
+{
+	struct sched *sched = att->sched;
+	struct daemon *d = att->core->platform;
+
+	if (!sched || sched->num_own > 0)
+		return;
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		anew |= !placement_is_there(d, sched->pairs[i].worker);
+	if (!anew && !placement_rules(d, att->name))
+		return;
+	if (!sched->paused)
+		remove_pairs(sched);
+	assign_shared(att, sched);
+	if (!sched->paused) {
+		add_pairs(att, sched);
+		return;
 	}
+	for (uint32_t i = 0; i < sched->num_pairs; i++)
+		set_wakeups(att, i, sched->pairs[i].worker);
+}
+
+void attachments_place(struct daemon *d, bool anew)
+{
+	nm_core_lock(&d->core);
+	for (struct nm_attachment *att = d->core.attachments; att; att = att->next)
+		place(att, anew);
+	nm_core_unlock(&d->core);
+}
+
+uint32_t attachments_polling(const struct nm_attachment *att, uint32_t *first_cpu)
+{
+	const struct sched *sched = att->sched;
+
+	*first_cpu = sched ? sched->first_cpu : 0;
+	return sched ? sched->num_own : 0;
 }
 
 int attachments_start(struct nm_attachment *att, struct nm_error *err)
@@ -77,7 +117,7 @@ int attachments_start(struct nm_attachment *att, struct nm_error *err)
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		sched->pairs[i].entry = (struct worker_attachment){.att = att, .pair = i};
 	att->sched = sched;
-	assign_shared(att->core->platform, sched);
+	assign_shared(att, sched);
 	add_pairs(att, sched);
 	return 0;
 }
@@ -91,17 +131,12 @@ static void end_polling(struct nm_attachment *att, struct sched *sched)
 {
 	struct daemon *d = att->core->platform;
 
-	assign_shared(d, sched);
+	assign_shared(att, sched);
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		set_wakeups(att, i, sched->pairs[i].worker);
 	if (sched->num_own == 0)
 		return;
-	nic_poll_barrier();
-	for (unsigned i = 0; i < d->config.workers; i++)
-		worker_barrier(d->workers[i]);
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (d->pollers[i])
-			worker_barrier(d->pollers[i]);
+	settings_barrier(d);
 	while (sched->num_own > 0) {
 		uint32_t own = sched->own[--sched->num_own];
 
@@ -125,8 +160,11 @@ void attachments_stop(struct nm_attachment *att)
 /* A ring that it gives away still signals the worker it had, until whoever has it then says otherwise. */
 void attachments_pause(struct nm_attachment *att, bool on)
 {
-	if (!att->sched)
+	struct sched *sched = att->sched;
+
+	if (!sched)
 		return;
+	sched->paused = on;
 	if (on)
 		remove_pairs(att->sched);
 	else
@@ -163,6 +201,7 @@ static int take_pollers(struct daemon *d, struct nm_attachment *att, uint32_t fi
 {
 	struct sched *sched = att->sched;
 
+	sched->first_cpu = first_cpu;
 	for (uint32_t i = 0; i < count; i++) {
 		int own = new_poller(d, (int)(first_cpu + i));
 

@@ -239,6 +239,22 @@ put:
 	return err->code;
 }
 
+int ctl_connect_self(struct daemon *d, struct nm_error *err)
+{
+	int fds[2], error;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return nm_error_set(err, -errno, "no socket: %s", strerror(errno));
+	error = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0
+			? nm_error_set(err, -errno, "no socket: %s", strerror(errno))
+			: add_conn(d, fds[0], err);
+	if (!error)
+		return fds[1];
+	close(fds[0]);
+	close(fds[1]);
+	return error;
+}
+
 static void accept_ready(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;

@@ -12,6 +12,7 @@
 #include "local.h"
 #include "policy.h"
 #include "rename.h"
+#include "settings.h"
 #include "status.h"
 #include "vale.h"
 #include "vm.h"
@@ -590,6 +591,34 @@ static int on_limit(struct conn *c, size_t bytes)
 	return reply_done(c, error, &err);
 }
 
+static int on_set(struct conn *c, size_t bytes)
+{
+	const struct nmd_set *request = (const struct nmd_set *)in->bytes;
+	char text[CONFIG_TEXT_MAX];
+	struct config_item item;
+	struct nm_error err;
+	int error;
+
+	snprintf(text, sizeof(text), "%.*s", NMD_SPEC_MAX - 1, request->text);
+	os_make_printable(text);
+	if (!policy_is_owner(account_uid(c->user)))
+		error = nm_error_set(&err, -EPERM,
+			"%.100s: settings are changed by root, and by the user whose netmapd this is",
+			text);
+	else
+		error = config_parse(text, &item, &err);
+	if (!error)
+		error = settings_change(c->daemon, &item, &err);
+	if (!error) {
+		events_add(NMD_EVENT_SETTING,
+			item.kind == CONFIG_SET ? config_setting_name(item.setting) : item.name,
+			NMD_USER_ALL, "%s", config_value(&item, text));
+		os_log(OS_LOG_INFO, "user %u has changed a setting: %s",
+			(unsigned)account_uid(c->user), config_text(&item, text));
+	}
+	return reply_done(c, error, &err);
+}
+
 /* Which message may come in which state, and how long it is. */
 static const struct {
 	size_t min, max; /* bytes */
@@ -617,6 +646,8 @@ static const struct {
 		sizeof(struct nmd_reply), {true, true, true}, on_rename},
 	[NMD_LIMIT] = {sizeof(struct nmd_limit), sizeof(struct nmd_limit), sizeof(struct nmd_reply),
 		{true, true, true}, on_limit},
+	[NMD_SET] = {sizeof(struct nmd_set), sizeof(struct nmd_set), sizeof(struct nmd_reply),
+		{true, true, true}, on_set},
 };
 
 int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err)

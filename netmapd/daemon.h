@@ -8,9 +8,10 @@
  *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      port_service.c    a port served through a CSB, for a guest or an application alike
+ *      configuration.c  the files of --config and --policy, read and applied
  *      policy.c    what a user may, where there are several; policy_request.c: of control requests
  *      accounts.c    how much a user, and all together, can have
- *      worker.c    the threads that serve rings
+ *      worker.c    the threads that serve rings; placement.c: which of them a ring has; settings.c: what of it can be changed
  *      attachments.c   devices on switches: which worker moves their packets
  *      tap.c       persistent ports: network devices of this host
  *      nic.c       network interfaces through AF_XDP
@@ -41,6 +42,7 @@ enum {
 };
 
 struct ctl;
+struct placement_rule;
 struct port_service;
 struct taps;
 struct nics;
@@ -48,12 +50,13 @@ struct vm;
 
 struct daemon_config {
 	const char *socket_path;
-	gid_t group;           /* that may connect as well; -1: none */
-	unsigned workers;      /* 1 to WORKERS_MAX */
-	bool ring_each;        /* rings of one port go to different workers */
-	int cpus[WORKERS_MAX]; /* for each worker, or -1 */
-	uint32_t poll_us;      /* see worker.h */
-	bool huge_pages;       /* under regions */
+	const char *config_path, *policy_path; /* as given; NULL: none */
+	gid_t group;                           /* that may connect as well; -1: none */
+	unsigned workers;                      /* 1 to WORKERS_MAX */
+	bool ring_each;                        /* rings of one port go to different workers */
+	int cpus[WORKERS_MAX];                 /* for each worker, or -1 */
+	uint32_t poll_us;                      /* see worker.h */
+	bool huge_pages;                       /* under regions */
 	uint32_t full_wait_ms; /* of ports of virtual machines: nm_port.full_wait_us */
 	uint32_t unused_s;     /* exit after so many seconds without a connection; 0: never */
 	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */
@@ -72,6 +75,7 @@ struct daemon {
 	struct loop *loop;
 	struct worker *workers[WORKERS_MAX];
 	unsigned next_worker;                /* round robin */
+	struct placement_rule *places;       /* placement.h */
 	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
 	struct port_service *services;
 	struct local *locals; /* bound ones; control thread */
@@ -82,6 +86,8 @@ struct daemon {
 	struct vm *vms;
 	uint32_t next_vm;
 	bool stop;
+	int signals; /* signalfd */
+	int ready;   /* gets a byte when netmapd serves; -1: is told already, or nobody asks */
 	time_t started;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* netmapd: start, the control thread's loop, and a clean stop. */
 #include "closer.h"
+#include "configuration.h"
 #include "ctl.h"
 #include "accounts.h"
 #include "events.h"
@@ -8,6 +9,7 @@
 #include "options.h"
 #include "port_service.h"
 #include "os_user.h"
+#include "settings.h"
 #include "fault.h"
 #include "proto.h"
 #include "attachments.h"
@@ -135,8 +137,12 @@ static void say_if_few(uint32_t files)
 
 static void signal_ready(void *arg, uint32_t events)
 {
+	struct signalfd_siginfo info;
 	struct daemon *d = arg;
 
+	if (read(d->signals, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == SIGHUP &&
+		configuration_reload(d))
+		return;
 	os_log(OS_LOG_INFO, "asked to stop");
 	d->stop = true;
 }
@@ -189,19 +195,12 @@ static int hear_of_stopped_rings(struct daemon *d)
 
 static int start_workers(struct daemon *d)
 {
-	for (unsigned i = 0; i < d->config.workers; i++) {
-		const struct worker_config config = {
-			.poll_us = d->config.poll_us,
-			.cpu = d->config.cpus[i],
-			.stopped = d->stopped_rings,
-			.number = i,
-		};
+	const struct config_item wanted = {
+		.setting = CONFIG_WORKERS, .numbers = {d->config.workers}, .count = 1};
+	struct nm_error err;
 
-		d->workers[i] = worker_new(&config);
-		if (!d->workers[i])
-			return -errno;
-	}
-	return 0;
+	d->config.workers = 0;
+	return settings_change(d, &wanted, &err);
 }
 
 static int start_closer(void)
@@ -218,8 +217,9 @@ static int start_closer(void)
 
 static void stop_workers(struct daemon *d)
 {
-	for (unsigned i = 0; i < d->config.workers; i++)
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		worker_free(d->workers[i]);
+	settings_end(d);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		worker_free(d->pollers[i]);
 }
@@ -246,10 +246,25 @@ static bool unused_too_long(struct daemon *d)
 	return os_time_s() - since >= d->config.unused_s;
 }
 
+/* Once. */
+static void tell_ready(struct daemon *d)
+{
+	if (d->ready < 0)
+		return;
+	if (write(d->ready, "", 1) != 1)
+		os_log(OS_LOG_WARN, "whoever started this is gone");
+	close(d->ready);
+	d->ready = -1;
+}
+
 static int serve(struct daemon *d)
 {
 	while (!d->stop) {
-		int n = loop_run_once(d->loop, d->config.unused_s ? 1000 : -1);
+		int n;
+
+		if (configuration_is_done())
+			tell_ready(d);
+		n = loop_run_once(d->loop, d->config.unused_s ? 1000 : -1);
 
 		if (n < 0) {
 			os_log(OS_LOG_ERR, "event loop: %s", strerror(-n));
@@ -310,11 +325,12 @@ static void start_core(struct daemon *d)
 static int start(struct daemon *d, struct loop_handle **signals)
 {
 	struct nm_error err;
-	int fd = block_signals(), error;
+	int error;
 
+	d->signals = block_signals();
 	start_core(d);
-	if (fd < 0 || loop_new(&d->loop) != 0 ||
-		loop_add(d->loop, fd, EPOLLIN, signal_ready, d, signals) != 0 ||
+	if (d->signals < 0 || loop_new(&d->loop) != 0 ||
+		loop_add(d->loop, d->signals, EPOLLIN, signal_ready, d, signals) != 0 ||
 		notify_init() != 0 || hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 ||
 		nics_init(d) != 0 || start_closer() != 0 || start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
@@ -326,6 +342,10 @@ static int start(struct daemon *d, struct loop_handle **signals)
 		return error == -EALREADY ? NMD_EXIT_ALREADY : EXIT_FAILURE;
 	}
 	vm_dir_clean(d);
+	if (configuration_begin(d, &err) != 0) {
+		os_log(OS_LOG_ERR, "%s", err.text);
+		return EXIT_FAILURE;
+	}
 	return 0;
 }
 
@@ -333,6 +353,7 @@ static int start(struct daemon *d, struct loop_handle **signals)
 static void stop(struct daemon *d)
 {
 	ctl_close(d);
+	configuration_end(d);
 	attachments_end(d);
 	stop_workers(d);
 	nics_close(d);
@@ -347,22 +368,13 @@ static void stop(struct daemon *d)
 	notify_exit();
 }
 
-static void tell_ready(int fd)
-{
-	if (fd < 0)
-		return;
-	if (write(fd, "", 1) != 1)
-		os_log(OS_LOG_WARN, "whoever started this is gone");
-	close(fd);
-}
-
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {.stopped_rings = -1};
+	struct daemon daemon = {.stopped_rings = -1, .ready = -1};
 	struct loop_handle *signals;
 	struct options options;
 	uint32_t files = raise_limits();
-	int ready = -1, status;
+	int status;
 
 	keep_little_memory();
 	divide_files(files);
@@ -371,7 +383,7 @@ int main(int argc, char **argv)
 	daemon.started = (time_t)os_time_s();
 	log_setup("netmapd", options.log_level);
 	if (options.background)
-		ready = fork_into_background();
+		daemon.ready = fork_into_background();
 	if (fault_init() != 0)
 		os_log(OS_LOG_WARN, "memory of clients that goes away can end netmapd: %s",
 			strerror(errno));
@@ -389,7 +401,6 @@ int main(int argc, char **argv)
 	os_log(OS_LOG_INFO, "%s serves %s with %u worker%s", PTNETMAP_VERSION,
 		daemon.config.socket_path, daemon.config.workers,
 		daemon.config.workers == 1 ? "" : "s");
-	tell_ready(ready);
 	status = serve(&daemon);
 	stop(&daemon);
 	os_log(OS_LOG_INFO, "stopped");

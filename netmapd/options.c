@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "options.h"
 #include "accounts.h"
+#include "configuration.h"
 #include "nic_connect.h"
 #include "one_line.h"
-#include "policy.h"
 #include "proto_client.h"
 
 #include <getopt.h>
@@ -37,6 +37,7 @@ enum {
 	OPT_SHARED_IFS,
 	OPT_MAX,
 	OPT_POLICY,
+	OPT_CONFIG,
 	OPT_GROUP,
 	OPT_LOG,
 	OPT_LEVEL,
@@ -90,6 +91,8 @@ static const struct {
 		"at most N for each user, and M for all, of memory, ports, … (netmapd(8))"},
 	{{"policy", 1, 0, OPT_POLICY}, "FILE",
 		"serve all users, as the rules of FILE say (netmapd(8))"},
+	{{"config", 1, 0, OPT_CONFIG}, "PATH",
+		"a file, or a directory of files *.conf: netmapd.conf(5); SIGHUP reads them again"},
 	{{"group", 1, 0, OPT_GROUP}, "NAME", "the control socket is open to this group"},
 	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
 	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
@@ -300,8 +303,10 @@ static bool take_user_option(struct daemon_config *config, int c)
 			wrong("--max: %s", err.text);
 		break;
 	case OPT_POLICY:
-		if (policy_load(optarg, &err) != 0)
-			wrong("--policy: %s", err.text);
+		config->policy_path = optarg;
+		break;
+	case OPT_CONFIG:
+		config->config_path = optarg;
 		break;
 	case OPT_GROUP:
 		config->group = find_group(optarg);
@@ -414,6 +419,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	struct option long_options[NUM_OPTIONS + 1] = {0};
 	const char *socket = NULL;
 	unsigned cpus = 0;
+	struct nm_error err;
 	int c, at; /* at: the word that is looked at */
 
 	set_defaults(o);
@@ -434,5 +440,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	if (cpus && cpus != o->config.workers)
 		wrong("--cpus names %u CPUs, but there are %u workers", cpus, o->config.workers);
 	add_guest_part(&o->config);
+	if (configuration_read(o->config.config_path, o->config.policy_path, &err) != 0)
+		wrong("--%s: %s", o->config.config_path ? "config" : "policy", err.text);
 	set_socket(o, socket);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rules: read once, as a list. WHO is expanded to numbers of users when the file is read, so that no question later waits for
- * a directory service.
+ * The rules: a list. WHO is expanded to numbers of users when the file is read, so that no question later waits for a directory
+ * service. A list that was read takes the place of the one before at once.
  */
 #include "policy.h"
 #include "accounts.h"
@@ -22,8 +22,6 @@ enum right { RIGHT_PORT, RIGHT_CAPTURE, RIGHT_DEVICE, RIGHT_REGION, RIGHT_STATUS
 
 static const char *const rights[RIGHTS] = {"port", "capture", "device", "region", "status"};
 
-enum { WORDS_MAX = 64, LINE_MAX_BYTES = 4096, NAME_BYTES = 33 };
-
 struct rule {
 	struct rule *next;
 	uint32_t uid; /* NM_USER_ANY: all */
@@ -31,7 +29,18 @@ struct rule {
 	char pattern[2 * NETMAP_REQ_IFNAMSIZ]; /* %u and %n are replaced, unless it is for all */
 };
 
-static struct rule *rules;
+struct user_limit {
+	struct user_limit *next;
+	uint32_t uid;
+	char text[2 * NETMAP_REQ_IFNAMSIZ];
+};
+
+struct policy {
+	struct rule *rules;
+	struct user_limit *limits;
+};
+
+static struct policy none, *current = &none;
 static bool active;
 static char path[256]; /* for texts */
 
@@ -40,6 +49,7 @@ static char path[256]; /* for texts */
 struct place {
 	const char *file;
 	unsigned line;
+	struct policy *policy;
 	struct nm_error *err;
 };
 
@@ -87,8 +97,26 @@ static int add_rule(const struct place *at, uint32_t uid, enum right right, cons
 		return wrong(at, "too long:", pattern);
 	}
 	strcpy(rule->pattern, pattern);
-	rule->next = rules;
-	rules = rule;
+	rule->next = at->policy->rules;
+	at->policy->rules = rule;
+	return 0;
+}
+
+static int add_limit(const struct place *at, uint32_t uid, const char *text)
+{
+	struct user_limit *limit;
+	struct nm_error err;
+
+	if (accounts_check_user(uid, text, &err) != 0)
+		return nm_error_set(
+			at->err, -EINVAL, "%.120s:%u: %s", at->file, at->line, err.text);
+	limit = calloc(1, sizeof(*limit));
+	if (!limit)
+		return nm_error_set(at->err, -ENOMEM, "out of memory");
+	limit->uid = uid;
+	snprintf(limit->text, sizeof(limit->text), "%s", text);
+	limit->next = at->policy->limits;
+	at->policy->limits = limit;
 	return 0;
 }
 
@@ -97,13 +125,8 @@ static int apply(const struct place *at, uint32_t uid, int right, const char *wo
 {
 	char *end;
 
-	if (right == RIGHTS) {
-		struct nm_error err;
-
-		if (accounts_set_user(uid, word, &err) == 0)
-			return 0;
-		return nm_error_set(at->err, -EINVAL, "%s:%u: %s", at->file, at->line, err.text);
-	}
+	if (right == RIGHTS)
+		return add_limit(at, uid, word);
 	if (right == RIGHT_REGION) {
 		unsigned long id = strtoul(word, &end, 10);
 
@@ -220,44 +243,72 @@ static int take_line(const struct place *at, char *const words[], unsigned count
 	return apply_to(at, right, words, 1, what);
 }
 
-static unsigned split(char *line, char *words[WORDS_MAX])
+struct policy *policy_new(void)
 {
-	unsigned count = 0;
-	char *word, *rest = line;
-
-	line[strcspn(line, "#\n")] = '\0';
-	while (count < WORDS_MAX - 1 && (word = strsep(&rest, " \t")))
-		if (*word)
-			words[count++] = word;
-	words[count] = NULL;
-	return count;
+	return calloc(1, sizeof(struct policy));
 }
 
-int policy_load(const char *file, struct nm_error *err)
+void policy_free(struct policy *policy)
 {
-	struct place at = {.file = file, .err = err};
-	char line[LINE_MAX_BYTES], *words[WORDS_MAX];
-	FILE *f = fopen(file, "re");
-	int error = 0;
+	if (!policy)
+		return;
+	while (policy->rules) {
+		struct rule *rule = policy->rules;
 
-	if (!f)
-		return nm_error_set(err, -errno, "%s: %s", file, strerror(errno));
-	snprintf(path, sizeof(path), "%s", file);
-	active = true;
-	while (!error && fgets(line, sizeof(line), f)) {
-		unsigned count;
-
-		at.line++;
-		if (!strchr(line, '\n') && !feof(f)) {
-			error = wrong(&at, "a line is too long:", line);
-			break;
-		}
-		count = split(line, words);
-		if (count > 0)
-			error = take_line(&at, words, count);
+		policy->rules = rule->next;
+		free(rule);
 	}
-	fclose(f);
-	return error;
+	while (policy->limits) {
+		struct user_limit *limit = policy->limits;
+
+		policy->limits = limit->next;
+		free(limit);
+	}
+	if (policy != &none)
+		free(policy);
+}
+
+int policy_take(void *policy, const struct config_place *at, char *const words[], unsigned count,
+	struct nm_error *err)
+{
+	const struct place place = {at->file, at->line, policy, err};
+
+	return take_line(&place, words, count);
+}
+
+void policy_use(struct policy *policy)
+{
+	struct nm_error err;
+
+	policy_free(current);
+	current = policy;
+	accounts_forget_users();
+	/* The last line of a kind counts: the list begins with it, and so do the exceptions, when they come in the other order. */
+	for (struct user_limit *turned = NULL, *limit = policy->limits; limit || turned;) {
+		if (limit) {
+			struct user_limit *next = limit->next;
+
+			limit->next = turned;
+			turned = limit;
+			limit = next;
+			continue;
+		}
+		policy->limits = turned;
+		for (; turned; turned = turned->next)
+			if (accounts_set_user(turned->uid, turned->text, &err) != 0)
+				os_log(OS_LOG_ERR, "%s", err.text);
+	}
+}
+
+void policy_activate(const char *where)
+{
+	active = true;
+	snprintf(path, sizeof(path), "%s", where);
+}
+
+bool policy_is_empty(const struct policy *policy)
+{
+	return !policy->rules && !policy->limits;
 }
 
 /* ---- questions ----------------------------------------------------------------------------------- */
@@ -290,7 +341,7 @@ static bool matches(const struct rule *rule, uint32_t uid, const char *text)
 
 static bool may(uint32_t uid, enum right right, const char *text)
 {
-	for (const struct rule *rule = rules; rule; rule = rule->next)
+	for (const struct rule *rule = current->rules; rule; rule = rule->next)
 		if (rule->right == right && matches(rule, uid, text))
 			return true;
 	return false;
@@ -344,7 +395,7 @@ int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err)
 	snprintf(own, sizeof(own), "valeu%u_", (unsigned)uid);
 	if (policy_is_admin(uid) || strncmp(sw_name, own, strlen(own)) == 0)
 		return 0;
-	for (const struct rule *rule = rules; rule; rule = rule->next) {
+	for (const struct rule *rule = current->rules; rule; rule = rule->next) {
 		struct rule of_switch = *rule;
 
 		of_switch.pattern[strcspn(of_switch.pattern, ":")] = '\0';

@@ -2,7 +2,7 @@
 /*
  * policy.h - who may have what of a netmapd that serves several users.
  *
- * Without a policy (--policy) netmapd is one user's: who can connect may do all that it can. With one, root and the user that
+ * Without a policy (--policy, or such lines in --config) netmapd is one user's: who can connect may do all that it can. With one, root and the user that
  * netmapd runs as may do all, and everybody else what the file's rules allow, and what is his by the names:
  *
  *      ports of switches valeu<UID>_…, pipes u<UID>_…          his own; nobody else's, unless a rule shares them
@@ -17,7 +17,12 @@
  * WHO is user NAME, group NAME or all. In a pattern * and ? stand for what they do in a shell, %u for the user's number, %n for his
  * name. Groups are those of the time at which the file is read.
  *
- * Thread safety: control thread; policy_load() before others run.
+ *      policy = policy_new();
+ *      error = config_read_lines(file, policy_take, policy, &err);     in any thread, one at a time
+ *      policy_activate(file);                                         before others run
+ *      policy_use(policy);                                            at the start, and when it was read anew
+ *
+ * Thread safety: control thread; policy_new(), _take(), _is_empty() and _free() of one that is not in use: one thread at a time.
  */
 #ifndef NETMAPD_POLICY_H
 #define NETMAPD_POLICY_H
@@ -25,12 +30,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "nm_error.h"
 
 struct nm_core;
+struct policy;
 
-/* Reads the file. A negative errno with a text that names the line. */
-int policy_load(const char *file, struct nm_error *err);
+/* Without a rule. NULL: no memory. */
+struct policy *policy_new(void);
+void policy_free(struct policy *policy); /* NULL is allowed */
+
+/* A line of a file (config.h) becomes a rule of `policy`. A negative errno with a text that names the line. */
+int policy_take(void *policy, const struct config_place *at, char *const words[], unsigned count,
+	struct nm_error *err);
+bool policy_is_empty(const struct policy *policy);
+
+/* It is in force instead of the one before, which is freed. */
+void policy_use(struct policy *policy);
+
+/* From now on there are several users; where: the rules come from, for texts. */
+void policy_activate(const char *where);
 
 /* Is there one? */
 bool policy_active(void);

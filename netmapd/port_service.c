@@ -4,6 +4,7 @@
 #include "daemon.h"
 #include "events.h"
 #include "notify.h"
+#include "placement.h"
 
 struct service_ring {
 	struct worker_ring ring;
@@ -41,17 +42,14 @@ static void wake_worker(void *arg)
 	worker_wake(arg);
 }
 
-/* Rings of a port go to one worker, ports in turn; or each ring to the next worker. Workers
- * outlive all ports, so a late signal finds its worker. */
+/* A worker ends when no ring can signal it any more (placement.c): a late signal finds its worker. */
 static void assign_workers(struct port_service *s)
 {
-	struct daemon *d = s->daemon;
-	unsigned worker = d->next_worker++;
+	struct placement_turn turn;
 
+	placement_begin(s->daemon, s->client->port->name, &turn);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
-		if (i > 0 && d->config.ring_each)
-			worker = d->next_worker++;
-		s->rings[i].worker = d->workers[worker % d->config.workers];
+		s->rings[i].worker = placement_next(&turn);
 		s->rings[i].ring.irq = -1;
 		s->rings[i].ring.notify = s->notify;
 		s->rings[i].ring.slot = i;
@@ -92,6 +90,70 @@ void port_services_tell(struct daemon *d)
 {
 	for (struct port_service *s = d->services; s; s = s->next)
 		tell(s);
+}
+
+/* ---- moving --------------------------------------------------------------------------------- */
+
+/* Is this kick, which rings can share, one of another ring that the worker has? */
+static bool waits_for(const struct port_service *s, const struct worker *worker, int kick)
+{
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		if (s->rings[i].worker == worker && s->rings[i].kick == kick)
+			return true;
+	return false;
+}
+
+/*
+ * The ring is no worker's for a moment. Nothing is lost: what is published meanwhile lies in the ring, the next worker looks
+ * there first, and a kick that has come is reported to it as it begins to wait for that.
+ */
+static void move_ring(struct port_service *s, uint32_t i, struct worker *to)
+{
+	struct service_ring *ring = &s->rings[i];
+	struct worker_ring *const one[] = {&ring->ring};
+	struct worker *from = ring->worker;
+	bool runs = s->state == PORT_RUNNING;
+
+	if (runs) {
+		worker_remove(from, one, 1);
+		nm_csb_server_awake(&ring->ring.serve);
+	}
+	ring->worker = to;
+	if (ring->kick >= 0 && worker_watch(to, ring->kick) != 0)
+		os_log(OS_LOG_WARN, "%s: ring %u has a worker that its kicks don't wake: %s",
+			s->client->port->name, i, strerror(errno));
+	if (ring->kick >= 0 && !waits_for(s, from, ring->kick))
+		worker_unwatch(from, ring->kick);
+	os_wakeup_set(&core_ring(s, i)->wakeup, wake_worker, to);
+	if (runs)
+		worker_add(to, one, 1);
+}
+
+/* Rings that others have lent, or that a client without a service has, are not this one's to move. */
+static void place(struct port_service *s, bool anew)
+{
+	struct placement_turn turn;
+
+	if (!anew && !placement_rules(s->daemon, s->client->port->name)) {
+		for (uint32_t i = 0; i < all_rings(s); i++)
+			if (!placement_is_there(s->daemon, s->rings[i].worker))
+				anew = true;
+		if (!anew)
+			return;
+	}
+	placement_begin(s->daemon, s->client->port->name, &turn);
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		struct worker *to = placement_next(&turn);
+
+		if (to != s->rings[i].worker)
+			move_ring(s, i, to);
+	}
+}
+
+void port_services_place(struct daemon *d, bool anew)
+{
+	for (struct port_service *s = d->services; s; s = s->next)
+		place(s, anew);
 }
 
 void port_service_close(struct port_service *s)

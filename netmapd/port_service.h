@@ -76,6 +76,10 @@ void port_service_geometry(const struct port_service *s, struct port_service_geo
 /* Logs which of the rings of all services have stopped since the last call, and why. */
 void port_services_tell(struct daemon *d);
 
+/* Rings go to the workers that placement.h has for them; anew: also those that no rule concerns, which keep theirs
+ * else, as long as it is there. */
+void port_services_place(struct daemon *d, bool anew);
+
 /* Sums over the rings since port_service_open(). */
 struct port_service_stats {
 	uint64_t steps, work_steps; /* looked at; found something to do */

@@ -10,6 +10,7 @@
 #include "bufown.h"
 #include "ctl.h"
 #include "accounts.h"
+#include "attachments.h"
 #include "os_user.h"
 #include "fault.h"
 #include "local.h"
@@ -17,6 +18,7 @@
 #include "notify.h"
 #include "policy.h"
 #include "port_service.h"
+#include "settings.h"
 #include "attachment.h"
 #include "vale.h"
 #include "vm.h"
@@ -143,6 +145,7 @@ static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_L
 
 	set_u64(out, "id", region->id);
 	set_u64(out, "size", region->size);
+	json_object_set_new(out, "shared", json_boolean(region->shared));
 	json_object_set_new(
 		out, "huge_pages", json_boolean(region->mem && os_mem_is_huge(region->mem)));
 	for (int pool = 0; pool < NM_POOLS; pool++)
@@ -154,6 +157,7 @@ static json_t *region_json(const struct nm_region *region) OS_REQUIRES(NM_CORE_L
 static json_t *attachment_json(const struct nm_attachment *att)
 {
 	json_t *out = json_object();
+	uint32_t first_cpu;
 
 	json_object_set_new(out, "name", json_string(att->name));
 	json_object_set_new(
@@ -161,6 +165,8 @@ static json_t *attachment_json(const struct nm_attachment *att)
 	set_u64(out, "pairs", att->pairs);
 	json_object_set_new(out, "host_rings", json_boolean(att->host.port));
 	json_object_set_new(out, "polling", json_boolean(att->polling));
+	set_u64(out, "poll_threads", attachments_polling(att, &first_cpu));
+	set_u64(out, "poll_cpu", first_cpu);
 	json_object_set_new(out, "lent", json_boolean(att->lent));
 	return out;
 }
@@ -312,6 +318,8 @@ static json_t *daemon_json(struct daemon *d, const struct view *view)
 	set_u64(out, "replaced_pages", fault_count());
 	json_object_set_new(out, "control", loop_json(d->loop));
 	json_object_set_new(out, "workers", workers);
+	json_object_set_new(out, "settings", settings_json(d));
+	json_object_set_new(out, "placement", settings_placement_json(d));
 	json_object_set_new(out, "pollers", pollers);
 	json_object_set_new(out, "notifier", notifier_json());
 	return out;

@@ -162,6 +162,14 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 	return 0;
 }
 
+void vm_ports_set_wait(struct daemon *d)
+{
+	for (struct vm *vm = d->vms; vm; vm = vm->next)
+		for (uint32_t i = 0; i < vm->num_ports; i++)
+			OS_STORE(&vm->ports[i]->client.port->full_wait_us,
+				1000 * d->config.full_wait_ms);
+}
+
 /* What only the bound port shows. */
 static int check_shape(const struct vm_port *port, struct nm_error *err)
 {

@@ -34,8 +34,7 @@ struct worker {
 	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_attachments
 		OS_GUARDED_BY(WORKER_ROUNDS);
 	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
-	bool dedicated;     /* never sleeps */
-	cpu_set_t first;    /* CPUs that it was made for */
+	cpu_set_t first;    /* CPUs that it can have when it has none of its own */
 	bool owes;          /* some ring's `owed`; worker only */
 	bool armed;         /* kicks were asked for before the last sleep; worker only */
 	bool waits;         /* packets of some ring do, with a bound in time; worker only */
@@ -190,7 +189,7 @@ static void end_round(struct worker *w) OS_RELEASE(WORKER_ROUNDS)
 /* Polling pays when the sleep it would have saved was short. */
 static void adapt(struct worker *w, uint64_t slept_ns)
 {
-	uint64_t most = (uint64_t)w->config.poll_us * NS_PER_US;
+	uint64_t most = (uint64_t)OS_LOAD(&w->config.poll_us) * NS_PER_US;
 
 	if (slept_ns < most)
 		w->poll_ns = w->poll_ns * 2 + POLL_MIN_NS;
@@ -283,18 +282,35 @@ static void *run(void *arg)
 	}
 }
 
+int worker_set_cpu(struct worker *w, int cpu)
+{
+	cpu_set_t set = w->first;
+	int error;
+
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((size_t)cpu, &set);
+	}
+	error = pthread_setaffinity_np(w->thread, sizeof(set), &set);
+	if (!error)
+		w->config.cpu = cpu;
+	return -error;
+}
+
+void worker_set_poll(struct worker *w, uint32_t poll_us)
+{
+	OS_STORE(&w->config.poll_us, poll_us);
+}
+
 static void set_affinity(struct worker *w)
 {
 	char name[16];
-	cpu_set_t set;
 
 	snprintf(name, sizeof(name), "worker-%u", w->config.number);
 	pthread_setname_np(w->thread, name);
-	if (w->config.cpu < 0)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET((size_t)w->config.cpu, &set);
-	if (pthread_setaffinity_np(w->thread, sizeof(set), &set) != 0)
+	if (pthread_getaffinity_np(w->thread, sizeof(w->first), &w->first) != 0)
+		memset(&w->first, 0xff, sizeof(w->first));
+	if (w->config.cpu >= 0 && worker_set_cpu(w, w->config.cpu) != 0)
 		os_log(OS_LOG_WARN, "worker %u can't run on CPU %d", w->config.number,
 			w->config.cpu);
 }
@@ -386,6 +402,7 @@ void worker_add(struct worker *w, struct worker_ring *const rings[], uint32_t co
 	for (uint32_t i = 0; i < count; i++) {
 		rings[i]->next = w->rings;
 		w->rings = rings[i];
+		w->owes |= rings[i]->owed;
 	}
 	w->num_rings += count;
 	leave(w);

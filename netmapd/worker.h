@@ -70,6 +70,9 @@ struct worker_config {
 
 /* Starts a thread. NULL with errno. */
 struct worker *worker_new(const struct worker_config *config);
+/* Other ones of these for a worker that runs; cpu -1: where netmapd may run. A negative errno: it stays on the CPU it had. */
+int worker_set_cpu(struct worker *w, int cpu);
+void worker_set_poll(struct worker *w, uint32_t poll_us);
 void worker_free(struct worker *w); /* its list must be empty; NULL is allowed */
 
 /* Serves `count` rings from now on; all of them are removed before their memory goes away, and those that are not there

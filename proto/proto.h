@@ -24,7 +24,7 @@
  *   fresh   NMD_NMREQ (any), NMD_VM_CREATE
  *   bound   NMD_NMREQ (all but REGISTER)                     (after REGISTER)
  *   vm      NMD_VM_ADD_PORT                                  (after NMD_VM_CREATE)
- * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS, NMD_VALE_FLUSH, NMD_EVENTS, NMD_RENAME and NMD_LIMIT are
+ * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS, NMD_VALE_FLUSH, NMD_EVENTS, NMD_RENAME, NMD_LIMIT and NMD_SET are
  * possible.
  * Anything else is answered with -EBUSY or -EINVAL and changes nothing.
  *
@@ -76,6 +76,7 @@ enum nmd_type {
 	NMD_EVENTS = 8,
 	NMD_RENAME = 9,
 	NMD_LIMIT = 10,
+	NMD_SET = 11,
 };
 
 /* First in each request. */
@@ -286,6 +287,7 @@ enum nmd_event_what {
 	NMD_EVENT_LINK_UP,      /* of a port: an application or a guest's driver uses the rings */
 	NMD_EVENT_LINK_DOWN,
 	NMD_EVENT_LIMIT, /* name: the limit; detail: as it is now */
+	NMD_EVENT_SETTING, /* name: of the setting, or the pattern of a placement; detail: as it is now */
 	NMD_EVENTS_NUM,
 };
 
@@ -326,6 +328,15 @@ struct nmd_rename {
 struct nmd_limit {
 	struct nmd_hdr hdr;
 	char text[NMD_NAME_MAX];
+};
+
+/*
+ * NMD_SET: a line "set …" or "place …" of netmapd.conf(5), done at once. The reply is struct nmd_reply. -EINVAL; -EPERM as
+ * NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
+ */
+struct nmd_set {
+	struct nmd_hdr hdr;
+	char text[NMD_SPEC_MAX];
 };
 
 #endif

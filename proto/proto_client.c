@@ -299,10 +299,11 @@ static int transport_error(int error, struct nm_error *err)
 	}
 }
 
-int nmd_call(int fd, const void *req, void *reply, size_t reply_size, struct nm_error *err)
+ssize_t nmd_ask(
+	int fd, const void *req, void *reply, size_t reply_max, size_t head, struct nm_error *err)
 {
 	struct nmd_reply *r = reply;
-	ssize_t n = nmd_request(fd, req, reply, reply_size, NULL, NULL);
+	ssize_t n = nmd_request(fd, req, reply, reply_max, NULL, NULL);
 
 	if (n < 0)
 		return transport_error(n, err);
@@ -312,7 +313,14 @@ int nmd_call(int fd, const void *req, void *reply, size_t reply_size, struct nm_
 		return nm_error_set(
 			err, r->hdr.status, "netmapd says: %s", strerror(-r->hdr.status));
 	}
-	if ((size_t)n != reply_size)
+	if ((size_t)n < head)
 		return transport_error(-EPROTO, err);
-	return 0;
+	return n - (ssize_t)head;
+}
+
+int nmd_call(int fd, const void *req, void *reply, size_t reply_size, struct nm_error *err)
+{
+	ssize_t more = nmd_ask(fd, req, reply, reply_size, reply_size, err);
+
+	return more < 0 ? (int)more : 0;
 }

@@ -88,6 +88,13 @@ ssize_t nmd_request_fd(int fd, const void *req, int send_fd, void *reply, size_t
 	int *fds, unsigned int *nfds);
 
 /*
+ * nmd_request() for replies that begin with `head` bytes, and have a list of any length behind: its bytes, or a negative errno, as
+ * nmd_call(); -EPROTO also when there are fewer than `head`.
+ */
+ssize_t nmd_ask(
+	int fd, const void *req, void *reply, size_t reply_max, size_t head, struct nm_error *err);
+
+/*
  * nmd_request() for replies of a fixed size without descriptors: 0 when the
  * request succeeded and `reply` holds reply_size bytes; else a negative errno,
  * from the transport or from netmapd, with the text in err.

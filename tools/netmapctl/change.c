@@ -113,7 +113,7 @@ static int call(const struct ctl *ctl, const void *message)
 		return status;
 	error = nmd_call(fd, message, &reply, sizeof(reply), &err);
 	close(fd);
-	return error ? ctl_fail(ctl_status_of(error), "%s", err.text) : CTL_OK;
+	return error ? ctl_failed(&err) : CTL_OK;
 }
 
 int ctl_rename(int argc, char **argv, const struct ctl *ctl)

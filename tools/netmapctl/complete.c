@@ -82,6 +82,8 @@ static const struct {
 	{"detach", "attached", {"--json", NULL}},
 	{"rename", "ports", {"--json", NULL}},
 	{"limit", "limits", {"--json", NULL}},
+	{"apply", NULL, {"--check", "--exact", "--json", NULL}},
+	{"save", NULL, {"--json", NULL}},
 };
 
 static void offer_arguments(const struct ctl *ctl, const char *subcommand, const char *before)

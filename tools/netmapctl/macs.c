@@ -46,16 +46,15 @@ static int fetch(struct listing *l, const char *sw_name, uint64_t *pos)
 	const struct nmd_vale_macs_reply *reply = (const void *)message;
 	const struct nmd_mac *macs = (const void *)(reply + 1);
 	struct nmd_vale_macs req = {.pos = *pos};
+	struct nm_error err;
 	ssize_t n;
 
 	nmd_hdr_init(&req.hdr, NMD_VALE_MACS, sizeof(req));
 	memcpy(req.sw_name, sw_name, strlen(sw_name)); /* measured by the caller */
-	n = nmd_request(l->fd, &req, message, sizeof(message), NULL, NULL);
+	n = nmd_ask(l->fd, &req, message, sizeof(message), sizeof(*reply), &err);
 	if (n < 0)
-		return -ctl_fail(CTL_FAILED, "no list from netmapd: %s", strerror((int)-n));
-	if (reply->reply.hdr.status < 0)
-		return -ctl_fail(ctl_status_of(reply->reply.hdr.status), "%s", reply->reply.text);
-	if ((size_t)n < sizeof(*reply) || (n - sizeof(*reply)) / sizeof(*macs) < reply->count)
+		return -ctl_failed(&err);
+	if ((size_t)n / sizeof(*macs) < reply->count)
 		return -ctl_fail(CTL_FAILED, "the list of netmapd is malformed");
 	for (uint32_t i = 0; i < reply->count; i++)
 		put_mac(l, sw_name, &macs[i]);
@@ -144,6 +143,6 @@ int ctl_flush(int argc, char **argv, const struct ctl *ctl)
 	error = nmd_call(fd, &req, &reply, sizeof(reply), &err);
 	close(fd);
 	if (error)
-		return ctl_fail(ctl_status_of(error), "%s", err.text);
+		return ctl_failed(&err);
 	return ctl_done(ctl, "flush", "switch", argv[1], NULL);
 }

@@ -9,8 +9,7 @@
 
 #include "one_line.h"
 #include "proto_client.h"
-
-enum { REPORT_MAX = 64 << 20 }; /* bytes; more is not a report */
+#include "report.h"
 
 int ctl_fail(int status, const char *format, ...)
 {
@@ -82,31 +81,6 @@ char *ctl_format(const char *format, ...)
 	return text;
 }
 
-/* One part of the report, from `start`, into `message`. Returns its header or NULL. */
-static const struct nmd_status_reply *fetch(int fd, uint32_t start, void *message)
-{
-	const struct nmd_status_reply *reply = message;
-	struct nmd_status req = {.start = start};
-	ssize_t n;
-
-	nmd_hdr_init(&req.hdr, NMD_STATUS, sizeof(req));
-	n = nmd_request(fd, &req, message, NMD_MSG_MAX, NULL, NULL);
-	if (n < 0) {
-		ctl_fail(CTL_FAILED, "no report from netmapd: %s", strerror(-n));
-		return NULL;
-	}
-	if (reply->reply.hdr.status < 0) {
-		ctl_fail(CTL_FAILED, "netmapd gives no report: %s", reply->reply.text);
-		return NULL;
-	}
-	if ((size_t)n < sizeof(*reply) || reply->length != n - sizeof(*reply) ||
-		reply->length > REPORT_MAX - start) {
-		ctl_fail(CTL_FAILED, "the report of netmapd is malformed");
-		return NULL;
-	}
-	return reply;
-}
-
 int ctl_connect(const struct ctl *ctl, int *fd)
 {
 	struct nm_error err;
@@ -117,50 +91,23 @@ int ctl_connect(const struct ctl *ctl, int *fd)
 	return ctl_fail(err.code == -EDQUOT ? CTL_REFUSED : CTL_UNREACHABLE, "%s", err.text);
 }
 
-int ctl_report_text(int fd, char **out)
+int ctl_failed(const struct nm_error *err)
 {
-	_Alignas(struct nmd_status_reply) char message[NMD_MSG_MAX];
-	const struct nmd_status_reply *part;
-	char *text = NULL;
-	uint32_t length = 0;
+	return ctl_fail(ctl_status_of(err->code), "%s", err->text);
+}
 
-	do {
-		char *more;
+int ctl_report_text(int fd, char **text)
+{
+	struct nm_error err;
 
-		part = fetch(fd, length, message);
-		more = part ? realloc(text, length + part->length + 1) : NULL;
-		if (!more) {
-			if (part)
-				ctl_fail(CTL_FAILED, "out of memory");
-			free(text);
-			return CTL_FAILED;
-		}
-		text = more;
-		memcpy(text + length, part + 1, part->length);
-		length += part->length;
-		text[length] = '\0';
-	} while (part->length);
-	*out = text;
-	return CTL_OK;
+	return nmd_report_text(fd, text, &err) ? ctl_failed(&err) : CTL_OK;
 }
 
 int ctl_report_on(int fd, json_t **root)
 {
-	json_error_t error;
-	char *text;
-	int status = ctl_report_text(fd, &text);
+	struct nm_error err;
 
-	if (status)
-		return status;
-	*root = json_loads(text, 0, &error);
-	free(text);
-	if (!*root)
-		return ctl_fail(CTL_FAILED, "the report of netmapd is not JSON: line %d: %s",
-			error.line, error.text);
-	if (json_is_object(*root))
-		return CTL_OK;
-	json_decref(*root);
-	return ctl_fail(CTL_FAILED, "the report of netmapd is not a JSON object");
+	return nmd_report(fd, root, &err) ? ctl_failed(&err) : CTL_OK;
 }
 
 int ctl_report(const struct ctl *ctl, json_t **root)

@@ -23,6 +23,7 @@ static const struct {
 	[NMD_EVENT_LINK_UP] = {"link_up", "link of %s is up (%s)"},
 	[NMD_EVENT_LINK_DOWN] = {"link_down", "link of %s is down (%s)"},
 	[NMD_EVENT_LIMIT] = {"limit", "limit %s is now %s"},
+	[NMD_EVENT_SETTING] = {"setting", "setting %s is now %s"},
 };
 
 static json_t *event_json(const struct nmd_event *e)
@@ -71,17 +72,16 @@ static int take_events(int fd, uint64_t *after, bool wait, uint64_t most, const 
 	const struct nmd_events_reply *reply = (const void *)message;
 	struct nmd_event *events = (void *)(message + sizeof(*reply));
 	struct nmd_events req = {.after = *after, .wait = wait};
+	struct nm_error err;
 	ssize_t n;
 
 	nmd_hdr_init(&req.hdr, NMD_EVENTS, sizeof(req));
-	n = nmd_request(fd, &req, message, sizeof(message), NULL, NULL);
+	n = nmd_ask(fd, &req, message, sizeof(message), sizeof(*reply), &err);
 	if (n == -ECONNRESET)
 		return -ctl_fail(CTL_UNREACHABLE, "netmapd has ended");
 	if (n < 0)
-		return -ctl_fail(CTL_FAILED, "no events from netmapd: %s", strerror((int)-n));
-	if (reply->reply.hdr.status < 0)
-		return -ctl_fail(ctl_status_of(reply->reply.hdr.status), "%s", reply->reply.text);
-	if ((size_t)n < sizeof(*reply) || (n - sizeof(*reply)) / sizeof(*events) < reply->count)
+		return -ctl_failed(&err);
+	if ((size_t)n / sizeof(*events) < reply->count)
 		return -ctl_fail(CTL_FAILED, "the events of netmapd are malformed");
 	if (reply->lost)
 		ctl_fail(0, "%llu events were missed", (unsigned long long)reply->lost);

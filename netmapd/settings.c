@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "settings.h"
+#include "attachments.h"
+#include "nic_poll.h"
+#include "placement.h"
+#include "port_service.h"
+#include "vm.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RULES_MAX = 256 }; /* each port that comes is compared with all of them */
+
+void settings_barrier(struct daemon *d)
+{
+	nic_poll_barrier();
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		if (d->workers[i])
+			worker_barrier(d->workers[i]);
+		if (d->pollers[i])
+			worker_barrier(d->pollers[i]);
+	}
+}
+
+/*
+ * Who has looked up a ring's worker before it got another one still signals the former. After the barrier what he has published
+ * can be seen, and the new ones look once more.
+ */
+static void move_rings(struct daemon *d, bool anew)
+{
+	if (anew)
+		d->next_worker = 0;
+	port_services_place(d, anew);
+	attachments_place(d, anew);
+	settings_barrier(d);
+	for (unsigned i = 0; i < d->config.workers; i++)
+		worker_wake(d->workers[i]);
+}
+
+/* ---- workers ------------------------------------------------------------------------------------- */
+
+static int add_workers(struct daemon *d, unsigned count, struct nm_error *err)
+{
+	unsigned had = d->config.workers;
+
+	for (unsigned i = had; i < count; i++) {
+		const struct worker_config config = {
+			.poll_us = d->config.poll_us,
+			.cpu = d->config.cpus[i],
+			.stopped = d->stopped_rings,
+			.number = i,
+		};
+
+		d->workers[i] = worker_new(&config);
+		if (d->workers[i])
+			continue;
+		nm_error_set(err, -errno, "%u workers: no thread for number %u: %s", count, i,
+			strerror(errno));
+		while (i-- > had) {
+			worker_free(d->workers[i]);
+			d->workers[i] = NULL;
+		}
+		return err->code;
+	}
+	return 0;
+}
+
+static int check_rules(const struct daemon *d, unsigned workers, struct nm_error *err)
+{
+	for (const struct placement_rule *rule = d->places; rule; rule = rule->next)
+		for (uint32_t i = 0; i < rule->item.count; i++)
+			if (rule->item.numbers[i] >= workers)
+				return nm_error_set(err, -EINVAL,
+					"%u workers are too few: %s is placed on number %u; change that first (place %s any)",
+					workers, rule->item.name, rule->item.numbers[i],
+					rule->item.name);
+	return 0;
+}
+
+static int set_workers(struct daemon *d, unsigned count, struct nm_error *err)
+{
+	unsigned had = d->config.workers;
+	int error;
+
+	if (count == had)
+		return 0;
+	error = count > had ? add_workers(d, count, err) : check_rules(d, count, err);
+	if (error)
+		return error;
+	d->config.workers = count;
+	move_rings(d, true);
+	for (unsigned i = count; i < had; i++) {
+		worker_free(d->workers[i]);
+		d->workers[i] = NULL;
+		d->config.cpus[i] = -1;
+	}
+	return 0;
+}
+
+static bool may_run_on(uint32_t cpu)
+{
+	cpu_set_t set;
+
+	return cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+	       CPU_ISSET(cpu, &set);
+}
+
+static int set_cpus(struct daemon *d, const struct config_item *item, struct nm_error *err)
+{
+	if (item->count > d->config.workers)
+		return nm_error_set(err, -EINVAL, "%u CPUs are named, but there are %u workers",
+			item->count, d->config.workers);
+	for (uint32_t i = 0; i < item->count; i++)
+		if (!may_run_on(item->numbers[i]))
+			return nm_error_set(
+				err, -EINVAL, "netmapd can't run on CPU %u", item->numbers[i]);
+	for (unsigned i = 0; i < d->config.workers; i++) {
+		int cpu = i < item->count ? (int)item->numbers[i] : -1;
+		int error = worker_set_cpu(d->workers[i], cpu);
+
+		if (error)
+			return nm_error_set(err, error, "worker %u can't run on CPU %d: %s", i, cpu,
+				strerror(-error));
+		d->config.cpus[i] = cpu;
+	}
+	return 0;
+}
+
+static int set_value(struct daemon *d, const struct config_item *item, struct nm_error *err)
+{
+	uint32_t value = item->numbers[0];
+
+	switch (item->setting) {
+	case CONFIG_WORKERS:
+		return set_workers(d, value, err);
+	case CONFIG_CPUS:
+		return set_cpus(d, item, err);
+	case CONFIG_POLL_US:
+		d->config.poll_us = value;
+		for (unsigned i = 0; i < d->config.workers; i++)
+			worker_set_poll(d->workers[i], value);
+		return 0;
+	case CONFIG_SPREAD:
+		if (d->config.ring_each == (value == 1))
+			return 0;
+		d->config.ring_each = value == 1;
+		move_rings(d, true);
+		return 0;
+	default:
+		d->config.full_wait_ms = value;
+		vm_ports_set_wait(d);
+		return 0;
+	}
+}
+
+/* ---- placement ------------------------------------------------------------------------------------ */
+
+static void remove_rule(struct daemon *d, const char *pattern)
+{
+	struct placement_rule **link = &d->places, *rule;
+
+	while ((rule = *link)) {
+		if (strcmp(rule->item.name, pattern) == 0) {
+			*link = rule->next;
+			free(rule);
+		} else {
+			link = &rule->next;
+		}
+	}
+}
+
+static int new_rule(struct daemon *d, const struct config_item *item, struct placement_rule **out,
+	struct nm_error *err)
+{
+	unsigned rules = 0;
+
+	for (uint32_t i = 0; i < item->count; i++)
+		if (item->numbers[i] >= d->config.workers)
+			return nm_error_set(err, -EINVAL,
+				"%s: there is no worker %u, the last one is number %u", item->name,
+				item->numbers[i], d->config.workers - 1);
+	for (const struct placement_rule *rule = d->places; rule; rule = rule->next)
+		rules++;
+	if (rules >= RULES_MAX)
+		return nm_error_set(err, -ENOSPC,
+			"%s: there are %u placements already, and no more are possible", item->name,
+			rules);
+	*out = malloc(sizeof(**out));
+	if (!*out)
+		return nm_error_set(err, -ENOMEM, "out of memory");
+	(*out)->item = *item;
+	return 0;
+}
+
+static int set_place(struct daemon *d, const struct config_item *item, struct nm_error *err)
+{
+	struct placement_rule *rule = NULL;
+	int error = item->count > 0 ? new_rule(d, item, &rule, err) : 0;
+
+	if (error)
+		return error;
+	remove_rule(d, item->name);
+	if (rule) {
+		rule->next = d->places;
+		d->places = rule;
+	}
+	/* Without their rule, ports go where they would have gone. */
+	move_rings(d, item->count == 0);
+	return 0;
+}
+
+int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err)
+{
+	return item->kind == CONFIG_SET ? set_value(d, item, err) : set_place(d, item, err);
+}
+
+void settings_end(struct daemon *d)
+{
+	while (d->places) {
+		struct placement_rule *rule = d->places;
+
+		d->places = rule->next;
+		free(rule);
+	}
+}
+
+/* ---- status -------------------------------------------------------------------------------------- */
+
+json_t *settings_json(const struct daemon *d)
+{
+	const uint32_t values[CONFIG_SETTINGS] = {
+		[CONFIG_WORKERS] = d->config.workers,
+		[CONFIG_POLL_US] = d->config.poll_us,
+		[CONFIG_SPREAD] = d->config.ring_each,
+		[CONFIG_FULL_WAIT_MS] = d->config.full_wait_ms,
+	};
+	json_t *out = json_object();
+
+	for (int setting = 0; setting < CONFIG_SETTINGS; setting++) {
+		struct config_item item = {.setting = setting, .numbers = {values[setting]}};
+		char text[CONFIG_TEXT_MAX];
+
+		item.count = setting != CONFIG_CPUS;
+		for (unsigned i = 0; setting == CONFIG_CPUS && i < d->config.workers; i++)
+			if (d->config.cpus[i] >= 0)
+				item.numbers[item.count++] = (uint32_t)d->config.cpus[i];
+		json_object_set_new(
+			out, config_setting_name(setting), json_string(config_value(&item, text)));
+	}
+	return out;
+}
+
+json_t *settings_placement_json(const struct daemon *d)
+{
+	json_t *out = json_array();
+
+	for (const struct placement_rule *rule = d->places; rule; rule = rule->next) {
+		char text[CONFIG_TEXT_MAX];
+		json_t *one = json_object();
+
+		json_object_set_new(one, "pattern", json_string(rule->item.name));
+		json_object_set_new(one, "workers", json_string(config_value(&rule->item, text)));
+		json_array_insert_new(out, 0, one);
+	}
+	return out;
+}

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Configuration that stays: files, netmapctl apply and save, reload; settings that change while packets flow."""
+
+import itertools
+import json
+import os
+import signal
+import struct
+
+import jsonschema
+import pytest
+
+from ptnet_real import (
+    NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, nmreq, run, wait_until,
+)
+from test_policy import as_user, open_port, refused
+from test_tap import REASON, device, new_namespace
+
+taps = pytest.mark.skipif(REASON is not None, reason=f"needs CAP_NET_ADMIN and TUN: {REASON}")
+root = pytest.mark.skipif(os.getuid() != 0, reason="acts as several users: as root only")
+
+
+def ctl(daemon, *args, status=0):
+    result = run(NETMAPCTL, "--socket", daemon.path, *args)
+    assert result.returncode == status, result
+    return result
+
+
+def lines(daemon):
+    return [line for line in ctl(daemon, "save").stdout.splitlines() if not line.startswith("#")]
+
+
+def write(place, text, name="a.conf"):
+    (place / "d").mkdir(exist_ok=True)
+    (place / "d" / name).write_text(text)
+    return place / "d" / name
+
+
+def change(daemon, line):
+    with Connection(daemon.path) as c:
+        c.ask(SET, line.encode().ljust(256, b"\0"))
+
+
+def settings(daemon):
+    return daemon.status()["daemon"]["settings"]
+
+
+@taps
+def test_at_the_start_and_again(start_netmapd, place):
+    """Settings, placements, ports and devices are there; what the files don't say any more goes at the next reading."""
+    write(place, "set workers 2\nset poll-us 70\nplace vale1:* 1\nport tapc0 tx-rings=2  # a comment\nattach vale1:tapc0\n")
+    daemon = start_netmapd("--config", place / "d", preexec_fn=new_namespace)
+    daemon.logged("attach vale1:tapc0")
+    want = ["set workers 2", "set poll-us 70", "place vale1:* 1", "attach vale1:tapc0"]
+    assert [line for line in lines(daemon) if line in want] == want and device(daemon, "tapc0")
+    assert ctl(daemon, "apply", place / "d").stdout == "nothing to change\n"
+    before = daemon.status()
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("reads its configuration again")
+    with Connection(daemon.path) as c:
+        c.nmreq(nmreq(VALE_ATTACH, "vale9:tapc0", struct.pack("=QQIIHHHHHHII4xQ", *[0] * 10, 1, 0, 0) + bytes(8)))
+    assert {p["id"] for p in before["ports"]} <= {p["id"] for p in daemon.status()["ports"]}
+    write(place, "set poll-us 80\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("a.conf:1: set poll-us 80 (was: set poll-us 70)")
+    left = lines(daemon)
+    # What somebody else has made stays: the device on a second switch, and so the device.
+    assert "place vale1:* 1" not in left and "attach vale1:tapc0" not in left and "set poll-us 80" in left
+
+
+@taps
+def test_apply(start_netmapd, place):
+    """Says what it changes, and then there is nothing to change; --check changes nothing; --exact removes."""
+    daemon = start_netmapd("--workers", "1", preexec_fn=new_namespace)
+    text = "set workers 3\nset cpus 0,0\nplace vale* 2\nlimit all ports=77\nport tapc0\nport tapc1 rx-slots=64\nattach vale1:tapc0\n"
+    file = write(place, text)
+    before = daemon.status()
+    would = ctl(daemon, "apply", "--check", file).stdout
+    assert would.splitlines() == ["would " + line for line in (
+        "set workers 3 (was: set workers 1)", "set cpus 0,0 (was: set cpus any)", "place vale* 2", "limit all ports=77", "port tapc0",
+        "port tapc1 rx-slots=64", "attach vale1:tapc0")]
+    assert daemon.status()["ports"] == before["ports"] and settings(daemon)["workers"] == "1"
+    assert ctl(daemon, "apply", file).stdout == would.replace("would ", "")
+    assert daemon.workers() == ["worker-0", "worker-1", "worker-2"]
+    assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
+    again = json.loads(ctl(daemon, "--json", "apply", file).stdout)
+    assert again == []
+    saved = place / "saved"
+    ctl(daemon, "save", saved)
+    assert ctl(daemon, "apply", "--exact", saved).stdout == "nothing to change\n"
+    file = write(place, "port tapc1\nset workers 1\nset cpus any\n")
+    changes = json.loads(ctl(daemon, "--json", "apply", "--exact", file).stdout)
+    assert [c["change"] for c in changes] == ["detach vale1:tapc0", "remove tapc0", "place vale* any", "set workers 1", "set cpus any"]
+    assert all(c["done"] for c in changes) and changes[3] | {"file": ""} == {
+        "change": "set workers 1", "was": "set workers 3", "file": "", "line": 2, "done": True}
+    schema = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
+    for kind, value in ("apply", changes), ("save", json.loads(ctl(daemon, "--json", "save").stdout)), ("status", daemon.status()):
+        jsonschema.validate(value, {**schema, "$ref": f"#/definitions/{kind}"})
+    assert daemon.workers() == ["worker-0"]
+
+
+@taps
+def test_what_fails(start_netmapd, place):
+    """It is said with file and line; the rest is done."""
+    daemon = start_netmapd("--workers", "1", preexec_fn=new_namespace)
+    file = write(place, "attach vale1:nothere\nport tapc0 tx-rings=2\nplace vale1:* 7\nset poll-us 30\n")
+    result = ctl(daemon, "apply", file, status=1)
+    assert result.stdout == "set poll-us 30 (was: set poll-us 50)\nport tapc0 tx-rings=2\n"
+    assert f"{file}:1: vale1:nothere: " in result.stderr or f"{file}:1: nothere: " in result.stderr, result.stderr
+    assert f"{file}:3: vale1:*: there is no worker 7, the last one is number 0" in result.stderr
+    result = ctl(daemon, "apply", write(place, "port tapc0 tx-rings=1\n"), status=1)
+    assert "is there with other rings" in result.stderr
+    result = ctl(daemon, "apply", write(place, "allow all port x\nset poll-us 30\n"))
+    assert "1 lines say what users may" in result.stderr and result.stdout == "nothing to change\n"
+
+
+@taps
+def test_host_rings_and_polling(start_netmapd, place):
+    daemon = start_netmapd("--workers", "1", preexec_fn=new_namespace)
+    ctl(daemon, "apply", write(place, "port tapc0\nattach vale1:tapc0\n"))
+    for line, was in ("attach vale1:tapc0 poll=0", "attach vale1:tapc0"), ("attach vale1:tapc0 host", "attach vale1:tapc0 poll=0"):
+        assert ctl(daemon, "apply", write(place, line + "\n")).stdout == f"{line} (was: {was})\n"
+        assert ctl(daemon, "apply", write(place, line + "\n")).stdout == "nothing to change\n"
+        assert line in lines(daemon)
+
+
+@pytest.mark.parametrize("text,wrong", [
+    ("sat poll-us 1", "1: a line begins with set, place, port, attach, allow or limit, not 'sat'"),
+    ("# one\nset poll-us", "2: a name and one value should follow"),
+    ("set poll-us 1000001", "1: poll-us is a number from 0 to 1000000, not '1000001'"),
+    ("set workers 0", "1: workers is a number from 1 to 64, not '0'"),
+    ("set workers 65", "1: workers is"),
+    ("set cpus 1,x", "1: cpus is any, or CPUs, as in 2,3, not '1,x'"),
+    ("set cpus 1,", "1: cpus is"),
+    ("set cpus 1024", "1: cpus is"),
+    ("set spread rings", "1: spread is port or ring, not 'rings'"),
+    ("set full-wait-ms -1", "1: full-wait-ms is"),
+    ("set speed 1", "can be set, not 'speed'"),
+    ("place vale1:* 64", "workers are any, or numbers from 0 to 63"),
+    ("place vale1:*", "a pattern and workers"),
+    ("place " + "x" * 64 + " 1", "at most 63 bytes"),
+    ("port", "the name of a port"),
+    ("port vale1:x", "has a name of its own"),
+    ("port x rings=1", "tx-rings=N"),
+    ("port x tx-rings=65", "tx-rings=N"),
+    ("attach eth0", "SWITCH:DEVICE"),
+    ("attach vale1:", "SWITCH:DEVICE"),
+    ("attach vale1:x guest", "host, poll=CPU"),
+    ("attach vale1:x poll=", "host, poll=CPU"),
+    ("attach vale1:x poll=1+0", "host, poll=CPU"),
+    ("set poll-us 1\nset workers 1\nset poll-us 2", ":3: poll-us is in "),
+    ("port x\nport x", ":2: x is in "),
+    ("set " + "x" * 5000, "a line is too long"),
+])
+def test_wrong_lines(place, text, wrong):
+    """netmapd doesn't start, netmapctl changes nothing; both name file and line."""
+    file = write(place, text + "\n")
+    expect_line(run(NETMAPD, "--socket", place / "socket", "--config", place / "d"), 2, "netmapd", f"--config: {file}:", wrong)
+    expect_line(run(NETMAPCTL, "--socket", place / "socket", "apply", file), 2, "netmapctl", f"{file}:", wrong)
+
+
+def test_a_wrong_file_changes_nothing(start_netmapd, place):
+    """Read again while it runs, with an error: all stays. Files that aren't *.conf, and netmapd-nic's, are none."""
+    write(place, "set poll-us 60\n")
+    write(place, "nonsense\n", "nic.conf")
+    write(place, "nonsense\n", "a.conf.old")
+    daemon = start_netmapd("--config", place / "d", "--workers", "1")
+    daemon.logged("set poll-us 60")
+    write(place, "set full-wait-ms 5\nset nonsense\n", "b.conf")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("b.conf:2: a name and one value should follow 'set'; nothing is changed")
+    assert settings(daemon)["poll-us"] == "60"
+    (place / "d/b.conf").unlink()
+    write(place, "set poll-us 62\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("set poll-us 62")
+
+
+def test_background_is_ready_when_it_is_applied(place):
+    write(place, "set poll-us 63\nset workers 2\nplace x 1\n")
+    path = place / "socket"
+    assert run(NETMAPD, "--socket", path, "--config", place / "d", "--nic", "off", "--background").returncode == 0
+    with Connection(path) as c:
+        status = c.status()
+        pid = c.hello()
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not path.exists(), "it has ended")
+    assert status["daemon"]["settings"]["poll-us"] == "63" and status["daemon"]["placement"] == [{"pattern": "x", "workers": "1"}]
+
+
+@root
+def test_rules_of_users_are_read_again(start_netmapd, place):
+    """allow and limit stand in the same files; on SIGHUP they are those of the files, and an error leaves the former."""
+    alice = 51001
+    write(place, f"set poll-us 60\nallow user {alice} port vale_a:*\nlimit user {alice} ports=1\n")
+    daemon = start_netmapd("--config", place / "d", "--workers", "1")
+    assert as_user(alice, open_port, daemon.path, "vale_a:x")
+    refused(alice, f"no rule of {place}/d allows", open_port, daemon.path, "vale_b:x")
+    write(place, f"allow user {alice} port vale_b:*\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: daemon.log().count("reads its configuration") == 1 and settings(daemon)["poll-us"] == "60", "it has read")
+
+    def moved():
+        try:
+            return as_user(alice, open_port, daemon.path, "vale_b:x")
+        except Refused:
+            return False
+
+    wait_until(moved, "the new rule is in force")
+    refused(alice, "no rule", open_port, daemon.path, "vale_a:x")
+    write(place, "allow user nobody-here port x\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.logged("no such user: 'nobody-here'; nothing is changed")
+    assert moved()
+    refused(alice, "settings are changed by root", change, daemon.path and daemon, "set poll-us 1")
+
+
+def test_rings_move_without_loss(daemon, checked_traffic):
+    """Workers come, go and take rings from each other while numbered packets flow: each arrives, once, in order."""
+    traffic = checked_traffic("vale1", rate=20000)
+    orders = itertools.cycle([
+        "place vale1:* 1", "place vale1:checked-tx 0", "place vale1:* 1,0", "place vale1:checked-tx any", "place vale1:* any",
+        "set workers 4", "set spread ring", "place vale1:checked-rx 3", "place vale1:checked-rx any", "set poll-us 0", "set workers 1",
+        "set spread port", "set poll-us 200", "set workers 2",
+    ])
+    for line in itertools.islice(orders, 14 * 12):
+        change(daemon, line)
+    assert traffic.finish() > 0
+    assert daemon.workers() == ["worker-0", "worker-1"]
+
+
+def test_a_ring_wakes_its_new_worker(daemon):
+    """Workers that sleep: the first packet after a move gets there, by the sender's kick and by the switch's signal."""
+    change(daemon, "set poll-us 0")
+    with Port(daemon.path, "vale1:a") as a, Port(daemon.path, "vale1:b") as b:
+        a.send(frame(b"\xff" * 6, 0))
+        assert len(b.receive(1)) == 1
+        for i in range(1, 60):
+            change(daemon, f"place vale1:{'ab'[i % 2]} {i // 2 % 2}")
+            a.send(frame(b"\xff" * 6, i))
+            assert b.receive(1) == [frame(b"\xff" * 6, i)]
+
+
+def test_placement(daemon):
+    """Rings are where the rules say, of ports that are there and that come; without a rule they go in turn."""
+    def rings():
+        return [w["rings"] for w in daemon.status()["daemon"]["workers"]]
+
+    change(daemon, "place vale1:* 1")
+    with Port(daemon.path, "vale1:a"), Port(daemon.path, "vale2:a"):
+        assert rings() == [2, 2]
+        with Port(daemon.path, "vale1:b"):
+            assert rings() == [2, 4]
+            change(daemon, "place vale2:a 0,1")
+            assert rings() == [1, 5]
+            change(daemon, "place vale1:b 0")
+            assert rings() == [3, 3]
+            with pytest.raises(Refused, match="place vale2:a any"):
+                change(daemon, "set workers 1")
+            for pattern in "vale1:*", "vale1:b", "vale2:a":
+                change(daemon, f"place {pattern} any")
+            assert sorted(rings()) == [2, 4]
+            change(daemon, "set workers 1")
+            assert rings() == [6]
+    for wrong in "set cpus 0,0,0", "set cpus 1023", "place x 1", "nonsense", "", "port x":
+        with pytest.raises(Refused):
+            change(daemon, wrong)
