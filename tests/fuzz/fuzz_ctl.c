@@ -21,6 +21,10 @@ struct client {
 	uint32_t num_kicks;
 	char *map[2]; /* region, CSB */
 	size_t bytes[2];
+
+	/* Types of the messages sent, in their order; those before `answered` are. Some have no answer. */
+	uint16_t asked[STEPS];
+	uint32_t num_asked, answered;
 };
 
 static struct client clients[CONNS];
@@ -65,17 +69,29 @@ static void keep(struct client *c, const struct nmd_attach *attach, const int *f
 		c->kicks[c->num_kicks++] = fds[i];
 }
 
-static void check_reply(
-	struct client *c, size_t bytes, uint16_t type, const int *fds, uint32_t nfds)
+/* Answers come in the order of what was asked: a large port is made in parts, and its answer comes late. */
+static bool answers(struct client *c, uint16_t type)
+{
+	for (uint32_t i = c->answered; i < c->num_asked; i++) {
+		if (c->asked[i] != type)
+			continue;
+		c->answered = i + 1;
+		return true;
+	}
+	return false;
+}
+
+static void check_reply(struct client *c, size_t bytes, const int *fds, uint32_t nfds)
 {
 	const struct nmd_reply *r = (const struct nmd_reply *)reply.bytes;
 	const struct nmd_nmreq_reply *nmreq = (const struct nmd_nmreq_reply *)reply.bytes;
+	const uint16_t type = r->hdr.type;
 
 	fuzz_check(bytes >= sizeof(*r) && r->hdr.magic == NMD_MAGIC && r->hdr.size == bytes,
 		"a reply of %zu bytes", bytes);
 	/* Who has waited for events gets them first. */
-	fuzz_check(r->hdr.type == type || r->hdr.type == NMD_EVENTS, "a reply of type %u to %u",
-		r->hdr.type, type);
+	fuzz_check(answers(c, type) || type == NMD_EVENTS,
+		"a reply of type %u to what nobody has asked", type);
 	fuzz_check(memchr(r->text, 0, sizeof(r->text)), "a text has no end");
 	fuzz_check_error(r->hdr.status, r->text);
 	if (nfds == 0)
@@ -86,7 +102,7 @@ static void check_reply(
 }
 
 /* False: there was none. */
-static bool take_reply(struct client *c, uint16_t type)
+static bool take_reply(struct client *c)
 {
 	char control[CMSG_SPACE(NMD_FDS_MAX * sizeof(int))];
 	struct iovec iov = {reply.bytes, sizeof(reply.bytes)};
@@ -105,7 +121,7 @@ static bool take_reply(struct client *c, uint16_t type)
 		nfds = (uint32_t)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fds, CMSG_DATA(cmsg), nfds * sizeof(int));
 	}
-	check_reply(c, (size_t)n, type, fds, nfds);
+	check_reply(c, (size_t)n, fds, nfds);
 	return true;
 }
 
@@ -228,11 +244,11 @@ static void talk(struct fuzz_in *in, struct client *c)
 		bytes = fuzz_u16(in) % sizeof(msg.bytes);
 	if ((how & 0xe0) == 0xe0)
 		fuzz_fail_allocation(fuzz_below(in, 40));
+	c->asked[c->num_asked++] = msg.hdr.type;
 	send_message(in, c, bytes, nfds);
 	netmapd_run();
 	fuzz_fail_allocation(0);
-	type = msg.hdr.type;
-	while (take_reply(c, type))
+	while (take_reply(c))
 		note_paths(((const struct nmd_reply *)reply.bytes)->hdr.type);
 }
 
@@ -259,6 +275,7 @@ static void leave(struct client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
+	c->num_asked = c->answered = 0;
 	forget_maps(c);
 }
 

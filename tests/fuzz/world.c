@@ -189,7 +189,10 @@ static void advance(struct nm_ring *ring, uint32_t n)
 		nm_ring_advance(ring->shared->head, n, ring->num_slots);
 }
 
-/* Only of its own: an application that names a neighbour's buffer would mean it. */
+/*
+ * Only of its own: an application that names a neighbour's buffer would mean it. And it exchanges no index that is none:
+ * the other slot can be one that was filled and is not looked at yet (check_received).
+ */
 static void spoil_slot(struct fuzz_in *in, struct nm_ring *ring, struct netmap_slot *slot)
 {
 	uint8_t how = fuzz_u8(in);
@@ -211,8 +214,11 @@ static void spoil_slot(struct fuzz_in *in, struct nm_ring *ring, struct netmap_s
 		struct netmap_slot *other = &ring->slots[fuzz_u8(in) % ring->num_slots];
 		uint32_t mine = slot->buf_idx;
 
-		slot->buf_idx = other->buf_idx;
-		other->buf_idx = mine;
+		if (nm_region_buf_valid(ring->region, mine) &&
+			nm_region_buf_valid(ring->region, other->buf_idx)) {
+			slot->buf_idx = other->buf_idx;
+			other->buf_idx = mine;
+		}
 	}
 }
 
