@@ -11,8 +11,9 @@
  *
  * The rings are as many as the device has queues, 64 at most; of 1024 slots, or as many as its own rings have; who comes first may
  * choose another number (@conf:slots=N). There are no host rings. Packets have no virtio-net header and no offsets. A packet may
- * be as long as the MTU allows, in one slot; one of several slots is put together in the first one's buffer, and may
- * have 3840 bytes. Longer ones need AF_XDP's multi-buffer packets, which are not there yet: an MTU above 3822 is refused.
+ * be as long as the MTU allows. With one up to 3822 each packet fits a buffer. Above that AF_XDP's packets of several descriptors
+ * (Linux 6.6) are packets of several slots, both ways, and the kernel copies: zero copy can't do that, and is refused if it is
+ * demanded.
  *
  * What the sender left to do is done where that can be seen: unfinished checksums (nic_csum.h). The device's offloads that would
  * hide something are off meanwhile (netmapd-nic).

@@ -38,6 +38,7 @@ struct nic {
 	struct nic_queue *queues; /* while the port is there */
 	uint32_t rx_entries;      /* of a socket's ring of received packets */
 	uint32_t per_queue;       /* buffers in the kernel's hands */
+	bool sg;                  /* packets may have several descriptors */
 	uint32_t paused;
 	int carrier;
 	struct nm_region *region; /* CLOSING: a reference, for buffers of owner `held` */

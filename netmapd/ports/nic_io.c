@@ -44,32 +44,176 @@ static enum nm_drop check_desc(const struct nm_slots *s, const struct xdp_desc *
 {
 	if (unlikely((desc->addr & (NM_NIC_BUF_SIZE - 1)) != NM_NIC_HEADROOM))
 		return NM_DROP_BAD_OFFSET;
-	if (unlikely(desc->options & XSK_CONTD))
-		return NM_DROP_FRAGMENTS;
 	return unlikely(desc->len > s->buf_size) ? NM_DROP_TOO_LONG : NM_DROPS;
 }
 
-/* A packet into the next slot, for the buffer that this had: *buf_idx, to be posted; of a drop the packet's own. */
-static enum nm_drop take_packet(
-	struct nic_queue *q, struct nm_rxq *rx, const struct xdp_desc *desc, uint32_t *buf_idx)
+/* Chunk i of n of a packet into slot i from rx->at on, for the buffer that this had: *buf_idx, to be posted; of a drop its own. */
+static enum nm_drop take_chunk(struct nic_queue *q, const struct nm_rxq *rx,
+	const struct xdp_desc *desc, uint32_t i, uint32_t n, uint32_t *buf_idx)
 {
 	const struct nm_slots *s = &rx->slots;
-	uint32_t theirs = OS_LOAD(&s->slots[rx->at].buf_idx), ours = *buf_idx;
+	struct netmap_slot *slot = &s->slots[nm_ring_advance(rx->at, i, s->num_slots)];
+	uint32_t theirs = OS_LOAD(&slot->buf_idx);
 	enum nm_drop cause = check_desc(s, desc);
 
 	if (unlikely(cause != NM_DROPS))
 		return cause;
 	if (unlikely(!nm_slots_buf_valid(s, theirs) || q->posted[theirs]))
 		return NM_DROP_BAD_BUFFER;
-	if (q->complete)
-		nic_complete_checksum((uint8_t *)nm_slots_buf(s, ours), desc->len);
-	nm_slot_store(&s->slots[rx->at], ours, desc->len, nm_slots_flags(1, 0) | NS_BUF_CHANGED);
-	rx->at = nm_ring_advance(rx->at, 1, s->num_slots);
-	rx->room--;
-	rx->packets++;
-	rx->bytes += desc->len;
+	if (q->complete && n == 1)
+		nic_complete_checksum((uint8_t *)nm_slots_buf(s, *buf_idx), desc->len);
+	nm_slot_store(slot, *buf_idx, desc->len, nm_slots_flags(n, i) | NS_BUF_CHANGED);
 	*buf_idx = theirs;
 	return NM_DROPS;
+}
+
+/* The chunk of a descriptor is this side's; another one is posted for it, or, of a drop, the same. */
+static enum nm_drop exchange(struct nic_queue *q, const struct nm_rxq *rx,
+	const struct xdp_desc *desc, uint32_t i, uint32_t n, uint32_t *posted)
+{
+	uint32_t buf_idx = buffer_of(q, &rx->slots, desc->addr);
+	enum nm_drop cause;
+
+	if (unlikely(!buf_idx))
+		return NM_DROP_BAD_BUFFER;
+	q->posted[buf_idx] = 0;
+	q->num_posted--;
+	cause = take_chunk(q, rx, desc, i, n, &buf_idx);
+	nic_post(q, (*posted)++, buf_idx);
+	return cause;
+}
+
+/* The slots from rx->at on are filled, as a packet. */
+static void commit(struct nm_rxq *rx, uint32_t slots, uint32_t bytes)
+{
+	rx->at = nm_ring_advance(rx->at, slots, rx->slots.num_slots);
+	rx->room -= slots;
+	rx->packets++;
+	rx->bytes += bytes;
+}
+
+/* ---- of several chunks ------------------------------------------------------------------- */
+
+/* Descriptors of the packet that begins with the one at `at`, of `n` that there are; 0: its end is not among them. */
+static uint32_t count_chunks(const struct xsk_ring *r, uint32_t at, uint32_t n)
+{
+	for (uint32_t i = at; i < n; i++)
+		if (!(xsk_get_desc(r, i).options & XSK_CONTD))
+			return i - at + 1;
+	return 0;
+}
+
+/* Headers are in the first chunk, and what is summed up in all: so it is done on a copy. */
+static void complete_chunks(
+	struct nic_queue *q, const struct nm_slots *s, const struct xdp_desc *desc, uint32_t n)
+{
+	uint32_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(q->scratch + bytes,
+			nm_slots_buf(s, (uint32_t)(desc[i].addr >> NIC_CHUNK_SHIFT)), desc[i].len);
+		bytes += desc[i].len;
+	}
+	if (nic_complete_checksum(q->scratch, bytes))
+		memcpy(nm_slots_buf(s, (uint32_t)(desc[0].addr >> NIC_CHUNK_SHIFT)), q->scratch,
+			desc[0].len);
+}
+
+/* A packet of n chunks, from descriptor `at` on; of a drop all of them are posted again, or those of its slots. */
+static enum nm_drop take_chunks(
+	struct nic_queue *q, struct nm_rxq *rx, uint32_t at, uint32_t n, uint32_t *posted)
+{
+	struct xdp_desc desc[NIC_CHUNKS_MAX];
+	enum nm_drop cause = NM_DROPS, one;
+	uint32_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		desc[i] = xsk_get_desc(&q->xsk->rx, at + i);
+		one = exchange(q, rx, &desc[i], i, n, posted);
+		if (cause == NM_DROPS)
+			cause = one;
+		bytes += desc[i].len;
+	}
+	if (cause != NM_DROPS)
+		return cause;
+	if (q->complete && q->scratch)
+		complete_chunks(q, &rx->slots, desc, n);
+	commit(rx, n, bytes);
+	return NM_DROPS;
+}
+
+/* One that no ring has room for, or that has no end: all its chunks are posted again. */
+static void refuse_chunks(
+	struct nic_queue *q, struct nm_rxq *rx, uint32_t at, uint32_t n, uint32_t *posted)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct xdp_desc desc = xsk_get_desc(&q->xsk->rx, at + i);
+		uint32_t buf_idx = buffer_of(q, &rx->slots, desc.addr);
+
+		if (!buf_idx)
+			continue;
+		q->num_posted--;
+		nic_post(q, (*posted)++, buf_idx);
+	}
+}
+
+/*
+ * The packet of several chunks at descriptor `at` of n. Returns how many of these are done with; 0: it waits for room. Half a ring
+ * is always free when its server sleeps, so what wants more is not waited for.
+ */
+static uint32_t take_several(
+	struct nic_queue *q, struct nm_rxq *rx, uint32_t at, uint32_t n, uint32_t *posted)
+{
+	uint32_t most = (rx->slots.num_slots + 1) / 2, chunks = count_chunks(&q->xsk->rx, at, n);
+	enum nm_drop cause = NM_DROP_FRAGMENTS;
+
+	if (most > NIC_CHUNKS_MAX)
+		most = NIC_CHUNKS_MAX;
+	if (!q->sg)
+		most = 0; /* the kernel was not asked for such packets */
+	if (chunks == 0 && n - at <= most)
+		return 0; /* its end comes, or its room */
+	if (chunks > 0 && chunks <= most) {
+		if (chunks > rx->room)
+			return 0;
+		cause = take_chunks(q, rx, at, chunks, posted);
+	} else {
+		chunks = chunks ? chunks : n - at;
+		refuse_chunks(q, rx, at, chunks, posted);
+	}
+	if (cause != NM_DROPS)
+		count_drop(rx->ring, cause);
+	return chunks;
+}
+
+/* ---- a batch ----------------------------------------------------------------------------- */
+
+/* Of n descriptors those for which there is room. Returns how many are done with. */
+static uint32_t take_batch(struct nic_queue *q, struct nm_rxq *rx, uint32_t n, uint32_t *posted)
+	OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	struct xsk_ring *r = &q->xsk->rx;
+	uint32_t at = 0, done;
+
+	while (at < n && rx->room > 0) {
+		struct xdp_desc desc = xsk_get_desc(r, at);
+		enum nm_drop cause;
+
+		if (unlikely(desc.options & XSK_CONTD)) {
+			done = take_several(q, rx, at, n, posted);
+			if (done == 0)
+				break;
+			at += done;
+			continue;
+		}
+		cause = exchange(q, rx, &desc, 0, 1, posted);
+		if (likely(cause == NM_DROPS))
+			commit(rx, 1, desc.len);
+		else
+			count_drop(rx->ring, cause);
+		at++;
+	}
+	return at;
 }
 
 static void receive(struct nic_queue *q, struct nm_ring *ring) OS_REQUIRES(NM_PRODUCE_LOCK)
@@ -80,24 +224,11 @@ static void receive(struct nic_queue *q, struct nm_ring *ring) OS_REQUIRES(NM_PR
 
 	nm_rxq_begin(&rx, ring);
 	nm_rxq_look(&rx);
-	n = xsk_peek(&x->rx, rx.room < BATCH ? rx.room : BATCH);
+	n = rx.room > 0 ? xsk_peek(&x->rx, BATCH) : 0;
 	if (n == 0)
 		return;
 	n = xsk_room(&x->fill, n); /* it had room for all that is posted */
-	for (uint32_t i = 0; i < n; i++) {
-		struct xdp_desc desc = xsk_get_desc(&x->rx, i);
-		uint32_t buf_idx = buffer_of(q, &rx.slots, desc.addr);
-		enum nm_drop cause = NM_DROP_BAD_BUFFER;
-
-		if (likely(buf_idx)) {
-			q->posted[buf_idx] = 0;
-			q->num_posted--;
-			cause = take_packet(q, &rx, &desc, &buf_idx);
-			nic_post(q, posted++, buf_idx);
-		}
-		if (unlikely(cause != NM_DROPS))
-			count_drop(ring, cause);
-	}
+	n = take_batch(q, &rx, n, &posted);
 	xsk_submit(&x->fill, posted);
 	xsk_release(&x->rx, n);
 	nm_rxq_publish(&rx);
@@ -183,51 +314,91 @@ static void complete_sent(struct nic_queue *q, struct nm_ring *ring) OS_REQUIRES
 	nm_ring_set_tail(ring, nm_ring_before(q->oldest, ring->num_slots));
 }
 
-/* A packet of several slots becomes one: behind its first fragment, in its buffer. */
-static enum nm_drop put_together(const struct nm_slots *s, struct nm_pkt *pkt)
+/*
+ * Fragments move together, so that all but the last fill their buffers: with most packets nothing moves, or all of it into the
+ * first buffer. A fragment moves towards the first one only, so what is overwritten has moved before. Returns how many have bytes.
+ */
+static uint32_t put_together(const struct nm_slots *s, struct nm_pkt *pkt)
 {
-	struct nm_frag *first = &pkt->frags[0];
-	uint64_t offset = nm_slots_offset_of(s, first->buf, first->buf_idx);
-	char *to = nm_slots_buf(s, first->buf_idx) + offset + first->len;
+	uint32_t to = 0, room = 0;
 
-	if (pkt->bytes > s->buf_size - offset)
-		return NM_DROP_TOO_LONG;
-	for (uint32_t i = 1; i < pkt->slots; i++) {
-		memmove(to, pkt->frags[i].buf, pkt->frags[i].len);
-		to += pkt->frags[i].len;
+	for (uint32_t i = 0; i < pkt->slots; i++) {
+		const struct nm_frag from = pkt->frags[i];
+
+		for (uint32_t done = 0; done < from.len;) {
+			uint32_t n = from.len - done, offset;
+			struct nm_frag *f;
+
+			if (room ==
+				0) { /* fragment `to` is free: it is this one, or one that has moved */
+				f = &pkt->frags[to++];
+				f->len = 0;
+				room = s->buf_size -
+				       (uint32_t)nm_slots_offset_of(s, f->buf, f->buf_idx);
+			}
+			f = &pkt->frags[to - 1];
+			offset = (uint32_t)nm_slots_offset_of(s, f->buf, f->buf_idx) + f->len;
+			n = n < room ? n : room;
+			if (nm_slots_buf(s, f->buf_idx) + offset != from.buf + done)
+				memmove(nm_slots_buf(s, f->buf_idx) + offset, from.buf + done, n);
+			f->len += n;
+			room -= n;
+			done += n;
+		}
 	}
-	return NM_DROPS;
+	return to;
 }
 
-static enum nm_drop put_packet(
-	struct nic_queue *q, const struct nm_slots *s, struct nm_pkt *pkt, uint32_t nth)
+static void put_chunk(struct nic_queue *q, const struct nm_slots *s, const struct nm_frag *f,
+	uint32_t slot, uint32_t nth, uint32_t options)
 {
-	const struct nm_frag *first = &pkt->frags[0];
-	enum nm_drop cause = pkt->cause;
+	xsk_put_desc(&q->xsk->tx, nth,
+		nic_chunk(f->buf_idx) + NM_NIC_HEADROOM + nm_slots_offset_of(s, f->buf, f->buf_idx),
+		f->len, options);
+	q->sent[slot] = f->buf_idx;
+	q->unfinished++;
+}
 
-	if (unlikely(cause != NM_DROPS))
-		return cause;
+/* What can't be sent, whatever room there is. */
+static enum nm_drop check_packet(const struct nic_queue *q, const struct nm_pkt *pkt)
+{
+	if (unlikely(pkt->cause != NM_DROPS))
+		return pkt->cause;
 	if (unlikely(!OS_LOAD(q->carrier)))
 		return NM_DROP_LINK_DOWN;
 	if (unlikely(pkt->bytes < ETH_HEADER))
 		return NM_DROP_TOO_SHORT;
-	if (unlikely(pkt->bytes > OS_LOAD(&q->longest)))
-		return NM_DROP_TOO_LONG;
-	if (unlikely(pkt->slots > 1)) {
-		cause = put_together(s, pkt);
-		if (cause != NM_DROPS)
-			return cause;
+	return unlikely(pkt->bytes > OS_LOAD(&q->longest)) ? NM_DROP_TOO_LONG : NM_DROPS;
+}
+
+/* *put: of room, descriptors that are there; advanced. NM_DROP_RX_FULL: it waits for more room. */
+static enum nm_drop put_packet(struct nic_queue *q, const struct nm_slots *s, struct nm_pkt *pkt,
+	uint32_t room, uint32_t *put)
+{
+	enum nm_drop cause = check_packet(q, pkt);
+	uint32_t n;
+
+	if (unlikely(cause != NM_DROPS))
+		return cause;
+	if (likely(pkt->slots == 1)) {
+		put_chunk(q, s, &pkt->frags[0], pkt->first, (*put)++, 0);
+		return NM_DROPS;
 	}
-	xsk_put_desc(&q->xsk->tx, nth,
-		nic_chunk(first->buf_idx) + NM_NIC_HEADROOM +
-			nm_slots_offset_of(s, first->buf, first->buf_idx),
-		pkt->bytes, 0);
-	q->sent[pkt->first] = first->buf_idx;
-	q->unfinished++;
+	/* It is walked again when it waits: so before anything moves. */
+	if ((pkt->bytes + s->buf_size - 1) / s->buf_size + 1 > room - *put)
+		return NM_DROP_RX_FULL;
+	n = put_together(s, pkt);
+	if (n > 1 && !q->sg)
+		return NM_DROP_TOO_LONG;
+	if (n > NIC_CHUNKS_SENT)
+		return NM_DROP_FRAGMENTS;
+	for (uint32_t i = 0; i < n; i++)
+		put_chunk(q, s, &pkt->frags[i], nm_ring_advance(pkt->first, i, s->num_slots),
+			(*put)++, i + 1 < n ? XSK_CONTD : 0);
 	return NM_DROPS;
 }
 
-/* Slots hwcur..head, as far as the kernel's ring has room. Returns how many packets are in it now. */
+/* Slots hwcur..head, as far as the kernel's ring has room. Returns how many descriptors are in it now. */
 static uint32_t put_packets(struct nic_queue *q, struct nm_ring *ring)
 {
 	uint32_t room = xsk_room(&q->xsk->tx, BATCH), put = 0, at = ring->hwcur, packets = 0;
@@ -238,15 +409,15 @@ static uint32_t put_packets(struct nic_queue *q, struct nm_ring *ring)
 
 	nm_slots_init_ring(&slots, ring, 0);
 	while (put < room && nm_pkt_next(&slots, &at, ring->head, &pkt) != NM_PKT_PARTIAL) {
-		enum nm_drop cause = put_packet(q, &slots, &pkt, put);
+		enum nm_drop cause = put_packet(q, &slots, &pkt, room, &put);
 
+		if (unlikely(cause == NM_DROP_RX_FULL))
+			break;
 		packets++;
-		if (likely(cause == NM_DROPS)) {
+		if (likely(cause == NM_DROPS))
 			bytes += pkt.bytes;
-			put++;
-		} else {
+		else
 			count_drop(ring, cause);
-		}
 		at = pkt.next;
 	}
 	nm_count(&ring->stats.packets, packets);

@@ -9,7 +9,10 @@
  *
  * Sent: a slot's buffer goes to the kernel and stays in the slot, which is not free before the kernel says that it has done with
  * that address; in whatever order. The packet lies in the region's memory all the time: no byte is copied, but those of
- * packets of several slots, which are put together in the buffer of the first.
+ * packets of several slots that don't fill their buffers: they are put together, in the first one's buffer if they fit there.
+ *
+ * A packet that needs several buffers has a descriptor for each (`sg`), both ways; where the kernel was not asked for that it is too
+ * long to be sent, and can't come.
  *
  *      slots of the tx ring:     oldest ... hwcur   the kernel's (buffer number in sent[]), or done out of turn (0)
  *                                hwcur ... head     to be sent
@@ -25,7 +28,11 @@
 #include "port.h"
 #include "xsk.h"
 
-enum { NIC_CHUNK_SHIFT = 12 };
+enum {
+	NIC_CHUNK_SHIFT = 12,
+	NIC_CHUNKS_MAX = 32,  /* of a packet that comes */
+	NIC_CHUNKS_SENT = 18, /* of one that is sent: the kernel takes no more */
+};
 
 static_assert(1 << NIC_CHUNK_SHIFT == NM_NIC_BUF_SIZE && (int)XSK_HEADROOM == (int)NM_NIC_HEADROOM,
 	"a chunk is a buffer");
@@ -36,9 +43,12 @@ struct nic_queue {
 	struct nic_poll poll;
 	bool live[NM_DIRS]; /* a sync may use the socket */
 	bool complete;      /* received checksums may be unfinished: complete them */
+	bool sg;            /* packets may have several descriptors */
 	const int *carrier; /* the device is up and has a carrier; loaded for each sync */
 	uint32_t longest;   /* bytes of a frame that the device takes */
 
+	uint8_t *
+		scratch; /* for NIC_CHUNKS_MAX chunks, where checksums of several are completed; else NULL */
 	uint8_t *posted; /* per buffer: the kernel has it, to receive into */
 	uint32_t num_posted;
 	uint32_t *sent; /* per tx slot: its buffer, while the kernel has it; else 0 */

@@ -21,9 +21,11 @@ enum {
 static void free_queues(struct nic *nic)
 {
 	for (uint32_t i = 0; i < nic->num_queues; i++) {
+		os_free(nic->queues[i].scratch);
 		os_free(nic->queues[i].posted);
 		os_free(nic->queues[i].sent);
 		os_free(nic->queues[i].stale);
+		nic->queues[i].scratch = NULL;
 		nic->queues[i].posted = NULL;
 		nic->queues[i].sent = NULL;
 		nic->queues[i].stale = NULL;
@@ -40,13 +42,16 @@ static int make_queue(struct nic *nic, struct nic_queue *q, uint32_t i)
 	}
 	q->carrier = &nic->carrier;
 	q->complete = nic->link->facts.unfinished;
+	q->sg = nic->sg;
+	q->scratch = q->sg && q->complete ? os_zalloc(NIC_CHUNKS_MAX * NM_NIC_BUF_SIZE) : NULL;
 	q->posted = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->sent = os_zalloc(port->num_slots[NM_TX] * sizeof(q->sent[0]));
 	q->stale = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->num_stale = 0;
 	q->num_posted = q->oldest = q->expected = q->unfinished = 0;
 	q->blocked = q->waits = q->moved = false;
-	return q->posted && q->sent && q->stale ? 0 : -ENOMEM;
+	return q->posted && q->sent && q->stale && (q->scratch || !q->sg || !q->complete) ? 0
+											  : -ENOMEM;
 }
 
 static uint32_t power_of_two(uint32_t least)
@@ -58,7 +63,7 @@ static uint32_t power_of_two(uint32_t least)
 	return n;
 }
 
-static int check_start(const struct nic *nic, struct nm_error *err)
+static int check_start(const struct nic *nic, uint32_t mode, struct nm_error *err)
 {
 	const struct nm_port *port = nic->port;
 
@@ -73,10 +78,10 @@ static int check_start(const struct nic *nic, struct nm_error *err)
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: AF_XDP leads to no host's stack, so there are no host rings; register without @conf:host-rings",
 			port->name);
-	if (nic->link->facts.mtu > MTU_MOST)
+	if (nic->link->facts.mtu > MTU_MOST && mode == NIC_MODE_ZEROCOPY)
 		return nm_error_set(err, -EMSGSIZE,
-			"%s: an MTU of %u is more than the %u bytes for which a packet fits one buffer; lower it: ip link set %s mtu 1500",
-			port->name, nic->link->facts.mtu, MTU_MOST, port->name);
+			"%s: with an MTU of %u a packet needs several buffers, which zero copy can't do; lower it, ip link set %s mtu %u, or demand another mode",
+			port->name, nic->link->facts.mtu, port->name, MTU_MOST);
 	return 0;
 }
 
@@ -100,10 +105,11 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 		.num_ip4 = settings->num_ip4,
 		.num_ip6 = settings->num_ip6,
 	};
-	int error = check_start(nic, err);
+	int error = check_start(nic, params.mode, err);
 
 	memcpy(params.ip4, settings->ip4, sizeof(params.ip4));
 	memcpy(params.ip6, settings->ip6, sizeof(params.ip6));
+	params.sg = nic->sg = nic->link->facts.mtu > MTU_MOST;
 	free_queues(nic); /* of the last time that it was in use */
 	if (!error)
 		error = nic_pay(nic, nic->num_queues, err); /* a socket each */
@@ -306,9 +312,9 @@ void nic_warn(const struct nic *nic)
 		os_log(OS_LOG_WARN,
 			"%s: the device has %u queues, the port %u: what comes to the others goes to the host; fewer are set by ethtool -L",
 			nic->name, facts->queues, nic->num_queues);
-	if (facts->mtu > MTU_MOST)
+	if (facts->mtu > MTU_MOST && !nic->sg)
 		os_log(OS_LOG_WARN,
-			"%s: an MTU of %u; packets of more than %u bytes, with which the MTU would be %u, are lost",
+			"%s: an MTU of %u; packets of more than %u bytes, with which the MTU would be %u, are lost until the port is opened anew",
 			nic->name, facts->mtu, NM_NIC_BUF_SIZE - NM_NIC_HEADROOM, MTU_MOST);
 }
 

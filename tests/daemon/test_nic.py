@@ -138,6 +138,47 @@ def test_large_packets(start, stack, mtu, mode):
         exchange(p, s, [n for n in (1791, 1792, 1793, 2047, 2048, 2049, 3000, mtu + 13, mtu + 14) if n <= mtu + 14], window=8)
 
 
+@pytest.mark.parametrize("mtu", [3823, 9000, 65500])
+def test_packets_of_several_slots(start, stack, mtu):
+    """Longer than a buffer: each way a chain of slots, however it was divided."""
+    daemon = start(mtu=mtu)
+    s = stack()
+    with Port(daemon.path, V) as p:
+        assert nic(daemon)["nic"]["mode"] in ("native", "generic")
+        sizes = sorted({n for n in (60, 3839, 3840, 3841, 7680, 7681, 9014, 30000, mtu + 13, mtu + 14) if n <= mtu + 14})
+        for n, length in enumerate(sizes):
+            one = packet(n, length)
+            for each in (3840, 1500, 4000 - n):
+                lengths = [min(each, 3840, length - at) for at in range(0, length, min(each, 3840))]
+                if len(lengths) > 64:
+                    continue
+                p.send(one, fragments=lengths)
+                assert s.recv(1 << 17) == one
+            s.send(one)
+            assert p.receive(1) == [one]
+        tx, rx = daemon.ring(V, "tx"), daemon.ring(V, "rx")
+        assert (tx["errors"], rx["errors"]) == ({}, {})
+
+
+def test_unfinished_checksums_of_long_packets(start):
+    """TCP of the host at the other end of the veth: what the port gets has whole checksums, in whatever number of slots."""
+    daemon = start(mtu=9000)
+    inside(daemon, "ip", "addr", "add", "192.0.2.9/24", "dev", W)
+    inside(daemon, "ip", "neigh", "add", "192.0.2.7", "lladdr", device(daemon, V)["address"], "dev", W)
+    udp = socket_inside(daemon, socket.AF_INET, socket.SOCK_DGRAM, 0, "192.0.2.9", 7777)
+    with Port(daemon.path, V) as p:
+        for length in (100, 4000, 8000):
+            udp.sendto(bytes(n * 7 & 0xFF for n in range(length)), ("192.0.2.7", 7))
+            datagram = p.receive(1)[0][14:]
+            assert len(datagram) == 28 + length
+            pseudo = datagram[12:20] + struct.pack("!BBH", 0, 17, 8 + length)
+            total = sum(struct.unpack(f"!{(len(pseudo) + 8 + length) // 2}H", pseudo + datagram[20:]))
+            while total >> 16:
+                total = (total & 0xFFFF) + (total >> 16)
+            assert total == 0xFFFF
+    udp.close()
+
+
 def test_buffers_stay_apart(daemon, stack):
     """Slots are permuted: each has a buffer of its own all the time, and another one than before."""
     s = stack()
@@ -242,14 +283,16 @@ def test_refused(daemon, fields, options, error, text):
     rest(daemon)
 
 
-def test_an_mtu_that_is_too_large(daemon):
-    inside(daemon, "ip", "link", "set", V, "mtu", "9000")
-    with pytest.raises(Refused, match="MTU of 9000.*3822.*ip link set") as refused:
+def test_an_mtu_that_is_too_large(start):
+    """For zero copy, for which each packet has to fit a buffer."""
+    daemon = start("--nic-mode", "zero-copy", mtu=9000)
+    with pytest.raises(Refused, match="MTU of 9000.*ip link set v0 mtu 3822") as refused:
         Port(daemon.path, V)
     assert refused.value.errno == errno.EMSGSIZE
-    inside(daemon, "ip", "link", "set", V, "mtu", "1500")
-    with Port(daemon.path, V):
-        pass
+    for name in V, W:
+        inside(daemon, "ip", "link", "set", name, "mtu", "1500")
+    with pytest.raises(Refused, match="no zero copy"):
+        Port(daemon.path, V)
 
 
 def test_a_region_that_is_not_for_nics(daemon):

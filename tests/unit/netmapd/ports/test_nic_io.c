@@ -289,6 +289,94 @@ static void the_address_decides(void **state)
 	end(&f, HELD);
 }
 
+/* A slot per chunk, together; and all of it or nothing. */
+static void packets_of_several_chunks_have_several_slots(void **state)
+{
+	struct nm_ring *rx;
+	uint32_t buf[3];
+	struct fake f;
+
+	begin(&f);
+	rx = ring_of(&f, NM_RX);
+	f.queue.sg = true;
+	for (int i = 0; i < 2; i++) {
+		buf[i] = kernel_takes(&f);
+		kernel_gives(&f, packet_at(buf[i]), 3840, XSK_CONTD);
+		sync_rx(&f);
+		assert_int_equal(
+			nm_ring_distance(rx->head, rx->tail, SLOTS), 0); /* its end is not there */
+	}
+	buf[2] = kernel_takes(&f);
+	kernel_gives(&f, packet_at(buf[2]), 17, 0);
+	sync_rx(&f);
+	assert_int_equal(nm_ring_distance(rx->head, rx->tail, SLOTS), 3);
+	for (uint32_t i = 0; i < 3; i++) {
+		const struct netmap_slot slot = rx->slots[i];
+
+		assert_int_equal(slot.buf_idx, buf[i]);
+		assert_int_equal(slot.len, i < 2 ? 3840 : 17);
+		assert_int_equal(slot.flags & NS_MOREFRAG, i < 2 ? NS_MOREFRAG : 0);
+	}
+	assert_int_equal(rx->stats.packets, 1);
+	assert_int_equal(rx->stats.bytes, 2 * 3840 + 17);
+	assert_int_equal(kernel_has(&f), HELD);
+	end(&f, HELD);
+}
+
+/* With a chunk or a slot that can't be all of it is dropped, and the kernel has as many chunks as before. */
+static void a_bad_chunk_is_the_end_of_its_packet(void **state)
+{
+	struct nm_ring *rx;
+	struct fake f;
+
+	begin(&f);
+	rx = ring_of(&f, NM_RX);
+	f.queue.sg = true;
+	for (int bad = 0; bad < 3; bad++) {
+		for (int i = 0; i < 3; i++)
+			kernel_gives(&f, packet_at(kernel_takes(&f)) + (i == bad ? 8 : 0), 100,
+				i < 2 ? XSK_CONTD : 0);
+		sync_rx(&f);
+		assert_int_equal(rx->stats.drops[NM_DROP_BAD_OFFSET], bad + 1);
+	}
+	rx->slots[1].buf_idx = 0;
+	for (int i = 0; i < 2; i++)
+		kernel_gives(&f, packet_at(kernel_takes(&f)), 100, i < 1 ? XSK_CONTD : 0);
+	sync_rx(&f);
+	assert_int_equal(rx->stats.drops[NM_DROP_BAD_BUFFER], 1);
+	for (int i = 0; i < SLOTS / 2 + 1; i++) /* more than a ring can wait for */
+		kernel_gives(&f, packet_at(kernel_takes(&f)), 100, i < SLOTS / 2 ? XSK_CONTD : 0);
+	sync_rx(&f);
+	assert_int_equal(rx->stats.drops[NM_DROP_FRAGMENTS], 1);
+	assert_int_equal(rx->stats.packets, 0);
+	assert_int_equal(kernel_has(&f), HELD);
+	end(&f, HELD);
+}
+
+/* It stays in the kernel's ring until there are as many slots, and what follows stays behind it. */
+static void a_packet_of_several_chunks_waits_for_room(void **state)
+{
+	struct nm_ring *rx;
+	struct fake f;
+
+	begin(&f);
+	rx = ring_of(&f, NM_RX);
+	f.queue.sg = true;
+	for (int i = 0; i < SLOTS - 2; i++)
+		(void)kernel_receives(&f, 60, 1);
+	sync_rx(&f);
+	for (int i = 0; i < 2; i++)
+		kernel_gives(&f, packet_at(kernel_takes(&f)), 100, i < 1 ? XSK_CONTD : 0);
+	(void)kernel_receives(&f, 60, 1);
+	sync_rx(&f);
+	assert_int_equal(nm_ring_distance(rx->head, rx->tail, SLOTS), SLOTS - 2);
+	assert_true(nic_wants_room(rx));
+	assert_int_equal(take_all(&f), SLOTS - 2);
+	assert_int_equal(take_all(&f), 3);
+	assert_int_equal(kernel_has(&f), HELD);
+	end(&f, HELD);
+}
+
 /* What can't be is dropped and counted; chunks of the queue's go back to the kernel, others stay what they are. */
 static void impossible_descriptors_are_dropped(void **state)
 {
@@ -498,6 +586,75 @@ static void packets_of_several_slots_are_put_together(void **state)
 	end(&f, HELD);
 }
 
+/* A descriptor per buffer; all but the last are filled, and go back as such. */
+static void long_packets_have_several_descriptors(void **state)
+{
+	static const uint32_t lengths[4] = {100, 3840, 3840, 500};
+	uint32_t buf[4], len, sum = 0;
+	struct nm_ring *tx;
+	struct fake f;
+
+	begin(&f);
+	tx = ring_of(&f, NM_TX);
+	f.queue.sg = true;
+	f.queue.longest = 9000;
+	for (int i = 0; i < 4; i++)
+		memset(nm_region_buf(region_of(&f), tx->slots[i].buf_idx), 'a' + i, 3840);
+	for (int i = 0; i < 4; i++)
+		buf[i] = put(&f, lengths[i], i < 3 ? NS_MOREFRAG : 0);
+	assert_int_equal(f.tx.producer, 3);
+	for (int i = 0; i < 3; i++) {
+		const struct xdp_desc *desc = (struct xdp_desc *)f.tx.entries + i;
+
+		assert_int_equal(desc->options, i < 2 ? XSK_CONTD : 0);
+		assert_int_equal(kernel_sends(&f, &len), packet_at(buf[i]));
+		assert_int_equal(len, i < 2 ? 3840 : 600);
+		for (uint32_t n = 0; n < len; n++, sum++)
+			assert_int_equal(((char *)nm_region_buf(region_of(&f), buf[i]))[n],
+				sum < 100    ? 'a'
+				: sum < 3940 ? 'b'
+				: sum < 7780 ? 'c'
+					     : 'd');
+		assert_int_equal(free_slots(&f), SLOTS - 1 - 4 + (i > 0) + (i > 1));
+		kernel_has_sent(&f, packet_at(buf[i]));
+	}
+	assert_int_equal(free_slots(&f), SLOTS - 1);
+	for (int i = 0; i < 20; i++) /* more than the kernel takes */
+		(void)put(&f, 3840, i < 19 ? NS_MOREFRAG : 0);
+	assert_int_equal(tx->stats.drops[NM_DROP_TOO_LONG], 1);
+	f.queue.longest = 100000;
+	for (int i = 0; i < 20; i++)
+		(void)put(&f, 3840, i < 19 ? NS_MOREFRAG : 0);
+	assert_int_equal(tx->stats.drops[NM_DROP_FRAGMENTS], 1);
+	assert_int_equal(free_slots(&f), SLOTS - 1);
+	end(&f, HELD);
+}
+
+/* While the kernel's ring has too little room a packet waits, as it is. */
+static void long_packets_wait_for_room(void **state)
+{
+	struct fake f;
+	uint32_t len;
+
+	begin(&f);
+	f.queue.sg = true;
+	f.queue.longest = 9000;
+	f.tx.producer = f.tx.consumer = f.xsk.tx.mine = f.xsk.tx.seen = 7;
+	f.tx.consumer -= ENTRIES - 2; /* all but two are under way */
+	f.xsk.tx.seen = f.tx.consumer;
+	(void)put(&f, 3840, NS_MOREFRAG);
+	(void)put(&f, 3840, NS_MOREFRAG);
+	(void)put(&f, 10, 0);
+	assert_int_equal(f.tx.producer, 7);
+	f.tx.consumer = 7;
+	assert_int_equal(free_slots(&f), SLOTS - 1 - 3);
+	assert_int_equal(f.tx.producer, 10);
+	for (int i = 0; i < 3; i++)
+		kernel_has_sent(&f, kernel_sends(&f, &len));
+	assert_int_equal(free_slots(&f), SLOTS - 1);
+	end(&f, HELD);
+}
+
 /* A kernel that takes nothing is not asked for ever: only after a while. */
 static void a_kernel_that_takes_nothing_has_time(void **state)
 {
@@ -621,6 +778,11 @@ int main(void)
 		cmocka_unit_test(slots_are_free_in_order),
 		cmocka_unit_test(a_former_users_packets_free_nothing),
 		cmocka_unit_test(packets_of_several_slots_are_put_together),
+		cmocka_unit_test(long_packets_have_several_descriptors),
+		cmocka_unit_test(long_packets_wait_for_room),
+		cmocka_unit_test(packets_of_several_chunks_have_several_slots),
+		cmocka_unit_test(a_bad_chunk_is_the_end_of_its_packet),
+		cmocka_unit_test(a_packet_of_several_chunks_waits_for_room),
 		cmocka_unit_test(a_kernel_that_takes_nothing_has_time),
 		cmocka_unit_test(without_a_carrier_packets_are_dropped),
 		cmocka_unit_test(what_is_being_sent_is_kept),
