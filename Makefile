@@ -7,7 +7,7 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-programs fuzz fuzz-merge fuzz-coverage bench build module install deb dist clean
+.PHONY: help demo check test test-programs nic-long fuzz fuzz-merge fuzz-coverage bench build module install deb dist clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
@@ -18,6 +18,7 @@ help:
 	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
 	@echo 'make soak       a netmapd for hours, with all who come and go (make soak HOURS=2)'
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
+	@echo 'make nic-long   network interfaces as ports: 100,000 packets to the last byte, 100 rounds of each (PACKETS=, ROUNDS=)'
 	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
@@ -79,6 +80,14 @@ soak-module:
 	@$(MAKE) --no-print-directory build
 	@SOAK_MINUTES=$(or $(MINUTES),30) SOAK_SEED=$(SEED) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
 		tests/guest/test_abuse.py --kernel debug
+
+nic-long:
+	@setup/prepare demo newest
+	@$(MAKE) --no-print-directory build
+	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+		tests/daemon/test_nic_long.py
+	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+		tests/guest/test_nic_ports.py --kernel newest -k 'no_byte or bridged or rounds'
 
 bench:
 	@setup/prepare bench

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Network interfaces as ports, through AF_XDP: veth, in a network namespace of each test's own. v0 is the port, w0 its other end."""
+"""Network interfaces as ports, through AF_XDP: veth, in a network namespace of each test's own. v0 is the port, w0 its other end.
+
+Under traffic, in many rounds, and to the last byte: test_nic_long.py.
+"""
 
 import contextlib
 import errno
@@ -15,12 +18,14 @@ import time
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NMREQ, ONE_NIC, PKT_GEN, RX_ONLY, SW, TX_ONLY, ZCOPY_MON, Connection, Port, Refused,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ, ONE_NIC, PKT_GEN, PORT_INFO_GET, RX_ONLY, SW, TX_ONLY, ZCOPY_MON,
+    Connection, Port, Refused,
     extmem_option, frame, mac, message, offsets_option, register, wait_until,
 )
 from nic_lab import Lab
-from test_tap import LIBC, attach, control, detach, device, inside, new_namespace, newif, socket_inside
+from test_tap import attach, control, detach, device, inside, new_namespace, newif, socket_inside
 
+NOBODY = 65534
 HELPER = BUILD / "nic/netmapd-nic"
 V, W, V2, W2 = "v0", "w0", "v1", "w1"
 
@@ -464,69 +469,6 @@ def test_it_is_the_stacks_before_and_after(daemon, stack):
     assert v.recv(65536) == packet(3, 60)
 
 
-def stream(daemon, name=W):
-    """Packets from the other end, all the time."""
-    script = (
-        "import socket, sys\n"
-        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
-        "s.bind((sys.argv[1], 0x88b5))\n"
-        "print('ready', flush=True)\n"
-        "while True:\n"
-        "    try: s.send(b'\\xff' * 12 + b'\\x88\\xb5' + b'.' * 100)\n"
-        "    except OSError: pass\n"
-    )
-    command = ["nsenter", "-t", str(daemon.pid), "-n", "nice", "python3", "-c", script, name]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    return child
-
-
-def test_open_and_close_under_traffic(daemon):
-    """100 rounds; then nothing is left: descriptors, memory, locked memory."""
-    before = sorted(daemon.descriptors())
-    child = stream(daemon)
-    try:
-        for n in range(100):
-            with Port(daemon.path, V) as p:
-                p.send(packet(n, 60))
-                wait_until(p.received, "a packet")
-    finally:
-        child.kill()
-        child.communicate()
-    rest(daemon)
-    wait_until(lambda: sorted(daemon.descriptors()) == before, "its descriptors are those of before")
-
-
-def test_killed_under_traffic(start, start_netmapd, place):
-    """The interface is the stack's at once, and a new netmapd can have it."""
-    daemon = start()
-    keeper = subprocess.Popen(["nsenter", "-t", str(daemon.pid), "-n", "sleep", "120"])
-    wait_until(lambda: os.readlink(f"/proc/{keeper.pid}/ns/net") == os.readlink(f"/proc/{daemon.pid}/ns/net"), "it is inside")
-
-    class Place:
-        pid = keeper.pid
-
-    def join():
-        LIBC.setns(os.open(f"/proc/{keeper.pid}/ns/net", os.O_RDONLY), 0)
-
-    child = stream(Place)
-    try:
-        with socket_inside(Place, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), V) as v:
-            for n in range(3):
-                with Port(daemon.path, V) as p:
-                    wait_until(p.received, "a packet")
-                    daemon.stop(signal.SIGKILL)
-                    assert v.recv(65536)
-                daemon = start_netmapd(nics=True, preexec_fn=join, path=place / f"again{n}")
-            with Port(daemon.path, V) as p:
-                wait_until(p.received, "a packet")
-    finally:
-        child.kill()
-        child.communicate()
-        keeper.kill()
-        keeper.wait()
-
-
 def test_removed_and_back(daemon, stack):
     for _ in range(3):
         with Port(daemon.path, V) as p:
@@ -744,3 +686,126 @@ def test_many_ask_at_once(daemon):
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=30)
     rest(daemon)
+
+
+# ------------------------------------------------------------ ordinary users
+
+
+@pytest.fixture
+def served(start_netmapd, place):
+    """served(rule…): (lab, netmapd) that both run as the system runs them: netmapd as a user without privilege, in a network namespace
+    without interfaces, and netmapd-nic, which has these rules, where V and W are."""
+    lab = Lab(place)
+
+    def as_nobody():
+        new_namespace()
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+    def serve(*rules):
+        lab.pair(V, W)
+        helper = lab.serve("".join(f"{rule}\n" for rule in rules))
+        own = place / "own"
+        own.mkdir()
+        os.chown(own, NOBODY, NOBODY)
+        daemon = start_netmapd("--workers", "2", "--nic", helper, nics=True, preexec_fn=as_nobody, path=own / "socket")
+        assert f"Uid:\t{NOBODY}" in open(f"/proc/{daemon.pid}/status").read()
+        return lab, daemon
+
+    yield serve
+    lab.close()
+
+
+@contextlib.contextmanager
+def user(uid):
+    """Connections made meanwhile are this user's."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_an_ordinary_user_has_what_he_may(served):
+    """Both ways, on a switch, as a machine's port; nothing of it needs a right of netmapd's."""
+    lab, daemon = served(f"allow {NOBODY} {V} {W}")
+    with user(NOBODY), Port(daemon.path, V) as p, Port(daemon.path, W) as q:
+        wait_until(lambda: nic(daemon)["nic"]["link"] and nic(daemon, W)["nic"]["link"], "link")
+        for n, length in enumerate(SIZES):
+            p.send(packet(n, length))
+            assert q.receive(1) == [packet(n, length)]
+            q.send(packet(n, length))
+            assert p.receive(1) == [packet(n, length)]
+    rest(daemon)
+    rest(daemon, W)
+    with user(NOBODY):
+        control(daemon, attach, f"vale1:{V}", ALL_NIC)
+        control(daemon, detach, f"vale1:{V}")
+        with Connection(daemon.path) as machine:
+            machine.vm_create(b"vm")
+            assert machine.vm_add_port(f"netmap:{V}")[0]
+    rest(daemon)
+    wait_until(lambda: lab.ns.program(V) is None and not lab.claims(), "the interface is as it was")
+
+
+REQUESTS = {
+    "register": lambda path: Port(path, V).close(),
+    "one ring": lambda path: Port(path, V, mode=ONE_NIC, ringid=0).close(),
+    "tx only": lambda path: Port(path, V, flags=TX_ONLY).close(),
+    "exclusive": lambda path: Port(path, V, flags=EXCLUSIVE).close(),
+    "monitor": lambda path: Port(path, V, flags=MONITOR_RX).close(),
+    "pipe": lambda path: Port(path, V + "{1").close(),
+    "attach": lambda path: asked(path, attach, f"vale1:{V}", ALL_NIC),
+    "attach with the host": lambda path: asked(path, attach, f"vale1:{V}", NIC_SW),
+    "info": lambda path: asked(path, Connection.info, PORT_INFO_GET, V, "=QIIIIHHHH"),
+    "machine": lambda path: asked(path, add_to_machine, f"netmap:{V}"),
+}
+
+
+def asked(path, function, *args):
+    with Connection(path) as c:
+        return function(c, *args)
+
+
+def add_to_machine(connection, name):
+    connection.vm_create(b"vm")
+    return connection.vm_add_port(name)
+
+
+@pytest.mark.parametrize("rules, text", [
+    ((), f"user {NOBODY} may have no interface"),
+    ((f"allow {NOBODY} {W}",), f"{V}: user {NOBODY} may not have this interface"),
+])
+def test_a_user_who_may_not_gets_a_reason_and_nothing_else(served, rules, text):
+    """Whatever he asks for: nothing is made, and nothing changes at the interface."""
+    lab, daemon = served(*rules)
+    before = daemon.at_rest()
+    with user(NOBODY):
+        for what, request in REQUESTS.items():
+            with pytest.raises(Refused) as refused:
+                request(daemon.path)
+            assert refused.value.errno == errno.EACCES and text in refused.value.text, f"{what}: {refused.value}"
+    assert daemon.status()["ports"] == daemon.status()["regions"] == []
+    assert lab.ns.program(V) is None and lab.ns.link(V)["promiscuity"] == 0 and not lab.claims()
+    wait_until(lambda: daemon.descriptors() == before, "nothing is kept for him")
+
+
+def test_a_user_of_roots_netmapd_needs_the_right_himself(start_netmapd, place):
+    """netmapd is root's, and open to everybody: he has no more of interfaces than the configuration says."""
+    lab = Lab(place)
+    try:
+        lab.config.write_text(f"allow {NOBODY} {W}\n")
+        daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace, env={"NETMAPD_NIC": str(lab.program)})
+        add_pair(daemon)
+        os.chmod(daemon.path, 0o666)
+        with user(NOBODY):
+            for what, request in REQUESTS.items():
+                with pytest.raises(Refused) as refused:
+                    request(daemon.path)
+                assert refused.value.errno == errno.EACCES and f"user {NOBODY}" in refused.value.text, f"{what}: {refused.value}"
+            with Port(daemon.path, W):
+                pass
+        rest(daemon, W)
+    finally:
+        lab.close()
