@@ -13,6 +13,8 @@
 
 #include "nic_connect.h"
 
+enum { NIC_ERRNO_MAX = 4096 };
+
 /* ---- ends --------------------------------------------------------------------------------- */
 
 /* Bytes of a queue in the file of posted chunks. */
@@ -86,11 +88,24 @@ static void tell_failed(struct nic_link *link, const struct nm_error *err)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
+/* Users read what netmapd-nic says, and JSON quotes it. */
+static void take_text(char *to, const char *text, size_t bytes)
+{
+	memmove(to, text, bytes);
+	to[bytes - 1] = '\0';
+	os_make_printable(to);
+}
+
+/* A name that can't be one leaves the old one. */
 static void take_facts(struct nic_link *link, const struct nic_facts *facts)
 {
-	link->facts = *facts;
-	link->facts.ifname[sizeof(facts->ifname) - 1] = '\0';
-	link->facts.driver[sizeof(facts->driver) - 1] = '\0';
+	struct nic_facts f = *facts;
+
+	take_text(f.ifname, facts->ifname, sizeof(f.ifname));
+	take_text(f.driver, facts->driver, sizeof(f.driver));
+	if (!f.ifname[0] || memcmp(f.ifname, facts->ifname, strlen(f.ifname)) != 0)
+		memcpy(f.ifname, link->facts.ifname, sizeof(f.ifname));
+	link->facts = f;
 }
 
 /* 0, or a negative errno as nic_send(). */
@@ -191,7 +206,7 @@ static int on_bound(
 	take_facts(link, &msg->facts);
 	link->mode = msg->mode;
 	link->prog_id = msg->prog_id;
-	memcpy(link->why, msg->why, sizeof(link->why) - 1);
+	take_text(link->why, msg->why, sizeof(link->why));
 	link->state = NIC_LINK_BOUND;
 	link->ops->bound(link->arg, link);
 	return 0;
@@ -232,12 +247,25 @@ static int on_changed(struct nic_link *link, const struct nic_told *msg)
 	return 0;
 }
 
+static void on_refused(struct nic_link *link, const struct nic_failed *msg)
+{
+	int error = msg->error < 0 && msg->error > -NIC_ERRNO_MAX ? msg->error : -EPROTO;
+	char text[NIC_TEXT_MAX];
+	struct nm_error err;
+
+	take_text(text, msg->text, sizeof(text));
+	nm_error_set(
+		&err, error, "%s", text[0] ? text : "netmapd-nic has refused, and doesn't say why");
+	if (link->died)
+		tell_gone(link, err.code);
+	else
+		tell_failed(link, &err); /* the connection goes on until nic_link_close() */
+}
+
 /* 0 or a negative errno: the connection is no good. The link may be gone, or failed, after 0. */
 static int on_message(
 	struct nic_link *link, union nic_message *msg, const int *fds, uint32_t num_fds)
 {
-	struct nm_error err;
-
 	if (msg->hdr.type == NIC_BOUND)
 		return on_bound(link, &msg->bound, fds, num_fds);
 	if (msg->hdr.type == NIC_UNBOUND)
@@ -259,13 +287,7 @@ static int on_message(
 		tell_gone(link, msg->gone.error);
 		return 0;
 	case NIC_FAILED:
-		msg->failed.text[NIC_TEXT_MAX - 1] = '\0';
-		nm_error_set(&err, msg->failed.error < 0 ? msg->failed.error : -EPROTO, "%s",
-			msg->failed.text);
-		if (link->died)
-			tell_gone(link, err.code);
-		else
-			tell_failed(link, &err); /* the connection goes on until nic_link_close() */
+		on_refused(link, &msg->failed);
 		return 0;
 	}
 	return -EPROTO;
