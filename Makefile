@@ -7,7 +7,7 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-programs nic-long fuzz fuzz-merge fuzz-coverage bench build module install deb dist clean
+.PHONY: help demo check test test-programs nic-long fuzz fuzz-merge fuzz-coverage bench bench-tcp build module install deb dist clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
@@ -20,6 +20,7 @@ help:
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
 	@echo 'make nic-long   network interfaces as ports: 100,000 packets to the last byte, 100 rounds of each (PACKETS=, ROUNDS=)'
 	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look)'
+	@echo 'make bench-tcp  TCP between two guests, by ptnet and by virtio-net (root)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
 	@echo '                KERNEL=/lib/modules/VERSION/build: of an installed kernel with its headers)'
@@ -94,6 +95,11 @@ bench:
 	@$(MAKE) --no-print-directory build
 	@bench/run $(if $(SHORT),--short)
 	@bench/nic $(if $(SHORT),--short)
+
+bench-tcp:
+	@setup/prepare demo 6.12
+	@$(MAKE) --no-print-directory build
+	@bench/tcp
 
 install: build
 	$(MESON) install -C build --no-rebuild

@@ -143,6 +143,10 @@ class Daemon:
     def alive(self):
         return self._process.poll() is None
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
