@@ -90,6 +90,13 @@ static struct positions move_packets(struct nm_ring *src, struct nm_ring *dst)
 	return at;
 }
 
+/* Packets that wait for room on the switch might find some by a sync. */
+static bool is_retried(struct nm_ring *dst)
+{
+	return unlikely(nm_ring_waits(dst)) && dst->port->ops->can_send &&
+	       dst->port->ops->can_send(dst);
+}
+
 /*
  * From the rx ring of one port to the tx ring of the other. Both are synced first: what has come,
  * and where there is room again; a tx ring whose packets its port couldn't take last time
@@ -97,13 +104,13 @@ static struct positions move_packets(struct nm_ring *src, struct nm_ring *dst)
  */
 static bool step_one_way(struct nm_ring *src, struct nm_ring *dst)
 {
-	uint32_t hwcur = dst->hwcur;
+	uint32_t hwcur = dst->hwcur, tail = dst->tail;
 	struct positions at;
 	bool moved;
 
 	if (nm_ring_sync(src, src->head, src->head) != 0)
 		return false;
-	if (dst->hwcur != dst->head || available(dst) < available(src))
+	if (dst->hwcur != dst->head || available(dst) < available(src) || is_retried(dst))
 		if (nm_ring_sync(dst, dst->head, dst->head) != 0)
 			return false;
 	at = move_packets(src, dst);
@@ -112,7 +119,7 @@ static bool step_one_way(struct nm_ring *src, struct nm_ring *dst)
 		(void)nm_ring_sync(dst, at.dst, at.dst); /* -ENXIO: dead, as the next step says */
 	if (moved)
 		(void)nm_ring_sync(src, at.src, at.src);
-	return moved || dst->hwcur != hwcur;
+	return moved || dst->hwcur != hwcur || dst->tail != tail;
 }
 
 /* The device's packets have no place to go to. */
@@ -157,7 +164,8 @@ static bool can_send(const struct nm_ring *src, struct nm_ring *dst)
 {
 	if (!src || !dst || !dst->port->ops->can_send || OS_LOAD(&dst->port->dead))
 		return false;
-	return (dst->hwcur != dst->head || available(src) > 0) && dst->port->ops->can_send(dst);
+	return (dst->hwcur != dst->head || available(src) > 0 || nm_ring_waits(dst)) &&
+	       dst->port->ops->can_send(dst);
 }
 
 /* All of the rx ring was taken: has more come? */
@@ -182,6 +190,13 @@ bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair)
 		       nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_TX));
 }
 
+bool nm_attachment_waits(const struct nm_attachment *att, uint32_t pair)
+{
+	const struct nm_ring *ring = nm_attachment_ring(att, pair, NM_ATTACHMENT_SWITCH_TX);
+
+	return ring && !OS_LOAD(&ring->port->dead) && nm_ring_waits(ring);
+}
+
 /* ---- a place that is lent --------------------------------------------------------------- */
 
 /* What whoever had the rings before was dropping is not ours to finish. */
@@ -195,6 +210,13 @@ static void forget_dropping(struct nm_attachment *att)
 				ring->dropping = 0;
 		}
 	}
+}
+
+/* Whose rings they are from now on; the attachment is paused. */
+static void set_stack(struct nm_attachment *att, bool back)
+{
+	if (att->device.port->ops->is_stack)
+		OS_STORE(&att->sw.port->stack, back);
 }
 
 /* The attachment whose place on a switch this port is; not that of host rings. */
@@ -248,6 +270,7 @@ void nm_attachment_lend_locked(struct nm_port *port)
 		return;
 	port->core->platform_ops->attachment_pause(att, true);
 	memcpy(att->lent_count, att->sw.count, sizeof(att->lent_count));
+	set_stack(att, false);
 	nm_client_leave_rings(&att->sw);
 	att->lent = true;
 	port->core->platform_ops->attachment_pause(att, false);
@@ -272,6 +295,7 @@ void nm_attachment_take_back_locked(struct nm_port *port)
 	/* Its last user may have chosen another header. The switch takes each. */
 	(void)nm_port_set_hdr_len_locked(port, att->device.port->hdr_len);
 	nm_client_take_rings(&att->sw, att->lent_count);
+	set_stack(att, true);
 	att->lent = false;
 	forget_dropping(att);
 	port->core->platform_ops->attachment_pause(att, false);
@@ -301,9 +325,9 @@ static int passed_on(const struct nm_client *client, int error, struct nm_error 
 	return nm_error_set(err, error, "%s", client->err.text);
 }
 
-/* A switch port like `device`, seen from the other side of the wire, in the same region. */
+/* A switch port like `device`, seen from the other side of the wire, in the same region. stack: the system's is behind it. */
 static int bind_switch(
-	const struct nm_client *device, struct nm_client *sw, const char *name, uint32_t hdr_len)
+	const struct nm_client *device, struct nm_client *sw, const char *name, bool stack)
 {
 	const struct nm_port *port = device->port;
 	struct nm_bind bind = {
@@ -312,6 +336,7 @@ static int bind_switch(
 		.num_rings = {device->count[NM_RX], device->count[NM_TX]},
 		.num_slots = {port->num_slots[NM_RX], port->num_slots[NM_TX]},
 	};
+	uint32_t hdr_len = device->port->hdr_len;
 	struct nm_core *core = device->core;
 	int error;
 
@@ -327,6 +352,7 @@ static int bind_switch(
 		if (error)
 			nm_error_set(&sw->err, error, "%s: no virtio-net header of %u bytes", name,
 				hdr_len);
+		OS_STORE(&sw->port->stack, stack);
 	}
 	nm_core_unlock(core);
 	return error;
@@ -358,7 +384,8 @@ static int bind_half(struct nm_client *device, struct nm_client *sw, const char 
 
 	if (error)
 		return passed_on(device, error, err);
-	error = bind_switch(device, sw, sw_name, device->port->hdr_len);
+	error = bind_switch(
+		device, sw, sw_name, bind->mode == NR_REG_SW || device->port->ops->is_stack);
 	return error ? passed_on(sw, error, err) : 0;
 }
 

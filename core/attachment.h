@@ -33,9 +33,9 @@
  *      if (nm_attachment_prepare_sleep(s)) -> there is work after all
  *      wait for the wakeup of one of the rings of nm_attachment_ring()
  *
- * A packet that the other side has no room for waits in the device's ring (tx to the
- * switch never waits; the device's tx ring may be full: then the switch port's
- * rx ring fills up, and the switch counts the drops). Whole packets only: one whose end is not there
+ * A packet that the other side has no room for waits in the device's ring (the device's tx ring may be full: then the
+ * switch port's rx ring fills up, and the switch counts the drops). On the switch, what the system's stack sends
+ * waits for receivers that are stacks, too (vale_wait.h); what comes from any other device never waits. Whole packets only: one whose end is not there
  * waits for it. A packet that can't be handed over at all (a slot that makes no sense, more slots
  * than a packet or the other ring may have) is dropped, and counted at the ring that it should have
  * been sent on: packets and drops.
@@ -110,6 +110,10 @@ bool nm_attachment_step(struct nm_attachment *att, uint32_t pair);
  * syncs the rings, as a step does.
  */
 bool nm_attachment_prepare_sleep(struct nm_attachment *att, uint32_t pair);
+
+/* Packets of this pair wait on the switch, with a bound in time: whoever sleeps looks again before long, though nobody
+ * wakes it. As nm_attachment_prepare_sleep(). */
+bool nm_attachment_waits(const struct nm_attachment *att, uint32_t pair);
 
 /* The rings of a pair (enum nm_attachment_which), for the platform to set its wakeup on. NULL
  * where the pair has none: a device can have more rings in one direction. */

@@ -219,8 +219,7 @@ bool nm_csb_server_waits(const struct nm_csb_server *s)
 {
 	const struct nm_ring *ring = s->ring;
 
-	return ring->dir == NM_TX && ring->port->full_wait_us > 0 && !s->stopped &&
-	       ring->tail != nm_ring_before(ring->hwcur, ring->num_slots);
+	return ring->dir == NM_TX && !s->stopped && nm_ring_waits(ring);
 }
 
 void nm_csb_server_awake(struct nm_csb_server *s)

@@ -63,10 +63,13 @@ struct nm_port {
 	uint32_t held_bufs, held_owner;
 	bool held_kept;
 	uint32_t hdr_len; /* virtio-net header: 0, 10 or 12 bytes */
-	/* On a switch, with a virtio-net header: how long a packet of the port waits for another such
+	/* On a switch, of a network stack: how long a packet of the port waits for another such
 	 * port that is full, microseconds, at most NM_FULL_WAIT_MAX_US; 0: it is dropped, and packets
-	 * for this port as well. Stored by who has made the port, before packets get a header. */
+	 * for this port as well. Anybody may store it at any time (OS_STORE). */
 	uint32_t full_wait_us;
+	/* On a switch: a network stack is behind it, whatever header its packets have. Else those with a virtio-net header
+	 * are taken for a stack's. Stored when no thread syncs the port; loaded by any (OS_LOAD). */
+	bool stack;
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);
@@ -153,6 +156,19 @@ struct nm_port *nm_port_find_in_locked(struct nm_core *core, void *ns, const cha
 /* For platforms that have one namespace only. */
 struct nm_port *nm_port_find_locked(struct nm_core *core, const char *name)
 	OS_REQUIRES(NM_CORE_LOCK);
+
+/* How long packets of this port of a switch wait for others that are full, and theirs for it: microseconds; 0: they don't. */
+static inline uint32_t nm_port_full_wait(const struct nm_port *port)
+{
+	return port->hdr_len > 0 || OS_LOAD(&port->stack) ? OS_LOAD(&port->full_wait_us) : 0;
+}
+
+/* Packets of this tx ring wait for receivers on their switch, with that bound. By who syncs the ring. */
+static inline bool nm_ring_waits(const struct nm_ring *ring)
+{
+	return ring->tail != nm_ring_before(ring->hwcur, ring->num_slots) &&
+	       nm_port_full_wait(ring->port) > 0;
+}
 
 /* A ring whose memory the core gave: any of a port that lies in the core's region, a host ring of one that
  * brings the others. */

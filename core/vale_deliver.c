@@ -275,7 +275,7 @@ uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, 
 	uint32_t n, done;
 
 	vale_assert_locked(tx->sw);
-	if (unlikely(tx->wait_us) && mine != VALE_END && port->full_wait_us && port->hdr_len) {
+	if (unlikely(tx->wait_us) && mine != VALE_END && nm_port_full_wait(port)) {
 		n = merge(tx->batch, mine, VALE_END, order);
 		done = deliver(tx, ring, order, n, ring->priv);
 		if (done < n)

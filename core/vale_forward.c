@@ -345,7 +345,7 @@ static void look_at_port(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 	const struct nm_port *port = tx->ring->port;
 
 	tx->hdr_len = port->hdr_len;
-	tx->wait_us = port->hdr_len > 0 ? port->full_wait_us : 0;
+	tx->wait_us = nm_port_full_wait(port);
 	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */
 	tx->plain_span = tx->slots.offset_mask == 0 ? tx->slots.buf_size - tx->min_len + 1 : 0;

@@ -129,7 +129,7 @@ int nm_vale_rxsync(struct nm_ring *ring)
 	int error = nm_ring_rxsync_produced(ring);
 
 	/* Who has given nothing back has nothing to say: no barrier then. */
-	if (likely(ring->hwcur == before) || likely(ring->port->full_wait_us == 0))
+	if (likely(ring->hwcur == before) || likely(nm_port_full_wait(ring->port) == 0))
 		return error;
 	os_mb(); /* F: pairs with E */
 	wanted = OS_LOAD(&room->wanted);
@@ -213,7 +213,7 @@ bool nm_vale_can_send(struct nm_ring *ring)
 	if (likely(q->count == 0))
 		return false;
 	return q->again || OS_LOAD(&q->room) ||
-	       is_over(q->since, ring->port->full_wait_us, now_us());
+	       is_over(q->since, nm_port_full_wait(ring->port), now_us());
 }
 
 /* The receiver has not taken anything in time: all that waits for it is dropped. */

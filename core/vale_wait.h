@@ -4,8 +4,7 @@
  *
  * A switch drops what a full receiver can't take, and a netmap application likes it so: nobody waits
  * for anybody. A network stack likes it less, since TCP takes each loss for congestion. So between two
- * ports that carry the virtio-net header, and whose nm_port.full_wait_us isn't 0, a packet for one
- * receiver (not a broadcast) that is full waits. Its slots stay the engine's meanwhile: hwcur passes
+ * ports of stacks (nm_port_full_wait()) a packet for one receiver (not a broadcast) that is full waits. Its slots stay the engine's meanwhile: hwcur passes
  * over them, and the tail stays before the oldest of them. So packets to others overtake it, until the
  * sender's ring is full of what waits:
  *

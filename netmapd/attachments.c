@@ -117,6 +117,9 @@ int attachments_start(struct nm_attachment *att, struct nm_error *err)
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		sched->pairs[i].entry = (struct worker_attachment){.att = att, .pair = i};
 	att->sched = sched;
+	full_wait_of_new(att->core->platform, att->sw.port);
+	if (att->sw_host.port)
+		full_wait_of_new(att->core->platform, att->sw_host.port);
 	assign_shared(att, sched);
 	add_pairs(att, sched);
 	return 0;

@@ -619,6 +619,27 @@ static int on_set(struct conn *c, size_t bytes)
 	return reply_done(c, error, &err);
 }
 
+static int on_full_wait(struct conn *c, size_t bytes)
+{
+	const struct nmd_full_wait *request = (const struct nmd_full_wait *)in->bytes;
+	uint32_t uid = account_uid(c->user);
+	char name[NMD_NAME_MAX];
+	struct nm_error err;
+	int error = 0;
+
+	snprintf(name, sizeof(name), "%.*s", NMD_NAME_MAX - 1, request->name);
+	if (!full_wait_is_switch(name))
+		error = policy_port(uid, name, &err);
+	else if (!policy_is_owner(uid))
+		error = nm_error_set(&err, -EPERM,
+			"%.40s: bounds of switches are set by root, and by the user whose netmapd this is",
+			name);
+	if (!error)
+		error = full_wait_set(c->daemon, policy_is_admin(uid) ? NM_USER_ANY : uid, name,
+			request->ms, &err);
+	return reply_done(c, error, &err);
+}
+
 /* Which message may come in which state, and how long it is. */
 static const struct {
 	size_t min, max; /* bytes */
@@ -648,6 +669,8 @@ static const struct {
 		{true, true, true}, on_limit},
 	[NMD_SET] = {sizeof(struct nmd_set), sizeof(struct nmd_set), sizeof(struct nmd_reply),
 		{true, true, true}, on_set},
+	[NMD_FULL_WAIT] = {sizeof(struct nmd_full_wait), sizeof(struct nmd_full_wait),
+		sizeof(struct nmd_reply), {true, true, true}, on_full_wait},
 };
 
 int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err)

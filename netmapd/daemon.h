@@ -30,6 +30,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "full_wait.h"
 #include "loop.h"
 #include "nic_settings.h"
 #include "port.h"
@@ -57,8 +58,8 @@ struct daemon_config {
 	int cpus[WORKERS_MAX];                 /* for each worker, or -1 */
 	uint32_t poll_us;                      /* see worker.h */
 	bool huge_pages;                       /* under regions */
-	uint32_t full_wait_ms; /* of ports of virtual machines: nm_port.full_wait_us */
-	uint32_t unused_s;     /* exit after so many seconds without a connection; 0: never */
+	struct full_wait_bounds full_wait;     /* control thread changes it */
+	uint32_t unused_s; /* exit after so many seconds without a connection; 0: never */
 	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */
 	struct nm_region_params shared;    /* regions that are named by their id */
 	uint32_t spare_bufs;               /* in the region of a port that has its own */

@@ -61,8 +61,8 @@ static const struct {
 	{{"cpus", 1, 0, OPT_CPUS}, "LIST", "CPU of each worker, as in 2,3,5"},
 	{{"poll-us", 1, 0, OPT_POLL}, "N",
 		"poll at most N microseconds without work (default: 50)"},
-	{{"full-wait-ms", 1, 0, OPT_FULL_WAIT}, "N",
-		"packets between stacks of machines wait so long for a full receiver; 0: none (default: 100)"},
+	{{"full-wait-ms", 1, 0, OPT_FULL_WAIT}, "[SWITCH=]N",
+		"packets between network stacks wait so long for a full receiver; 0: none (default: 100)"},
 	{{"vm-buffers", 1, 0, OPT_BUFFERS}, "N",
 		"packet buffers of each virtual machine's ports (default: 32768)"},
 	{{"guest-buffers", 1, 0, OPT_GUEST_BUFFERS}, "N",
@@ -219,7 +219,7 @@ static void set_defaults(struct options *o)
 	o->config.guest[NM_POOL_IF] = GUEST_IFS;
 	o->config.poll_us = 50;
 	o->config.group = (gid_t)-1;
-	o->config.full_wait_ms = 100;
+	o->config.full_wait.all = FULL_WAIT_DEFAULT_MS;
 	o->log_level = OS_LOG_INFO;
 	for (int i = 0; i < WORKERS_MAX; i++)
 		o->config.cpus[i] = -1;
@@ -342,6 +342,14 @@ static bool take_nic_option(struct daemon_config *config, int c)
 	return true;
 }
 
+static void take_full_wait(struct daemon_config *config)
+{
+	struct nm_error err;
+
+	if (full_wait_option(&config->full_wait, optarg, &err) != 0)
+		wrong("--full-wait-ms: %s", err.text);
+}
+
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
@@ -374,8 +382,7 @@ static void take_option(struct options *o, int c, const char **socket, unsigned 
 		config->poll_us = number("poll-us", optarg, 0, 1000000);
 		break;
 	case OPT_FULL_WAIT:
-		config->full_wait_ms =
-			number("full-wait-ms", optarg, 0, NM_FULL_WAIT_MAX_US / 1000);
+		take_full_wait(config);
 		break;
 	case OPT_LOG:
 		o->log_file = optarg;

@@ -148,8 +148,7 @@ static int set_value(struct daemon *d, const struct config_item *item, struct nm
 		move_rings(d, true);
 		return 0;
 	default:
-		d->config.full_wait_ms = value;
-		vm_ports_set_wait(d);
+		full_wait_set_all(d, value);
 		return 0;
 	}
 }
@@ -233,7 +232,7 @@ json_t *settings_json(const struct daemon *d)
 		[CONFIG_WORKERS] = d->config.workers,
 		[CONFIG_POLL_US] = d->config.poll_us,
 		[CONFIG_SPREAD] = d->config.ring_each,
-		[CONFIG_FULL_WAIT_MS] = d->config.full_wait_ms,
+		[CONFIG_FULL_WAIT_MS] = d->config.full_wait.all,
 	};
 	json_t *out = json_object();
 

@@ -99,9 +99,6 @@ void vm_drop_port(struct vm *vm);
 /* What a user's `ifname` has for nr_name of a request. */
 int vm_port_name(const char *ifname, char name[NETMAP_REQ_IFNAMSIZ], struct nm_error *err);
 
-/* config.full_wait_ms has changed: for their ports. */
-void vm_ports_set_wait(struct daemon *d);
-
 /* Ports may have died (devices that were removed): their hypervisors are told. */
 void vm_ports_check(struct daemon *d);
 

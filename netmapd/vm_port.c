@@ -158,16 +158,8 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 	if (error)
 		return nm_error_set(err, error, "%s", port->client.err.text);
 	/* Its packets have no header before a driver asks for one. */
-	OS_STORE(&port->client.port->full_wait_us, 1000 * vm->daemon->config.full_wait_ms);
+	full_wait_of_new(vm->daemon, port->client.port);
 	return 0;
-}
-
-void vm_ports_set_wait(struct daemon *d)
-{
-	for (struct vm *vm = d->vms; vm; vm = vm->next)
-		for (uint32_t i = 0; i < vm->num_ports; i++)
-			OS_STORE(&vm->ports[i]->client.port->full_wait_us,
-				1000 * d->config.full_wait_ms);
 }
 
 /* What only the bound port shows. */

@@ -168,9 +168,11 @@ static bool prepare_sleep(struct worker *w) OS_REQUIRES(WORKER_ROUNDS)
 			work = true;
 		w->waits |= nm_csb_server_waits(&ring->serve);
 	}
-	for (struct worker_attachment *s = w->attachments; s; s = s->next)
+	for (struct worker_attachment *s = w->attachments; s; s = s->next) {
 		if (nm_attachment_prepare_sleep(s->att, s->pair))
 			work = true;
+		w->waits |= nm_attachment_waits(s->att, s->pair);
+	}
 	return work || w->owes || w->config.never_sleeps;
 }
 

@@ -24,7 +24,7 @@
  *   fresh   NMD_NMREQ (any), NMD_VM_CREATE
  *   bound   NMD_NMREQ (all but REGISTER)                     (after REGISTER)
  *   vm      NMD_VM_ADD_PORT                                  (after NMD_VM_CREATE)
- * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS, NMD_VALE_FLUSH, NMD_EVENTS, NMD_RENAME, NMD_LIMIT and NMD_SET are
+ * and in each of them NMD_HELLO, NMD_STATUS, NMD_VALE_MACS, NMD_VALE_FLUSH, NMD_EVENTS, NMD_RENAME, NMD_LIMIT, NMD_SET and NMD_FULL_WAIT are
  * possible.
  * Anything else is answered with -EBUSY or -EINVAL and changes nothing.
  *
@@ -77,6 +77,7 @@ enum nmd_type {
 	NMD_RENAME = 9,
 	NMD_LIMIT = 10,
 	NMD_SET = 11,
+	NMD_FULL_WAIT = 12,
 };
 
 /* First in each request. */
@@ -337,6 +338,18 @@ struct nmd_limit {
 struct nmd_set {
 	struct nmd_hdr hdr;
 	char text[NMD_SPEC_MAX];
+};
+
+/*
+ * NMD_FULL_WAIT: how long packets between network stacks wait for a receiver that is full: those of a port ("vale1:10"), or of
+ * a switch ("vale1"), its ports to come included. 0: they don't. The reply is struct nmd_reply. -ENOENT no such port, -EINVAL
+ * the name or the time, -EPERM another user's port; switches are for root, and the user whose netmapd it is.
+ */
+struct nmd_full_wait {
+	struct nmd_hdr hdr;
+	uint32_t ms; /* 0 to 10000 */
+	uint32_t spare;
+	char name[NMD_NAME_MAX];
 };
 
 #endif

@@ -254,7 +254,7 @@ class CheckedTraffic:
 # ------------------------------------------------------------ the protocol
 
 MAGIC, VERSION, TEXT, MSG_MAX, REQ_MAX = 0x746E7470, 1, 256, 16384, 4096
-HELLO, NMREQ, VM_CREATE, VM_ADD_PORT, STATUS, VALE_MACS, VALE_FLUSH, EVENTS, RENAME, LIMIT, SET = range(1, 12)
+HELLO, NMREQ, VM_CREATE, VM_ADD_PORT, STATUS, VALE_MACS, VALE_FLUSH, EVENTS, RENAME, LIMIT, SET, FULL_WAIT = range(1, 13)
 HDR = struct.Struct("=IHHIi")
 REPLY = HDR.size + TEXT
 ATTACH = struct.Struct("=QQQIIIIII")

@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 
 from ptnet_real import (
-    BUILD, EVENTS, LIMIT, REPO, RENAME, Connection, Port, Refused, environment, finish, frame, run, spawn, wait_until,
+    BUILD, EVENTS, FULL_WAIT, LIMIT, REPO, RENAME, Connection, Port, Refused, environment, finish, frame, run, spawn, wait_until,
 )
 
 NETMAPCTL = BUILD / "tools/netmapctl"
@@ -79,7 +79,7 @@ def test_json_of_all(daemon, open_port):
     macs = check_json(good(daemon, "macs", "--json"), "macs")
     assert [(m["switch"], m["address"], m["port"]) for m in macs] == [("vale1", "02:00:00:00:00:01", "vale1:a")]
     check_json(good(daemon, "limit", "--json"), "limit")
-    for args in ["flush", "vale1"], ["limit", "ports=50"], ["rename", "vale1:b", "c"]:
+    for args in ["flush", "vale1"], ["limit", "ports=50"], ["rename", "vale1:b", "c"], ["full-wait", "vale1", "50"]:
         check_json(good(daemon, *args, "--json"), "done")
     for line in good(daemon, "watch", "--after", "0", "--count", "10", "--json").splitlines():
         check_json(line, "watch")
@@ -324,6 +324,49 @@ def connect_raw(daemon):
 
 
 # ------------------------------------------------------------ changes
+
+
+def bounds(daemon):
+    return {port["name"]: port["full_wait_us"] for port in daemon.status()["ports"]}
+
+
+def test_full_wait(daemon, open_port):
+    """Of ports that are there, of those to come; what can't be."""
+    machine = Connection(daemon.path)
+    machine.vm_create(b"m")
+    machine.vm_add_port("vale1:vm")
+    machine.vm_add_port("vale11:vm")
+    open_port("vale1:a", **SMALL)
+    assert bounds(daemon) == {"vale1:vm": 100000, "vale11:vm": 100000, "vale1:a": 0}
+    assert good(daemon, "full-wait", "vale1", "250") == ""
+    machine.vm_add_port("vale1:vm2")
+    machine.vm_add_port("vale2:vm")
+    assert bounds(daemon) == {"vale1:vm": 250000, "vale1:vm2": 250000, "vale11:vm": 100000, "vale2:vm": 100000, "vale1:a": 0}
+    check_json(good(daemon, "full-wait", "vale1:a", "10000", "--json"), "done")
+    good(daemon, "full-wait", "vale1:vm", "0")
+    assert bounds(daemon)["vale1:a"] == 10000000 and bounds(daemon)["vale1:vm"] == 0
+    shown = good(daemon, "show", "vale1:a")
+    assert "full_wait_us 10000000" in shown and "WAITED" in shown and "EXPIRED" in shown
+    for status, text, *args in (
+        (4, "vale1:x: no such port", "vale1:x", "1"),
+        (1, "0 to 10000 are possible", "vale1", "10001"),
+        (1, "not the name of a switch", "eth0", "1"),
+        (1, "not the name of a switch", "vale1{1", "1"),
+        (1, "too long for the name of a switch", "vale" + "1" * 59, "1"),
+        (1, "on switches only", "vale1:a{1", "1"),
+        (2, "no number", "vale1", "-1"),
+        (2, "needs a switch", "vale1"),
+    ):
+        bad(daemon, status, text, "full-wait", *args)
+    # So many switches have a bound of their own; one that is as the others needs no place.
+    for i in range(64):
+        good(daemon, "full-wait", f"vale1{i:03}" if i else "vale1", "1")
+    bad(daemon, 1, "64 switches have a bound of their own", "full-wait", "vale9", "1")
+    good(daemon, "full-wait", "vale1", "100")
+    good(daemon, "full-wait", "vale9", "1")
+    with Connection(daemon.path) as c, pytest.raises(Refused):
+        c.ask(FULL_WAIT, b"\xff" * 72)
+    machine.close()
 
 
 def test_rename(daemon, open_port):

@@ -19,9 +19,10 @@ import time
 import pytest
 
 from ptnet_real import (
-    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW, POLLING_DISABLE,
-    PATIENCE, PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH, VALE_DELIF,
-    VALE_DETACH, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run, wait_until,
+    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, FULL_WAIT, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW,
+    POLLING_DISABLE, PATIENCE, PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH,
+    VALE_DELIF, VALE_DETACH, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run,
+    wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -971,6 +972,38 @@ def test_attached_to_a_switch(daemon, stack):
                 detach(c, "vale1:" + P)
             assert daemon.status()["attached"] == []
             delif(c)
+
+
+def test_what_the_stack_sends_waits(start_netmapd):
+    """For a port that is full and a stack's too, as that of a machine: nothing is lost, and TAP is not read meanwhile."""
+    daemon = start_netmapd("--workers", "2", "--full-wait-ms", "vale1=10000", preexec_fn=new_namespace)
+    control(daemon, newif)
+    up(daemon)
+    control(daemon, attach, "vale1:" + P)
+    wait_for_carrier(daemon)
+    place = "vale1:" + P
+    header = bytes(12)
+    with Port(daemon.path, "vale1:app", rx_slots=64) as app, Connection(daemon.path) as c, \
+            socket_inside(daemon, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), P) as s:
+        assert app.connection.info(PORT_HDR_SET, "vale1:app", "=I4x", struct.pack("=II", len(header), 0)) == (len(header),)
+        c.ask(FULL_WAIT, struct.pack("=II64s", 10000, 0, b"vale1:app"))
+        app.send(header + frame(BROADCAST, 1))
+        assert s.recv(65536) == frame(BROADCAST, 1)
+        packets = [frame(1, 9, b"%d" % n) for n in range(500)]
+        for packet in packets:
+            s.send(packet)
+        wait_until(lambda: daemon.ring(place, "tx", 0)["waits"] > 100, "packets wait")
+        assert app.receive(500) == [header + packet for packet in packets]
+        assert daemon.ring(place, "tx", 0)["errors"] == {} and daemon.ring("vale1:app", "rx", 0)["errors"] == {}
+        # Without: what is too much is lost.
+        c.ask(FULL_WAIT, struct.pack("=II64s", 0, 0, b"vale1"))
+        waits = daemon.ring(place, "tx", 0)["waits"]
+        for packet in packets[:200]:
+            s.send(packet)
+        wait_until(lambda: daemon.ring(place, "tx", 0)["packets"] == 700, "all are sent")
+        lost = daemon.ring(place, "tx", 0)["errors"]["receiver_full"]
+        assert app.receive(200 - lost) == [header + packet for packet in packets[:200 - lost]]
+        assert lost == 200 - 63 and daemon.ring(place, "tx", 0)["waits"] == waits
 
 
 def test_an_application_takes_its_place(daemon, stack):

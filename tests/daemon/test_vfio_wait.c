@@ -54,7 +54,7 @@ static int begin_patient(void **state)
 
 static int begin_small(void **state)
 {
-	begin("--full-wait-ms=10000", "@conf:slots=64");
+	begin("--full-wait-ms=vale3=10000", "@conf:slots=64");
 	return 0;
 }
 

@@ -185,6 +185,10 @@ static size_t make_message(struct fuzz_in *in, uint16_t type)
 		fuzz_text(in, ((struct nmd_limit *)msg.bytes)->text, 32);
 		memcpy(((struct nmd_limit *)msg.bytes)->text, "ports=", 6);
 		return sizeof(struct nmd_limit);
+	case NMD_FULL_WAIT:
+		((struct nmd_full_wait *)msg.bytes)->ms = (uint32_t)fuzz_edge(in, 10001);
+		fuzz_port_name(in, ((struct nmd_full_wait *)msg.bytes)->name, NMD_NAME_MAX);
+		return sizeof(struct nmd_full_wait);
 	default: {
 		size_t bytes = fuzz_u8(in);
 
@@ -229,7 +233,7 @@ static void talk(struct fuzz_in *in, struct client *c)
 
 	memset(msg.bytes, 0, sizeof(msg.bytes));
 	if (type == NMD_VALE_FLUSH)
-		type += fuzz_below(in, NMD_LIMIT - NMD_VALE_FLUSH + 1);
+		type += fuzz_below(in, NMD_FULL_WAIT - NMD_VALE_FLUSH + 1);
 	bytes = make_message(in, type);
 	msg.hdr.magic = NMD_MAGIC;
 	msg.hdr.version = NMD_VERSION;

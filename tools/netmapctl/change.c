@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* netmapctl attach, detach, rename, limit. */
+/* netmapctl attach, detach, rename, limit, full-wait. */
 #include "netmapctl.h"
 
 #include <errno.h>
@@ -200,4 +200,28 @@ int ctl_limit(int argc, char **argv, const struct ctl *ctl)
 	memcpy(req.text, argv[1], strlen(argv[1]));
 	status = call(ctl, &req);
 	return status ? status : ctl_done(ctl, "limit", "limit", argv[1], NULL);
+}
+
+int ctl_full_wait(int argc, char **argv, const struct ctl *ctl)
+{
+	struct nmd_full_wait req = {.name = ""};
+	unsigned long ms;
+	char *end;
+	int status;
+
+	if (argc != 3)
+		return ctl_fail(CTL_USAGE,
+			"full-wait needs a switch or a port of one, and milliseconds, as vale1 50");
+	ms = strtoul(argv[2], &end, 10);
+	if (*end || argv[2][0] < '0' || argv[2][0] > '9' || ms > UINT32_MAX)
+		return ctl_fail(
+			CTL_USAGE, "full-wait: '%.40s' is no number of milliseconds", argv[2]);
+	if (strlen(argv[1]) >= NMD_NAME_MAX)
+		return ctl_fail(
+			CTL_USAGE, "the name of a port has at most %d bytes", NMD_NAME_MAX - 1);
+	nmd_hdr_init(&req.hdr, NMD_FULL_WAIT, sizeof(req));
+	memcpy(req.name, argv[1], strlen(argv[1]));
+	req.ms = (uint32_t)ms;
+	status = call(ctl, &req);
+	return status ? status : ctl_done(ctl, "full-wait", "name", argv[1], "ms", argv[2], NULL);
 }

@@ -84,6 +84,7 @@ static const struct {
 	{"limit", "limits", {"--json", NULL}},
 	{"apply", NULL, {"--check", "--exact", "--json", NULL}},
 	{"save", NULL, {"--json", NULL}},
+	{"full-wait", "ports", {"--json", NULL}},
 };
 
 static void offer_arguments(const struct ctl *ctl, const char *subcommand, const char *before)

@@ -28,6 +28,8 @@ static const struct {
 	{"apply", "FILE… [--check] [--exact]", "makes it what the files say (netmapd.conf(5))",
 		ctl_apply},
 	{"save", "[FILE]", "as a configuration what there is", ctl_save},
+	{"full-wait", "PORT|SWITCH MS", "how long packets between stacks wait for a full receiver",
+		ctl_full_wait},
 	{"nic-check", "INTERFACE", "what a network interface can do as a port, by trying",
 		ctl_nic_check},
 	{"extcap", NULL, NULL, ctl_extcap},

@@ -12,7 +12,7 @@
  *      status.c, details.c, show.c, list.c, macs.c       what there is
  *      rates.c     two reports, as rates; top.c, top_screen.c: as a screen
  *      watch.c     events
- *      change.c    attach, detach, rename, limit; config.c: apply, save
+ *      change.c    attach, detach, rename, limit, full-wait; config.c: apply, save
  *      nic_check.c what a network interface can do
  *      capture.c   packets, as pcapng (capture.h); extcap.c: for Wireshark
  *      metrics.c, metrics_http.c    for Prometheus (metrics.h)
@@ -47,8 +47,8 @@ struct ctl {
 /* argv[0] is the name of the subcommand. */
 typedef int ctl_command(int argc, char **argv, const struct ctl *ctl);
 ctl_command ctl_status, ctl_show, ctl_list, ctl_top, ctl_watch, ctl_macs, ctl_flush, ctl_attach,
-	ctl_detach, ctl_rename, ctl_limit, ctl_apply, ctl_save, ctl_nic_check, ctl_capture,
-	ctl_extcap, ctl_metrics, ctl_complete;
+	ctl_detach, ctl_rename, ctl_limit, ctl_full_wait, ctl_apply, ctl_save, ctl_nic_check,
+	ctl_capture, ctl_extcap, ctl_metrics, ctl_complete;
 
 /* The names of the subcommands, one after the other; NULL behind the last one. */
 const char *ctl_command_name(unsigned i);

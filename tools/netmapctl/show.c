@@ -116,10 +116,19 @@ char *ctl_used_by(const json_t *root, const json_t *port)
 
 /* ---- for people ---------------------------------------------------------------------------- */
 
+/* A dash where netmapd has none. */
+static void put_count(struct table *t, const json_t *ring, const char *key)
+{
+	if (json_object_get(ring, key))
+		table_cell(t, "%" JSON_INTEGER_FORMAT, ctl_int(ring, key));
+	else
+		table_cell(t, "-");
+}
+
 static void put_rings(const json_t *port, unsigned columns)
 {
-	struct table *t =
-		table_new("RING|>SLOTS|>IN USE|>PACKETS|>BYTES|>SYNCS|>BAD SYNCS|DROPPED");
+	struct table *t = table_new(
+		"RING|>SLOTS|>IN USE|>PACKETS|>BYTES|>SYNCS|>BAD SYNCS|>WAITED|>EXPIRED|DROPPED");
 	char bytes[32];
 	json_t *ring;
 	size_t i;
@@ -139,6 +148,8 @@ static void put_rings(const json_t *port, unsigned columns)
 		table_cell(t, "%s", ctl_amount((double)ctl_int(ring, "bytes"), "B", bytes));
 		table_cell(t, "%" JSON_INTEGER_FORMAT, ctl_int(ring, "syncs"));
 		table_cell(t, "%" JSON_INTEGER_FORMAT, ctl_int(ring, "bad_syncs"));
+		put_count(t, ring, "waits");
+		put_count(t, ring, "expired");
 		table_cell(t, "%s", *drops ? drops : "-");
 		free(drops);
 	}

@@ -441,6 +441,133 @@ static void rings_that_lead_to_the_stack(void **state)
 	app_close(&app);
 }
 
+/* So many numbered packets from the device, as far as there is room for them; how many it were. */
+static uint32_t from_device(uint32_t *sent, uint32_t most)
+{
+	uint32_t n = 0;
+
+	for (; n < most; n++, ++*sent) {
+		uint32_t len = make_numbered(APP, DEV, *sent);
+
+		if (!fake_nic_receive(0, frame, len, 1))
+			break;
+	}
+	return n;
+}
+
+/* The next ones, at most so many, in their order. */
+static uint32_t take_numbered(struct app *app, uint32_t *taken, uint32_t most)
+{
+	uint32_t n = 0;
+
+	app_rxsync(app, 0);
+	for (; n < most && app_take(app, 0, got, sizeof(got)) >= 0; n++)
+		assert_int_equal(number_in(got + app->hdr_len), (*taken)++);
+	app_rxsync(app, 0);
+	return n;
+}
+
+static void step_while_it_moves(void)
+{
+	while (nm_attachment_step(running, 0))
+		;
+}
+
+/* An attached device whose packets are for a port of 16 slots, of a stack. */
+static const struct nm_ring_stats *open_stacks(
+	struct app *app, struct nm_port_ops *ops, uint32_t wait_us)
+{
+	*ops = fake_nic_ops;
+	ops->is_stack = true;
+	fake_nic_add(&core, ops, &one_ring);
+	open_app(app, 16, 1, 12);
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	fake_nic_grant(0, 1000);
+	app->client.port->full_wait_us = running->sw.port->full_wait_us = wait_us;
+	make_frame(frame, 72, 12, NM_TEST_BROADCAST, APP, &r);
+	assert_true(app_put(app, 0, frame, 72, 0));
+	app_txsync(app, 0);
+	step_all();
+	return &running->sw.port->rings[NM_TX][0].stats;
+}
+
+/* A stack behind a device waits for one behind another port, as two machines' do, without a virtio-net header as well. */
+static void what_a_stack_sends_waits(void **state)
+{
+	static struct nm_port_ops ops; /* the device stays until the test's end() */
+	uint32_t sent = 0, taken = 0;
+	const struct nm_ring_stats *tx;
+	struct app app;
+
+	tx = open_stacks(&app, &ops, NM_FULL_WAIT_MAX_US);
+	for (uint32_t round = 0; round < 200; round++) {
+		from_device(&sent, 1 + prng_below(&r, 20));
+		step_while_it_moves();
+		assert_false(nm_attachment_prepare_sleep(running, 0));
+		assert_int_equal(nm_attachment_waits(running, 0), sent - taken > 15);
+		take_numbered(&app, &taken, 1 + prng_below(&r, 20));
+	}
+	assert_true(tx->waits > 100);
+	/* Its own ring is full, then: the device keeps what comes. */
+	while (from_device(&sent, 1000) > 0)
+		step_while_it_moves();
+	assert_int_equal(sent - taken, 15 + 63 + 63);
+	while (taken < sent) {
+		assert_true(take_numbered(&app, &taken, 100) > 0);
+		step_while_it_moves();
+	}
+	assert_int_equal(tx->drops[NM_DROP_RX_FULL], 0);
+	assert_false(nm_attachment_waits(running, 0));
+	assert_int_equal(detach("vale0:dev"), 0);
+	app_close(&app);
+}
+
+/* The bound, and none: then they are lost as before, which is counted. */
+static void a_stack_waits_no_longer_than_that(void **state)
+{
+	static struct nm_port_ops ops;
+	uint32_t sent = 0, taken = 0;
+	const struct nm_ring_stats *tx;
+	struct app app;
+
+	tx = open_stacks(&app, &ops, 1);
+	from_device(&sent, 20);
+	while (tx->drops[NM_DROP_RX_FULL] < 5) /* as time goes by */
+		nm_attachment_step(running, 0);
+	assert_int_equal(tx->expired, 5);
+	assert_false(nm_attachment_waits(running, 0));
+	assert_int_equal(take_numbered(&app, &taken, 100), 15);
+	app.client.port->full_wait_us = 0;
+	taken = sent;
+	from_device(&sent, 20);
+	step_all();
+	assert_int_equal(tx->drops[NM_DROP_RX_FULL], 10);
+	assert_int_equal(tx->waits, 5);
+	assert_int_equal(take_numbered(&app, &taken, 100), 15);
+	assert_int_equal(detach("vale0:dev"), 0);
+	app_close(&app);
+}
+
+/* What comes from a wire doesn't wait. */
+static void no_stack_no_waiting(void **state)
+{
+	static struct nm_port_ops ops;
+	uint32_t sent = 0, taken = 0;
+	struct app app;
+
+	open_stacks(&app, &ops, NM_FULL_WAIT_MAX_US);
+	assert_int_equal(detach("vale0:dev"), 0);
+	ops.is_stack = false;
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	running->sw.port->full_wait_us = NM_FULL_WAIT_MAX_US;
+	from_device(&sent, 20);
+	step_all();
+	assert_int_equal(running->sw.port->rings[NM_TX][0].stats.drops[NM_DROP_RX_FULL], 5);
+	assert_int_equal(take_numbered(&app, &taken, 100), 15);
+	assert_int_equal(detach("vale0:dev"), 0);
+	app_close(&app);
+}
+
 /* The system's stack is a second port of the switch. */
 static void host_rings(void **state)
 {
@@ -609,6 +736,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(header_of_the_device, begin, end),
 		cmocka_unit_test_setup_teardown(host_rings, begin, end),
 		cmocka_unit_test_setup_teardown(rings_that_lead_to_the_stack, begin, end),
+		cmocka_unit_test_setup_teardown(what_a_stack_sends_waits, begin, end),
+		cmocka_unit_test_setup_teardown(a_stack_waits_no_longer_than_that, begin, end),
+		cmocka_unit_test_setup_teardown(no_stack_no_waiting, begin, end),
 		cmocka_unit_test_setup_teardown(bad_slots, begin, end),
 		cmocka_unit_test_setup_teardown(long_chains, begin, end),
 		cmocka_unit_test_setup_teardown(a_device_that_is_pulled, begin, end),

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * full_wait.h - how long packets between network stacks wait for a receiver that is full (core/vale_wait.h).
+ *
+ * A port's bound is, as it is made, that of its switch if one was set (--full-wait-ms vale1=50, netmapctl full-wait vale1 50),
+ * else the one for all (--full-wait-ms 100, "set full-wait-ms 100" in a configuration). A switch has its bound by its name: whether it exists or not. Setting one for a
+ * switch sets it for the ports that are there, too; setting one for a port lasts as long as the port.
+ *
+ * Thread safety: control thread, or before the daemon runs.
+ */
+#ifndef NETMAPD_FULL_WAIT_H
+#define NETMAPD_FULL_WAIT_H
+
+#include "os.h"
+#include "nm_error.h"
+#include "port.h"
+
+enum {
+	FULL_WAIT_DEFAULT_MS = 100,
+	FULL_WAIT_MAX_MS = NM_FULL_WAIT_MAX_US / 1000,
+	FULL_WAIT_SWITCHES = 64
+};
+
+struct daemon;
+
+/* Milliseconds; 0: nothing waits. */
+struct full_wait_bounds {
+	uint32_t all;
+	uint32_t count;
+	struct {
+		char sw_name[NETMAP_REQ_IFNAMSIZ];
+		uint32_t ms;
+	} of[FULL_WAIT_SWITCHES];
+};
+
+/* The option's value: "MS" or "SWITCH=MS". -EINVAL, or -ENOSPC: too many switches. */
+int full_wait_option(struct full_wait_bounds *bounds, const char *text, struct nm_error *err);
+
+/* Stores the bound of a machine's port, or of a place of the host's stack, that has just been made. */
+void full_wait_of_new(const struct daemon *d, struct nm_port *port);
+
+/* For a port ("vale1:10"), or a switch ("vale1"). owner: the user that must have made the port; NM_USER_ANY: anybody.
+ * -ENOENT no such port, -EPERM another user's, -EINVAL the name, the value; -ENOSPC too many switches. Takes core.lock. */
+int full_wait_set(
+	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err);
+
+/* Instead of the option's, for all switches without one of their own: for ports that are there, too, whatever was set for
+ * them. At most FULL_WAIT_MAX_MS. Takes core.lock. */
+void full_wait_set_all(struct daemon *d, uint32_t ms);
+
+/* Is this the name of a switch, not of a port of one? */
+bool full_wait_is_switch(const char *name);
+
+#endif
