@@ -51,8 +51,8 @@ int nm_ring_sync(struct nm_ring *ring, uint32_t head, uint32_t cur)
 		nm_count(&ring->stats.bad_syncs, 1);
 		return -EINVAL;
 	}
-	ring->head = head;
-	ring->cur = cur;
+	OS_STORE(&ring->head, head); /* others look how far it is */
+	OS_STORE(&ring->cur, cur);
 	nm_count(&ring->stats.syncs, 1);
 	if (unlikely(OS_LOAD(&ring->monitors)))
 		return nm_monitor_sync(ring, old_head, old_tail);

@@ -20,6 +20,8 @@ struct port_service {
 	enum port_service_state state;
 	uint32_t count[NM_DIRS];
 	uint64_t bad_kicks;
+	int socket;                  /* from which kicks come; -1: none */
+	bool watched;                /* the worker of all rings waits for it */
 	struct service_ring rings[]; /* tx, then rx */
 };
 
@@ -73,6 +75,7 @@ struct port_service *port_service_open(
 	}
 	s->daemon = d;
 	s->client = client;
+	s->socket = -1;
 	memcpy(s->count, client->count, sizeof(s->count));
 	assign_workers(s);
 	s->next = d->services;
@@ -260,6 +263,21 @@ static uint32_t rings_of_one(
 	return count;
 }
 
+static void watch_socket(struct port_service *s)
+{
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
+
+	if (s->socket >= 0 && rings_of_one(s, 0, rings) == all_rings(s))
+		OS_STORE(&s->watched, worker_watch(s->rings[0].worker, s->socket) == 0);
+}
+
+static void unwatch_socket(struct port_service *s)
+{
+	if (s->watched)
+		worker_unwatch(s->rings[0].worker, s->socket);
+	OS_STORE(&s->watched, false);
+}
+
 /* Each worker is waited for once, for all rings that it has. */
 static void serve_all(struct port_service *s)
 {
@@ -267,6 +285,8 @@ static void serve_all(struct port_service *s)
 
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_add(s->rings[i].worker, rings, rings_of_one(s, i, rings));
+	/* What is kicked for between the two is in the socket, and seen at once. */
+	watch_socket(s);
 	s->state = PORT_RUNNING;
 }
 
@@ -279,6 +299,7 @@ static void quiesce(struct port_service *s)
 {
 	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
 
+	unwatch_socket(s);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_remove(s->rings[i].worker, rings, rings_of_one(s, i, rings));
 	for (uint32_t i = 0; i < all_rings(s); i++)
@@ -343,12 +364,29 @@ void port_service_reset(struct port_service *s)
 
 /* ---- eventfds --------------------------------------------------------------------------- */
 
+/* The worker has been woken by the socket: has it not been there yet? */
+static bool has_news(const struct nm_csb_server *serve)
+{
+	const struct nm_ring *ring = serve->ring;
+
+	return OS_LOAD(&serve->atok->head) != OS_LOAD(&ring->head) ||
+	       OS_LOAD(&serve->atok->cur) != OS_LOAD(&ring->cur);
+}
+
 void port_service_kick(struct port_service *s, uint32_t ring)
 {
 	if (ring >= all_rings(s))
 		__atomic_fetch_add(&s->bad_kicks, 1, __ATOMIC_RELAXED);
-	else
+	else if (!OS_LOAD(&s->watched) || has_news(&s->rings[ring].ring.serve))
 		worker_wake(s->rings[ring].worker);
+}
+
+void port_service_set_socket(struct port_service *s, int socket)
+{
+	unwatch_socket(s);
+	s->socket = socket;
+	if (s->state == PORT_RUNNING)
+		watch_socket(s);
 }
 
 void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)

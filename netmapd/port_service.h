@@ -135,4 +135,12 @@ void port_service_sync_irqs(struct port_service *s);
  * served as before. */
 int port_service_set_kick(struct port_service *s, uint32_t ring, int eventfd);
 
+/*
+ * The connection whose messages mean, among other things, port_service_kick(); -1: none any more, before it is
+ * closed. While the port is running, and all its rings have one worker, that waits for it as well: a kick is two wake-ups away
+ * from the interrupt that it leads to, not three, and port_service_kick() finds that it has been heard. Any other message
+ * wakes the worker in vain, as any client can with kicks.
+ */
+void port_service_set_socket(struct port_service *s, int socket);
+
 #endif

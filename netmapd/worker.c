@@ -4,8 +4,8 @@
  *
  * `sleeping` is stored, then a full barrier, then all rings are looked at (prepare_sleep); a
  * producer publishes, then a full barrier, then worker_wake() looks at `sleeping`. So one of the
- * two sees the other. Kick eventfds are edge-triggered in epoll and never read: their counters are
- * the clients'.
+ * two sees the other. Kick eventfds and devices' sockets are edge-triggered in epoll and never read: their counters are
+ * the clients', and messages the control thread's.
  *
  * How long it polls doubles when the last sleep was shorter than the longest polling time, which it
  * would have spared, and halves when it was longer.
@@ -377,19 +377,21 @@ void worker_free(struct worker *w)
 	os_free(w);
 }
 
-int worker_watch(struct worker *w, int eventfd)
+int worker_watch(struct worker *w, int fd)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	/* EPOLLOUT, which is nearly always true: else what the control thread has read from a socket, before this
+	 * thread had a processor, would be no event any more. */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
 
-	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, eventfd, &event) < 0 && errno != EEXIST)
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EEXIST)
 		return -errno;
 	return 0;
 }
 
-void worker_unwatch(struct worker *w, int eventfd)
+void worker_unwatch(struct worker *w, int fd)
 {
-	if (eventfd >= 0)
-		epoll_ctl(w->epoll, EPOLL_CTL_DEL, eventfd, NULL);
+	if (fd >= 0)
+		epoll_ctl(w->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
 void worker_add(struct worker *w, struct worker_ring *const rings[], uint32_t count)

@@ -11,7 +11,7 @@
  *
  *      worker_wake()        a producer has put packets into one of its rings, or a kick has come
  *                           in over a vfio-user socket; cheap while the worker is awake
- *      a kick eventfd       of a local application, which the worker waits for itself
+ *      a kick eventfd       of a local application, or the socket of a device, which the worker waits for itself
  *
  * Lists of rings change only while the worker stands between two rounds:
  *
@@ -83,10 +83,10 @@ void worker_remove(struct worker *w, struct worker_ring *const rings[], uint32_t
 /* Tells the other side of the ring, if it has given an eventfd. False: not now (notify_signal). */
 bool worker_signal(const struct worker_ring *ring);
 
-/* A signal of the eventfd wakes the worker. It stays the caller's, and open until worker_unwatch(). Twice
- * is once. A negative errno as epoll_ctl(). */
-int worker_watch(struct worker *w, int eventfd);
-void worker_unwatch(struct worker *w, int eventfd); /* may not be watched; -1 is allowed */
+/* A signal of the eventfd, or what comes in over a socket, wakes the worker, which reads neither. It stays the caller's, and
+ * open until worker_unwatch(). Twice is once. A negative errno as epoll_ctl(). */
+int worker_watch(struct worker *w, int fd);
+void worker_unwatch(struct worker *w, int fd); /* may not be watched; -1 is allowed */
 
 void worker_add_attachment(struct worker *w, struct worker_attachment *s);
 void worker_remove_attachment(

@@ -247,6 +247,13 @@ static int op_dma_unmap_all(void *dev)
 	return ptnet_csb_dma_unmap_all(&net->csb);
 }
 
+static void op_connected(void *dev, int fd)
+{
+	const struct ptnet_net *net = dev;
+
+	port_service_set_socket(net->service, fd);
+}
+
 static void reset(struct ptnet_net *net)
 {
 	ptnet_csb_reset(&net->csb);
@@ -272,6 +279,7 @@ static void ended(void *dev)
 {
 	struct ptnet_net *net = dev;
 
+	port_service_set_socket(net->service, -1);
 	ptnet_irq_disconnect(&net->irq);
 	reset(net);
 	(void)ptnet_csb_dma_unmap_all(&net->csb); /* no window is open */
@@ -288,6 +296,7 @@ static const struct vu_ops ops = {
 	.dma_unmap = op_dma_unmap,
 	.dma_unmap_all = op_dma_unmap_all,
 	.reset = op_reset,
+	.connected = op_connected,
 };
 
 /* ---- construction ----------------------------------------------------------------------- */

@@ -96,6 +96,10 @@ struct vu_ops {
 	int (*dma_unmap_all)(void *dev);
 
 	int (*reset)(void *dev);
+
+	/* A client has connected: its messages will come from `fd`, until `ended` (vu_server.h). The device may wait for them as
+	 * well, and never reads. NULL: it doesn't care. */
+	void (*connected)(void *dev, int fd);
 };
 
 /*

@@ -121,6 +121,8 @@ int vu_server_adopt(struct vu_server *server, int fd)
 	loop_share(server->conn_handle, server->budget);
 	server->conn = conn;
 	server->stats.connections++;
+	if (server->ops->connected)
+		server->ops->connected(server->dev, fd);
 	os_log(OS_LOG_INFO, "%s: client has connected", server->name);
 	return 0;
 }

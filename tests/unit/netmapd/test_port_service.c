@@ -14,6 +14,8 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* A test is the only user of its core. */
 #ifdef __clang__
@@ -262,6 +264,69 @@ static void test_kick_fails(void **state)
 	open_end(&a, "vale0:a");
 }
 
+/* The worker has gone to sleep, as far as can be seen. */
+static void let_it_sleep(void)
+{
+	struct worker_stats stats;
+	uint64_t before;
+
+	worker_stats(d.workers[0], &stats);
+	do {
+		before = stats.sleeps;
+		usleep(2000);
+		worker_stats(d.workers[0], &stats);
+	} while (stats.sleeps != before);
+}
+
+/* What has come over the socket, and be it read by another thread already, wakes the worker; when it was published after
+ * that, port_service_kick() does. Without a socket, or when it can't be waited for, that alone. */
+static void test_kicks_from_a_socket(void **state)
+{
+	char byte = 0;
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	port_service_set_socket(a.service, ends[0]);
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	for (uint32_t n = 1; n < SLOTS; n++) {
+		bool told = n % 3 == 0;
+
+		OS_STORE(&b.atok[RX].head, n - 1);
+		OS_STORE(&b.atok[RX].cur, n - 1);
+		if (!told)
+			publish(&a);
+		assert_int_equal(write(ends[1], &byte, 1), 1);
+		if (n % 2)
+			assert_int_equal(read(ends[0], &byte, 1), 1);
+		if (told) {
+			let_it_sleep();
+			publish(&a);
+			port_service_kick(a.service, TX);
+		}
+		wait_for(&b.ktoa[RX].hwtail, n);
+		if (n % 10 == 0) {
+			port_service_suspend(a.service);
+			resume(&a);
+		}
+	}
+	port_service_set_socket(a.service, -1);
+	close(ends[0]);
+	close(ends[1]);
+	publish(&a);
+	port_service_kick(a.service, TX);
+	wait_for(&b.ktoa[RX].hwtail, 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	epoll_error = ENOSPC;
+	port_service_set_socket(a.service, ends[0]);
+	publish(&a);
+	port_service_kick(a.service, TX);
+	wait_for(&b.ktoa[RX].hwtail, 1);
+	port_service_set_socket(a.service, -1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void send_one(uint32_t nth)
 {
 	OS_STORE(&a.atok[TX].appl_need_kick, 1);
@@ -406,6 +471,7 @@ int main(void)
 		TEST(test_table),
 		TEST(test_suspend_takes_what_was_published),
 		TEST(test_kick_fails),
+		TEST(test_kicks_from_a_socket),
 		TEST(test_irq_changes),
 		TEST(test_stopped_rings_are_told),
 		TEST(test_bad_kicks),

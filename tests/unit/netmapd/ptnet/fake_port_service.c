@@ -18,6 +18,7 @@ void fake_port_service_init(struct port_service *s, uint32_t tx_rings, uint32_t 
 		.rx_slots = 512,
 		.nifp_offset = 0x1240,
 		.region_id = 77};
+	s->socket = -1;
 	for (i = 0; i < PORT_SERVICE_RINGS_MAX; i++)
 		s->irq[i] = s->replaced[i] = -1;
 }
@@ -114,6 +115,13 @@ void port_service_kick(struct port_service *s, uint32_t ring)
 {
 	assert(s->state != PORT_STOPPED && ring < PORT_SERVICE_RINGS_MAX);
 	s->kicks[ring]++;
+}
+
+void port_service_set_socket(struct port_service *s, int socket)
+{
+	assert(socket < 0 || s->socket < 0);
+	assert(fcntl(socket < 0 ? s->socket : socket, F_GETFD) >= 0);
+	s->socket = socket;
 }
 
 void port_service_set_irq(struct port_service *s, uint32_t ring, int eventfd)

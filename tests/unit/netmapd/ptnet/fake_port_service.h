@@ -27,6 +27,7 @@ struct port_service {
 	int start_error; /* what the next port_service_start() returns */
 	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[PORT_SERVICE_RINGS_MAX];
+	int socket;                      /* of the client; -1: none */
 	int irq[PORT_SERVICE_RINGS_MAX]; /* -1: none */
 	int replaced
 		[PORT_SERVICE_RINGS_MAX]; /* since port_service_sync_irqs(); must be open; -1: none */

@@ -667,7 +667,9 @@ static void test_disconnect(void **state)
 		pump(NULL);
 		assert_int_equal(service.state, PORT_STOPPED);
 		assert_int_equal(stats().dma_ranges, 0);
+		assert_int_equal(service.socket, -1);
 		client = connect_to(ptnet_net_server(net));
+		assert_true(service.socket >= 0);
 		expect_initial();
 	}
 }
