@@ -7,18 +7,13 @@
  */
 #include "mactable.h"
 
-enum {
-	SLICE = NM_MAC_ENTRIES / NM_MAC_SLICES,
-	FUTURE = 240, /* an age that no entry reaches before it is swept */
-};
+enum { SLICE = NM_MAC_ENTRIES / NM_MAC_SLICES };
 
 /* An entry is NM_MAC_AGE epochs old when a sweep lets it stay, the next comes NM_MAC_SLICES later, and
  * this much after the last of all sweeps none is of use any more. */
-static_assert(NM_MAC_AGE + NM_MAC_SLICES + NM_MAC_AGE < FUTURE, "ages are ambiguous");
+static_assert(NM_MAC_AGE + NM_MAC_SLICES + NM_MAC_AGE < NM_MAC_FUTURE, "ages are ambiguous");
 
 static_assert(NM_MAC_WAYS * sizeof(uint64_t) == 64, "a bucket is one cache line");
-
-#define MAC_MASK 0xffffffffffff0000ULL
 
 static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 {
@@ -28,32 +23,6 @@ static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 static uint64_t *bucket_of(const struct nm_mactable *t, uint64_t number)
 {
 	return &t->entries[number * NM_MAC_WAYS];
-}
-
-static uint32_t entry_port(uint64_t entry)
-{
-	return entry & 0xff;
-}
-
-/* Epochs since the entry was last seen, as far as 8 bits tell. A thread that read the clock
- * before the learner did sees an entry of the future: it is fresh. */
-static uint32_t entry_age(uint64_t entry, uint64_t epoch)
-{
-	uint32_t age = (uint8_t)(epoch - (entry >> 8));
-
-	return age >= FUTURE ? 0 : age;
-}
-
-/*
- * Learning sweeps before it learns, so nothing was learnt later than the last sweep: after a
- * pause all entries are too old, whatever their 8 bits say. Never for a thread that read the clock
- * before the sweeper did.
- */
-static bool all_too_old(const struct nm_mactable *t, uint64_t epoch)
-{
-	uint64_t swept = OS_LOAD_ACQUIRE(&t->swept); /* pairs with the one in sweep() */
-
-	return epoch > swept && epoch - swept > NM_MAC_AGE;
 }
 
 int nm_mactable_init(struct nm_mactable *t)
@@ -78,19 +47,17 @@ static inline uint64_t pick(uint64_t found, const uint64_t *place, uint64_t key)
 {
 	uint64_t entry = OS_LOAD(place);
 
-	return (entry ^ key) <= ~MAC_MASK ? entry : found;
+	return nm_mac_matches(entry, key) ? entry : found;
 }
 
 static_assert(NM_MAC_WAYS == 8, "lookup knows how many");
 
-/*
- * All entries of the bucket are compared, without a branch that depends on which it is: with many
- * addresses it would be mispredicted for nearly every packet, and that cost more than the rest.
- */
-uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
+/* All entries of the bucket are compared, without a branch that depends on which it is: with many addresses it
+ * would be mispredicted. */
+uint32_t nm_mactable_search(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
 {
-	const uint64_t *bucket = bucket_of(t, key & ~MAC_MASK);
-	uint64_t a = 0, b = 0, found;
+	const uint64_t *bucket = bucket_of(t, key & ~NM_MAC_MASK);
+	uint64_t a = 0, b = 0;
 
 	a = pick(a, &bucket[0], key);
 	b = pick(b, &bucket[1], key);
@@ -100,10 +67,7 @@ uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t 
 	b = pick(b, &bucket[5], key);
 	a = pick(a, &bucket[6], key);
 	b = pick(b, &bucket[7], key);
-	found = a ? a : b;
-	if (found == 0 || entry_age(found, epoch) > NM_MAC_AGE || all_too_old(t, epoch))
-		return NM_MAC_NONE;
-	return entry_port(found);
+	return nm_mactable_port_of(t, a ? a : b, epoch);
 }
 
 /* ---- changes, under t->lock ------------------------------------------------------------- */
@@ -114,11 +78,11 @@ static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
 	uint64_t old = *place;
 
 	nm_mactable_assert_locked(t);
-	os_assert(old == 0 || t->counts[entry_port(old)] > 0);
+	os_assert(old == 0 || t->counts[nm_mac_entry_port(old)] > 0);
 	if (old != 0)
-		t->counts[entry_port(old)]--;
+		t->counts[nm_mac_entry_port(old)]--;
 	if (entry != 0)
-		t->counts[entry_port(entry)]++;
+		t->counts[nm_mac_entry_port(entry)]++;
 	OS_STORE(place, entry);
 }
 
@@ -126,7 +90,7 @@ static void set_entry(struct nm_mactable *t, uint64_t *place, uint64_t entry)
 static void sweep(struct nm_mactable *t, uint64_t epoch) OS_REQUIRES(MACTABLE_LOCK)
 {
 	uint64_t from = t->swept;
-	bool all = all_too_old(t, epoch);
+	bool all = nm_mactable_all_too_old(t, epoch);
 
 	if (epoch - from > NM_MAC_SLICES)
 		from = epoch - NM_MAC_SLICES;
@@ -134,7 +98,8 @@ static void sweep(struct nm_mactable *t, uint64_t epoch) OS_REQUIRES(MACTABLE_LO
 		uint64_t *slice = &t->entries[++from % NM_MAC_SLICES * SLICE];
 
 		for (uint32_t i = 0; i < SLICE; i++)
-			if (slice[i] != 0 && (all || entry_age(slice[i], epoch) > NM_MAC_AGE))
+			if (slice[i] != 0 &&
+				(all || nm_mac_entry_age(slice[i], epoch) > NM_MAC_AGE))
 				set_entry(t, &slice[i], 0);
 	}
 	OS_STORE_RELEASE(&t->swept, epoch); /* until here no lookup trusts an older entry */
@@ -153,8 +118,9 @@ static uint64_t *oldest_of(uint64_t *bucket, uint32_t port, uint64_t epoch)
 	uint64_t *oldest = NULL;
 
 	for (int i = 0; i < NM_MAC_WAYS; i++)
-		if (bucket[i] != 0 && entry_port(bucket[i]) == port &&
-			(!oldest || entry_age(bucket[i], epoch) > entry_age(*oldest, epoch)))
+		if (bucket[i] != 0 && nm_mac_entry_port(bucket[i]) == port &&
+			(!oldest || nm_mac_entry_age(bucket[i], epoch) >
+					    nm_mac_entry_age(*oldest, epoch)))
 			oldest = &bucket[i];
 	return oldest;
 }
@@ -164,12 +130,12 @@ static struct shares scan_shares(uint64_t *bucket, uint32_t port, uint64_t epoch
 	struct shares s = {0};
 
 	for (int i = 0; i < NM_MAC_WAYS; i++) {
-		uint32_t other = entry_port(bucket[i]), count = 0;
+		uint32_t other = nm_mac_entry_port(bucket[i]), count = 0;
 
 		if (bucket[i] == 0)
 			continue;
 		for (int k = 0; k < NM_MAC_WAYS; k++)
-			count += bucket[k] != 0 && entry_port(bucket[k]) == other;
+			count += bucket[k] != 0 && nm_mac_entry_port(bucket[k]) == other;
 		if (other == port)
 			s.own = count;
 		if (count > s.most) {
@@ -183,14 +149,14 @@ static struct shares scan_shares(uint64_t *bucket, uint32_t port, uint64_t epoch
 }
 
 /* Place for an address that the bucket doesn't have, or NULL: it can't be learnt. */
-static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t port, uint64_t epoch)
-	OS_REQUIRES(MACTABLE_LOCK)
+static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint64_t mac, uint32_t port,
+	uint64_t epoch) OS_REQUIRES(MACTABLE_LOCK)
 {
-	uint64_t *empty = NULL;
+	uint64_t *first = &bucket[nm_mac_way(t, mac)], *empty = NULL;
 	struct shares s;
 
 	for (int i = 0; i < NM_MAC_WAYS; i++) {
-		if (bucket[i] != 0 && entry_age(bucket[i], epoch) > NM_MAC_AGE)
+		if (bucket[i] != 0 && nm_mac_entry_age(bucket[i], epoch) > NM_MAC_AGE)
 			set_entry(t, &bucket[i], 0);
 		if (bucket[i] == 0 && !empty)
 			empty = &bucket[i];
@@ -198,7 +164,7 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint32_t po
 	if (t->counts[port] >= NM_MAC_PORT_MAX)
 		return oldest_of(bucket, port, epoch);
 	if (empty)
-		return empty;
+		return *first == 0 ? first : empty;
 	s = scan_shares(bucket, port, epoch);
 	return s.most >= s.own + 2 ? s.oldest_of_largest : s.oldest_own;
 }
@@ -211,12 +177,12 @@ static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uin
 	if (t->swept < epoch)
 		sweep(t, epoch);
 	for (int i = 0; i < NM_MAC_WAYS && !place; i++)
-		if (bucket[i] != 0 && (bucket[i] & MAC_MASK) == mac)
+		if (bucket[i] != 0 && (bucket[i] & NM_MAC_MASK) == mac)
 			place = &bucket[i];
-	if (place && entry_port(*place) != port && t->counts[port] >= NM_MAC_PORT_MAX)
+	if (place && nm_mac_entry_port(*place) != port && t->counts[port] >= NM_MAC_PORT_MAX)
 		return; /* it may move here only if the port may have it */
 	if (!place)
-		place = find_place(t, bucket, port, epoch);
+		place = find_place(t, bucket, mac, port, epoch);
 	if (place)
 		set_entry(t, place, make_entry(mac, port, epoch));
 }
@@ -244,7 +210,7 @@ void nm_mactable_forget_port(struct nm_mactable *t, uint32_t port)
 		nm_mactable_lock(t);
 		more = t->counts[port] > 0;
 		for (uint32_t i = from; more && i < from + SLICE; i++)
-			if (t->entries[i] != 0 && entry_port(t->entries[i]) == port)
+			if (t->entries[i] != 0 && nm_mac_entry_port(t->entries[i]) == port)
 				set_entry(t, &t->entries[i], 0);
 		nm_mactable_unlock(t);
 		if (!more)
@@ -266,16 +232,16 @@ void nm_mactable_flush(struct nm_mactable *t)
 bool nm_mactable_next(const struct nm_mactable *t, uint64_t epoch, uint64_t *pos, uint64_t *mac,
 	uint32_t *port, uint32_t *age)
 {
-	if (all_too_old(t, epoch))
+	if (nm_mactable_all_too_old(t, epoch))
 		return false;
 	while (*pos < NM_MAC_ENTRIES) {
 		uint64_t entry = OS_LOAD(&t->entries[(*pos)++]);
 
-		if (entry == 0 || entry_age(entry, epoch) > NM_MAC_AGE)
+		if (entry == 0 || nm_mac_entry_age(entry, epoch) > NM_MAC_AGE)
 			continue;
-		*mac = entry & MAC_MASK;
-		*port = entry_port(entry);
-		*age = entry_age(entry, epoch);
+		*mac = entry & NM_MAC_MASK;
+		*port = nm_mac_entry_port(entry);
+		*age = nm_mac_entry_age(entry, epoch);
 		return true;
 	}
 	return false;

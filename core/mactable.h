@@ -14,7 +14,8 @@
  * for NM_MAC_AGE epochs after it was last seen as a source. Learning removes old entries before
  * the epoch wraps: in each epoch it looks at one of NM_MAC_SLICES slices of the table.
  *
- * The hash is keyed at random, so that a guest can't aim at one bucket.
+ * The hash is keyed at random, so that a guest can't aim at one bucket. Within its bucket an address has a first
+ * way, which it gets when that is empty: there it is looked for first. Nearly all are there.
  *
  * No port pushes out the others, however many addresses it shows:
  *
@@ -43,8 +44,11 @@ enum {
 	NM_MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2, /* 262144: 2 MiB */
 	NM_MAC_PORT_MAX = NM_MAC_ENTRIES / 2,
 	NM_MAC_SLICES = 64,
-	NM_MAC_NONE = 0xff, /* no such address; ports are 0 to 253 */
+	NM_MAC_NONE = 0xff,  /* no such address; ports are 0 to 253 */
+	NM_MAC_FUTURE = 240, /* an age that no entry reaches before it is swept */
 };
+
+#define NM_MAC_MASK 0xffffffffffff0000ULL /* of an entry: its address */
 
 static_assert(NM_MAC_BUCKETS_LOG2 <= 16, "a bucket's number fits beside an address");
 
@@ -162,8 +166,68 @@ static inline uint64_t nm_mac_key(const struct nm_mactable *t, uint64_t mac)
 	return mac | bucket;
 }
 
-/* Port of the unicast address with this key, or NM_MAC_NONE. */
-uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch);
+static inline uint32_t nm_mac_entry_port(uint64_t entry)
+{
+	return entry & 0xff;
+}
+
+/* Epochs since the entry was last seen, as far as 8 bits tell. A thread that read the clock
+ * before the learner did sees an entry of the future: it is fresh. */
+static inline uint32_t nm_mac_entry_age(uint64_t entry, uint64_t epoch)
+{
+	uint32_t age = (uint8_t)(epoch - (entry >> 8));
+
+	return age >= NM_MAC_FUTURE ? 0 : age;
+}
+
+/*
+ * Learning sweeps before it learns, so nothing was learnt later than the last sweep: after a
+ * pause all entries are too old, whatever their 8 bits say. Never for a thread that read the clock
+ * before the sweeper did.
+ */
+static inline bool nm_mactable_all_too_old(const struct nm_mactable *t, uint64_t epoch)
+{
+	uint64_t swept = OS_LOAD_ACQUIRE(&t->swept); /* pairs with the one in sweep() */
+
+	return epoch > swept && epoch - swept > NM_MAC_AGE;
+}
+
+/* Port of an entry as it was loaded, or NM_MAC_NONE: it is empty, or too old. */
+static inline uint32_t nm_mactable_port_of(
+	const struct nm_mactable *t, uint64_t entry, uint64_t epoch)
+{
+	if (unlikely(entry == 0) || unlikely(nm_mac_entry_age(entry, epoch) > NM_MAC_AGE) ||
+		unlikely(nm_mactable_all_too_old(t, epoch)))
+		return NM_MAC_NONE;
+	return nm_mac_entry_port(entry);
+}
+
+/* Is it the entry of the address with this key? */
+static inline bool nm_mac_matches(uint64_t entry, uint64_t key)
+{
+	return (entry ^ key) <= ~NM_MAC_MASK;
+}
+
+/* The first way of an address, or of its key, whose lower bits count for nothing. */
+static inline uint32_t nm_mac_way(const struct nm_mactable *t, uint64_t mac)
+{
+	return (uint32_t)(((mac ^ t->key[0]) >> 16) * 0x9e3779b97f4a7c15ULL >> 61);
+}
+
+/* For nm_mactable_lookup(): in all ways of the bucket. */
+uint32_t nm_mactable_search(const struct nm_mactable *t, uint64_t key, uint64_t epoch);
+
+/* Port of the unicast address with this key, or NM_MAC_NONE. Most are found in their first way, so the branch is
+ * predicted. */
+static inline uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
+{
+	const uint64_t *bucket = &t->entries[(key & ~NM_MAC_MASK) * NM_MAC_WAYS];
+	uint64_t entry = OS_LOAD(&bucket[nm_mac_way(t, key)]);
+
+	if (likely(nm_mac_matches(entry, key)))
+		return nm_mactable_port_of(t, entry, epoch);
+	return nm_mactable_search(t, key, epoch);
+}
 
 /* `mac` (unicast, not 0) was seen as a source at `port`. */
 void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch);

@@ -236,11 +236,18 @@ static void classify_flow(struct vale_tx *tx, struct nm_mac_pair macs) OS_REQUIR
 		batch->touched[batch->num_touched++] = (uint8_t)to;
 }
 
+/* All that was chained goes to one port, or to all. */
+static bool is_one_chain(const struct vale_batch *batch)
+{
+	return batch->num_touched == (batch->chains[VALE_TO_ALL].first == VALE_END ? 1 : 0);
+}
+
 static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_batch *batch = tx->batch;
 	uint64_t last_dst = 0;
 	uint32_t last_to = VALE_TO_ALL; /* of last_dst */
+	uint32_t chained = 0;
 
 	load_addresses(tx);
 	for (uint32_t i = 0; i < batch->num_packets; i++) {
@@ -262,7 +269,9 @@ static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 			continue;
 		}
 		chain(batch, (uint8_t)i, to);
+		chained++;
 	}
+	batch->in_row = chained == batch->num_packets && is_one_chain(batch);
 }
 
 static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)

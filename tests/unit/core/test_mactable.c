@@ -379,6 +379,25 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* Where a lookup looks first; what comes later to a way that is taken gets another, and is found there. */
+static void an_address_gets_its_first_way_when_that_is_empty(void **state)
+{
+	uint32_t elsewhere = 0;
+
+	for (uint64_t i = 0; i < 100000; i++) {
+		uint64_t mac = address(i), key = nm_mac_key(&table, mac);
+		const uint64_t *bucket = &table.entries[(key & 0xffff) * NM_MAC_WAYS];
+		const uint64_t *way = &bucket[nm_mac_way(&table, mac)];
+		bool empty = *way == 0;
+
+		assert_true(nm_mac_way(&table, mac) == nm_mac_way(&table, key));
+		nm_mactable_learn(&table, mac, (uint32_t)i % 7, base);
+		assert_true(!empty || nm_mac_matches(*way, key));
+		elsewhere += !nm_mac_matches(*way, key) && look_up(&table, mac, base) == i % 7;
+	}
+	assert_true(elsewhere > 1000);
+}
+
 static void many_threads(void **state)
 {
 	struct worker workers[THREADS];
@@ -409,6 +428,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_large_network, begin, end),
 		cmocka_unit_test_setup_teardown(list_and_flush, begin, end),
 		cmocka_unit_test_setup_teardown(any_sequence, begin, end),
+		cmocka_unit_test_setup_teardown(
+			an_address_gets_its_first_way_when_that_is_empty, begin, end),
 		cmocka_unit_test(without_memory),
 		cmocka_unit_test_setup_teardown(many_threads, begin, end),
 	};
