@@ -2,7 +2,7 @@
 /*
  * What a packet costs, counted instead of timed: for machines without counters, or with other work.
  *
- *      budget vale|pipe|copy|exchange [--len BYTES] [--batch PACKETS] [--rounds N] [--watched] [--full]
+ *      budget vale|pipe|copy|exchange [--len BYTES] [--batch PACKETS] [--rounds N] [--watched] [--full] [--macs N]
  *
  * One thread plays both sides in turns: the application sends a batch, netmapd's worker steps both rings,
  * the application takes what has come. With --watched it is watched, by a monitor that the application reads as
@@ -38,15 +38,21 @@ struct end {
 };
 
 static struct {
-	uint32_t len, batch, rounds;
+	uint32_t len, batch, rounds, macs;
 	bool bare, exchange, watched, full;
 	struct nm_core core;
 	struct end tx, rx, watch;
 	struct bare_side from, to, copy;
 	uint32_t at, out;
-} g = {.len = 60, .batch = 256, .rounds = 64};
+} g = {.len = 60, .batch = 256, .rounds = 64, .macs = 1};
 
-static const uint8_t receiver[6] = {2, 0, 0, 0, 0, 2};
+/* Address i of the receiver. */
+static frame_start receiver(uint32_t i)
+{
+	const uint8_t mac[6] = {2, 0, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i, 2};
+
+	return frame_to(mac);
+}
 
 /* A line each, so that nothing else is read with them. */
 static volatile uint32_t marks[SIDES][16] __attribute__((aligned(NM_CACHE_LINE)));
@@ -100,12 +106,13 @@ static void send_some(uint32_t count)
 {
 	struct netmap_ring *ring = g.tx.ring;
 	uint32_t head = g.tx.appl.head;
-	frame_start to = frame_to(receiver);
+	static uint32_t next;
 
 	for (; count > 0; count--) {
 		struct netmap_slot *slot = &ring->slot[head];
 
-		send_slot(slot, buf_of(ring, slot), g.len, 0, to);
+		send_slot(slot, buf_of(ring, slot), g.len, 0, receiver(next));
+		next = next + 1 == g.macs ? 0 : next + 1;
 		head = nm_ring_advance(head, 1, SLOTS);
 	}
 	(void)nm_csb_appl_publish(&g.tx.appl, head, head);
@@ -133,17 +140,25 @@ static uint32_t take_some(void)
 	return take_from(&g.rx);
 }
 
-/* The receiver's address is known to the switch, as that of any machine that has sent once. */
+/* The receiver's addresses are known to the switch, as those of any machine that has sent once. */
 static void announce_receiver(void)
 {
 	struct nm_ring *ring = &g.rx.client.port->rings[NM_TX][0];
 	char *frame = buf_of(ring->shared, &ring->slots[0]);
 
 	memset(frame, 0xff, 6);
-	memcpy(frame + 6, receiver, sizeof(receiver));
-	ring->slots[0].len = 60;
-	if (nm_ring_sync(ring, 1, 1) != 0)
-		die("announcement", EIO);
+	memset(frame + 12, 0, 48);
+	for (uint32_t i = 0, head = 0; i < g.macs; i++, head = nm_ring_advance(head, 1, SLOTS)) {
+		frame_start start = receiver(i);
+
+		memcpy(frame + 6, &start, 6);
+		ring->slots[head] =
+			(struct netmap_slot){.buf_idx = ring->slots[0].buf_idx, .len = 60};
+		if (nm_ring_sync(ring, nm_ring_advance(head, 1, SLOTS),
+			    nm_ring_advance(head, 1, SLOTS)) != 0)
+			die("announcement", EIO);
+		take_some();
+	}
 }
 
 /* ---- the bare loop ------------------------------------------------------------------------ */
@@ -290,6 +305,9 @@ static void set_option(int c, uint32_t n)
 	case 'r':
 		g.rounds = n;
 		break;
+	case 'm':
+		g.macs = n;
+		break;
 	case 'f':
 		g.full = g.watched = true;
 		break;
@@ -304,15 +322,16 @@ static void set_option(int c, uint32_t n)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"len", 1, 0, 'l'}, {"batch", 1, 0, 'b'},
-		{"rounds", 1, 0, 'r'}, {"watched", 0, 0, 'w'}, {"full", 0, 0, 'f'}, {0}};
+		{"rounds", 1, 0, 'r'}, {"watched", 0, 0, 'w'}, {"macs", 1, 0, 'm'},
+		{"full", 0, 0, 'f'}, {0}};
 	uint64_t count = 0;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		set_option(c, (uint32_t)strtoul(optarg ? optarg : "", NULL, 10));
 	/* A step takes a quarter of a ring. */
-	if (optind + 1 != argc || g.len < 60 || g.len > BARE_BUF || g.batch < 1 ||
-		g.batch > SLOTS / 4 ||
+	if (optind + 1 != argc || g.len < 60 || g.len > BARE_BUF || g.batch < 1 || g.macs < 1 ||
+		g.macs > 100000 || g.batch > SLOTS / 4 ||
 		(g.full &&
 			(strcmp(argv[optind], "vale") != 0 && strcmp(argv[optind], "pipe") != 0)))
 		die("options", EINVAL);

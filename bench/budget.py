@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a packet costs, counted: bench/budget.py [--len BYTES] [--batch PACKETS] [--functions] [--watched] [--full]
+"""What a packet costs, counted: bench/budget.py [--len BYTES] [--batch PACKETS] [--functions] [--watched] [--full] [--macs N]
 
 Instructions of the worker (callgrind), and cache lines that two CPUs send to each other: lackey lists what
 budget.c's two sides load and store, and here are two caches that never forget, as of two CPUs. A line
@@ -91,11 +91,12 @@ def main():
     p.add_argument("--functions", action="store_true", help="where the instructions are")
     p.add_argument("--watched", action="store_true", help="by a monitor that is read")
     p.add_argument("--full", action="store_true", help="by a monitor that nobody reads (vale, pipe)")
+    p.add_argument("--macs", default=1, help="addresses that packets go to in turn (vale)")
     p.add_argument("what", nargs="*", default=[])
     options = p.parse_args()
     print(f"{'':10} {'instructions':>12} {'lines to the worker':>20} {'to the application':>20}")
     for what in options.what or (["vale", "pipe"] if options.full else ["copy", "vale", "exchange", "pipe"]):
-        args = [what, "--len", options.len, "--batch", options.batch]
+        args = [what, "--len", options.len, "--batch", options.batch, "--macs", options.macs]
         args += ["--watched"] * options.watched + ["--full"] * options.full
         (application, worker), _ = lines(args)
         print(f"{what:10} {instructions(args, options.functions):12.1f} {worker:20.3f} {application:20.3f}", flush=True)
