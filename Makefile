@@ -93,8 +93,7 @@ nic-long:
 bench:
 	@setup/prepare bench
 	@$(MAKE) --no-print-directory build
-	@bench/run $(if $(SHORT),--short)
-	@bench/nic $(if $(SHORT),--short)
+	@bench/run $(if $(SHORT),--short); failed=$$?; bench/nic $(if $(SHORT),--short) && exit $$failed
 
 bench-tcp:
 	@setup/prepare demo 6.12

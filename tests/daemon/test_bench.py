@@ -82,6 +82,15 @@ def test_the_rest_is_reported_when_one_fails(tmp_path):
     assert "nobody listens" in done.stdout and "pipe_60" in done.stdout
 
 
+def test_nothing_gets_through(tmp_path):
+    """That is a result as well, and ends no report."""
+    env = build_with(tmp_path, limit="echo '{\"count\": 1000, \"seconds\": 1}'",
+                     measure="echo '{\"count\": 0, \"sent\": 0, \"seconds\": 1, \"extra\": [0, 0, 0, 0]}'")
+    done, report = bench_in(env, "--only", "macs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {r["scenario"]: r["value"] for r in report["results"]} == {"macs1_60": 0, "macs100k_60": 0}
+
+
 def test_runs_whose_limit_moves_are_repeated(tmp_path):
     """Each run's own limit counts; a run that saw it move is not in the figure, if a steady one can be had."""
     (tmp_path / "turn").write_text("")
