@@ -16,6 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = Path(os.environ.get("PTNETMAP_BUILD") or ROOT / "build").resolve()
+PATIENCE = 600              # seconds for one input, of the clock: beside other work 60 were too few for one of 40 ms
 MESON = "/usr/bin/meson"    # of Debian, also when PATH has another Python first
 HEADER = "# SPDX-License-Identifier: BSD-2-Clause\n"
 
@@ -107,7 +108,7 @@ def run(target, kind, arguments, **options):
     """Runs a target's program; its output goes to where the options say."""
     symbolizer = shutil.which("llvm-symbolizer") or ""
     env = dict(os.environ, ASAN_SYMBOLIZER_PATH=symbolizer, TSAN_OPTIONS=f"halt_on_error=1:external_symbolizer_path={symbolizer}")
-    return subprocess.run([str(program(target, kind)), "-timeout=60", "-rss_limit_mb=1024", *arguments],
+    return subprocess.run([str(program(target, kind)), f"-timeout={PATIENCE}", "-rss_limit_mb=1024", *arguments],
                           env=dict(env, **options.pop("env", {})), **options)
 
 
