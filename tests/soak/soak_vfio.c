@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * soak_vfio - virtual machines at native speed, for the soak.
+ * soak_vfio - virtual machines at native speed, for the soak and bench/isolation.
  *
  *	soak_vfio flow SOCKET SWITCH SEED       two machines with a stream each way, every packet checked
+ *	soak_vfio rate SOCKET SWITCH SEED       the same, as many packets as go, and it starts no driver again
  *	soak_vfio hostile SOCKET SWITCH SEED    a machine that keeps no rule
  *
  * Both run until SIGTERM, or until they are killed. flow prints a line with the number of packets that came in order
@@ -137,9 +138,9 @@ static void restart_a_driver(void)
 		broken("a driver that stops and starts", error);
 }
 
-static int run_flows(const char *socket, const char *sw)
+static int run_flows(const char *socket, const char *sw, bool rests)
 {
-	const bool may_restart = seed != 1;
+	const bool may_restart = seed != 1 && rests;
 	uint64_t count = 0;
 	time_t last = 0;
 
@@ -170,7 +171,8 @@ static int run_flows(const char *socket, const char *sw)
 				restart_a_driver();
 		}
 		/* The others have the CPU, too. */
-		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		if (rests)
+			nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	printf("%llu\n", (unsigned long long)count);
 	for (int i = 0; i < SIDES; i++)
@@ -303,12 +305,14 @@ int main(int argc, char **argv)
 {
 	struct sigaction act = {.sa_handler = on_term};
 
-	if (argc != 5 || (strcmp(argv[1], "flow") != 0 && strcmp(argv[1], "hostile") != 0)) {
-		fprintf(stderr, "usage: soak_vfio flow|hostile SOCKET SWITCH SEED\n");
+	if (argc != 5 || !strchr("frh", argv[1][0])) {
+		fprintf(stderr, "usage: soak_vfio flow|rate|hostile SOCKET SWITCH SEED\n");
 		return 2;
 	}
 	sigaction(SIGTERM, &act, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	seed = strtoull(argv[4], NULL, 0) * 2 + 1;
-	return argv[1][0] == 'f' ? run_flows(argv[2], argv[3]) : run_hostile(argv[2], argv[3]);
+	if (argv[1][0] == 'h')
+		return run_hostile(argv[2], argv[3]);
+	return run_flows(argv[2], argv[3], argv[1][0] == 'f');
 }
