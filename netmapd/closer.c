@@ -5,6 +5,7 @@
  * made when there is work and none of them is idle; one that finds nothing to do ends when another one is idle already.
  */
 #include "closer.h"
+#include "privileges.h"
 #include "daemon_locks.h"
 #include "os.h"
 #include "os_user.h"
@@ -192,7 +193,6 @@ static int add_thread(void) OS_REQUIRES(CLOSER_LOCK)
 	error = pthread_create(&thread, &attr, run, NULL);
 	pthread_attr_destroy(&attr);
 	if (!error) {
-		pthread_setname_np(thread, "closer");
 		c.threads++;
 		c.starting++;
 	}
@@ -214,6 +214,8 @@ static void *run(void *arg)
 {
 	struct closer_queue *q;
 
+	pthread_setname_np(pthread_self(), "closer");
+	privileges_none();
 	lock();
 	c.starting--;
 	while (!c.stop) {
@@ -392,6 +394,8 @@ void closer_run(struct os_job *job)
 /* All jobs, also those that are there at the stop. */
 static void *run_jobs(void *arg)
 {
+
+	privileges_none();
 	lock();
 	while (c.jobs || !c.stop) {
 		struct os_job *job = c.jobs;

@@ -107,6 +107,7 @@ static void *run(void *arg)
 	struct nm_error err;
 	uint64_t one = 1;
 
+	pthread_setname_np(pthread_self(), "config");
 	state.error = state.read ? read_files(&err) : 0;
 	if (state.error)
 		os_log(OS_LOG_ERR, "%s; nothing is changed", err.text);
@@ -127,7 +128,6 @@ static int start(struct daemon *d, bool read, struct nm_error *err)
 	state.read = read;
 	error = pthread_create(&state.thread, NULL, run, NULL);
 	if (!error) {
-		pthread_setname_np(state.thread, "config");
 		state.running = true;
 		return 0;
 	}

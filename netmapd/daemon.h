@@ -58,6 +58,7 @@ struct daemon_config {
 	int cpus[WORKERS_MAX];                 /* for each worker, or -1 */
 	uint32_t poll_us;                      /* see worker.h */
 	bool huge_pages;                       /* under regions */
+	bool dump_packets;                     /* a core dump has regions, and guests' memory */
 	struct full_wait_bounds full_wait;     /* control thread changes it */
 	uint32_t unused_s; /* exit after so many seconds without a connection; 0: never */
 	struct nm_region_params vm_region; /* of each virtual machine, the guest's part included */

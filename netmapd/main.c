@@ -11,6 +11,7 @@
 #include "os_user.h"
 #include "settings.h"
 #include "fault.h"
+#include "nic_connect.h"
 #include "proto.h"
 #include "attachments.h"
 #include "nic.h"
@@ -313,6 +314,7 @@ static void start_core(struct daemon *d)
 	};
 
 	os_mem_want_huge(d->config.huge_pages);
+	os_mem_want_dump(d->config.dump_packets);
 	nm_core_init(&d->core);
 	d->core.shared_params = d->config.shared;
 	d->core.spare_bufs = d->config.spare_bufs;
@@ -368,6 +370,20 @@ static void stop(struct daemon *d)
 	notify_exit();
 }
 
+/* From here on netmapd has what it needs to serve. 0, or an exit status with a line on stderr. */
+static int lock_up(const struct daemon *d)
+{
+	const char *path = d->config.socket_path;
+	char dir[NMD_PATH_MAX];
+	struct nm_error err;
+
+	snprintf(dir, sizeof(dir), "%.*s/", (int)(strrchr(path, '/') - path), path);
+	if (sandbox_enter(dir, &err) == 0)
+		return 0;
+	os_log(OS_LOG_ERR, "%s", err.text);
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon daemon = {.stopped_rings = -1, .ready = -1};
@@ -382,8 +398,12 @@ int main(int argc, char **argv)
 	daemon.config = options.config;
 	daemon.started = (time_t)os_time_s();
 	log_setup("netmapd", options.log_level);
+	sandbox_setup(options.sandbox);
 	if (options.background)
 		daemon.ready = fork_into_background();
+	if (options.sandbox != SANDBOX_OFF && geteuid() == 0 && !daemon.config.nic_socket &&
+		!daemon.config.no_nics && nic_starter_fork(options.background) != 0)
+		os_log(OS_LOG_WARN, "network interfaces can't be opened: %s", strerror(errno));
 	if (fault_init() != 0)
 		os_log(OS_LOG_WARN, "memory of clients that goes away can end netmapd: %s",
 			strerror(errno));
@@ -393,6 +413,8 @@ int main(int argc, char **argv)
 	status = start(&daemon, &signals);
 	if (!status)
 		status = redirect(&options);
+	if (!status)
+		status = lock_up(&daemon);
 	if (status) {
 		stop(&daemon);
 		log_stop();

@@ -11,6 +11,7 @@
  * was replaced meanwhile.
  */
 #include "notify_internal.h"
+#include "privileges.h"
 #include "os_user.h"
 
 #include <fcntl.h>
@@ -317,6 +318,8 @@ static void wait_until(uint64_t when)
 
 static void *notifier(void *arg)
 {
+
+	privileges_none();
 	while (!OS_LOAD_ACQUIRE(&n.stop)) {
 		take_incoming();
 		wait_until(run_waiting());

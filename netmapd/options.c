@@ -39,6 +39,9 @@ enum {
 	OPT_POLICY,
 	OPT_CONFIG,
 	OPT_GROUP,
+	OPT_SANDBOX,
+	OPT_NO_SANDBOX,
+	OPT_DUMP,
 	OPT_LOG,
 	OPT_LEVEL,
 	OPT_HELP,
@@ -94,6 +97,12 @@ static const struct {
 	{{"config", 1, 0, OPT_CONFIG}, "PATH",
 		"a file, or a directory of files *.conf: netmapd.conf(5); SIGHUP reads them again"},
 	{{"group", 1, 0, OPT_GROUP}, "NAME", "the control socket is open to this group"},
+	{{"no-sandbox", 0, 0, OPT_NO_SANDBOX}, "",
+		"keep all privileges and system calls, for debugging; the same as --sandbox off"},
+	{{"sandbox", 1, 0, OPT_SANDBOX}, "on|strict|off",
+		"strict: a system call that isn't foreseen ends netmapd (default: on)"},
+	{{"dump-packets", 0, 0, OPT_DUMP}, "",
+		"a core dump has the packets, and the memory of guests"},
 	{{"log", 1, 0, OPT_LOG}, "FILE", "append the log to FILE instead of writing to stderr"},
 	{{"log-level", 1, 0, OPT_LEVEL}, "LEVEL", "error, warning, info or debug (default: info)"},
 	{{"help", 0, 0, OPT_HELP}, "", "this text"},
@@ -350,12 +359,36 @@ static void take_full_wait(struct daemon_config *config)
 		wrong("--full-wait-ms: %s", err.text);
 }
 
+/* The options that say what is kept from whom; false: it is none of them. */
+static bool take_sandbox_option(struct options *o, int c)
+{
+	static const char *const modes[] = {"on", "strict", "off"};
+
+	switch (c) {
+	case OPT_NO_SANDBOX:
+		o->sandbox = SANDBOX_OFF;
+		return true;
+	case OPT_DUMP:
+		o->config.dump_packets = true;
+		return true;
+	case OPT_SANDBOX:
+		for (int i = 0; i <= SANDBOX_OFF; i++)
+			if (strcmp(optarg, modes[i]) == 0) {
+				o->sandbox = (enum sandbox_mode)i;
+				return true;
+			}
+		wrong("--sandbox: \"%.60s\" is not on, strict or off", optarg);
+	default:
+		return false;
+	}
+}
+
 static void take_option(struct options *o, int c, const char **socket, unsigned *cpus)
 {
 	struct daemon_config *config = &o->config;
 
 	if (take_region_option(config, c) || take_user_option(config, c) ||
-		take_nic_option(config, c))
+		take_sandbox_option(o, c) || take_nic_option(config, c))
 		return;
 	switch (c) {
 	case OPT_SOCKET:

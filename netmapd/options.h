@@ -8,12 +8,14 @@
 #define NETMAPD_OPTIONS_H
 
 #include "daemon.h"
+#include "sandbox.h"
 
 struct options {
 	struct daemon_config config;
 	bool background;
 	const char *log_file; /* NULL: stderr, or, in the background, the socket's path + ".log" */
 	enum os_log_level log_level;
+	enum sandbox_mode sandbox;
 };
 
 /* Fills in defaults and what argv says. Doesn't return for --help and --version (exit status

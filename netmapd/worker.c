@@ -14,6 +14,7 @@
 #include "daemon_locks.h"
 #include "notify.h"
 #include "os_user.h"
+#include "privileges.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -251,6 +252,15 @@ static void account(struct worker *w, bool work) OS_REQUIRES(WORKER_ROUNDS)
 	w->busy_since = 0;
 }
 
+/* By itself: another one would have to write to /proc. */
+static void set_name(const struct worker *w)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%u", w->config.number);
+	pthread_setname_np(pthread_self(), name);
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
@@ -258,6 +268,8 @@ static void *run(void *arg)
 
 	w->looked_ns = now_ns();
 
+	set_name(w);
+	privileges_none();
 	log_never_here();
 	for (;;) {
 		bool stop, work;
@@ -306,10 +318,6 @@ void worker_set_poll(struct worker *w, uint32_t poll_us)
 
 static void set_affinity(struct worker *w)
 {
-	char name[16];
-
-	snprintf(name, sizeof(name), "worker-%u", w->config.number);
-	pthread_setname_np(w->thread, name);
 	if (pthread_getaffinity_np(w->thread, sizeof(w->first), &w->first) != 0)
 		memset(&w->first, 0xff, sizeof(w->first));
 	if (w->config.cpu >= 0 && worker_set_cpu(w, w->config.cpu) != 0)

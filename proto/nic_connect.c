@@ -124,10 +124,109 @@ static int start_child(struct nm_error *err)
 		strerror(-error));
 }
 
+/* ---- a process that starts them ------------------------------------------------------------- */
+
+static int starter = -1; /* to it */
+
+/* What the starter answers, with a descriptor, unless it failed. */
+static void answer(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	struct nm_error err = {0};
+	struct iovec iov = {&err, sizeof(err)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	int fd = start_child(&err);
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control);
+	}
+	if (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
+		_exit(1);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* It holds nothing else of netmapd's: no socket that seems to be served, no terminal. */
+static void __attribute__((noreturn)) run_starter(int sock, bool quiet)
+{
+	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	sigset_t ends;
+	char byte;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ends, NULL); /* those of a terminal are netmapd's */
+	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
+		(void)dup2(null, fd);
+	if (dup2(sock, CHILD_FD) < 0 || close_range(CHILD_FD + 1, ~0U, 0) < 0)
+		_exit(1);
+	fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC);
+	while (recv(CHILD_FD, &byte, 1, 0) == 1)
+		answer(CHILD_FD);
+	_exit(0);
+}
+
+int nic_starter_fork(bool quiet)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		run_starter(fds[1], quiet);
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return -errno;
+	}
+	signal(SIGCHLD, SIG_IGN);
+	starter = fds[0];
+	return 0;
+}
+
+/* It needs as long as posix_spawn() does. */
+static int ask_starter(struct nm_error *err)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct nm_error answered;
+	struct iovec iov = {&answered, sizeof(answered)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control)};
+	const struct cmsghdr *cmsg;
+	int fd;
+
+	if (send(starter, "", 1, MSG_NOSIGNAL) != 1 ||
+		recvmsg(starter, &msg, MSG_CMSG_CLOEXEC) != sizeof(answered))
+		return nm_error_set(err, -EPIPE,
+			"the process that starts netmapd-nic has ended: restart netmapd");
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return nm_error_set(err, answered.code ? answered.code : -EMFILE, "%s",
+			answered.code ? answered.text : "netmapd-nic: no descriptor for it");
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	return fd;
+}
+
 int nic_connect(const char *socket, struct nm_error *err)
 {
 	if (!socket && geteuid() == 0)
-		return start_child(err);
+		return starter >= 0 ? ask_starter(err) : start_child(err);
 	return connect_to(socket ? socket : NIC_SOCKET_DEFAULT, err);
 }
 

@@ -10,6 +10,8 @@
 #ifndef PROTO_NIC_CONNECT_H
 #define PROTO_NIC_CONNECT_H
 
+#include <stdbool.h>
+
 #include "nic_proto.h"
 #include "nm_error.h"
 
@@ -19,6 +21,12 @@
  * a negative errno with its text.
  */
 int nic_connect(const char *socket, struct nm_error *err);
+
+/*
+ * Root, from now on: children are started by a process that is forked here, before this one gives up what they need; it ends with this
+ * one. quiet: it holds no terminal, and nobody's pipe. Before there are threads. 0 or a negative errno.
+ */
+int nic_starter_fork(bool quiet);
 
 /* Fills in the header of a message. */
 void nic_header_init(struct nic_header *hdr, enum nic_message_type type);

@@ -135,6 +135,19 @@ enum { HUGE_PAGE_LOG2 = 21, HUGE_PAGE = 1 << HUGE_PAGE_LOG2, HUGE_SHIFT = 26 };
 
 static bool want_huge;
 
+static bool want_dump;
+
+void os_mem_want_dump(bool want)
+{
+	want_dump = want;
+}
+
+void os_mem_keep_out_of_dumps(void *addr, size_t bytes)
+{
+	if (!want_dump)
+		(void)madvise(addr, bytes, MADV_DONTDUMP);
+}
+
 void os_mem_want_huge(bool want)
 {
 	want_huge = want;
@@ -171,6 +184,8 @@ static void *map_sealed(struct os_mem *mem, unsigned int flags)
 	if (mem->fd < 0)
 		return MAP_FAILED;
 	addr = mmap(NULL, mem->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
+	if (addr != MAP_FAILED)
+		os_mem_keep_out_of_dumps(addr, mem->bytes);
 	error = addr == MAP_FAILED ? -errno : flags ? fault_guard(addr, mem->bytes, HUGE_PAGE) : 0;
 	if (!error)
 		return addr;
@@ -232,8 +247,10 @@ struct os_mem *os_mem_on_file(int fd, uint64_t bytes)
 	mem->fd = os_fd_keep(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 	if (mem->fd >= 0)
 		mem->addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
-	if (mem->addr != MAP_FAILED)
+	if (mem->addr != MAP_FAILED) {
+		os_mem_keep_out_of_dumps(mem->addr, bytes);
 		return mem;
+	}
 	error = errno;
 	if (mem->fd >= 0)
 		close(mem->fd);

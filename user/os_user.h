@@ -40,6 +40,10 @@ void os_mem_free_by(void (*fn)(struct os_job *job));
 /* Region memory that is made from now on lies on huge pages of 2 MiB (hugetlb), as long as the system has some set
  * aside; else on ordinary ones, and the log says so. Before other threads run; with fault_init(). */
 void os_mem_want_huge(bool want);
+/* Core dumps have this memory (true), or don't (false, the default). Before there is any. */
+void os_mem_want_dump(bool want);
+/* For mappings that hold packets, or a guest's memory: unless they are wanted in core dumps. */
+void os_mem_keep_out_of_dumps(void *addr, size_t bytes);
 bool os_mem_is_huge(const struct os_mem *mem);
 
 /* The sealed memfd behind a region's memory. Stays the region's: duplicate it to keep it. */

@@ -4,6 +4,7 @@
  * up each event in the list: a socket that was removed meanwhile is not there.
  */
 #include "nic_poll.h"
+#include "privileges.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -89,6 +90,7 @@ static void *run(void *arg)
 	bool stop = false;
 	int n = 0, wait;
 
+	privileges_none();
 	log_never_here();
 	pthread_setname_np(pthread_self(), "nic-poll");
 	while (!stop) {

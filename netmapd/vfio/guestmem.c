@@ -297,6 +297,8 @@ static void *map_pages(const struct gm_file *file, uint64_t offset, uint64_t len
 	map = mmap(NULL, *map_len,
 		(prot & GUESTMEM_READ ? PROT_READ : 0) | (prot & GUESTMEM_WRITE ? PROT_WRITE : 0),
 		MAP_SHARED, file->fd, (off_t)begin);
+	if (map != MAP_FAILED)
+		os_mem_keep_out_of_dumps(map, *map_len);
 	if (map == MAP_FAILED || !file->guarded)
 		return map;
 	error = fault_guard(map, *map_len, file->page);
