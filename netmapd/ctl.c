@@ -9,14 +9,18 @@
 #include "ctl_internal.h"
 #include "events.h"
 #include "local.h"
+#include "log.h"
 #include "os_user.h"
 #include "status.h"
 #include "vm.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define CLIENTS UINT64_MAX /* a source of the log: those of a user who are turned away */
 
 enum {
 	PAUSE_MS = 100, /* before the next try when something is short, */
@@ -96,8 +100,12 @@ static ssize_t receive(struct conn *c)
 static int handle(struct conn *c, size_t bytes)
 {
 	struct nm_core *core = &c->daemon->core;
+	char machine[16] = "";
 	int error;
 
+	if (c->vm)
+		snprintf(machine, sizeof(machine), "vm%u", c->vm->number);
+	log_about(c->local ? local_port_name(c->local) : NULL, machine);
 	core->payer = account_quota(c->user);
 	error = ctl_is_busy(c) ? ctl_go_on(c) : ctl_handle(c, &in, bytes);
 	core->payer = NULL;
@@ -164,6 +172,7 @@ static void reject_client(struct loop *loop, struct ctl *ctl, int error)
 {
 	int fd;
 
+	log_error(error);
 	os_log(OS_LOG_WARN, "a client is turned away: %s", strerror(error));
 	close(ctl->spare_fd);
 	ctl->spare_fd = -1;
@@ -274,6 +283,8 @@ static void accept_ready(void *arg, uint32_t events)
 	else
 		error = add_conn(d, fd, &err);
 	if (error) {
+		log_from(&(struct log_source){.id = CLIENTS, .user = closer_peer(fd)});
+		log_error(error);
 		os_log(OS_LOG_WARN, "a client is turned away: %s", err.text);
 		ctl_refuse(fd, &err);
 		closer_turn_away(fd);

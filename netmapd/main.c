@@ -399,6 +399,8 @@ int main(int argc, char **argv)
 	daemon.started = (time_t)os_time_s();
 	log_setup("netmapd", options.log_level);
 	sandbox_setup(options.sandbox);
+	if (!options.log_file && !options.background)
+		(void)log_to_journal(LOG_JOURNAL);
 	if (options.background)
 		daemon.ready = fork_into_background();
 	if (options.sandbox != SANDBOX_OFF && geteuid() == 0 && !daemon.config.nic_socket &&

@@ -3,6 +3,7 @@
 #include "port_service.h"
 #include "daemon.h"
 #include "events.h"
+#include "log.h"
 #include "notify.h"
 #include "placement.h"
 
@@ -85,6 +86,7 @@ struct port_service *port_service_open(
 
 static void tell(struct port_service *s)
 {
+	log_about(s->client->port->name, NULL);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		nm_csb_server_tell(&s->rings[i].ring.serve);
 }

@@ -5,6 +5,7 @@
  */
 #include "vm.h"
 #include "events.h"
+#include "log.h"
 
 #include <stdio.h>
 
@@ -32,6 +33,14 @@ static int make_own_region(struct vm *vm, struct nm_error *err)
 static bool is_bar_min(uint64_t bytes)
 {
 	return bytes >= NMD_BAR_SMALLEST && bytes <= NMD_BAR_LARGEST && !(bytes & (bytes - 1));
+}
+
+static void about(const struct vm *vm)
+{
+	char machine[16];
+
+	snprintf(machine, sizeof(machine), "vm%u", vm->number);
+	log_about(NULL, machine);
 }
 
 struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint64_t bar_min,
@@ -72,6 +81,7 @@ struct vm *vm_new(struct daemon *d, struct account *user, const char *name, uint
 		return NULL;
 	}
 	events_add(NMD_EVENT_MACHINE_NEW, vm->name, account_uid(user), "vm%u", vm->number);
+	about(vm);
 	os_log(OS_LOG_INFO, "vm%u (%s) is there, with %llu MiB of packet memory", vm->number,
 		vm->name, (unsigned long long)(vm->regions[0].region->size >> 20));
 	return vm;
@@ -108,6 +118,7 @@ void vm_free(struct vm *vm)
 	if (was_there) {
 		events_add(NMD_EVENT_MACHINE_GONE, vm->name, account_uid(vm->user), "vm%u",
 			vm->number);
+		about(vm);
 		os_log(OS_LOG_INFO, "vm%u (%s) is gone", vm->number, vm->name);
 	}
 	os_free(vm);

@@ -9,6 +9,7 @@
  * by the place that all the others share.
  */
 #include "log.h"
+#include "privileges.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -16,6 +17,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -36,8 +40,13 @@ struct count {
 	uint64_t since; /* the first of those left out; they are said in a later second */
 };
 
+enum { ABOUT_MAX = 64, NOBODY = -1 };
+
 struct line {
 	enum os_log_level level;
+	int64_t user; /* who caused it; NOBODY: is not known */
+	unsigned left_out;
+	char port[ABOUT_MAX], machine[ABOUT_MAX], cause[32];
 	char text[LOG_TEXT_MAX];
 };
 
@@ -45,6 +54,8 @@ static struct {
 	const char *name;
 	enum os_log_level limit;
 	bool journal; /* stderr is the journal: prefix with the priority */
+	int journal_fd;
+	struct sockaddr_un journal_at;
 
 	pthread_mutex_t lock;
 	struct line lines[LOG_QUEUE];
@@ -56,9 +67,13 @@ static struct {
 	bool started, stop, stopped; /* the thread is there; is to end; has ended */
 	bool writing;                /* the thread has a line that it hasn't written */
 	uint64_t written, left_out;
-} state = {.name = "netmap", .limit = OS_LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER};
+} state = {.name = "netmap",
+	.limit = OS_LOG_INFO,
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.journal_fd = -1};
 
 static __thread struct log_source source_now; /* id 0: the program */
+static __thread char port_now[ABOUT_MAX], machine_now[ABOUT_MAX], cause_now[32];
 static __thread bool never_here;
 
 void log_setup(const char *name, enum os_log_level limit)
@@ -66,11 +81,72 @@ void log_setup(const char *name, enum os_log_level limit)
 	state.name = name;
 	state.limit = limit;
 	state.journal = getenv("JOURNAL_STREAM") != NULL;
+	if (state.journal_fd >= 0)
+		close(state.journal_fd);
+	state.journal_fd = -1;
 }
 
 void log_from(const struct log_source *source)
 {
 	source_now = source ? *source : (struct log_source){0};
+	log_about(NULL, NULL);
+}
+
+/* For each message of a machine: it has to be quick. */
+static void copy_name(char to[ABOUT_MAX], const char *name)
+{
+	size_t length = name ? strnlen(name, ABOUT_MAX - 1) : 0;
+
+	if (length > 0)
+		memcpy(to, name, length);
+	to[length] = '\0';
+}
+
+void log_about(const char *port, const char *machine)
+{
+	copy_name(port_now, port);
+	copy_name(machine_now, machine);
+}
+
+void log_cause(const char *cause)
+{
+	snprintf(cause_now, sizeof(cause_now), "%s", cause);
+}
+
+void log_error(int error)
+{
+	const char *name = strerrorname_np(error < 0 ? -error : error);
+
+	log_cause(name ? name : "");
+}
+
+/* Is stderr the file that the service manager says it has made for the journal? */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+	char *end;
+
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	dev = strtoull(stream, &end, 10);
+	if (*end != ':')
+		return false;
+	ino = strtoull(end + 1, &end, 10);
+	return !*end && dev == st.st_dev && ino == st.st_ino;
+}
+
+bool log_to_journal(const char *path)
+{
+	struct sockaddr_un *at = &state.journal_at;
+
+	if (!stderr_is_journal() || strlen(path) >= sizeof(at->sun_path))
+		return false;
+	at->sun_family = AF_UNIX;
+	memcpy(at->sun_path, path, strlen(path) + 1);
+	state.journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return state.journal_fd >= 0;
 }
 
 void log_never_here(void)
@@ -107,12 +183,48 @@ static bool write_all(const char *text, size_t bytes, int timeout_ms)
 	return true;
 }
 
+static const int priority[] = {3, 4, 6, 7}; /* of syslog, for the journal */
+
+/* A field, unless it is empty. What is in it is printable, so it ends with the line. */
+static void add_field(char *entry, size_t size, const char *name, const char *value)
+{
+	size_t at = strlen(entry);
+
+	if (*value)
+		snprintf(entry + at, size - at, "%s=%s\n", name, value);
+}
+
+/* False: it doesn't take it now, or there is none. */
+static bool write_entry(const struct line *line, bool wait)
+{
+	char entry[LOG_TEXT_MAX + 512] = "", number[24] = "";
+	ssize_t n;
+
+	if (state.journal_fd < 0)
+		return false;
+	add_field(entry, sizeof(entry), "MESSAGE", line->text);
+	snprintf(number, sizeof(number), "%d", priority[line->level]);
+	add_field(entry, sizeof(entry), "PRIORITY", number);
+	add_field(entry, sizeof(entry), "SYSLOG_IDENTIFIER", state.name);
+	add_field(entry, sizeof(entry), "PORT", line->port);
+	add_field(entry, sizeof(entry), "MACHINE", line->machine);
+	snprintf(number, sizeof(number), "%lld", (long long)line->user);
+	add_field(entry, sizeof(entry), "USER", line->user == NOBODY ? "" : number);
+	add_field(entry, sizeof(entry), "CAUSE", line->cause);
+	snprintf(number, sizeof(number), "%u", line->left_out);
+	add_field(entry, sizeof(entry), "LEFT_OUT", line->left_out ? number : "");
+	n = sendto(state.journal_fd, entry, strlen(entry), MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT),
+		(const struct sockaddr *)&state.journal_at, sizeof(state.journal_at));
+	return n >= 0;
+}
+
 static bool write_line(const struct line *line, int timeout_ms)
 {
-	static const int priority[] = {3, 4, 6, 7}; /* of syslog, for the journal */
 	char prefix[8] = "", text[LOG_TEXT_MAX + 64];
 	int bytes;
 
+	if (write_entry(line, timeout_ms < 0))
+		return true;
 	if (state.journal)
 		snprintf(prefix, sizeof(prefix), "<%d>", priority[line->level]);
 	bytes = snprintf(text, sizeof(text) - 1, "%s%.32s: %s", prefix, state.name, line->text);
@@ -235,7 +347,10 @@ static bool next_left_out(struct line *line, bool all)
 		if (!c->left_out || (c->since == now && !all))
 			continue;
 		some = true;
-		line->level = OS_LOG_WARN;
+		*line = (struct line){
+			.level = OS_LOG_WARN, .user = NOBODY, .left_out = c->left_out};
+		if (c->scope == SOURCE || c->scope == USER)
+			line->user = c->user;
 		if (c->scope == SOURCE || c->scope == USER)
 			snprintf(line->text, sizeof(line->text),
 				"%u lines left out, caused by user %u", c->left_out, c->user);
@@ -280,6 +395,7 @@ static void *write_lines(void *arg)
 	struct line line;
 	bool stop;
 
+	privileges_none();
 	do {
 		stop = OS_LOAD_ACQUIRE(&state.stop);
 		while (pop(&line) || next_left_out(&line, stop)) {
@@ -357,7 +473,7 @@ static void set_handlers(void (*from)(int), void (*to)(int))
 /* In the place of the C library's, which waits for the reader of stderr. */
 void __assert_fail(const char *what, const char *file, unsigned int at, const char *function)
 {
-	struct line line = {.level = OS_LOG_ERR};
+	struct line line = {.level = OS_LOG_ERR, .user = NOBODY};
 	bool queued = false;
 
 	snprintf(line.text, sizeof(line.text), "%s:%u: %s: assertion \"%s\" failed", file, at,
@@ -445,16 +561,25 @@ static void write_at_once(const struct line *line)
 
 void os_log(enum os_log_level level, const char *fmt, ...)
 {
-	struct line line = {.level = level};
+	struct line line = {
+		.level = level, .user = source_now.id ? (int64_t)source_now.user : (int64_t)NOBODY};
 	va_list ap;
 
 	os_assert(!never_here);
-	if (level > state.limit)
+	if (level > state.limit) {
+		cause_now[0] = '\0';
 		return;
+	}
 	va_start(ap, fmt);
 	vsnprintf(line.text, sizeof(line.text), fmt, ap);
 	va_end(ap);
 	os_make_printable(line.text);
+	memcpy(line.port, port_now, sizeof(line.port));
+	memcpy(line.machine, machine_now, sizeof(line.machine));
+	memcpy(line.cause, cause_now, sizeof(line.cause));
+	cause_now[0] = '\0';
+	os_make_printable(line.port);
+	os_make_printable(line.machine);
 	switch (enqueue(&line)) {
 	case LEFT_OUT:
 		__atomic_fetch_add(&state.left_out, 1, __ATOMIC_RELAXED);

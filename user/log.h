@@ -32,6 +32,8 @@
 #ifndef USER_LOG_H
 #define USER_LOG_H
 
+#include <stdbool.h>
+
 #include "os.h"
 
 enum {
@@ -47,6 +49,14 @@ enum {
  * service (JOURNAL_STREAM is set) lines have the priority prefix of the journal. */
 void log_setup(const char *name, enum os_log_level limit);
 
+/*
+ * If stderr is the journal (JOURNAL_STREAM names its file): lines go to the socket at `path` (LOG_JOURNAL), an entry each, with the
+ * fields MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, and, where they are known, PORT, MACHINE, USER (a number) and CAUSE; LEFT_OUT with how
+ * many lines were. What the journal doesn't take goes to stderr. Before log_start(). False: they go to stderr.
+ */
+#define LOG_JOURNAL "/run/systemd/journal/socket"
+bool log_to_journal(const char *path);
+
 /* 0 or a negative errno: there is no thread, and os_log() goes on writing itself. Not before fork(). */
 int log_start(void);
 
@@ -61,6 +71,16 @@ struct log_source {
 
 /* What this thread logs from now on comes from *source, which is copied; NULL: from the program. */
 void log_from(const struct log_source *source);
+
+/*
+ * What the lines of this thread are about, until log_from() or another log_about(); NULL or "": nothing. A journal gets fields of
+ * them: PORT, MACHINE. The text says so in any case.
+ */
+void log_about(const char *port, const char *machine);
+
+/* Why the next line of this thread is: an errno, of either sign, or a word. Field CAUSE. */
+void log_error(int error);
+void log_cause(const char *cause);
 
 /* This thread must not log: it serves others, and has no time for that. Checked by os_assert(). */
 void log_never_here(void);

@@ -160,6 +160,7 @@ static void fail(struct nic *nic, const struct nm_error *err)
 {
 	struct nm_core *core = core_of(nic);
 
+	log_about(nic->name, NULL);
 	os_log(OS_LOG_WARN, "%s: %s", nic->name, err->text);
 	nic->failed = *err;
 	nic_halt(nic);
@@ -242,6 +243,7 @@ static void on_bound(void *arg, struct nic_link *link)
 		fail(nic, &err);
 		return;
 	}
+	log_about(nic->name, NULL);
 	os_log(OS_LOG_INFO, "%s: %u queue%s of %s, %s%s%s", nic->name, nic->num_queues,
 		nic->num_queues == 1 ? "" : "s", link->facts.driver,
 		modes[link->mode < NIC_MODES ? link->mode : 0], link->why[0] ? ": " : "",

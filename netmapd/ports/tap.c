@@ -8,6 +8,7 @@
  * of the port, what has come is thrown away.
  */
 #include "tap.h"
+#include "log.h"
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -58,6 +59,7 @@ static void remove_gone(struct taps *taps)
 		next = tap->next;
 		if (!tap->gone || tap->removed)
 			continue;
+		log_about(tap->ifname, NULL);
 		os_log(OS_LOG_WARN, "%s: the network device was removed, and the port with it",
 			tap->ifname);
 		tap->removed = true;
@@ -362,6 +364,7 @@ int taps_delif(struct nm_core *core, void *ns, const char *name, struct nm_error
 			err, -EBUSY, "%s: the port is in use; end or detach its users first", name);
 	}
 	nm_port_remove_locked(port);
+	log_about(name, NULL);
 	os_log(OS_LOG_INFO, "%s: the persistent port is gone", name);
 	return 0;
 }

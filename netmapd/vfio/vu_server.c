@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 
 #include "closer.h"
 #include "listener.h"
+#include "log.h"
 #include "os.h"
 #include "os_user.h"
 
@@ -32,6 +34,8 @@ struct vu_server {
 	void *dev;
 	void (*ended)(void *dev);
 	const char *name;
+	const char *port; /* behind the machine's, in name; NULL: it is of the machine's memory */
+	char machine[32];
 
 	uid_t user;    /* who is served; -1: everybody */
 	int listen_fd; /* -1: none */
@@ -78,11 +82,30 @@ static void rest_of_turn(struct vu_server *server)
 		loop_pause(server->loop, server->conn_handle, PAUSE_MS);
 }
 
+/* What is logged in a callback. */
+static void about(const struct vu_server *server)
+{
+	log_about(server->port, server->machine);
+}
+
+/* From its name, "vm1 vale1:a", or "vm1 memory". */
+static void split_name(struct vu_server *server)
+{
+	const char *space = strchr(server->name, ' ');
+
+	snprintf(server->machine, sizeof(server->machine), "%.*s", (int)strcspn(server->name, " "),
+		server->name);
+	if (space && strncmp(space + 1, "memory", 6) != 0)
+		server->port = space + 1;
+}
+
 static void on_message(void *arg, uint32_t events)
 {
 	struct vu_server *server = arg;
-	int error = vu_conn_ready(server->conn, events);
+	int error;
 
+	about(server);
+	error = vu_conn_ready(server->conn, events);
 	if (!error)
 		error = loop_mod(server->loop, server->conn_handle, vu_conn_events(server->conn));
 	if (!error) {
@@ -92,8 +115,10 @@ static void on_message(void *arg, uint32_t events)
 	/* Violations have been logged where they were found. */
 	if (error == -ECONNRESET || error == -EPIPE)
 		os_log(OS_LOG_INFO, "%s: client has disconnected", server->name);
-	else if (error != -EPROTO && error != -ENOBUFS)
+	else if (error != -EPROTO && error != -ENOBUFS) {
+		log_error(error);
 		os_log(OS_LOG_WARN, "%s: connection lost: %s", server->name, strerror(-error));
+	}
 	end_connection(server);
 }
 
@@ -206,6 +231,7 @@ static void on_connect(void *arg, uint32_t events)
 	struct vu_server *server = arg;
 	int fd;
 
+	about(server);
 	if (!has_spare(server))
 		return;
 	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -253,6 +279,7 @@ int vu_server_new(struct loop *loop, const char *path, const struct vu_ops *ops,
 	server->dev = dev;
 	server->ended = ended;
 	server->name = name;
+	split_name(server);
 	server->listen_fd = -1;
 	server->spare_fd = -1;
 	server->user = (uid_t)-1;

@@ -12,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +139,111 @@ static void the_journal_gets_priorities(void **state)
 	os_log(OS_LOG_WARN, "x");
 	take();
 	assert_string_equal(reader.text, "<4>unit: x\n");
+}
+
+/* stderr as the service manager makes it known, and the journal's socket. */
+static int open_journal(char path[64])
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	char stream[64];
+	struct stat st;
+
+	snprintf(path, 64, "/tmp/test_log-%d", (int)getpid());
+	strcpy(at.sun_path, path);
+	unlink(path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_setup("unit", OS_LOG_INFO);
+	return fd;
+}
+
+static const char *entry(int fd, int flags)
+{
+	static char text[2048];
+	ssize_t n = recv(fd, text, sizeof(text) - 1, flags);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+static void the_journal_gets_fields(void **state)
+{
+	const struct log_source source = {.id = 7, .user = 1000};
+	char path[64];
+	int fd = open_journal(path);
+
+	assert_true(log_to_journal(path));
+	os_log(OS_LOG_INFO, "plain");
+	assert_string_equal(
+		entry(fd, MSG_DONTWAIT), "MESSAGE=plain\nPRIORITY=6\nSYSLOG_IDENTIFIER=unit\n");
+	log_from(&source);
+	log_about("vale1:a\nMESSAGE=forged", "vm3");
+	log_error(-EDQUOT);
+	os_log(OS_LOG_WARN, "two\nlines");
+	assert_string_equal(entry(fd, MSG_DONTWAIT),
+		"MESSAGE=two?lines\nPRIORITY=4\nSYSLOG_IDENTIFIER=unit\nPORT=vale1:a?MESSAGE=forged\nMACHINE=vm3\nUSER=1000\nCAUSE=EDQUOT\n");
+	/* A cause is of one line, the rest of all until another source. */
+	log_error(EPERM);
+	os_log(OS_LOG_DEBUG, "not written");
+	os_log(OS_LOG_WARN, "next");
+	assert_string_equal(entry(fd, MSG_DONTWAIT),
+		"MESSAGE=next\nPRIORITY=4\nSYSLOG_IDENTIFIER=unit\nPORT=vale1:a?MESSAGE=forged\nMACHINE=vm3\nUSER=1000\n");
+	log_from(NULL);
+	os_log(OS_LOG_WARN, "own");
+	assert_string_equal(
+		entry(fd, MSG_DONTWAIT), "MESSAGE=own\nPRIORITY=4\nSYSLOG_IDENTIFIER=unit\n");
+	take();
+	assert_string_equal(reader.text, "");
+	/* Nobody is there any more: the lines are not lost. */
+	close(fd);
+	os_log(OS_LOG_WARN, "to stderr");
+	take();
+	assert_string_equal(reader.text, "<4>unit: to stderr\n");
+	unlink(path);
+}
+
+static void the_journal_is_told_how_many_were_left_out(void **state)
+{
+	const struct log_source source = {.id = 8, .user = 1001};
+	const struct timeval patience = {.tv_sec = 30};
+	char path[64];
+	int fd = open_journal(path);
+
+	assert_true(log_to_journal(path));
+	assert_int_equal(log_start(), 0);
+	log_from(&source);
+	for (int i = 0; i < LOG_SOURCE_LINES + 5; i++)
+		os_log(OS_LOG_INFO, "line %d", i);
+	/* A socket has room for some ten: the thread waits for the reader, and nobody else does. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	for (int i = 0; i < LOG_SOURCE_LINES; i++)
+		assert_non_null(strstr(entry(fd, 0), "USER=1001\n"));
+	assert_string_equal(entry(fd, 0),
+		"MESSAGE=5 lines left out, caused by user 1001\nPRIORITY=4\nSYSLOG_IDENTIFIER=unit\nUSER=1001\nLEFT_OUT=5\n");
+	log_stop();
+	assert_string_equal(entry(fd, MSG_DONTWAIT), "");
+	close(fd);
+	unlink(path);
+}
+
+/* Another file than the one that the variable names, as after a redirection: the lines go there. */
+static void a_redirected_stderr_is_not_the_journal(void **state)
+{
+	char path[64];
+	int fd = open_journal(path);
+
+	setenv("JOURNAL_STREAM", "8:1", 1);
+	assert_false(log_to_journal(path));
+	setenv("JOURNAL_STREAM", "nonsense", 1);
+	assert_false(log_to_journal(path));
+	unsetenv("JOURNAL_STREAM");
+	assert_false(log_to_journal(path));
+	close(fd);
+	unlink(path);
 }
 
 static void what_is_written_is_printable(void **state)
@@ -315,6 +424,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(lines_come_out_in_order),
 		TEST(the_journal_gets_priorities),
+		TEST(the_journal_gets_fields),
+		TEST(the_journal_is_told_how_many_were_left_out),
+		TEST(a_redirected_stderr_is_not_the_journal),
 		TEST(what_is_written_is_printable),
 		TEST(all_is_written_or_counted),
 		TEST(who_floods_hides_only_what_is_his),
