@@ -97,6 +97,39 @@ void port_services_tell(struct daemon *d)
 		tell(s);
 }
 
+/* ---- the worker of all rings ----------------------------------------------------------------- */
+
+/* The rings that have the same worker as ring `from`, the first of them; none when it is not the first. */
+static uint32_t rings_of_one(
+	struct port_service *s, uint32_t from, struct worker_ring *rings[PORT_SERVICE_RINGS_MAX])
+{
+	const struct worker *worker = s->rings[from].worker;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < from; i++)
+		if (s->rings[i].worker == worker)
+			return 0;
+	for (uint32_t i = from; i < all_rings(s); i++)
+		if (s->rings[i].worker == worker)
+			rings[count++] = &s->rings[i].ring;
+	return count;
+}
+
+static void watch_socket(struct port_service *s)
+{
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
+
+	if (s->socket >= 0 && rings_of_one(s, 0, rings) == all_rings(s))
+		OS_STORE(&s->watched, worker_watch(s->rings[0].worker, s->socket) == 0);
+}
+
+static void unwatch_socket(struct port_service *s)
+{
+	if (s->watched)
+		worker_unwatch(s->rings[0].worker, s->socket);
+	OS_STORE(&s->watched, false);
+}
+
 /* ---- moving --------------------------------------------------------------------------------- */
 
 /* Is this kick, which rings can share, one of another ring that the worker has? */
@@ -147,12 +180,15 @@ static void place(struct port_service *s, bool anew)
 			return;
 	}
 	placement_begin(s->daemon, s->client->port->name, &turn);
+	unwatch_socket(s);
 	for (uint32_t i = 0; i < all_rings(s); i++) {
 		struct worker *to = placement_next(&turn);
 
 		if (to != s->rings[i].worker)
 			move_ring(s, i, to);
 	}
+	if (s->state == PORT_RUNNING)
+		watch_socket(s);
 }
 
 void port_services_place(struct daemon *d, bool anew)
@@ -247,37 +283,6 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 enum port_service_state port_service_state(const struct port_service *s)
 {
 	return s->state;
-}
-
-/* The rings that have the same worker as ring `from`, the first of them; none when it is not the first. */
-static uint32_t rings_of_one(
-	struct port_service *s, uint32_t from, struct worker_ring *rings[PORT_SERVICE_RINGS_MAX])
-{
-	const struct worker *worker = s->rings[from].worker;
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < from; i++)
-		if (s->rings[i].worker == worker)
-			return 0;
-	for (uint32_t i = from; i < all_rings(s); i++)
-		if (s->rings[i].worker == worker)
-			rings[count++] = &s->rings[i].ring;
-	return count;
-}
-
-static void watch_socket(struct port_service *s)
-{
-	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
-
-	if (s->socket >= 0 && rings_of_one(s, 0, rings) == all_rings(s))
-		OS_STORE(&s->watched, worker_watch(s->rings[0].worker, s->socket) == 0);
-}
-
-static void unwatch_socket(struct port_service *s)
-{
-	if (s->watched)
-		worker_unwatch(s->rings[0].worker, s->socket);
-	OS_STORE(&s->watched, false);
 }
 
 /* Each worker is waited for once, for all rings that it has. */

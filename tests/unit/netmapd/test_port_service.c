@@ -264,18 +264,28 @@ static void test_kick_fails(void **state)
 	open_end(&a, "vale0:a");
 }
 
-/* The worker has gone to sleep, as far as can be seen. */
-static void let_it_sleep(void)
+static uint64_t sleeps(void)
 {
 	struct worker_stats stats;
-	uint64_t before;
+	uint64_t sum = 0;
 
-	worker_stats(d.workers[0], &stats);
+	for (unsigned i = 0; i < d.config.workers; i++) {
+		worker_stats(d.workers[i], &stats);
+		sum += stats.sleeps;
+	}
+	return sum;
+}
+
+/* The workers have gone to sleep, as far as can be seen. */
+static void let_it_sleep(void)
+{
+	uint64_t before, now = sleeps();
+
 	do {
-		before = stats.sleeps;
+		before = now;
 		usleep(2000);
-		worker_stats(d.workers[0], &stats);
-	} while (stats.sleeps != before);
+		now = sleeps();
+	} while (now != before);
 }
 
 /* What has come over the socket, and be it read by another thread already, wakes the worker; when it was published after
@@ -325,6 +335,35 @@ static void test_kicks_from_a_socket(void **state)
 	port_service_set_socket(a.service, -1);
 	close(ends[0]);
 	close(ends[1]);
+}
+
+/* Whichever worker has the rings now waits for the socket. */
+static void test_kicks_follow_the_rings(void **state)
+{
+	struct worker_config config = {.poll_us = 0, .cpu = -1, .stopped = -1, .number = 1};
+	int ends[2];
+
+	d.workers[1] = worker_new(&config);
+	assert_non_null(d.workers[1]);
+	d.config.workers = 2;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	port_service_set_socket(a.service, ends[0]);
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(start(&b), 0);
+	for (uint32_t n = 1; n <= 8; n++) {
+		d.next_worker = n;
+		port_services_place(&d, true);
+		let_it_sleep();
+		publish(&a);
+		assert_int_equal(write(ends[1], "", 1), 1);
+		wait_for(&b.ktoa[RX].hwtail, n);
+	}
+	port_service_set_socket(a.service, -1);
+	close(ends[0]);
+	close(ends[1]);
+	d.config.workers = 1;
+	port_services_place(&d, true);
+	worker_free(d.workers[1]);
 }
 
 static void send_one(uint32_t nth)
@@ -472,6 +511,7 @@ int main(void)
 		TEST(test_suspend_takes_what_was_published),
 		TEST(test_kick_fails),
 		TEST(test_kicks_from_a_socket),
+		TEST(test_kicks_follow_the_rings),
 		TEST(test_irq_changes),
 		TEST(test_stopped_rings_are_told),
 		TEST(test_bad_kicks),
