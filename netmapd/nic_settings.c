@@ -3,12 +3,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ctype.h>
 #include <fnmatch.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nic_connect.h"
 
-enum { WORD_MAX = 64 };
+enum { WORD_MAX = 64, BUSY_US_MAX = 1000000, BUDGET_MAX = 64 /* more needs CAP_NET_ADMIN */ };
 
 static uint32_t mode_of(const char *text)
 {
@@ -105,4 +107,35 @@ int nic_settings_pass(struct nic_settings *s, const char *text, struct nm_error 
 			break;
 	}
 	return error;
+}
+
+/* A number up to most at *text, which goes behind it; -1: there is none. */
+static long number_at(const char **text, long most)
+{
+	char *end;
+	long n;
+
+	if (!isdigit((unsigned char)**text))
+		return -1;
+	n = strtol(*text, &end, 10);
+	*text = end;
+	return n <= most ? n : -1;
+}
+
+int nic_settings_busy(struct nic_settings *s, const char *text, struct nm_error *err)
+{
+	const char *at = text;
+	long us = number_at(&at, BUSY_US_MAX), budget = 0;
+
+	if (us >= 0 && *at == '/') {
+		at++;
+		budget = number_at(&at, BUDGET_MAX);
+	}
+	if (us < 0 || budget < 0 || *at)
+		return nm_error_set(err, -EINVAL,
+			"--nic-busy-poll: \"%.60s\" is not 0 to %d microseconds, or that and 1 to %d packets at a time, as in 50/32",
+			text, BUSY_US_MAX, BUDGET_MAX);
+	s->busy_us = (uint32_t)us;
+	s->busy_budget = (uint32_t)budget;
+	return 0;
 }

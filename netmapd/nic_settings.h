@@ -4,6 +4,7 @@
  *
  *      --nic-mode zero-copy --nic-mode veth*=native     the last one that fits an interface counts
  *      --nic-pass arp,nd,10.0.0.1,fe80::1               what stays the host's: kinds of frames, and its own addresses
+ *      --nic-busy-poll 50/64                            who serves a ring drives the device: microseconds, packets at a time
  *
  * Thread safety: pure functions; main() fills it in, everybody reads.
  */
@@ -21,7 +22,8 @@ struct nic_settings {
 		char interfaces[NIC_NAME_MAX]; /* a pattern of the shell */
 		uint32_t mode;                 /* enum nic_mode: demanded */
 	} modes[NIC_MODE_RULES_MAX];
-	uint32_t pass; /* enum nic_pass */
+	uint32_t busy_us, busy_budget; /* 0: the device interrupts; the kernel's choice */
+	uint32_t pass;                 /* enum nic_pass */
 	uint32_t num_ip4, num_ip6;
 	uint8_t ip4[NIC_ADDRESSES_MAX][4];
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];
@@ -30,6 +32,7 @@ struct nic_settings {
 /* Each: 0, or -EINVAL with a text that begins with the option's name. */
 int nic_settings_mode(struct nic_settings *s, const char *text, struct nm_error *err);
 int nic_settings_pass(struct nic_settings *s, const char *text, struct nm_error *err);
+int nic_settings_busy(struct nic_settings *s, const char *text, struct nm_error *err);
 
 /* Of an interface: NIC_MODE_ANY, unless something was said. */
 uint32_t nic_settings_mode_of(const struct nic_settings *s, const char *ifname);

@@ -31,6 +31,7 @@ enum {
 	OPT_NIC,
 	OPT_NIC_MODE,
 	OPT_NIC_PASS,
+	OPT_NIC_BUSY,
 	OPT_HUGE,
 	OPT_SHARED_BUFFERS,
 	OPT_SHARED_RINGS,
@@ -86,6 +87,8 @@ static const struct {
 		"how packets of network interfaces come and go: any (the default, the best there is), zero-copy, native, generic"},
 	{{"nic-pass", 1, 0, OPT_NIC_PASS}, "WHAT,…",
 		"what of their packets stays the host's: arp, nd, lldp, its addresses, all it has sent (default: nothing)"},
+	{{"nic-busy-poll", 1, 0, OPT_NIC_BUSY}, "US[/N]",
+		"who serves their rings drives the device, N packets at a time; 0: interrupts do (default: 0)"},
 	{{"shared-buffers", 1, 0, OPT_SHARED_BUFFERS}, "N",
 		"packet buffers of the region of pipes and devices (default: 393216)"},
 	{{"shared-rings", 1, 0, OPT_SHARED_RINGS}, "N", "rings of that region (default: 1024)"},
@@ -338,6 +341,9 @@ static bool take_nic_option(struct daemon_config *config, int c)
 		break;
 	case OPT_NIC_PASS:
 		error = nic_settings_pass(&config->nics, optarg, &err);
+		break;
+	case OPT_NIC_BUSY:
+		error = nic_settings_busy(&config->nics, optarg, &err);
 		break;
 	case OPT_NIC:
 		config->no_nics = strcmp(optarg, "off") == 0;

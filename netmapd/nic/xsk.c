@@ -143,13 +143,3 @@ int xsk_stats(const struct xsk *s, struct xsk_stats *stats)
 	};
 	return 0;
 }
-
-int xsk_error(const struct xsk *s)
-{
-	socklen_t len = sizeof(int);
-	int error = 0;
-
-	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		return -errno;
-	return -error;
-}

@@ -26,7 +26,7 @@
  * The kernel is trusted to keep to the rings, but for no address: whoever takes a descriptor checks it. An index of the
  * kernel's that moves by more than the ring holds breaks the ring (`broken`), which then yields nothing any more.
  *
- * Thread safety: one thread at a time per ring. xsk_stats(), xsk_error(): any.
+ * Thread safety: one thread at a time per ring. xsk_stats(): any.
  */
 #ifndef NETMAPD_XSK_H
 #define NETMAPD_XSK_H
@@ -214,8 +214,5 @@ struct xsk_stats {
 
 /* 0 or a negative errno. */
 int xsk_stats(const struct xsk *s, struct xsk_stats *stats);
-
-/* The pending error of the socket, which is cleared by that: 0, -ENETDOWN (the device is gone), … */
-int xsk_error(const struct xsk *s);
 
 #endif

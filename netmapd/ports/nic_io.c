@@ -224,6 +224,8 @@ static void receive(struct nic_queue *q, struct nm_ring *ring) OS_REQUIRES(NM_PR
 
 	nm_rxq_begin(&rx, ring);
 	nm_rxq_look(&rx);
+	if (unlikely(q->busy) && xsk_is_empty(&x->rx))
+		(void)xsk_kick_rx(x); /* which polls the device once */
 	n = rx.room > 0 ? xsk_peek(&x->rx, BATCH) : 0;
 	if (n == 0)
 		return;

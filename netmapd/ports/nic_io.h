@@ -44,6 +44,7 @@ struct nic_queue {
 	bool live[NM_DIRS]; /* a sync may use the socket */
 	bool complete;      /* received checksums may be unfinished: complete them */
 	bool sg;            /* packets may have several descriptors */
+	bool busy;          /* the device works when a sync tells it to */
 	const int *carrier; /* the device is up and has a carrier; loaded for each sync */
 	uint32_t longest;   /* bytes of a frame that the device takes */
 

@@ -43,6 +43,7 @@ static int make_queue(struct nic *nic, struct nic_queue *q, uint32_t i)
 	q->carrier = &nic->carrier;
 	q->complete = nic->link->facts.unfinished;
 	q->sg = nic->sg;
+	q->busy = nic->nics->daemon->config.nics.busy_us > 0;
 	q->scratch = q->sg && q->complete ? os_zalloc(NIC_CHUNKS_MAX * NM_NIC_BUF_SIZE) : NULL;
 	q->posted = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->sent = os_zalloc(port->num_slots[NM_TX] * sizeof(q->sent[0]));
@@ -101,6 +102,8 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 			.tx = power_of_two(port->num_slots[NM_TX])},
 		.num_queues = nic->num_queues,
 		.mode = nic_settings_mode_of(settings, nic->link->facts.ifname),
+		.busy_poll_us = settings->busy_us,
+		.busy_poll_budget = settings->busy_budget,
 		.pass = settings->pass,
 		.num_ip4 = settings->num_ip4,
 		.num_ip6 = settings->num_ip6,
@@ -398,13 +401,13 @@ json_t *nic_json(const struct nm_port *port)
 	if (!nic->link)
 		return json_pack("{s:s, s:s}", "state", states[nic->state], "error",
 			nic->failed.code ? nic->failed.text : "");
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I}}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I}}",
 		"state", states[nic->state], "mode",
 		modes[nic->state == NIC_RUNNING ? nic->link->mode : 0], "why_not_better",
 		nic->state == NIC_RUNNING ? nic->link->why : "", "driver", nic->link->facts.driver,
 		"link", nic->carrier, "mtu", (int)nic->link->facts.mtu, "queues",
-		(int)nic->num_queues, "kernel", "rx_dropped", (json_int_t)sum.rx_dropped,
-		"rx_ring_full", (json_int_t)sum.rx_ring_full, "fill_empty",
-		(json_int_t)sum.fill_empty, "rx_invalid", (json_int_t)sum.rx_invalid, "tx_invalid",
-		(json_int_t)sum.tx_invalid);
+		(int)nic->num_queues, "device_queues", (int)nic->link->facts.queues, "kernel",
+		"rx_dropped", (json_int_t)sum.rx_dropped, "rx_ring_full",
+		(json_int_t)sum.rx_ring_full, "fill_empty", (json_int_t)sum.fill_empty,
+		"rx_invalid", (json_int_t)sum.rx_invalid, "tx_invalid", (json_int_t)sum.tx_invalid);
 }

@@ -214,7 +214,7 @@ static void queue_ready(void *arg, uint32_t events)
 	struct xsk *s = arg;
 
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		printf("socket error %d\n", xsk_error(s));
+		printf("socket error\n");
 		for (uint32_t i = 0; i < app.link->num_queues; i++)
 			if (&app.link->queues[i] == s) {
 				loop_del(app.loop, app.watched[i]);

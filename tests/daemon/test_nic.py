@@ -371,6 +371,11 @@ def test_a_mode_that_cannot_be_had(start):
     ("mode", "v0=", '"v0=" is not any'),
     ("mode", "=native", "has 1 to 15 bytes"),
     ("mode", 16 * "v" + "=native", "has 1 to 15 bytes"),
+    ("busy-poll", "", '"" is not 0 to 1000000 microseconds'),
+    ("busy-poll", "1000001", "is not 0 to 1000000"),
+    ("busy-poll", "50/", "is not 0 to 1000000"),
+    ("busy-poll", "50/65", "1 to 64 packets"),
+    ("busy-poll", "-1", "is not 0"),
     ("pass", "", '"" is not arp, nd, lldp, sent or an address'),
     ("pass", "arp,192.0.2", '"192.0.2" is not'),
     ("pass", "nd,fe80::g", '"fe80::g" is not'),
@@ -482,6 +487,61 @@ def test_removed_and_back(daemon, stack):
         add_pair(daemon)
         with Port(daemon.path, V) as p:
             exchange(p, stack(), [60])
+
+
+def test_moved_to_another_namespace_and_back(daemon, stack):
+    """The port ends as if the device had been pulled; there and here it is the stack's, and when it is back it can be a port."""
+    keeper = subprocess.Popen(["sleep", "300"], preexec_fn=new_namespace)
+    try:
+        with Port(daemon.path, V) as p:
+            inside(daemon, "ip", "link", "set", V, "netns", str(keeper.pid))
+            wait_until(lambda: any(x.get("dead") for x in daemon.status()["ports"]), "the port is dead")
+            p.tx[0].publish(p.put(packet(1, 60)))
+            there = subprocess.run(["nsenter", "-t", str(keeper.pid), "-n", "ip", "link", "show", V], capture_output=True, text=True)
+            assert there.returncode == 0 and "xdp" not in there.stdout
+        wait_until(lambda: daemon.status()["ports"] == [], "nothing is left")
+        with pytest.raises(Refused) as refused:
+            Port(daemon.path, V)
+        assert refused.value.errno == errno.ENXIO
+        subprocess.run(["nsenter", "-t", str(keeper.pid), "-n", "ip", "link", "set", V, "netns", str(daemon.pid)], check=True)
+    finally:
+        keeper.kill()
+        keeper.wait()
+    inside(daemon, "ip", "link", "set", V, "up")
+    wait_until(lambda: device(daemon, V)["operstate"] == "UP", "the pair is up")
+    with Port(daemon.path, V) as p:
+        exchange(p, stack(), [60])
+
+
+def test_more_channels(start, stack):
+    """Frames of the new queue go to the host, and status says how many there are; who opens the port anew has them all."""
+    daemon = start(queues=2)
+    for name in V, W:
+        inside(daemon, "ethtool", "-L", name, "rx", "1", "tx", "1")
+    with Port(daemon.path, V) as p:
+        assert len(p.rx) == 1
+        inside(daemon, "ethtool", "-L", V, "rx", "2", "tx", "2")
+        wait_until(lambda: nic(daemon)["nic"]["device_queues"] == 2, "it is told")
+        assert nic(daemon)["nic"]["queues"] == 1
+        exchange(p, stack(), [60])
+    rest(daemon)
+    with Port(daemon.path, V) as p:
+        assert len(p.rx) == 2
+        exchange(p, stack(), [60])
+        with pytest.raises((AssertionError, subprocess.CalledProcessError)):
+            inside(daemon, "ethtool", "-L", V, "rx", "1", "tx", "1")   # the kernel takes away no queue that a socket has
+        exchange(p, stack(), [60])
+    rest(daemon)
+
+
+@pytest.mark.parametrize("value", ["50", "1000/16"])
+def test_busy_polling(start, stack, value):
+    daemon = start("--nic-busy-poll", value)
+    s = stack()
+    with Port(daemon.path, V) as p:
+        exchange(p, s, SIZES)
+        assert daemon.ring(V, "rx")["errors"] == {}
+    rest(daemon)
 
 
 def test_link_down_and_up(daemon, stack):
