@@ -18,9 +18,7 @@
 #endif
 
 enum {
-	/* 6.6 */
-	TCX_INGRESS = 46,
-	TCX_EGRESS = 47,
+	TCX_EGRESS = 47, /* 6.6 */
 	INSNS_MAX = 192,
 	AT_TYPE = 12, /* offsets in a frame */
 	AT_IP = 14,
@@ -47,7 +45,7 @@ static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 
 /* ---- instructions ------------------------------------------------------------------------ */
 
-enum label { PASS, REDIRECT, IP6, DROP, LABELS };
+enum label { PASS, REDIRECT, IP6, LABELS };
 
 /* Where a kind of program finds what it looks at. */
 struct view {
@@ -245,23 +243,16 @@ static void add_socket_check(struct code *c, int map, uint32_t queue)
 	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 0, PASS);
 }
 
-static void add_exit(struct code *c, int exits)
+static void add_drop(struct code *c, int dropped)
 {
 	here(c, REDIRECT);
-	load_u64(c, BPF_REG_7, BPF_PSEUDO_MAP_VALUE, (uint32_t)exits);
-	load(c, BPF_W, BPF_REG_1, BPF_REG_7, offsetof(struct program_exit, ifindex));
-	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_1, 0, 0, DROP);
-	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 0);
-	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
-	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
-	here(c, DROP);
+	load_u64(c, BPF_REG_2, BPF_PSEUDO_MAP_VALUE, (uint32_t)dropped);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1);
-	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_7, BPF_REG_1,
-		offsetof(struct program_exit, dropped), BPF_ADD);
+	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_2, BPF_REG_1, 0, BPF_ADD);
 	add_return(c, TC_ACT_SHOT);
 }
 
-int program_load_exit(int map, uint32_t queue, int exits, const struct program_filter *filter)
+int program_load_exit(int map, uint32_t queue, int dropped, const struct program_filter *filter)
 {
 	struct code code = {.count = 0};
 
@@ -269,50 +260,30 @@ int program_load_exit(int map, uint32_t queue, int exits, const struct program_f
 	add_socket_check(&code, map, queue);
 	if (is_filter(filter))
 		add_filter(&code, &sent, filter);
-	add_exit(&code, exits);
+	add_drop(&code, dropped);
 	add_pass(&code, &sent);
 	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
 }
 
-int program_load_entrance(uint32_t ifindex)
-{
-	struct code code = {.count = 0};
-
-	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, (int32_t)ifindex);
-	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, BPF_F_INGRESS);
-	add(&code, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
-	add(&code, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
-	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
-}
-
-int program_attach_tc(int prog, uint32_t ifindex, bool egress)
+int program_attach_exit(int prog, uint32_t ifindex)
 {
 	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)prog,
 				       .target_ifindex = ifindex,
-				       .attach_type = egress ? TCX_EGRESS : TCX_INGRESS}};
+				       .attach_type = TCX_EGRESS}};
 
 	return bpf(BPF_LINK_CREATE, &attr);
 }
 
-int program_exit_map(void)
+int program_dropped_map(void)
 {
 	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY,
 		.key_size = sizeof(uint32_t),
-		.value_size = sizeof(struct program_exit),
-		.max_entries = 1};
+		.value_size = sizeof(uint64_t),
+		.max_entries = 1,
+		.map_flags = BPF_F_MMAPABLE};
 
 	strcpy(attr.map_name, "netmapd_nic");
 	return bpf(BPF_MAP_CREATE, &attr);
-}
-
-int program_set_exit(int exits, uint32_t ifindex)
-{
-	struct program_exit value = {.ifindex = ifindex};
-	uint32_t key = 0;
-	union bpf_attr attr = {
-		.map_fd = (uint32_t)exits, .key = (uintptr_t)&key, .value = (uintptr_t)&value};
-
-	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
 }
 
 /* ---- maps and links ------------------------------------------------------------------------ */

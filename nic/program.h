@@ -8,9 +8,9 @@
  *      link = program_attach(prog, ifindex, generic);     close(link) detaches, whoever does it, a kill as well
  *      program_set(map, queue, socket);
  *
- *      exits = program_exit_map();                        where the stack's frames go: nowhere, or to another interface
- *      prog = program_load_exit(map, queue, exits, &filter);
- *      link = program_attach_tc(prog, ifindex, true);
+ *      dropped = program_dropped_map();                   how many of the stack's frames got nowhere
+ *      prog = program_load_exit(map, queue, dropped, &filter);
+ *      link = program_attach_exit(prog, ifindex);
  *
  * Some packets stay the stack's (struct program_filter), by their destination when they come, by their source when it sends them.
  * All others are redirected, and passed on to the stack where the map has no socket. Likewise the stack's own frames go
@@ -48,25 +48,12 @@ int program_attach(int prog, uint32_t ifindex, bool generic);
 int program_set(int map, uint32_t queue, int sock);
 void program_clear(int map, uint32_t queue);
 
-/* Of the map that a program of the following sort looks at. */
-struct program_exit {
-	uint32_t
-		ifindex; /* where the stack's frames are sent instead; 0: nowhere, they are dropped */
-	uint32_t pad;
-	uint64_t dropped;
-};
+/* A number of 64 bits, which everybody who has the descriptor can map. Nothing follows from it. */
+int program_dropped_map(void);
+int program_load_exit(int map, uint32_t queue, int dropped, const struct program_filter *filter);
 
-int program_exit_map(void);
-int program_load_exit(int map, uint32_t queue, int exits, const struct program_filter *filter);
-
-/* 0 or a negative errno. */
-int program_set_exit(int exits, uint32_t ifindex);
-
-/* Everything that an interface receives is received by another one instead. */
-int program_load_entrance(uint32_t ifindex);
-
-/* At the border of the stack: egress: what it sends, else what it receives. From Linux 6.6 on. */
-int program_attach_tc(int prog, uint32_t ifindex, bool egress);
+/* From Linux 6.6 on. */
+int program_attach_exit(int prog, uint32_t ifindex);
 
 /* The number by which bpftool shows it; 0: not known. */
 uint32_t program_id(int prog);

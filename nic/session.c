@@ -77,6 +77,16 @@ static int tell_bound(struct session *s)
 	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, fds);
 }
 
+/* Where the client sees how many of the stack's frames are dropped. */
+static int tell_dropped(struct session *s)
+{
+	struct nic_plain msg;
+
+	nic_header_init(&msg.hdr, NIC_DROPPED);
+	return s->stack.dropped < 0 ? 0
+				    : nic_send(s->sock, &msg, sizeof(msg), &s->stack.dropped, 1);
+}
+
 static int tell_unbound(struct session *s)
 {
 	struct nic_plain msg;
@@ -243,6 +253,8 @@ static int open_interface(struct session *s, const struct nic_open *o, struct nm
 		error = claim_take(&s->claim, s->config->state, &s->facts, err);
 	if (!error)
 		error = session_prepare(s, err);
+	if (!error)
+		error = tell_dropped(s);
 	return error ? error : tell_opened(s);
 }
 

@@ -30,7 +30,7 @@ static int attach(struct stack *s, struct claim *claim, const struct nic_facts *
 {
 	if (!kernel_is_at_least(6, 6))
 		return attach_filter(claim, f, s->prog);
-	s->link = program_attach_tc(s->prog, f->ifindex, true);
+	s->link = program_attach_exit(s->prog, f->ifindex);
 	return s->link < 0 ? s->link : 0;
 }
 
@@ -39,8 +39,8 @@ int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f, 
 {
 	int error;
 
-	s->exits = program_exit_map();
-	s->prog = s->exits < 0 ? s->exits : program_load_exit(map, queue, s->exits, filter);
+	s->dropped = program_dropped_map();
+	s->prog = s->dropped < 0 ? s->dropped : program_load_exit(map, queue, s->dropped, filter);
 	error = s->prog < 0 ? s->prog : attach(s, claim, f);
 	if (!error)
 		return 0;
@@ -54,5 +54,5 @@ void stack_open(struct stack *s)
 {
 	close_one(&s->link);
 	close_one(&s->prog);
-	close_one(&s->exits);
+	close_one(&s->dropped);
 }

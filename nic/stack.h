@@ -20,7 +20,9 @@
 #include "program.h"
 
 struct stack {
-	int exits, prog, link; /* descriptors, or -1 */
+	int dropped; /* a map: how many frames were (program.h) */
+	int prog, link;
+	/* Descriptors, or -1. */
 };
 
 /* Nothing is closed yet. */

@@ -245,6 +245,7 @@ static size_t size_of(uint32_t type)
 	case NIC_DETACHED:
 	case NIC_MAPPED:
 	case NIC_UNBOUND:
+	case NIC_DROPPED:
 		return sizeof(struct nic_plain);
 	case NIC_RELEASED:
 		return sizeof(struct nic_released);

@@ -10,6 +10,8 @@
  *        NIC_ASK                         --->     may this user have it? what is it?
  *                                        <---   NIC_KNOWN
  *        NIC_OPEN + the memory's memfd   --->     offloads off, sockets
+ *                                        <---   NIC_DROPPED + a map, to be mapped for reading: a number of 64 bits, the host's
+ *                                               frames that were dropped; not with NIC_PASS_SENT
  *                                        <---   NIC_OPENED
  *        NIC_BIND + a file of chunks     --->     posts them, program, bind(); a mode that isn't granted: the next one
  *                                        <---   NIC_BOUND + a socket per queue
@@ -79,6 +81,7 @@ enum nic_message_type {
 	NIC_REPORT,
 	NIC_FAILED,
 	NIC_UNBOUND,
+	NIC_DROPPED,
 };
 
 /* Who moves packets between the device and the memory, best first. ANY: the best that the kernel grants. */
@@ -149,7 +152,7 @@ struct nic_open {
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];
 };
 
-/* NIC_CLOSE, NIC_DETACHED, NIC_MAPPED; NIC_UNBOUND, with the sockets */
+/* NIC_CLOSE, NIC_DETACHED, NIC_MAPPED; NIC_UNBOUND, with the sockets; NIC_DROPPED, with a map */
 struct nic_plain {
 	struct nic_header hdr;
 };

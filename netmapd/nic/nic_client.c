@@ -54,6 +54,8 @@ static void hang_up(struct nic_link *link)
 static void free_link(struct nic_link *link)
 {
 	drop_queues(link);
+	if (link->dropped)
+		munmap((void *)(uintptr_t)link->dropped, sizeof(*link->dropped));
 	hang_up(link);
 	loop_del(link->loop, link->later_handle);
 	if (link->later >= 0)
@@ -212,6 +214,20 @@ static int on_bound(
 	return 0;
 }
 
+/* The map is closed by the caller. */
+static int on_dropped(struct nic_link *link, const int *fds, uint32_t num_fds)
+{
+	void *map;
+
+	if (link->state != NIC_LINK_OPENING || link->dropped || num_fds != 1)
+		return -EPROTO;
+	map = mmap(NULL, sizeof(*link->dropped), PROT_READ, MAP_SHARED, fds[0], 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	link->dropped = map;
+	return 0;
+}
+
 /* This kernel maps no rings of bound sockets. */
 static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
@@ -266,6 +282,8 @@ static void on_refused(struct nic_link *link, const struct nic_failed *msg)
 static int on_message(
 	struct nic_link *link, union nic_message *msg, const int *fds, uint32_t num_fds)
 {
+	int error = msg->hdr.type == NIC_DROPPED ? on_dropped(link, fds, num_fds) : -EPROTO;
+
 	if (msg->hdr.type == NIC_BOUND)
 		return on_bound(link, &msg->bound, fds, num_fds);
 	if (msg->hdr.type == NIC_UNBOUND)
@@ -273,6 +291,8 @@ static int on_message(
 	for (uint32_t i = 0; i < num_fds; i++)
 		close(fds[i]);
 	switch (msg->hdr.type) {
+	case NIC_DROPPED:
+		return error;
 	case NIC_KNOWN:
 		return on_known(link, &msg->told);
 	case NIC_OPENED:

@@ -77,6 +77,8 @@ struct nic_link {
 	enum nic_mode mode;     /* granted, from bound() on */
 	uint32_t prog_id;       /* of the program */
 	char why[NIC_TEXT_MAX]; /* why it isn't a better mode; "" if there is none */
+	const uint64_t *
+		dropped; /* frames that the host's stack has sent, and that were dropped; NULL: not counted */
 	struct xsk queues[NIC_QUEUES_MAX];
 
 	/* nic_client.c's */

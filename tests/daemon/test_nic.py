@@ -417,6 +417,19 @@ def test_the_hosts_addresses_stay_the_hosts(start):
     assert out == ["0", "1"]
 
 
+def test_what_the_host_sends_is_counted(start, stack):
+    """It gets nowhere, and status says how much it was."""
+    daemon = start()
+    host, outside = stack(V), stack()
+    with Port(daemon.path, V) as p:
+        for n in range(10):
+            with contextlib.suppress(OSError):   # that is how it is told
+                host.send(packet(n, 60))
+        assert nic(daemon)["nic"]["host_dropped"] == 10
+        exchange(p, outside, [60])     # nothing else has come out
+    rest(daemon)
+
+
 def test_forms_of_registration(start, stack):
     """One ring, one direction, shared by two, exclusively; all queues of the device."""
     daemon = start(queues=3)
