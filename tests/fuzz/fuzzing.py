@@ -41,6 +41,7 @@ TARGETS = {
     "vfio": Target(runs=5000),
     "packets": Target(runs=10000),
     "tap": Target(runs=8000),
+    "nic": Target(runs=2500),
     "offload": Target(runs=30000, max_len=512),
     "names": Target(runs=40000, max_len=256),
     "libnetmap": Target(runs=8000),
