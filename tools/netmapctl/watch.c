@@ -56,7 +56,8 @@ static void put_event(const struct nmd_event *e)
 		snprintf(text, sizeof(text), kinds[e->what].text, *e->name ? e->name : "-",
 			e->detail);
 	else
-		snprintf(text, sizeof(text), "event %u: %s %s", e->what, e->name, e->detail);
+		snprintf(text, sizeof(text), "event %u: %.*s %.*s", e->what, NMD_NAME_MAX, e->name,
+			NMD_NAME_MAX, e->detail);
 	one_line(text);
 	if (e->user == NMD_USER_ALL)
 		puts(text);
