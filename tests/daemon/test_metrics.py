@@ -189,6 +189,55 @@ def test_http_loopback(daemon):
     finish(child)
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def ask(port, path):
+    """What Prometheus answers; None while it doesn't."""
+    try:
+        reply, text = get(http.client.HTTPConnection("127.0.0.1", port, timeout=60), path)
+    except OSError:
+        return None
+    return json.loads(text)["data"] if reply.status == 200 and text.startswith("{") else None
+
+
+def test_prometheus_scrapes(daemon, busy, place):
+    """A real Prometheus, as docs/metrics.md configures it: it has the samples, and evaluates the rules."""
+    port, own = free_port(), free_port()
+    config = (REPO / "docs/metrics.md").read_text()
+    config = config[config.index("    scrape_configs:"):config.index("rule_files:")].replace("\n    ", "\n").strip()
+    assert "localhost:9812" in config
+    (place / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + config.replace("localhost:9812", f"127.0.0.1:{port}")
+        + f"\nrule_files: [{METRICS}/netmapd.rules.yml]\n")
+    exporter = spawn(NETMAPCTL, "--socket", daemon.path, "metrics", "--listen", f"127.0.0.1:{port}", path=daemon.path)
+    with open(place / "prometheus.log", "w") as log:
+        prometheus = subprocess.Popen(
+            ["prometheus", f"--config.file={place}/prometheus.yml", f"--storage.tsdb.path={place}/data",
+             f"--web.listen-address=127.0.0.1:{own}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        def samples_there():
+            assert prometheus.poll() is None, (place / "prometheus.log").read_text()
+            data = ask(own, "/api/v1/query?query=netmapd_ring_packets_total%7Bport%3D%22vale1%3Aa%22%2Cdirection%3D%22tx%22%7D")
+            return data and data["result"]
+
+        result = wait_until(samples_there, "Prometheus has the packets", 120)
+        assert [r["value"][1] for r in result] == ["70"] and result[0]["metric"]["job"] == "netmapd"
+        target = ask(own, "/api/v1/targets")["activeTargets"][0]
+        assert target["health"] == "up" and target["lastError"] == ""
+        rules = [r for g in ask(own, "/api/v1/rules")["groups"] for r in g["rules"]]
+        assert rules and all(r["lastError"] == "" if "lastError" in r else True for r in rules)
+    finally:
+        prometheus.kill()
+        prometheus.wait()
+        exporter.terminate()
+        finish(exporter)
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:9812", "9812", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "[::]:80", "unix:", ""])
 def test_http_nowhere_else(daemon, address):
     result = run(NETMAPCTL, "--socket", daemon.path, "metrics", "--listen", address)
