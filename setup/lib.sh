@@ -245,3 +245,21 @@ wrap_programs() {
 		chmod 755 "$file"
 	done
 }
+
+# ---------------------------------------------------------------- kernels
+
+# unpack_image VMLINUZ OUT: the "setup header" of x86's boot protocol says where
+# the compressed ELF image lies, and its first bytes what compressed it.
+unpack_image() {
+	local offset bytes
+	field() { od -An -v "-tu$1" "-j$(($2))" "-N$1" "$3" | tr -d ' '; }
+	offset=$((($(field 1 0x1f1 "$1") + 1) * 512 + $(field 4 0x248 "$1")))
+	bytes=$(field 4 0x24c "$1")
+	# The last four bytes are the size.
+	payload() { dd "if=$1" bs=1M iflag=skip_bytes,count_bytes "skip=$offset" "count=$((bytes - 4))" status=none; }
+	case $(field 2 $offset "$1") in
+	14333) payload "$1" | xz -dcq --single-stream >"$2" ;; # fd 37
+	46376) payload "$1" | zstd -dcq >"$2" ;;               # 28 b5
+	35615) payload "$1" | gzip -dcq >"$2" ;;               # 1f 8b
+	esac
+}

@@ -2,102 +2,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The Debian packages: built, looked at by lintian, and installed, upgraded and purged in a clean system."""
 
-import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("PTNETMAP_CACHE") or Path.home() / ".cache/ptnetmap")
-NAMES = ["netmapd", "libnetmap1", "libnetmap-dev", "ptnetmap-tools", "netmap-dkms"]
-# What they depend on; of netmap-dkms only the source is tried: dkms brings a compiler and headers.
-DEPENDENCIES = "adduser,libjansson4,libpcap0.8"
+from lab import REPO, USER_SPACE, System, build_packages, host_suite, run
 
-pytestmark = [
-    pytest.mark.skipif(os.getuid() != 0, reason="a system in a directory wants root"),
-    pytest.mark.xdist_group("packages"),
-]
+HOST = host_suite()
+# Those that this machine makes are tried in its own release and in Debian 13; and those that are made in a Debian 13, by its compiler.
+SYSTEMS = {HOST: HOST, "trixie": HOST, "trixie-made": "trixie"}
 
-
-def run(*args, **kwargs):
-    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          stdin=subprocess.DEVNULL, timeout=1800, **kwargs)
-    assert done.returncode == 0, f"{args}: {done.stdout[-4000:]}"
-    return done.stdout
+pytestmark = pytest.mark.xdist_group("packages")
 
 
 @pytest.fixture(scope="module")
 def packages():
     """{name: path}, and no others but those with debug symbols."""
     run(REPO / "setup/packages", "build", "packages")
-    paths = [Path(line) for line in run(REPO / "setup/deb").splitlines() if line.endswith(".deb")]
-    found = {p.name.split("_")[0]: p for p in paths if "-dbgsym" not in p.name}
-    assert sorted(found) == sorted(NAMES)
-    return found
+    return build_packages()
 
 
-@pytest.fixture(scope="module")
-def base():
-    """A minimal Debian of this machine's release, from its own mirror; it is kept in the cache."""
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    suite = release["VERSION_CODENAME"]
-    archive = CACHE / f"packages-{suite}.tar"
-    if not archive.exists():
-        targets = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", f"Codename: {suite}")
-        assert targets.strip(), f"apt knows no mirror of {suite}"
-        root = CACHE / f"packages-{suite}.new"
-        shutil.rmtree(root, ignore_errors=True)
-        run("debootstrap", "--variant=minbase", f"--include={DEPENDENCIES}", suite, root, targets.split()[0])
-        run("tar", "-C", root, "-cf", f"{archive}.new", ".")
-        os.rename(f"{archive}.new", archive)
-        shutil.rmtree(root)
-    return archive
-
-
-class System:
-    def __init__(self, root):
-        self.root = root
-
-    def run(self, command, status=0):
-        """A shell command in it, with processes and a /proc of its own."""
-        script = 'mount -t proc proc "$0/proc" && mount -t tmpfs none "$0/dev/shm" && exec chroot "$0" sh -c "$1"'
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-        done = subprocess.run(
-            ["unshare", "-m", "-p", "-f", "sh", "-c", script, self.root, command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, stdin=subprocess.DEVNULL, timeout=600, env=env,
-        )
-        assert done.returncode == status, f"{command}: {done.stdout}"
-        return done.stdout
-
-    def install(self, *debs):
-        for deb in debs:
-            shutil.copy(deb, self.root / "tmp")
-        out = self.run("dpkg -i " + " ".join(f"/tmp/{Path(deb).name}" for deb in debs))
-        for deb in debs:
-            (self.root / "tmp" / Path(deb).name).unlink()
-        return out
-
-    def files(self):
-        """All that there is, but what dpkg, its helpers and their logs keep for themselves."""
-        found = run("find", self.root, "-xdev", "-not", "-type", "s", "-printf", "%P\\n").splitlines()
-        own = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/systemd/deb-systemd-helper|var/lib/apt|proc|dev|tmp|run/adduser)(/|$)"
-                         r"|etc/\w+-$")
-        return {f for f in found if not own.match(f)}
-
-    def accounts(self):
-        return [(self.root / "etc" / name).read_text() for name in ("passwd", "group", "shadow")]
-
-
-@pytest.fixture
-def system(base, tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    run("tar", "-C", root, "-xf", base)
-    yield System(root)
-    shutil.rmtree(root, ignore_errors=True)
+@pytest.mark.everything
+def test_made_elsewhere():
+    """Debian 13 makes them: no compiler's warning, and its lintian finds no error, no warning."""
+    place = build_packages("trixie")["netmapd"].parent
+    warnings = re.findall(r"^.*\bwarning: .*", (place / "build.log").read_text(), re.M)
+    assert [w for w in warnings if not w.startswith("dpkg-")] == []
+    assert re.findall(r"^[EW]: .*", (place / "lintian.log").read_text(), re.M) == []
 
 
 def test_lintian(packages):
@@ -112,12 +45,13 @@ def test_contents(packages):
     where = {}
     for name, deb in packages.items():
         for line in run("dpkg-deb", "-c", deb).splitlines():
-            path = line.split(None, 5)[5].split(" -> ")[0]
+            # Units are in /lib in Debian 12, in /usr/lib from 13 on: both are the same directory.
+            path = re.sub(r"^\./lib/", "./usr/lib/", line.split(None, 5)[5].split(" -> ")[0])
             if not path.endswith("/") and "/doc/" not in path:
                 assert path not in where, f"{path}: in {where.get(path)} and {name}"
                 where[path] = name
     for path, name in {
-        "usr/sbin/netmapd": "netmapd", "usr/sbin/netmapd-nic": "netmapd", "lib/systemd/system/netmapd.socket": "netmapd",
+        "usr/sbin/netmapd": "netmapd", "usr/sbin/netmapd-nic": "netmapd", "usr/lib/systemd/system/netmapd.socket": "netmapd",
         "etc/netmapd/policy.conf": "netmapd", "usr/bin/qemu-ptnet": "ptnetmap-tools", "usr/bin/netmapctl": "ptnetmap-tools",
         "usr/bin/pkt-gen": "ptnetmap-tools", "usr/bin/netmap-run": "ptnetmap-tools", "usr/sbin/vale-ctl": "ptnetmap-tools",
         "usr/sbin/netmap-bridge": "ptnetmap-tools", "usr/include/libnetmap.h": "libnetmap-dev", "usr/include/net/netmap.h": "libnetmap-dev",
@@ -147,7 +81,7 @@ def test_sandbox(packages, tmp_path):
     """What systemd finds open in the services: at most 2.0 of 10; of the metrics, which reach the network, as much."""
     for package, name in ("netmapd", "netmapd"), ("ptnetmap-tools", "netmapd-metrics"):
         run("dpkg-deb", "-x", packages[package], tmp_path / package)
-        unit = tmp_path / package / f"lib/systemd/system/{name}.service"
+        unit = next((tmp_path / package).rglob(f"{name}.service"))
         text = unit.read_text()
         assert "@" not in re.sub(r"@(system-service|privileged|resources)", "", text), "something was not replaced"
         unit.write_text(text.replace("Requires=netmapd.socket\n", ""))
@@ -165,10 +99,16 @@ def other_version(deb, version, place):
     return out
 
 
-def test_install_upgrade_purge(packages, system, tmp_path):
+@pytest.mark.parametrize("name", [n if n != "trixie-made" else pytest.param(n, marks=pytest.mark.everything) for n in SYSTEMS])
+def test_install_upgrade_purge(name, packages, tmp_path):
     """Installed, it works; upgraded, it keeps what the administrator wrote; purged, nothing is left."""
+    with System(name.split("-")[0], "base") as system:
+        install_upgrade_purge(packages if SYSTEMS[name] == HOST else build_packages(SYSTEMS[name]), system, tmp_path)
+
+
+def install_upgrade_purge(packages, system, tmp_path):
     before, accounts = system.files(), system.accounts()
-    system.install(*(packages[name] for name in ("netmapd", "libnetmap1", "libnetmap-dev", "ptnetmap-tools")))
+    system.install(*(packages[name] for name in USER_SPACE))
     assert system.run("netmapd --version") == "netmapd 0.1.0\n" and "netmap" in system.run("getent passwd netmap; getent group netmap")
     enabled = system.root / "etc/systemd/system"
     assert (enabled / "sockets.target.wants/netmapd.socket").is_symlink()

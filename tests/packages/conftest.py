@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What takes minutes is run by `make test-packages` alone: tests/run packages -- --everything."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--everything", action="store_true", help="also what is built and booted for minutes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "everything: only with --everything")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if os.getuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="a system in a directory wants root"))
+    if not config.getoption("--everything"):
+        left = [i for i in items if i.get_closest_marker("everything")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [i for i in items if i not in left]

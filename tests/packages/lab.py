@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian systems to try packages in.
+
+A System is a Debian of setup/debian in a tmpfs that only its own mount namespace sees: `with System("trixie", "base") as s`.
+Its root is a path that we can use as well.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+
+NAMES = ["netmapd", "libnetmap1", "libnetmap-dev", "ptnetmap-tools", "netmap-dkms"]
+USER_SPACE = [name for name in NAMES if name != "netmap-dkms"]
+
+
+def run(*args, **kwargs):
+    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          stdin=subprocess.DEVNULL, timeout=1800, **kwargs)
+    assert done.returncode == 0, f"{args}: {done.stdout[-4000:]}"
+    return done.stdout
+
+
+def host_suite():
+    return re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.M).group(1)
+
+
+def debian(suite, kind):
+    """The directory of setup/debian, which has root.tar."""
+    done = subprocess.run([REPO / "setup/debian", suite, kind], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
+def build_packages(suite=None):
+    """{name: path} of the packages, made in a Debian of that suite, or here; without those of debug symbols. PTNETMAP_DEBS: a
+    directory of packages to try instead."""
+    if os.environ.get("PTNETMAP_DEBS"):
+        paths = Path(os.environ["PTNETMAP_DEBS"]).glob("*.deb")
+    else:
+        done = subprocess.run([REPO / "setup/deb", *(["--suite", suite] if suite else [])], stdout=subprocess.PIPE, text=True, check=True)
+        paths = map(Path, done.stdout.split())
+    found = {p.name.split("_")[0]: p for p in paths if "-dbgsym" not in p.name}
+    assert sorted(found) == sorted(NAMES)
+    return found
+
+
+class System:
+    def __init__(self, suite, kind):
+        self.suite, self.kind, self.source = suite, kind, debian(suite, kind)
+
+    def __enter__(self):
+        script = ('mount -t tmpfs -o size=6G,mode=755 none /mnt && tar -C /mnt -xf "$0" && mount -t tmpfs none /mnt/dev/shm && echo ready '
+                  '&& exec sleep infinity')
+        self._holder = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "sh", "-c", script, self.source / "root.tar"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.root = Path(f"/proc/{self._holder.pid}/root/mnt")
+        try:
+            assert self._holder.stdout.readline() == "ready\n", "no Debian in memory"
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
+
+    def command(self, command):
+        """Arguments that run a shell command in it, with processes and a /proc of its own."""
+        script = 'mount -t proc proc /mnt/proc && exec chroot /mnt sh -c "$0"'
+        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt",
+                "unshare", "-m", "-p", "-f", "--kill-child", "sh", "-c", script, command]
+
+    ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+
+    def run(self, command, status=0):
+        done = subprocess.run(self.command(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              stdin=subprocess.DEVNULL, timeout=1200, env=self.ENVIRONMENT)
+        assert done.returncode == status, f"{command}: {done.stdout}"
+        return done.stdout
+
+    def bring(self, *paths, to="tmp"):
+        (self.root / to).mkdir(exist_ok=True)
+        for path in paths:
+            shutil.copy(path, self.root / to)
+
+    def install(self, *debs):
+        self.bring(*debs)
+        out = self.run("dpkg -i " + " ".join(f"/tmp/{Path(deb).name}" for deb in debs))
+        for deb in debs:
+            (self.root / "tmp" / Path(deb).name).unlink()
+        return out
+
+    def files(self):
+        """All that there is, but what dpkg, its helpers and their logs keep for themselves."""
+        found = run("find", f"{self.root}/", "-xdev", "-not", "-type", "s", "-printf", "%P\\n").splitlines()
+        own = re.compile(r"(var/lib/dpkg|var/cache|var/log|var/lib/systemd/deb-systemd-helper|var/lib/apt|proc|dev|tmp|run/adduser)(/|$)"
+                         r"|etc/\w+-$")
+        return {f for f in found if not own.match(f)}
+
+    def accounts(self):
+        return [(self.root / "etc" / name).read_text() for name in ("passwd", "group", "shadow")]
