@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,95 @@ def test_print(qemu, room):
 
     shell = run("sh", "-c", result.stdout)
     assert json.loads(shell.stdout.splitlines()[0]) == words[1:]
+
+
+# ------------------------------------------------------------ for libvirt
+
+NS = {"ptnet": "urn:ptnetmap:libvirt", "qemu": "http://libvirt.org/schemas/domain/qemu/1.0"}
+
+
+def test_libvirt_xml(netmapd):
+    """Three pieces of a domain: they are XML, name the domain's own sockets, and have the options of the ports as they were given."""
+    odd = ["-netdev", "netmap,ifname=vale1:12@conf:slots=64,,rings=1,id=o,passthrough=on", "-device", "ptnet-pci,netdev=o,id=<o>&'"]
+    result = run_ptnet("--libvirt-xml", "-name", "web", *PORT_A, *DEVICE_A, *odd)
+    assert result.returncode == 2 and "id='<o>&'" in result.stderr
+    odd[-1] = "ptnet-pci,netdev=o,bus=pci.1"
+    result = run_ptnet("--libvirt-xml", "-name", "web", *PORT_A, *DEVICE_A, *odd)
+    assert (result.returncode, result.stderr) == (0, "")
+    root = ET.fromstring(f"<domain>{result.stdout}</domain>")
+    assert root.find("memoryBacking/source").get("type") == "memfd" and root.find("memoryBacking/access").get("mode") == "shared"
+    given = [a.get("value") for a in root.iterfind("metadata/ptnet:ports/ptnet:arg", NS)]
+    assert given == PORT_A + DEVICE_A + odd
+    args = [a.get("value") for a in root.iterfind("qemu:commandline/qemu:arg", NS)]
+    assert args[0] == "-blockdev" and json.loads(args[1])["file"]["filename"] == "/run/ptnetmap/web/no-migration"
+    assert [json.loads(d)["socket"]["path"] for d in devices(args)] == [f"/run/ptnetmap/web/{n}" for n in ("mem0", "net0", "net1")]
+    assert json.loads(devices(args)[2])["bus"] == "pci.1"
+    assert netmapd.closed.acquire(timeout=10)     # it had them for a moment
+
+
+def test_libvirt_xml_escapes(netmapd):
+    """What an attribute can't hold as it is."""
+    result = run_ptnet("--libvirt-xml", "-name", "a<b>&'c", *PORT_A, *DEVICE_A)
+    root = ET.fromstring(f"<domain>{result.stdout}</domain>")
+    args = [a.get("value") for a in root.iterfind("qemu:commandline/qemu:arg", NS)]
+    assert json.loads(devices(args)[0])["socket"]["path"] == "/run/ptnetmap/a<b>&'c/mem0"
+
+
+@pytest.mark.parametrize("args, text", [([*PORT_A, *DEVICE_A], "-name"), (["-name", "a/b", *PORT_A, *DEVICE_A], "-name"),
+                                        (["-name", "..", *PORT_A, *DEVICE_A], "-name"), (["-name", "web"], "there is no port")])
+def test_libvirt_xml_wrong(netmapd, args, text):
+    expect_error(run_ptnet("--libvirt-xml", *args), 2, text)
+
+
+def test_hold(netmapd, room):
+    """It returns when all is there; the ports, the links and its number are there until a signal."""
+    place = room / "web"
+    place.mkdir()
+    result = run_ptnet("--hold", place, *PORT_A, *DEVICE_A)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    links = {p.name: os.readlink(p) for p in place.iterdir() if p.is_symlink()}
+    assert links == {"mem0": "/r/mem", "net0": "/r/net-vale1:10"}
+    assert (place / "no-migration").read_bytes()[:4] == b"QFI\xfb"
+    pid = int((place / "pid").read_text())
+    assert sorted(os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)) == ["/dev/null"] * 3
+    assert not netmapd.closed.acquire(timeout=0.3)
+    expect_error(run_ptnet("--hold", place, *PORT_A, *DEVICE_A), 1, "held already")
+    assert {p.name for p in place.iterdir()} == {"mem0", "net0", "no-migration", "pid"}
+    assert netmapd.closed.acquire(timeout=10)     # of the one that was refused
+    os.kill(pid, signal.SIGTERM)
+    assert netmapd.closed.acquire(timeout=30)
+    wait_gone(place)
+
+
+def wait_gone(place):
+    end = time.monotonic() + 30
+    while list(place.iterdir()):
+        assert time.monotonic() < end, list(place.iterdir())
+        time.sleep(0.01)
+
+
+def test_hold_leftovers(netmapd, room):
+    """What one that was killed has left is no obstacle."""
+    place = room / "web"
+    place.mkdir()
+    assert run_ptnet("--hold", place, *PORT_A, *DEVICE_A).returncode == 0
+    first = int((place / "pid").read_text())
+    os.kill(first, signal.SIGKILL)
+    assert netmapd.closed.acquire(timeout=30) and (place / "net0").is_symlink()
+    assert run_ptnet("--hold", place, *PORT_B, *DEVICE_B).returncode == 0
+    second = int((place / "pid").read_text())
+    assert second != first and os.readlink(place / "net0") == "/r/net-vale1:11"
+    os.kill(second, signal.SIGTERM)
+    wait_gone(place)
+
+
+def test_hold_refused(netmapd, room):
+    """Nothing is left when it can't be; and it says why."""
+    expect_error(run_ptnet("--hold", room / "none", *PORT_A, *DEVICE_A), 1, f"{room}/none/pid")
+    place = room / "web"
+    (place / "net0").mkdir(parents=True)
+    expect_error(run_ptnet("--hold", place, *PORT_A, *DEVICE_A), 1, "net0")
+    assert [p.name for p in place.iterdir()] == ["net0"]
 
 
 def test_print_to_a_full_disk(qemu):

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,15 +55,43 @@ int blocker_open(char err[TEXT_ERR])
 				     strerror(error));
 }
 
-void blocker_args(int fd, struct text_argv *out)
+int blocker_write(const char *dir, char err[TEXT_ERR])
 {
-	text_argv_add(out, "-add-fd");
-	text_argv_take(out, text_format("fd=%d,set=%d", fd, FDSET));
+	uint8_t image[IMAGE_BYTES];
+	char *path = text_format("%s/" BLOCKER_FILE, dir);
+	int fd, ret = 0;
+
+	unlink(path);
+	make_image(image);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, image, sizeof(image)) != sizeof(image))
+		ret = text_fail(-errno, err, "can't write %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return ret;
+}
+
+void blocker_node(const char *path, struct text_argv *out)
+{
+	char *quoted = text_json(path);
+
 	text_argv_add(out, "-blockdev");
 	text_argv_take(out,
 		text_format(
 			"{\"driver\":\"qcow\",\"node-name\":\"passed-through-ptnet-port\",\"read-only\":true,"
-			"\"file\":{\"driver\":\"file\",\"filename\":\"/dev/fdset/%d\",\"read-only\":true,"
+			"\"file\":{\"driver\":\"file\",\"filename\":%s,\"read-only\":true,"
 			"\"locking\":\"off\"}}",
-			FDSET));
+			quoted));
+	free(quoted);
+}
+
+void blocker_args(int fd, struct text_argv *out)
+{
+	char path[32];
+
+	text_argv_add(out, "-add-fd");
+	text_argv_take(out, text_format("fd=%d,set=%d", fd, FDSET));
+	snprintf(path, sizeof(path), "/dev/fdset/%d", FDSET);
+	blocker_node(path, out);
 }

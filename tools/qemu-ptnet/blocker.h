@@ -20,10 +20,17 @@
 
 #include "text.h"
 
+/* The image as a file, for a QEMU that inherits nothing: its name in a directory. */
+#define BLOCKER_FILE "no-migration"
+
 /* The image: a descriptor that a program which is executed inherits, or a negative errno with a text. */
 int blocker_open(char err[TEXT_ERR]);
 
 /* QEMU's options for the image, which it inherits as `fd`. */
 void blocker_args(int fd, struct text_argv *out);
+
+/* The image in a directory, readable for all; 0, or a negative errno with a text. And QEMU's option for it, by its path. */
+int blocker_write(const char *dir, char err[TEXT_ERR]);
+void blocker_node(const char *path, struct text_argv *out);
 
 #endif

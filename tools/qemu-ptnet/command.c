@@ -306,6 +306,19 @@ int command_build(const struct command *c, struct text_argv *out, char err[TEXT_
 	return 0;
 }
 
+int command_devices(const struct command *c, struct text_argv *out, char err[TEXT_ERR])
+{
+	int ret = check_mem_options(c, err);
+
+	if (ret < 0)
+		return ret;
+	add_mem_devices(c, true, out);
+	add_mem_devices(c, false, out);
+	for (size_t i = 0; i < c->ports->count; i++)
+		add_net_device(c, &c->ports->port[i], out);
+	return 0;
+}
+
 void command_plain(const char *qemu, const struct scan *s, struct text_argv *out)
 {
 	text_argv_add(out, qemu);

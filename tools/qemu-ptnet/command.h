@@ -60,6 +60,9 @@ struct command {
  */
 int command_build(const struct command *c, struct text_argv *out, char err[TEXT_ERR]);
 
+/* Only the devices that serve the ports, as command_build() writes them. -EINVAL in the same cases. */
+int command_devices(const struct command *c, struct text_argv *out, char err[TEXT_ERR]);
+
 /* The user's arguments as they are, behind `qemu`. */
 void command_plain(const char *qemu, const struct scan *s, struct text_argv *out);
 

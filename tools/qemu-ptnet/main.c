@@ -20,6 +20,8 @@
 #include "blocker.h"
 #include "command.h"
 #include "daemon.h"
+#include "hold.h"
+#include "libvirt.h"
 #include "qemu.h"
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
@@ -36,6 +38,9 @@ static const char usage[] =
 	"Options of qemu-ptnet:\n"
 	"  --print         print the command for QEMU instead of executing it; netmapd is\n"
 	"                  not asked, the paths of its sockets are examples\n"
+	"  --libvirt-xml   print what a domain of libvirt needs instead; -name says which\n"
+	"  --hold DIR      keep the ports until a signal, with links to their sockets in DIR:\n"
+	"                  for libvirt's hook\n"
 	"  --qemu PATH     the QEMU to use, 10.1 or newer\n"
 	"  --netmapd PATH  the netmapd to start if none runs\n"
 	"  --socket PATH   the control socket of netmapd\n"
@@ -124,6 +129,45 @@ static int run_plain(struct run *r)
 	return finish(r);
 }
 
+/* Asks netmapd for a machine with the ports; r->connection owns them. */
+static int ask_for_ports(struct run *r, const char *name, char err[TEXT_ERR])
+{
+	r->connection = daemon_connect(r->scan.socket, r->scan.netmapd, err);
+	if (r->connection < 0)
+		return r->connection;
+	return daemon_make_ports(r->connection, name, r->scan.bar_min, &r->ports, r->sockets, err);
+}
+
+static void make_room(struct run *r)
+{
+	r->sockets = text_realloc(NULL, r->ports.count, sizeof(r->sockets[0]));
+	memset(r->sockets, 0, r->ports.count * sizeof(r->sockets[0]));
+}
+
+/* --hold, --libvirt-xml: QEMU is somebody else's. netmapd is asked which ports share a region. */
+static int run_without_qemu(struct run *r)
+{
+	struct command c = {.scan = &r->scan, .ports = &r->ports};
+	char err[TEXT_ERR], name[NMD_NAME_MAX], *dir;
+	int ret, status = EXIT_SUCCESS;
+
+	command_vm_name(&r->scan, name, sizeof(name));
+	if (!r->scan.hold && (!name[0] || strchr(name, '/') || name[0] == '.'))
+		return usage_error("--libvirt-xml needs -name NAME, that of the domain");
+	if (!r->ports.count)
+		return usage_error("there is no port: give -netdev netmap and -device ptnet-pci");
+	make_room(r);
+	ret = ask_for_ports(r, name, err);
+	dir = r->scan.hold ? text_dup(r->scan.hold) : text_format("%s/%s", HOLD_LIBVIRT, name);
+	c.sockets = r->sockets;
+	if (ret == 0 && r->scan.libvirt_xml)
+		ret = libvirt_print(&c, dir, stdout, err);
+	else if (ret == 0)
+		ret = hold_ports(dir, r->sockets, r->ports.count, r->connection, &status, err);
+	free(dir);
+	return ret < 0 ? runtime_error(err) : status;
+}
+
 static int run_ports(struct run *r)
 {
 	char err[TEXT_ERR], name[NMD_NAME_MAX];
@@ -135,17 +179,12 @@ static int run_ports(struct run *r)
 	if (qemu_find(r->scan.qemu, true, &r->qemu, err) < 0)
 		return runtime_error(err);
 
-	r->sockets = text_realloc(NULL, r->ports.count, sizeof(r->sockets[0]));
-	memset(r->sockets, 0, r->ports.count * sizeof(r->sockets[0]));
+	make_room(r);
 	if (r->scan.print) {
 		ret = daemon_example_sockets(r->scan.socket, &r->ports, r->sockets, err);
 	} else {
-		r->connection = daemon_connect(r->scan.socket, r->scan.netmapd, err);
-		if (r->connection < 0)
-			return runtime_error(err);
 		command_vm_name(&r->scan, name, sizeof(name));
-		ret = daemon_make_ports(
-			r->connection, name, r->scan.bar_min, &r->ports, r->sockets, err);
+		ret = ask_for_ports(r, name, err);
 	}
 	if (ret == 0 && !r->scan.print)
 		ret = c.blocker = blocker_open(err);
@@ -176,6 +215,8 @@ static int run(struct run *r, int argc, char **argv)
 	}
 	if (ports_find(&r->ports, &r->scan, err) < 0)
 		return usage_error(err);
+	if (r->scan.hold || r->scan.libvirt_xml)
+		return run_without_qemu(r);
 	return r->ports.count ? run_ports(r) : run_plain(r);
 }
 

@@ -89,10 +89,12 @@ static int own_option(struct scan *s, int argc, char **argv, int *i, char err[TE
 		{"--help", &s->help, NULL},
 		{"--version", &s->version, NULL},
 		{"--print", &s->print, NULL},
+		{"--libvirt-xml", &s->libvirt_xml, NULL},
 		{"--quiet", &s->quiet, NULL},
 		{"--qemu", NULL, &s->qemu},
 		{"--netmapd", NULL, &s->netmapd},
 		{"--socket", NULL, &s->socket},
+		{"--hold", NULL, &s->hold},
 		{"--bar-min", NULL, &bar_min},
 	};
 	const char *word = argv[*i];

@@ -32,9 +32,9 @@ struct scan {
 	size_t count;
 
 	/* qemu-ptnet's own; NULL: not given */
-	const char *qemu, *netmapd, *socket;
+	const char *qemu, *netmapd, *socket, *hold;
 	uint64_t bar_min; /* bytes; 0: not given */
-	bool print, quiet, help, version;
+	bool print, libvirt_xml, quiet, help, version;
 };
 
 /*
