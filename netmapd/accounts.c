@@ -41,6 +41,7 @@ static struct bound {
 	[LIMIT_MACHINES] = {"machines", false, 256, 1024},
 	[LIMIT_DMA_RANGES] = {"dma-ranges", false, 1 << 17, 1 << 19},
 	[LIMIT_DESCRIPTORS] = {"descriptors", false, UINT64_MAX, UINT64_MAX},
+	[LIMIT_REQUESTS] = {"requests", false, 256, 1024},
 };
 
 static struct account *users;

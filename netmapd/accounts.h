@@ -34,6 +34,7 @@ enum limit {
 	LIMIT_MACHINES,
 	LIMIT_DMA_RANGES,
 	LIMIT_DESCRIPTORS, /* open files, also those that may come: eventfds and memory of guests */
+	LIMIT_REQUESTS,    /* that take more than a turn of the control thread, at a time */
 	LIMITS,
 };
 

@@ -44,6 +44,7 @@ void ctl_end(struct conn *c)
 	ctl->num_conns--;
 	ctl->none_since = os_time_s();
 	loop_del(c->daemon->loop, c->handle);
+	nm_quota_give(account_quota(c->user), LIMIT_REQUESTS, c->counted);
 	ctl_nics_forget(c);
 	vm_free(c->vm);
 	local_free(c->local);
@@ -96,6 +97,22 @@ static ssize_t receive(struct conn *c)
 	return msg.msg_flags & MSG_TRUNC ? -EPROTO : n;
 }
 
+int ctl_begin_request(struct conn *c, struct nm_error *err)
+{
+	int error = c->counted ? 0 : nm_quota_take(account_quota(c->user), LIMIT_REQUESTS, 1, err);
+
+	c->counted = !error;
+	return error;
+}
+
+void ctl_end_request(struct conn *c)
+{
+	if (!c->counted || ctl_is_busy(c) || c->kept)
+		return;
+	nm_quota_give(account_quota(c->user), LIMIT_REQUESTS, 1);
+	c->counted = false;
+}
+
 /* The next message, or a part of one. What it makes is paid for by the user at the other end. */
 static int handle(struct conn *c, size_t bytes)
 {
@@ -110,6 +127,7 @@ static int handle(struct conn *c, size_t bytes)
 	error = ctl_is_busy(c) ? ctl_go_on(c) : ctl_handle(c, &in, bytes);
 	core->payer = NULL;
 	ctl_put_fd(c);
+	ctl_end_request(c);
 	return error;
 }
 

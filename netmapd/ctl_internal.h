@@ -44,6 +44,7 @@ struct conn {
 	union ctl_message *kept;
 	size_t kept_bytes;
 	int kept_fd;
+	bool counted;            /* its message is one of the user's requests */
 	struct status *building; /* the answer to an NMD_STATUS; NULL: none */
 	char *status;            /* text of the last NMD_STATUS */
 	uint32_t status_len;
@@ -82,6 +83,12 @@ static inline bool ctl_is_busy(const struct conn *c)
 {
 	return c->unsent || c->waiting || c->building;
 }
+
+/* A message that may take more than a turn: one of the requests that its user may have at a time, until it is done. -EDQUOT with a
+ * text. */
+int ctl_begin_request(struct conn *c, struct nm_error *err);
+/* Behind each part of it. */
+void ctl_end_request(struct conn *c);
 
 /* The message is handled, or tried again, then with its descriptor. */
 static inline void ctl_put_fd(struct conn *c)

@@ -92,7 +92,7 @@ void ctl_refuse(int fd, const struct nm_error *err)
 		.size = sizeof(*hello),
 		.status = err->code,
 	};
-	memcpy(hello->reply.text, err->text, sizeof(hello->reply.text));
+	snprintf(hello->reply.text, sizeof(hello->reply.text), "%s", err->text);
 	(void)send_message(fd, NULL, 0);
 }
 
@@ -301,7 +301,7 @@ static int on_nmreq(struct conn *c, size_t bytes)
 		error = -EBUSY;
 	}
 	if (error)
-		memcpy(reply->reply.text, err.text, sizeof(reply->reply.text));
+		snprintf(reply->reply.text, sizeof(reply->reply.text), "%s", err.text);
 	reply->reply.hdr.status = error;
 	if (!error && uses_port)
 		return reply_when_ready(c, hdr.nr_name, attach, in);
@@ -646,17 +646,18 @@ static const struct {
 	size_t reply;    /* bytes of its reply when it fails */
 	bool allowed[CONN_STATES];
 	int (*run)(struct conn *c, size_t bytes);
+	bool long_one; /* can take more than a turn */
 } messages[] = {
 	[NMD_HELLO] = {sizeof(struct nmd_hdr), sizeof(struct nmd_hdr), sizeof(struct nmd_hello),
 		{true, true, true}, on_hello},
 	[NMD_NMREQ] = {sizeof(struct nmd_hdr), NMD_MSG_MAX, sizeof(struct nmd_nmreq_reply),
-		{true, true, false}, on_nmreq},
+		{true, true, false}, on_nmreq, true},
 	[NMD_VM_CREATE] = {sizeof(struct nmd_vm_create), sizeof(struct nmd_vm_create),
 		sizeof(struct nmd_vm_create_reply), {true, false, false}, on_vm_create},
 	[NMD_VM_ADD_PORT] = {sizeof(struct nmd_vm_add_port), sizeof(struct nmd_vm_add_port),
-		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port},
+		sizeof(struct nmd_vm_add_port_reply), {false, false, true}, on_vm_add_port, true},
 	[NMD_STATUS] = {sizeof(struct nmd_status), sizeof(struct nmd_status),
-		sizeof(struct nmd_status_reply), {true, true, true}, on_status},
+		sizeof(struct nmd_status_reply), {true, true, true}, on_status, true},
 	[NMD_VALE_MACS] = {sizeof(struct nmd_vale_macs), sizeof(struct nmd_vale_macs),
 		sizeof(struct nmd_vale_macs_reply), {true, true, true}, on_vale_macs},
 	[NMD_VALE_FLUSH] = {sizeof(struct nmd_vale_flush), sizeof(struct nmd_vale_flush),
@@ -682,6 +683,7 @@ int ctl_answer_error(struct conn *c, const union ctl_message *message, const str
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes)
 {
 	uint16_t type = message->hdr.type;
+	struct nm_error err;
 
 	in = message;
 	if (bytes < sizeof(struct nmd_hdr) || in->hdr.magic != NMD_MAGIC || in->hdr.size != bytes)
@@ -698,5 +700,7 @@ int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes)
 			c->state == CONN_FRESH
 				? "this connection owns no virtual machine"
 				: "this connection owns a port or a virtual machine already");
+	if (messages[type].long_one && ctl_begin_request(c, &err) != 0)
+		return reply_error(c, messages[type].reply, err.code, err.text);
 	return messages[type].run(c, bytes);
 }

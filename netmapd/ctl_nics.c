@@ -60,6 +60,7 @@ static void handle_kept(void *arg, const struct nm_error *err)
 	c->daemon->core.payer = NULL;
 	free(message);
 	ctl_put_fd(c);
+	ctl_end_request(c);
 	if (error)
 		ctl_end(c);
 }
@@ -110,6 +111,7 @@ static void send_kept(void *arg, const struct nm_error *err)
 	error = err ? ctl_answer_error(c, c->kept, err) : ctl_go_on(c);
 	drop_kept(c);
 	listen_again(c);
+	ctl_end_request(c);
 	if (error)
 		ctl_end(c);
 }

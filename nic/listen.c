@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
@@ -68,7 +69,7 @@ static void refuse(int sock, const struct nm_error *err)
 	struct nic_failed msg = {.error = err->code};
 
 	nic_header_init(&msg.hdr, NIC_FAILED);
-	memcpy(msg.text, err->text, sizeof(msg.text) - 1);
+	snprintf(msg.text, sizeof(msg.text), "%s", err->text);
 	nic_send(sock, &msg, sizeof(msg), NULL, 0); /* he needn't read it */
 }
 

@@ -52,7 +52,7 @@ static int tell_failed(struct session *s, const struct nm_error *err)
 {
 	struct nic_failed msg = {.error = err->code};
 
-	memcpy(msg.text, err->text, sizeof(msg.text) - 1);
+	snprintf(msg.text, sizeof(msg.text), "%s", err->text);
 	return tell(s, &msg, sizeof(msg), NIC_FAILED);
 }
 

@@ -51,10 +51,10 @@ def limit(daemon, what):
 
 
 def nothing_used(daemon, *but):
-    """All that was counted is given back; what asks is a connection, and a descriptor."""
+    """All that was counted is given back; what asks is a connection, a descriptor and a request."""
     def all_back():
         return {one["name"]: one["users"] for one in daemon.status()["limits"] if one["users"]} == {
-            "connections": {"0": 1}, "descriptors": {"0": 1}}
+            "connections": {"0": 1}, "descriptors": {"0": 1}, "requests": {"0": 1}}
 
     wait_until(all_back, "everything is given back")
 
@@ -245,7 +245,7 @@ def test_all_together(start):
 def test_shown_in_status(daemon):
     output = run(NETMAPCTL, "status", "-v", env=environment(daemon.path)).stdout
     for what in ("memory", "external-memory", "ports", "rings", "buffers", "extra-buffers", "switches", "connections",
-                 "machines", "dma-ranges", "descriptors"):
+                 "machines", "dma-ranges", "descriptors", "requests"):
         assert f"limit {what}: limit " in output
 
 

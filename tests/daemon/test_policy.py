@@ -18,9 +18,10 @@ import traceback
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, EVENTS, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NULL_REG, POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET,
+    ALL_NIC, EVENTS, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NULL_REG,
+    POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET,
     PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, ZCOPY_MON,
-    Connection, Port, Refused, environment, expect_line, frame, nmreq, register, run, wait_until,
+    NMREQ, SET, STATUS, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, wait_until,
 )
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="acts as several users: as root only")
@@ -214,6 +215,8 @@ def test_other_messages_as_the_wrong_user(start, hold):
     refused(BOB, "no rule", call, daemon.path, "flush", sw)
     for a, b in ((own(ALICE), own(ALICE, "1:b")), (own(BOB), own(ALICE, "1:b")), (own(ALICE), own(BOB))):
         refused(BOB, "no rule", raw, daemon.path, RENAME, a.encode().ljust(64, b"\0") + b.encode().ljust(64, b"\0"))
+    refused(BOB, "settings are changed by root", raw, daemon.path, SET, b"set workers 1".ljust(256, b"\0"))
+    refused(BOB, "settings are changed by root", raw, daemon.path, SET, f"place {own(ALICE)} 0".encode().ljust(256, b"\0"))
     refused(BOB, "limits are set by root", raw, daemon.path, LIMIT, b"ports=1".ljust(64, b"\0"))
     for spec in own(ALICE), own(ALICE) + "{1", own(ALICE) + "/r", own(ALICE) + "/z", f"{own(BOB)}@share={own(ALICE)}":
         refused(BOB, "no rule", Machine, daemon.path, spec)
@@ -301,6 +304,101 @@ def test_rights(start, hold, place):
     hold(BOB, keep_port, daemon.path, own(BOB, "1:b"))
     refused(BOB, "ports: user 51002 has 2 of at most 2", open_port, daemon.path, own(BOB, "1:c"), error=errno.EDQUOT)
     assert next(e["limit"] for e in as_user(ALICE, call, daemon.path, "status")["limits"] if e["name"] == "ports") == 4096
+
+
+def text_of(reply):
+    """Of an error. Behind it there is nothing, above all nothing of netmapd's stack."""
+    text, _, rest = reply[HDR.size:HDR.size + 256].partition(b"\0")
+    assert not rest.strip(b"\0"), rest
+    return text.decode()
+
+
+def test_nothing_behind_an_errors_text(start):
+    daemon = start()
+    with Connection(daemon.path) as c:
+        for payload in nmreq(99, "x"), register("nothere"), nmreq(VALE_DETACH, "vale1:nothere", bytes(8)):
+            c.socket.send(message(NMREQ, payload))
+            assert text_of(c.socket.recv(1 << 16))
+
+
+def greet(path):
+    """A connection; who is turned away is told why, and may find that he has been hung up on first."""
+    c = Connection(path)
+    for step in lambda: c.socket.send(message(HELLO)), lambda: c.socket.recv(0, socket.MSG_PEEK):
+        try:
+            step()
+        except ConnectionError:
+            pass
+    reply = c.socket.recv(1 << 16)
+    status = HDR.unpack_from(reply)[4]
+    if status:
+        raise Refused(-status, text_of(reply))
+    return c
+
+
+def exhaust(path, name):
+    """Takes what it can get of everything; the names of the limits that it met."""
+    met, kept = set(), []
+
+    def take(thing, *args, **kwargs):
+        while True:
+            try:
+                kept.append(thing(*args, **kwargs))
+            except Refused as e:
+                assert e.errno == errno.EDQUOT, e
+                return met.add(e.text.split(":")[0])
+
+    numbers = iter(range(100000))
+    take(lambda: Port(path, f"{name}{next(numbers)}", tx_slots=64, rx_slots=64))
+    take(lambda: Port(path, f"{name}x{next(numbers)}", tx_slots=16384, rx_slots=16384))
+    take(lambda: Machine(path))
+    take(greet, path)
+    return met
+
+
+def test_exhausting_is_ones_own(start, hold):
+    """One who takes all that he can get meets limits that are named; the other one opens, makes and asks as before."""
+    few = "ports=20 machines=3 connections=60 requests=4 memory=2G descriptors=400 buffers=100000 rings=200"
+    daemon = start(f"limit user {BOB} {few}")
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    bob = hold(BOB, lambda: Told(exhaust(daemon.path, own(BOB, "1:p"))))
+    assert {"ports", "machines", "connections"} <= bob.told, bob.told
+    assert as_user(ALICE, open_port, daemon.path, own(ALICE, "1:b"))
+    hold(ALICE, Machine, daemon.path, own(ALICE, "1:vm"))
+    assert len(as_user(ALICE, call, daemon.path, "status")["ports"]) == 2
+
+
+class Told:
+    def __init__(self, told):
+        self.told = told
+
+
+def statuses(path, count):
+    """So many at once, on as many connections: how many were answered, and what the others were told."""
+    all_ = [Connection(path) for _ in range(count)]
+    for c in all_:
+        c.socket.send(message(STATUS, struct.pack("=II", 0, 0)))
+    told = []
+    for c in all_:
+        reply = c.socket.recv(1 << 16)
+        status = HDR.unpack_from(reply)[4]
+        told.append((-status, text_of(reply)))
+        c.close()
+    return sum(error == 0 for error, _ in told), {t for t in told if t[0]}
+
+
+def test_requests_at_a_time(start, hold):
+    """Those that take more than a turn are counted, until they are answered; other users' aren't."""
+    daemon = start(f"limit user {BOB} requests=2")
+    for i in range(30):
+        hold(BOB, keep_port, daemon.path, own(BOB, f"1:{i}"))
+    good, told = as_user(BOB, statuses, daemon.path, 25)
+    assert 2 <= good < 25 and {error for error, _ in told} == {errno.EDQUOT}
+    assert all("requests: user 51002 has 2 of at most 2" in text for _, text in told)
+    assert as_user(ALICE, statuses, daemon.path, 25) == (25, set())
+    assert as_user(BOB, statuses, daemon.path, 2) == (2, set())
+    used = next(e for e in daemon.status()["limits"] if e["name"] == "requests")
+    assert used["used"] == 1 and used["refused"] == 25 - good    # the one that asks
 
 
 def test_own_regions(start, hold):
