@@ -5,6 +5,9 @@ real devices, zero copy where they have it.
 
 import json
 import os
+import re
+import signal
+import subprocess
 
 import pytest
 
@@ -69,9 +72,44 @@ def test_a_guest_that_reboots_has_its_interface(wired, pair):
     a.ping(b)
 
 
+PAIRS = """
+for n in 1 2; do
+    ip link add x$n type veth peer name y$n
+    for v in x$n y$n; do
+        sysctl -qw net.ipv6.conf.$v.disable_ipv6=1
+        ip link set $v up
+    done
+done
+"""
+
+
+def test_a_guest_bridges_two_interfaces(kernel, netmap_ko):
+    """Both are passed through to it, in one region: its netmap-bridge exchanges buffers, and each packet arrives behind them as it was."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace and AF_XDP")
+    initramfs = ptnguest.build_initramfs(kernel, programs=[BUILD / "apps/netmap-bridge"], kos=[netmap_ko])
+    with netlab.Daemon(BUILD / "test-logs" / f"nic-bridge-{kernel.line}.netmapd", "--workers", "2", prepare=PAIRS) as daemon, \
+            netlab.Node(kernel, initramfs, daemon, 1, f"nic-bridge-{kernel.line}", ifname="netmap:x1",
+                        args=["-netdev", "netmap,ifname=netmap:x2,id=more,passthrough=on", "-device", "ptnet-pci,netdev=more"]) as node:
+        node.load(up=False)
+        bridge = node.spawn("exec netmap-bridge -w 0 -i netmap:data -i netmap:more")
+        bridge.wait_output("^Bridging", 60)
+        env = dict(os.environ, NETMAPD_SOCKET=daemon.socket, NETMAP_BACKEND="daemon")
+        wire = subprocess.run([BUILD / "tests/daemon/nicwire", "netmap:y1@9", "netmap:y2@9", str(WIRED), "1514"], env=env,
+                              capture_output=True, text=True, timeout=1200)
+        assert wire.returncode == 0 and f"ok {WIRED} {WIRED} " in wire.stdout, wire.stdout
+        bridge.kill(signal.SIGINT)
+        assert bridge.wait(60).rc == 0, bridge.output
+        passed = re.findall(r"-> .*: (\d+) packets, .*, zero copy, 0 dropped$", bridge.output, re.M)
+        assert len(passed) == 2 and all(int(n) >= WIRED for n in passed), bridge.output
+        node.assert_clean_log()
+        assert daemon.alive, daemon.log.read_text()
+
+
 # ------------------------------------------------------------ a guest as the host
 
-PROGRAMS = [BUILD / p for p in ("netmapd/netmapd", "nic/netmapd-nic", "tools/netmapctl", "apps/pkt-gen")]
+PROGRAMS = [BUILD / p for p in ("netmapd/netmapd", "nic/netmapd-nic", "tools/netmapctl", "apps/pkt-gen", "apps/netmap-bridge",
+                                "tests/daemon/nicwire")]
 DEVICES = {     # two of each are on a hub of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
@@ -80,6 +118,7 @@ MODULES = [*DEVICES, "sch_ingress", "cls_bpf"]
 ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
 SIZES = (60, 1024, 1025, 1514)
 PACKETS = 1000
+WIRED = int(os.environ.get("NIC_PACKETS", 3000))    # packets that nicwire sends each way; make nic-long: 100,000
 
 
 def name(driver, end):
@@ -96,7 +135,8 @@ class Host(ptnguest.Guest):
     """A guest in which netmapd runs."""
 
     def __init__(self, kernel):
-        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool"], modules=MODULES)
+        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool", "ss"],
+                                             modules=[*MODULES, *(["xsk_diag"] if kernel.line in ZERO_COPY else [])])
         args = []
         for hub, end, _, device, mac in devices():
             args += ["-device", f"pcie-root-port,id=port{hub}{end},chassis={2 * hub + end + 1}",
@@ -166,3 +206,69 @@ def test_packets_through_devices(host, kernel, driver):
     keep.wait()
     assert mode == ("zero-copy" if kernel.line in ZERO_COPY else "native")
     host.drain(a)
+
+
+# ------------------------------------------------------------ what happens to buffers (nicwire)
+
+LONG = {"igb": 3046, "virtio_net": 3400}    # MTUs that these drivers take, zero copy included: around 1792 and 2048 bytes as well
+
+
+def best(kernel):
+    return "zero-copy" if kernel.line in ZERO_COPY else "native"
+
+
+def nicwire(host, first, second, longest=1514, count=WIRED):
+    """Numbered packets between these two, both ways at a time; no other byte changes. Which rx rings they came through; modes."""
+    program = host.application(f"nicwire netmap:{first}@9 netmap:{second}@9 {count} {longest} stay")
+    program.wait_output("^through$", 120)
+    program.wait_output("^ok ", 60 + count / 100)
+    found = re.search(rf"^ok {count} {count} (\d+), rx rings (\w+) of (\d+), (\w+) of (\d+)$", program.output, re.M)
+    assert found and int(found[1]) > 1000, program.output
+    modes = [host.port(n)["nic"]["mode"] for n in (first, second)]
+    zero_copy = host.run("modprobe xsk_diag 2>/dev/null; ss --xdp -e").out
+    program.kill(signal.SIGTERM)
+    assert program.wait(60).rc == 0, program.output
+    host.drain(first, second)
+    return {"rings": [(int(found[i], 16), int(found[i + 1])) for i in (2, 4)], "modes": modes, "sockets": zero_copy}
+
+
+def set_mtu(host, mtu, *interfaces):
+    for interface in interfaces:
+        host.run(f"/sbin/ip link set {interface} mtu {mtu}")
+
+
+@pytest.mark.not_on_6_1     # where it was not tried
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_no_byte_of_another_packet_changes(host, kernel, driver):
+    """Each packet is read where the device has put it, and what lies in the buffers around it stays as it is."""
+    a, b = name(driver, 0), name(driver, 1)
+    for mtu in 1500, LONG[driver]:
+        set_mtu(host, mtu, a, b)
+        try:
+            result = nicwire(host, a, b, mtu + 14, WIRED if mtu == 1500 else WIRED // 3)
+        finally:
+            set_mtu(host, 1500, a, b)
+        assert result["modes"] == [best(kernel)] * 2
+        assert all(used == (1 << rings) - 1 for used, rings in result["rings"])     # all queues
+        # The kernel says so, too, of each queue of both.
+        wanted = sum(rings for _, rings in result["rings"]) if best(kernel) == "zero-copy" else 0
+        assert result["sockets"].count("zc:1") == wanted, result["sockets"]
+
+
+@pytest.mark.not_on_6_1     # where it was not tried
+@pytest.mark.every_kernel
+def test_two_drivers_bridged(host, kernel):
+    """igb and virtio-net in one region: netmap-bridge exchanges buffers between them, both ways, and each packet arrives as it was."""
+    first, second = (name(driver, 1) for driver in DEVICES)
+    bridge = host.application(f"netmap-bridge -w 0 -i netmap:{first}@7 -i netmap:{second}@7")
+    bridge.wait_output("^Bridging", 60)
+    modes = [host.port(n)["nic"]["mode"] for n in (first, second)]
+    assert modes == [best(kernel)] * 2
+    result = nicwire(host, *(name(driver, 0) for driver in DEVICES))
+    assert result["modes"] == modes and all(used == (1 << rings) - 1 for used, rings in result["rings"])
+    bridge.kill(signal.SIGINT)
+    assert bridge.wait(60).rc == 0, bridge.output
+    passed = re.findall(r"-> .*: (\d+) packets, .*, zero copy, 0 dropped$", bridge.output, re.M)
+    assert len(passed) == 2 and all(int(n) >= WIRED for n in passed), bridge.output
+    host.drain(first, second)
