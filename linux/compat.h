@@ -12,6 +12,7 @@
 #define LINUX_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/version.h>
@@ -21,6 +22,11 @@
 #include <net/page_pool/helpers.h>
 #else
 #include <net/page_pool.h>
+#endif
+
+/* Up to 6.6 a pool whose pages are shared out has to say so. */
+#ifndef PP_FLAG_PAGE_FRAG
+#define PP_FLAG_PAGE_FRAG 0
 #endif
 
 /* What XDP can do on a device: older kernels don't ask. */
@@ -34,6 +40,52 @@ static inline void nmk_set_xdp_features(struct net_device *netdev)
 #else
 static inline void nmk_set_xdp_features(struct net_device *netdev)
 {
+}
+#endif
+
+/* Counters of queues, and which NAPI and interrupt a queue has: shown from 6.11 on. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#include <net/netdev_queues.h>
+static inline void nmk_set_stat_ops(struct net_device *netdev, const struct netdev_stat_ops *ops)
+{
+	netdev->stat_ops = ops;
+}
+static inline void nmk_link_queue(
+	struct net_device *netdev, bool tx, uint32_t index, struct napi_struct *napi, int irq)
+{
+	netif_queue_set_napi(netdev, index, tx ? NETDEV_QUEUE_TYPE_TX : NETDEV_QUEUE_TYPE_RX, napi);
+	netif_napi_set_irq(napi, irq);
+}
+#else
+struct netdev_queue_stats_rx {
+	u64 bytes, packets, alloc_fail, hw_drops;
+};
+struct netdev_queue_stats_tx {
+	u64 bytes, packets, hw_drops, stop, wake;
+};
+struct netdev_stat_ops {
+	void (*get_queue_stats_rx)(
+		struct net_device *netdev, int index, struct netdev_queue_stats_rx *stats);
+	void (*get_queue_stats_tx)(
+		struct net_device *netdev, int index, struct netdev_queue_stats_tx *stats);
+	void (*get_base_stats)(struct net_device *netdev, struct netdev_queue_stats_rx *rx,
+		struct netdev_queue_stats_tx *tx);
+};
+static inline void nmk_set_stat_ops(struct net_device *netdev, const struct netdev_stat_ops *ops)
+{
+}
+static inline void nmk_link_queue(
+	struct net_device *netdev, bool tx, uint32_t index, struct napi_struct *napi, int irq)
+{
+}
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+	enum hrtimer_restart (*function)(struct hrtimer *), clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
 }
 #endif
 

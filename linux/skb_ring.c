@@ -9,6 +9,10 @@
 enum {
 	LINEAR_MAX = 4096, /* a longer packet doesn't become one piece of memory */
 	LINEAR_HEAD = 256, /* then this much of it does, and holds all headers */
+	COPY_BREAK =
+		256, /* up to here a packet gets memory of its own size, which costs less than a share of a page */
+	POOL_PAGES =
+		512, /* that wait in a pool to be used again: as many as a ring's packets take */
 };
 
 static_assert(sizeof(struct virtio_net_hdr_mrg_rxbuf) == NM_PORT_HDR_MAX);
@@ -153,28 +157,105 @@ void nmk_rx_packet(struct nm_ring *ring, struct sk_buff *skb)
 
 /* ---- out of a ring ------------------------------------------------------------------- */
 
-static struct sk_buff *alloc_skb_for(
-	struct net_device *dev, struct napi_struct *napi, uint32_t bytes)
+struct page_pool *nmk_skb_pool_new(void)
+{
+	const struct page_pool_params params = {
+		.flags = PP_FLAG_PAGE_FRAG,
+		.pool_size = POOL_PAGES,
+		.nid = NUMA_NO_NODE,
+	};
+	struct page_pool *pool = page_pool_create(&params);
+
+	return IS_ERR(pool) ? NULL : pool;
+}
+
+void nmk_skb_pool_free(struct page_pool *pool)
+{
+	if (pool)
+		page_pool_destroy(pool);
+}
+
+/* Bytes of a page that an skb with so much in one piece takes. */
+static uint32_t head_bytes(uint32_t linear)
+{
+	return SKB_DATA_ALIGN(NET_SKB_PAD + NET_IP_ALIGN + linear) +
+	       SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
+}
+
+/* Whole pages behind the first piece. */
+static bool pages_behind(struct sk_buff *skb, struct page_pool *pool, uint32_t bytes)
+{
+	while (bytes > 0) {
+		uint32_t offset, part = min_t(uint32_t, bytes, PAGE_SIZE);
+		struct page *page = page_pool_dev_alloc_frag(pool, &offset, PAGE_SIZE);
+
+		if (!page)
+			return false;
+		skb_add_rx_frag(
+			skb, skb_shinfo(skb)->nr_frags, page, (int)offset, (int)part, PAGE_SIZE);
+		bytes -= part;
+	}
+	return true;
+}
+
+static_assert(DIV_ROUND_UP(NMK_PACKET_MAX - LINEAR_HEAD, PAGE_SIZE) <= MAX_SKB_FRAGS);
+
+/* In memory of the pool, which gets it back when the skb is freed. */
+static struct sk_buff *alloc_pooled(struct page_pool *pool, uint32_t bytes)
+{
+	uint32_t linear = head_bytes(bytes) <= PAGE_SIZE ? bytes : LINEAR_HEAD, offset;
+	struct page *page = page_pool_dev_alloc_frag(pool, &offset, head_bytes(linear));
+	struct sk_buff *skb;
+
+	if (!page)
+		return NULL;
+	skb = napi_build_skb(page_address(page) + offset, head_bytes(linear));
+	if (!skb) {
+		page_pool_put_full_page(pool, page, true);
+		return NULL;
+	}
+	skb_mark_for_recycle(skb);
+	skb_reserve(skb, NET_SKB_PAD + NET_IP_ALIGN);
+	skb_put(skb, linear);
+	if (pages_behind(skb, pool, bytes - linear))
+		return skb;
+	kfree_skb(skb);
+	return NULL;
+}
+
+static struct sk_buff *alloc_plain(struct net_device *dev, uint32_t bytes)
 {
 	uint32_t headroom = LL_RESERVED_SPACE(dev);
 	uint32_t linear = bytes <= LINEAR_MAX ? bytes : LINEAR_HEAD;
 	struct sk_buff *skb;
 	int error;
 
-	if (linear == bytes && napi)
-		skb = napi_alloc_skb(napi, bytes);
-	else if (linear == bytes)
+	if (linear == bytes)
 		skb = alloc_skb(headroom + bytes + dev->needed_tailroom, GFP_ATOMIC | __GFP_NOWARN);
 	else
 		skb = alloc_skb_with_frags(headroom + linear, bytes - linear,
 			PAGE_ALLOC_COSTLY_ORDER, &error, GFP_ATOMIC | __GFP_NOWARN);
 	if (!skb)
 		return NULL;
-	if (linear < bytes || !napi)
-		skb_reserve(skb, headroom);
+	skb_reserve(skb, headroom);
 	skb_put(skb, linear);
 	skb->data_len = bytes - linear;
 	skb->len = bytes;
+	return skb;
+}
+
+static struct sk_buff *alloc_skb_for(
+	struct net_device *dev, const struct nmk_skb_source *source, uint32_t bytes)
+{
+	struct sk_buff *skb;
+
+	if (!source)
+		return alloc_plain(dev, bytes);
+	if (bytes > COPY_BREAK)
+		return alloc_pooled(source->pool, bytes);
+	skb = napi_alloc_skb(source->napi, bytes);
+	if (skb)
+		skb_put(skb, bytes);
 	return skb;
 }
 
@@ -205,7 +286,8 @@ static void set_headers(struct sk_buff *skb, struct net_device *dev)
 }
 
 struct sk_buff *nmk_skb_from_pkt(const struct nm_pkt *pkt, uint32_t hdr_len, struct net_device *dev,
-	struct napi_struct *napi, struct virtio_net_hdr_mrg_rxbuf *hdr, enum nm_drop *cause)
+	const struct nmk_skb_source *source, struct virtio_net_hdr_mrg_rxbuf *hdr,
+	enum nm_drop *cause)
 {
 	struct nm_cursor from = {pkt->frags, 0};
 	struct sk_buff *skb;
@@ -217,7 +299,7 @@ struct sk_buff *nmk_skb_from_pkt(const struct nm_pkt *pkt, uint32_t hdr_len, str
 	if (unlikely(pkt->bytes - hdr_len > NMK_PACKET_MAX))
 		return NULL;
 	*cause = NM_DROP_NO_MEMORY;
-	skb = alloc_skb_for(dev, napi, pkt->bytes - hdr_len);
+	skb = alloc_skb_for(dev, source, pkt->bytes - hdr_len);
 	if (unlikely(!skb))
 		return NULL;
 	memset(hdr, 0, sizeof(*hdr));

@@ -27,6 +27,8 @@
 #include <linux/skbuff.h>
 #include <linux/virtio_net.h>
 
+struct page_pool;
+
 enum {
 	/* Longest packet, Ethernet header and VLAN tag included, virtio-net header not. */
 	NMK_PACKET_MAX = 65535 + 18,
@@ -52,9 +54,21 @@ void nmk_rx_drop(struct nm_ring *ring, enum nm_drop cause); /* counts */
 struct sk_buff *nmk_skb_from_ring(struct nm_ring *ring, uint32_t *at, uint32_t end,
 	struct net_device *dev, enum nm_drop *cause);
 
+/* In a NAPI poll: where the memory of skbs comes from, and comes back to, but that of short packets. */
+struct nmk_skb_source {
+	struct napi_struct *napi;
+	struct page_pool *pool; /* of nmk_skb_pool_new() */
+};
+
+/* A pool of pages for the skbs of one NAPI poll. NULL: no memory. It is freed when the last of its pages has come
+ * back; NULL is allowed. */
+struct page_pool *nmk_skb_pool_new(void);
+void nmk_skb_pool_free(struct page_pool *pool);
+
 /* An skb of `dev` with a packet that is good; its virtio-net header, which says what the sender has
- * left to be done, is in *hdr (0, where there is none). In a NAPI poll: `napi`. NULL: *cause. */
+ * left to be done, is in *hdr (0, where there is none). In a NAPI poll: `source`. NULL: *cause. */
 struct sk_buff *nmk_skb_from_pkt(const struct nm_pkt *pkt, uint32_t hdr_len, struct net_device *dev,
-	struct napi_struct *napi, struct virtio_net_hdr_mrg_rxbuf *hdr, enum nm_drop *cause);
+	const struct nmk_skb_source *source, struct virtio_net_hdr_mrg_rxbuf *hdr,
+	enum nm_drop *cause);
 
 #endif

@@ -16,6 +16,9 @@
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
  *      ptnet_port.c     the port: the rings in the hands of an application
  *      ptnet_xdp.c      programs that see packets before the stack does
+ *      ptnet_bql.c      how much of the stack's lies in a ring
+ *      ptnet_coalesce.c when the stack is to be interrupted
+ *      ptnet_qstats.c   counters of queues, and whose NAPI is theirs, over netlink
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
  *                       the hands of the stack; ptnet_ethtool.c: what it counts
  *
@@ -56,6 +59,7 @@
 #include "csb.h"
 #include "port.h"
 
+#include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -130,6 +134,14 @@ struct ptnet_stats {
 	u64_stats_t xdp_drops, xdp_tx, xdp_redirects; /* rx: what programs have done */
 };
 
+/* Between two polls of a rx ring: ptnet_coalesce.h. */
+struct ptnet_pause {
+	struct hrtimer timer;
+	uint64_t since_ns; /* packets are counted since then */
+	uint32_t packets;
+	uint32_t usecs; /* chosen by the driver */
+};
+
 /* One ring. The indices are those of csb: see core/csb.h. */
 struct ptnet_queue {
 	/* Constant after probe. */
@@ -153,8 +165,13 @@ struct ptnet_queue {
 	struct nm_csb_appl csb;
 	uint32_t next;     /* stack: as csb.head, but not all of it is published yet */
 	uint32_t dropping; /* stack, rx: slots.h */
+	struct {
+		uint32_t *bytes, done;
+	} bql;                    /* stack, tx: ptnet_bql.h */
+	struct ptnet_pause pause; /* stack, rx: ptnet_coalesce.h */
 
 	struct napi_struct napi;
+	struct page_pool *pool; /* rx: for packets of the stack (skb_ring.h) */
 	struct {
 		struct xdp_rxq_info rxq;
 		struct page_pool *pool;
@@ -192,6 +209,8 @@ struct ptnet {
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 	bool xdp;                   /* a program is coming, there, or going; under RTNL */
 	struct bpf_prog *xdp_prog;  /* changed under RTNL */
+	uint32_t rx_usecs;          /* coalescing: as set, written under RTNL */
+	bool rx_adaptive;           /* or chosen by the driver */
 	uint32_t speed;             /* Mbit/s, and duplex: what the user likes to see; under RTNL */
 	uint8_t duplex;
 
@@ -312,6 +331,16 @@ void ptnet_port_sleep(struct ptnet *ptn);
 void ptnet_port_wake(struct ptnet *ptn);
 /* The same as ptnet_port_remove() for all ports that lie in a region (pipes, monitors): it goes. */
 void ptnet_port_end_region(const struct nm_region *region);
+
+/* ---- ptnet_qstats.c ---------------------------------------------------------------------- */
+
+/* A consistent copy of what a ring has counted for the stack. */
+struct ptnet_sums {
+	uint64_t packets, bytes, drops, no_memory, stops, wakes;
+};
+struct ptnet_sums ptnet_queue_sums(const struct ptnet_queue *q);
+/* The interface is not registered yet; interrupts are requested. */
+void ptnet_qstats_set(struct ptnet *ptn);
 
 /* ---- ptnet_netdev.c, ptnet_tx.c, ptnet_rx.c, ptnet_ethtool.c ---------------------------- */
 

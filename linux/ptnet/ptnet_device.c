@@ -3,7 +3,10 @@
  * The network function as a device: its registers, in the order that the device specification
  * gives, and the CSB, interrupts and rings that they lead to.
  */
+#include "ptnet_bql.h"
+#include "ptnet_coalesce.h"
 #include "ptnet_xdp.h"
+#include "skb_ring.h"
 #include "kmod.h"
 
 #include <linux/dma-mapping.h>
@@ -101,6 +104,7 @@ static int make_queues(struct ptnet *ptn)
 		q->id = (uint16_t)(i < tx ? i : i - tx);
 		q->kick = kick + 4 * i;
 		u64_stats_init(&q->stats.sync);
+		ptnet_pause_init(q);
 	}
 	return 0;
 }
@@ -193,6 +197,14 @@ static int read_slots(struct ptnet *ptn)
 	return 0;
 }
 
+static int make_memory(struct ptnet_queue *q)
+{
+	if (q->dir == NM_TX)
+		return ptnet_bql_alloc(q);
+	q->pool = nmk_skb_pool_new();
+	return q->pool ? 0 : -ENOMEM;
+}
+
 /* The first half: up to the interrupts, whose handler needs the NAPIs of the network device. */
 static int probe_queues(struct ptnet *ptn)
 {
@@ -215,6 +227,8 @@ static int probe_region(struct ptnet *ptn)
 
 	ptn->nifp_offset = reg_read(ptn, PTNET_IO_NIFP_OFS);
 	error = read_slots(ptn);
+	for (uint32_t i = 0; !error && i < ptnet_num_queues(ptn); i++)
+		error = make_memory(&ptn->queues[i]);
 	if (!error)
 		error = find_memory(ptn);
 	if (!error)
@@ -248,6 +262,8 @@ int ptnet_device_probe(struct ptnet *ptn)
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);
+	if (!error)
+		ptnet_qstats_set(ptn);
 	return error ? error : probe_header(ptn, ptn->features & PTNETMAP_F_VNET_HDR);
 }
 
@@ -304,6 +320,11 @@ void ptnet_device_release(struct ptnet *ptn)
 	if (ptn->io)
 		pci_iounmap(ptn->pdev, ptn->io);
 	ptnet_xdp_end(ptn);
+	for (uint32_t i = 0; ptn->queues && i < ptnet_num_queues(ptn); i++) {
+		ptnet_bql_free(&ptn->queues[i]);
+		nmk_skb_pool_free(ptn->queues[i].pool);
+		ptn->queues[i].pool = NULL;
+	}
 	ptn->netdev = NULL;
 	if (netdev)
 		free_netdev(netdev);

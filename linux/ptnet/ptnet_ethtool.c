@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What ethtool shows and sets: driver (-i), link (-s), rings (-g, -G), channels (-l, -L), time stamps (-T), counters by
- * cause (-S).
+ * What ethtool shows and sets: driver (-i), link (-s), rings (-g, -G), channels (-l, -L), interrupts (-c, -C), time
+ * stamps (-T), counters by cause (-S).
  *
  * Rings are the host's: the stack can use less of each, and fewer of those it sends on. Which of the rings it
  * receives from packets come to is for the senders to say.
  */
-#include "ptnet.h"
+#include "ptnet_coalesce.h"
 
 #include <linux/ethtool.h>
 
@@ -106,6 +106,31 @@ static int set_channels(struct net_device *netdev, struct ethtool_channels *chan
 		return -EINVAL;
 	}
 	return netif_set_real_num_tx_queues(netdev, channels->tx_count);
+}
+
+static int get_coalesce(struct net_device *netdev, struct ethtool_coalesce *coalesce,
+	struct kernel_ethtool_coalesce *kernel_coalesce, struct netlink_ext_ack *extack)
+{
+	const struct ptnet *ptn = ptnet_of(netdev);
+
+	coalesce->rx_coalesce_usecs = ptn->rx_usecs;
+	coalesce->use_adaptive_rx_coalesce = ptn->rx_adaptive;
+	return 0;
+}
+
+static int set_coalesce(struct net_device *netdev, struct ethtool_coalesce *coalesce,
+	struct kernel_ethtool_coalesce *kernel_coalesce, struct netlink_ext_ack *extack)
+{
+	struct ptnet *ptn = ptnet_of(netdev);
+
+	if (coalesce->rx_coalesce_usecs > PTNET_RX_USECS_MAX) {
+		netdev_warn(netdev, "rx-usecs %u: 0 to %u are possible\n",
+			coalesce->rx_coalesce_usecs, PTNET_RX_USECS_MAX);
+		return -EINVAL;
+	}
+	WRITE_ONCE(ptn->rx_usecs, coalesce->rx_coalesce_usecs);
+	WRITE_ONCE(ptn->rx_adaptive, coalesce->use_adaptive_rx_coalesce);
+	return 0;
 }
 
 /* Nothing here has a speed: it is what the user wants bonds and the like to see. */
@@ -212,12 +237,15 @@ static void get_stats(struct net_device *netdev, struct ethtool_stats *stats, ui
 }
 
 const struct ethtool_ops ptnet_ethtool_ops = {
+	.supported_coalesce_params = ETHTOOL_COALESCE_RX_USECS | ETHTOOL_COALESCE_USE_ADAPTIVE_RX,
 	.get_drvinfo = get_drvinfo,
 	.get_link = ethtool_op_get_link,
 	.get_link_ksettings = get_link_ksettings,
 	.set_link_ksettings = set_link_ksettings,
 	.get_ringparam = get_ringparam,
 	.set_ringparam = set_ringparam,
+	.get_coalesce = get_coalesce,
+	.set_coalesce = set_coalesce,
 	.get_channels = get_channels,
 	.set_channels = set_channels,
 	.get_ts_info = ethtool_op_get_ts_info,

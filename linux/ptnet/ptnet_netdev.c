@@ -7,7 +7,13 @@
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
 #include <linux/if_vlan.h>
+#include <linux/moduleparam.h>
 #include <linux/netdevice.h>
+
+static unsigned int ptnet_watchdog_s = 60;
+module_param(ptnet_watchdog_s, uint, 0644);
+MODULE_PARM_DESC(ptnet_watchdog_s,
+	"seconds after which a stopped queue of a passed-through port that is probed from now on is reported: 1 to 3600 (default 60)");
 
 static int ptnet_open(struct net_device *netdev)
 {
@@ -57,35 +63,19 @@ static int ptnet_stop(struct net_device *netdev)
 	return 0;
 }
 
-struct sums {
-	uint64_t packets, bytes, drops;
-};
-
-static void sum_queue(struct ptnet_queue *q, struct sums *sums)
-{
-	uint64_t packets, bytes, drops;
-	unsigned int start;
-
-	do {
-		start = u64_stats_fetch_begin(&q->stats.sync);
-		packets = u64_stats_read(&q->stats.packets);
-		bytes = u64_stats_read(&q->stats.bytes);
-		drops = 0;
-		for (int cause = 0; cause < PTNET_DROPS; cause++)
-			drops += u64_stats_read(&q->stats.drops[cause]);
-	} while (u64_stats_fetch_retry(&q->stats.sync, start));
-	sums->packets += packets;
-	sums->bytes += bytes;
-	sums->drops += drops;
-}
-
 static void ptnet_get_stats64(struct net_device *netdev, struct rtnl_link_stats64 *stats)
 {
 	struct ptnet *ptn = ptnet_of(netdev);
-	struct sums sums[NM_DIRS] = {0};
+	struct ptnet_sums sums[NM_DIRS] = {0};
 
-	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		sum_queue(&ptn->queues[i], &sums[ptn->queues[i].dir]);
+	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
+		const struct ptnet_sums one = ptnet_queue_sums(&ptn->queues[i]);
+		struct ptnet_sums *sum = &sums[ptn->queues[i].dir];
+
+		sum->packets += one.packets;
+		sum->bytes += one.bytes;
+		sum->drops += one.drops;
+	}
 	stats->tx_packets = sums[NM_TX].packets;
 	stats->tx_bytes = sums[NM_TX].bytes;
 	stats->tx_dropped = sums[NM_TX].drops;
@@ -160,9 +150,10 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	nmk_set_xdp_features(netdev);
 	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_UNICAST_FLT;
 	/* A pipe's other end may be slow, and a host may be suspended for a while. */
-	netdev->watchdog_timeo = 60 * HZ;
+	netdev->watchdog_timeo = (int)(clamp(READ_ONCE(ptnet_watchdog_s), 1U, 3600U) * HZ);
 	ptn->speed = SPEED_10000;
 	ptn->duplex = DUPLEX_FULL;
+	ptn->rx_adaptive = true;
 	if (is_valid_ether_addr(mac))
 		eth_hw_addr_set(netdev, mac);
 	else

@@ -4,6 +4,7 @@
  * the host at the end of each round, and in it whenever a part of the ring has come together:
  * senders wait for them.
  */
+#include "ptnet_coalesce.h"
 #include "ptnet_xdp.h"
 #include "skb_ring.h"
 
@@ -14,12 +15,13 @@
 
 static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 {
+	const struct nmk_skb_source source = {&q->napi, q->pool};
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 	enum nm_drop cause = pkt->cause;
 	struct sk_buff *skb = NULL;
 
 	if (likely(cause == NM_DROPS))
-		skb = nmk_skb_from_pkt(pkt, q->ptn->hdr_len, q->napi.dev, &q->napi, &hdr, &cause);
+		skb = nmk_skb_from_pkt(pkt, q->ptn->hdr_len, q->napi.dev, &source, &hdr, &cause);
 	if (unlikely(!skb)) {
 		ptnet_count_drop(q, cause);
 		return;
@@ -81,7 +83,14 @@ int ptnet_rx_poll(struct napi_struct *napi, int budget)
 	}
 	give_back(q, 0);
 	ptnet_xdp_flush(q);
-	if (work == budget || nm_csb_appl_sleep(&q->csb))
+	if (work == budget)
+		return budget;
+	if (ptnet_pause_wanted(q, work)) {
+		if (napi_complete_done(napi, work))
+			ptnet_pause_begin(q);
+		return work;
+	}
+	if (nm_csb_appl_sleep(&q->csb))
 		return budget;
 	napi_complete_done(napi, work);
 	return work;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Whether the host serves the rings, and whether the stack has them here. */
-#include "ptnet.h"
+#include "ptnet_bql.h"
+#include "ptnet_coalesce.h"
 
 #include <net/netmap_virt.h>
 
@@ -103,6 +104,7 @@ void ptnet_stack_on(struct ptnet *ptn)
 
 		q->next = q->csb.head;
 		q->dropping = 0;
+		ptnet_bql_reset(q);
 		if (q->dir == NM_TX)
 			nm_csb_appl_awake(&q->csb); /* until a queue stops */
 		napi_enable(&q->napi);
@@ -120,11 +122,12 @@ void ptnet_stack_off(struct ptnet *ptn)
 	lockdep_assert_held(&ptn->lock);
 	netif_tx_disable(ptn->netdev); /* no transmit is under way any more */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
-		napi_disable(&ptn->queues[i].napi);
+		ptnet_pause_disable(&ptn->queues[i]);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 
 		if (nm_csb_appl_publish(&q->csb, q->next, q->next))
 			ptnet_kick(q);
+		ptnet_bql_reset(q);
 	}
 }

@@ -5,7 +5,7 @@
  * With a virtio-net header checksums and segmentation are left to the receiver.
  */
 #include "hostring.h"
-#include "ptnet.h"
+#include "ptnet_bql.h"
 
 #include <linux/etherdevice.h>
 #include <linux/skbuff.h>
@@ -28,6 +28,22 @@ static void publish(struct ptnet_queue *q)
 		ptnet_stack_kick(q);
 }
 
+/* What the host has taken meanwhile. */
+static void look(struct ptnet_queue *q, struct netdev_queue *txq)
+{
+	nm_csb_appl_load(&q->csb);
+	ptnet_bql_taken(q, txq);
+}
+
+/* As nm_csb_appl_sleep(): true when it has taken more. */
+static bool sleep_unless_taken(struct ptnet_queue *q, struct netdev_queue *txq)
+{
+	bool moved = nm_csb_appl_sleep(&q->csb);
+
+	ptnet_bql_taken(q, txq);
+	return moved;
+}
+
 /* The host says how much room there is: not more often than this is it asked here, with soft interrupts off;
  * then the poll goes on, which gives others their turn. */
 #define ROOM_TRIES 4
@@ -38,13 +54,14 @@ static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 {
 	const uint32_t wanted = q->ptn->tx_slots_max;
 
-	if (nm_csb_appl_load(&q->csb) && room(q) >= wanted)
+	look(q, txq);
+	if (room(q) >= wanted)
 		return true;
 	publish(q);
 	netif_tx_stop_queue(txq);
 	ptnet_count_event(q, &q->stats.stops);
 	for (int tries = 0; tries < ROOM_TRIES; tries++) {
-		if (!nm_csb_appl_sleep(&q->csb))
+		if (!sleep_unless_taken(q, txq))
 			return false;
 		if (room(q) >= wanted) {
 			netif_tx_start_queue(txq);
@@ -55,6 +72,17 @@ static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 	}
 	napi_schedule(&q->napi);
 	return false;
+}
+
+/* The stack has stopped the queue, for its limit, and all is published. An interrupt or a poll will come
+ * unless it goes on. */
+static void await_limit(struct ptnet_queue *q, struct netdev_queue *txq)
+{
+	for (int tries = 0; tries < ROOM_TRIES; tries++) {
+		if (!sleep_unless_taken(q, txq) || !netif_xmit_stopped(txq))
+			return;
+	}
+	napi_schedule(&q->napi);
 }
 
 /* A packet on its way into slots. */
@@ -154,8 +182,9 @@ bool ptnet_tx_frame(struct ptnet_queue *q, struct netdev_queue *txq, const void 
 		len + ptn->hdr_len > ptnet_slot_bytes(ptn))
 		return false;
 	/* Those of the stack find room for the longest packet. */
-	if (room(q) <= ptn->tx_slots_max &&
-		(!nm_csb_appl_load(&q->csb) || room(q) <= ptn->tx_slots_max))
+	if (room(q) <= ptn->tx_slots_max)
+		look(q, txq);
+	if (room(q) <= ptn->tx_slots_max)
 		return false;
 	if (unlikely(!nm_region_buf_valid(ptn->mem->region, old.buf_idx)))
 		return false;
@@ -204,20 +233,37 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 
 	if (unlikely(READ_ONCE(ptn->state) == PTNET_NETMAP))
 		return to_host_ring(q, skb);
+	look(q, txq);
 	if (unlikely(room(q) < ptn->tx_slots_max) && !find_room(q, txq))
 		return NETDEV_TX_BUSY;
 	skb_tx_timestamp(skb);
 	cause = fill_slots(q, skb);
-	if (unlikely(cause != NM_DROPS))
+	if (unlikely(cause != NM_DROPS)) {
 		drop(q, skb, cause);
-	else
+	} else {
+		ptnet_bql_sent(q, txq, skb->len);
 		dev_consume_skb_any(skb);
+	}
 	/* Stop now rather than refuse the next packet. find_room() publishes, too. */
 	if (unlikely(room(q) < ptn->tx_slots_max))
 		find_room(q, txq);
 	if (!more || netif_xmit_stopped(txq))
 		publish(q);
+	if (unlikely(netif_xmit_stopped(txq)) && !netif_tx_queue_stopped(txq))
+		await_limit(q, txq);
 	return NETDEV_TX_OK;
+}
+
+/* The queue goes on if there is room, and less in the ring than its limit. True: look again soon. */
+static bool go_on(struct ptnet_queue *q, struct netdev_queue *txq)
+{
+	look(q, txq);
+	if (netif_tx_queue_stopped(txq) &&
+		room(q) >= max(READ_ONCE(q->limit) / WAKE_PART, q->ptn->tx_slots_max)) {
+		netif_tx_wake_queue(txq);
+		ptnet_count_event(q, &q->stats.wakes);
+	}
+	return netif_xmit_stopped(txq) && sleep_unless_taken(q, txq);
 }
 
 /* The host has sent something, and a queue had asked for that. */
@@ -225,22 +271,14 @@ int ptnet_tx_poll(struct napi_struct *napi, int budget)
 {
 	struct ptnet_queue *q = container_of(napi, struct ptnet_queue, napi);
 	struct netdev_queue *txq = netdev_get_tx_queue(napi->dev, q->id);
-	bool again = false;
+	bool again;
 
 	/* netpoll's has no budget, and may have interrupted whoever holds the lock. */
 	if (budget > 0)
 		__netif_tx_lock(txq, smp_processor_id());
 	else if (!__netif_tx_trylock(txq))
 		return 0;
-	if (netif_tx_queue_stopped(txq)) {
-		nm_csb_appl_load(&q->csb);
-		if (room(q) >= max(READ_ONCE(q->limit) / WAKE_PART, q->ptn->tx_slots_max)) {
-			netif_tx_wake_queue(txq);
-			ptnet_count_event(q, &q->stats.wakes);
-		} else {
-			again = nm_csb_appl_sleep(&q->csb);
-		}
-	}
+	again = go_on(q, txq);
 	__netif_tx_unlock(txq);
 	if (unlikely(budget == 0)) {
 		if (again)

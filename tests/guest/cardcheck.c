@@ -7,15 +7,21 @@
  *	cardcheck xdp IF WHAT		a program in the driver, until it is killed: pass, drop, tx (sent back, with the
  *					addresses exchanged), or the name of an interface to which all is redirected
  *
+ *	cardcheck netdev COMMAND ATTRIBUTE=VALUE...
+ *					the objects that netlink's family of this name has: a line each, of numbers
+ *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
  * Checks which wait for something else say "ready" first.
  *
  * Thread safety: a program of one thread.
  */
 #include <linux/bpf.h>
+#include <linux/genetlink.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -158,10 +164,119 @@ static void check_xdp(char **args)
 		pause();
 }
 
+/* ---- what the kernel says of a device and its queues ---------------------------------------- */
+
+struct question {
+	struct nlmsghdr header;
+	struct genlmsghdr command;
+	char attrs[256];
+};
+
+static void add_attr(struct question *q, uint16_t type, const void *value, uint32_t bytes)
+{
+	struct nlattr *attr = (void *)((char *)q + q->header.nlmsg_len);
+
+	attr->nla_type = type;
+	attr->nla_len = (uint16_t)(NLA_HDRLEN + bytes);
+	memcpy((char *)attr + NLA_HDRLEN, value, bytes);
+	q->header.nlmsg_len += NLA_ALIGN(attr->nla_len);
+}
+
+static struct question ask(uint16_t family, uint16_t flags, uint8_t command)
+{
+	return (struct question){.header = {.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN),
+					 .nlmsg_type = family,
+					 .nlmsg_flags = NLM_F_REQUEST | flags},
+		.command = {.cmd = command, .version = 1}};
+}
+
+/* The attribute's value: 4 or 8 bytes, or 2 of the id of a family. */
+static uint64_t attr_value(const struct nlattr *attr)
+{
+	uint64_t value = 0;
+	uint32_t bytes = attr->nla_len - NLA_HDRLEN;
+
+	memcpy(&value, (const char *)attr + NLA_HDRLEN, bytes <= 8 ? bytes : 0);
+	return value;
+}
+
+/* Calls fn for each attribute of an answer. */
+static void each_attr(
+	const struct nlmsghdr *msg, void (*fn)(const struct nlattr *, void *), void *arg)
+{
+	const char *at = (const char *)NLMSG_DATA(msg) + GENL_HDRLEN;
+	const char *end = (const char *)msg + msg->nlmsg_len;
+
+	while (end - at >= NLA_HDRLEN) {
+		fn((const void *)at, arg);
+		at += NLA_ALIGN(((const struct nlattr *)at)->nla_len);
+	}
+}
+
+static void take_family(const struct nlattr *attr, void *arg)
+{
+	if (attr->nla_type == CTRL_ATTR_FAMILY_ID)
+		*(uint16_t *)arg = (uint16_t)attr_value(attr);
+}
+
+static uint16_t find_family(int fd, const char *name)
+{
+	struct question q = ask(GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY);
+	static char answer[65536];
+	uint16_t family = 0;
+
+	add_attr(&q, CTRL_ATTR_FAMILY_NAME, name, (uint32_t)strlen(name) + 1);
+	CHECK(send(fd, &q, q.header.nlmsg_len, 0) == (ssize_t)q.header.nlmsg_len);
+	CHECK(recv(fd, answer, sizeof(answer), 0) > 0);
+	each_attr((void *)answer, take_family, &family);
+	CHECK(family != 0);
+	return family;
+}
+
+static void print_attr(const struct nlattr *attr, void *arg)
+{
+	printf("%u=%llu ", attr->nla_type, (unsigned long long)attr_value(attr));
+}
+
+/* Prints an object a line. False: that was the last. */
+static bool print_objects(const char *answer, ssize_t bytes)
+{
+	for (const struct nlmsghdr *msg = (const void *)answer; NLMSG_OK(msg, bytes);
+		msg = NLMSG_NEXT(msg, bytes)) {
+		if (msg->nlmsg_type == NLMSG_DONE)
+			return false;
+		if (msg->nlmsg_type == NLMSG_ERROR)
+			fail("error %d", ((const struct nlmsgerr *)NLMSG_DATA(msg))->error);
+		each_attr(msg, print_attr, NULL);
+		printf("\n");
+	}
+	return true;
+}
+
+static void check_netdev(char **args)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
+	struct question q = ask(find_family(fd, "netdev"), NLM_F_DUMP, (uint8_t)atoi(args[0]));
+	static char answer[65536];
+	ssize_t bytes;
+
+	for (int i = 1; args[i]; i++) {
+		uint32_t value = (uint32_t)atoi(strchr(args[i], '=') + 1);
+
+		add_attr(&q, (uint16_t)atoi(args[i]), &value, sizeof(value));
+	}
+	CHECK(send(fd, &q, q.header.nlmsg_len, 0) == (ssize_t)q.header.nlmsg_len);
+	do {
+		bytes = recv(fd, answer, sizeof(answer), 0);
+		CHECK(bytes > 0);
+	} while (print_objects(answer, bytes));
+}
+
 static const struct check checks[] = {
 	{"maddr", check_maddr, 1},
 	{"hear", check_hear, 2},
 	{"xdp", check_xdp, 2},
+	{"netdev", check_netdev, 1},
 };
 
 int main(int argc, char **argv)

@@ -47,6 +47,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_kernel: what is tested does not depend on the guest's kernel")
     config.addinivalue_line("markers", "every_kernel: on each, in a file with MOSTLY_ONE_KERNEL")
+    config.addinivalue_line("markers", "not_on_6_1: what Linux 6.1 has not (the test says what)")
 
 
 def pytest_generate_tests(metafunc):
@@ -56,6 +57,8 @@ def pytest_generate_tests(metafunc):
         mostly_one = getattr(metafunc.module, "MOSTLY_ONE_KERNEL", False)
         if marked("one_kernel") or (mostly_one and not marked("every_kernel")):
             lines = [ONE_LINE if ONE_LINE in lines else lines[0]]
+        if marked("not_on_6_1"):
+            lines = [line for line in lines if line != "6.1"]
         metafunc.parametrize("kernel", lines, indirect=True, scope="session")
 
 

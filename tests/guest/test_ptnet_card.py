@@ -106,6 +106,132 @@ def test_settings(pair):
     assert b.run("ethtool -L data rx 1", check=False).rc != 0
 
 
+BQL = "/sys/class/net/data/queues/tx-0/byte_queue_limits"
+
+
+def limits(node):
+    """Byte queue limits of the first queue of data."""
+    return {name: int(value) for name, value in
+            re.findall(r"^(\w+):(\d+)$", node.run(f"cd {BQL}; grep '' inflight limit limit_max").out, re.M)}
+
+
+@pytest.mark.every_kernel
+def test_byte_queue_limits(pair):
+    """What lies in the ring is bounded, and all arrives; the account is right after the ring was another's."""
+    a, b = pair
+    for stream in (Stream(a, b, 5300, 100), Stream(b, a, 5301, 100)):
+        stream.finish()
+    assert limits(a)["limit"] > 0
+    before = limits(a)["limit_max"]
+    a.run(f"echo 3000 > {BQL}/limit_max")
+    Stream(a, b, 5302, 20).finish()
+    a.ping(b)
+    assert limits(a)["limit"] <= 3000
+    a.run(f"echo {before} > {BQL}/limit_max")
+    netlab.stream(a, "data", b, "data", 3000)
+    assert limits(a)["inflight"] == 0
+    a.run("ip link set data down; ip link set data up")
+    Stream(a, b, 5303, 50).finish()
+    a.ping(b)
+
+
+def uptime(node):
+    return float(node.run("cat /proc/uptime").out.split()[0])
+
+
+@pytest.mark.every_kernel
+def test_coalescing(pair):
+    """Interrupts come together: with a time set, and by the driver's choice."""
+    a, b = pair
+    assert "Adaptive RX: on" in b.run("ethtool -c data").out
+    b.run("ethtool -C data adaptive-rx off rx-usecs 2000")
+    shown = b.run("ethtool -c data").out
+    assert "Adaptive RX: off" in shown and re.search(r"^rx-usecs:\s+2000$", shown, re.M)
+    assert b.run("ethtool -C data rx-usecs 20000", check=False).rc != 0
+    for stream in (Stream(a, b, 5400, 50), Stream(b, a, 5401, 50)):
+        stream.finish()
+    a.ping(b)
+    # Behind each interrupt there are no others for as long as is set, however fast packets come.
+    b.run("ethtool -C data rx-usecs 10000")
+    before, began = b.counters(), uptime(b)
+    a.run(f"ping -q -c 500 -i 0.002 -w 60 {b.address}", 90, check=False)   # it may be too slow for the last answers
+    after, ended = b.counters(), uptime(b)
+    for ring in (0, 1):
+        packets, interrupts = (after[f"rx{ring}_{what}"] - before[f"rx{ring}_{what}"] for what in ("packets", "interrupts"))
+        print(f"ring {ring}: {packets} packets, {interrupts} interrupts in {ended - began} s")
+        assert interrupts <= (ended - began) / 0.01 + 2
+    assert sum(after[f"rx{ring}_packets"] - before[f"rx{ring}_packets"] for ring in (0, 1)) >= 500
+    assert [n for name, n in after.items() if "_drop_" in name] == [n for name, n in before.items() if "_drop_" in name]
+    b.run("ip link set data down; ip link set data up; ethtool -C data adaptive-rx on rx-usecs 0")
+    Stream(a, b, 5402, 50).finish()
+
+
+TRACING = "/sys/kernel/tracing"
+
+
+@pytest.mark.every_kernel
+def test_pages_are_used_again(pair):
+    """Memory of received packets: what the pool takes from the system is a small part of what the packets take."""
+    a, b = pair
+    b.run(f"rmmod netmap; [ -e {TRACING}/trace ] || mount -t tracefs tracefs {TRACING}; cd {TRACING}; echo 20000 > buffer_size_kb; "
+          "echo > trace; echo 1 > events/page_pool/page_pool_state_hold/enable")
+    b.load()
+    Stream(a, b, 5600, 600).finish()
+    b.run(f"echo 0 > {TRACING}/events/page_pool/page_pool_state_hold/enable")
+    taken = int(b.run(f"grep -c page_pool_state_hold: {TRACING}/trace", check=False).out)
+    received = sum(n for name, n in b.counters().items() if re.fullmatch(r"rx\d+_bytes", name))
+    print(f"{taken} pages for {received} bytes")
+    assert received > 600 * 65536 and 0 < taken < received / 4096 / 4
+
+
+def objects(node, command, **attributes):
+    """What netlink's family netdev says: a list of {attribute: value}."""
+    words = " ".join(f"{name[1:]}={value}" for name, value in attributes.items())
+    out = node.run(f"cardcheck netdev {command} {words}").out
+    assert out.endswith("ok\n")
+    return [dict(tuple(map(int, pair.split("="))) for pair in line.split()) for line in out.splitlines()[:-1]]
+
+
+@pytest.mark.every_kernel
+@pytest.mark.not_on_6_1      # the kernel has no such statistics
+def test_queue_statistics(pair):
+    """Each queue has its counters, its NAPI and its interrupt; the sums are the interface's."""
+    a, b = pair
+    index = b.run("cat /sys/class/net/data/ifindex").out.strip()
+    a.ping(b)
+    Stream(b, a, 5500, 20).finish()
+    queues = objects(b, 10, _2=index)     # queue-get: 1 id, 3 type (0: rx), 4 NAPI
+    assert sorted((q.get(3, 0), q.get(1, 0)) for q in queues) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    napis = {n[2]: n for n in objects(b, 11, _1=index)}    # napi-get: 2 id, 3 interrupt
+    interrupts = b.run("cat /proc/interrupts").out
+    for queue in queues:
+        if queue.get(3, 0) == 0:
+            assert re.search(rf"^ *{napis[queue[4]][3]}:.*rx{queue.get(1, 0)}$", interrupts, re.M)
+    stats = objects(b, 12, _1=index, _4=1)     # qstats-get: 8, 9 received packets, bytes; 10, 11 sent
+    assert len(stats) == 4
+    sums = [sum(s.get(what, 0) for s in stats) for what in (8, 9, 10, 11)]
+    shown = [int(n) for n in b.run("cd /sys/class/net/data/statistics; cat rx_packets rx_bytes tx_packets tx_bytes").out.split()]
+    assert sums == shown and min(sums) > 0
+    # Queues that are not sent on any more are part of the sum.
+    b.run("ethtool -L data tx 1")
+    whole, = objects(b, 12, _1=index)
+    b.run("ethtool -L data tx 2")
+    assert whole[10] >= shown[2]
+
+
+@pytest.mark.one_kernel
+def test_watchdog(kernel, netmap_ko):
+    """The other end of a pipe takes nothing: the driver says so, with the ring's state."""
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / "watchdog.netmapd") as daemon:
+        node = netlab.Node(kernel, netlab.build_initramfs(kernel, netmap_ko), daemon, 1, "watchdog", ifname="netmap:wire{1")
+        with netlab.running([node]):
+            node.run("modprobe netmap ptnet_watchdog_s=1")
+            node.load()
+            node.run("arp -s 10.0.0.9 02:00:00:00:00:09; dd if=/dev/zero bs=1000 count=5000 2> /dev/null | timeout 20 nc -u 10.0.0.9 9; "
+                     "for i in $(seq 300); do dmesg | grep -q 'stands still' && exit; sleep 0.1; done; false", 90)
+            assert re.search(r"tx ring 0 stands still: next \d+, published \d+, host at \d+", node.kmsg())
+
+
 def test_netconsole(pair):
     a, b = pair
     hears = b.spawn("cardcheck hear 6666 'a line for another machine'")
