@@ -4,6 +4,7 @@
  * are slow, deaf, or talk nonsense, and what is left behind.
  */
 #include "fake_device.h"
+#include "closer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -240,6 +241,35 @@ static void test_fair(void **state)
 	expect_alive();
 }
 
+static bool no_room; /* for what a message can carry */
+
+bool __real_closer_may_receive(const struct closer_queue *q, int sock);
+bool __wrap_closer_may_receive(const struct closer_queue *q, int sock);
+bool __wrap_closer_may_receive(const struct closer_queue *q, int sock)
+{
+	return !no_room && __real_closer_may_receive(q, sock);
+}
+
+/* While its descriptors could not be closed nothing of a client is read: it waits, and is not forgotten. */
+static void test_waits_for_the_closer(void **state)
+{
+	const struct vu_hdr hdr = {
+		.command = VU_DEVICE_RESET, .size = sizeof(hdr), .flags = VU_FLAG_NO_REPLY};
+
+	no_room = true;
+	assert_int_equal(vfc_send(client, &hdr, sizeof(hdr), NULL, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
+		assert_int_equal(dev.resets, 0);
+		assert_int_equal(vu_conn_more(conn), VU_CONN_LATER);
+	}
+	no_room = false;
+	assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
+	assert_int_equal(dev.resets, 1);
+	assert_int_equal(vu_conn_more(conn), VU_CONN_DONE);
+	expect_alive();
+}
+
 /* Of a client that has hung up, what it had sent before is not done any more. */
 static void test_backlog_of_the_dead(void **state)
 {
@@ -406,6 +436,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pipelined, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waits_for_the_closer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backlog_of_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deaf_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_client, setup, teardown),
