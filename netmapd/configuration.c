@@ -157,8 +157,6 @@ static void take_over(void)
 	state.rules = NULL;
 	config_free(&state.have);
 	state.have = state.next;
-	if (!state.have.items)
-		state.have.end = NULL;
 	state.next = (struct config){0};
 }
 

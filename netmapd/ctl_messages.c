@@ -595,7 +595,7 @@ static int on_set(struct conn *c, size_t bytes)
 {
 	const struct nmd_set *request = (const struct nmd_set *)in->bytes;
 	char text[CONFIG_TEXT_MAX];
-	struct config_item item;
+	struct config_item item = {0};
 	struct nm_error err;
 	int error;
 

@@ -178,11 +178,11 @@ static int load(void)
 	error = fill(filter);
 	if (!error)
 		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-	/* By a search in halves: the hot ones are found in some seven comparisons. */
-	if (!error)
+	if (!error) {
+		/* By a search in halves: the hot ones are found in some seven comparisons. */
 		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (!error)
 		error = seccomp_load(filter);
+	}
 	seccomp_release(filter);
 	return error;
 }

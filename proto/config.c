@@ -254,6 +254,22 @@ struct reading {
 	const struct config_policy *policy;
 };
 
+int config_add(struct config *config, const struct config_item *item, struct nm_error *err)
+{
+	struct config_item *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return nm_error_set(err, -ENOMEM, "out of memory");
+	*copy = *item;
+	copy->next = NULL;
+	if (config->last)
+		config->last->next = copy;
+	else
+		config->items = copy;
+	config->last = copy;
+	return 0;
+}
+
 /* Twice the same thing would be changed each time. */
 static const struct config_item *find_same(
 	const struct config *config, const struct config_item *item)
@@ -269,21 +285,13 @@ static const struct config_item *find_same(
 static int add_item(struct config *config, const struct config_item *item, struct nm_error *err)
 {
 	const struct config_item *same = find_same(config, item);
-	struct config_item *copy;
 
 	if (same && item->kind != CONFIG_LIMIT_ALL)
 		return nm_error_set(err, -EINVAL, "%.120s:%u: %s is in %.80s:%u already",
 			item->at.file, item->at.line,
 			item->kind == CONFIG_SET ? config_setting_name(item->setting) : item->name,
 			same->at.file, same->at.line);
-	copy = malloc(sizeof(*copy));
-	if (!copy)
-		return nm_error_set(err, -ENOMEM, "out of memory");
-	*copy = *item;
-	copy->next = NULL;
-	*config->end = copy;
-	config->end = &copy->next;
-	return 0;
+	return config_add(config, item, err);
 }
 
 /* Of what netmapd reads alone, netmapctl can change what concerns all users (NMD_LIMIT). */
@@ -369,8 +377,6 @@ int config_read(struct config *config, const char *path, const struct config_pol
 	struct reading r = {config, policy};
 	struct stat st;
 
-	if (!config->end)
-		config->end = &config->items;
 	if (stat(path, &st) < 0)
 		return nm_error_set(err, -errno, "%.120s: %s", path, strerror(errno));
 	return S_ISDIR(st.st_mode) ? read_dir(&r, path, err) : read_file(&r, path, err);

@@ -67,7 +67,7 @@ struct config_item {
 };
 
 struct config {
-	struct config_item *items, **end;
+	struct config_item *items, *last;
 	char *files[256];
 	unsigned num_files;
 	unsigned policy_lines;
@@ -89,6 +89,8 @@ struct config_policy {
  */
 int config_read(struct config *config, const char *path, const struct config_policy *policy,
 	struct nm_error *err);
+/* A copy of the item, as the last one. 0, or -ENOMEM with a text. */
+int config_add(struct config *config, const struct config_item *item, struct nm_error *err);
 void config_free(struct config *config);
 
 /* Each line of a file that has words: for other readers of the same form. */

@@ -140,21 +140,6 @@ static uint32_t number(const json_t *object, const char *key)
 	return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-static int add(struct config *config, const struct config_item *item, struct nm_error *err)
-{
-	struct config_item *copy = malloc(sizeof(*copy));
-
-	if (!copy)
-		return nm_error_set(err, -ENOMEM, "out of memory");
-	*copy = *item;
-	copy->next = NULL;
-	if (!config->end)
-		config->end = &config->items;
-	*config->end = copy;
-	config->end = &copy->next;
-	return 0;
-}
-
 /* "set NAME VALUE", "place PATTERN WORKERS", as netmapd has it in its report. */
 static int add_line(struct config *config, const char *what, const char *name, const char *value,
 	struct nm_error *err)
@@ -165,7 +150,7 @@ static int add_line(struct config *config, const char *what, const char *name, c
 
 	snprintf(line, sizeof(line), "%s %.63s %.180s", what, name, value);
 	error = config_parse(line, &item, err);
-	return error ? error : add(config, &item, err);
+	return error ? error : config_add(config, &item, err);
 }
 
 static uint32_t count_rings(const json_t *port, const char *dir, uint32_t *slots)
@@ -216,7 +201,7 @@ static int add_ports(struct config *config, const json_t *report, struct nm_erro
 		snprintf(item.name, sizeof(item.name), "%s", string(port, "name"));
 		item.tx_rings = count_rings(port, "tx", &item.tx_slots);
 		item.rx_rings = count_rings(port, "rx", &item.rx_slots);
-		error = add(config, &item, err);
+		error = config_add(config, &item, err);
 	}
 	return error;
 }
@@ -236,7 +221,7 @@ static int add_attached(struct config *config, const json_t *report, struct nm_e
 		snprintf(item.name, sizeof(item.name), "%s", string(att, "name"));
 		if (item.poll_threads == 0)
 			item.poll_cpu = 0;
-		error = add(config, &item, err);
+		error = config_add(config, &item, err);
 	}
 	return error;
 }
@@ -257,7 +242,7 @@ static int add_limits(struct config *config, const json_t *report, struct nm_err
 		snprintf(item.name, sizeof(item.name), "%.20s=%lld/%lld", string(limit, "name"),
 			(long long)json_integer_value(json_object_get(limit, "limit")),
 			(long long)json_integer_value(json_object_get(limit, "limit_all")));
-		error = add(config, &item, err);
+		error = config_add(config, &item, err);
 	}
 	return error;
 }

@@ -10,7 +10,7 @@
 enum { REPORT_MAX = 64 << 20 }; /* bytes; more is not a report */
 
 /* One piece, from `start`, behind the reply's head in `message`: its bytes. */
-static ssize_t fetch(int fd, uint32_t start, void *message, struct nm_error *err)
+static int fetch(int fd, uint32_t start, void *message, struct nm_error *err)
 {
 	const struct nmd_status_reply *reply = message;
 	struct nmd_status req = {.start = start};
@@ -20,7 +20,7 @@ static ssize_t fetch(int fd, uint32_t start, void *message, struct nm_error *err
 	n = nmd_ask(fd, &req, message, NMD_MSG_MAX, sizeof(*reply), err);
 	if (n >= 0 && (reply->length != n || reply->length > REPORT_MAX - start))
 		return nm_error_set(err, -EPROTO, "the report of netmapd is malformed");
-	return n;
+	return (int)n;
 }
 
 int nmd_report_text(int fd, char **out, struct nm_error *err)
@@ -28,7 +28,7 @@ int nmd_report_text(int fd, char **out, struct nm_error *err)
 	_Alignas(struct nmd_status_reply) char message[NMD_MSG_MAX];
 	char *text = NULL, *more;
 	uint32_t length = 0;
-	ssize_t n;
+	int n;
 
 	do {
 		n = fetch(fd, length, message, err);
@@ -36,7 +36,8 @@ int nmd_report_text(int fd, char **out, struct nm_error *err)
 			break;
 		more = realloc(text, length + (size_t)n + 1);
 		if (!more) {
-			n = nm_error_set(err, -ENOMEM, "out of memory");
+			nm_error_set(err, -ENOMEM, "out of memory");
+			n = -ENOMEM;
 			break;
 		}
 		text = more;
@@ -48,13 +49,13 @@ int nmd_report_text(int fd, char **out, struct nm_error *err)
 		free(text);
 	else
 		*out = text;
-	return (int)n;
+	return n;
 }
 
 int nmd_report(int fd, json_t **root, struct nm_error *err)
 {
 	json_error_t wrong;
-	char *text;
+	char *text = NULL;
 	int error = nmd_report_text(fd, &text, err);
 
 	if (error)

@@ -67,16 +67,15 @@ static int new_rules(uint64_t *handled)
 
 static int allow(int rules, const char *path, uint64_t rights)
 {
-	struct landlock_path_beneath_attr attr = {.allowed_access = rights};
-	int error;
+	int error, fd = open(path, O_PATH | O_CLOEXEC);
+	const struct landlock_path_beneath_attr attr = {.allowed_access = rights, .parent_fd = fd};
 
-	attr.parent_fd = open(path, O_PATH | O_CLOEXEC);
-	if (attr.parent_fd < 0)
+	if (fd < 0)
 		return -errno;
 	error = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &attr, 0) < 0
 			? -errno
 			: 0;
-	close(attr.parent_fd);
+	close(fd);
 	return error;
 }
 
@@ -93,7 +92,7 @@ static int enforce(int rules)
 
 void privileges_none(void)
 {
-	uint64_t handled;
+	uint64_t handled = 0;
 	int rules;
 
 	if (!wanted)
@@ -106,7 +105,7 @@ void privileges_none(void)
 
 int privileges_write_only_in(const char *dir, const char *const devices[])
 {
-	uint64_t handled;
+	uint64_t handled = 0;
 	int rules, error;
 
 	if (!wanted)

@@ -44,7 +44,8 @@ static int make_queue(struct nic *nic, struct nic_queue *q, uint32_t i)
 	q->complete = nic->link->facts.unfinished;
 	q->sg = nic->sg;
 	q->busy = nic->nics->daemon->config.nics.busy_us > 0;
-	q->scratch = q->sg && q->complete ? os_zalloc(NIC_CHUNKS_MAX * NM_NIC_BUF_SIZE) : NULL;
+	q->scratch =
+		q->sg && q->complete ? os_zalloc((size_t)NIC_CHUNKS_MAX * NM_NIC_BUF_SIZE) : NULL;
 	q->posted = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->sent = os_zalloc(port->num_slots[NM_TX] * sizeof(q->sent[0]));
 	q->stale = os_zalloc(port->region->pool[NM_POOL_BUF].count);

@@ -49,25 +49,25 @@ static void tell(void *arg, const struct config_change *c)
 	puts(line);
 }
 
-static int apply(const struct config *config, struct config_apply *how, const struct ctl *ctl)
+static int apply(const struct config *config, bool check, bool exact, const struct ctl *ctl)
 {
-	struct telling telling = {.json = ctl->json ? json_array() : NULL, .check = how->check};
+	struct telling telling = {.json = ctl->json ? json_array() : NULL, .check = check};
+	struct config_apply how = {
+		.check = check, .exact = exact, .changed = tell, .arg = &telling};
 	struct nm_error err;
-	int failures, status = ctl_connect(ctl, &how->fd);
+	int failures, status = ctl_connect(ctl, &how.fd);
 
 	if (status)
 		return status;
-	how->changed = tell;
-	how->arg = &telling;
-	failures = config_apply(config, how, &err);
-	close(how->fd);
+	failures = config_apply(config, &how, &err);
+	close(how.fd);
 	if (failures < 0) {
 		json_decref(telling.json);
 		return ctl_failed(&err);
 	}
 	if (telling.json)
 		ctl_put_json(telling.json, JSON_INDENT(1));
-	else if (how->changes == 0)
+	else if (how.changes == 0)
 		puts("nothing to change");
 	return failures ? CTL_FAILED : CTL_OK;
 }
@@ -75,15 +75,15 @@ static int apply(const struct config *config, struct config_apply *how, const st
 int ctl_apply(int argc, char **argv, const struct ctl *ctl)
 {
 	struct config config = {0};
-	struct config_apply how = {0};
+	bool check = false, exact = false;
 	struct nm_error err;
 	int status = CTL_OK;
 
 	for (int i = 1; i < argc && !status; i++) {
 		if (!strcmp(argv[i], "--check"))
-			how.check = true;
+			check = true;
 		else if (!strcmp(argv[i], "--exact"))
-			how.exact = true;
+			exact = true;
 		else if (argv[i][0] == '-' && argv[i][1])
 			status = ctl_fail(CTL_USAGE,
 				"apply takes files or directories, --check and --exact, not '%s'",
@@ -98,7 +98,7 @@ int ctl_apply(int argc, char **argv, const struct ctl *ctl)
 			"%u lines say what users may (allow, limit): netmapd itself reads those, at its start and on SIGHUP",
 			config.policy_lines);
 	if (!status)
-		status = apply(&config, &how, ctl);
+		status = apply(&config, check, exact, ctl);
 	config_free(&config);
 	return status;
 }
