@@ -111,7 +111,7 @@ def test_wrong_size_and_version(connect, kind):
     assert c.hello() > 0
 
 
-@pytest.mark.parametrize("kind", [0, 12, 13, 255, 0x100 + HELLO, 0xFFFF])
+@pytest.mark.parametrize("kind", [0, 13, 14, 255, 0x100 + HELLO, 0xFFFF])
 def test_unknown_message(connect, kind):
     c = connect()
     for body in b"", bytes(8), bytes(MSG_MAX - HDR.size):

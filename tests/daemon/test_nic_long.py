@@ -73,8 +73,13 @@ class Rounds:
         assert grown < GROWS or SANITIZED     # which keeps what was freed
 
     def helpers(self):
-        children = subprocess.run(["pgrep", "-P", str(self.daemon.pid)], capture_output=True, text=True)
-        return children.stdout.split()
+        """Each netmapd-nic: a child of the process that netmapd has started for that, before its sandbox."""
+        (starter,) = children(self.daemon.pid)
+        return children(starter)
+
+
+def children(pid):
+    return subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
 
 
 def stream(daemon, name=W):
