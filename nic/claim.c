@@ -71,6 +71,7 @@ static int make_path(struct claim *c, const char *dir, uint32_t ifindex, struct 
 {
 	struct stat ns;
 
+	c->ifindex = ifindex;
 	if (stat("/proc/self/ns/net", &ns) < 0)
 		return nm_error_set(err, -errno, "/proc/self/ns/net: %s", strerror(errno));
 	if (snprintf(c->path, sizeof(c->path), "%s/%llu-%u", dir, (unsigned long long)ns.st_ino,
@@ -100,6 +101,7 @@ static int try_lock(struct claim *c, bool *ending)
 	if (error) {
 		close(c->fd);
 		c->fd = -1;
+		c->count = 0; /* they are the owner's, and in use */
 	}
 	return error;
 }
@@ -138,7 +140,7 @@ int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, stru
 	if (error)
 		return nm_error_set(err, error, "%s: %s: %s", f->ifname, c->path, strerror(-error));
 	read_state(c);
-	claim_restore(c, f->ifname);
+	claim_restore(c);
 	write_state(c, "using");
 	return 0;
 }
@@ -156,11 +158,14 @@ void claim_note(struct claim *c, const char *change)
 	write_state(c, "using");
 }
 
-static void put_back(const char *ifname, const char *change)
+/* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. */
+static void put_back(uint32_t ifindex, const char *change)
 {
-	uint32_t ifindex = if_nametoindex(ifname);
+	char ifname[IF_NAMESIZE];
 	int error;
 
+	if (!if_indextoname(ifindex, ifname))
+		return;
 	if (strcmp(change, CLAIM_CLSACT) == 0)
 		error = netlink_clsact(ifindex, false);
 	else if (strcmp(change, CLAIM_FILTER) == 0)
@@ -172,12 +177,13 @@ static void put_back(const char *ifname, const char *change)
 			ifname, change, strerror(-error));
 }
 
-void claim_restore(struct claim *c, const char *ifname)
+void claim_restore(struct claim *c)
 {
+	if (c->fd < 0)
+		return;
 	while (c->count > 0)
-		put_back(ifname, c->change[--c->count]);
-	if (c->fd >= 0)
-		write_state(c, "ending");
+		put_back(c->ifindex, c->change[--c->count]);
+	write_state(c, "ending");
 }
 
 void claim_drop(struct claim *c)
@@ -207,14 +213,11 @@ static void recover(const char *dir, uint32_t ifindex)
 	struct claim c;
 	struct nm_error err;
 	bool ending;
-	char ifname[IF_NAMESIZE];
 
 	if (make_path(&c, dir, ifindex, &err) != 0 || try_lock(&c, &ending) != 0)
 		return;
 	read_state(&c);
-	if (if_indextoname(ifindex, ifname))
-		claim_restore(&c, ifname);
-	c.count = 0; /* also when the interface is gone */
+	claim_restore(&c);
 	claim_drop(&c);
 }
 

@@ -33,6 +33,7 @@ enum {
 
 struct claim {
 	int fd; /* -1: none */
+	uint32_t ifindex;
 	char path[256];
 	uint32_t count; /* of what was changed: offloads that are off because of us, … */
 	char change[CHANGES_MAX][32];
@@ -48,8 +49,8 @@ void claim_ending(struct claim *c);
 /* Something is about to be changed: one of the above. */
 void claim_note(struct claim *c, const char *change);
 
-/* All that was changed is put back, the last one first. */
-void claim_restore(struct claim *c, const char *ifname);
+/* All that was changed is put back, the last one first; nothing, when the claim is not held, or the interface is gone. */
+void claim_restore(struct claim *c);
 void claim_drop(struct claim *c); /* a claim with fd -1 is allowed */
 
 /* Puts back what netmapd-nics that were killed have left behind in this network namespace. */

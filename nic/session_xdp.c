@@ -216,8 +216,7 @@ void session_undo(struct session *s)
 {
 	claim_ending(&s->claim);
 	close_all(s);
-	if_indextoname(s->facts.ifindex, s->facts.ifname); /* it may be called otherwise now */
-	claim_restore(&s->claim, s->facts.ifname);
+	claim_restore(&s->claim);
 	claim_drop(&s->claim);
 	close_one(&s->watch[0]);
 	close_one(&s->watch[1]);

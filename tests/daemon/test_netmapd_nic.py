@@ -308,6 +308,29 @@ def test_an_interface_in_use_is_refused(lab):
     assert third.close() == 0
 
 
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
+def test_who_is_refused_undoes_nothing(lab, prefix):
+    """What is changed is the owner's: offloads stay off, its filter stays where it is."""
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(prefix))
+    first = lab.use("nic0")
+    assert first.bound() == "native"
+
+    def now():
+        tc = [lab.ns.run("tc", *what, "show", "dev", "nic0", *where) for what, where in ((("qdisc",), ()), (("filter",), ("egress",)))]
+        return lab.ns.run("ethtool", "-k", "nic0"), tc, lab.claims()
+
+    before = now()
+    assert lab.ns.offload("nic0", VLAN) == "off" and ("netmapd_nic" in before[1][1]) == bool(prefix)
+    second = lab.use("nic0")
+    assert second.failed()[0] == errno.EBUSY
+    assert second.close() == 0
+    assert now() == before
+    assert "in use by another netmapd" in nic_check(lab, "nic0").stdout
+    assert now() == before
+    assert first.close() == 0
+    wait_until(lambda: is_as_before(lab) and not lab.claims(), "all is as before")
+
+
 SOCKET_ON_A_QUEUE = """
 import ctypes, mmap, socket, struct, sys
 sol_xdp, umem_reg, fill, completion, rx = 283, 4, 5, 6, 2
@@ -406,6 +429,22 @@ def test_a_killed_netmapd_nic_is_survived(lab):
     assert again.bound() == "native"
     assert again.close() == 0
     wait_until(lambda: is_as_before(lab), "what the killed one had switched off is on again")
+
+
+def test_another_interface_of_the_name_is_left_alone(lab):
+    """It was made while netmapd-nic didn't look, and never was in use."""
+    user = lab.use("nic0")
+    assert user.bound() == "native"
+    helper = user.helper()
+    os.kill(helper, signal.SIGSTOP)
+    lab.ns.ip("link del nic0")
+    lab.pair("nic0", "nic1")
+    lab.ns.run("ethtool", "-K", "nic0", "rxvlan", "off")
+    os.kill(helper, signal.SIGCONT)
+    user.failed()
+    user.close()
+    wait_until(lambda: not lab.claims(), "nothing is noted any more")
+    assert lab.ns.offload("nic0", VLAN) == "off"
 
 
 def test_the_service_puts_back_what_a_killed_process_left(lab):
