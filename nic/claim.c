@@ -45,7 +45,7 @@ static bool is_change(const char *name)
 	for (int i = 0; i < NUM_UNWANTED; i++)
 		if (strcmp(name, unwanted[i]) == 0)
 			return true;
-	return strcmp(name, CLAIM_CLSACT) == 0 || strcmp(name, CLAIM_FILTER) == 0;
+	return strcmp(name, CLAIM_FILTER) == 0;
 }
 
 /* What another one has written: its state, and its changes to c. */
@@ -166,10 +166,8 @@ static void put_back(uint32_t ifindex, const char *change)
 
 	if (!if_indextoname(ifindex, ifname))
 		return;
-	if (strcmp(change, CLAIM_CLSACT) == 0)
-		error = netlink_clsact(ifindex, false);
-	else if (strcmp(change, CLAIM_FILTER) == 0)
-		error = netlink_filter(ifindex, -1);
+	if (strcmp(change, CLAIM_FILTER) == 0)
+		error = netlink_filter_off(ifindex);
 	else
 		error = device_feature_set(ifname, change, true);
 	if (error && error != -ENODEV && error != -ENOENT)

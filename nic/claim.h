@@ -27,8 +27,7 @@ enum {
 	CHANGES_MAX = 8,
 };
 
-/* Changes beside offloads. */
-#define CLAIM_CLSACT "clsact"
+/* A change beside offloads. */
 #define CLAIM_FILTER "egress-filter"
 
 struct claim {

@@ -18,7 +18,8 @@
 
 enum {
 	ANSWER_MAX = 32768,
-	FILTER_NUMBER = 0x6e6d, /* its priority, behind most others, and its handle */
+	FILTER_FIRST = 1,       /* its priority */
+	FILTER_NUMBER = 0x6e6d, /* where that is taken, behind most others; and its handle */
 };
 
 struct request {
@@ -195,18 +196,17 @@ static struct request tc_request(uint32_t ifindex, uint16_t type, uint16_t flags
 	};
 }
 
-int netlink_clsact(uint32_t ifindex, bool on)
+int netlink_clsact(uint32_t ifindex)
 {
-	struct request r =
-		on ? tc_request(ifindex, RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
-		   : tc_request(ifindex, RTM_DELQDISC, NLM_F_ACK);
+	struct request r = tc_request(ifindex, RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
 	char ignored[NIC_TEXT_MAX];
 
 	add_attribute(&r, TCA_KIND, "clsact", sizeof("clsact"));
 	return command(&r, ignored);
 }
 
-int netlink_filter(uint32_t ifindex, int prog)
+/* prog -1: off. */
+static int set_filter(uint32_t ifindex, uint32_t priority, int prog)
 {
 	struct request r = prog >= 0 ? tc_request(ifindex, RTM_NEWTFILTER,
 					       NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
@@ -217,7 +217,7 @@ int netlink_filter(uint32_t ifindex, int prog)
 
 	r.body.tc.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
 	r.body.tc.tcm_handle = FILTER_NUMBER;
-	r.body.tc.tcm_info = TC_H_MAKE((uint32_t)FILTER_NUMBER << 16, htons(ETH_P_ALL));
+	r.body.tc.tcm_info = TC_H_MAKE(priority << 16, htons(ETH_P_ALL));
 	add_attribute(&r, TCA_KIND, "bpf", sizeof("bpf"));
 	if (prog >= 0) {
 		nest = add_attribute(&r, TCA_OPTIONS | NLA_F_NESTED, NULL, 0);
@@ -227,6 +227,21 @@ int netlink_filter(uint32_t ifindex, int prog)
 		end_nest(&r, nest);
 	}
 	return command(&r, ignored);
+}
+
+/* -EINVAL: filters of another kind or protocol have the priority. */
+int netlink_filter(uint32_t ifindex, int prog)
+{
+	int error = set_filter(ifindex, FILTER_FIRST, prog);
+
+	return error == -EINVAL ? set_filter(ifindex, FILTER_NUMBER, prog) : error;
+}
+
+int netlink_filter_off(uint32_t ifindex)
+{
+	int error = set_filter(ifindex, FILTER_FIRST, -1);
+
+	return error ? set_filter(ifindex, FILTER_NUMBER, -1) : 0;
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */

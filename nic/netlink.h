@@ -22,11 +22,17 @@ uint32_t netlink_program(uint32_t ifindex);
  */
 void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_MAX]);
 
-/* Makes the queueing discipline clsact, or takes it off. 0 or a negative errno; -EEXIST: there is one, or its like. */
-int netlink_clsact(uint32_t ifindex, bool on);
+/* Makes the queueing discipline clsact. 0 or a negative errno; -EEXIST: there is one, or its like. */
+int netlink_clsact(uint32_t ifindex);
 
-/* A program for all that the stack sends, behind the filters that others have there; -1: off again. 0 or a negative errno. */
+/*
+ * A program for all that the stack sends, before the filters that others have there; behind most of them, when the first
+ * priority is in use for filters of another kind. 0 or a negative errno.
+ */
 int netlink_filter(uint32_t ifindex, int prog);
+
+/* Off again, and nothing else. 0 or a negative errno; -ENOENT: it is not there. */
+int netlink_filter_off(uint32_t ifindex);
 
 /* A socket that is ready to be read after interfaces have changed. A descriptor, or a negative errno. */
 int netlink_watch(void);

@@ -16,6 +16,9 @@
 #ifndef BPF_F_XDP_HAS_FRAGS
 #define BPF_F_XDP_HAS_FRAGS (1U << 5)
 #endif
+#ifndef BPF_F_BEFORE /* 6.6 */
+#define BPF_F_BEFORE (1U << 3)
+#endif
 
 enum {
 	TCX_EGRESS = 47, /* 6.6 */
@@ -269,7 +272,8 @@ int program_attach_exit(int prog, uint32_t ifindex)
 {
 	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)prog,
 				       .target_ifindex = ifindex,
-				       .attach_type = TCX_EGRESS}};
+				       .attach_type = TCX_EGRESS,
+				       .flags = BPF_F_BEFORE}};
 
 	return bpf(BPF_LINK_CREATE, &attr);
 }

@@ -52,7 +52,7 @@ void program_clear(int map, uint32_t queue);
 int program_dropped_map(void);
 int program_load_exit(int map, uint32_t queue, int dropped, const struct program_filter *filter);
 
-/* From Linux 6.6 on. */
+/* From Linux 6.6 on. It comes before those of others. */
 int program_attach_exit(int prog, uint32_t ifindex);
 
 /* The number by which bpftool shows it; 0: not known. */

@@ -13,14 +13,12 @@ static void close_one(int *fd)
 	*fd = -1;
 }
 
-/* Before Linux 6.6. */
+/* Before Linux 6.6. The clsact stays afterwards: others may have put filters there, and an empty one does nothing. */
 static int attach_filter(struct claim *claim, const struct nic_facts *f, int prog)
 {
-	int error = netlink_clsact(f->ifindex, true);
+	int error = netlink_clsact(f->ifindex);
 
-	if (!error)
-		claim_note(claim, CLAIM_CLSACT);
-	else if (error != -EEXIST)
+	if (error && error != -EEXIST)
 		return error;
 	claim_note(claim, CLAIM_FILTER); /* first: a note of nothing does no harm */
 	return netlink_filter(f->ifindex, prog);

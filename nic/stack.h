@@ -8,7 +8,8 @@
  *
  * As in the kernel's netmap nothing that the stack sends gets to the wire, but for what the port leaves to it (NIC_PASS_SENT: all).
  * The program is attached by a link (Linux 6.6 and later), which goes with its owner; before that as a
- * filter of the traffic control (clsact), which is noted in the claim, and without effect when its owner was killed.
+ * filter of the traffic control (clsact), which is noted in the claim, and without effect when its owner was killed. Either way it is
+ * the first one there, for others may end the chain; what it lets pass goes on to them.
  *
  * Thread safety: one thread.
  */

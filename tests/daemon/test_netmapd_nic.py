@@ -2,11 +2,13 @@
 """netmapd-nic, and netmapd's side of it (nic_client.h, xsk.h): on veth, in network namespaces of each test's own."""
 
 import array
+import contextlib
 import ctypes
 import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -232,7 +234,7 @@ def test_the_stack_sends_nothing_meanwhile(lab, prefix):
     assert user.close() == 0
     wait_until(lambda: lab.claims() == [], "all is put back")
     assert lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0
-    assert "clsact" not in lab.ns.run("tc", "qdisc", "show", "dev", "nicp0")
+    assert "netmapd_nic" not in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
 
 
 def test_what_the_stack_sends_can_be_let_out(lab):
@@ -245,20 +247,102 @@ def test_what_the_stack_sends_can_be_let_out(lab):
     assert user.close() == 0
 
 
-def test_filters_of_others_stay(lab):
-    """Theirs come first, and what they have set up is not taken away with ours."""
+def egress(lab):
+    return lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+
+
+def sends_nothing(lab, outside, to="10.99.0.2"):
+    before = frames(outside, "nicp1")
+    lab.ns.run(*PING, to, check=False)
+    return frames(outside, "nicp1") == before
+
+
+def add_filter(lab, priority):
+    """One of others, which ends the chain: what it sees goes out."""
+    lab.ns.run("tc", "filter", "add", "dev", "nicp0", "egress", "prio", priority, "protocol", "all", "u32", "match", "u32", "0", "0",
+               "flowid", "1:1")
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_filters_of_others_stay(lab, meanwhile):
+    """What they have set up is not taken away with ours, not even below the clsact that we have made."""
+    outside = outer_pair(lab)
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(OLD_KERNEL))
+    if not meanwhile:
+        lab.ns.run("tc", "qdisc", "add", "dev", "nicp0", "clsact")
+        add_filter(lab, 7)
+    user = lab.use("nicp0")
+    assert user.bound() == "native"
+    assert "netmapd_nic" in egress(lab)
+    if meanwhile:
+        add_filter(lab, 7)
+    assert sends_nothing(lab, outside)
+    assert user.close() == 0
+    wait_until(lambda: lab.claims() == [], "all is put back")
+    assert "pref 7 u32" in egress(lab) and "netmapd_nic" not in egress(lab)
+
+
+def test_the_first_priority_may_be_anothers(lab):
+    """Then our filter comes behind it, and what that one lets out goes out."""
     outer_pair(lab)
     lab.ns.run("tc", "qdisc", "add", "dev", "nicp0", "clsact")
-    lab.ns.run("tc", "filter", "add", "dev", "nicp0", "egress", "prio", "7", "protocol", "all", "u32", "match", "u32", "0", "0")
-    before = lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+    add_filter(lab, 1)
+    before = egress(lab)
     lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(OLD_KERNEL))
     user = lab.use("nicp0")
     assert user.bound() == "native"
-    assert before in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
-    assert "netmapd_nic" in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
+    assert before in egress(lab) and "netmapd_nic" in egress(lab)
     assert user.close() == 0
     wait_until(lambda: lab.claims() == [], "all is put back")
-    assert lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress") == before
+    assert egress(lab) == before
+
+
+EGRESS_PROGRAM = """
+import ctypes, os, socket, struct, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+def bpf(command, attr):
+    attr = attr.ljust(128, b"\\0")
+    fd = call({"x86_64": 321, "aarch64": 280}[os.uname().machine], command, attr, len(attr))
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+insns, text = ctypes.create_string_buffer(bytes.fromhex(sys.argv[2]), len(sys.argv[2]) // 2), ctypes.create_string_buffer(b"GPL")
+program = bpf(5, struct.pack("=IIQQ", 3, len(insns) // 8, ctypes.addressof(insns), ctypes.addressof(text)))
+link = bpf(28, struct.pack("=IIII", program, socket.if_nametoindex(sys.argv[1]), 47, 0))
+print("attached", flush=True)
+sys.stdin.read()
+"""
+
+
+def insn(code, dst=0, imm=0):
+    return struct.pack("=BBhi", code, dst, 0, imm).hex()
+
+
+PASS_ALL = insn(0xB7, 0, 0) + insn(0x95)  # return TCX_PASS
+needs_tcx = pytest.mark.skipif(
+    tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups())) < (6, 6), reason="needs Linux 6.6: tcx")
+
+
+@contextlib.contextmanager
+def egress_program(lab, insns):
+    """One of others, on nicp0."""
+    other = subprocess.Popen(lab.ns.command("python3", "-c", EGRESS_PROGRAM, "nicp0", insns), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"attached\n"
+        yield
+    finally:
+        other.communicate()
+
+
+@needs_tcx
+def test_a_program_of_others_lets_nothing_out(lab):
+    """It was there before, and passes all: ours comes first."""
+    outside = outer_pair(lab)
+    with egress_program(lab, PASS_ALL):
+        user = lab.use("nicp0")
+        assert user.bound() == "native"
+        assert sends_nothing(lab, outside)
+        assert user.close() == 0
+        wait_until(lambda: lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0, "the stack sends")
 
 
 @pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
@@ -276,7 +360,7 @@ def test_the_stack_sends_again_when_netmapd_nic_was_killed(lab, prefix):
     assert again.bound() == "native"
     assert again.close() == 0
     wait_until(lambda: lab.claims() == [], "all is put back")
-    assert "clsact" not in lab.ns.run("tc", "qdisc", "show", "dev", "nicp0")
+    assert "netmapd_nic" not in lab.ns.run("tc", "filter", "show", "dev", "nicp0", "egress")
 
 
 # ------------------------------------------------------------ others on the interface
