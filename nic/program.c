@@ -32,7 +32,12 @@ enum {
 	AT_IP6_FROM = AT_IP + 8,
 	AT_IP6_TO = AT_IP + 24,
 	AT_IP6_END = AT_IP + 40,
+	AT_MLD_TYPE = AT_IP6_END + 8, /* behind a hop-by-hop header of the least length */
+	HOP_BY_HOP = 0,
 	ICMP6 = 58,
+	MLD_FIRST = 130,
+	MLD_LAST = 132,
+	MLD2_REPORT = 143,
 	ND_FIRST = 133,
 	ND_LAST = 137,
 	TYPE_LLDP = 0x88cc,
@@ -48,7 +53,7 @@ static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 
 /* ---- instructions ------------------------------------------------------------------------ */
 
-enum label { PASS, REDIRECT, IP6, LABELS };
+enum label { PASS, REDIRECT, IP6, MLD, ADDRESSES };
 
 /* Where a kind of program finds what it looks at. */
 struct view {
@@ -105,11 +110,11 @@ static void here(struct code *c, enum label label)
 /* ---- the program -------------------------------------------------------------------------- */
 
 /* Registers: r6 the context, r2 the frame, r3 its end, r5 its type in the order of the wire. */
-static void need(struct code *c, int32_t bytes)
+static void need(struct code *c, int32_t bytes, enum label without)
 {
 	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_4, BPF_REG_2, 0, 0);
 	add(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_4, 0, 0, bytes);
-	jump(c, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_4, BPF_REG_3, 0, REDIRECT);
+	jump(c, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_4, BPF_REG_3, 0, without);
 }
 
 static void add_ip4(struct code *c, const struct view *v, const struct program_filter *f)
@@ -117,7 +122,7 @@ static void add_ip4(struct code *c, const struct view *v, const struct program_f
 	if (f->num_ip4 == 0)
 		return;
 	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_IP), IP6);
-	need(c, AT_IP4_END);
+	need(c, AT_IP4_END, REDIRECT);
 	load(c, BPF_W, BPF_REG_4, BPF_REG_2, v->ip4);
 	for (uint32_t i = 0; i < f->num_ip4; i++) {
 		int32_t to;
@@ -128,14 +133,36 @@ static void add_ip4(struct code *c, const struct view *v, const struct program_f
 	jump(c, BPF_JMP | BPF_JA, 0, 0, 0, REDIRECT);
 }
 
+/* ICMPv6 whose type is at `at`: of these ones. */
+static void add_types(struct code *c, int16_t at, int32_t first, int32_t last)
+{
+	load(c, BPF_B, BPF_REG_4, BPF_REG_2, at);
+	jump(c, BPF_JMP | BPF_JLT | BPF_K, BPF_REG_4, 0, first, ADDRESSES);
+	jump(c, BPF_JMP | BPF_JLE | BPF_K, BPF_REG_4, 0, last, PASS);
+}
+
+/* Who listens to what (MLD) belongs to it: its frames have a hop-by-hop header with a router alert. */
+static void add_mld(struct code *c)
+{
+	here(c, MLD);
+	need(c, AT_MLD_TYPE + 1, ADDRESSES);
+	load(c, BPF_H, BPF_REG_4, BPF_REG_2, AT_IP6_END); /* its next header, and its length */
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, htons(ICMP6 << 8), ADDRESSES);
+	load(c, BPF_B, BPF_REG_4, BPF_REG_2, AT_MLD_TYPE);
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_4, 0, MLD2_REPORT, PASS);
+	add_types(c, AT_MLD_TYPE, MLD_FIRST, MLD_LAST);
+}
+
 static void add_nd(struct code *c)
 {
 	load(c, BPF_B, BPF_REG_4, BPF_REG_2, AT_IP6_NEXT);
-	add(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 6, ICMP6); /* over the next six */
-	need(c, AT_IP6_END + 1);
-	load(c, BPF_B, BPF_REG_4, BPF_REG_2, AT_IP6_END);
-	add(c, BPF_JMP | BPF_JLT | BPF_K, BPF_REG_4, 0, 1, ND_FIRST);
-	jump(c, BPF_JMP | BPF_JLE | BPF_K, BPF_REG_4, 0, ND_LAST, PASS);
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_4, 0, HOP_BY_HOP, MLD);
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, ICMP6, ADDRESSES);
+	need(c, AT_IP6_END + 1, ADDRESSES);
+	add_types(c, AT_IP6_END, ND_FIRST, ND_LAST);
+	jump(c, BPF_JMP | BPF_JA, 0, 0, 0, ADDRESSES);
+	add_mld(c);
+	here(c, ADDRESSES);
 }
 
 static void add_ip6(struct code *c, const struct view *v, const struct program_filter *f)
@@ -143,7 +170,7 @@ static void add_ip6(struct code *c, const struct view *v, const struct program_f
 	if (f->num_ip6 == 0 && !(f->pass & NIC_PASS_ND))
 		return;
 	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_IPV6), REDIRECT);
-	need(c, AT_IP6_END);
+	need(c, AT_IP6_END, REDIRECT);
 	if (f->pass & NIC_PASS_ND)
 		add_nd(c);
 	load(c, BPF_DW, BPF_REG_0, BPF_REG_2, v->ip6);
@@ -176,7 +203,7 @@ static void add_filter(struct code *c, const struct view *v, const struct progra
 {
 	load(c, BPF_W, BPF_REG_2, BPF_REG_6, v->data);
 	load(c, BPF_W, BPF_REG_3, BPF_REG_6, v->end);
-	need(c, AT_IP);
+	need(c, AT_IP, REDIRECT);
 	load(c, BPF_H, BPF_REG_5, BPF_REG_2, AT_TYPE);
 	if (f->pass & NIC_PASS_ARP)
 		jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_5, 0, htons(ETHERTYPE_ARP), PASS);

@@ -96,7 +96,7 @@ enum nic_mode {
 /* What is left to the host's stack, beside the addresses of struct nic_open: it receives and sends that as ever. */
 enum nic_pass {
 	NIC_PASS_ARP = 1,
-	NIC_PASS_ND = 2,   /* IPv6 neighbour discovery: ICMPv6 of types 133 to 137 */
+	NIC_PASS_ND = 2,   /* IPv6 neighbour discovery (ICMPv6 133 to 137), MLD (130 to 132, 143) */
 	NIC_PASS_LLDP = 4, /* ethertype 0x88cc */
 	NIC_PASS_SENT = 8, /* everything that it sends, too */
 	NIC_PASS_ALL = 15,

@@ -345,6 +345,59 @@ def test_a_program_of_others_lets_nothing_out(lab):
         wait_until(lambda: lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0, "the stack sends")
 
 
+def frame_socket(ns, interface):
+    """An AF_PACKET socket on an interface of another namespace."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    theirs = os.open(f"/proc/{ns.keeper.pid}/ns/net", os.O_RDONLY)
+    libc = ctypes.CDLL(None)
+    try:
+        assert libc.setns(theirs, 0) == 0
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        s.bind((interface, 0))
+    finally:
+        assert libc.setns(own, 0) == 0
+        os.close(own)
+        os.close(theirs)
+    return s
+
+
+def ip6(next_header, payload):
+    return (b"\x33\x33\0\0\0\1" + b"\2\0\0\0\0\7" + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(payload), next_header, 1)
+            + socket.inet_pton(socket.AF_INET6, "fe80::7") + socket.inet_pton(socket.AF_INET6, "ff02::1") + payload)
+
+
+def behind_hop_by_hop(kind, next_header=58, more=0):
+    """With a router alert, as MLD has it."""
+    return ip6(0, bytes([next_header, more, 5, 2, 0, 0, 1, 0]) + bytes(8 * more) + bytes([kind]) + bytes(23))
+
+
+HOSTS = [ip6(58, bytes([n]) + bytes(23)) for n in (133, 135, 136, 137)] + [behind_hop_by_hop(n) for n in (130, 131, 132, 143)]
+PORTS = [ip6(58, bytes([n]) + bytes(23)) for n in (128, 130, 132, 138, 143)] + [behind_hop_by_hop(n) for n in (128, 129, 133, 142, 144)] + [
+    behind_hop_by_hop(130, next_header=17), behind_hop_by_hop(143, more=1), ip6(0, b""), ip6(0, bytes([58, 0, 5, 2, 0, 0, 1, 0]))]
+
+
+def test_neighbour_discovery_has_listeners(lab):
+    """MLD as well: without it a switch that snoops sends no neighbour solicitation. In and out."""
+    outside = lab.namespace()
+    lab.pair("nicp0", "nicp1", other_ns=outside)
+    user = lab.use("nicp0", **{"pass": 2})
+    assert user.bound() == "native"
+    stack, peer = frame_socket(lab.ns, "nicp0"), frame_socket(outside, "nicp1")
+    there = frames(outside, "nicp1")
+    for one in HOSTS + PORTS:
+        try:
+            stack.send(one)
+        except OSError:
+            pass  # that is how a drop is told
+        peer.send(one)
+    user.receives(len(PORTS))
+    assert user.stats()[0] == len(PORTS)
+    assert frames(outside, "nicp1") == there + len(HOSTS)
+    stack.close()
+    peer.close()
+    assert user.close() == 0
+
+
 @pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
 def test_the_stack_sends_again_when_netmapd_nic_was_killed(lab, prefix):
     """A filter that it has left behind does no harm, and is taken away by the next one."""
