@@ -23,6 +23,7 @@
 enum {
 	TCX_EGRESS = 47, /* 6.6 */
 	INSNS_MAX = 192,
+	NO_FIELD = -1,
 	AT_TYPE = 12, /* offsets in a frame */
 	AT_IP = 14,
 	AT_IP4_FROM = AT_IP + 12,
@@ -58,14 +59,16 @@ enum label { PASS, REDIRECT, IP6, MLD, ADDRESSES };
 /* Where a kind of program finds what it looks at. */
 struct view {
 	int16_t data, end; /* in its context */
+	int16_t tag;       /* that a VLAN tag is kept beside the frame, or NO_FIELD */
 	int16_t ip4, ip6;  /* addresses in a frame */
 	int32_t pass;      /* what it returns for a frame that stays the stack's */
 };
 
 static const struct view received = {offsetof(struct xdp_md, data),
-	offsetof(struct xdp_md, data_end), AT_IP4_TO, AT_IP6_TO, XDP_PASS};
+	offsetof(struct xdp_md, data_end), NO_FIELD, AT_IP4_TO, AT_IP6_TO, XDP_PASS};
 static const struct view sent = {offsetof(struct __sk_buff, data),
-	offsetof(struct __sk_buff, data_end), AT_IP4_FROM, AT_IP6_FROM, TC_ACT_UNSPEC};
+	offsetof(struct __sk_buff, data_end), offsetof(struct __sk_buff, vlan_present), AT_IP4_FROM,
+	AT_IP6_FROM, TC_ACT_UNSPEC};
 
 struct code {
 	struct bpf_insn insn[INSNS_MAX];
@@ -198,11 +201,15 @@ static bool is_filter(const struct program_filter *f)
 	return f->pass & PASS_FRAMES || f->num_ip4 > 0 || f->num_ip6 > 0;
 }
 
-/* To PASS or REDIRECT. */
+/* To PASS or REDIRECT. A tag beside the frame is as one in it. */
 static void add_filter(struct code *c, const struct view *v, const struct program_filter *f)
 {
 	load(c, BPF_W, BPF_REG_2, BPF_REG_6, v->data);
 	load(c, BPF_W, BPF_REG_3, BPF_REG_6, v->end);
+	if (v->tag != NO_FIELD) {
+		load(c, BPF_W, BPF_REG_4, BPF_REG_6, v->tag);
+		jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, REDIRECT);
+	}
 	need(c, AT_IP, REDIRECT);
 	load(c, BPF_H, BPF_REG_5, BPF_REG_2, AT_TYPE);
 	if (f->pass & NIC_PASS_ARP)

@@ -318,6 +318,8 @@ def insn(code, dst=0, imm=0):
 
 
 PASS_ALL = insn(0xB7, 0, 0) + insn(0x95)  # return TCX_PASS
+# bpf_skb_vlan_push(skb, htons(0x8100), 5); return TCX_NEXT
+PUT_TAG = insn(0xB7, 2, socket.htons(0x8100)) + insn(0xB7, 3, 5) + insn(0x85, 0, 18) + insn(0xB7, 0, -1) + insn(0x95)
 needs_tcx = pytest.mark.skipif(
     tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups())) < (6, 6), reason="needs Linux 6.6: tcx")
 
@@ -343,6 +345,19 @@ def test_a_program_of_others_lets_nothing_out(lab):
         assert sends_nothing(lab, outside)
         assert user.close() == 0
         wait_until(lambda: lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0, "the stack sends")
+
+
+@needs_tcx
+def test_tagged_frames_of_the_stack_are_not_passed(lab):
+    """Their tag isn't in the frame yet, the device puts it in; a program before our filter makes such ones."""
+    outside = outer_pair(lab)
+    lab.program = lab.wrapper("stack", lab.state, prefix=" ".join(OLD_KERNEL))
+    user = lab.use("nicp0", **{"pass": 1})
+    assert user.bound() == "native"
+    assert not sends_nothing(lab, outside, to="10.99.0.9")  # ARP
+    with egress_program(lab, PUT_TAG):
+        assert sends_nothing(lab, outside, to="10.99.0.10")
+    assert user.close() == 0
 
 
 def frame_socket(ns, interface):
