@@ -361,6 +361,16 @@ static bool may_exist(const struct daemon *d, const char *device)
 	return d->config.nic_socket || if_nametoindex(device) != 0;
 }
 
+/* Its port outlived the link: netmapd-nic was not there to be asked. */
+static int ask_again(struct nic *nic, uint32_t user, struct nic_wait *wait, struct nm_error *err)
+{
+	int error = check_user(nic, user, err);
+
+	if (!error)
+		error = open_link(nic, err);
+	return error ? error : wait_for(nic, wait);
+}
+
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
 	struct nm_error *err)
 {
@@ -370,6 +380,8 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 	if (d->config.no_nics || !device_of(name, attach, device))
 		return 0;
 	nic = find(d, device);
+	if (nic && !nic->link && nic->port && !nic->failed.code)
+		return ask_again(nic, user, wait, err);
 	if (nic && nic->port && nic->state != NIC_ASKED && nic->state != NIC_CLOSING)
 		return check_user(nic, user, err);
 	if (nic && nic->link)

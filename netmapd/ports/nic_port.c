@@ -65,7 +65,8 @@ static uint32_t power_of_two(uint32_t least)
 	return n;
 }
 
-static int check_start(const struct nic *nic, uint32_t mode, struct nm_error *err)
+/* Then there is a link, too. */
+static int check_start(const struct nic *nic, struct nm_error *err)
 {
 	const struct nm_port *port = nic->port;
 
@@ -80,16 +81,23 @@ static int check_start(const struct nic *nic, uint32_t mode, struct nm_error *er
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: AF_XDP leads to no host's stack, so there are no host rings; register without @conf:host-rings",
 			port->name);
-	if (nic->link->facts.mtu > MTU_MOST && mode == NIC_MODE_ZEROCOPY)
-		return nm_error_set(err, -EMSGSIZE,
-			"%s: with an MTU of %u a packet needs several buffers, which zero copy can't do; lower it, ip link set %s mtu %u, or demand another mode",
-			port->name, nic->link->facts.mtu, port->name, MTU_MOST);
 	return 0;
 }
 
-static int nic_start(struct nm_port *port, struct nm_error *err)
+static int check_mtu(const struct nic *nic, uint32_t mode, struct nm_error *err)
 {
-	struct nic *nic = port->priv;
+	const char *name = nic->port->name;
+
+	if (nic->link->facts.mtu <= MTU_MOST || mode != NIC_MODE_ZEROCOPY)
+		return 0;
+	return nm_error_set(err, -EMSGSIZE,
+		"%s: with an MTU of %u a packet needs several buffers, which zero copy can't do; lower it, ip link set %s mtu %u, or demand another mode",
+		name, nic->link->facts.mtu, name, MTU_MOST);
+}
+
+static struct nic_params params_of(const struct nic *nic)
+{
+	const struct nm_port *port = nic->port;
 	const struct nic_settings *settings = &nic->nics->daemon->config.nics;
 	const struct nm_pool_geometry *bufs = &port->region->pool[NM_POOL_BUF];
 	struct nic_params params = {
@@ -108,15 +116,30 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 		.pass = settings->pass,
 		.num_ip4 = settings->num_ip4,
 		.num_ip6 = settings->num_ip6,
+		.sg = nic->link->facts.mtu > MTU_MOST,
 	};
-	int error = check_start(nic, params.mode, err);
 
 	memcpy(params.ip4, settings->ip4, sizeof(params.ip4));
 	memcpy(params.ip6, settings->ip6, sizeof(params.ip6));
-	params.sg = nic->sg = nic->link->facts.mtu > MTU_MOST;
+	return params;
+}
+
+static int nic_start(struct nm_port *port, struct nm_error *err)
+{
+	struct nic *nic = port->priv;
+	struct nic_params params;
+	int error;
+
 	free_queues(nic); /* of the last time that it was in use */
-	if (!error)
-		error = nic_pay(nic, nic->num_queues, err); /* a socket each */
+	error = check_start(nic, err);
+	if (error)
+		return error;
+	params = params_of(nic);
+	error = check_mtu(nic, params.mode, err);
+	if (error)
+		return error;
+	nic->sg = params.sg;
+	error = nic_pay(nic, nic->num_queues, err); /* a socket each */
 	for (uint32_t i = 0; i < nic->num_queues && !error; i++) {
 		error = make_queue(nic, &nic->queues[i], i);
 		if (error)

@@ -882,3 +882,20 @@ def test_a_user_of_roots_netmapd_needs_the_right_himself(start_netmapd, place):
         rest(daemon, W)
     finally:
         lab.close()
+
+
+def test_its_port_outlives_netmapd_nic(served):
+    """A monitor keeps the port, and nobody opens the interface any more: an error, until the service is there again."""
+    lab, daemon = served(f"allow {NOBODY} *")
+    with Port(daemon.path, V + "{1"):
+        with Port(daemon.path, V):
+            lab.services[0].send_signal(signal.SIGTERM)
+            lab.services[0].wait(30)
+        wait_until(lambda: nic(daemon)["nic"]["state"] in ("asked", "closing") and "mode" not in nic(daemon)["nic"], "it is closed")
+        for _ in range(2):
+            with pytest.raises(Refused, match="netmapd-nic"):
+                Port(daemon.path, V)
+        lab.serve()
+        with Port(daemon.path, V):
+            assert nic(daemon)["nic"]["state"] == "running"
+    rest(daemon)
