@@ -30,8 +30,12 @@
 
 enum {
 	NIC_CHUNK_SHIFT = 12,
-	NIC_CHUNKS_MAX = 32,  /* of a packet that comes */
-	NIC_CHUNKS_SENT = 18, /* of one that is sent: the kernel takes no more */
+	NIC_CHUNKS_MAX = 32, /* of a packet that comes */
+	/*
+	 * Of one that is sent. The kernel makes each a fragment of its own for drivers that copy nothing (virtio-net), and has 17 of
+	 * them at least (MAX_SKB_FRAGS); of more it says EOVERFLOW, takes completions back, and the ring stands still.
+	 */
+	NIC_CHUNKS_SENT = 17,
 };
 
 static_assert(1 << NIC_CHUNK_SHIFT == NM_NIC_BUF_SIZE && (int)XSK_HEADROOM == (int)NM_NIC_HEADROOM,
@@ -46,7 +50,7 @@ struct nic_queue {
 	bool sg;            /* packets may have several descriptors */
 	bool busy;          /* the device works when a sync tells it to */
 	const int *carrier; /* the device is up and has a carrier; loaded for each sync */
-	uint32_t longest;   /* bytes of a frame that the device takes */
+	uint32_t longest;   /* bytes of a frame that the device takes, and NIC_CHUNKS_SENT hold */
 
 	uint8_t *
 		scratch; /* for NIC_CHUNKS_MAX chunks, where checksums of several are completed; else NULL */

@@ -14,6 +14,7 @@ enum {
 	SPARE = 64,
 	FRAME_EXTRA = NIC_FRAME_EXTRA + 4, /* bytes beyond the MTU: Ethernet, two VLAN tags */
 	MTU_MOST = NM_NIC_BUF_SIZE - NM_NIC_HEADROOM - NIC_FRAME_EXTRA,
+	SENT_MOST = NIC_CHUNKS_SENT * (NM_NIC_BUF_SIZE - NM_NIC_HEADROOM), /* bytes of a packet */
 };
 
 /* ---- operations of the kind ------------------------------------------------------------------------- */
@@ -325,10 +326,12 @@ int nic_check_port(struct nic *nic, struct nm_error *err)
 void nic_take_facts(struct nic *nic)
 {
 	const struct nic_facts *facts = &nic->link->facts;
+	uint32_t longest = facts->mtu < SENT_MOST ? facts->mtu + FRAME_EXTRA : SENT_MOST;
 
+	longest = longest < SENT_MOST ? longest : SENT_MOST;
 	OS_STORE(&nic->carrier, facts->up && facts->carrier);
 	for (uint32_t i = 0; i < nic->num_queues && nic->queues; i++)
-		OS_STORE(&nic->queues[i].longest, facts->mtu + FRAME_EXTRA);
+		OS_STORE(&nic->queues[i].longest, longest);
 }
 
 void nic_warn(const struct nic *nic)
@@ -343,6 +346,11 @@ void nic_warn(const struct nic *nic)
 		os_log(OS_LOG_WARN,
 			"%s: an MTU of %u; packets of more than %u bytes, with which the MTU would be %u, are lost until the port is opened anew",
 			nic->name, facts->mtu, NM_NIC_BUF_SIZE - NM_NIC_HEADROOM, MTU_MOST);
+	if (facts->mtu > SENT_MOST - NIC_FRAME_EXTRA && nic->sg)
+		os_log(OS_LOG_WARN,
+			"%s: an MTU of %u; packets of more than %u bytes, with which the MTU would be %u, can't be sent: not all drivers take more than %u buffers of one",
+			nic->name, facts->mtu, SENT_MOST, SENT_MOST - NIC_FRAME_EXTRA,
+			NIC_CHUNKS_SENT);
 }
 
 void nic_fill(struct nic *nic)

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import signal
 import socket
 import struct
@@ -143,7 +144,7 @@ def test_large_packets(start, stack, mtu, mode):
         exchange(p, s, [n for n in (1791, 1792, 1793, 2047, 2048, 2049, 3000, mtu + 13, mtu + 14) if n <= mtu + 14], window=8)
 
 
-@pytest.mark.parametrize("mtu", [3823, 9000, 65500])
+@pytest.mark.parametrize("mtu", [3823, 9000, 65262])
 def test_packets_of_several_slots(start, stack, mtu):
     """Longer than a buffer: each way a chain of slots, however it was divided."""
     daemon = start(mtu=mtu)
@@ -163,6 +164,21 @@ def test_packets_of_several_slots(start, stack, mtu):
             assert p.receive(1) == [one]
         tx, rx = daemon.ring(V, "tx"), daemon.ring(V, "rx")
         assert (tx["errors"], rx["errors"]) == ({}, {})
+
+
+def test_packets_of_too_many_slots(start, stack):
+    """Drivers that want all of a packet in fragments take 17, and 18 stop their queue: they are dropped, and the next one goes out."""
+    daemon = start(mtu=65500)
+    s = stack()
+    with Port(daemon.path, V) as p:
+        assert re.search(r"MTU of 65500.*more than 65280 bytes.*MTU would be 65262", daemon.log())
+        for length, sent in (65280, True), (65281, False), (65514, False), (60, True):
+            one = packet(1, length)
+            p.send(one, fragments=[min(3840, length - at) for at in range(0, length, 3840)])
+            assert not sent or s.recv(1 << 17) == one
+        assert daemon.ring(V, "tx")["errors"] == {"too_long": 2}
+        s.send(packet(2, 65514))
+        assert p.receive(1) == [packet(2, 65514)]
 
 
 def test_unfinished_checksums_of_long_packets(start):
