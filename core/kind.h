@@ -87,6 +87,8 @@ struct nm_port_ops {
 	bool is_stack;
 	/* It was made to be put on switches: there, its place is an application's that opens it (attachment.h). */
 	bool persistent;
+	/* Packets may stay in its tx rings although hwcur has passed over them, and wait for room behind it (switch ports). */
+	bool parks;
 	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
 	bool receives_only;
 };

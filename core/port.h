@@ -163,11 +163,11 @@ static inline uint32_t nm_port_full_wait(const struct nm_port *port)
 	return port->hdr_len > 0 || OS_LOAD(&port->stack) ? OS_LOAD(&port->full_wait_us) : 0;
 }
 
-/* Packets of this tx ring wait for receivers on their switch, with that bound. By who syncs the ring. */
+/* Packets of this tx ring wait for receivers on their switch; also when the port's bound, which may change at any time,
+ * has become 0 meanwhile: the next sync drops them then. By who syncs the ring. */
 static inline bool nm_ring_waits(const struct nm_ring *ring)
 {
-	return ring->tail != nm_ring_before(ring->hwcur, ring->num_slots) &&
-	       nm_port_full_wait(ring->port) > 0;
+	return ring->tail != nm_ring_before(ring->hwcur, ring->num_slots) && ring->port->ops->parks;
 }
 
 /* A ring whose memory the core gave: any of a port that lies in the core's region, a host ring of one that

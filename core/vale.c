@@ -179,6 +179,7 @@ static const struct nm_port_ops vale_ops = {
 	.can_send = nm_vale_can_send,
 	.wants_room = nm_vale_wants_room,
 	.ring_reset = vale_ring_reset,
+	.parks = true,
 };
 
 /* ---- ports --------------------------------------------------------------------------- */

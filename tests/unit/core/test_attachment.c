@@ -548,6 +548,30 @@ static void a_stack_waits_no_longer_than_that(void **state)
 	app_close(&app);
 }
 
+/* It is taken back while packets wait: they are dropped by the next step, without any from the device. */
+static void the_bound_is_taken_back(void **state)
+{
+	static struct nm_port_ops ops;
+	uint32_t sent = 0, taken = 0;
+	const struct nm_ring_stats *tx;
+	struct app app;
+
+	tx = open_stacks(&app, &ops, NM_FULL_WAIT_MAX_US);
+	from_device(&sent, 20);
+	step_while_it_moves();
+	assert_int_equal(tx->waits, 5);
+	assert_int_equal(tx->drops[NM_DROP_RX_FULL], 0);
+	running->sw.port->full_wait_us = 0;
+	assert_true(nm_attachment_waits(running, 0)); /* whoever sleeps comes back for them */
+	step_while_it_moves();
+	assert_int_equal(tx->drops[NM_DROP_RX_FULL], 5);
+	assert_false(nm_attachment_waits(running, 0));
+	assert_false(nm_attachment_prepare_sleep(running, 0));
+	assert_int_equal(take_numbered(&app, &taken, 100), 15);
+	assert_int_equal(detach("vale0:dev"), 0);
+	app_close(&app);
+}
+
 /* What comes from a wire doesn't wait. */
 static void no_stack_no_waiting(void **state)
 {
@@ -738,6 +762,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(rings_that_lead_to_the_stack, begin, end),
 		cmocka_unit_test_setup_teardown(what_a_stack_sends_waits, begin, end),
 		cmocka_unit_test_setup_teardown(a_stack_waits_no_longer_than_that, begin, end),
+		cmocka_unit_test_setup_teardown(the_bound_is_taken_back, begin, end),
 		cmocka_unit_test_setup_teardown(no_stack_no_waiting, begin, end),
 		cmocka_unit_test_setup_teardown(bad_slots, begin, end),
 		cmocka_unit_test_setup_teardown(long_chains, begin, end),
