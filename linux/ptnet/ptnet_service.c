@@ -120,9 +120,10 @@ void ptnet_stack_on(struct ptnet *ptn)
 void ptnet_stack_off(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	netif_tx_disable(ptn->netdev); /* no transmit is under way any more */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		ptnet_pause_disable(&ptn->queues[i]);
+	/* No transmit is under way any more. Behind the polls: these wake queues. */
+	netif_tx_disable(ptn->netdev);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 
