@@ -140,6 +140,7 @@ struct ptnet_pause {
 	uint64_t since_ns; /* packets are counted since then */
 	uint32_t packets;
 	uint32_t usecs; /* chosen by the driver */
+	bool some;      /* packets were found since the ring was last empty */
 };
 
 /* One ring. The indices are those of csb: see core/csb.h. */

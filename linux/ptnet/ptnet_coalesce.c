@@ -54,15 +54,23 @@ static uint32_t usecs(const struct ptnet_queue *q)
 	return READ_ONCE(ptn->rx_adaptive) ? q->pause.usecs : READ_ONCE(ptn->rx_usecs);
 }
 
-bool ptnet_pause_wanted(struct ptnet_queue *q, int packets)
+void ptnet_pause_count(struct ptnet_queue *q, uint32_t packets)
 {
 	if (READ_ONCE(q->ptn->rx_adaptive))
-		measure(&q->pause, (uint32_t)packets);
-	return packets > 0 && usecs(q) > 0;
+		measure(&q->pause, packets);
+	q->pause.some |= packets > 0;
 }
 
-void ptnet_pause_begin(struct ptnet_queue *q)
+/* The poll is still scheduled: napi_disable() waits for it, and the timer is cancelled afterwards. A timer that
+ * is over before the poll is complete is noted by napi_schedule(), and the poll runs again. */
+bool ptnet_pause_begins(struct ptnet_queue *q)
 {
-	hrtimer_start(&q->pause.timer, ns_to_ktime((uint64_t)usecs(q) * NSEC_PER_USEC),
-		HRTIMER_MODE_REL_PINNED);
+	uint32_t length = usecs(q);
+	bool begins = q->pause.some && length > 0;
+
+	q->pause.some = false;
+	if (begins)
+		hrtimer_start(&q->pause.timer, ns_to_ktime((uint64_t)length * NSEC_PER_USEC),
+			HRTIMER_MODE_REL_PINNED);
+	return begins;
 }

@@ -27,9 +27,10 @@ void ptnet_pause_init(struct ptnet_queue *q);
 /* No poll is under way afterwards, and no timer. Any ring. */
 void ptnet_pause_disable(struct ptnet_queue *q);
 
-/* The poll has emptied the ring, and found so many packets. True: a timer will schedule the next one, when this is
- * completed by the caller at once; the host must not interrupt meanwhile. */
-bool ptnet_pause_wanted(struct ptnet_queue *q, int packets);
-void ptnet_pause_begin(struct ptnet_queue *q);
+/* Each poll, also one that has used all its budget: it has found so many packets. */
+void ptnet_pause_count(struct ptnet_queue *q, uint32_t packets);
+/* The poll has emptied the ring. True: there were packets since this was last asked, and a timer schedules the next
+ * poll; the caller completes this one, whatever napi_complete_done() says, and asks for no interrupt. */
+bool ptnet_pause_begins(struct ptnet_queue *q);
 
 #endif

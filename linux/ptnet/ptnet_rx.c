@@ -83,11 +83,11 @@ int ptnet_rx_poll(struct napi_struct *napi, int budget)
 	}
 	give_back(q, 0);
 	ptnet_xdp_flush(q);
+	ptnet_pause_count(q, (uint32_t)work);
 	if (work == budget)
 		return budget;
-	if (ptnet_pause_wanted(q, work)) {
-		if (napi_complete_done(napi, work))
-			ptnet_pause_begin(q);
+	if (ptnet_pause_begins(q)) {
+		napi_complete_done(napi, work);
 		return work;
 	}
 	if (nm_csb_appl_sleep(&q->csb))
