@@ -80,6 +80,29 @@ static inline void nmk_link_queue(
 }
 #endif
 
+/* Byte queue limits: the least limit of a queue, in bytes, before the interface is registered; and the limit right behind
+ * netdev_tx_reset_queue(), which leaves 0 or what was there, by version. */
+#ifdef CONFIG_BQL
+static inline void nmk_bql_set_least(struct netdev_queue *txq, unsigned int bytes)
+{
+	txq->dql.min_limit = bytes;
+}
+static inline void nmk_bql_start(struct netdev_queue *txq)
+{
+	struct dql *dql = &txq->dql;
+
+	dql->limit = min(max(dql->limit, dql->min_limit), dql->max_limit);
+	dql->adj_limit = dql->limit;
+}
+#else
+static inline void nmk_bql_set_least(struct netdev_queue *txq, unsigned int bytes)
+{
+}
+static inline void nmk_bql_start(struct netdev_queue *txq)
+{
+}
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 static inline void hrtimer_setup(struct hrtimer *timer,
 	enum hrtimer_restart (*function)(struct hrtimer *), clockid_t clock, enum hrtimer_mode mode)

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "ptnet_bql.h"
+#include "compat.h"
 
+#include <linux/sizes.h>
 #include <linux/slab.h>
+
+/* Bytes: the longest packet of the stack. */
+#define LEAST_LIMIT SZ_64K
 
 int ptnet_bql_alloc(struct ptnet_queue *q)
 {
 	if (q->dir != NM_TX)
 		return 0;
+	nmk_bql_set_least(netdev_get_tx_queue(q->ptn->netdev, q->id), LEAST_LIMIT);
 	q->bql.bytes = kvcalloc(q->num_slots, sizeof(*q->bql.bytes), GFP_KERNEL);
 	return q->bql.bytes ? 0 : -ENOMEM;
 }
@@ -19,11 +25,15 @@ void ptnet_bql_free(struct ptnet_queue *q)
 
 void ptnet_bql_reset(struct ptnet_queue *q)
 {
+	struct netdev_queue *txq;
+
 	if (q->dir != NM_TX)
 		return;
+	txq = netdev_get_tx_queue(q->ptn->netdev, q->id);
 	memset(q->bql.bytes, 0, q->num_slots * sizeof(*q->bql.bytes));
 	q->bql.done = q->next;
-	netdev_tx_reset_queue(netdev_get_tx_queue(q->ptn->netdev, q->id));
+	netdev_tx_reset_queue(txq);
+	nmk_bql_start(txq);
 }
 
 void ptnet_bql_sent(struct ptnet_queue *q, struct netdev_queue *txq, uint32_t bytes)

@@ -12,6 +12,9 @@
  *      |- free -|- taken, to be told -|- in the ring -|- free -|
  *               done                  hwtail + 1      next
  *
+ * The limit is 64 KiB at least (limit_min, which the user may change): else it begins with 0, and falls to less than a
+ * packet on a quiet port, so that the first packet that the host doesn't take for a while stops the queue.
+ *
  * The host can lie about hwtail: each packet is told once all the same, and never before it was sent.
  *
  * Thread safety: the holder of the queue's lock. ptnet_bql_reset(): nobody sends or polls.
@@ -21,7 +24,8 @@
 
 #include "ptnet.h"
 
-/* 0 or -ENOMEM. The ring's size is known. Both: any ring, also one without. */
+/* 0 or -ENOMEM. The ring's size is known; the interface exists and is not registered yet. Both: any ring, also one
+ * without. */
 int ptnet_bql_alloc(struct ptnet_queue *q);
 void ptnet_bql_free(struct ptnet_queue *q);
 

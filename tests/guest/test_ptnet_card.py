@@ -112,7 +112,7 @@ BQL = "/sys/class/net/data/queues/tx-0/byte_queue_limits"
 def limits(node):
     """Byte queue limits of the first queue of data."""
     return {name: int(value) for name, value in
-            re.findall(r"^(\w+):(\d+)$", node.run(f"cd {BQL}; grep '' inflight limit limit_max").out, re.M)}
+            re.findall(r"^(\w+):(\d+)$", node.run(f"cd {BQL}; grep '' inflight limit limit_min limit_max").out, re.M)}
 
 
 @pytest.mark.every_kernel
@@ -122,15 +122,18 @@ def test_byte_queue_limits(pair):
     for stream in (Stream(a, b, 5300, 100), Stream(b, a, 5301, 100)):
         stream.finish()
     assert limits(a)["limit"] > 0
-    before = limits(a)["limit_max"]
-    a.run(f"echo 3000 > {BQL}/limit_max")
+    # Not less than the longest packet, unless the user wants it.
+    before = limits(a)
+    assert before["limit_min"] == 65536 <= before["limit"]
+    a.run(f"echo 0 > {BQL}/limit_min; echo 3000 > {BQL}/limit_max")
     Stream(a, b, 5302, 20).finish()
     a.ping(b)
     assert limits(a)["limit"] <= 3000
-    a.run(f"echo {before} > {BQL}/limit_max")
+    a.run(f"cd {BQL}; echo {before['limit_min']} > limit_min; echo {before['limit_max']} > limit_max")
     netlab.stream(a, "data", b, "data", 3000)
     assert limits(a)["inflight"] == 0
     a.run("ip link set data down; ip link set data up")
+    assert limits(a)["limit"] >= 65536
     Stream(a, b, 5303, 50).finish()
     a.ping(b)
 
