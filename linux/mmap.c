@@ -3,7 +3,7 @@
  * BARs, views (open files that have a region), and three kinds of page faults: pages of this
  * kernel, pinned pages of an application, and BARs.
  *
- * A BAR that goes away: first `gone` under gone_lock, so that no fault inserts a page any more;
+ * A BAR that goes away: first `gone` under its lock, so that no fault inserts a page any more;
  * then unmap_mapping_range() over all views takes out those that are there. A fault later sees
  * `gone`: SIGBUS.
  */
@@ -15,7 +15,6 @@
 #include <linux/kref.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -27,7 +26,7 @@ struct nmk_bar {
 	struct list_head link;    /* under views_lock, as long as the device is there */
 	struct nm_region *region; /* to compare with; not a reference */
 	phys_addr_t address;
-	struct rw_semaphore gone_lock; /* a page is inserted, or `gone` is set, not both */
+	struct mutex lock; /* a page is inserted, or `gone` is set, by one at a time */
 	bool gone;
 };
 
@@ -51,7 +50,7 @@ struct nmk_bar *nmk_bar_add(struct nm_region *region, phys_addr_t address)
 	kref_init(&bar->kref);
 	bar->region = region;
 	bar->address = address;
-	init_rwsem(&bar->gone_lock);
+	mutex_init(&bar->lock);
 	mutex_lock(&views_lock);
 	list_add(&bar->link, &bars);
 	mutex_unlock(&views_lock);
@@ -64,9 +63,9 @@ void nmk_bar_gone(struct nmk_bar *bar)
 
 	if (!bar)
 		return;
-	down_write(&bar->gone_lock);
+	mutex_lock(&bar->lock);
 	bar->gone = true; /* from here on no page comes in */
-	up_write(&bar->gone_lock);
+	mutex_unlock(&bar->lock);
 
 	mutex_lock(&views_lock);
 	list_del(&bar->link);
@@ -178,7 +177,8 @@ static int insert_page(pte_t *entry, unsigned long address, void *arg)
 }
 
 /* Inserts the page that was touched, and its neighbours within the mapping. Write-back, whatever the
- * MTRRs say (ptnet_map.c): vmf_insert_pfn() would ask those. */
+ * MTRRs say (ptnet_map.c): vmf_insert_pfn() would ask those. Another thread may have inserted a huge page
+ * there since this one was told to take a small one: that will do. None can while the BAR is locked. */
 static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -186,6 +186,8 @@ static vm_fault_t insert_pages(struct vm_fault *vmf, const struct nmk_bar *bar)
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long last = min(address | (FAULT_PAGES * PAGE_SIZE - 1), vma->vm_end - 1);
 
+	if (pmd_leaf(READ_ONCE(*vmf->pmd)))
+		return VM_FAULT_NOPAGE;
 	if (apply_to_page_range(vma->vm_mm, address, last + 1 - address, insert_page, &in))
 		return VM_FAULT_OOM;
 	return VM_FAULT_NOPAGE;
@@ -197,10 +199,10 @@ static vm_fault_t bar_fault_with(
 	const struct nmk_view *view = vmf->vma->vm_private_data;
 	vm_fault_t result = VM_FAULT_SIGBUS;
 
-	down_read(&view->bar->gone_lock);
+	mutex_lock(&view->bar->lock);
 	if (!view->bar->gone)
 		result = insert(vmf, view->bar);
-	up_read(&view->bar->gone_lock);
+	mutex_unlock(&view->bar->lock);
 	return result;
 }
 
@@ -210,9 +212,8 @@ static vm_fault_t bar_fault(struct vm_fault *vmf)
 }
 
 /*
- * The huge page around the one that was touched, if all of it is in the mapping. What is refused here
- * for that is refused to each thread that touches the same one: so entries of both sizes never meet.
- * A fault for reading inserts it writable as well. Write-back, as above: vmf_insert_pfn_pmd() would
+ * The huge page around the one that was touched, if all of it is in the mapping and none of it is there by
+ * small pages. A fault for reading inserts it writable as well. Write-back, as above: vmf_insert_pfn_pmd() would
  * take the type that the MTRRs have allowed.
  */
 static vm_fault_t insert_huge_page(struct vm_fault *vmf, const struct nmk_bar *bar)
