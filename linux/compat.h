@@ -136,6 +136,14 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 #define NMK_FAULT_PMD  PMD_ORDER
 #endif
 
+/* mbind() with MPOL_MF_STRICT looks at the huge entries of any mapping, and takes "special" ones for memory with a struct
+ * page: the kernel reads beyond the array of those. So it is in Debian's 6.12.117, and no more in 7.3. */
+#if defined(CONFIG_NUMA) && LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+#define NMK_HUGE_PAGES_SAFE false
+#else
+#define NMK_HUGE_PAGES_SAFE true
+#endif
+
 /*
  * Inserts the huge page of a device, writable if the mapping is. Another thread may have been faster.
  *

@@ -11,6 +11,7 @@
 #include "compat.h"
 #include "extmem.h"
 #include "kmod.h"
+#include "params.h"
 
 #include <linux/kref.h>
 #include <linux/mm.h>
@@ -223,7 +224,7 @@ static vm_fault_t insert_huge_page(struct vm_fault *vmf, const struct nmk_bar *b
 	unsigned long pfn =
 		PHYS_PFN(bar->address) + vma->vm_pgoff + ((address - vma->vm_start) >> PAGE_SHIFT);
 
-	if (address < vma->vm_start || vma->vm_end - address < PMD_SIZE ||
+	if (!nmk_huge_pages() || address < vma->vm_start || vma->vm_end - address < PMD_SIZE ||
 		!IS_ALIGNED(pfn, PMD_SIZE >> PAGE_SHIFT))
 		return VM_FAULT_FALLBACK;
 	return nmk_insert_pmd(vmf, address, pfn);

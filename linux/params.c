@@ -7,6 +7,7 @@
 #define pr_fmt(fmt) "netmap: " fmt
 
 #include "params.h"
+#include "compat.h"
 #include "kmod.h"
 
 #include <linux/log2.h>
@@ -39,7 +40,7 @@ enum param {
 
 static uint32_t values[PARAMS]; /* 0: not given */
 static struct nm_core *started; /* NULL: the module is being loaded */
-static bool verbose, timestamps = true;
+static bool verbose, timestamps = true, huge_pages = NMK_HUGE_PAGES_SAFE;
 static unsigned int region_max_mb, regions_max_mb; /* 0: the default */
 
 static uint64_t memory_bytes(void)
@@ -211,6 +212,10 @@ module_param(timestamps, bool, 0644);
 MODULE_PARM_DESC(
 	timestamps, "the time of each sync is written into rx rings, without NR_TIMESTAMP as well");
 
+module_param(huge_pages, bool, 0644);
+MODULE_PARM_DESC(huge_pages,
+	"applications map the region of a passed-through port by pages of 2 MiB (default: where the kernel is safe with them)");
+
 module_param(verbose, bool, 0644);
 MODULE_PARM_DESC(verbose, "log each control request");
 
@@ -232,6 +237,11 @@ uint64_t nmk_regions_max(void)
 bool nmk_timestamps(void)
 {
 	return READ_ONCE(timestamps);
+}
+
+bool nmk_huge_pages(void)
+{
+	return READ_ONCE(huge_pages);
 }
 
 bool nmk_verbose(void)

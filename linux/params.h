@@ -14,6 +14,9 @@
  *      regions_max_mb           MiB that all regions together may have; 0: half of the machine's memory
  *      timestamps               0: rings get the time of a sync only with NR_TIMESTAMP; else rx rings
  *                               get it always
+ *      huge_pages               1: applications map the region of a passed-through port by pages of 2 MiB, from
+ *                               Linux 6.12 on. The default where the kernel bears it (compat.h); else any
+ *                               process that has such a mapping can make the kernel fail
  *      verbose                  1: each control request is logged
  *
  * What is not given follows from the machine's memory: a shared region has about an eighth of
@@ -40,5 +43,6 @@ uint64_t nmk_regions_max(void);
 
 bool nmk_verbose(void);
 bool nmk_timestamps(void);
+bool nmk_huge_pages(void); /* for mappings from now on */
 
 #endif

@@ -21,6 +21,7 @@
  *	ptcheck spoil PORT		leaves buffers in two slots, and numbers that are none
  *	ptcheck apart PORT		each slot has a buffer of its own
  *	ptcheck parts PORT		mappings of all of the region that are cut, moved, protected, out of step
+ *	ptcheck policy PORT		a memory policy for a mapping of all of the region is checked by the kernel
  *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
  *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
@@ -28,11 +29,13 @@
  *
  * Thread safety: a program of one thread.
  */
+#include <linux/mempolicy.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -662,6 +665,18 @@ static void check_parts(char **args)
 	close_port(&p);
 }
 
+/* The kernel looks at each page, or leaves them alone: there is nothing behind them that has a node. */
+static void check_policy(char **args)
+{
+	struct port p = open_port(args[0], "", NR_REG_ALL_NIC, 0, 0);
+	unsigned long nodes = 1;
+	char *even = map_at(&p, 0);
+
+	CHECK(syscall(SYS_mbind, even, p.size, MPOL_BIND, &nodes, 8 * sizeof(nodes),
+		      MPOL_MF_STRICT) == 0);
+	close_port(&p);
+}
+
 static void check_removal(char **args)
 {
 	struct port p[4] = {open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
@@ -701,6 +716,7 @@ static const struct check checks[] = {
 	{"spoil", check_spoil, 1},
 	{"apart", check_apart, 1},
 	{"parts", check_parts, 1},
+	{"policy", check_policy, 1},
 	{"removal", check_removal, 1},
 };
 

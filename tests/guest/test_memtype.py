@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, kernel, netmap_ko, daemon, name, **options):
         self.node = netlab.Node(kernel, netlab.build_initramfs(kernel, netmap_ko), daemon, 1, name, smp=1, **options)
         self.node.start().load()
-        self.node.run("mount -t debugfs debugfs /sys/kernel/debug")
+        self.node.run("mount -t debugfs debugfs /sys/kernel/debug; echo Y > /sys/module/netmap/parameters/huge_pages")
 
     def bars(self):
         """(address, size) of BAR1 of each memory function."""
