@@ -219,10 +219,18 @@ static int start_closer(void)
 static void stop_workers(struct daemon *d)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		worker_free(d->workers[i]);
+		if (d->workers[i])
+			worker_stop(d->workers[i]);
 	settings_end(d);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		worker_free(d->pollers[i]);
+}
+
+/* Behind all that has rings, and so could signal one. */
+static void free_workers(struct daemon *d)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		worker_free(d->workers[i]);
 }
 
 static bool has_attached(struct daemon *d)
@@ -364,6 +372,7 @@ static void stop(struct daemon *d)
 	nics_exit(d);
 	os_mem_free_by(NULL);
 	closer_exit();
+	free_workers(d);
 	loop_free(d->loop);
 	if (d->stopped_rings >= 0)
 		close(d->stopped_rings);

@@ -45,7 +45,7 @@ static void wake_worker(void *arg)
 	worker_wake(arg);
 }
 
-/* A worker ends when no ring can signal it any more (placement.c): a late signal finds its worker. */
+/* A late signal finds its worker, also one that is stopped (settings.c). */
 static void assign_workers(struct port_service *s)
 {
 	struct placement_turn turn;

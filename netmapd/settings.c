@@ -40,6 +40,15 @@ static void move_rings(struct daemon *d, bool anew)
 
 /* ---- workers ------------------------------------------------------------------------------------- */
 
+/* Those that were stopped are there, and run again. */
+static int start_worker(struct daemon *d, unsigned number, const struct worker_config *config)
+{
+	if (d->workers[number])
+		return worker_restart(d->workers[number], config);
+	d->workers[number] = worker_new(config);
+	return d->workers[number] ? 0 : -errno;
+}
+
 static int add_workers(struct daemon *d, unsigned count, struct nm_error *err)
 {
 	unsigned had = d->config.workers;
@@ -51,16 +60,14 @@ static int add_workers(struct daemon *d, unsigned count, struct nm_error *err)
 			.stopped = d->stopped_rings,
 			.number = i,
 		};
+		int error = start_worker(d, i, &config);
 
-		d->workers[i] = worker_new(&config);
-		if (d->workers[i])
+		if (!error)
 			continue;
-		nm_error_set(err, -errno, "%u workers: no thread for number %u: %s", count, i,
-			strerror(errno));
-		while (i-- > had) {
-			worker_free(d->workers[i]);
-			d->workers[i] = NULL;
-		}
+		nm_error_set(err, error, "%u workers: no thread for number %u: %s", count, i,
+			strerror(-error));
+		while (i-- > had)
+			worker_stop(d->workers[i]);
 		return err->code;
 	}
 	return 0;
@@ -78,6 +85,10 @@ static int check_rules(const struct daemon *d, unsigned workers, struct nm_error
 	return 0;
 }
 
+/*
+ * Workers are stopped, and never freed while netmapd serves: rings that nobody serves (of a port whose one end is closed, or that a
+ * device has lent) still name the worker that had them, and who puts packets there wakes it.
+ */
 static int set_workers(struct daemon *d, unsigned count, struct nm_error *err)
 {
 	unsigned had = d->config.workers;
@@ -91,8 +102,7 @@ static int set_workers(struct daemon *d, unsigned count, struct nm_error *err)
 	d->config.workers = count;
 	move_rings(d, true);
 	for (unsigned i = count; i < had; i++) {
-		worker_free(d->workers[i]);
-		d->workers[i] = NULL;
+		worker_stop(d->workers[i]);
 		d->config.cpus[i] = -1;
 	}
 	return 0;

@@ -3,8 +3,8 @@
  * settings.h - what can be changed while netmapd runs: workers, their CPUs, their rings, times.
  *
  * A change moves the rings that it concerns: the worker that a ring had ends its round, the next one begins with what lies in the
- * ring. A worker that is no longer wanted ends when its rings have others, and after a round of everybody else: who signals a
- * ring does so within his round.
+ * ring. The thread of a worker that is no longer wanted ends when its rings have others. The worker stays, stopped, and has a
+ * thread again when there are to be more: a ring that nobody serves can still signal it.
  *
  * Thread safety: control thread.
  */

@@ -35,6 +35,7 @@ struct worker {
 	uint32_t num_rings OS_GUARDED_BY(WORKER_ROUNDS), num_attachments
 		OS_GUARDED_BY(WORKER_ROUNDS);
 	bool stop OS_GUARDED_BY(WORKER_ROUNDS);
+	bool runs;          /* it has a thread; control thread only */
 	cpu_set_t first;    /* CPUs that it can have when it has none of its own */
 	bool owes;          /* some ring's `owed`; worker only */
 	bool armed;         /* kicks were asked for before the last sleep; worker only */
@@ -325,6 +326,19 @@ static void set_affinity(struct worker *w)
 			w->config.cpu);
 }
 
+static int start(struct worker *w, const struct worker_config *config)
+{
+	int error;
+
+	w->config = *config;
+	error = pthread_create(&w->thread, NULL, run, w);
+	if (error)
+		return error;
+	w->runs = true;
+	set_affinity(w);
+	return 0;
+}
+
 struct worker *worker_new(const struct worker_config *config)
 {
 	struct worker *w = os_zalloc(sizeof(*w));
@@ -333,7 +347,6 @@ struct worker *worker_new(const struct worker_config *config)
 
 	if (!w)
 		return NULL;
-	w->config = *config;
 	os_mutex_init(&w->gate);
 	os_mutex_init(&w->rounds);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -341,7 +354,7 @@ struct worker *worker_new(const struct worker_config *config)
 	error = w->epoll < 0 || w->wake < 0 ||
 				epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) < 0
 			? errno
-			: pthread_create(&w->thread, NULL, run, w);
+			: start(w, config);
 	if (error) {
 		if (w->epoll >= 0)
 			close(w->epoll);
@@ -351,7 +364,6 @@ struct worker *worker_new(const struct worker_config *config)
 		errno = error;
 		return NULL;
 	}
-	set_affinity(w);
 	return w;
 }
 
@@ -369,15 +381,37 @@ static void leave(struct worker *w) OS_RELEASE(WORKER_ROUNDS)
 	rounds_unlock(w);
 }
 
-void worker_free(struct worker *w)
+void worker_stop(struct worker *w)
 {
-	if (!w)
+	if (!w->runs)
 		return;
 	enter(w);
 	w->stop = true;
 	leave(w);
 	worker_wake(w);
 	pthread_join(w->thread, NULL);
+	w->runs = false;
+}
+
+/* As a new one: what the thread before has counted is gone. */
+int worker_restart(struct worker *w, const struct worker_config *config)
+{
+	os_assert(!w->runs);
+	enter(w);
+	w->stop = false;
+	w->busy_since = 0;
+	w->stats = (struct worker_stats){0};
+	leave(w);
+	w->owes = w->armed = w->waits = false;
+	w->poll_ns = 0;
+	return -start(w, config);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	worker_stop(w);
 	close(w->epoll);
 	close(w->wake);
 	os_mutex_destroy(&w->gate);

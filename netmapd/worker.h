@@ -73,7 +73,13 @@ struct worker *worker_new(const struct worker_config *config);
 /* Other ones of these for a worker that runs; cpu -1: where netmapd may run. A negative errno: it stays on the CPU it had. */
 int worker_set_cpu(struct worker *w, int cpu);
 void worker_set_poll(struct worker *w, uint32_t poll_us);
-void worker_free(struct worker *w); /* its list must be empty; NULL is allowed */
+/* Its thread ends, if it has one; its list must be empty. Rings that nobody serves may signal it still, so it stays what
+ * worker_wake() and worker_barrier() can be called with. */
+void worker_stop(struct worker *w);
+/* One that has been stopped runs again, as a new one. A negative errno: it doesn't. */
+int worker_restart(struct worker *w, const struct worker_config *config);
+/* Stopped, too. No ring can signal it any more; NULL is allowed. */
+void worker_free(struct worker *w);
 
 /* Serves `count` rings from now on; all of them are removed before their memory goes away, and those that are not there
  * needn't be. One wait for the end of a round, however many they are; none without any. */

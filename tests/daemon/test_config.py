@@ -241,6 +241,28 @@ def test_a_ring_wakes_its_new_worker(daemon):
             assert b.receive(1) == [frame(b"\xff" * 6, i)]
 
 
+@pytest.mark.parametrize("gone,stays", ["{}", "}{"])
+def test_a_closed_ring_names_a_worker_that_has_ended(daemon, gone, stays):
+    """What is received from a pipe whose other end is gone signals that end's ring, and so the worker that it had."""
+    for _ in range(3):
+        change(daemon, f"place vale1:p{gone}1 1")
+        with Port(daemon.path, f"vale1:p{stays}1") as b:
+            with Port(daemon.path, f"vale1:p{gone}1") as a:
+                a.send(frame(b"\xff" * 6, 1))
+            wait_until(lambda: len(daemon.status()["applications"]) == 1, "the other end is gone")
+            change(daemon, f"place vale1:p{gone}1 any")
+            change(daemon, "set workers 1")
+            assert daemon.workers() == ["worker-0"]
+            assert b.receive(1) == [frame(b"\xff" * 6, 1)]
+            b.tx[0].publish(b.put(frame(b"\xff" * 6, 2)))
+        change(daemon, "set workers 2")
+    with Port(daemon.path, "vale1:a") as a, Port(daemon.path, "vale1:b") as b:  # the one that runs again serves
+        for worker in 0, 1:
+            change(daemon, f"place vale1:* {worker}")
+            a.send(frame(b"\xff" * 6, worker))
+            assert b.receive(1) == [frame(b"\xff" * 6, worker)]
+
+
 def test_placement(daemon):
     """Rings are where the rules say, of ports that are there and that come; without a rule they go in turn."""
     def rings():
