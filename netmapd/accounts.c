@@ -28,7 +28,7 @@ static struct bound {
 	bool bytes;
 	uint64_t user, all;
 	uint64_t used, refused;
-	bool changed; /* by accounts_set() */
+	bool changed; /* by accounts_change() */
 } bounds[LIMITS] = {
 	[NM_RES_PORTS] = {"ports", false, 4096, 16384},
 	[NM_RES_RINGS] = {"rings", false, 16384, 65536},
@@ -358,10 +358,18 @@ int accounts_set(const char *text, struct nm_error *err)
 	if (error)
 		return error;
 	w.bound->user = w.user;
-	w.bound->changed = true;
 	if (w.all || w.user > w.bound->all)
 		w.bound->all = w.all ? w.all : w.user;
 	return 0;
+}
+
+int accounts_change(const char *text, struct nm_error *err)
+{
+	int error = accounts_set(text, err);
+
+	if (!error)
+		find(text, strcspn(text, "="))->changed = true;
+	return error;
 }
 
 int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err)
@@ -378,7 +386,7 @@ int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err)
 	int error;
 
 	if (uid == NM_USER_ANY)
-		return accounts_set(text, err);
+		return accounts_change(text, err);
 	error = parse(text, true, &w, err);
 	if (error)
 		return error;

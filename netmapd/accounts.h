@@ -50,6 +50,8 @@ void accounts_init(uint64_t files);
  * or T. -EINVAL with a text.
  */
 int accounts_set(const char *text, struct nm_error *err);
+/* The same, by a file or a request, not by an option: `netmapctl save` writes it. */
+int accounts_change(const char *text, struct nm_error *err);
 
 /* The same for one user, NAME=N, instead of what accounts_set() says for each; NM_USER_ANY: for each. */
 int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err);
@@ -72,7 +74,7 @@ uid_t account_uid(const struct account *user);
 /* Who pays (nm_port.payer); NM_USER_ANY: nobody. */
 uint32_t accounts_payer(const struct nm_quota *quota);
 
-/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "changed" (since the start), "used", "refused" (requests), "users": { UID: used } }] */
+/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "changed" (by accounts_change), "used", "refused" (requests), "users": { UID: used } }] */
 json_t *accounts_json(uint32_t viewer);
 
 #endif

@@ -3,6 +3,7 @@
 #include "config_apply.h"
 #include "ctl.h"
 #include "policy.h"
+#include "privileges.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* The thread has `next`, `rules`, `fd` and `error` while it runs. */
+/* The thread has `next`, `rules`, `fd`, `error` and `applied` while it runs. */
 static struct {
 	char *config, *policy; /* paths from the root; NULL: none */
 	struct config have;    /* as it was applied last */
@@ -19,8 +20,9 @@ static struct {
 	bool several;         /* users, since the start */
 	bool read;            /* the files are to be read first */
 	int error;
-	int fd;   /* to netmapd itself */
-	int done; /* eventfd: the thread is about to end */
+	bool applied; /* as far as it could be; false: nothing of it */
+	int fd;       /* to netmapd itself */
+	int done;     /* eventfd: the thread is about to end */
 	bool running, again;
 	pthread_t thread;
 	struct loop_handle *handle;
@@ -65,7 +67,7 @@ int configuration_read(const char *config, const char *policy, struct nm_error *
 		error = read_files(err);
 	if (error)
 		return error;
-	state.several = policy || !policy_is_empty(state.rules);
+	state.several = policy || policy_names_users(state.rules);
 	if (state.several)
 		policy_activate(policy ? policy : config);
 	policy_use(state.rules);
@@ -102,6 +104,7 @@ static int apply(struct nm_error *err)
 	return failures < 0 ? failures : 0;
 }
 
+/* The first thread is older than the sandbox, and reads no file; each keeps nothing when the files are read. */
 static void *run(void *arg)
 {
 	struct nm_error err;
@@ -109,9 +112,11 @@ static void *run(void *arg)
 
 	pthread_setname_np(pthread_self(), "config");
 	state.error = state.read ? read_files(&err) : 0;
+	privileges_none();
+	state.applied = !state.error && apply(&err) == 0;
 	if (state.error)
 		os_log(OS_LOG_ERR, "%s; nothing is changed", err.text);
-	else if (apply(&err) != 0)
+	else if (!state.applied)
 		os_log(OS_LOG_ERR, "the configuration can't be applied: %s", err.text);
 	if (write(state.done, &one, sizeof(one)) != sizeof(one))
 		os_log(OS_LOG_ERR, "the configuration: %s", strerror(errno));
@@ -144,17 +149,21 @@ static void join(void)
 	state.running = false;
 }
 
-/* What was read is what there is now, also where something of it failed. */
+/* What was read is what there is now, also where something of it failed; where all of it did, what was there before. */
 static void take_over(void)
 {
-	if (state.rules && !policy_is_empty(state.rules) && !state.several) {
+	if (state.rules && policy_names_users(state.rules) && !state.several) {
 		os_log(OS_LOG_WARN,
 			"rules of users are for the next start: netmapd serves one user now");
-		policy_free(state.rules);
-	} else if (state.rules) {
-		policy_use(state.rules);
+		policy_forget_users(state.rules);
 	}
+	if (state.rules)
+		policy_use(state.rules);
 	state.rules = NULL;
+	if (!state.applied) {
+		config_free(&state.next);
+		return;
+	}
 	config_free(&state.have);
 	state.have = state.next;
 	state.next = (struct config){0};

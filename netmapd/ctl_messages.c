@@ -580,7 +580,7 @@ static int on_limit(struct conn *c, size_t bytes)
 			"%.40s: limits are set by root, and by the user whose netmapd this is",
 			text);
 	else
-		error = accounts_set(text, &err);
+		error = accounts_change(text, &err);
 	if (!error) {
 		accounts_get(text, bound);
 		text[strcspn(text, "=")] = '\0';

@@ -38,6 +38,7 @@ struct user_limit {
 struct policy {
 	struct rule *rules;
 	struct user_limit *limits;
+	bool names_users; /* a line allows something, or limits a user or a group */
 };
 
 static struct policy none, *current = &none;
@@ -240,6 +241,7 @@ static int take_line(const struct place *at, char *const words[], unsigned count
 				right == RIGHT_STATUS ? "nothing follows" : "which ones? behind",
 				words[what - 1]);
 	}
+	at->policy->names_users |= !limit || strcmp(words[1], "all") != 0;
 	return apply_to(at, right, words, 1, what);
 }
 
@@ -248,16 +250,21 @@ struct policy *policy_new(void)
 	return calloc(1, sizeof(struct policy));
 }
 
-void policy_free(struct policy *policy)
+static void free_rules(struct policy *policy)
 {
-	if (!policy)
-		return;
 	while (policy->rules) {
 		struct rule *rule = policy->rules;
 
 		policy->rules = rule->next;
 		free(rule);
 	}
+}
+
+void policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	free_rules(policy);
 	while (policy->limits) {
 		struct user_limit *limit = policy->limits;
 
@@ -306,9 +313,25 @@ void policy_activate(const char *where)
 	snprintf(path, sizeof(path), "%s", where);
 }
 
-bool policy_is_empty(const struct policy *policy)
+bool policy_names_users(const struct policy *policy)
 {
-	return !policy->rules && !policy->limits;
+	return policy->names_users;
+}
+
+void policy_forget_users(struct policy *policy)
+{
+	struct user_limit **link = &policy->limits, *limit;
+
+	while ((limit = *link)) {
+		if (limit->uid == NM_USER_ANY) {
+			link = &limit->next;
+			continue;
+		}
+		*link = limit->next;
+		free(limit);
+	}
+	free_rules(policy);
+	policy->names_users = false;
 }
 
 /* ---- questions ----------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 /*
  * policy.h - who may have what of a netmapd that serves several users.
  *
- * Without a policy (--policy, or such lines in --config) netmapd is one user's: who can connect may do all that it can. With one, root and the user that
+ * Without a policy (--policy, or lines in --config that allow something or limit a user) netmapd is one user's: who can connect may do all that it can. With one, root and the user that
  * netmapd runs as may do all, and everybody else what the file's rules allow, and what is his by the names:
  *
  *      ports of switches valeu<UID>_…, pipes u<UID>_…          his own; nobody else's, unless a rule shares them
@@ -22,7 +22,7 @@
  *      policy_activate(file);                                         before others run
  *      policy_use(policy);                                            at the start, and when it was read anew
  *
- * Thread safety: control thread; policy_new(), _take(), _is_empty() and _free() of one that is not in use: one thread at a time.
+ * Thread safety: control thread; policy_new(), _take(), _names_users(), _forget_users() and _free() of one that is not in use: one thread at a time.
  */
 #ifndef NETMAPD_POLICY_H
 #define NETMAPD_POLICY_H
@@ -43,7 +43,10 @@ void policy_free(struct policy *policy); /* NULL is allowed */
 /* A line of a file (config.h) becomes a rule of `policy`. A negative errno with a text that names the line. */
 int policy_take(void *policy, const struct config_place *at, char *const words[], unsigned count,
 	struct nm_error *err);
-bool policy_is_empty(const struct policy *policy);
+/* Does a line allow something, or limit a user or a group? Limits of all make no several users. */
+bool policy_names_users(const struct policy *policy);
+/* What is left is what concerns all: limits. */
+void policy_forget_users(struct policy *policy);
 
 /* It is in force instead of the one before, which is freed. */
 void policy_use(struct policy *policy);
