@@ -319,7 +319,9 @@ static json_t *daemon_json(struct daemon *d, const struct view *view)
 	json_object_set_new(out, "control", loop_json(d->loop));
 	json_object_set_new(out, "workers", workers);
 	json_object_set_new(out, "settings", settings_json(d));
-	json_object_set_new(out, "placement", settings_placement_json(d));
+	/* Patterns are names of ports. */
+	json_object_set_new(out, "placement",
+		view->uid == NM_USER_ANY ? settings_placement_json(d) : json_array());
 	json_object_set_new(out, "pollers", pollers);
 	json_object_set_new(out, "notifier", notifier_json());
 	return out;

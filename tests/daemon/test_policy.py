@@ -250,6 +250,9 @@ def test_what_each_sees(start, hold):
         return {struct.unpack_from("=QQII64s", body, 24 + 152 * i)[3] for i in range(count)}
 
     assert as_user(BOB, events, daemon.path) == {BOB} and events(daemon.path) == {ALICE, BOB}
+    raw(daemon.path, SET, b"place secret* 0".ljust(256, b"\0"))
+    assert as_user(BOB, call, daemon.path, "status")["daemon"]["placement"] == []
+    assert [p["pattern"] for p in daemon.status()["daemon"]["placement"]] == ["secret*"]
 
 
 def test_packets_stay_apart(start):
