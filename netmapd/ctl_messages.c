@@ -599,7 +599,8 @@ static int on_set(struct conn *c, size_t bytes)
 	struct nm_error err;
 	int error;
 
-	snprintf(text, sizeof(text), "%.*s", NMD_SPEC_MAX - 1, request->text);
+	snprintf(text, sizeof(text), "%.*s", (int)(bytes - offsetof(struct nmd_set, text)),
+		request->text);
 	os_make_printable(text);
 	if (!policy_is_owner(account_uid(c->user)))
 		error = nm_error_set(&err, -EPERM,
@@ -668,8 +669,8 @@ static const struct {
 		sizeof(struct nmd_reply), {true, true, true}, on_rename},
 	[NMD_LIMIT] = {sizeof(struct nmd_limit), sizeof(struct nmd_limit), sizeof(struct nmd_reply),
 		{true, true, true}, on_limit},
-	[NMD_SET] = {sizeof(struct nmd_set), sizeof(struct nmd_set), sizeof(struct nmd_reply),
-		{true, true, true}, on_set},
+	[NMD_SET] = {offsetof(struct nmd_set, text) + NMD_SPEC_MAX, sizeof(struct nmd_set),
+		sizeof(struct nmd_reply), {true, true, true}, on_set},
 	[NMD_FULL_WAIT] = {sizeof(struct nmd_full_wait), sizeof(struct nmd_full_wait),
 		sizeof(struct nmd_reply), {true, true, true}, on_full_wait},
 };

@@ -189,8 +189,9 @@ static int new_rule(struct daemon *d, const struct config_item *item, struct pla
 			return nm_error_set(err, -EINVAL,
 				"%s: there is no worker %u, the last one is number %u", item->name,
 				item->numbers[i], d->config.workers - 1);
+	/* The one that it replaces goes. */
 	for (const struct placement_rule *rule = d->places; rule; rule = rule->next)
-		rules++;
+		rules += strcmp(rule->item.name, item->name) != 0;
 	if (rules >= RULES_MAX)
 		return nm_error_set(err, -ENOSPC,
 			"%s: there are %u placements already, and no more are possible", item->name,

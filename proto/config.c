@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LINE_BYTES = 4096, LIST_BYTES = 180 /* a line with it fits CONFIG_TEXT_MAX */ };
+enum { LINE_BYTES = 4096 };
+
+static_assert(CONFIG_TEXT_MAX > sizeof("place  ") + NMD_NAME_MAX + CONFIG_LIST_MAX, "a line fits");
+static_assert(CONFIG_LIST_MAX >= CONFIG_WORKERS_MAX * 5, "a list fits, of numbers up to 1023");
 
 static const struct {
 	const char *name;
@@ -53,7 +57,7 @@ static bool take_numbers(const char *text, uint32_t max, struct config_item *ite
 	item->count = 0;
 	if (strcmp(text, "any") == 0)
 		return true;
-	if (snprintf(copy, sizeof(copy), "%s", text) > LIST_BYTES)
+	if (snprintf(copy, sizeof(copy), "%s", text) > CONFIG_LIST_MAX)
 		return false;
 	while ((word = strsep(&rest, ",")))
 		if (item->count == CONFIG_WORKERS_MAX ||
@@ -316,6 +320,15 @@ static int take_policy(struct reading *r, const struct config_place *at, char *c
 	return 0;
 }
 
+/* In the same words, as in a file that netmapctl has saved beside others. */
+static bool is_there(const struct config *config, const struct config_item *item)
+{
+	const struct config_item *same = find_same(config, item);
+	char text[CONFIG_TEXT_MAX], again[CONFIG_TEXT_MAX];
+
+	return same && strcmp(config_text(same, text), config_text(item, again)) == 0;
+}
+
 static int take_line(void *arg, const struct config_place *at, char *const words[], unsigned count,
 	struct nm_error *err)
 {
@@ -326,7 +339,9 @@ static int take_line(void *arg, const struct config_place *at, char *const words
 	if (strcmp(words[0], "allow") == 0 || strcmp(words[0], "limit") == 0)
 		return take_policy(r, at, words, count, err);
 	error = take_item(at, words, count, &item, err);
-	return error ? error : add_item(r->config, &item, err);
+	if (error || is_there(r->config, &item))
+		return error;
+	return add_item(r->config, &item, err);
 }
 
 static int read_file(struct reading *r, const char *path, struct nm_error *err)
@@ -403,7 +418,8 @@ int config_parse(const char *text, struct config_item *item, struct nm_error *er
 	int error;
 
 	*item = (struct config_item){0};
-	snprintf(line, sizeof(line), "%s", text);
+	if ((size_t)snprintf(line, sizeof(line), "%s", text) >= sizeof(line))
+		return wrong(&nowhere, err, "a line is too long:", text);
 	count = split(line, words);
 	error = count ? take_item(&nowhere, words, count, item, err)
 		      : wrong(&nowhere, err, "nothing is in", text);
@@ -470,11 +486,11 @@ const char *config_text(const struct config_item *item, char text[CONFIG_TEXT_MA
 
 	switch (item->kind) {
 	case CONFIG_SET:
-		snprintf(text, CONFIG_TEXT_MAX, "set %s %.200s", settings[item->setting].name,
+		snprintf(text, CONFIG_TEXT_MAX, "set %s %.320s", settings[item->setting].name,
 			config_value(item, value));
 		break;
 	case CONFIG_PLACE:
-		snprintf(text, CONFIG_TEXT_MAX, "place %s %.180s", item->name,
+		snprintf(text, CONFIG_TEXT_MAX, "place %s %.320s", item->name,
 			config_value(item, value));
 		break;
 	case CONFIG_PORT:

@@ -30,9 +30,10 @@
 
 enum {
 	CONFIG_WORKERS_MAX = 64,
-	CONFIG_CPUS_MAX = 1024, /* as cpu_set_t has */
-	CONFIG_WORDS_MAX = 64,  /* of a line */
-	CONFIG_TEXT_MAX = NMD_SPEC_MAX,
+	CONFIG_CPUS_MAX = 1024,        /* as cpu_set_t has */
+	CONFIG_WORDS_MAX = 64,         /* of a line */
+	CONFIG_LIST_MAX = 320,         /* bytes of a list: so many CPUs as there can be workers */
+	CONFIG_TEXT_MAX = NMD_SET_MAX, /* bytes of a line, which has a pattern and a list at most */
 };
 
 enum config_kind { CONFIG_SET, CONFIG_PLACE, CONFIG_PORT, CONFIG_ATTACH, CONFIG_LIMIT_ALL };

@@ -45,8 +45,11 @@ static int set(int fd, const struct config_item *item, struct nm_error *err)
 	struct nmd_reply reply;
 	char text[CONFIG_TEXT_MAX];
 
-	nmd_hdr_init(&req.hdr, NMD_SET, sizeof(req));
-	snprintf(req.text, sizeof(req.text), "%s", config_text(item, text));
+	config_text(item, text);
+	snprintf(req.text, sizeof(req.text), "%s", text);
+	nmd_hdr_init(&req.hdr, NMD_SET,
+		offsetof(struct nmd_set, text) +
+			(strlen(text) < NMD_SPEC_MAX ? NMD_SPEC_MAX : NMD_SET_MAX));
 	return nmd_call(fd, &req, &reply, sizeof(reply), err);
 }
 
@@ -148,7 +151,10 @@ static int add_line(struct config *config, const char *what, const char *name, c
 	struct config_item item;
 	int error;
 
-	snprintf(line, sizeof(line), "%s %.63s %.180s", what, name, value);
+	if ((size_t)snprintf(line, sizeof(line), "%s %s %s", what, name, value) >= sizeof(line))
+		return nm_error_set(err, -EPROTO,
+			"netmapd's report has a value of %zu bytes for %s %.60s; at most %d are possible",
+			strlen(value), what, name, CONFIG_LIST_MAX);
 	error = config_parse(line, &item, err);
 	return error ? error : config_add(config, &item, err);
 }
@@ -285,6 +291,9 @@ struct applying {
 	struct config_apply *how;
 	int failures;
 	bool broken; /* the connection: nothing more can be asked */
+	const struct config_item
+		*placed; /* the last placement that was there as the file wants it */
+	bool place_anew; /* so are all that follow */
 };
 
 typedef int change_fn(int fd, const struct config_item *item, struct nm_error *err);
@@ -358,40 +367,93 @@ static void want_attached(
 	change(a, item, config_text(item, text), was, fn);
 }
 
-static void want_value(struct applying *a, const struct config_item *item,
-	const struct config_item *have, change_fn *fn)
+static void want_value(
+	struct applying *a, const struct config_item *item, const struct config_item *have)
 {
 	char text[CONFIG_TEXT_MAX], was[CONFIG_TEXT_MAX] = "";
 
 	config_text(item, text);
 	if (have)
 		config_text(have, was);
-	if (strcmp(text, was) == 0 || (!have && item->kind == CONFIG_PLACE && item->count == 0))
+	if (strcmp(text, was) != 0)
+		change(a, item, text, was, set);
+}
+
+static bool follows(const struct config_item *item, const struct config_item *before)
+{
+	while (before && before != item)
+		before = before->next;
+	return before != NULL;
+}
+
+/*
+ * Of placements that match the last one that was set counts. So netmapd's are to be in the order of the file: behind one that
+ * is set, or that has another place there, all are set anew.
+ */
+static void want_place(
+	struct applying *a, const struct config_item *item, const struct config_item *have)
+{
+	char text[CONFIG_TEXT_MAX], was[CONFIG_TEXT_MAX] = "";
+
+	if (item->count == 0) {
+		if (have)
+			want_value(a, item, have);
 		return;
-	change(a, item, text, was, fn);
+	}
+	config_text(item, text);
+	if (have)
+		config_text(have, was);
+	if (!a->place_anew && strcmp(text, was) == 0 && (!a->placed || follows(have, a->placed))) {
+		a->placed = have;
+		return;
+	}
+	a->place_anew = true;
+	change(a, item, text, was, set);
+}
+
+/* Is this the number that *text begins with, as it is or in K, M, G or T? *text is moved behind it. */
+static bool is_amount(const char **text, json_int_t amount)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	unsigned long long value;
+	char *end;
+
+	if (**text < '0' || **text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(*text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	*text = unit ? end + 1 : end;
+	for (long i = unit ? unit - units : -1; i >= 0; i--) {
+		if (value > UINT64_MAX / 1024)
+			return false;
+		value *= 1024;
+	}
+	return errno == 0 && amount >= 0 && value == (unsigned long long)amount;
 }
 
 /* A limit with only a part for each user, "ports=5", says nothing of all. */
 static bool has_limit(const json_t *report, const struct config_item *item)
 {
-	size_t length = strcspn(item->name, "=");
+	size_t length = strcspn(item->name, "="), i;
+	const char *text = item->name + length;
 	const json_t *limit;
-	char now[NMD_NAME_MAX];
-	size_t i;
 
 	json_array_foreach(json_object_get(report, "limits"), i, limit)
 	{
-		long long each = json_integer_value(json_object_get(limit, "limit"));
-		long long all = json_integer_value(json_object_get(limit, "limit_all"));
+		const char *name = string(limit, "name");
 
-		if (strlen(string(limit, "name")) != length ||
-			strncmp(string(limit, "name"), item->name, length) != 0)
+		if (strlen(name) != length || strncmp(name, item->name, length) != 0)
 			continue;
-		snprintf(now, sizeof(now), "%.20s=%lld", string(limit, "name"), each);
-		if (strcmp(now, item->name) == 0)
+		if (*text++ != '=' ||
+			!is_amount(&text, json_integer_value(json_object_get(limit, "limit"))))
+			return false;
+		if (!*text)
 			return true;
-		snprintf(now, sizeof(now), "%.20s=%lld/%lld", string(limit, "name"), each, all);
-		return strcmp(now, item->name) == 0;
+		return *text++ == '/' &&
+		       is_amount(&text, json_integer_value(json_object_get(limit, "limit_all"))) &&
+		       !*text;
 	}
 	return false;
 }
@@ -404,8 +466,10 @@ static void want(struct applying *a, const struct config_item *item, const struc
 
 	switch (item->kind) {
 	case CONFIG_SET:
+		want_value(a, item, same);
+		break;
 	case CONFIG_PLACE:
-		want_value(a, item, same, set);
+		want_place(a, item, same);
 		break;
 	case CONFIG_LIMIT_ALL:
 		if (!has_limit(report, item))

@@ -49,6 +49,7 @@ enum {
 	NMD_MSG_MAX = 16384, /* bytes of one message, either way */
 	NMD_TEXT_MAX = 256,  /* bytes of an error text, with its final 0 */
 	NMD_NAME_MAX = 64,   /* bytes of a port name, with its final 0 */
+	NMD_SET_MAX = 400,   /* bytes of a line of NMD_SET */
 	NMD_SPEC_MAX = 256,  /* bytes of a port as users write it, suffixes and options included */
 	NMD_PATH_MAX = 108,  /* bytes of a socket path (sockaddr_un) */
 	NMD_RINGS_MAX = 256, /* of one registration: 64 and as many host rings, each way */
@@ -337,7 +338,7 @@ struct nmd_limit {
  */
 struct nmd_set {
 	struct nmd_hdr hdr;
-	char text[NMD_SPEC_MAX];
+	char text[NMD_SET_MAX]; /* NMD_SPEC_MAX bytes, when it fits those */
 };
 
 /*

@@ -149,7 +149,7 @@ def test_host_rings_and_polling(start_netmapd, place):
     ("attach vale1:x poll=", "host, poll=CPU"),
     ("attach vale1:x poll=1+0", "host, poll=CPU"),
     ("set poll-us 1\nset workers 1\nset poll-us 2", ":3: poll-us is in "),
-    ("port x\nport x", ":2: x is in "),
+    ("port x\nport x tx-rings=2", ":2: x is in "),
     ("set " + "x" * 5000, "a line is too long"),
 ])
 def test_wrong_lines(place, text, wrong):
@@ -261,6 +261,68 @@ def test_a_closed_ring_names_a_worker_that_has_ended(daemon, gone, stays):
             change(daemon, f"place vale1:* {worker}")
             a.send(frame(b"\xff" * 6, worker))
             assert b.receive(1) == [frame(b"\xff" * 6, worker)]
+
+
+def test_saved_limits_make_no_several_users(start_netmapd, place):
+    """Options are no changes; what was changed is saved again, and the next netmapd is one user's as before."""
+    daemon = start_netmapd("--max", "rings=99", "--workers", "1")
+    assert not any("limit" in line for line in lines(daemon))
+    ctl(daemon, "limit", "ports=77")
+    assert [line for line in lines(daemon) if "limit" in line] == ["limit all ports=77/16384"]
+    (place / "d").mkdir()
+    ctl(daemon, "save", place / "d/saved.conf")
+    (place / "second").mkdir()
+    second = start_netmapd("--config", place / "d", path=place / "second/socket")
+    assert second.path.stat().st_mode & 0o777 == 0o600
+    assert [line for line in lines(second) if "limit" in line] == ["limit all ports=77/16384"]
+    write(place, "allow all port x\nlimit all ports=66\n")
+    (place / "d/saved.conf").unlink()
+    second.process.send_signal(signal.SIGHUP)
+    second.logged("rules of users are for the next start")
+    wait_until(lambda: "limit all ports=66/16384" in lines(second), "what concerns all holds")
+
+
+def test_limits_are_numbers(start_netmapd, place):
+    daemon = start_netmapd("--workers", "1")
+    for text in "memory=1G", "memory=512M/2G", "ports=5/6":
+        file = write(place, f"limit all {text}\n")
+        assert ctl(daemon, "apply", file).stdout == f"limit all {text}\n"
+        assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
+
+
+def test_placements_have_the_order_of_the_file(daemon, place):
+    """Also after one that is not the last was edited, or two have changed places."""
+    def placed():
+        return [p["pattern"] for p in daemon.status()["daemon"]["placement"]]
+
+    for text, changes in (
+        ("place vale* 0\nplace vale1:* 1\nplace vale1:b 0\n", 3), ("place vale* 1\nplace vale1:* 1\nplace vale1:b 0\n", 3),
+        ("place vale1:* 1\nplace vale* 1\nplace vale1:b 0\n", 2), ("place vale1:* 1\nplace vale* 1\nplace vale1:b 1\n", 1),
+    ):
+        file = write(place, text)
+        assert len(ctl(daemon, "apply", file).stdout.splitlines()) == changes
+        assert placed() == [line.split()[1] for line in text.splitlines()]
+        assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
+
+
+def test_the_same_twice_and_long_lists(daemon, place):
+    """Words that stand in two files; as many CPUs, with as long numbers, as a line can have, arrive as they are or are refused."""
+    write(place, "set poll-us 60\nplace vale1:* 0,1\n")
+    write(place, "place vale1:*  0,1\n", "b.conf")
+    assert len(ctl(daemon, "apply", place / "d").stdout.splitlines()) == 2
+    pattern, workers = "x" * 63, ",".join(["0", "1"] * 32)
+    cpus = ",".join([str(min(os.sched_getaffinity(0)))] * 64)
+    file = write(place, f"set workers 64\nplace {pattern} {workers}\nset cpus {cpus}\n", "b.conf")
+    assert ctl(daemon, "apply", file).stdout.count("\n") == 3
+    assert settings(daemon)["cpus"] == cpus and f"place {pattern} {workers}" in lines(daemon)
+    assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
+    long = ",".join(["1023"] * 64)
+    result = ctl(daemon, "apply", write(place, f"set cpus {long}\n", "b.conf"), status=1)
+    assert "netmapd can't run on CPU 1023" in result.stderr
+    many = ",".join(["63"] * 64)
+    ctl(daemon, "apply", write(place, f"place {pattern} {many}\n", "b.conf"))
+    assert f"place {pattern} {many}" in lines(daemon)
+    assert ctl(daemon, "apply", place / "d/b.conf").stdout == "nothing to change\n"
 
 
 def test_placement(daemon):
