@@ -230,7 +230,7 @@ def test_watchdog(kernel, netmap_ko):
         with netlab.running([node]):
             node.run("modprobe netmap ptnet_watchdog_s=1")
             node.load()
-            node.run("arp -s 10.0.0.9 02:00:00:00:00:09; dd if=/dev/zero bs=1000 count=5000 2> /dev/null | timeout 20 nc -u 10.0.0.9 9; "
+            node.run("arp -s 10.0.0.9 02:00:00:00:00:09; ping -c 5 -W 1 -s 60000 10.0.0.9; "
                      "for i in $(seq 300); do dmesg | grep -q 'stands still' && exit; sleep 0.1; done; false", 90)
             assert re.search(r"tx ring 0 stands still: next \d+, published \d+, host at \d+", node.kmsg())
 
