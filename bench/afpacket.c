@@ -46,113 +46,99 @@ static int open_on(const char *interface)
 	return fd;
 }
 
-static void set_batch(struct mmsghdr *batch, struct iovec *iov, uint8_t frames[][FRAME_MAX])
+struct batch {
+	struct mmsghdr msg[BATCH];
+	struct iovec iov[BATCH];
+	uint8_t frames[BATCH][FRAME_MAX];
+};
+
+static void set_batch(struct batch *b)
 {
-	memset(batch, 0, BATCH * sizeof(*batch));
+	memset(b->msg, 0, sizeof(b->msg));
 	for (int i = 0; i < BATCH; i++) {
-		iov[i] = (struct iovec){frames[i], FRAME_MAX};
-		batch[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
+		b->iov[i] = (struct iovec){b->frames[i], FRAME_MAX};
+		b->msg[i].msg_hdr = (struct msghdr){.msg_iov = &b->iov[i], .msg_iovlen = 1};
 	}
 }
 
 /* The first n of a batch; how many went, the others are lost. */
-static uint32_t send_batch(int fd, struct mmsghdr *batch, uint32_t n)
+static uint32_t send_batch(int fd, struct batch *b, uint32_t n)
 {
-	int sent = sendmmsg(fd, batch, n, 0);
+	int sent = sendmmsg(fd, b->msg, n, 0);
 
 	if (sent < 0 && errno != ENOBUFS && errno != EAGAIN)
 		die("sendmmsg", errno);
 	return sent > 0 ? (uint32_t)sent : 0;
 }
 
-static uint32_t receive_batch(int fd, struct mmsghdr *batch)
+static uint32_t receive_batch(int fd, struct batch *b)
 {
-	int n = recvmmsg(fd, batch, BATCH, MSG_DONTWAIT, NULL);
+	int n = recvmmsg(fd, b->msg, BATCH, MSG_DONTWAIT, NULL);
 
 	if (n < 0 && errno != EAGAIN)
 		die("recvmmsg", errno);
 	return n > 0 ? (uint32_t)n : 0;
 }
 
-static void set_frames(struct iovec *iov)
+static void set_frames(struct batch *b)
 {
 	static const uint8_t header[] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5};
 
 	for (int i = 0; i < BATCH; i++) {
-		memcpy(iov[i].iov_base, header, sizeof(header));
-		iov[i].iov_len = g.len;
+		memcpy(b->frames[i], header, sizeof(header));
+		b->iov[i].iov_len = g.len;
 	}
 }
 
 static void *send_all(void *arg)
 {
-	static uint8_t frames[BATCH][FRAME_MAX];
-	struct mmsghdr batch[BATCH];
-	struct iovec iov[BATCH];
+	static struct batch b;
 
 	pin_to(g.cpu);
-	set_batch(batch, iov, frames);
-	set_frames(iov);
+	set_batch(&b);
+	set_frames(&b);
 	while (!__atomic_load_n(&g.stop, __ATOMIC_RELAXED))
-		send_batch(g.from, batch, BATCH);
+		send_batch(g.from, &b, BATCH);
 	return NULL;
 }
 
-static uint64_t receive_for(double seconds)
+static uint32_t receive_some(struct batch *b)
 {
-	static uint8_t frames[BATCH][FRAME_MAX];
-	struct iovec iov[BATCH];
-	struct mmsghdr batch[BATCH];
-	double end = now_s() + seconds;
-	uint64_t count = 0;
-
-	set_batch(batch, iov, frames);
-	while (now_s() < end)
-		count += receive_batch(g.to, batch);
-	return count;
+	return receive_batch(g.to, b);
 }
 
-static uint64_t send_for(double seconds)
+static uint32_t send_some(struct batch *b)
 {
-	static uint8_t frames[BATCH][FRAME_MAX];
-	struct iovec iov[BATCH];
-	struct mmsghdr batch[BATCH];
-	double end = now_s() + seconds;
-	uint64_t count = 0;
-
-	set_batch(batch, iov, frames);
-	set_frames(iov);
-	while (now_s() < end)
-		count += send_batch(g.to, batch, BATCH);
-	return count;
+	return send_batch(g.to, b, BATCH);
 }
 
-static uint64_t forward_for(double seconds)
+static uint32_t forward_some(struct batch *b)
 {
-	static uint8_t frames[BATCH][FRAME_MAX];
-	struct iovec iov[BATCH];
-	struct mmsghdr batch[BATCH];
-	double end = now_s() + seconds;
-	uint64_t count = 0;
+	uint32_t n = receive_batch(g.from, b), sent;
 
-	set_batch(batch, iov, frames);
-	while (now_s() < end) {
-		uint32_t n = receive_batch(g.from, batch);
-
-		for (uint32_t i = 0; i < n; i++)
-			iov[i].iov_len = batch[i].msg_len;
-		count += n ? send_batch(g.to, batch, n) : 0;
-		for (uint32_t i = 0; i < n; i++)
-			iov[i].iov_len = FRAME_MAX;
-	}
-	return count;
+	for (uint32_t i = 0; i < n; i++)
+		b->iov[i].iov_len = b->msg[i].msg_len;
+	sent = n ? send_batch(g.to, b, n) : 0;
+	for (uint32_t i = 0; i < n; i++)
+		b->iov[i].iov_len = FRAME_MAX;
+	return sent;
 }
 
 static uint64_t run_for(double seconds)
 {
-	return g.what[0] == 's'   ? send_for(seconds)
-	       : g.what[0] == 'f' ? forward_for(seconds)
-				  : receive_for(seconds);
+	static struct batch b;
+	uint32_t (*some)(struct batch * b) = g.what[0] == 's'   ? send_some
+					     : g.what[0] == 'f' ? forward_some
+								: receive_some;
+	double end = now_s() + seconds;
+	uint64_t count = 0;
+
+	set_batch(&b);
+	if (some == send_some)
+		set_frames(&b);
+	while (now_s() < end)
+		count += some(&b);
+	return count;
 }
 
 int main(int argc, char **argv)

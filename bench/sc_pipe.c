@@ -7,22 +7,7 @@ enum { PIPES = 3 };
 /* What a middlebox does: exchanges buffers between what it received and what it sends. */
 static void bridge(struct vg_ring *rx, struct vg_ring *tx)
 {
-	uint32_t n = vg_avail(rx);
-
-	if (n > vg_avail(tx))
-		n = vg_avail(tx);
-	for (uint32_t i = 0; i < n; i++) {
-		struct netmap_slot *from = vg_slot(rx, i), *to = vg_slot(tx, i);
-		uint32_t index = to->buf_idx;
-
-		to->buf_idx = from->buf_idx;
-		to->len = from->len;
-		to->flags = NS_BUF_CHANGED;
-		from->buf_idx = index;
-		from->flags = NS_BUF_CHANGED;
-	}
-	vg_advance(rx, n);
-	vg_advance(tx, n);
+	vg_bridge(rx, tx);
 	sync_or_die(tx);
 	sync_or_die(rx);
 }

@@ -9,6 +9,7 @@ built with sanitizers.
 """
 
 import array
+import contextlib
 import ctypes
 import errno
 import json
@@ -46,6 +47,16 @@ def environment(path=None, **more):
     if path:
         env["NETMAPD_SOCKET"] = str(path)
     return env
+
+
+@contextlib.contextmanager
+def user(uid):
+    """Connections made meanwhile are this user's."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def wait_until(condition, what, seconds=PATIENCE):

@@ -7,13 +7,12 @@ import os
 import resource
 import socket
 import struct
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ptnet_real import (
-    PATIENCE, Connection, Port, Refused, environment, extmem_option, register, run, wait_until,
+    PATIENCE, Connection, Port, Refused, environment, extmem_option, register, run, user, wait_until,
     MONITOR_RX, MONITOR_TX, NETMAPCTL, SANITIZED, ZCOPY_MON,
 )
 
@@ -21,16 +20,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become 
 
 ALICE, BOB = 65533, 65534
 MIB = 1 << 20
-
-
-@contextmanager
-def user(uid):
-    """Connections made meanwhile are this user's."""
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 from ptnet_real import (
     ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ, ONE_NIC, PKT_GEN, PORT_INFO_GET, RX_ONLY, SW, TX_ONLY, ZCOPY_MON,
     Connection, Port, Refused,
-    extmem_option, frame, mac, message, offsets_option, register, wait_until,
+    extmem_option, frame, mac, message, offsets_option, register, user, wait_until,
 )
 from nic_lab import Lab
 from test_tap import attach, control, detach, device, inside, new_namespace, newif, socket_inside
@@ -804,16 +804,6 @@ def served(start_netmapd, place):
 
     yield serve
     lab.close()
-
-
-@contextlib.contextmanager
-def user(uid):
-    """Connections made meanwhile are this user's."""
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_an_ordinary_user_has_what_he_may(served):

@@ -120,20 +120,8 @@ static void send_one(struct vg_ring *tx, uint32_t number)
 static void bridge(struct station *s)
 {
 	struct vg_ring *rx = rx_of(s->in), *tx = tx_of(s->out);
-	uint32_t n = vg_avail(rx) < vg_avail(tx) ? vg_avail(rx) : vg_avail(tx);
 
-	for (uint32_t i = 0; i < n; i++) {
-		struct netmap_slot *from = vg_slot(rx, i), *to = vg_slot(tx, i);
-		uint32_t spare = to->buf_idx;
-
-		to->buf_idx = from->buf_idx;
-		to->len = from->len;
-		to->flags = NS_BUF_CHANGED;
-		from->buf_idx = spare;
-		from->flags = NS_BUF_CHANGED;
-	}
-	vg_advance(rx, n);
-	vg_advance(tx, n);
+	vg_bridge(rx, tx);
 	assert_int_equal(vg_sync(tx), 0);
 	assert_int_equal(vg_sync(rx), 0);
 }

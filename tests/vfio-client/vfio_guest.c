@@ -524,6 +524,24 @@ static int kick(struct vg_ring *r)
 	return error;
 }
 
+void vg_bridge(struct vg_ring *rx, struct vg_ring *tx)
+{
+	uint32_t n = vg_avail(rx) < vg_avail(tx) ? vg_avail(rx) : vg_avail(tx);
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct netmap_slot *from = vg_slot(rx, i), *to = vg_slot(tx, i);
+		uint32_t spare = to->buf_idx;
+
+		to->buf_idx = from->buf_idx;
+		to->len = from->len;
+		to->flags = NS_BUF_CHANGED;
+		from->buf_idx = spare;
+		from->flags = NS_BUF_CHANGED;
+	}
+	vg_advance(rx, n);
+	vg_advance(tx, n);
+}
+
 int vg_sync(struct vg_ring *r)
 {
 	int error = 0;

@@ -148,6 +148,12 @@ static inline void vg_advance(struct vg_ring *r, uint32_t slots)
 	r->head = nm_ring_advance(r->head, slots, r->csb.num_slots);
 }
 
+/*
+ * Exchanges the buffers of what rx has received with those of tx, and sends them: as many as there are, and as there is room for.
+ * Not published: vg_sync() for both. The same memory region.
+ */
+void vg_bridge(struct vg_ring *rx, struct vg_ring *tx);
+
 /* Publishes the guest's position, kicks if the host asks for it, looks how far the host is.
  * -EPROTO: the host's indices make no sense. */
 int vg_sync(struct vg_ring *r);
