@@ -350,26 +350,32 @@ static int parse(const char *text, bool one_user, struct wanted *w, struct nm_er
 		text, w->bound->name, w->bound->bytes ? "; bytes, or with K, M, G, T" : "");
 }
 
-int accounts_set(const char *text, struct nm_error *err)
+/** Sets the bound that @text names; returns it, or NULL and @err. */
+static struct bound *set(const char *text, struct nm_error *err)
 {
 	struct wanted w;
-	int error = parse(text, false, &w, err);
 
-	if (error)
-		return error;
+	if (parse(text, false, &w, err))
+		return NULL;
 	w.bound->user = w.user;
 	if (w.all || w.user > w.bound->all)
 		w.bound->all = w.all ? w.all : w.user;
-	return 0;
+	return w.bound;
+}
+
+int accounts_set(const char *text, struct nm_error *err)
+{
+	return set(text, err) ? 0 : -EINVAL;
 }
 
 int accounts_change(const char *text, struct nm_error *err)
 {
-	int error = accounts_set(text, err);
+	struct bound *b = set(text, err);
 
-	if (!error)
-		find(text, strcspn(text, "="))->changed = true;
-	return error;
+	if (!b)
+		return -EINVAL;
+	b->changed = true;
+	return 0;
 }
 
 int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Network namespaces with veth pairs, netmapd-nic, and programs that use an interface through it (nicuse)."""
 
+import contextlib
 import json
 import os
 import select
@@ -224,8 +225,12 @@ class Lab:
         return path
 
     def claims(self):
-        """Notes of what is to be put back."""
-        return [path.read_text().split() for path in self.state.iterdir()] if self.state.exists() else []
+        """Notes of what is to be put back; one may go while they are read."""
+        found = []
+        for path in self.state.iterdir() if self.state.exists() else []:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(path.read_text().split())
+        return found
 
     def close(self):
         for user in self.users:

@@ -164,10 +164,8 @@ class Netmapd:
         """What each open descriptor is, without the numbers that differ from file to file."""
         found = []
         for fd in Path(f"/proc/{self.pid}/fd").iterdir():
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 found.append(os.readlink(fd).split(":[")[0])
-            except FileNotFoundError:
-                pass
         return sorted(found)
 
     def at_rest(self):
@@ -182,15 +180,22 @@ class Netmapd:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
 
+    def thread_names(self):
+        """Of those that are there; one may end while they are read."""
+        found = []
+        for comm in Path(f"/proc/{self.pid}/task").glob("*/comm"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found.append(comm.read_text().strip())
+        return found
+
     def threads(self, closers=False):
         """How many there are; with those that close what clients had, which come and go as they like, or without."""
-        names = [comm.read_text().strip() for comm in Path(f"/proc/{self.pid}/task").glob("*/comm")]
+        names = self.thread_names()
         return len(names) if closers else len(names) - names.count("closer")
 
     def workers(self):
         """The names of the threads that serve rings."""
-        names = (comm.read_text().strip() for comm in Path(f"/proc/{self.pid}/task").glob("*/comm"))
-        return sorted(name for name in names if name.startswith("worker-"))
+        return sorted(name for name in self.thread_names() if name.startswith("worker-"))
 
     def cpu_ticks(self):
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
