@@ -2,6 +2,7 @@
 #include "configuration.h"
 #include "config_apply.h"
 #include "ctl.h"
+#include "directory.h"
 #include "policy.h"
 #include "privileges.h"
 
@@ -219,9 +220,10 @@ bool configuration_reload(struct daemon *d)
 	return true;
 }
 
-/* Its connection has ended, so it doesn't wait for anything. */
+/* Its connection has ended, and so do questions for users: it doesn't wait for anything. */
 void configuration_end(struct daemon *d)
 {
+	directory_stop();
 	if (state.running)
 		join();
 	loop_del(d->loop, state.handle);

@@ -10,6 +10,7 @@
  *      port_service.c    a port served through a CSB, for a guest or an application alike
  *      configuration.c  the files of --config and --policy, read and applied
  *      policy.c    what a user may, where there are several; policy_request.c: of control requests
+ *      directory.c users and groups by name, asked outside of the sandbox
  *      accounts.c    how much a user, and all together, can have
  *      worker.c    the threads that serve rings; placement.c: which of them a ring has; settings.c: what of it can be changed
  *      attachments.c   devices on switches: which worker moves their packets

@@ -4,6 +4,7 @@
 #include "configuration.h"
 #include "ctl.h"
 #include "accounts.h"
+#include "directory.h"
 #include "events.h"
 #include "notify.h"
 #include "options.h"
@@ -415,6 +416,9 @@ int main(int argc, char **argv)
 	if (options.sandbox != SANDBOX_OFF && geteuid() == 0 && !daemon.config.nic_socket &&
 		!daemon.config.no_nics && nic_starter_fork(options.background) != 0)
 		os_log(OS_LOG_WARN, "network interfaces can't be opened: %s", strerror(errno));
+	if ((daemon.config.config_path || daemon.config.policy_path) &&
+		directory_start(options.background) != 0)
+		os_log(OS_LOG_WARN, "users can't be looked up by name: %s", strerror(errno));
 	if (fault_init() != 0)
 		os_log(OS_LOG_WARN, "memory of clients that goes away can end netmapd: %s",
 			strerror(errno));

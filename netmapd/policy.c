@@ -5,14 +5,13 @@
  */
 #include "policy.h"
 #include "accounts.h"
+#include "directory.h"
 #include "names.h"
 #include "port.h"
 #include "region.h"
 
 #include <errno.h>
 #include <fnmatch.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,51 +163,52 @@ static int apply_to_user(
 	return 0;
 }
 
-static bool is_member(const struct group *group, const struct passwd *user)
+struct granted {
+	const struct place *at;
+	int right;
+	char *const *words;
+	int error; /* of the line, with its text */
+};
+
+static int apply_to_found(void *arg, uint32_t uid, const char *name)
 {
-	if (user->pw_gid == group->gr_gid)
-		return true;
-	for (char **name = group->gr_mem; *name; name++)
-		if (strcmp(*name, user->pw_name) == 0)
-			return true;
-	return false;
+	struct granted *granted = arg;
+
+	granted->error = apply_to_user(granted->at, uid, name, granted->right, granted->words);
+	return granted->error;
 }
 
-static int apply_to_group(const struct place *at, const char *name, int right, char *const words[])
+/* By number, also one who has no name. */
+static int apply_to_number(const struct place *at, const char *word, int right, char *const words[])
 {
-	const struct group *group = getgrnam(name);
-	const struct passwd *user;
-	int error = 0;
+	char number[16], *end;
+	unsigned long uid = strtoul(word, &end, 10);
 
-	if (!group)
-		return wrong(at, "no such group:", name);
-	setpwent();
-	while (!error && (user = getpwent()))
-		if (is_member(group, user))
-			error = apply_to_user(at, user->pw_uid, user->pw_name, right, words);
-	endpwent();
-	return error;
+	snprintf(number, sizeof(number), "%u", (unsigned)uid);
+	if (*end || strcmp(number, word) != 0)
+		return wrong(at, "no such user:", word);
+	return apply_to_user(at, (uint32_t)uid, number, right, words);
 }
 
 /* words: WHO, and what follows. */
 static int apply_to(
 	const struct place *at, int right, char *const words[], unsigned who, unsigned what)
 {
-	const struct passwd *user;
-	char number[16], *end;
+	struct granted granted = {at, right, words + what, 0};
+	bool group = strcmp(words[who], "group") == 0;
+	int error;
 
 	if (strcmp(words[who], "all") == 0)
 		return apply_to_user(at, NM_USER_ANY, "", right, words + what);
-	if (strcmp(words[who], "group") == 0)
-		return apply_to_group(at, words[who + 1], right, words + what);
-	user = getpwnam(words[who + 1]);
-	if (user)
-		return apply_to_user(at, user->pw_uid, user->pw_name, right, words + what);
-	/* By number, also one who has no name. */
-	snprintf(number, sizeof(number), "%u", (unsigned)strtoul(words[who + 1], &end, 10));
-	if (*end || strcmp(number, words[who + 1]) != 0)
-		return wrong(at, "no such user:", words[who + 1]);
-	return apply_to_user(at, (uint32_t)strtoul(number, NULL, 10), number, right, words + what);
+	error = (group ? directory_group : directory_user)(
+		words[who + 1], apply_to_found, &granted);
+	if (!error || granted.error)
+		return error;
+	if (error != -ENOENT)
+		return nm_error_set(at->err, error, "%.120s:%u: %s '%.60s' can't be looked up: %s",
+			at->file, at->line, words[who], words[who + 1], strerror(-error));
+	return group ? wrong(at, "no such group:", words[who + 1])
+		     : apply_to_number(at, words[who + 1], right, words + what);
 }
 
 static int find_right(const char *word)

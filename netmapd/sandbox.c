@@ -38,7 +38,7 @@ static const char *const allowed[] = {
 	/* Descriptors; TAP devices (ioctl). */
 	"close", "dup", "dup2", "dup3", "fcntl", "fstat", "ioctl", "lseek", "pread64", "read",
 	"readv", "write", "writev", "pwrite64",
-	/* The control socket, those of machines, netmapd-nic, directory services; what comes through them. */
+	/* The control socket, those of machines, netmapd-nic; what comes through them. */
 	"accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen",
 	"recvfrom", "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt",
 	"shutdown",
@@ -104,16 +104,11 @@ static int rules_of_sockets(scmp_filter_ctx filter)
 	return error ? error : rule_value(filter, SCMP_SYS(socketpair), 0, UINT32_MAX, AF_UNIX);
 }
 
-/* No memory can be written and executed; libraries of directory services are loaded. */
+/* What can be executed is there already: no library is loaded (users are looked up by another process, directory.h). */
 static int rules_of_memory(scmp_filter_ctx filter)
 {
-	const uint64_t both = PROT_WRITE | PROT_EXEC;
-	int error = rule_value(filter, SCMP_SYS(mmap), 2, both, 0);
+	int error = rule_value(filter, SCMP_SYS(mmap), 2, PROT_EXEC, 0);
 
-	if (!error)
-		error = rule_value(filter, SCMP_SYS(mmap), 2, both, PROT_WRITE);
-	if (!error)
-		error = rule_value(filter, SCMP_SYS(mmap), 2, both, PROT_EXEC);
 	return error ? error : rule_value(filter, SCMP_SYS(mprotect), 2, PROT_EXEC, 0);
 }
 

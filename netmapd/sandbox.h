@@ -15,7 +15,8 @@
  *      thread:  sandbox_thread();              first of all
  *      error = sandbox_enter(dir, &err);       all threads are there; those that come later inherit it
  *
- * As root, netmapd-nic is started by a process from before (nic_starter_fork() of nic_connect.h).
+ * As root, netmapd-nic is started by a process from before (nic_starter_fork() of nic_connect.h). Another one looks up users
+ * (directory.h).
  *
  * A build with sanitizers has none of it: they want files and system calls of their own.
  *

@@ -109,8 +109,9 @@ class Netmapd:
         options = (*options, *(() if nics else ("--nic", "off")))
         if sandbox:
             options = ("--sandbox", sandbox, *options)
-        # That to the process which starts netmapd-nic is one.
-        self.sockets = 2 if nics and os.getuid() == 0 and "--nic" not in options and sandbox != "off" else 1
+        # Those to the processes which start netmapd-nic and look users up are two.
+        starter = nics and os.getuid() == 0 and "--nic" not in options and sandbox != "off"
+        self.sockets = 1 + starter + bool({"--config", "--policy"} & set(options))
         self.place = Path(place)
         self.path = Path(path or self.place / "socket")
         self.log_file = self.place / "netmapd.stderr"

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Configuration that stays: files, netmapctl apply and save, reload; settings that change while packets flow."""
 
+import contextlib
+import errno
 import itertools
 import json
 import os
 import signal
 import struct
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 from ptnet_real import (
-    NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, nmreq, run, wait_until,
+    BUILD, NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, nmreq, run, wait_until,
 )
 from test_policy import as_user, open_port, refused
-from test_tap import REASON, device, new_namespace
+from test_tap import LIBC, REASON, device, new_namespace
+
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 1 << 18
 
 taps = pytest.mark.skipif(REASON is not None, reason=f"needs CAP_NET_ADMIN and TUN: {REASON}")
 root = pytest.mark.skipif(os.getuid() != 0, reason="acts as several users: as root only")
@@ -213,6 +218,48 @@ def test_rules_of_users_are_read_again(start_netmapd, place):
     daemon.logged("no such user: 'nobody-here'; nothing is changed")
     assert moved()
     refused(alice, "settings are changed by root", change, daemon.path and daemon, "set poll-us 1")
+
+
+def odd_directory(place):
+    """In a child, before exec: users are in files, and in a directory whose library does what the sandbox forbids (nss_odd.c)."""
+    if LIBC.unshare(CLONE_NEWNS) or LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) or LIBC.mount(
+            bytes(place / "nsswitch.conf"), b"/etc/nsswitch.conf", None, MS_BIND, None):
+        os._exit(77)
+
+
+@root
+def test_users_of_a_directory_service(start_netmapd, place):
+    """They are looked up outside of the sandbox: at the start, and again when limits name others; one that hangs holds up nobody."""
+    (place / "nsswitch.conf").write_text("passwd: files odd\ngroup: files odd\n")
+    write(place, "set poll-us 60\n")
+    env = {"LD_LIBRARY_PATH": f"{BUILD}/tests/daemon"}
+    daemon = start_netmapd("--config", place / "d", "--policy", write(place, "limit user oddly ports=3\n", "x.rules"), env=env,
+                           preexec_fn=lambda: odd_directory(place))
+    keep = [as_user(51003, open_port, daemon.path, "valeu51003_x:a")]
+    helper, = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+    assert keep and Path(f"/proc/{helper}/comm").read_text() == "netmapd-names\n"
+    write(place, "allow user oddly port vale_a:*\nlimit group odd-ones ports=0\nallow group odd-ones port vale_%n:*\n", "x.rules")
+    daemon.process.send_signal(signal.SIGHUP)
+
+    def limited():
+        with contextlib.suppress(Refused):
+            as_user(51003, open_port, daemon.path, "vale_a:x")
+            return None
+        return True
+
+    wait_until(limited, "the rules of the directory's user are in force")
+    refused(51004, "ports: user 51004", open_port, daemon.path, "vale_odder:x", error=errno.EDQUOT)
+    for line, said in ("limit user nobody-here ports=1", "no such user: 'nobody-here'"), (
+            "limit user out-of-order ports=1", "user 'out-of-order' can't be looked up: Input/output error"):
+        write(place, f"{line}\n", "x.rules")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.logged(f"x.rules:1: {said}; nothing is changed")
+    write(place, "limit user never ports=1\n", "x.rules")
+    daemon.process.send_signal(signal.SIGHUP)
+    pause = "34 "
+    wait_until(lambda: Path(f"/proc/{helper}/syscall").read_text().startswith(pause), "the directory is asked")
+    assert daemon.status() and daemon.stop() == 0
+    wait_until(lambda: not Path(f"/proc/{helper}").exists(), "the process that asks is gone")
 
 
 def test_rings_move_without_loss(daemon, checked_traffic):

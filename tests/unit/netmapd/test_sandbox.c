@@ -91,6 +91,14 @@ static int map_writable_code(void)
 		       : 0;
 }
 
+static int load_library(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY);
+
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? errno
+											 : 0;
+}
+
 static int make_code(void)
 {
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -181,6 +189,7 @@ static const struct {
 	{"execve", execute},
 	{"clone", fork_one},
 	{"mmap", map_writable_code},
+	{"mmap", load_library},
 	{"mprotect", make_code},
 	{"socket", open_netlink},
 	{"bpf", trace_a_kernel},

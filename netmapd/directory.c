@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One question at a time goes to the other process, and users come back, one in each message, the last one with a verdict. Whoever
+ * doesn't want the others takes them all the same, so that the next answer is the next question's.
+ */
+#include "directory.h"
+#include "privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { NAME_BYTES = 257, OTHER_FD = 3 /* of the other process */ };
+
+struct question {
+	bool group;
+	char name[NAME_BYTES];
+};
+
+struct answer {
+	bool is_last;
+	int error; /* of the last one, which has no user */
+	uint32_t uid;
+	char name[NAME_BYTES];
+};
+
+static int other = -1; /* a socket to it; -1: this process asks itself */
+
+/* ---- the directories ------------------------------------------------------------------------------ */
+
+/* What the C library says of a name that it hasn't found. */
+static int verdict(int error)
+{
+	switch (error) {
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EAGAIN:
+	case ETIMEDOUT:
+		return -error;
+	default:
+		return -ENOENT;
+	}
+}
+
+static int ask_user(const char *name, directory_take *take, void *arg)
+{
+	const struct passwd *user;
+
+	errno = 0;
+	user = getpwnam(name);
+	return user ? take(arg, user->pw_uid, user->pw_name) : verdict(errno);
+}
+
+static bool is_listed(char *const members[], const char *name)
+{
+	for (; *members; members++)
+		if (strcmp(*members, name) == 0)
+			return true;
+	return false;
+}
+
+/* Whose own group it is. Not all directories list all of their users; whom the group names is found without that. */
+static int ask_users_of(gid_t gid, char *const members[], directory_take *take, void *arg)
+{
+	const struct passwd *user;
+	int error = 0;
+
+	setpwent();
+	while (!error && (user = getpwent()))
+		if (user->pw_gid == gid && !is_listed(members, user->pw_name))
+			error = take(arg, user->pw_uid, user->pw_name);
+	endpwent();
+	return error;
+}
+
+static int ask_group(const char *name, directory_take *take, void *arg)
+{
+	const struct group *group;
+	int error = 0;
+
+	errno = 0;
+	group = getgrnam(name);
+	if (!group)
+		return verdict(errno);
+	for (char **member = group->gr_mem; *member && !error; member++)
+		if (!is_listed(member + 1, *member)) {
+			error = ask_user(*member, take, arg);
+			/* One who is gone. */
+			if (error == -ENOENT)
+				error = 0;
+		}
+	return error ? error : ask_users_of(group->gr_gid, group->gr_mem, take, arg);
+}
+
+/* ---- the other process ----------------------------------------------------------------------------- */
+
+static int send_user(void *arg, uint32_t uid, const char *name)
+{
+	struct answer answer = {.uid = uid};
+
+	(void)arg;
+	if (strlen(name) >= sizeof(answer.name))
+		return -ENAMETOOLONG;
+	strcpy(answer.name, name);
+	return send(OTHER_FD, &answer, sizeof(answer), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static bool answer_question(void)
+{
+	struct answer last = {.is_last = true};
+	struct question question;
+
+	if (recv(OTHER_FD, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
+		return false;
+	question.name[sizeof(question.name) - 1] = '\0';
+	last.error = question.group ? ask_group(question.name, send_user, NULL)
+				    : ask_user(question.name, send_user, NULL);
+	return send(OTHER_FD, &last, sizeof(last), MSG_NOSIGNAL) == (ssize_t)sizeof(last);
+}
+
+/* Signals of a terminal are netmapd's, and so are the sockets that others connect to. */
+static void __attribute__((noreturn)) run(int sock, bool quiet)
+{
+	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
+		(void)dup2(null, fd);
+	if (dup2(sock, OTHER_FD) < 0 || close_range(OTHER_FD + 1, ~0U, 0) < 0)
+		_exit(1);
+	prctl(PR_SET_NAME, "netmapd-names");
+	/* Also while a directory service makes it wait; behind what would undo it. */
+	if (privileges_keep(0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(1);
+	while (answer_question())
+		;
+	_exit(0);
+}
+
+int directory_start(bool quiet)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		run(fds[1], quiet);
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return -errno;
+	}
+	/* Nobody waits for it: the kernel doesn't keep it. */
+	signal(SIGCHLD, SIG_IGN);
+	other = fds[0];
+	return 0;
+}
+
+void directory_stop(void)
+{
+	if (other >= 0)
+		shutdown(other, SHUT_RDWR);
+}
+
+/* ---- questions -------------------------------------------------------------------------------------- */
+
+static int take_answers(directory_take *take, void *arg)
+{
+	struct answer answer;
+	int error = 0;
+
+	for (;;) {
+		if (recv(other, &answer, sizeof(answer), 0) != (ssize_t)sizeof(answer))
+			return -EPIPE;
+		if (answer.is_last)
+			return error ? error : answer.error;
+		answer.name[sizeof(answer.name) - 1] = '\0';
+		if (!error)
+			error = take(arg, answer.uid, answer.name);
+	}
+}
+
+static int ask(bool group, const char *name, directory_take *take, void *arg)
+{
+	struct question question = {.group = group};
+
+	if (strlen(name) >= sizeof(question.name))
+		return -ENOENT;
+	if (other < 0)
+		return group ? ask_group(name, take, arg) : ask_user(name, take, arg);
+	strcpy(question.name, name);
+	if (send(other, &question, sizeof(question), MSG_NOSIGNAL) != (ssize_t)sizeof(question))
+		return -EPIPE;
+	return take_answers(take, arg);
+}
+
+int directory_user(const char *name, directory_take *take, void *arg)
+{
+	return ask(false, name, take, arg);
+}
+
+int directory_group(const char *name, directory_take *take, void *arg)
+{
+	return ask(true, name, take, arg);
+}
