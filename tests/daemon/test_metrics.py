@@ -275,6 +275,33 @@ def names_in(expression):
     return set(re.findall(r"netmapd_\w+", expression))
 
 
+def labels_in(expression):
+    """Those that an expression matches, sums by, or joins on."""
+    matched = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
+    listed = ",".join(re.findall(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)", expression))
+    return set(matched) | {name.strip() for name in listed.split(",") if name.strip()}
+
+
+def labels_of(daemon, names):
+    """Those that Prometheus adds, and those of samples of these metrics."""
+    return {"instance", "job", "le"}.union(*(dict(labels) for name, labels in samples(metrics(daemon)) if name in names))
+
+
+def test_labels_of_the_dashboard(daemon, busy):
+    """Each panel's expressions and legends name labels that its metrics have; a legend that the panel shows says so."""
+    dashboard = json.loads((METRICS / "netmapd.dashboard.json").read_text())
+    looked_at = 0
+    for panel in dashboard["panels"]:
+        legend = panel.get("options", {}).get("legend")
+        assert legend is None or legend["showLegend"], panel["title"]
+        for target in panel["targets"]:
+            wanted = labels_in(target["expr"]) | set(re.findall(r"\{\{\s*(\w+)\s*\}\}", target.get("legendFormat", "")))
+            if names_in(target["expr"]) <= exported(daemon)[1]:     # with a sample
+                assert wanted <= labels_of(daemon, names_in(target["expr"])), (panel["title"], target)
+                looked_at += 1
+    assert looked_at >= 10
+
+
 def test_alerts_and_dashboard_use_what_there_is(daemon, busy, tmp_path):
     """Names that are exported; expressions that Prometheus understands; panels that don't overlap."""
     names = exported(daemon)[0]
