@@ -20,7 +20,7 @@ help:
 	@echo 'make soak       a netmapd for hours, with all who come and go (make soak HOURS=2)'
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
 	@echo 'make nic-long   network interfaces as ports: 100,000 packets to the last byte, 100 rounds of each (PACKETS=, ROUNDS=)'
-	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look)'
+	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look; ONLY="vale pipe")'
 	@echo 'make bench-tcp  TCP between two guests, by ptnet and by virtio-net (root)'
 	@echo 'make build      daemon, library, programs: into build/'
 	@echo 'make module     netmap.ko, into build/module/ (KERNEL=6.1|6.12|newest: of a guest kernel here;'
@@ -98,7 +98,8 @@ nic-long:
 bench:
 	@setup/prepare bench
 	@$(MAKE) --no-print-directory build
-	@bench/run $(if $(SHORT),--short); failed=$$?; bench/nic $(if $(SHORT),--short) && exit $$failed
+	@bench/run $(if $(SHORT),--short) $(if $(ONLY),--only $(ONLY)); failed=$$?; \
+		[ "$(ONLY)" ] || bench/nic $(if $(SHORT),--short) && exit $$failed
 
 bench-tcp:
 	@setup/prepare demo 6.12

@@ -3,7 +3,7 @@
  * One measurement of one scenario:
  *
  *      measure SCENARIO [--len BYTES] [--batch N] [--seconds N] [--ports N] [--macs N] [--hdr N]
- *              [--both] [--monitor] [--cpus CLIENT,WORKER] [--profile FILE] NETMAPD
+ *              [--both] [--monitor] [--cpus CLIENT…,WORKER…] [--profile FILE] NETMAPD
  *
  * Starts a netmapd, sets the scenario up in it, and prints one line of JSON: what was counted
  * and in what time. bench/run repeats this and makes figures of it.
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct scenario *const scenarios[] = {&vale_pairs, &vale_all, &vale_broadcast,
-	&vale_macs, &pipe_pair, &pipe_chain, &local_vale, &local_pipe, &round_trips,
-	&round_trips_asleep, &idle_ports};
+static const struct scenario *const scenarios[] = {&vale_pairs, &vale_workers, &vale_all,
+	&vale_broadcast, &vale_macs, &pipe_pair, &pipe_chain, &local_vale, &local_pipe,
+	&round_trips, &round_trips_asleep, &idle_ports};
 
 enum { NUM_SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
 
@@ -40,6 +40,27 @@ static uint32_t number(const char *name, const char *text, uint32_t min, uint32_
 		exit(2);
 	}
 	return (uint32_t)value;
+}
+
+/* As many clients as workers: the first half is the clients'. */
+static void set_cpus(const char *text, struct testbed *w)
+{
+	int cpu[2 * TESTBED_WORKERS], n = 0, used = 0;
+
+	while (n < 2 * TESTBED_WORKERS && sscanf(text, "%d%n", &cpu[n], &used) == 1) {
+		text += used;
+		n++;
+		if (*text != ',')
+			break;
+		text++;
+	}
+	if (*text || n == 0 || n % 2)
+		usage();
+	w->workers = n / 2;
+	for (int i = 0; i < w->workers; i++) {
+		w->client_cpu[i] = cpu[i];
+		w->worker_cpu[i] = cpu[w->workers + i];
+	}
 }
 
 enum { LEN, BATCH, SECONDS, PORTS, MACS, HDR, BOTH, MONITOR, CPUS, PROFILE, POLL };
@@ -83,9 +104,8 @@ static void set_option(int c, struct options *o, struct testbed *w)
 		w->poll_us = (int)number("poll-us", optarg, 0, 1000000);
 		break;
 	case CPUS:
-		if (sscanf(optarg, "%d,%d", &w->cpu[0], &w->cpu[1]) == 2)
-			break;
-		usage();
+		set_cpus(optarg, w);
+		break;
 	default:
 		usage();
 	}
@@ -94,7 +114,7 @@ static void set_option(int c, struct options *o, struct testbed *w)
 int main(int argc, char **argv)
 {
 	struct options o = {.len = 60, .batch = 256, .seconds = 1, .ports = 2, .macs = 1};
-	struct testbed w = {.cpu = {0, 1}, .poll_us = -1};
+	struct testbed w = {.workers = 1, .worker_cpu = {1}, .poll_us = -1};
 	const struct scenario *scenario = NULL;
 	struct result r = {0};
 	int c;

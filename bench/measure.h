@@ -5,13 +5,13 @@
  * A scenario sets up its ports in a fresh netmapd, runs for a while, and returns how many
  * packets (or round trips) got through; main() prints that as one line of JSON, bench/run makes
  * figures of it. All of a scenario's ports are worked by one thread, in turns, as the client;
- * the other CPU is the worker's.
+ * the other CPU is the worker's. Only `workers` has a client for each of several workers.
  *
  * What is done with a packet is the same everywhere, and in the bare loop of limit.c: the
  * sender writes the slot's length and flags and the packet's first 8 bytes (so that a new
  * packet is there each time); the receiver reads the length and the first 8 bytes.
  *
- * Thread safety: one thread.
+ * Thread safety: a ring, and what is done with it, belongs to one thread.
  */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
@@ -44,8 +44,8 @@ struct scenario {
 	void (*run)(struct testbed *w, const struct options *o, struct result *r);
 };
 
-extern const struct scenario vale_pairs, vale_all, vale_broadcast, vale_macs, pipe_pair, pipe_chain,
-	local_vale, local_pipe, round_trips, round_trips_asleep, idle_ports;
+extern const struct scenario vale_pairs, vale_workers, vale_all, vale_broadcast, vale_macs,
+	pipe_pair, pipe_chain, local_vale, local_pipe, round_trips, round_trips_asleep, idle_ports;
 
 /* ---- packets ------------------------------------------------------------------------- */
 
@@ -99,6 +99,6 @@ void run_timed(const struct options *o, void (*turn)(void *arg, struct result *r
 	struct result *r);
 
 /* What compilers must not drop. */
-extern volatile uint64_t touched;
+extern _Thread_local volatile uint64_t touched;
 
 #endif

@@ -7,7 +7,7 @@
 
 enum { ROUNDS = 32 }; /* turns between two looks at the clock */
 
-volatile uint64_t touched;
+_Thread_local volatile uint64_t touched;
 
 struct vg_ring *tx_of(struct vg_port *port)
 {

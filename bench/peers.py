@@ -9,6 +9,7 @@ Generator and sink run on one CPU, what forwards on the other, as in our own sce
     vhost   testpmd with two virtio-user ports, and a forwarding testpmd with two vhost-user ports
     memif   testpmd that sends on one memif, testpmd that receives on the other end
     ovs     testpmd as for vhost, Open vSwitch with DPDK and two vhost-user ports
+    rtering pointers to packets through DPDK's rte_ring, between two threads of one process (bench/rtering.c)
     bridge  a Linux bridge with two veth pairs in namespaces, AF_PACKET at both ends
 """
 
@@ -240,4 +241,15 @@ def bridge(cpus, size, seconds, afpacket):
         return float(out), ""
 
 
-PEERS = {"vhost": vhost, "memif": memif, "ovs": ovs, "bridge": bridge}
+RTE_RING = {"bursts of 32": 32, "bursts of 256": 256}
+
+
+def rtering(cpus, size, seconds, program):
+    """`program`: ours, which is there where DPDK was when we were built."""
+    if not program.exists():
+        raise Missing("apt-get install libdpdk-dev, then build again (meson setup --reconfigure build)")
+    with Runner(cpus) as r:
+        return best_of(RTE_RING, lambda burst: float(r.run(str(program), *map(str, (size, burst, seconds, *cpus)))))
+
+
+PEERS = {"vhost": vhost, "memif": memif, "ovs": ovs, "bridge": bridge, "rtering": rtering}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One switch: pairs, all to all, broadcast, many addresses. */
+/* One switch: pairs, pairs with a worker each, all to all, broadcast, many addresses. */
 #include "measure.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,66 @@ static void run_pairs(struct testbed *w, const struct options *o, struct result 
 	make_net(w, o, &n, o->ports);
 	run_net(&n, pairs_turn, r);
 }
+
+/* ---- several workers ------------------------------------------------------------------- */
+
+/* One client's part: a pair whose sending port one worker serves. */
+struct client {
+	struct net net;
+	struct result result;
+	int cpu;
+	pthread_t thread;
+	pthread_barrier_t *start;
+};
+
+static void *run_client(void *arg)
+{
+	struct client *c = arg;
+
+	pin_to(c->cpu);
+	pthread_barrier_wait(c->start);
+	run_net(&c->net, pairs_turn, &c->result);
+	return NULL;
+}
+
+static void add_up(struct result *all, const struct result *one)
+{
+	all->count += one->count;
+	all->sent += one->sent;
+	if (all->seconds < one->seconds)
+		all->seconds = one->seconds;
+}
+
+/* netmapd gives ports to its workers in turn: first all that send, so that each worker has one of them. */
+static void run_workers(struct testbed *w, const struct options *o, struct result *r)
+{
+	struct client client[TESTBED_WORKERS] = {0};
+	uint32_t n = (uint32_t)w->workers;
+	pthread_barrier_t start;
+	struct net all = {0};
+
+	make_net(w, o, &all, 2 * n);
+	pthread_barrier_init(&start, NULL, n);
+	for (uint32_t i = 0; i < n; i++) {
+		client[i] = (struct client){
+			.net = {.o = o,
+				.ports = 2,
+				.port = {all.port[i], all.port[n + i]},
+				.to = {all.to[i], all.to[n + i]}},
+			.cpu = w->client_cpu[i],
+			.start = &start,
+		};
+		if (pthread_create(&client[i].thread, NULL, run_client, &client[i]) != 0)
+			die("thread", EAGAIN);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		pthread_join(client[i].thread, NULL);
+		add_up(r, &client[i].result);
+	}
+	pthread_barrier_destroy(&start);
+}
+
+/* ---- others ---------------------------------------------------------------------------- */
 
 static uint64_t all_turn(struct net *n, uint32_t number)
 {
@@ -215,6 +276,8 @@ static void run_macs(struct testbed *w, const struct options *o, struct result *
 }
 
 const struct scenario vale_pairs = {"vale", "pairs of ports on one switch", run_pairs};
+const struct scenario vale_workers = {
+	"workers", "a pair of ports for each of several workers", run_workers};
 const struct scenario vale_all = {"all", "each port of a switch to all others in turn", run_all};
 const struct scenario vale_broadcast = {
 	"broadcast", "one port to all others; deliveries are counted", run_broadcast};

@@ -32,8 +32,6 @@ void pin_to(int cpu)
 {
 	cpu_set_t set;
 
-	if (cpu < 0)
-		return;
 	CPU_ZERO(&set);
 	CPU_SET((size_t)cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
@@ -45,7 +43,8 @@ void pin_to(int cpu)
 static void __attribute__((noreturn)) exec_netmapd(const struct testbed *w)
 {
 	const char *argv[24];
-	char cpu[32], poll_us[32];
+	char workers[32], cpus[16 + 12 * TESTBED_WORKERS] = "--cpus=", poll_us[32];
+	size_t used = strlen(cpus);
 	int n = 0;
 
 	if (w->profile) {
@@ -58,12 +57,13 @@ static void __attribute__((noreturn)) exec_netmapd(const struct testbed *w)
 	argv[n++] = w->netmapd;
 	argv[n++] = "--socket";
 	argv[n++] = w->socket;
-	argv[n++] = "--workers=1";
+	snprintf(workers, sizeof(workers), "--workers=%d", w->workers);
+	argv[n++] = workers;
 	argv[n++] = "--log-level=warning";
-	if (w->cpu[1] >= 0) {
-		snprintf(cpu, sizeof(cpu), "--cpus=%d", w->cpu[1]);
-		argv[n++] = cpu;
-	}
+	for (int i = 0; i < w->workers; i++)
+		used += (size_t)snprintf(
+			cpus + used, sizeof(cpus) - used, "%s%d", i ? "," : "", w->worker_cpu[i]);
+	argv[n++] = cpus;
 	if (w->poll_us >= 0) {
 		snprintf(poll_us, sizeof(poll_us), "--poll-us=%d", w->poll_us);
 		argv[n++] = poll_us;
@@ -75,6 +75,8 @@ static void __attribute__((noreturn)) exec_netmapd(const struct testbed *w)
 
 void testbed_start(struct testbed *w)
 {
+	if (w->workers == 0)
+		w->workers = 1;
 	strcpy(w->dir, "/tmp/ptnetmap-bench-XXXXXX");
 	if (!mkdtemp(w->dir))
 		die("temporary directory", errno);
@@ -90,7 +92,7 @@ void testbed_start(struct testbed *w)
 		usleep(10000);
 	if (access(w->socket, F_OK) != 0)
 		die(w->netmapd, ETIMEDOUT);
-	pin_to(w->cpu[0]); /* after the fork: netmapd's control thread goes where it likes */
+	pin_to(w->client_cpu[0]); /* after the fork: netmapd's control thread goes where it likes */
 }
 
 void testbed_stop(struct testbed *w)

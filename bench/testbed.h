@@ -23,14 +23,16 @@
 
 #include "vfio_guest.h"
 
-enum { TESTBED_MACHINES = 64 };
+enum { TESTBED_MACHINES = 64, TESTBED_WORKERS = 16 };
 
 struct testbed {
 	/* Set by the caller. */
 	const char *netmapd;
 	const char *profile; /* netmapd runs under perf record, data goes there; or NULL */
-	int cpu[2];          /* of the caller's thread, of the worker; -1: anywhere */
-	int poll_us;         /* longest polling of the worker without work; -1: its default */
+	int workers;         /* of netmapd; 0: one */
+	int client_cpu[TESTBED_WORKERS],
+		worker_cpu[TESTBED_WORKERS]; /* the caller's thread has the first one */
+	int poll_us; /* longest polling of the worker without work; -1: its default */
 
 	char dir[32], socket[64];
 	pid_t pid;
@@ -56,7 +58,7 @@ struct vg_port *testbed_port(struct testbed *w, int m, const char *ifname, uint3
 uint64_t testbed_cpu_ns(const struct testbed *w);
 
 double now_s(void);   /* monotonic */
-void pin_to(int cpu); /* the calling thread; -1: nothing */
+void pin_to(int cpu); /* the calling thread */
 void die(const char *what, int error) __attribute__((__noreturn__));
 
 #endif

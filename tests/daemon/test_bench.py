@@ -112,6 +112,54 @@ def test_runs_whose_limit_moves_are_repeated(tmp_path):
     assert "limit moved in 2 of 2 runs" in done.stdout
 
 
+WITH_EIGHT_CPUS = f"""
+import os, runpy, sys
+os.sched_getaffinity = lambda pid: set(range(8))
+sys.path.insert(0, "{RUN.parent}")
+sys.argv[0] = "{RUN}"
+runpy.run_path("{RUN}", run_name="__main__")
+"""
+
+
+def test_several_workers(tmp_path):
+    """Each worker and each client has a CPU, the limit is that many bare loops; what this machine is too small for is said."""
+    env = build_with(tmp_path, limit=f"""echo "limit $*" >>{tmp_path}/calls; echo '{{"count": 10000000, "seconds": 1}}'""",
+                     measure=f"""echo "measure $*" >>{tmp_path}/calls
+        case $1 in vale) n=8 ;; *) n=14 ;; esac
+        printf '{{"count": %s000000, "sent": 0, "seconds": 1, "extra": [0, 0, 0, 0]}}' $n""")
+    args = ["--no-peers", "--runs", "1", "--targets", "--only", "vale_60", "workers"]
+    done = subprocess.run(["python3", "-c", WITH_EIGHT_CPUS, *args], capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 3, done.stdout + done.stderr  # four workers carry no more than two
+    report = json.loads((tmp_path / "bench.json").read_text())
+    rows = {r["scenario"]: (r["value"], r.get("limit"), r.get("scale")) for r in report["results"]}
+    assert rows == {"vale_60": (8, 10, None), "workers2_60": (14, 20, {"vale_60": 1.75}), "workers4_60": (14, 40, {"vale_60": 1.75})}
+    calls = (tmp_path / "calls").read_text()
+    cpus = [call.split("--cpus ")[1].split()[0].split(",") for call in calls.splitlines() if call.startswith("measure workers")]
+    assert sorted(len(set(c)) for c in cpus) == [4, 8]
+    assert [(t["scenario"], t["met"]) for t in report["targets"]] == [("vale_60", True), ("workers2_60", False), ("workers4_60", False)]
+    assert "target MISSED: workers2_60 scale.vale_60 1.75, wanted at least 1.8" in done.stdout
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) >= 8, reason="this machine has CPUs enough")
+def test_a_machine_that_is_too_small():
+    """It fails nothing."""
+    done = bench("--no-peers", "--runs", "1", "--only", "workers4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "workers4_60" in done.stdout and "needs 8 CPUs, there are" in done.stdout
+
+
+def test_two_workers_on_any_machine():
+    """All that is sent on a switch with two workers arrives, or is counted as lost."""
+    command = [BUILD / "bench/measure", "workers", "--seconds", "0.2", "--cpus", "0,1,0,1", BUILD / "netmapd/netmapd"]
+    for _ in range(5):  # others may take its CPUs
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        if result["count"]:
+            break
+    assert 0 < result["count"] <= result["sent"] + 2 * 1023     # what is on its way when the counting begins
+
+
 @pytest.mark.parametrize("args, says", [
     (["--cpus", "one"], "is not CLIENT,WORKER"),
     (["--only", "nothing"], "no scenario begins with nothing"),
