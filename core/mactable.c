@@ -98,8 +98,7 @@ static void sweep(struct nm_mactable *t, uint64_t epoch) OS_REQUIRES(MACTABLE_LO
 		uint64_t *slice = &t->entries[++from % NM_MAC_SLICES * SLICE];
 
 		for (uint32_t i = 0; i < SLICE; i++)
-			if (slice[i] != 0 &&
-				(all || nm_mac_entry_age(slice[i], epoch) > NM_MAC_AGE))
+			if (slice[i] != 0 && (all || nm_mac_entry_is_old(slice[i], epoch)))
 				set_entry(t, &slice[i], 0);
 	}
 	OS_STORE_RELEASE(&t->swept, epoch); /* until here no lookup trusts an older entry */
@@ -156,7 +155,7 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint64_t ma
 	struct shares s;
 
 	for (int i = 0; i < NM_MAC_WAYS; i++) {
-		if (bucket[i] != 0 && nm_mac_entry_age(bucket[i], epoch) > NM_MAC_AGE)
+		if (bucket[i] != 0 && nm_mac_entry_is_old(bucket[i], epoch))
 			set_entry(t, &bucket[i], 0);
 		if (bucket[i] == 0 && !empty)
 			empty = &bucket[i];
@@ -237,7 +236,7 @@ bool nm_mactable_next(const struct nm_mactable *t, uint64_t epoch, uint64_t *pos
 	while (*pos < NM_MAC_ENTRIES) {
 		uint64_t entry = OS_LOAD(&t->entries[(*pos)++]);
 
-		if (entry == 0 || nm_mac_entry_age(entry, epoch) > NM_MAC_AGE)
+		if (entry == 0 || nm_mac_entry_is_old(entry, epoch))
 			continue;
 		*mac = entry & NM_MAC_MASK;
 		*port = nm_mac_entry_port(entry);

@@ -180,6 +180,14 @@ static inline uint32_t nm_mac_entry_age(uint64_t entry, uint64_t epoch)
 	return age >= NM_MAC_FUTURE ? 0 : age;
 }
 
+/* Was it seen last too long ago? One comparison: the ages of the future come first. */
+static inline bool nm_mac_entry_is_old(uint64_t entry, uint64_t epoch)
+{
+	const uint32_t future = 256 - NM_MAC_FUTURE;
+
+	return (uint8_t)(epoch - (entry >> 8) + future) > NM_MAC_AGE + future;
+}
+
 /*
  * Learning sweeps before it learns, so nothing was learnt later than the last sweep: after a
  * pause all entries are too old, whatever their 8 bits say. Never for a thread that read the clock
@@ -196,7 +204,7 @@ static inline bool nm_mactable_all_too_old(const struct nm_mactable *t, uint64_t
 static inline uint32_t nm_mactable_port_of(
 	const struct nm_mactable *t, uint64_t entry, uint64_t epoch)
 {
-	if (unlikely(entry == 0) || unlikely(nm_mac_entry_age(entry, epoch) > NM_MAC_AGE) ||
+	if (unlikely(entry == 0) || unlikely(nm_mac_entry_is_old(entry, epoch)) ||
 		unlikely(nm_mactable_all_too_old(t, epoch)))
 		return NM_MAC_NONE;
 	return nm_mac_entry_port(entry);

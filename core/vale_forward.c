@@ -215,16 +215,12 @@ static bool is_one_flow(const struct vale_tx *tx, struct nm_mac_pair *macs)
 	return true;
 }
 
-/* The packets are in a row already. */
-static void classify_flow(struct vale_tx *tx, struct nm_mac_pair macs) OS_REQUIRES_SHARED(VALE_LOCK)
+/* All packets, which are in a row already, go to one port, or to all. */
+static void chain_row(struct vale_tx *tx, uint32_t to)
 {
-	const uint64_t src = nm_mac_pair_src(macs);
 	struct vale_batch *batch = tx->batch;
-	uint32_t to, n = batch->num_packets;
+	uint32_t n = batch->num_packets;
 
-	if (unlikely(src != tx->last_src))
-		learn(tx, src);
-	to = look_up(tx, nm_mac_key(&tx->sw->macs, nm_mac_pair_dst(macs)));
 	if (unlikely(to == tx->number)) {
 		nm_count(&tx->ring->stats.drops[NM_DROP_NO_RECEIVER], n);
 		return;
@@ -236,42 +232,72 @@ static void classify_flow(struct vale_tx *tx, struct nm_mac_pair macs) OS_REQUIR
 		batch->touched[batch->num_touched++] = (uint8_t)to;
 }
 
-/* All that was chained goes to one port, or to all. */
-static bool is_one_chain(const struct vale_batch *batch)
+static void classify_flow(struct vale_tx *tx, struct nm_mac_pair macs) OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	return batch->num_touched == (batch->chains[VALE_TO_ALL].first == VALE_END ? 1 : 0);
+	const uint64_t src = nm_mac_pair_src(macs);
+
+	if (unlikely(src != tx->last_src))
+		learn(tx, src);
+	chain_row(tx, look_up(tx, nm_mac_key(&tx->sw->macs, nm_mac_pair_dst(macs))));
 }
 
-static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
+/* Learns sources, and says where each packet goes: tx->number, if nobody shall have it. True: all to the same. */
+static bool find_destinations(struct vale_tx *tx, uint8_t to[NM_VALE_BATCH])
+	OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	struct vale_batch *batch = tx->batch;
+	const struct vale_packet *packet = tx->batch->packets;
+	const uint32_t n = tx->batch->num_packets;
 	uint64_t last_dst = 0;
 	uint32_t last_to = VALE_TO_ALL; /* of last_dst */
-	uint32_t chained = 0;
+	uint32_t differ = 0;
 
-	load_addresses(tx);
-	for (uint32_t i = 0; i < batch->num_packets; i++) {
-		struct vale_packet *packet = &batch->packets[i];
-		uint32_t to;
-
+	for (uint32_t i = 0; i < n; i++, packet++) {
 		if (unlikely(packet->src != tx->last_src))
 			learn(tx, packet->src);
 		if (packet->dst != last_dst) {
 			last_dst = packet->dst;
 			last_to = look_up(tx, last_dst);
 		}
-		to = last_to;
+		to[i] = (uint8_t)last_to;
 		if (unlikely(packet->dst_hint))
-			to = tx->sw->live[packet->dst_hint] ? packet->dst_hint : tx->number;
-		if (unlikely(to == tx->number)) {
+			to[i] = tx->sw->live[packet->dst_hint] ? packet->dst_hint : tx->number;
+		differ |= (uint32_t)to[i] ^ to[0];
+	}
+	return differ == 0;
+}
+
+/* All that was chained goes to one port, or to all. */
+static bool is_one_chain(const struct vale_batch *batch)
+{
+	return batch->num_touched == (batch->chains[VALE_TO_ALL].first == VALE_END ? 1 : 0);
+}
+
+static void chain_each(struct vale_tx *tx, const uint8_t to[NM_VALE_BATCH])
+{
+	struct vale_batch *batch = tx->batch;
+	uint32_t chained = 0;
+
+	for (uint32_t i = 0; i < batch->num_packets; i++) {
+		if (unlikely(to[i] == tx->number)) {
 			/* Its destination is the sender's own port, or a port without clients. */
 			nm_vale_count_drop(tx->ring, NM_DROP_NO_RECEIVER);
 			continue;
 		}
-		chain(batch, (uint8_t)i, to);
+		chain(batch, (uint8_t)i, to[i]);
 		chained++;
 	}
 	batch->in_row = chained == batch->num_packets && is_one_chain(batch);
+}
+
+static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	uint8_t to[NM_VALE_BATCH];
+
+	load_addresses(tx);
+	if (find_destinations(tx, to) && tx->batch->num_frags == 0)
+		chain_row(tx, to[0]);
+	else
+		chain_each(tx, to);
 }
 
 static void classify(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
