@@ -93,7 +93,7 @@ static bool try_mode(struct end *e, uint32_t mode, struct nm_error *err)
 	close(e->link);
 	sockets_close(&e->sockets);
 	if (spoilt)
-		sockets_wait_gone(e->facts.ifindex, 0, 1);
+		sockets_wait_gone(&e->facts, 0, 1);
 	return false;
 }
 

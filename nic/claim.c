@@ -12,14 +12,14 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "device.h"
 #include "log.h"
 #include "netlink.h"
+#include "waiting.h"
 
-enum { AGAIN_MS = 10, FILE_MAX = 1024, STATE_BYTES = 24 };
+enum { FILE_MAX = 1024, STATE_BYTES = 24 };
 
 /* Off while a NIC is in use. GRO of the kernel comes behind the program, or pauses. */
 static const char *const unwanted[] = {
@@ -124,17 +124,17 @@ int claim_dir(const char *dir, struct nm_error *err)
 
 int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, struct nm_error *err)
 {
+	struct waiting waiting = {
+		.ifname = f->ifname, .what = "for another netmapd-nic to give it back"};
 	bool ending = false;
-	int error = make_path(c, dir, f->ifindex, err), waited = 0;
+	int error = make_path(c, dir, f->ifindex, err);
 
 	c->fd = -1;
 	if (error)
 		return error;
 	while ((error = try_lock(c, &ending)) == -EBUSY &&
-		waited < (ending ? CLAIM_ENDING_MS : CLAIM_USED_MS)) {
-		nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
-		waited += AGAIN_MS;
-	}
+		waiting_more(&waiting, ending ? CLAIM_ENDING_MS : CLAIM_USED_MS))
+		;
 	if (error == -EBUSY)
 		return nm_error_set(err, error, "%s: in use by another netmapd", f->ifname);
 	if (error)

@@ -294,7 +294,7 @@ static int start_again(struct session *s, struct nm_error *err)
 	int error;
 
 	sockets_close(&s->sockets);
-	error = sockets_wait_gone(s->facts.ifindex, s->sockets.first, s->sockets.bound);
+	error = sockets_wait_gone(&s->facts, s->sockets.first, s->sockets.bound);
 	if (error)
 		return nm_error_set(err, error, "%s: the kernel doesn't let go of its queues: %s",
 			s->facts.ifname, strerror(-error));
@@ -316,7 +316,7 @@ static int wait_gone(struct session *s, uint32_t first, uint32_t count)
 	int error;
 
 	sockets_close(&s->sockets);
-	error = sockets_wait_gone(s->facts.ifindex, first, count);
+	error = sockets_wait_gone(&s->facts, first, count);
 	if (error)
 		nic_log("%s: the kernel has not let go of queues %u to %u: %s", s->facts.ifname,
 			first, first + count - 1, strerror(-error));

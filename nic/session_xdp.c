@@ -7,15 +7,14 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "netlink.h"
+#include "waiting.h"
 
 enum {
 	ATTACH_MS = 1000, /* a program that was just left behind is waited for */
-	AGAIN_MS = 10,
 	CHECK_CHUNKS = 64,
 	CHECK_CHUNK = 4096,
 };
@@ -98,13 +97,13 @@ static int attach_error(struct session *s, int error, bool generic, struct nm_er
 /* One that was killed may be on its way off. */
 static int attach_within(struct session *s, bool generic)
 {
-	int link, waited = 0;
+	struct waiting waiting = {
+		.ifname = s->facts.ifname, .what = "for the program of its last user to go"};
+	int link;
 
 	while ((link = program_attach(s->prog, s->facts.ifindex, generic)) == -EBUSY &&
-		waited < ATTACH_MS) {
-		nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
-		waited += AGAIN_MS;
-	}
+		waiting_more(&waiting, ATTACH_MS))
+		;
 	return link;
 }
 
@@ -246,7 +245,7 @@ static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
 	sockets_close(&s->sockets);
 	close_one(&s->prog);
 	close_one(&s->map);
-	sockets_wait_gone(s->facts.ifindex, 0, 1);
+	sockets_wait_gone(&s->facts, 0, 1);
 	return error;
 }
 

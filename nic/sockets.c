@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "waiting.h"
 #include "xsk.h"
 
 enum {
-	AGAIN_MS = 10,
 	PROBE_CHUNK = 4096,
 	PROBE_RING = 64,
 };
@@ -27,19 +26,6 @@ enum {
 #define SO_PREFER_BUSY_POLL 69
 #define SO_BUSY_POLL_BUDGET 70
 #endif
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-static void wait_a_little(void)
-{
-	nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
-}
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
@@ -213,17 +199,15 @@ int sockets_post(struct sockets *s, const char *ifname, int file, uint32_t fill,
 /* ---- binding --------------------------------------------------------------------------------- */
 
 /* Waits as long as the kernel has not let go of who had the queue before. */
-static int bind_queue(int fd, const struct sockaddr_xdp *addr)
+static int bind_queue(int fd, const struct sockaddr_xdp *addr, const char *ifname)
 {
-	uint64_t until = now_ms() + NIC_BUSY_MS;
+	struct waiting waiting = {.ifname = ifname, .what = "for the kernel to let go of a queue"};
+	int error;
 
-	for (;;) {
-		if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-			return 0;
-		if (errno != EBUSY || now_ms() >= until)
-			return -errno;
-		wait_a_little();
-	}
+	do {
+		error = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
+	} while (error == -EBUSY && waiting_more(&waiting, NIC_BUSY_MS));
+	return error;
 }
 
 static uint16_t bind_flags(uint32_t mode, bool sg)
@@ -283,7 +267,7 @@ int sockets_bind(struct sockets *s, const struct nic_facts *f, uint32_t mode, bo
 	*spoilt = false;
 	for (uint32_t i = 0; i < s->count; i++) {
 		addr.sxdp_queue_id = s->first + i;
-		error = bind_queue(s->fd[i], &addr);
+		error = bind_queue(s->fd[i], &addr, f->ifname);
 		if (error) {
 			/* EOPNOTSUPP of the first: the driver wasn't even asked, or has refused at once. */
 			*spoilt = i > 0 || error != -EOPNOTSUPP;
@@ -338,18 +322,20 @@ static int probe(uint32_t ifindex, uint32_t queue, void *chunk)
 	return error == -ENODEV ? 0 : error;
 }
 
-int sockets_wait_gone(uint32_t ifindex, uint32_t first, uint32_t count)
+int sockets_wait_gone(const struct nic_facts *f, uint32_t first, uint32_t count)
 {
 	void *chunk =
 		mmap(NULL, PROBE_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t until = now_ms() + NIC_GONE_MS;
+	struct waiting waiting = {
+		.ifname = f->ifname, .what = "for the kernel to let go of its queues"};
 	int error = 0;
 
 	if (chunk == MAP_FAILED)
 		return -errno;
 	for (uint32_t i = 0; i < count && !error; i++)
-		while ((error = probe(ifindex, first + i, chunk)) == -EBUSY && now_ms() < until)
-			wait_a_little();
+		while ((error = probe(f->ifindex, first + i, chunk)) == -EBUSY &&
+			waiting_more(&waiting, NIC_GONE_MS))
+			;
 	munmap(chunk, PROBE_CHUNK);
 	return error == -EBUSY ? -ETIMEDOUT : error;
 }

@@ -46,6 +46,6 @@ int sockets_bind(struct sockets *s, const struct nic_facts *f, uint32_t mode, bo
 void sockets_close(struct sockets *s);
 
 /* 0, or -ETIMEDOUT after NIC_GONE_MS. */
-int sockets_wait_gone(uint32_t ifindex, uint32_t first, uint32_t count);
+int sockets_wait_gone(const struct nic_facts *f, uint32_t first, uint32_t count);
 
 #endif

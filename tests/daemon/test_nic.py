@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -886,6 +887,35 @@ def test_a_user_of_roots_netmapd_needs_the_right_himself(start_netmapd, place):
             with Port(daemon.path, W):
                 pass
         rest(daemon, W)
+    finally:
+        lab.close()
+
+
+def test_a_wait_for_its_last_user_is_announced(start_netmapd, place):
+    """A netmapd-nic that is still ending has the interface: the log says how long the next user waits at most, and then he has it."""
+    lab = Lab(place)
+    ports = []
+    try:
+        daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace, env={"NETMAPD_NIC": str(lab.program)})
+        add_pair(daemon)
+        with Port(daemon.path, V):
+            (claim,) = lab.state.iterdir()
+        rest(daemon)
+        wait_until(lambda: not claim.exists(), "the claim is gone")
+        with open(claim, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write("ending 1".ljust(23) + "\n")
+            file.flush()
+            opener = threading.Thread(target=lambda: ports.append(Port(daemon.path, V)))
+            opener.start()
+            said, log = f"{V}: waits, at most 15000 ms, for another netmapd-nic", place / "netmapd-nic.log"
+            wait_until(lambda: said in log.read_text(), "it is said")
+            assert not ports
+            claim.unlink()
+        opener.join(30)
+        assert len(ports) == 1
+        ports[0].close()
+        rest(daemon)
     finally:
         lab.close()
 
