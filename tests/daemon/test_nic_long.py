@@ -2,6 +2,7 @@
 """Network interfaces as ports: what must hold in every round and for every packet. Short here; make nic-long is the long form."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from nic_lab import Lab
 from ptnet_real import BUILD, SANITIZED, Port, wait_until
 from test_nic import REASON, V, W, add_pair, nic, packet, rest, start, stack   # noqa: F401
 from test_tap import LIBC, inside, socket_inside
@@ -54,20 +56,21 @@ class Rounds:
     """What netmapd has before, and after many rounds."""
 
     def __init__(self, daemon):
-        self.daemon, self.memory = daemon, None
+        self.daemon, self.memory, self.locked = daemon, None, None
         self.before = daemon.at_rest()
 
     def __iter__(self):
         for n in range(WARM + ROUNDS):
             if n == WARM:
                 rest(self.daemon)
-                self.memory = self.daemon.memory_kb()
+                self.memory, self.locked = self.daemon.memory_kb(), locked(self.daemon)
             yield n
 
     def end(self):
         rest(self.daemon)
         wait_until(lambda: self.daemon.descriptors() == self.before, f"its descriptors are {self.before}")
         wait_until(lambda: self.helpers() == [], "no netmapd-nic is left")
+        assert locked(self.daemon) == self.locked
         grown = self.daemon.memory_kb() - self.memory
         print(f"{ROUNDS} rounds: {grown} KiB more of {self.memory}")
         assert grown < GROWS or SANITIZED     # which keeps what was freed
@@ -80,6 +83,12 @@ class Rounds:
 
 def children(pid):
     return subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+
+
+def locked(daemon):
+    """VmLck and VmPin of netmapd and of its starter. What AF_XDP pins is in neither: see test_pinned_memory_is_given_back."""
+    return [re.findall(r"^Vm(?:Lck|Pin):\s+(\d+) kB$", open(f"/proc/{pid}/status").read(), re.M)
+            for pid in (daemon.pid, *children(daemon.pid))]
 
 
 def stream(daemon, name=W):
@@ -165,6 +174,31 @@ def test_removed_and_back_under_traffic(start):
     with Port(daemon.path, V):
         pass
     rounds.end()
+
+
+def test_pinned_memory_is_given_back(place):
+    """What netmapd-nic pins counts against RLIMIT_MEMLOCK where it may not exceed that: there is room for it once, in each round."""
+    lab = Lab(place)
+
+    def limit(mib):
+        lab.program = lab.wrapper("netmapd-nic", lab.state, prefix=f"setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock "
+                                  f"prlimit --memlock={mib << 20}")
+
+    try:
+        lab.pair(V, W)
+        limit(3)
+        user = lab.use(V, buffers=1024)     # of 4096 bytes
+        error, text = user.failed()
+        assert error == errno.ENOMEM and "may not pin so much" in text
+        user.kill()
+        limit(7)
+        for _ in range(ROUNDS):
+            user = lab.use(V, buffers=1024)
+            user.bound()
+            assert user.close() == 0
+            user.kill()
+    finally:
+        lab.close()
 
 
 def test_killed_under_traffic(start, start_netmapd, place):
