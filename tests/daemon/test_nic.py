@@ -603,6 +603,15 @@ def test_renamed(daemon):
 # ------------------------------------------------------------ with others
 
 
+def test_machines_at_both_ends(daemon):
+    """Of a wire: two machines, played natively, each with one interface; numbered packets both ways, every byte compared."""
+    child = subprocess.run([BUILD / "tests/daemon/nicmachine", daemon.path, f"netmap:{V}", f"netmap:{W}", "5000"],
+                           capture_output=True, text=True, timeout=300)
+    assert (child.returncode, child.stdout) == (0, "through\nok 5000 5000\n"), child.stdout
+    rest(daemon)
+    rest(daemon, W)
+
+
 def test_two_in_one_region(start, stack):
     """netmap-bridge forwards from one to the other; buffers are exchanged, not copied, and each is back in the end."""
     daemon = start()

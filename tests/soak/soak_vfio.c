@@ -14,10 +14,8 @@
  *
  * Thread safety: a program of one thread; hostile has a second one, which writes.
  */
-#include "nm_error.h"
-#include "proto_client.h"
+#include "machine.h"
 #include "traffic.h"
-#include "vfio_guest.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -73,49 +71,12 @@ static void __attribute__((noreturn)) broken(const char *what, int error)
 
 /* ---- machines -------------------------------------------------------------------------- */
 
-struct machine {
-	int control; /* the connection that owns it */
-	struct vg *vg;
-	struct vg_port *port;
-};
-
 static void make_machine(struct machine *m, const char *socket, const char *port)
 {
-	struct nmd_vm_create create = {.name = ""};
-	struct nmd_vm_add_port add = {.ifname = ""};
-	struct nmd_vm_create_reply created;
-	struct nmd_vm_add_port_reply paths;
 	struct nm_error err = {0};
-	int error;
 
-	m->control = nmd_connect(socket, NULL, &err);
-	if (m->control < 0)
+	if (machine_start(m, socket, port, &err) != 0)
 		refused("%s", err.text);
-	snprintf(create.name, sizeof(create.name), "%s-%d", port, (int)getpid());
-	nmd_hdr_init(&create.hdr, NMD_VM_CREATE, sizeof(create));
-	if (nmd_call(m->control, &create, &created, sizeof(created), &err) < 0)
-		refused("%s", err.text);
-	snprintf(add.ifname, sizeof(add.ifname), "%s", port);
-	nmd_hdr_init(&add.hdr, NMD_VM_ADD_PORT, sizeof(add));
-	if (nmd_call(m->control, &add, &paths, sizeof(paths), &err) < 0)
-		refused("%s", err.text);
-	error = vg_new(RAM, &m->vg);
-	if (!error)
-		error = vg_add_mem(m->vg, paths.mem_path, NULL);
-	if (!error)
-		error = vg_add_port(m->vg, paths.net_path, &m->port);
-	if (!error)
-		error = vg_probe(m->port, 0);
-	if (!error)
-		error = vg_start(m->port, 0);
-	if (error)
-		refused("%s: the machine does not start: %s", port, strerror(-error));
-}
-
-static void end_machine(struct machine *m)
-{
-	vg_free(m->vg);
-	close(m->control);
 }
 
 /* ---- flow ------------------------------------------------------------------------------ */
@@ -176,7 +137,7 @@ static int run_flows(const char *socket, const char *sw, bool rests)
 	}
 	printf("%llu\n", (unsigned long long)count);
 	for (int i = 0; i < SIDES; i++)
-		end_machine(&side[i]);
+		machine_end(&side[i]);
 	return 0;
 }
 
@@ -297,7 +258,7 @@ static int run_hostile(const char *socket, const char *sw)
 	while (!stop)
 		pause();
 	pthread_join(thread, NULL);
-	end_machine(&offender);
+	machine_end(&offender);
 	return 0;
 }
 

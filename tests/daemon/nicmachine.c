@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * nicmachine: two virtual machines, each with one of two network interfaces that are wired to each other, and numbered packets
+ * both ways at a time.
+ *
+ *      nicmachine SOCKET PORT PORT COUNT [stay]      of that netmapd: netmap:a and netmap:b
+ *
+ * Writes "through" when packets get through both ways (interfaces take seconds to get their link), sends COUNT each way, of 60 to
+ * 1514 bytes, and writes "ok COUNT COUNT" when each has come once, in order, every byte as it was sent (traffic.h). Else what is wrong, and
+ * exits with 1. stay: the machines are there until SIGTERM then.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "machine.h"
+#include "traffic.h"
+
+enum {
+	SIDES = 2,
+	TRIES = 60,      /* of two seconds, until there is a link */
+	PATIENCE_S = 60, /* without any progress: only a failure takes so long */
+	WINDOW =
+		64, /* packets under way, each way: a hub of QEMU drops what its receiver has no room for */
+};
+
+static volatile sig_atomic_t ended;
+
+static void end_it(int signo)
+{
+	ended = 1;
+}
+
+static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
+{
+	va_list ap;
+
+	printf("nicmachine: ");
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	printf("\n");
+	exit(1);
+}
+
+/* What is lost before there is a link is not missed. */
+static void wait_through(struct flow *f, int i)
+{
+	int error = -ETIMEDOUT;
+
+	f->patience_s = 1;
+	for (int n = 0; n < TRIES && error == -ETIMEDOUT; n++)
+		error = flow_settle(f);
+	if (error)
+		fail("no packet gets through from machine %d: %s", i, strerror(-error));
+	f->patience_s = PATIENCE_S;
+}
+
+static void stream(struct flow flows[SIDES], uint64_t count)
+{
+	while (flows[0].received < count || flows[1].received < count) {
+		int moved = 0;
+
+		for (int i = 0; i < SIDES; i++) {
+			int n = flow_step(&flows[i], count);
+
+			if (n < 0)
+				fail("from machine %d, after %llu packets: %s", i,
+					(unsigned long long)flows[i].received, strerror(-n));
+			moved += n;
+		}
+		/* Nothing moves: waits for what is still missing. */
+		for (int i = 0; i < SIDES && !moved; i++) {
+			int error = flow_run(&flows[i], 0);
+
+			if (error)
+				fail("lost: machine %d has sent %llu, the other one has %llu: %s",
+					i, (unsigned long long)flows[i].sent,
+					(unsigned long long)flows[i].received, strerror(-error));
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct machine side[SIDES];
+	struct flow flows[SIDES];
+	struct nm_error err = {0};
+
+	if (argc < 5)
+		fail("usage: nicmachine SOCKET PORT PORT COUNT [stay]");
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGTERM, end_it);
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < SIDES; i++)
+		if (machine_start(&side[i], argv[1], argv[2 + i], &err) != 0)
+			fail("%s", err.text);
+	/* Packets that are not IP come to the first queue of any device. */
+	for (int i = 0; i < SIDES; i++) {
+		flow_init(&flows[i], &side[i].port->rings[0],
+			&side[1 - i].port->rings[side[1 - i].port->tx_rings]);
+		flows[i].window = WINDOW;
+	}
+	for (int i = 0; i < SIDES; i++)
+		wait_through(&flows[i], i);
+	printf("through\n");
+	stream(flows, strtoull(argv[4], NULL, 10));
+	printf("ok %llu %llu\n", (unsigned long long)flows[0].received,
+		(unsigned long long)flows[1].received);
+	while (argc > 5 && !ended)
+		(void)usleep(10000);
+	for (int i = 0; i < SIDES; i++)
+		machine_end(&side[i]);
+	return 0;
+}
