@@ -77,7 +77,7 @@ static bool try_mode(struct end *e, uint32_t mode, struct nm_error *err)
 
 	e->sockets = (struct sockets){.count = 1};
 	e->map = program_map(1);
-	e->prog = e->map < 0 ? e->map : program_load(e->map, &all, false);
+	e->prog = e->map < 0 ? e->map : program_load(e->map, &all, NULL, false);
 	if (e->prog < 0)
 		die("program", -e->prog);
 	e->link = program_attach(e->prog, e->facts.ifindex, mode == NIC_MODE_GENERIC);

@@ -10,6 +10,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,15 +155,20 @@ static int command(struct request *r, char text[NIC_TEXT_MAX])
 	return ((struct nlmsgerr *)NLMSG_DATA(hdr))->error;
 }
 
-/* Attaches a program (-1: none). 0 or a negative errno, with the kernel's words in text. */
-static int set_program(uint32_t ifindex, int prog, uint32_t flags, char text[NIC_TEXT_MAX])
+static struct request link_request(uint32_t ifindex, uint16_t type)
 {
-	struct request r = {
+	return (struct request){
 		.hdr = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
-			.nlmsg_type = RTM_SETLINK,
+			.nlmsg_type = type,
 			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
 		.body.link = {.ifi_index = (int)ifindex},
 	};
+}
+
+/* Attaches a program (-1: none). 0 or a negative errno, with the kernel's words in text. */
+static int set_program(uint32_t ifindex, int prog, uint32_t flags, char text[NIC_TEXT_MAX])
+{
+	struct request r = link_request(ifindex, RTM_SETLINK);
 	struct rtattr *nest = add_attribute(&r, IFLA_XDP | NLA_F_NESTED, NULL, 0);
 
 	add_attribute(&r, IFLA_XDP_FD, &prog, sizeof(prog));
@@ -179,6 +185,42 @@ void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_
 	text[0] = '\0';
 	if (set_program(ifindex, prog, flags | XDP_FLAGS_UPDATE_IF_NOEXIST, text) == 0)
 		set_program(ifindex, -1, flags, ignored);
+}
+
+/* ---- interfaces ---------------------------------------------------------------------------- */
+
+/* No link-local address when it goes up. A kernel without IPv6 gives none anyway. */
+static void no_addresses(uint32_t ifindex)
+{
+	struct request r = link_request(ifindex, RTM_SETLINK);
+	struct rtattr *spec = add_attribute(&r, IFLA_AF_SPEC | NLA_F_NESTED, NULL, 0);
+	struct rtattr *ip6 = add_attribute(&r, AF_INET6 | NLA_F_NESTED, NULL, 0);
+	uint8_t none = IN6_ADDR_GEN_MODE_NONE;
+	char ignored[NIC_TEXT_MAX];
+
+	add_attribute(&r, IFLA_INET6_ADDR_GEN_MODE, &none, sizeof(none));
+	end_nest(&r, ip6);
+	end_nest(&r, spec);
+	(void)command(&r, ignored);
+}
+
+int netlink_up_quietly(uint32_t ifindex, const char *alias)
+{
+	struct request r = link_request(ifindex, RTM_SETLINK);
+	char ignored[NIC_TEXT_MAX];
+
+	no_addresses(ifindex);
+	r.body.link.ifi_flags = r.body.link.ifi_change = IFF_UP | IFF_NOARP;
+	add_attribute(&r, IFLA_IFALIAS, alias, (uint16_t)strlen(alias));
+	return command(&r, ignored);
+}
+
+int netlink_delete(uint32_t ifindex)
+{
+	struct request r = link_request(ifindex, RTM_DELLINK);
+	char ignored[NIC_TEXT_MAX];
+
+	return command(&r, ignored);
 }
 
 /* ---- traffic control ----------------------------------------------------------------------- */
@@ -206,7 +248,7 @@ int netlink_clsact(uint32_t ifindex)
 }
 
 /* prog -1: off. */
-static int set_filter(uint32_t ifindex, uint32_t priority, int prog)
+static int set_filter(uint32_t ifindex, uint32_t priority, int prog, bool egress)
 {
 	struct request r = prog >= 0 ? tc_request(ifindex, RTM_NEWTFILTER,
 					       NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
@@ -215,7 +257,7 @@ static int set_filter(uint32_t ifindex, uint32_t priority, int prog)
 	char ignored[NIC_TEXT_MAX];
 	struct rtattr *nest;
 
-	r.body.tc.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+	r.body.tc.tcm_parent = TC_H_MAKE(TC_H_CLSACT, egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
 	r.body.tc.tcm_handle = FILTER_NUMBER;
 	r.body.tc.tcm_info = TC_H_MAKE(priority << 16, htons(ETH_P_ALL));
 	add_attribute(&r, TCA_KIND, "bpf", sizeof("bpf"));
@@ -230,18 +272,18 @@ static int set_filter(uint32_t ifindex, uint32_t priority, int prog)
 }
 
 /* -EINVAL: filters of another kind or protocol have the priority. */
-int netlink_filter(uint32_t ifindex, int prog)
+int netlink_filter(uint32_t ifindex, int prog, bool egress)
 {
-	int error = set_filter(ifindex, FILTER_FIRST, prog);
+	int error = set_filter(ifindex, FILTER_FIRST, prog, egress);
 
-	return error == -EINVAL ? set_filter(ifindex, FILTER_NUMBER, prog) : error;
+	return error == -EINVAL ? set_filter(ifindex, FILTER_NUMBER, prog, egress) : error;
 }
 
 int netlink_filter_off(uint32_t ifindex)
 {
-	int error = set_filter(ifindex, FILTER_FIRST, -1);
+	int error = set_filter(ifindex, FILTER_FIRST, -1, true);
 
-	return error ? set_filter(ifindex, FILTER_NUMBER, -1) : 0;
+	return error ? set_filter(ifindex, FILTER_NUMBER, -1, true) : 0;
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */

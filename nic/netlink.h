@@ -26,13 +26,19 @@ void netlink_words(uint32_t ifindex, int prog, bool generic, char text[NIC_TEXT_
 int netlink_clsact(uint32_t ifindex);
 
 /*
- * A program for all that the stack sends, before the filters that others have there; behind most of them, when the first
- * priority is in use for filters of another kind. 0 or a negative errno.
+ * A program for all that the stack sends (egress), or receives, before the filters that others have there; behind most of them, when
+ * the first priority is in use for filters of another kind. 0 or a negative errno.
  */
-int netlink_filter(uint32_t ifindex, int prog);
+int netlink_filter(uint32_t ifindex, int prog, bool egress);
 
-/* Off again, and nothing else. 0 or a negative errno; -ENOENT: it is not there. */
+/* That of what the stack sends is off again, and nothing else. 0 or a negative errno; -ENOENT: it is not there. */
 int netlink_filter_off(uint32_t ifindex);
+
+/* An interface goes up without addresses of its own, and says in ip link what it is for. 0 or a negative errno. */
+int netlink_up_quietly(uint32_t ifindex, const char *alias);
+
+/* 0 or a negative errno; -ENODEV: there is none. */
+int netlink_delete(uint32_t ifindex);
 
 /* A socket that is ready to be read after interfaces have changed. A descriptor, or a negative errno. */
 int netlink_watch(void);

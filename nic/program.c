@@ -21,7 +21,9 @@
 #endif
 
 enum {
-	TCX_EGRESS = 47, /* 6.6 */
+	TCX_INGRESS = 46, /* 6.6 */
+	TCX_EGRESS = 47,
+	TWIN_MARK = 0x6e6d7477, /* of what the exit program sends to a twin */
 	INSNS_MAX = 192,
 	NO_FIELD = -1,
 	AT_TYPE = 12, /* offsets in a frame */
@@ -54,7 +56,7 @@ static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 
 /* ---- instructions ------------------------------------------------------------------------ */
 
-enum label { PASS, REDIRECT, IP6, MLD, ADDRESSES };
+enum label { PASS, REDIRECT, IP6, MLD, ADDRESSES, DROP, WIRE };
 
 /* Where a kind of program finds what it looks at. */
 struct view {
@@ -254,11 +256,40 @@ static int load_program(const struct code *c, enum bpf_prog_type type, uint32_t 
 	return bpf(BPF_PROG_LOAD, &attr);
 }
 
-int program_load(int map, const struct program_filter *filter, bool sg)
+/* A frame behind a cookie: the cookie goes, and the frame to the stack. */
+static void add_cookie(struct code *c, const uint8_t *cookie)
+{
+	uint64_t first;
+	int32_t second;
+	uint16_t type;
+
+	memcpy(&first, cookie, sizeof(first));
+	memcpy(&second, cookie + 8, sizeof(second));
+	memcpy(&type, cookie + 12, sizeof(type));
+	load(c, BPF_W, BPF_REG_2, BPF_REG_6, received.data);
+	load(c, BPF_W, BPF_REG_3, BPF_REG_6, received.end);
+	need(c, PROGRAM_COOKIE, WIRE);
+	load(c, BPF_DW, BPF_REG_0, BPF_REG_2, 0);
+	load_u64(c, BPF_REG_4, 0, first);
+	jump(c, BPF_JMP | BPF_JNE | BPF_X, BPF_REG_0, BPF_REG_4, 0, WIRE);
+	load(c, BPF_W, BPF_REG_0, BPF_REG_2, 8);
+	jump(c, BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_0, 0, second, WIRE);
+	load(c, BPF_H, BPF_REG_0, BPF_REG_2, 12);
+	jump(c, BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_0, 0, type, WIRE);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_6, 0, 0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, PROGRAM_COOKIE);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_xdp_adjust_head);
+	add_return(c, XDP_PASS);
+	here(c, WIRE);
+}
+
+int program_load(int map, const struct program_filter *filter, const uint8_t *cookie, bool sg)
 {
 	struct code code = {.count = 0};
 
 	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
+	if (cookie)
+		add_cookie(&code, cookie);
 	if (is_filter(filter)) {
 		add_filter(&code, &received, filter);
 		add_pass(&code, &received);
@@ -270,9 +301,9 @@ int program_load(int map, const struct program_filter *filter, bool sg)
 /* ---- what the stack sends ----------------------------------------------------------------- */
 
 /* Without a socket in the map nobody has the interface. */
-static void add_socket_check(struct code *c, int map, uint32_t queue)
+static void add_socket_check(struct code *c, int map)
 {
-	add(c, BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -4, (int32_t)queue);
+	add(c, BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -4, 0);
 	load_u64(c, BPF_REG_1, BPF_PSEUDO_MAP_FD, (uint32_t)map);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0);
 	add(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, -4);
@@ -280,51 +311,143 @@ static void add_socket_check(struct code *c, int map, uint32_t queue)
 	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 0, PASS);
 }
 
-static void add_drop(struct code *c, int dropped)
+/* To the twin, marked; or else, if the hardware rings are in use, nowhere. */
+static void add_choice(struct code *c, int state)
 {
 	here(c, REDIRECT);
+	load_u64(c, BPF_REG_2, BPF_PSEUDO_MAP_VALUE, (uint32_t)state);
+	load(c, BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct program_state, twin));
+	load(c, BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct program_state, hardware));
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_1, 0, 0, DROP);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, 0, TWIN_MARK);
+	add(c, BPF_STX | BPF_MEM | BPF_W, BPF_REG_6, BPF_REG_4, offsetof(struct __sk_buff, mark),
+		0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 0);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	here(c, DROP);
+	jump(c, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_3, 0, 0, PASS);
+}
+
+static void add_drop(struct code *c, int dropped)
+{
 	load_u64(c, BPF_REG_2, BPF_PSEUDO_MAP_VALUE, (uint32_t)dropped);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1);
 	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_2, BPF_REG_1, 0, BPF_ADD);
 	add_return(c, TC_ACT_SHOT);
 }
 
-int program_load_exit(int map, uint32_t queue, int dropped, const struct program_filter *filter)
+int program_load_exit(const struct program_exit *exit, const struct program_filter *filter)
 {
 	struct code code = {.count = 0};
 
 	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
-	add_socket_check(&code, map, queue);
+	add_socket_check(&code, exit->alive);
 	if (is_filter(filter))
 		add_filter(&code, &sent, filter);
-	add_drop(&code, dropped);
+	add_choice(&code, exit->state);
+	add_drop(&code, exit->dropped);
 	add_pass(&code, &sent);
 	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
 }
 
-int program_attach_exit(int prog, uint32_t ifindex)
+/* ---- twins -------------------------------------------------------------------------------- */
+
+int program_load_twin_out(void)
+{
+	struct code code = {.count = 0};
+
+	load(&code, BPF_W, BPF_REG_2, BPF_REG_1, offsetof(struct __sk_buff, mark));
+	jump(&code, BPF_JMP32 | BPF_JEQ | BPF_K, BPF_REG_2, 0, TWIN_MARK, PASS);
+	add_return(&code, TC_ACT_SHOT);
+	add_pass(&code, &sent);
+	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
+}
+
+/* bpf_skb_change_head(ctx, …), bpf_skb_store_bytes(ctx, 0, cookie, …); a frame for which that fails is dropped. */
+static void add_store_cookie(struct code *c, const uint8_t cookie[PROGRAM_COOKIE])
+{
+	uint64_t half[2] = {0, 0};
+
+	memcpy(half, cookie, PROGRAM_COOKIE);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, PROGRAM_COOKIE);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, 0);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_change_head);
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, 0, DROP);
+	for (int i = 0; i < 2; i++) {
+		load_u64(c, BPF_REG_4, 0, half[i]);
+		add(c, BPF_STX | BPF_MEM | BPF_DW, BPF_REG_10, BPF_REG_4, (int16_t)(i * 8 - 16), 0);
+	}
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_6, 0, 0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_10, 0, 0);
+	add(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_3, 0, 0, -16);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, 0, PROGRAM_COOKIE);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_5, 0, 0, 0);
+	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_store_bytes);
+	jump(c, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, 0, DROP);
+}
+
+int program_load_twin_in(uint32_t ifindex, const uint8_t cookie[PROGRAM_COOKIE])
+{
+	struct code code = {.count = 0};
+
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
+	if (cookie)
+		add_store_cookie(&code, cookie);
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, (int32_t)ifindex);
+	add(&code, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, BPF_F_INGRESS);
+	add(&code, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect);
+	add(&code, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	if (cookie) {
+		here(&code, DROP);
+		add_return(&code, TC_ACT_SHOT);
+	}
+	return load_program(&code, BPF_PROG_TYPE_SCHED_CLS, 0);
+}
+
+int program_attach_stack(int prog, uint32_t ifindex, bool egress)
 {
 	union bpf_attr attr = {.link_create = {.prog_fd = (uint32_t)prog,
 				       .target_ifindex = ifindex,
-				       .attach_type = TCX_EGRESS,
+				       .attach_type = egress ? TCX_EGRESS : TCX_INGRESS,
 				       .flags = BPF_F_BEFORE}};
 
 	return bpf(BPF_LINK_CREATE, &attr);
 }
 
-int program_dropped_map(void)
+/* ---- maps ---------------------------------------------------------------------------------- */
+
+static int one_value(uint32_t bytes, uint32_t flags)
 {
 	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY,
 		.key_size = sizeof(uint32_t),
-		.value_size = sizeof(uint64_t),
+		.value_size = bytes,
 		.max_entries = 1,
-		.map_flags = BPF_F_MMAPABLE};
+		.map_flags = flags};
 
 	strcpy(attr.map_name, "netmapd_nic");
 	return bpf(BPF_MAP_CREATE, &attr);
 }
 
-/* ---- maps and links ------------------------------------------------------------------------ */
+int program_dropped_map(void)
+{
+	return one_value(sizeof(uint64_t), BPF_F_MMAPABLE);
+}
+
+int program_state_map(void)
+{
+	return one_value(sizeof(struct program_state), 0);
+}
+
+int program_set_state(int map, const struct program_state *state)
+{
+	uint32_t key = 0;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&key, .value = (uintptr_t)state};
+
+	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
+}
 
 int program_map(uint32_t queues)
 {

@@ -83,8 +83,9 @@ static int tell_dropped(struct session *s)
 	struct nic_plain msg;
 
 	nic_header_init(&msg.hdr, NIC_DROPPED);
-	return s->stack.dropped < 0 ? 0
-				    : nic_send(s->sock, &msg, sizeof(msg), &s->stack.dropped, 1);
+	return s->stack.maps.dropped < 0
+		       ? 0
+		       : nic_send(s->sock, &msg, sizeof(msg), &s->stack.maps.dropped, 1);
 }
 
 static int tell_unbound(struct session *s)
@@ -302,6 +303,34 @@ static int start_again(struct session *s, struct nm_error *err)
 	return error ? error : tell_opened(s);
 }
 
+/* ---- using ------------------------------------------------------------------------------------ */
+
+/* What can't be had is no end of what there is. */
+static int use_interface(struct session *s, const struct nic_use *use)
+{
+	struct nic_used msg = {.error = 0};
+	int fds[NIC_QUEUES_MAX], error;
+	uint32_t num_fds = 0;
+	struct nm_error err;
+
+	if (s->state == SESSION_BOUND)
+		msg.error = session_use(s, use, fds, &num_fds, &err);
+	else
+		msg.error = nm_error_set(&err, -ENODEV, "%s: it has failed", s->facts.ifname);
+	if (msg.error) {
+		if (s->config->logs)
+			nic_log("%s", err.text);
+		snprintf(msg.text, sizeof(msg.text), "%s", err.text);
+	}
+	msg.twin = s->twin.ifindex;
+	memcpy(msg.twin_name, s->twin.ifname, sizeof(msg.twin_name));
+	nic_header_init(&msg.hdr, NIC_USED);
+	error = nic_send(s->sock, &msg, sizeof(msg), fds, num_fds);
+	while (num_fds > 0)
+		close(fds[--num_fds]);
+	return error;
+}
+
 /* ---- closing ---------------------------------------------------------------------------------- */
 
 static int close_interface(struct session *s)
@@ -344,6 +373,7 @@ static const uint32_t fits[] = {
 	[NIC_OPEN] = 1 << SESSION_KNOWN,
 	[NIC_BIND] = 1 << SESSION_OPENED,
 	[NIC_MAPPED] = 1 << SESSION_UNMAPPED,
+	[NIC_USE] = 1 << SESSION_BOUND | 1 << SESSION_FAILED,
 	[NIC_RELEASED] = 1 << SESSION_KNOWN | 1 << SESSION_SPOILT | 1 << SESSION_DETACHED,
 	[NIC_CLOSE] = 1 << SESSION_OPENED | 1 << SESSION_UNMAPPED | 1 << SESSION_SPOILT |
 		      1 << SESSION_BOUND | 1 << SESSION_FAILED,
@@ -362,6 +392,8 @@ static int handle(struct session *s, const union nic_message *msg, struct nm_err
 		return bind_interface(s, &msg->bind, err);
 	case NIC_MAPPED:
 		return bind_posted(s, err);
+	case NIC_USE:
+		return use_interface(s, &msg->use);
 	case NIC_RELEASED:
 		return released(s, &msg->released, err);
 	default:
@@ -470,6 +502,7 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		.promisc = -1,
 		.watch = {-1, -1},
 		.stack = STACK_NONE,
+		.twin = TWIN_NONE,
 		.claim.fd = -1};
 	struct nm_error err;
 

@@ -11,8 +11,8 @@
  *      OPENED      BIND                                  BOUND, SPOILT, or UNMAPPED
  *      UNMAPPED    MAPPED                                BOUND, or SPOILT
  *      SPOILT      RELEASED                              OPENED
- *      BOUND       -
- *      FAILED      -
+ *      BOUND       USE                                   BOUND
+ *      FAILED      USE (refused)                         FAILED
  *      DETACHED    RELEASED                              ENDED
  *
  * The client gets sockets when they are bound, and neither map nor program: an unbound socket could be bound to any interface.

@@ -20,6 +20,7 @@
 #include "session.h"
 #include "sockets.h"
 #include "stack.h"
+#include "twin.h"
 
 enum session_state {
 	SESSION_FRESH,
@@ -47,6 +48,9 @@ struct session {
 	int watch[2]; /* rtnetlink's, ethtool's */
 	struct sockets sockets;
 	struct stack stack;
+	struct twin twin;
+	bool hardware; /* somebody has hardware rings */
+	uint8_t cookie[PROGRAM_COOKIE];
 	int map, prog, link, promisc; /* descriptors, or -1 */
 	bool generic;                 /* the way in which link is attached */
 	uint32_t mode;                /* that is tried next, or is granted */
@@ -60,6 +64,10 @@ int session_prepare(struct session *s, struct nm_error *err);
  * Attaches and binds in the best mode that is left, s->mode on success. Else an error: *spoilt: modes are left, with fresh sockets.
  */
 int session_bind(struct session *s, bool *spoilt, struct nm_error *err);
+
+/* From now on these rings are in use. fds: of the twin, when there is one from now on: *num_fds of them. 0 or a negative errno with a text. */
+int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
+	uint32_t *num_fds, struct nm_error *err);
 
 /* The program comes off the interface. */
 void session_detach(struct session *s);

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,20 +36,27 @@ static int be_promiscuous(struct session *s, struct nm_error *err)
 		err, -errno, "%s: promiscuous mode: %s", s->facts.ifname, strerror(errno));
 }
 
-static int load(struct session *s, struct nm_error *err)
+static struct program_filter filter_of(const struct nic_open *o)
 {
-	const struct nic_open *o = &s->open;
 	struct program_filter filter = {
 		.pass = o->pass, .num_ip4 = o->num_ip4, .num_ip6 = o->num_ip6};
 
 	memcpy(filter.ip4, o->ip4, sizeof(filter.ip4));
 	memcpy(filter.ip6, o->ip6, sizeof(filter.ip6));
+	return filter;
+}
+
+static int load(struct session *s, struct nm_error *err)
+{
+	const struct nic_open *o = &s->open;
+	const struct program_filter filter = filter_of(o);
+
 	s->map = program_map(NIC_QUEUES_MAX);
-	s->prog = s->map < 0 ? s->map : program_load(s->map, &filter, o->sg);
+	s->prog = s->map < 0 ? s->map : program_load(s->map, &filter, NULL, o->sg);
 	if (s->prog >= 0)
-		return o->pass & NIC_PASS_SENT ? 0
-					       : stack_shut(&s->stack, &s->claim, &s->facts, s->map,
-							 s->sockets.first, &filter, err);
+		return o->pass & NIC_PASS_SENT
+			       ? 0
+			       : stack_shut(&s->stack, &s->claim, &s->facts, &filter, err);
 	return nm_error_set(err, s->prog, "%s: the XDP program can't be loaded: %s%s",
 		s->facts.ifname, strerror(-s->prog),
 		s->prog == -EPERM ? "; netmapd-nic needs CAP_BPF and CAP_NET_ADMIN" : "");
@@ -58,6 +66,7 @@ int session_prepare(struct session *s, struct nm_error *err)
 {
 	int error;
 
+	s->hardware = s->open.hardware;
 	s->mode = s->open.mode != NIC_MODE_ANY ? s->open.mode
 		  : s->open.sg                 ? NIC_MODE_NATIVE
 					       : NIC_MODE_ZEROCOPY;
@@ -94,6 +103,25 @@ static int attach_error(struct session *s, int error, bool generic, struct nm_er
 		text[0] ? ": " : "", text);
 }
 
+/* The generic program lets through what the host rings are given: a frame of their own, behind the cookie. */
+static int load_generic(struct session *s)
+{
+	static const uint8_t type[2] = {0x88, 0xb5}; /* for local use */
+	const struct program_filter filter = filter_of(&s->open);
+	int prog;
+
+	if (getrandom(s->cookie, sizeof(s->cookie), 0) != sizeof(s->cookie))
+		return -EIO;
+	memcpy(s->cookie + 12, type, sizeof(type));
+	s->cookie[0] &= 0xfe; /* of one station */
+	prog = program_load(s->map, &filter, s->cookie, s->open.sg);
+	if (prog < 0)
+		return prog;
+	close(s->prog);
+	s->prog = prog;
+	return 0;
+}
+
 /* One that was killed may be on its way off. */
 static int attach_within(struct session *s, bool generic)
 {
@@ -114,7 +142,9 @@ static int attach(struct session *s, bool generic, struct nm_error *err)
 	if (s->link >= 0 && s->generic == generic)
 		return 0;
 	session_detach(s);
-	link = attach_within(s, generic);
+	link = generic ? load_generic(s) : 0;
+	if (!link)
+		link = attach_within(s, generic);
 	if (link < 0)
 		return attach_error(s, link, generic, err);
 	s->link = link;
@@ -133,12 +163,20 @@ void session_detach(struct session *s)
 
 /* ---- binding ---------------------------------------------------------------------------------- */
 
+/* Both ways, as the session says who has what. */
 static int redirect(struct session *s, struct nm_error *err)
 {
-	int error = 0;
+	const struct program_state to = {.hardware = s->hardware, .twin = s->twin.ifindex};
+	int error = stack_direct(&s->stack, &to);
 
-	for (uint32_t i = 0; i < s->sockets.count && !error; i++)
-		error = program_set(s->map, s->sockets.first + i, s->sockets.fd[i]);
+	for (uint32_t i = 0; i < s->sockets.count && !error; i++) {
+		if (s->hardware)
+			error = program_set(s->map, s->sockets.first + i, s->sockets.fd[i]);
+		else
+			program_clear(s->map, s->sockets.first + i);
+	}
+	if (!error)
+		error = stack_watch(&s->stack, s->sockets.fd[0]);
 	return error ? nm_error_set(err, error, "%s: the map of sockets: %s", s->facts.ifname,
 			       strerror(-error))
 		     : 0;
@@ -189,6 +227,38 @@ int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
 	}
 }
 
+/* ---- host rings --------------------------------------------------------------------------------- */
+
+static int check_use(const struct session *s, const struct nic_use *use, struct nm_error *err)
+{
+	if (use->host_rings > NIC_QUEUES_MAX)
+		return nm_error_set(err, -EINVAL, "%s: %u host rings, at most %d are possible",
+			s->facts.ifname, use->host_rings, NIC_QUEUES_MAX);
+	if (use->host_rings && s->open.pass & NIC_PASS_SENT)
+		return nm_error_set(err, -EOPNOTSUPP,
+			"%s: host rings get what the host sends, and netmapd --nic-pass sent leaves that to the wire; start netmapd without it",
+			s->facts.ifname);
+	return 0;
+}
+
+int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
+	uint32_t *num_fds, struct nm_error *err)
+{
+	int error = check_use(s, use, err), late;
+	struct nm_error ignored;
+
+	s->hardware = use->hardware;
+	if (!error && use->host_rings && !s->twin.ifindex) {
+		error = twin_make(&s->twin, &s->facts, s->generic ? s->cookie : NULL, fds,
+			use->host_rings, err);
+		*num_fds = error ? 0 : use->host_rings;
+	} else if (!use->host_rings && s->twin.ifindex) {
+		twin_close(&s->twin);
+	}
+	late = redirect(s, error ? &ignored : err); /* what there is goes on */
+	return error ? error : late;
+}
+
 /* ---- the end ----------------------------------------------------------------------------------- */
 
 static void close_one(int *fd)
@@ -203,6 +273,7 @@ static void close_all(struct session *s)
 {
 	session_detach(s);
 	stack_open(&s->stack);
+	twin_close(&s->twin);
 	sockets_close(&s->sockets);
 	close_one(&s->prog);
 	close_one(&s->map);

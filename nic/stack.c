@@ -21,25 +21,35 @@ static int attach_filter(struct claim *claim, const struct nic_facts *f, int pro
 	if (error && error != -EEXIST)
 		return error;
 	claim_note(claim, CLAIM_FILTER); /* first: a note of nothing does no harm */
-	return netlink_filter(f->ifindex, prog);
+	return netlink_filter(f->ifindex, prog, true);
 }
 
 static int attach(struct stack *s, struct claim *claim, const struct nic_facts *f)
 {
 	if (!kernel_is_at_least(6, 6))
 		return attach_filter(claim, f, s->prog);
-	s->link = program_attach_exit(s->prog, f->ifindex);
+	s->link = program_attach_stack(s->prog, f->ifindex, true);
 	return s->link < 0 ? s->link : 0;
 }
 
-int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f, int map,
-	uint32_t queue, const struct program_filter *filter, struct nm_error *err)
+static int load(struct stack *s, const struct program_filter *filter)
 {
-	int error;
+	struct program_exit *maps = &s->maps;
 
-	s->dropped = program_dropped_map();
-	s->prog = s->dropped < 0 ? s->dropped : program_load_exit(map, queue, s->dropped, filter);
-	error = s->prog < 0 ? s->prog : attach(s, claim, f);
+	maps->dropped = program_dropped_map();
+	maps->state = maps->dropped < 0 ? maps->dropped : program_state_map();
+	maps->alive = maps->state < 0 ? maps->state : program_map(1);
+	s->prog = maps->alive < 0 ? maps->alive : program_load_exit(maps, filter);
+	return s->prog < 0 ? s->prog : 0;
+}
+
+int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f,
+	const struct program_filter *filter, struct nm_error *err)
+{
+	int error = load(s, filter);
+
+	if (!error)
+		error = attach(s, claim, f);
 	if (!error)
 		return 0;
 	stack_open(s);
@@ -48,9 +58,21 @@ int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f, 
 		f->ifname, strerror(-error));
 }
 
+int stack_watch(const struct stack *s, int sock)
+{
+	return s->maps.alive < 0 ? 0 : program_set(s->maps.alive, 0, sock);
+}
+
+int stack_direct(const struct stack *s, const struct program_state *to)
+{
+	return s->maps.state < 0 ? 0 : program_set_state(s->maps.state, to);
+}
+
 void stack_open(struct stack *s)
 {
 	close_one(&s->link);
 	close_one(&s->prog);
-	close_one(&s->dropped);
+	close_one(&s->maps.alive);
+	close_one(&s->maps.state);
+	close_one(&s->maps.dropped);
 }

@@ -2,7 +2,9 @@
 /*
  * stack.h - the border between an interface and the host's stack while a netmap port has it.
  *
- *      the host's stack  --- what it sends --->  program (program.h)  --->  the interface
+ *      the host's stack  --- what it sends --->  program (program.h)  --->  the interface, while nobody has its rings
+ *                                                   |
+ *                                                   +---> the host rings, while somebody has these (twin.h)
  *                                                   |
  *                                                   +---> nowhere, and counted
  *
@@ -21,20 +23,26 @@
 #include "program.h"
 
 struct stack {
-	int dropped; /* a map: how many frames were (program.h) */
+	struct program_exit maps; /* dropped: how many frames were */
 	int prog, link;
 	/* Descriptors, or -1. */
 };
 
 /* Nothing is closed yet. */
-#define STACK_NONE         \
-	{                  \
-		-1, -1, -1 \
+#define STACK_NONE                   \
+	{                            \
+		{-1, -1, -1}, -1, -1 \
 	}
 
-/* From now on, as long as map has a socket for `queue`. 0, or a negative errno with a text. */
-int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f, int map,
-	uint32_t queue, const struct program_filter *filter, struct nm_error *err);
+/* Nothing is changed before stack_watch(). 0, or a negative errno with a text. */
+int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f,
+	const struct program_filter *filter, struct nm_error *err);
+
+/* From now on, as long as this AF_XDP socket is open. 0 or a negative errno. These two do nothing when it is not shut. */
+int stack_watch(const struct stack *s, int sock);
+
+/* Where frames go. 0 or a negative errno. */
+int stack_direct(const struct stack *s, const struct program_state *to);
 
 /* As before, but for what is in the claim. May be called for one that is open. */
 void stack_open(struct stack *s);

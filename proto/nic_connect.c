@@ -264,6 +264,10 @@ static size_t size_of(uint32_t type)
 		return sizeof(struct nic_report);
 	case NIC_FAILED:
 		return sizeof(struct nic_failed);
+	case NIC_USE:
+		return sizeof(struct nic_use);
+	case NIC_USED:
+		return sizeof(struct nic_used);
 	}
 	return 0;
 }

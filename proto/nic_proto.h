@@ -26,6 +26,8 @@
  *        NIC_RELEASED                    --->     waits until the kernel has let go of each queue
  *                                        <---   NIC_OPENED, for fresh sockets
  *                                        <---   NIC_CHANGED, whenever the interface changes
+ *        NIC_USE, again and again        --->     which rings are in use: program, twin (nic/twin.h)
+ *                                        <---   NIC_USED + a descriptor per host ring, when there are host rings from now on
  *        NIC_CLOSE                       --->     the program is detached
  *                                        <---   NIC_DETACHED
  *        (unmaps the rings, closes)
@@ -51,7 +53,7 @@
 #define NIC_SOCKET_DEFAULT "/run/netmapd/nic.sock"
 
 enum {
-	NIC_VERSION = 1,
+	NIC_VERSION = 2,
 	NIC_QUEUES_MAX = 64,
 	NIC_ADDRESSES_MAX = 8,
 	NIC_NAME_MAX = 16, /* IFNAMSIZ */
@@ -72,6 +74,7 @@ enum nic_message_type {
 	NIC_RELEASED,
 	NIC_CHECK,
 	NIC_MAPPED,
+	NIC_USE,
 	NIC_KNOWN = 64,
 	NIC_OPENED,
 	NIC_BOUND,
@@ -82,6 +85,7 @@ enum nic_message_type {
 	NIC_FAILED,
 	NIC_UNBOUND,
 	NIC_DROPPED,
+	NIC_USED,
 };
 
 /* Who moves packets between the device and the memory, best first. ANY: the best that the kernel grants. */
@@ -147,7 +151,7 @@ struct nic_open {
 	uint32_t busy_poll_us, busy_poll_budget; /* 0: no busy polling */
 	uint32_t pass;                           /* enum nic_pass */
 	uint32_t num_ip4, num_ip6;               /* addresses that stay the stack's */
-	uint32_t pad;
+	uint32_t hardware;                       /* bool: as in struct nic_use, at first */
 	uint8_t ip4[NIC_ADDRESSES_MAX][4];
 	uint8_t ip6[NIC_ADDRESSES_MAX][16];
 };
@@ -176,6 +180,31 @@ struct nic_told {
 struct nic_bind {
 	struct nic_header hdr;
 	uint32_t posted[NIC_QUEUES_MAX];
+};
+
+/*
+ * Who has what. Without hardware rings what comes from the wire is the host's stack's, and what that sends goes to the wire; with host
+ * rings that goes to these, and what they are given the stack receives. One at a time: the answer comes before the next one.
+ */
+struct nic_use {
+	struct nic_header hdr;
+	uint32_t hardware; /* bool: somebody has hardware rings */
+	uint32_t
+		host_rings; /* somebody has host rings: how many there are, up to NIC_QUEUES_MAX; else 0. It changes by way of 0 */
+};
+
+/*
+ * With descriptors of a TAP, one per host ring, when there were none before: frames behind a struct virtio_net_hdr (10 bytes, all 0).
+ * What is read the stack has sent; what is written it receives, as if from the interface's wire. They are the client's alone: the TAP
+ * goes with them.
+ */
+struct nic_used {
+	struct nic_header hdr;
+	int32_t error; /* 0, or a negative errno: there are no host rings; all the rest goes on */
+	uint32_t
+		twin; /* number of the interface, in netmapd-nic's network namespace; 0: there is none */
+	char twin_name[NIC_NAME_MAX];
+	char text[NIC_TEXT_MAX]; /* of the error */
 };
 
 /* For num_queues sockets, of the queues from first_queue on. */
@@ -231,6 +260,8 @@ union nic_message {
 	struct nic_bind bind;
 	struct nic_plain plain;
 	struct nic_released released;
+	struct nic_use use;
+	struct nic_used used;
 	struct nic_opened opened;
 	struct nic_bound bound;
 	struct nic_gone gone;

@@ -228,6 +228,35 @@ static int on_dropped(struct nic_link *link, const int *fds, uint32_t num_fds)
 	return 0;
 }
 
+static void close_fds(const int *fds, uint32_t num_fds)
+{
+	for (uint32_t i = 0; i < num_fds; i++)
+		close(fds[i]);
+}
+
+static int on_used(
+	struct nic_link *link, const struct nic_used *msg, const int *fds, uint32_t num_fds)
+{
+	char text[NIC_TEXT_MAX];
+	struct nm_error err;
+
+	if (!link->using || msg->error > 0 || msg->error < -NIC_ERRNO_MAX ||
+		(num_fds > 0 && (msg->error || num_fds != link->asked_host))) {
+		close_fds(fds, num_fds);
+		return -EPROTO;
+	}
+	link->using = false;
+	if (link->state != NIC_LINK_BOUND) {
+		close_fds(fds, num_fds); /* it was closed meanwhile */
+		return 0;
+	}
+	take_text(link->twin, msg->twin_name, sizeof(link->twin));
+	take_text(text, msg->text, sizeof(text));
+	nm_error_set(&err, msg->error, "%s", text[0] ? text : "there are no host rings");
+	link->ops->used(link->arg, link, fds, num_fds, msg->error ? &err : NULL);
+	return 0;
+}
+
 /* This kernel maps no rings of bound sockets. */
 static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
@@ -288,6 +317,8 @@ static int on_message(
 		return on_bound(link, &msg->bound, fds, num_fds);
 	if (msg->hdr.type == NIC_UNBOUND)
 		return on_unbound(link, fds, num_fds);
+	if (msg->hdr.type == NIC_USED)
+		return on_used(link, &msg->used, fds, num_fds);
 	for (uint32_t i = 0; i < num_fds; i++)
 		close(fds[i]);
 	switch (msg->hdr.type) {
@@ -445,6 +476,7 @@ void nic_link_open(struct nic_link *link, const struct nic_params *p)
 		.no_promisc = p->no_promisc,
 		.busy_poll_us = p->busy_poll_us,
 		.busy_poll_budget = p->busy_poll_budget,
+		.hardware = p->hardware,
 		.pass = p->pass,
 		.num_ip4 = p->num_ip4,
 		.num_ip6 = p->num_ip6,
@@ -473,6 +505,20 @@ void nic_link_bind(struct nic_link *link)
 	link->exposed = true;
 	link->exposed_queues = link->num_queues;
 	if (nic_send(link->sock, &msg, sizeof(msg), &link->posted, 1) != 0)
+		shutdown(link->sock, SHUT_RDWR);
+}
+
+void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings)
+{
+	struct nic_use msg = {.hardware = hardware, .host_rings = host_rings};
+
+	os_assert(link->state == NIC_LINK_BOUND && !link->using);
+	nic_header_init(&msg.hdr, NIC_USE);
+	link->using = true;
+	link->asked_host = host_rings;
+	if (host_rings == 0)
+		link->twin[0] = '\0';
+	if (nic_send(link->sock, &msg, sizeof(msg), NULL, 0) != 0)
 		shutdown(link->sock, SHUT_RDWR);
 }
 

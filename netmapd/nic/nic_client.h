@@ -11,6 +11,7 @@
  *      nic_link_bind() ->  bound(): link->mode; link->queues have sockets and all rings, packets flow
  *                      or  opened() again: a mode was not granted; the rings are new ones, and all that was posted
  *                          before is the caller's again
+ *      nic_link_use()   -> used(): who has which rings, any number of times, one after the other
  *      nic_link_close() -> gone(): the link is freed after it returns
  *
  *      state        may call             what comes
@@ -20,7 +21,7 @@
  *      opening      close                opened, changed, failed
  *      opened       bind, close          changed, failed
  *      binding      close                bound, opened, changed, failed
- *      bound        close                changed, failed
+ *      bound        use, close           used, changed, failed
  *      failed       close                -
  *      closing      -                    gone, exactly once
  *
@@ -51,6 +52,10 @@ struct nic_link_ops {
 	void (*opened)(void *arg, struct nic_link *link);
 	void (*bound)(void *arg, struct nic_link *link);
 	void (*changed)(void *arg, struct nic_link *link); /* the facts have: up, mtu, ifname, … */
+	/* To nic_link_use(). fds: queues of a TAP that leads to the host's stack (struct nic_used), when there are host rings from now
+	 * on; they are the callee's. err: there are no host rings, NULL: it is as was asked. Optional, for who doesn't ask. */
+	void (*used)(void *arg, struct nic_link *link, const int *fds, uint32_t num_fds,
+		const struct nm_error *err);
 	void (*failed)(void *arg, struct nic_link *link, const struct nm_error *err);
 	void (*gone)(void *arg, int error);
 };
@@ -79,6 +84,8 @@ struct nic_link {
 	char why[NIC_TEXT_MAX]; /* why it isn't a better mode; "" if there is none */
 	const uint64_t *
 		dropped; /* frames that the host's stack has sent, and that were dropped; NULL: not counted */
+	char twin[NIC_NAME_MAX]; /* the TAP; "": none */
+	bool using;              /* used() is to come */
 	struct xsk queues[NIC_QUEUES_MAX];
 
 	/* nic_client.c's */
@@ -97,6 +104,7 @@ struct nic_link {
 	bool mapped;  /* the rings are, while it binds: NIC_UNBOUND came */
 	bool exposed; /* the kernel may have the memory: it was asked to bind so many */
 	uint32_t exposed_queues;
+	uint32_t asked_host; /* host rings, by nic_link_use() */
 	bool died; /* netmapd-nic has; another one is asked whether the kernel has let go */
 	int gone_error;
 };
@@ -112,6 +120,7 @@ struct nic_params {
 	enum nic_mode mode;               /* demanded, or NIC_MODE_ANY */
 	bool sg, no_promisc;
 	uint32_t busy_poll_us, busy_poll_budget;
+	bool hardware; /* somebody has hardware rings, at first; nic_link_use() */
 	uint32_t pass; /* enum nic_pass */
 	uint32_t num_ip4, num_ip6;
 	uint8_t ip4[NIC_ADDRESSES_MAX][4];
@@ -128,6 +137,12 @@ struct nic_link *nic_link_new(struct loop *loop, const char *socket, const char 
 /* An error of sending it is told by failed(), later. */
 void nic_link_open(struct nic_link *link, const struct nic_params *params);
 void nic_link_bind(struct nic_link *link);
+
+/*
+ * Somebody has hardware rings, or not; and host rings, of which there are so many, or none (0). Not while it is `using`. Who has no
+ * more use for host rings has closed their descriptors before.
+ */
+void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings);
 
 /* Workers have let go of queues[], and nothing waits for their descriptors. */
 void nic_link_close(struct nic_link *link);

@@ -249,7 +249,30 @@ static void on_bound(void *arg, struct nic_link *link)
 		modes[link->mode < NIC_MODES ? link->mode : 0], link->why[0] ? ": " : "",
 		link->why);
 	nic_warn(nic);
-	tell_all(nic, NULL);
+	nm_core_lock(core_of(nic));
+	nic_tell_users(nic);
+	nm_core_unlock(core_of(nic));
+	if (nic_users_told(nic))
+		tell_all(nic, NULL);
+}
+
+static void on_used(void *arg, struct nic_link *link, const int *fds, uint32_t num_fds,
+	const struct nm_error *refused)
+{
+	struct nic *nic = arg;
+	struct nm_error err;
+	int error;
+
+	nm_core_lock(core_of(nic));
+	error = nic_host_used(nic, fds, num_fds, refused, &err);
+	nm_core_unlock(core_of(nic));
+	log_about(nic->name, NULL);
+	if (error)
+		os_log(OS_LOG_WARN, "%s: no host rings: %s", nic->name, err.text);
+	else if (num_fds > 0)
+		os_log(OS_LOG_INFO, "%s: host rings, by the interface %s", nic->name, link->twin);
+	if (nic_users_told(nic))
+		tell_all(nic, error ? &err : NULL);
 }
 
 static void on_changed(void *arg, struct nic_link *link)
@@ -316,9 +339,31 @@ static const struct nic_link_ops link_ops = {
 	.opened = on_opened,
 	.bound = on_bound,
 	.changed = on_changed,
+	.used = on_used,
 	.failed = on_failed,
 	.gone = on_gone,
 };
+
+/* Somebody else has removed the interface that leads to host rings. Whoever is told may end, and others with him. */
+static void twins_gone(void *arg)
+{
+	struct nics *nics = arg;
+	struct nic *nic = nics->list;
+	struct nm_error err;
+
+	while (nic) {
+		if (!nic->host.gone || nic->state != NIC_RUNNING) {
+			nic = nic->next;
+			continue;
+		}
+		nm_error_set(&err, -ENXIO,
+			"%s: the interface %s was removed, which led to its host rings", nic->name,
+			nic->host.ifname);
+		nic->host.gone = false;
+		fail(nic, &err);
+		nic = nics->list;
+	}
+}
 
 /* ---- who asks --------------------------------------------------------------------------------------- */
 
@@ -397,17 +442,25 @@ int nics_ready(struct daemon *d, const char *name, bool attach, struct nic_wait 
 	char device[IFNAMSIZ];
 	struct nic *nic = device_of(name, attach, device) ? find(d, device) : NULL;
 
-	return nic && nic->state == NIC_OPENING ? wait_for(nic, wait) : 0;
+	return nic && (nic->state == NIC_OPENING || !nic_users_told(nic)) ? wait_for(nic, wait) : 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 int nics_init(struct daemon *d)
 {
+	int error;
+
 	d->nics = os_zalloc(sizeof(*d->nics));
 	if (!d->nics)
 		return -ENOMEM;
 	d->nics->daemon = d;
+	error = tap_watch_init(&d->nics->watch, d->loop, twins_gone, d->nics);
+	if (error) {
+		os_free(d->nics);
+		d->nics = NULL;
+		return error;
+	}
 	return nic_poll_init();
 }
 
@@ -436,6 +489,7 @@ void nics_exit(struct daemon *d)
 	while (d->nics->list)
 		free_nic(d->nics->list);
 	nic_poll_exit();
+	tap_watch_exit(&d->nics->watch);
 	os_free(d->nics);
 	d->nics = NULL;
 }

@@ -4,13 +4,15 @@
  *
  *      application, guest, switch, …         netmap:eth0
  *          tx ring i, rx ring i                 a socket for queue i of the device
+ *          host tx ring, host rx ring           the host's stack, by a TAP (nic/twin.h)
  *
- * While the port is in use what the device receives on its queues goes to the port, and not to the host's stack; before and
- * afterwards it is the stack's. Packets are never copied here (nic_io.h), and not in the kernel either where the driver can do
+ * While somebody has hardware rings what the device receives on its queues goes to the port, and not to the host's stack; before and
+ * afterwards it is the stack's. What the stack sends goes to the host rings while somebody has these; else, while somebody has hardware
+ * rings, nowhere. netmapd-nic is told who has what whenever that changes, and a request is answered when it has done that (nic_host.c). Packets are never copied here (nic_io.h), and not in the kernel either where the driver can do
  * without (zero copy). The region is a NIC region (region.h).
  *
  * The rings are as many as the device has queues, 64 at most; of 1024 slots, or as many as its own rings have; who comes first may
- * choose another number (@conf:slots=N). There are no host rings. Packets have no virtio-net header and no offsets. A packet may
+ * choose another number (@conf:slots=N), and as many host rings as it likes: else one each way. Packets have no virtio-net header and no offsets. A packet may
  * be as long as the MTU allows. With one up to 3822 each packet fits a buffer. Above that AF_XDP's packets of several descriptors
  * (Linux 6.6) are packets of several slots, both ways, and the kernel copies: zero copy can't do that, and is refused if it is
  * demanded.
@@ -37,7 +39,7 @@
  *      ASKED      there is no port yet
  *      IDLE       the port is there, nobody uses it, nothing is changed at the device
  *      OPENING    its rings exist, and move nothing
- *      RUNNING    packets
+ *      RUNNING    packets, as soon as netmapd-nic knows which rings are in use
  *      CLOSING    the kernel may still write to buffers: they are nobody else's (bufown.h) until it has let go. The device
  *                 can be asked for again then; who asks before waits. After a failure the port is there, dead, as long as it
  *                 has users

@@ -11,12 +11,19 @@
 #include "nic.h"
 #include "nic_client.h"
 #include "nic_io.h"
+#include "tap_queues.h"
 
 enum nic_state { NIC_ASKED, NIC_IDLE, NIC_OPENING, NIC_RUNNING, NIC_CLOSING };
 
 struct nics {
 	struct daemon *daemon;
 	struct nic *list;
+	struct tap_watch watch; /* of their host rings */
+};
+
+/* Rings that are in use. */
+struct nic_users {
+	bool hardware, host;
 };
 
 struct nic {
@@ -43,7 +50,10 @@ struct nic {
 	int carrier;
 	struct nm_region *region; /* CLOSING: a reference, for buffers of owner `held` */
 	uint32_t held;
-	bool unproven; /* nobody knows whether the kernel has let go of buffers */
+	struct tap host;        /* its queues, while the port is there: host rings */
+	struct nic_users asked; /* netmapd-nic was told so */
+	uint32_t mtu;           /* of the device; loaded at any time */
+	bool unproven;          /* nobody knows whether the kernel has let go of buffers */
 };
 
 /* ---- nic_port.c -------------------------------------------------------------------------------- */
@@ -66,6 +76,27 @@ void nic_take_facts(struct nic *nic);
 
 /* Says what of the device's traffic the port doesn't see. */
 void nic_warn(const struct nic *nic);
+
+/* ---- nic_host.c -------------------------------------------------------------------------------- */
+
+/* Host rings, which lead nowhere yet. 0 or -ENOMEM. */
+int nic_host_make(struct nic *nic);
+void nic_host_free(struct nic *nic); /* may be called when there are none */
+
+/* netmapd-nic is told which rings are in use, unless it knows, or has yet to answer. */
+void nic_tell_users(struct nic *nic) OS_REQUIRES(NM_CORE_LOCK);
+/* Does it know? */
+bool nic_users_told(const struct nic *nic);
+/* It has answered; as nic_link_ops.used. If others are in use now it is told again. Else an error with a text: there are no host rings. */
+int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+
+/* On return no worker uses descriptors of host rings, and there are none. */
+void nic_host_halt(struct nic *nic);
+
+/* The syncs of host rings, as those of nic_io.h. */
+int nic_host_txsync(struct nm_ring *ring);
+bool nic_host_can_send(struct nm_ring *ring);
 
 /* ---- nic.c --------------------------------------------------------------------------------------- */
 

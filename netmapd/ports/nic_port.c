@@ -78,10 +78,6 @@ static int check_start(const struct nic *nic, struct nm_error *err)
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: a NIC puts packets at the beginning of a buffer; register without offsets",
 			port->name);
-	if (port->num_host_rings[NM_TX] + port->num_host_rings[NM_RX] > 0)
-		return nm_error_set(err, -EOPNOTSUPP,
-			"%s: AF_XDP leads to no host's stack, so there are no host rings; register without @conf:host-rings",
-			port->name);
 	return 0;
 }
 
@@ -132,6 +128,7 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 	int error;
 
 	free_queues(nic); /* of the last time that it was in use */
+	nic_host_free(nic);
 	error = check_start(nic, err);
 	if (error)
 		return error;
@@ -140,16 +137,20 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 	if (error)
 		return error;
 	nic->sg = params.sg;
-	error = nic_pay(nic, nic->num_queues, err); /* a socket each */
+	error = nic_pay(nic, nic->num_queues + port->num_host_rings[NM_RX],
+		err); /* a socket each, and queues of the TAP */
 	for (uint32_t i = 0; i < nic->num_queues && !error; i++) {
 		error = make_queue(nic, &nic->queues[i], i);
 		if (error)
 			nm_error_set(err, error, "%s: no memory for its queues", port->name);
 	}
+	if (!error && nic_host_make(nic) != 0)
+		error = nm_error_set(err, -ENOMEM, "%s: no memory for its host rings", port->name);
 	if (error) {
 		free_queues(nic);
 		return error;
 	}
+	nic->asked = (struct nic_users){false, false};
 	nic->state = NIC_OPENING;
 	nic_link_open(nic->link, &params);
 	return 0;
@@ -176,12 +177,44 @@ static void nic_destroy(struct nm_port *port)
 
 	if (!nic)
 		return; /* it was never complete */
+	nic_host_free(nic);
 	free_queues(nic);
 	os_free(nic->queues);
 	nic->queues = NULL;
 	nic->port = NULL;
 	nic_close_link(nic);
 	nic_free_unused(nic);
+}
+
+static void nic_users_changed(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
+{
+	nic_tell_users(port->priv);
+}
+
+static int txsync(struct nm_ring *ring)
+{
+	return unlikely(ring->host) ? nic_host_txsync(ring) : nic_txsync(ring);
+}
+
+static int rxsync(struct nm_ring *ring)
+{
+	return unlikely(ring->host) ? tap_rxsync(ring) : nic_rxsync(ring);
+}
+
+static bool can_send(struct nm_ring *ring)
+{
+	return unlikely(ring->host) ? nic_host_can_send(ring) : nic_can_send(ring);
+}
+
+static bool wants_room(struct nm_ring *ring)
+{
+	return unlikely(ring->host) ? tap_wants_room(ring) : nic_wants_room(ring);
+}
+
+static void ring_reset(struct nm_ring *ring)
+{
+	if (!ring->host)
+		nic_ring_reset(ring);
 }
 
 static void nic_pause(struct nm_port *port, bool on)
@@ -232,11 +265,12 @@ static const struct nm_port_ops nic_ops = {
 	.start = nic_start,
 	.stop = nic_stop,
 	.destroy = nic_destroy,
-	.txsync = nic_txsync,
-	.rxsync = nic_rxsync,
-	.can_send = nic_can_send,
-	.wants_room = nic_wants_room,
-	.ring_reset = nic_ring_reset,
+	.users_changed = nic_users_changed,
+	.txsync = txsync,
+	.rxsync = rxsync,
+	.can_send = can_send,
+	.wants_room = wants_room,
+	.ring_reset = ring_reset,
 	.pause = nic_pause,
 	.held = nic_held,
 	.nic_memory = true,
@@ -282,7 +316,8 @@ int nic_make_port(struct nic *nic, struct nm_error *err)
 	const struct nic_facts *facts = &nic->link->facts;
 	uint32_t queues = queues_of(facts);
 	struct nm_core *core = &nic->nics->daemon->core;
-	struct nm_shape shape = {.slots = {slots_for(facts->hw_tx), slots_for(facts->hw_rx)}};
+	struct nm_shape shape = {
+		.host_rings = {1, 1}, .slots = {slots_for(facts->hw_tx), slots_for(facts->hw_rx)}};
 
 	if (queues == 0)
 		return nm_error_set(err, -EOPNOTSUPP,
@@ -330,6 +365,7 @@ void nic_take_facts(struct nic *nic)
 
 	longest = longest < SENT_MOST ? longest : SENT_MOST;
 	OS_STORE(&nic->carrier, facts->up && facts->carrier);
+	OS_STORE(&nic->mtu, facts->mtu);
 	for (uint32_t i = 0; i < nic->num_queues && nic->queues; i++)
 		OS_STORE(&nic->queues[i].longest, longest);
 }
@@ -400,6 +436,7 @@ void nic_halt(struct nic *nic)
 			nic_set_live(&nic->queues[i], false);
 		nic_poll_remove(&nic->queues[i].poll);
 	}
+	nic_host_halt(nic);
 }
 
 /* ---- status ---------------------------------------------------------------------------------------------- */
@@ -434,14 +471,15 @@ json_t *nic_json(const struct nm_port *port)
 		return json_pack("{s:s, s:s}", "state", states[nic->state], "error",
 			nic->failed.code ? nic->failed.text : "");
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:{s:I, s:I, s:I, s:I, s:I}}",
+		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I}}",
 		"state", states[nic->state], "mode",
 		modes[nic->state == NIC_RUNNING ? nic->link->mode : 0], "why_not_better",
 		nic->state == NIC_RUNNING ? nic->link->why : "", "driver", nic->link->facts.driver,
 		"link", nic->carrier, "mtu", (int)nic->link->facts.mtu, "queues",
 		(int)nic->num_queues, "device_queues", (int)nic->link->facts.queues, "host_dropped",
-		(json_int_t)(nic->link->dropped ? OS_LOAD(nic->link->dropped) : 0), "kernel",
-		"rx_dropped", (json_int_t)sum.rx_dropped, "rx_ring_full",
-		(json_int_t)sum.rx_ring_full, "fill_empty", (json_int_t)sum.fill_empty,
-		"rx_invalid", (json_int_t)sum.rx_invalid, "tx_invalid", (json_int_t)sum.tx_invalid);
+		(json_int_t)(nic->link->dropped ? OS_LOAD(nic->link->dropped) : 0),
+		"host_interface", nic->host.started ? nic->host.ifname : "", "kernel", "rx_dropped",
+		(json_int_t)sum.rx_dropped, "rx_ring_full", (json_int_t)sum.rx_ring_full,
+		"fill_empty", (json_int_t)sum.fill_empty, "rx_invalid", (json_int_t)sum.rx_invalid,
+		"tx_invalid", (json_int_t)sum.tx_invalid);
 }

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * TAP ports: their queues (one descriptor each) and who hears of events; the device; operations of
- * the port kind; making and removing. Packets are in tap_io.c.
- *
- * Descriptors are in one epoll set of their own, one-shot, which hangs in the control thread's
- * loop: an event only marks a queue as ready and signals the ring that reads it; without a client
- * of the port, what has come is thrown away.
+ * TAP ports: the device; operations of the port kind; making and removing. Their queues are in tap_queues.c, packets in tap_io.c.
  */
 #include "tap.h"
 #include "log.h"
 
-#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -18,40 +12,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tap_io.h"
+#include "tap_queues.h"
 #include "vm.h"
 
 struct taps {
 	struct daemon *daemon;
 	struct tap *list;
-	int epoll; /* of all queues; itself in the loop */
-	struct loop_handle *handle;
+	struct tap_watch watch; /* of all queues */
 };
-
-/* ---- queues ---------------------------------------------------------------------------- */
-
-static void watch_queue(struct tap *tap, uint32_t i, int op)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = &tap->queues[i]};
-
-	if (epoll_ctl(tap->epoll, op, tap->queues[i].fd, &event) < 0)
-		os_log(OS_LOG_WARN, "%s: epoll: %s", tap->ifname, strerror(errno));
-}
-
-/* What comes while no client is registered is dropped. */
-static void drain(struct tap_queue *q)
-{
-	tap_queue_lock(q);
-	for (int i = 0; i < 4096 && read(q->fd, q->scratch, TAP_PACKET_MAX) >= 0; i++)
-		;
-	tap_queue_unlock(q);
-}
 
 /* ---- events ---------------------------------------------------------------------------- */
 
 /* The device was removed: no sync of its port succeeds any more. */
-static void remove_gone(struct taps *taps)
+static void remove_gone(void *arg)
 {
+	struct taps *taps = arg;
 	struct tap *tap, *next;
 
 	nm_core_lock(&taps->daemon->core);
@@ -67,40 +42,6 @@ static void remove_gone(struct taps *taps)
 	}
 	nm_core_unlock(&taps->daemon->core);
 	vm_ports_check(taps->daemon);
-}
-
-static void queue_ready(struct tap_queue *q)
-{
-	struct nm_ring *reader = OS_LOAD(&q->reader);
-	struct tap *tap = q->tap;
-
-	if (!tap->started) {
-		drain(q);
-		watch_queue(tap, q->number, EPOLL_CTL_MOD);
-		return;
-	}
-	OS_STORE_RELEASE(&q->ready, 1);
-	if (reader)
-		os_wakeup_signal(&reader->wakeup);
-}
-
-static void queues_ready(void *arg, uint32_t events)
-{
-	struct taps *taps = arg;
-	struct epoll_event list[32];
-	bool gone = false;
-	int n = epoll_wait(taps->epoll, list, 32, 0);
-
-	for (int i = 0; i < n; i++) {
-		struct tap_queue *q = list[i].data.ptr;
-
-		if (list[i].events & (EPOLLERR | EPOLLHUP))
-			gone = q->tap->gone = true;
-		else
-			queue_ready(q);
-	}
-	if (gone)
-		remove_gone(taps);
 }
 
 /* ---- the device ------------------------------------------------------------------------ */
@@ -134,26 +75,12 @@ static int tun_error(int error, const char *name, struct nm_error *err)
 /* One queue of the device; the first makes it. */
 static int open_queue(struct tap *tap, uint32_t i, struct nm_error *err)
 {
-	struct tap_queue *q = &tap->queues[i];
-	int hdr = TAP_HDR_MIN;
-	struct ifreq ifr = {0};
+	int fd = tap_open(tap->ifname, tap->num_queues > 1);
 
-	q->tap = tap;
-	q->number = i;
-	q->scratch = os_zalloc(TAP_PACKET_MAX);
-	if (!q->scratch)
-		return fail(err, -ENOMEM, tap->ifname, "out of memory");
-	q->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (q->fd < 0)
-		return tun_error(errno, tap->ifname, err);
-	memcpy(ifr.ifr_name, tap->ifname, sizeof(ifr.ifr_name));
-	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	if (tap->num_queues > 1)
-		ifr.ifr_flags |= IFF_MULTI_QUEUE;
-	if (ioctl(q->fd, TUNSETIFF, &ifr) < 0 || ioctl(q->fd, TUNSETVNETHDRSZ, &hdr) < 0 ||
-		ioctl(q->fd, TUNSETOFFLOAD, 0) < 0)
-		return tun_error(errno, tap->ifname, err);
-	return 0;
+	if (fd < 0)
+		return tun_error(-fd, tap->ifname, err);
+	return tap_set_queue(tap, i, fd) != 0 ? fail(err, -ENOMEM, tap->ifname, "out of memory")
+					      : 0;
 }
 
 /* The stack learns whether the port has clients. Kernels that can't tell it are right as well. */
@@ -169,12 +96,8 @@ static int tap_start(struct nm_port *port, struct nm_error *err)
 {
 	struct tap *tap = port->priv;
 
-	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		drain(&tap->queues[i]);
-		tap->queues[i].ready = 0;
-		watch_queue(tap, i, EPOLL_CTL_MOD);
-	}
-	tap->started = true;
+	tap_own_rings(tap, port, false);
+	tap_queues_start(tap);
 	set_carrier(tap, 1);
 	return 0;
 }
@@ -184,39 +107,17 @@ static void tap_stop(struct nm_port *port)
 	struct tap *tap = port->priv;
 
 	set_carrier(tap, 0);
-	tap->started = false;
-	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		tap_set_reader(&tap->queues[i], NULL);
-		watch_queue(tap, i, EPOLL_CTL_MOD);
-	}
+	tap_queues_stop(tap);
 }
 
-/* Who reads which queue: its NIC rx ring, or one of the host rx rings. */
 static void tap_users_changed(struct nm_port *port)
 {
-	struct nm_ring *rings = port->rings[NM_RX], *host[NM_RINGS_MAX];
-	struct tap *tap = port->priv;
-	uint32_t hosts = 0;
-
-	for (uint32_t i = port->num_rings[NM_RX]; i < nm_port_all_rings(port, NM_RX); i++)
-		if (rings[i].users > 0)
-			host[hosts++] = &rings[i];
-	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		struct nm_ring *reader = hosts > 0 ? host[i % hosts] : NULL;
-
-		tap_set_reader(&tap->queues[i], rings[i].users > 0 ? &rings[i] : reader);
-	}
+	tap_choose_readers(port->priv, port, true);
 }
 
 static void free_tap(struct tap *tap)
 {
-	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		if (tap->queues[i].fd >= 0)
-			close(tap->queues[i].fd); /* which takes it out of the epoll set */
-		os_mutex_destroy(&tap->queues[i].lock);
-		os_free(tap->queues[i].scratch);
-	}
-	os_free(tap->queues);
+	tap_queues_free(tap);
 	os_free(tap);
 }
 
@@ -279,19 +180,12 @@ static struct tap *new_tap(struct taps *taps, const char *name, uint32_t queues)
 
 	if (!tap)
 		return NULL;
-	tap->queues = os_zalloc(queues * sizeof(*tap->queues));
-	if (!tap->queues) {
+	if (tap_queues_init(tap, &taps->watch, queues) != 0) {
 		os_free(tap);
 		return NULL;
 	}
 	tap->taps = taps;
-	tap->epoll = taps->epoll;
-	tap->num_queues = queues;
 	memcpy(tap->ifname, name, strlen(name) + 1);
-	for (uint32_t i = 0; i < queues; i++) {
-		tap->queues[i].fd = -1;
-		os_mutex_init(&tap->queues[i].lock);
-	}
 	return tap;
 }
 
@@ -319,8 +213,6 @@ static int add_port(struct nm_core *core, struct tap *tap, const struct nm_shape
 	tap->port->priv = tap;
 	tap->next = tap->taps->list;
 	tap->taps->list = tap;
-	for (uint32_t i = 0; i < tap->num_queues; i++)
-		watch_queue(tap, i, EPOLL_CTL_ADD);
 	set_carrier(tap, 0);
 	return 0;
 }
@@ -377,13 +269,8 @@ int taps_init(struct daemon *d)
 	if (!taps)
 		return -ENOMEM;
 	taps->daemon = d;
-	taps->epoll = epoll_create1(EPOLL_CLOEXEC);
-	error = taps->epoll < 0 ? -errno
-				: loop_add(d->loop, taps->epoll, EPOLLIN, queues_ready, taps,
-					  &taps->handle);
+	error = tap_watch_init(&taps->watch, d->loop, remove_gone, taps);
 	if (error) {
-		if (taps->epoll >= 0)
-			close(taps->epoll);
 		os_free(taps);
 		return error;
 	}
@@ -395,8 +282,7 @@ void taps_exit(struct daemon *d)
 {
 	if (!d->taps)
 		return;
-	loop_del(d->loop, d->taps->handle);
-	close(d->taps->epoll);
+	tap_watch_exit(&d->taps->watch);
 	os_free(d->taps);
 	d->taps = NULL;
 }

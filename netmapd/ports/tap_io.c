@@ -70,7 +70,7 @@ static uint32_t number_of(const struct nm_ring *ring)
 /* Where this ring's packets are written to. */
 static int fd_of(const struct nm_ring *ring)
 {
-	const struct tap *tap = ring->port->priv;
+	const struct tap *tap = ring->priv;
 
 	return tap->queues[number_of(ring) % tap->num_queues].fd;
 }
@@ -132,6 +132,8 @@ static uint32_t longest(struct tap_queue *q, uint32_t hdr_len) OS_REQUIRES(TAP_Q
 
 	if (hdr_len)
 		return 65536 + hdr_len;
+	if (q->tap->mtu)
+		return OS_LOAD(q->tap->mtu) + ETH_HEADER + VLAN_TAGS;
 	if (q->mtu_time == now && q->mtu)
 		return q->mtu + ETH_HEADER + VLAN_TAGS;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -232,7 +234,7 @@ static bool has_packets_for(const struct tap_queue *q, const struct nm_ring *rin
 /* The end of waiting is an event. */
 bool tap_wants_room(struct nm_ring *ring)
 {
-	const struct tap *tap = ring->port->priv;
+	const struct tap *tap = ring->priv;
 
 	for (uint32_t i = 0; i < tap->num_queues; i++)
 		if (has_packets_for(&tap->queues[i], ring))
@@ -263,9 +265,10 @@ static void read_queues(struct nm_ring *ring, struct tap *tap)
 
 int tap_rxsync(struct nm_ring *ring)
 {
-	struct tap *tap = ring->port->priv;
+	struct tap *tap = ring->priv;
 
-	forward(ring);
+	if (tap->taps)
+		forward(ring);
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
 	if (ring->host)
 		read_queues(ring, tap);

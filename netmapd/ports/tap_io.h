@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tap_io.h - packets between rings and a TAP device: the syncs of persistent ports (tap.h).
+ * tap_io.h - packets between rings and a TAP device: the syncs of persistent ports (tap.h), and of host rings of NICs (nic_host.c).
+ * A ring's priv is the struct tap.
  *
  * One packet is one system call. Slots are loaded once each, checked, and become the pieces of
  * a writev() or readv(); behind a packet that is read stands a scratch area, so that one that is
  * longer than the room it was given is recognised.
  *
  * A released rx slot with NS_FORWARD (of a ring with NR_FORWARD) is written to the device: of a NIC
- * ring that is the stack, of a host ring the wire, and a TAP's wire is the stack, too.
+ * ring that is the stack, of a host ring the wire, and a TAP's wire is the stack, too. Not so with a NIC's host rings, whose wire is
+ * elsewhere: they pass over the flag.
  *
  * Thread safety: as the syncs of port.h: one thread per ring. A queue is read by one of them at a
  * time, also while it changes hands (tap_set_reader).
@@ -19,11 +21,9 @@
 
 #include "daemon_locks.h"
 #include "port.h"
+#include "tap_open.h"
 
-enum {
-	TAP_HDR_MIN = 10, /* bytes of the header between us and the kernel when the port has none */
-	TAP_PACKET_MAX = 65536 + 64, /* bytes of the longest packet, headers included */
-};
+enum { TAP_PACKET_MAX = 65536 + 64 /* bytes of the longest packet, headers included */ };
 
 struct tap;
 
@@ -42,11 +42,13 @@ struct tap_queue {
 
 struct tap {
 	struct tap *next;
-	struct taps *taps;
+	struct taps *taps; /* NULL: it belongs to a NIC */
 	struct nm_port *port;
 	char ifname[IFNAMSIZ];
-	int epoll;
-	bool started;       /* a client is registered; control thread */
+	int epoll;           /* of tap_queues.h */
+	const uint32_t *mtu; /* of a NIC's wire, loaded at any time; NULL: the device is asked */
+	bool started;        /* a client is registered; control thread */
+	bool live; /* of a NIC: descriptors may be written to. Stored under produce.lock of its host tx rings */
 	bool gone, removed; /* the device was removed; the port was marked dead */
 	uint32_t num_queues;
 	struct tap_queue *queues;

@@ -44,7 +44,8 @@ static struct {
 	uint64_t received, bytes, bad, echoed;
 	uint32_t to_send, send_bytes, unsent, uncompleted, number;
 	struct loop_handle *watched[NIC_QUEUES_MAX];
-} app = {.buffers = 1024, .params = {.chunk = 4096, .sizes = {256, 256, 256, 256}}};
+} app = {.buffers = 1024,
+	.params = {.hardware = true, .chunk = 4096, .sizes = {256, 256, 256, 256}}};
 
 static void __attribute__((noreturn)) fail(const char *what, const char *why)
 {

@@ -895,12 +895,13 @@ def test_nic_check_of_nothing(lab, args, status, why):
 
 # ------------------------------------------------------------ hostile clients
 
-ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, KNOWN, OPENED, BOUND, CHANGED, FAILED = 1, 2, 3, 4, 5, 6, 64, 65, 66, 67, 71
+VERSION = 2
+ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, USE, KNOWN, OPENED, BOUND, CHANGED, FAILED, USED = 1, 2, 3, 4, 5, 6, 8, 64, 65, 66, 67, 71, 74
 TEXT = 256
 MEMORY = 64 * 4096
 GOOD = dict(
     mode=0, chunk=4096, umem_offset=0, umem_bytes=MEMORY, fill=64, completion=64, rx=64, tx=64, first=0, queues=0, sg=0,
-    no_promisc=0, busy=0, budget=0, pass_=8, ip4=0, ip6=0,
+    no_promisc=0, busy=0, budget=0, pass_=8, ip4=0, ip6=0, hardware=1,
 )
 
 
@@ -928,7 +929,7 @@ class Client:
     def __exit__(self, *_):
         self.sock.close()
 
-    def say(self, kind, body=b"", fds=(), version=1):
+    def say(self, kind, body=b"", fds=(), version=VERSION):
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.sock.sendmsg([struct.pack("=II", version, kind) + body], control)
 
@@ -975,7 +976,7 @@ class Client:
         body = struct.pack(
             "=IIQQ11I", o["mode"], o["chunk"], o["umem_offset"], o["umem_bytes"], o["fill"], o["completion"], o["rx"], o["tx"],
             o["first"], o["queues"], o["sg"], o["no_promisc"], o["busy"], o["budget"], o["pass_"],
-        ) + struct.pack("=III", o["ip4"], o["ip6"], 0) + bytes(8 * 4 + 8 * 16)
+        ) + struct.pack("=III", o["ip4"], o["ip6"], o["hardware"]) + bytes(8 * 4 + 8 * 16)
         self.say(OPEN, body, [fd] if fd is not None else [])
 
 
@@ -1042,7 +1043,7 @@ def test_names_that_are_no_interface(lab, name, why):
 def test_messages_out_of_place_end_the_connection(lab):
     path = lab.serve()
     for before in ([], [ASK]):
-        for kind in (0, ASK, OPEN, BIND, CLOSE, KNOWN, OPENED, FAILED, 2**32 - 1):
+        for kind in (0, ASK, OPEN, BIND, CLOSE, USE, KNOWN, OPENED, FAILED, USED, 2**32 - 1):
             if (kind == ASK and not before) or (kind == OPEN and before):
                 continue
             with Client(path) as client:
@@ -1064,7 +1065,7 @@ def test_no_messages_at_all(lab):
             answer = client.hear()
             assert answer is None or answer[0] == FAILED
     with Client(path) as client:
-        client.say(ASK, struct.pack("=16sII", b"nic0", 0, 0), version=2)
+        client.say(ASK, struct.pack("=16sII", b"nic0", 0, 0), version=VERSION + 1)
         assert client.failed()[0] == errno.EPROTO
     with Client(path) as client:
         client.say(ASK, struct.pack("=16sII", b"nic0", 0, 0), fds=[0] * 200)
@@ -1084,6 +1085,7 @@ KNOWN_BODY = struct.pack("=16sI32s6sBB9I", b"nic0", 1, b"fake", bytes(6), 1, 1, 
     (66, KNOWN_BODY + struct.pack("=II", 7, 0) + bytes(TEXT), 0), (66, KNOWN_BODY + struct.pack("=II", 2, 0) + bytes(TEXT), 0),
     (68, b"", 0), (69, bytes(8), 0), (FAILED, struct.pack("=i", 5) + TEXT * b"x", 0), (FAILED, struct.pack("=i", -5) + TEXT * b"\xff", 9),
     (KNOWN, KNOWN_BODY, 64), (KNOWN, KNOWN_BODY, 200), (72, b"", 0), (72, b"", 1), (73, b"", 0), (73, b"", 1), (73, b"", 2),
+    (USED, bytes(24 + TEXT), 0), (USED, bytes(24 + TEXT), 3), (USED, b"", 1),
 ])
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_netmapd_nic_that_says_nonsense_is_an_error(lab, place, kind, body, fds, after):
@@ -1096,9 +1098,9 @@ def test_a_netmapd_nic_that_says_nonsense_is_an_error(lab, place, kind, body, fd
     control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds * [fd]))] if fds else []
     assert len(sock.recv(8192)) == 8 + 24
     if after:
-        sock.send(struct.pack("=II", 1, KNOWN) + KNOWN_BODY)
+        sock.send(struct.pack("=II", VERSION, KNOWN) + KNOWN_BODY)
         assert len(sock.recv(8192)) > 100
-    sock.sendmsg([struct.pack("=II", 1, kind) + body], control)
+    sock.sendmsg([struct.pack("=II", VERSION, kind) + body], control)
     if kind == KNOWN and body == KNOWN_BODY and not after and fds < 200:
         user.expect("known")  # that it came with descriptors doesn't matter, as long as they are closed
         assert sum("/dev/null" in os.readlink(f"/proc/{user.pid}/fd/{n}") for n in os.listdir(f"/proc/{user.pid}/fd")) == 0
@@ -1128,6 +1130,55 @@ def test_no_socket_can_be_bound_to_another_interface(lab):
         assert ctypes.get_errno() == errno.EBUSY
         os.close(fds[0])
     os.close(fd)
+
+
+def in_use(client, fd, **changes):
+    """Until packets flow. Its sockets."""
+    client.ask()
+    assert client.hear()[0] == KNOWN
+    client.open(fd, **changes)
+    kind = client.hear()[0]
+    while kind == 73:
+        kind = client.hear()[0]
+    assert kind == OPENED
+    client.bind()
+    kind, fds = client.hear_fds()
+    assert kind == BOUND
+    return fds
+
+
+def use(client, hardware, host_rings):
+    """The errno, the name of the twin, its descriptors."""
+    client.say(USE, struct.pack("=II", hardware, host_rings))
+    kind, body, fds = client.hear_all()
+    assert kind == USED
+    return -struct.unpack_from("=i", body)[0], body[8:24].split(b"\0")[0].decode(), fds
+
+
+def test_host_rings_of_a_hostile_client(lab):
+    """Numbers that can't be are refused, and all goes on; what he makes of his descriptors ends with him."""
+    TUNSETPERSIST, TUNSETIFF = 0x400454CB, 0x400454CA
+    fd = memory()
+    with Client(lab.serve()) as client:
+        sockets = in_use(client, fd, pass_=0)
+        for number in 65, 2**32 - 1:
+            assert use(client, 1, number)[::2] == (errno.EINVAL, [])
+        error, name, fds = use(client, 1, 3)
+        assert (error, len(fds)) == (0, 3) and lab.ns.link(name)
+        assert use(client, 0, 2) == (0, name, [])       # it stays as it is
+        fcntl.ioctl(fds[0], TUNSETPERSIST, 1)
+        with pytest.raises(OSError):
+            fcntl.ioctl(fds[1], TUNSETIFF, struct.pack("16sH22x", b"nic1", 2))
+        for each in fds:
+            os.close(each)
+        assert lab.ns.link(name) and use(client, 1, 0) == (0, "", []) and lab.ns.link(name) is None
+        error, name, fds = use(client, 0, 1)
+        assert error == 0 and len(fds) == 1
+        fcntl.ioctl(fds[0], TUNSETPERSIST, 1)
+        for each in fds + sockets:
+            os.close(each)
+    os.close(fd)
+    wait_until(lambda: lab.ns.link(name) is None and is_as_before(lab), "nothing is left")
 
 
 @pytest.mark.parametrize("posted, size", [(65, 4096), (2**32 - 1, 4096), (64, 100), (1, 0), (1, None), (1, "pipe")])

@@ -293,9 +293,8 @@ def test_unfinished_checksums(daemon):
 
 
 @pytest.mark.parametrize("fields, options, error, text", [
-    ({"mode": SW}, b"", errno.EINVAL, "host"),
     ({"mode": ONE_NIC, "ringid": 1}, b"", errno.EINVAL, "ring 1"),
-    ({"host_tx_rings": 2}, b"", errno.EOPNOTSUPP, "host rings"),
+    ({"host_tx_rings": 65}, b"", errno.EINVAL, "65 tx and 1 rx host rings"),
     ({}, offsets_option(128), errno.EOPNOTSUPP, "offsets"),
 ])
 def test_refused(daemon, fields, options, error, text):
@@ -841,6 +840,8 @@ def test_an_ordinary_user_has_what_he_may(served):
 REQUESTS = {
     "register": lambda path: Port(path, V).close(),
     "one ring": lambda path: Port(path, V, mode=ONE_NIC, ringid=0).close(),
+    "host rings": lambda path: Port(path, V, mode=SW).close(),
+    "all rings": lambda path: Port(path, V, mode=NIC_SW).close(),
     "tx only": lambda path: Port(path, V, flags=TX_ONLY).close(),
     "exclusive": lambda path: Port(path, V, flags=EXCLUSIVE).close(),
     "monitor": lambda path: Port(path, V, flags=MONITOR_RX).close(),

@@ -2,7 +2,8 @@
 /*
  * Ports of network interfaces: what netmapd-nic says, what the kernel puts into AF_XDP's rings, and what applications put into
  * slots. All of netmapd's side is here (ports/nic*.c, nic/nic_client.c, nic/xsk.c); the target plays the others: netmapd-nic is
- * the other end of a socket pair, a socket is a file whose pages are the four rings.
+ * the other end of a socket pair, a socket is a file whose pages are the four rings, and a queue of a twin, which leads to the host's
+ * stack, one more socket pair.
  *
  * When a port has ended what the kernel has (afxdp.h) is nobody else's until netmapd-nic says that it has let go.
  */
@@ -38,6 +39,10 @@ struct link {
 	uint32_t posted; /* chunks of NIC_BIND, of all queues */
 	struct nic_open open;
 	struct nic_released released;
+	struct nic_use use;
+	int stack[NIC_QUEUES_MAX]; /* the host's end of twins, as many as there have been */
+	uint32_t num_stack;
+	bool twin;
 	uint32_t num_queues;
 	bool closing, again; /* again: only asked whether the kernel has let go */
 	struct kqueue queue[QUEUES];
@@ -160,6 +165,8 @@ static void hang_up(struct link *l)
 		close(l->sock);
 	l->sock = -1;
 	l->todo = 0;
+	while (l->num_stack > 0)
+		close(l->stack[--l->num_stack]);
 }
 
 /* The chunks that are named in the file of a NIC_BIND. */
@@ -205,6 +212,10 @@ static void take_message(
 		break;
 	case NIC_RELEASED:
 		l->released = msg->released;
+		break;
+	case NIC_USE:
+		l->use = msg->use;
+		l->twin &= msg->use.host_rings > 0;
 		break;
 	}
 }
@@ -270,6 +281,57 @@ static void say_opened(struct link *l, union nic_message *msg)
 	say(l, msg, NIC_OPENED, sizeof(msg->opened), NULL, 0);
 }
 
+/* A twin, if one is wanted and there is none; when it can't be had for once, a reason. */
+static void say_used(struct link *l, union nic_message *msg, bool refused)
+{
+	int fds[NIC_QUEUES_MAX];
+	uint32_t num_fds = 0;
+
+	memset(msg, 0, sizeof(*msg));
+	while (!l->twin && !refused && num_fds < l->use.host_rings) {
+		int pair[2];
+
+		if (l->num_stack == NIC_QUEUES_MAX ||
+			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+				pair) < 0)
+			break;
+		l->stack[l->num_stack++] = pair[1];
+		fds[num_fds++] = pair[0];
+	}
+	if (num_fds < l->use.host_rings && !l->twin)
+		msg->used.error = -EMFILE;
+	while (msg->used.error && num_fds > 0)
+		close(fds[--num_fds]);
+	l->twin |= num_fds > 0;
+	strcpy(msg->used.twin_name, l->twin ? "nmhost0" : "");
+	say(l, msg, NIC_USED, sizeof(msg->used), fds, num_fds);
+	while (num_fds > 0)
+		close(fds[--num_fds]);
+}
+
+/* The host sends, in frames of any length behind a header, and takes what there is for it; or its interface goes. */
+static void stack_step(struct fuzz_in *in)
+{
+	static uint8_t frame[66000];
+	struct link *l = &links[fuzz_below(in, num_links)];
+	uint8_t how = fuzz_u8(in);
+	uint32_t at;
+
+	if (num_links == 0 || l->sock < 0 || l->num_stack == 0)
+		return;
+	at = fuzz_below(in, l->num_stack);
+	if (how > 250) {
+		close(l->stack[at]);
+		l->stack[at] = l->stack[--l->num_stack];
+		return;
+	}
+	for (uint8_t n = 0; n < how % 8; n++)
+		(void)send(l->stack[at], frame, (size_t)fuzz_edge(in, 1524) % sizeof(frame),
+			MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (recv(l->stack[at], frame, sizeof(frame), MSG_DONTWAIT) > 0)
+		;
+}
+
 /* What is to be said now; spoilt: another mode wants other sockets. */
 static void answer_well(struct link *l, bool spoilt)
 {
@@ -294,6 +356,9 @@ static void answer_well(struct link *l, bool spoilt)
 	case NIC_CLOSE:
 		say(l, &msg, NIC_DETACHED, sizeof(msg.plain), NULL, 0);
 		break;
+	case NIC_USE:
+		say_used(l, &msg, spoilt);
+		break;
 	case NIC_RELEASED:
 		if (l->closing || !l->num_queues) {
 			memset(&msg, 0, sizeof(msg));
@@ -315,9 +380,10 @@ static void answer_badly(struct fuzz_in *in, struct link *l)
 	} kinds[] = {{NIC_KNOWN, sizeof(struct nic_told)}, {NIC_OPENED, sizeof(struct nic_opened)},
 		{NIC_BOUND, sizeof(struct nic_bound)}, {NIC_CHANGED, sizeof(struct nic_told)},
 		{NIC_DETACHED, sizeof(struct nic_plain)}, {NIC_GONE, sizeof(struct nic_gone)},
-		{NIC_FAILED, sizeof(struct nic_failed)}, {NIC_REPORT, sizeof(struct nic_report)}};
+		{NIC_FAILED, sizeof(struct nic_failed)}, {NIC_REPORT, sizeof(struct nic_report)},
+		{NIC_USED, sizeof(struct nic_used)}};
 	union nic_message msg = {.hdr = {0}};
-	uint32_t kind = fuzz_below(in, 8), num_fds = fuzz_below(in, 4);
+	uint32_t kind = fuzz_below(in, 9), num_fds = fuzz_below(in, 4);
 	int fds[4] = {STDERR_FILENO, STDERR_FILENO, STDERR_FILENO, STDERR_FILENO};
 
 	if (kind == 3) {
@@ -405,8 +471,11 @@ static void bind_app(struct app *app)
 {
 	uint8_t how = app->how;
 	const struct nm_bind bind = {
-		.mode = how & 2 ? NR_REG_ONE_NIC : NR_REG_ALL_NIC,
+		.mode = (how & 40) == 40 ? (how & 64 ? NR_REG_SW : NR_REG_NIC_SW)
+			: how & 2        ? NR_REG_ONE_NIC
+					 : NR_REG_ALL_NIC,
 		.ringid = how & 2 ? how >> 6 : 0,
+		.num_host_rings = {0, how & 128 ? 2 : 0},
 		.mem_id = how & 4 ? 5 : 0,
 		.flags = (how & 24) == 24  ? NR_MONITOR_RX
 			 : (how & 24) == 8 ? NR_TX_RINGS_ONLY
@@ -631,8 +700,10 @@ void fuzz_one(struct fuzz_in *in)
 
 		if (what < 90)
 			app_step(in);
-		else if (what < 170)
+		else if (what < 160)
 			nic_step(in);
+		else if (what < 170)
+			stack_step(in);
 		else if (what < 220)
 			kernel_step(in, false);
 		else if (what < 250)

@@ -114,7 +114,7 @@ DEVICES = {     # two of each are on a hub of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
 }
-MODULES = [*DEVICES, "sch_ingress", "cls_bpf"]
+MODULES = [*DEVICES, "sch_ingress", "cls_bpf", "tun"]
 ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
 SIZES = (60, 1024, 1025, 1514)
 PACKETS = 1000
@@ -208,13 +208,64 @@ def test_packets_through_devices(host, kernel, driver):
     host.drain(a)
 
 
-# ------------------------------------------------------------ what happens to buffers (nicwire)
-
-LONG = {"igb": 3046, "virtio_net": 3400}    # MTUs that these drivers take, zero copy included: around 1792 and 2048 bytes as well
+# ------------------------------------------------------------ host rings
 
 
 def best(kernel):
     return "zero-copy" if kernel.line in ZERO_COPY else "native"
+
+
+@pytest.fixture
+def outside(host):
+    """outside(driver): the second device of a driver is elsewhere, 192.0.2.1, and the first is the host's 192.0.2.2."""
+    moved = []
+
+    def move(driver):
+        a, b = name(driver, 0), name(driver, 1)
+        host.run(f"mkdir -p /run/netns; /sbin/ip netns add outside; /sbin/ip link set {b} netns outside; "
+                 f"/sbin/ip -n outside addr add 192.0.2.1/24 dev {b}; /sbin/ip -n outside link set {b} up; "
+                 f"/sbin/ip addr add 192.0.2.2/24 dev {a}")
+        moved.append((a, b))
+        return a
+
+    yield move
+    for a, b in moved:
+        host.run(f"/sbin/ip -n outside link set {b} netns 1; /sbin/ip netns del outside; /sbin/ip addr flush dev {a}; "
+                 f"/sbin/ip link set {b} up")
+
+
+def ping(host):
+    return host.run("for i in $(seq 20); do ping -c 1 -W 1 192.0.2.1 && exit; done; exit 1", 60)
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_the_stack_through_a_bridge(host, kernel, driver, outside):
+    """The host's pings and TCP go through a program between host rings and the device, both ways, and are as they were."""
+    a = outside(driver)
+    ping(host)
+    bridge = host.application(f"netmap-bridge -w 0 -i netmap:{a}")
+    bridge.wait_output("^Bridging", 60)
+    state = host.port(a)["nic"]
+    assert state["mode"] == best(kernel) and state["host_interface"] in host.run("/sbin/ip link").out
+    ping(host)
+    host.run("dd if=/dev/urandom of=/tmp/sent bs=64k count=32 2>/dev/null")
+    server = host.spawn("exec /sbin/ip netns exec outside sh -c 'nc -l -p 5000 > /tmp/there'")
+    host.run("for i in $(seq 20); do nc -w 20 192.0.2.1 5000 < /tmp/sent && exit; sleep 0.2; done; exit 1", 60)
+    assert server.wait(60).rc == 0
+    host.run("cmp /tmp/sent /tmp/there")
+    bridge.kill(signal.SIGINT)
+    assert bridge.wait(60).rc == 0, bridge.output
+    passed = re.findall(r"-> .*: (\d+) packets, .*, zero copy, 0 dropped$", bridge.output, re.M)
+    assert len(passed) == 2 and all(int(n) >= 100 for n in passed), bridge.output
+    host.drain(a)
+    assert "nmhost" not in host.run("/sbin/ip link").out
+    ping(host)
+
+
+# ------------------------------------------------------------ what happens to buffers (nicwire)
+
+LONG = {"igb": 3046, "virtio_net": 3400}    # MTUs that these drivers take, zero copy included: around 1792 and 2048 bytes as well
 
 
 def nicwire(host, first, second, longest=1514, count=WIRED):

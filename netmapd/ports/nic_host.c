@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Host rings of network interfaces: the queues of a TAP (nic/twin.h), which comes when somebody uses host rings, and goes with the last
+ * of them. Packets are tap_io.c's. netmapd-nic is told whenever hardware rings, or host rings, get their first user or lose the last.
+ */
+#include "nic_internal.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static bool is_used(const struct nm_port *port, uint32_t first, const uint32_t count[NM_DIRS])
+{
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < count[dir]; i++) {
+			uint32_t at = first ? port->num_rings[dir] + i : i;
+
+			if (port->rings[dir][at].users > 0)
+				return true;
+		}
+	return false;
+}
+
+static struct nic_users users_of(const struct nm_port *port)
+{
+	return (struct nic_users){.hardware = is_used(port, 0, port->num_rings),
+		.host = is_used(port, 1, port->num_host_rings)};
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+int nic_host_make(struct nic *nic)
+{
+	struct nm_port *port = nic->port;
+	int error = tap_queues_init(&nic->host, &nic->nics->watch, port->num_host_rings[NM_RX]);
+
+	if (error)
+		return error;
+	nic->host.port = port;
+	nic->host.mtu = &nic->mtu;
+	tap_own_rings(&nic->host, port, true);
+	return 0;
+}
+
+void nic_host_free(struct nic *nic)
+{
+	if (!nic->host.queues)
+		return;
+	nic_host_halt(nic);
+	tap_queues_free(&nic->host);
+	memset(&nic->host, 0, sizeof(nic->host));
+}
+
+static struct nm_ring *host_ring(const struct nic *nic, enum nm_dir dir, uint32_t i)
+{
+	return &nic->host.port->rings[dir][nic->host.port->num_rings[dir] + i];
+}
+
+/* Syncs use descriptors, or not. */
+static void set_live(struct nic *nic, bool live)
+{
+	const struct nm_port *port = nic->host.port;
+
+	for (uint32_t i = 0; i < port->num_host_rings[NM_TX]; i++) {
+		struct nm_ring *ring = host_ring(nic, NM_TX, i);
+
+		nm_produce_lock(ring);
+		OS_STORE(&nic->host.live, live);
+		nm_produce_unlock(ring);
+	}
+	for (int dir = 0; dir < NM_DIRS; dir++)
+		for (uint32_t i = 0; i < port->num_host_rings[dir] && live; i++)
+			os_wakeup_signal(&host_ring(nic, dir, i)->wakeup);
+}
+
+void nic_host_halt(struct nic *nic)
+{
+	if (!nic->host.queues || !nic->host.started)
+		return;
+	set_live(nic, false);
+	tap_queues_stop(&nic->host);
+	tap_queues_close(&nic->host);
+	nic->host.gone = false;
+}
+
+static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct nm_error *err)
+{
+	struct tap *tap = &nic->host;
+	int error = num_fds == tap->num_queues ? 0 : -EPROTO;
+
+	for (uint32_t i = 0; i < num_fds; i++) {
+		if (error)
+			close(fds[i]);
+		else
+			error = tap_set_queue(tap, i, fds[i]);
+	}
+	if (error) {
+		tap_queues_close(tap);
+		return nm_error_set(err, error, "%s: its host rings can't be opened: %s", nic->name,
+			strerror(-error));
+	}
+	snprintf(tap->ifname, sizeof(tap->ifname), "%s", nic->link->twin);
+	tap_queues_start(tap);
+	set_live(nic, true);
+	return 0;
+}
+
+/* ---- who uses what ----------------------------------------------------------------------------- */
+
+void nic_tell_users(struct nic *nic)
+{
+	struct nic_users now;
+
+	if (nic->state != NIC_RUNNING || nic->link->using)
+		return;
+	now = users_of(nic->port);
+	if (now.host && nic->host.started)
+		tap_choose_readers(&nic->host, nic->port, false);
+	if (now.hardware == nic->asked.hardware && now.host == nic->asked.host)
+		return;
+	if (!now.host)
+		nic_host_halt(nic);
+	nic->asked = now;
+	nic_link_use(nic->link, now.hardware, now.host ? nic->host.num_queues : 0);
+}
+
+bool nic_users_told(const struct nic *nic)
+{
+	return nic->state != NIC_RUNNING || !nic->link->using;
+}
+
+int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
+	struct nm_error *err)
+{
+	int error = 0;
+
+	if (refused)
+		error = nm_error_set(err, refused->code, "%s", refused->text);
+	else if (nic->asked.host && !nic->host.started)
+		error = open_host(nic, fds, num_fds, err);
+	if (error) /* whoever wants them is told, and leaves */
+		nic->asked.host = false;
+	else
+		nic_tell_users(nic);
+	return error;
+}
+
+/* ---- syncs ------------------------------------------------------------------------------------------ */
+
+int nic_host_txsync(struct nm_ring *ring)
+{
+	const struct tap *tap = ring->priv;
+
+	nm_produce_lock(ring);
+	if (likely(OS_LOAD(&tap->live)))
+		(void)tap_txsync(ring);
+	nm_produce_unlock(ring);
+	return 0;
+}
+
+/* A sync writes all that there is. */
+bool nic_host_can_send(struct nm_ring *ring)
+{
+	const struct tap *tap = ring->priv;
+
+	return OS_LOAD(&tap->live) && ring->hwcur != ring->head;
+}

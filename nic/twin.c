@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "twin.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "netlink.h"
+#include "tap_open.h"
+
+#define TWIN_NAMES "nmhost%d"
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* On error all of them are closed. */
+static int open_queues(char ifname[IFNAMSIZ], int *fds, uint32_t queues)
+{
+	for (uint32_t i = 0; i < queues; i++) {
+		fds[i] = tap_open(ifname, queues > 1);
+		if (fds[i] < 0) {
+			int error = fds[i];
+
+			while (i-- > 0)
+				close_one(&fds[i]);
+			return error;
+		}
+	}
+	return 0;
+}
+
+/* prog: a program, or why there is none. By a link, or before Linux 6.6 by a filter, for which there is a clsact: the TAP's end is
+ * theirs, too. */
+static int attach(struct twin *t, int prog, bool egress)
+{
+	int error = prog < 0 ? prog : 0;
+
+	if (!error && kernel_is_at_least(6, 6)) {
+		t->link[egress] = program_attach_stack(prog, t->ifindex, egress);
+		error = t->link[egress] < 0 ? t->link[egress] : 0;
+	} else if (!error) {
+		error = netlink_filter(t->ifindex, prog, egress);
+	}
+	close_one(&prog);
+	return error;
+}
+
+static int attach_both(struct twin *t, uint32_t ifindex, const uint8_t *cookie)
+{
+	int error = kernel_is_at_least(6, 6) ? 0 : netlink_clsact(t->ifindex);
+
+	if (!error)
+		error = attach(t, program_load_twin_in(ifindex, cookie), false);
+	return error ? error : attach(t, program_load_twin_out(), true);
+}
+
+static int set_up(struct twin *t, const struct nic_facts *f, const uint8_t *cookie)
+{
+	char alias[64];
+	int error = attach_both(t, f->ifindex, cookie);
+
+	snprintf(alias, sizeof(alias), "host rings of %s (netmapd)", f->ifname);
+	return error ? error : netlink_up_quietly(t->ifindex, alias);
+}
+
+int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, int *fds,
+	uint32_t queues, struct nm_error *err)
+{
+	char ifname[IFNAMSIZ] = TWIN_NAMES;
+	int error = open_queues(ifname, fds, queues);
+
+	if (error)
+		return nm_error_set(err, error,
+			"%s: no TAP for its host rings can be made (/dev/net/tun): %s", f->ifname,
+			strerror(-error));
+	memcpy(t->ifname, ifname, sizeof(t->ifname));
+	t->ifindex = if_nametoindex(ifname);
+	error = t->ifindex ? set_up(t, f, cookie) : -errno;
+	if (!error)
+		return 0;
+	for (uint32_t i = 0; i < queues; i++)
+		close_one(&fds[i]);
+	twin_close(t);
+	return nm_error_set(err, error,
+		"%s: what the host sends and receives can't be led through %s, to its host rings: %s",
+		f->ifname, ifname, strerror(-error));
+}
+
+void twin_close(struct twin *t)
+{
+	close_one(&t->link[0]);
+	close_one(&t->link[1]);
+	if (t->ifindex)
+		(void)netlink_delete(t->ifindex); /* -ENODEV, if the client has let go of it */
+	t->ifindex = 0;
+	t->ifname[0] = '\0';
+}
