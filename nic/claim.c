@@ -21,11 +21,24 @@
 
 enum { FILE_MAX = 1024, STATE_BYTES = 24 };
 
+/* In front of a feature of the other end. */
+#define PEER "peer/"
+
 /* Off while a NIC is in use. GRO of the kernel comes behind the program, or pauses. */
 static const char *const unwanted[] = {
 	"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-lro", "rx-gro-hw"};
 
-enum { NUM_UNWANTED = sizeof(unwanted) / sizeof(unwanted[0]) };
+/*
+ * Off at the other end of a veth: its stack would hand tags over beside the frame, where AF_XDP doesn't show them, and a frame of a
+ * VLAN would come as one without.
+ */
+static const char *const unwanted_there[] = {
+	PEER "tx-vlan-hw-insert", PEER "tx-vlan-stag-hw-insert"};
+
+enum {
+	NUM_UNWANTED = sizeof(unwanted) / sizeof(unwanted[0]),
+	NUM_UNWANTED_THERE = sizeof(unwanted_there) / sizeof(unwanted_there[0]),
+};
 
 /* ---- the file --------------------------------------------------------------------------------- */
 
@@ -44,6 +57,9 @@ static bool is_change(const char *name)
 {
 	for (int i = 0; i < NUM_UNWANTED; i++)
 		if (strcmp(name, unwanted[i]) == 0)
+			return true;
+	for (int i = 0; i < NUM_UNWANTED_THERE; i++)
+		if (strcmp(name, unwanted_there[i]) == 0)
 			return true;
 	return strcmp(name, CLAIM_FILTER) == 0;
 }
@@ -158,18 +174,28 @@ void claim_note(struct claim *c, const char *change)
 	write_state(c, "using");
 }
 
+/* The feature of a change, and in *ifindex whose it is; 0: nobody's any more, or out of reach. */
+static const char *feature_of(const char *change, uint32_t *ifindex)
+{
+	if (strncmp(change, PEER, strlen(PEER)) != 0)
+		return change;
+	*ifindex = netlink_peer(*ifindex);
+	return change + strlen(PEER);
+}
+
 /* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. */
 static void put_back(uint32_t ifindex, const char *change)
 {
+	const char *feature = feature_of(change, &ifindex);
 	char ifname[IF_NAMESIZE];
 	int error;
 
-	if (!if_indextoname(ifindex, ifname))
+	if (!ifindex || !if_indextoname(ifindex, ifname))
 		return;
 	if (strcmp(change, CLAIM_FILTER) == 0)
 		error = netlink_filter_off(ifindex);
 	else
-		error = device_feature_set(ifname, change, true);
+		error = device_feature_set(ifname, feature, true);
 	if (error && error != -ENODEV && error != -ENOENT)
 		nic_log("%s: %s can't be put back: %s; ethtool -k and tc show what there is",
 			ifname, change, strerror(-error));
@@ -236,26 +262,44 @@ void claim_recover(const char *dir)
 
 /* ---- offloads --------------------------------------------------------------------------------- */
 
-static int one_off(
-	struct claim *c, const struct nic_facts *f, const char *name, struct nm_error *err)
+/* change: a feature of the interface, or of the other end, which is called ifname. */
+static int one_off(struct claim *c, const char *ifname, const char *change, struct nm_error *err)
 {
+	uint32_t ifindex = c->ifindex;
+	const char *name = feature_of(change, &ifindex);
 	struct device_feature feature;
-	int error = device_feature(f->ifname, name, &feature);
+	int error = device_feature(ifname, name, &feature);
 
 	if (error || !feature.known || !feature.active)
 		return 0;
 	if (!feature.fixed) {
 		if (feature.requested)
-			claim_note(c, name);
-		error = device_feature_set(f->ifname, name, false);
+			claim_note(c, change);
+		error = device_feature_set(ifname, name, false);
 		if (!error)
-			error = device_feature(f->ifname, name, &feature);
+			error = device_feature(ifname, name, &feature);
 	}
 	if (!feature.active && !error)
 		return 0;
 	return nm_error_set(err, -EOPNOTSUPP,
 		"%s: the offload %s is on and can't be switched off%s%s; as it changes packets, the interface can't be used",
-		f->ifname, name, error ? ": " : "", error ? strerror(-error) : "");
+		ifname, name, error ? ": " : "", error ? strerror(-error) : "");
+}
+
+static int offloads_off_there(struct claim *c, const struct nic_facts *f, struct nm_error *err)
+{
+	uint32_t peer = netlink_peer(f->ifindex);
+	char ifname[IF_NAMESIZE];
+	int error = 0;
+
+	if (!peer || !if_indextoname(peer, ifname)) {
+		nic_log("%s: its other end is in another network namespace: what the stack there sends in VLANs comes without its tag, unless ethtool -K has switched txvlan and tx-vlan-stag-hw-insert off there",
+			f->ifname);
+		return 0;
+	}
+	for (uint32_t i = 0; i < NUM_UNWANTED_THERE && !error; i++)
+		error = one_off(c, ifname, unwanted_there[i], err);
+	return error;
 }
 
 int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *err)
@@ -263,7 +307,9 @@ int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *er
 	int error = 0;
 
 	for (uint32_t i = 0; i < NUM_UNWANTED && !error; i++)
-		error = one_off(c, f, unwanted[i], err);
+		error = one_off(c, f->ifname, unwanted[i], err);
+	if (!error && strcmp(f->driver, "veth") == 0)
+		error = offloads_off_there(c, f, err);
 	return error;
 }
 

@@ -56,8 +56,8 @@ void claim_drop(struct claim *c); /* a claim with fd -1 is allowed */
 void claim_recover(const char *dir);
 
 /*
- * Switches off what hides or joins packets: stripping of VLAN tags, LRO, hardware GRO. -EOPNOTSUPP with a text
- * when one of them stays on.
+ * Switches off what hides or joins packets: stripping of VLAN tags, LRO, hardware GRO; and at the other end of a veth, if that is in
+ * this network namespace, what leaves tags to the device. -EOPNOTSUPP with a text when one of them stays on.
  */
 int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *err);
 

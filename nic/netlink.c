@@ -106,7 +106,8 @@ static ssize_t converse(int protocol, struct request *r, char answer[ANSWER_MAX]
 	return n >= (ssize_t)NLMSG_HDRLEN ? n : -EPROTO;
 }
 
-uint32_t netlink_program(uint32_t ifindex)
+/* What the kernel says of an interface; false: nothing. */
+static bool ask_link(uint32_t ifindex, char answer[ANSWER_MAX])
 {
 	struct request r = {
 		.hdr = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
@@ -114,17 +115,38 @@ uint32_t netlink_program(uint32_t ifindex)
 			.nlmsg_flags = NLM_F_REQUEST},
 		.body.link = {.ifi_index = (int)ifindex},
 	};
-	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
 	const struct nlmsghdr *hdr = (void *)answer;
 	ssize_t n = converse(NETLINK_ROUTE, &r, answer);
-	const struct rtattr *xdp;
 
-	if (n < 0 || !NLMSG_OK(hdr, (size_t)n) || hdr->nlmsg_type != RTM_NEWLINK)
-		return 0;
-	xdp = find_attribute(
-		IFLA_RTA((struct ifinfomsg *)NLMSG_DATA(hdr)), IFLA_PAYLOAD(hdr), IFLA_XDP);
+	return n >= 0 && NLMSG_OK(hdr, (size_t)n) && hdr->nlmsg_type == RTM_NEWLINK;
+}
+
+/* An attribute of that answer; NULL: it has none. */
+static const struct rtattr *link_attribute(const char answer[ANSWER_MAX], uint16_t type)
+{
+	const struct nlmsghdr *hdr = (const void *)answer;
+
+	return find_attribute(
+		IFLA_RTA((struct ifinfomsg *)NLMSG_DATA(hdr)), IFLA_PAYLOAD(hdr), type);
+}
+
+uint32_t netlink_program(uint32_t ifindex)
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct rtattr *xdp =
+		ask_link(ifindex, answer) ? link_attribute(answer, IFLA_XDP) : NULL;
+
 	return xdp ? number_in(find_attribute(RTA_DATA(xdp), RTA_PAYLOAD(xdp), IFLA_XDP_PROG_ID))
 		   : 0;
+}
+
+uint32_t netlink_peer(uint32_t ifindex)
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+
+	if (!ask_link(ifindex, answer) || link_attribute(answer, IFLA_LINK_NETNSID))
+		return 0;
+	return number_in(link_attribute(answer, IFLA_LINK));
 }
 
 /* The kernel's text in the answer to a request that failed. */

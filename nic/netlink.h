@@ -16,6 +16,9 @@
 /* The number of the program on the interface; 0: there is none, or nobody can say. */
 uint32_t netlink_program(uint32_t ifindex);
 
+/* The number of a veth's other end; 0: that is in another network namespace, or it is no veth, or nobody can say. */
+uint32_t netlink_peer(uint32_t ifindex);
+
 /*
  * Tries to attach the program in the other way, which gives a text: why the kernel refuses it, "" when it doesn't say. What is
  * attached after all is taken off at once.

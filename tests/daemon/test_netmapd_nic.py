@@ -547,6 +547,37 @@ def test_an_offload_that_was_off_stays_off(lab):
     assert lab.ns.offload("nic0", VLAN) == "off"
 
 
+def tags_at_peer(lab):
+    return [lab.ns.offload("nic1", feature) for feature in ("tx-vlan-offload", "tx-vlan-stag-hw-insert")]
+
+
+def test_the_other_end_of_a_veth_keeps_tags_in_the_frame(lab):
+    """As long as the interface is in use, also when netmapd-nic was killed meanwhile; what was off there stays off."""
+    user = lab.use("nic0")
+    user.bound()
+    assert tags_at_peer(lab) == ["off", "off"]
+    assert user.close() == 0
+    wait_until(lambda: not lab.claims() and tags_at_peer(lab) == ["on", "on"], "all is put back")
+    lab.ns.run("ethtool", "-K", "nic1", "txvlan", "off")
+    user = lab.use("nic0")
+    user.bound()
+    os.kill(user.helper(), signal.SIGKILL)
+    user.kill()
+    assert tags_at_peer(lab) == ["off", "off"] and lab.claims()
+    lab.serve()     # puts back what one that was killed has left
+    wait_until(lambda: not lab.claims() and tags_at_peer(lab) == ["off", "on"], "what was on is on again")
+
+
+def test_the_other_end_of_a_veth_is_elsewhere(lab):
+    """What can't be switched off there is said."""
+    other = lab.namespace()
+    lab.pair("nic2", "nic3", other_ns=other)
+    user = lab.use("nic2")
+    assert user.bound() == "native" and other.offload("nic3", "tx-vlan-offload") == "on"
+    assert "nic2: its other end is in another network namespace" in (lab.place / "netmapd-nic.log").read_text()
+    assert user.close() == 0
+
+
 def test_promiscuous_mode_can_be_left_alone(lab):
     user = lab.use("nic0", promisc=0)
     assert user.bound() == "native"

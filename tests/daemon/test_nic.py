@@ -201,6 +201,47 @@ def test_unfinished_checksums_of_long_packets(start):
     udp.close()
 
 
+# The stack gives w0's frame a tag of VLAN 5, beside the frame, as a VLAN device does (bpf_skb_vlan_push, at its egress).
+TAG = """
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, *values, layout):
+    attributes = ctypes.create_string_buffer(struct.pack(layout, *values), 144)
+    fd = libc.syscall(321, command, attributes, 144)
+    if fd < 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+    return fd
+def insn(code, dst=0, imm=0):
+    return struct.pack("<BBhi", code, dst, 0, imm)
+code = insn(0xb7, 2, socket.htons(0x8100)) + insn(0xb7, 3, 5) + insn(0x85, imm=18) + insn(0xb7, 0, -1) + insn(0x95)
+code, name = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"Dual BSD/GPL")
+program = bpf(5, 3, 5, ctypes.addressof(code), ctypes.addressof(name), layout="<IIQQ")
+link = bpf(28, program, socket.if_nametoindex(sys.argv[1]), 47, 0, layout="<IIII")
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((sys.argv[1], 0))
+s.send(bytes.fromhex(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64" or tuple(map(int, os.uname().release.split(".")[:2])) < (6, 6),
+                    reason="the tag is made by a program at a link of tcx: Linux 6.6; the number of the system call is that of x86-64")
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_tags_that_the_stack_leaves_to_the_device(start, mode):
+    """A VLAN's frame comes with its tag, and afterwards the other end of the veth has its offload again."""
+    daemon = start("--nic-mode", mode)
+
+    def offload():
+        return re.search(r"^tx-vlan-offload: (\w+)", inside(daemon, "ethtool", "-k", W), re.M)[1]
+
+    with Port(daemon.path, V) as p:
+        assert nic(daemon)["nic"]["mode"] == mode and offload() == "off"
+        one = packet(1, 100)
+        inside(daemon, sys.executable, "-c", TAG, W, one.hex())
+        assert p.receive(1) == [one[:12] + b"\x81\0\0\5" + one[12:]]
+    rest(daemon)
+    wait_until(lambda: offload() == "on", "the offload is on again")
+
+
 def test_buffers_stay_apart(daemon, stack):
     """Slots are permuted: each has a buffer of its own all the time, and another one than before."""
     s = stack()
