@@ -55,18 +55,22 @@ static struct nm_ring *host_ring(const struct nic *nic, enum nm_dir dir, uint32_
 	return &nic->host.port->rings[dir][nic->host.port->num_rings[dir] + i];
 }
 
-/* Syncs use descriptors, or not. */
+static void store_live(struct nic *nic, struct nm_ring *ring, bool live)
+{
+	nm_produce_lock(ring);
+	OS_STORE(&nic->host.live, live);
+	nm_produce_unlock(ring);
+}
+
+/* Syncs use descriptors, or not: on return none does. */
 static void set_live(struct nic *nic, bool live)
 {
 	const struct nm_port *port = nic->host.port;
 
-	for (uint32_t i = 0; i < port->num_host_rings[NM_TX]; i++) {
-		struct nm_ring *ring = host_ring(nic, NM_TX, i);
-
-		nm_produce_lock(ring);
-		OS_STORE(&nic->host.live, live);
-		nm_produce_unlock(ring);
-	}
+	for (uint32_t i = 0; i < port->num_host_rings[NM_TX]; i++)
+		store_live(nic, host_ring(nic, NM_TX, i), live);
+	for (uint32_t i = 0; i < port->num_rings[NM_RX]; i++)
+		store_live(nic, &port->rings[NM_RX][i], live);
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		for (uint32_t i = 0; i < port->num_host_rings[dir] && live; i++)
 			os_wakeup_signal(&host_ring(nic, dir, i)->wakeup);
@@ -155,6 +159,19 @@ int nic_host_txsync(struct nm_ring *ring)
 		(void)tap_txsync(ring);
 	nm_produce_unlock(ring);
 	return 0;
+}
+
+void nic_host_forward(struct nm_ring *ring)
+{
+	const struct nic *nic = ring->port->priv;
+	const struct tap *tap = &nic->host;
+
+	if (likely(!(OS_LOAD(&ring->shared->flags) & NR_FORWARD)))
+		return;
+	nm_produce_lock(ring);
+	if (OS_LOAD(&tap->live))
+		tap_forward(ring, tap->queues[ring->id % tap->num_queues].fd);
+	nm_produce_unlock(ring);
 }
 
 /* A sync writes all that there is. */

@@ -98,6 +98,9 @@ void nic_host_halt(struct nic *nic);
 int nic_host_txsync(struct nm_ring *ring);
 bool nic_host_can_send(struct nm_ring *ring);
 
+/* Before the sync of a hardware rx ring: what it is to forward (NS_FORWARD) the stack receives, while somebody has host rings. */
+void nic_host_forward(struct nm_ring *ring);
+
 /* ---- nic.c --------------------------------------------------------------------------------------- */
 
 /* The account pays for so many more descriptors, until the link is gone. */

@@ -198,7 +198,10 @@ static int txsync(struct nm_ring *ring)
 
 static int rxsync(struct nm_ring *ring)
 {
-	return unlikely(ring->host) ? tap_rxsync(ring) : nic_rxsync(ring);
+	if (unlikely(ring->host))
+		return tap_rxsync(ring);
+	nic_host_forward(ring);
+	return nic_rxsync(ring);
 }
 
 static bool can_send(struct nm_ring *ring)

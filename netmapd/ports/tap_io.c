@@ -101,8 +101,7 @@ int tap_txsync(struct nm_ring *ring)
 
 /* ---- and back to it ------------------------------------------------------------------------ */
 
-/* Slots hwcur..head of an rx ring are about to be given back. */
-static void forward(struct nm_ring *ring)
+void tap_forward(struct nm_ring *ring, int fd)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->hwcur;
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
@@ -113,7 +112,7 @@ static void forward(struct nm_ring *ring)
 		return;
 	nm_slots_init_ring(&slots, ring, 0);
 	while (nm_pkt_next_forward(&slots, &at, ring->head, &pkt)) {
-		enum nm_drop cause = send_packet(fd_of(ring), &pkt, hdr_len);
+		enum nm_drop cause = send_packet(fd, &pkt, hdr_len);
 
 		if (cause != NM_DROPS)
 			count_drop(ring, cause);
@@ -268,7 +267,7 @@ int tap_rxsync(struct nm_ring *ring)
 	struct tap *tap = ring->priv;
 
 	if (tap->taps)
-		forward(ring);
+		tap_forward(ring, fd_of(ring));
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
 	if (ring->host)
 		read_queues(ring, tap);

@@ -8,8 +8,8 @@
  * longer than the room it was given is recognised.
  *
  * A released rx slot with NS_FORWARD (of a ring with NR_FORWARD) is written to the device: of a NIC
- * ring that is the stack, of a host ring the wire, and a TAP's wire is the stack, too. Not so with a NIC's host rings, whose wire is
- * elsewhere: they pass over the flag.
+ * ring that is the stack, of a host ring the wire, and a TAP's wire is the stack, too. A NIC's wire is elsewhere: its host rings pass
+ * over the flag.
  *
  * Thread safety: as the syncs of port.h: one thread per ring. A queue is read by one of them at a
  * time, also while it changes hands (tap_set_reader).
@@ -48,7 +48,8 @@ struct tap {
 	int epoll;           /* of tap_queues.h */
 	const uint32_t *mtu; /* of a NIC's wire, loaded at any time; NULL: the device is asked */
 	bool started;        /* a client is registered; control thread */
-	bool live; /* of a NIC: descriptors may be written to. Stored under produce.lock of its host tx rings */
+	/* Of a NIC: descriptors may be written to. Stored under produce.lock of all rings that do: host tx rings, hardware rx rings. */
+	bool live;
 	bool gone, removed; /* the device was removed; the port was marked dead */
 	uint32_t num_queues;
 	struct tap_queue *queues;
@@ -70,6 +71,9 @@ void tap_set_reader(struct tap_queue *q, struct nm_ring *ring);
 
 /* Does something wait in a queue that is read into this ring? */
 bool tap_wants_room(struct nm_ring *ring);
+
+/* Slots hwcur..head of an rx ring are about to be given back: those that are to be forwarded are written to this queue. */
+void tap_forward(struct nm_ring *ring, int fd);
 
 int tap_txsync(struct nm_ring *ring);
 int tap_rxsync(struct nm_ring *ring);

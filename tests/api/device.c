@@ -430,7 +430,8 @@ TEST(nic)
 	int peer = raw_socket(getenv("NMAPI_NIC_PEER"));
 
 	CHECK(d->reg.nr_host_tx_rings >= 1 && d->reg.nr_host_rx_rings >= 1);
-	CHECK_EQ(d->reg.nr_mem_id, 1);
+	if (in_kernel()) /* netmapd's are in regions of their own */
+		CHECK_EQ(d->reg.nr_mem_id, 1);
 	for (uint32_t i = 0; i < 500; i++) {
 		send_frame(d, 0, 1, i);
 		raw_take(peer, 0, 1, i);

@@ -16,7 +16,7 @@ NMAPI_M32 = BUILD / "tests/api/nmapi-m32"
 NMSTRESS = BUILD / "tests/api/nmstress"
 TESTS = [name for path in sorted((REPO / "tests/api").glob("*.c"))
          for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
-# What needs a file of /dev/netmap runs under netmap-run; network interfaces are the kernel's, in guests.
+# What needs a file of /dev/netmap runs under netmap-run; network interfaces have test_nic_host.py, and guests.
 DEVICE_TESTS = [name for name in TESTS if name.startswith(("device_", "older_"))]
 HOST_TESTS = [name for name in TESTS if name not in DEVICE_TESTS and not re.match(r"nic(_|$)", name)]
 NETMAP_RUN = BUILD / "libnetmap/preload/netmap-run"

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -16,13 +17,17 @@ import sys
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SW, Port, Refused, frame, user, wait_until,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SW, Port, Refused, environment, frame, user,
+    wait_until,
 )
+from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
 from test_tap import attach, control, detach, device, inside, new_namespace, socket_inside
 
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root and veth: {REASON}")
 
+NMAPI = BUILD / "tests/api/nmapi"
+NIC_TESTS = [name for name in TESTS if re.match("nic(_|$)", name)]
 BRIDGE = BUILD / "apps/netmap-bridge"
 HOST, PEER = "192.0.2.2", "192.0.2.1"
 
@@ -301,6 +306,23 @@ def test_monitors_and_pipes(start):
             assert coming(p) == [packet(1, 60)]
             assert coming(m) == [packet(1, 60)]
         rest(daemon)
+
+
+# ------------------------------------------------------------ the API suite's tests of interfaces
+
+
+@pytest.mark.parametrize("test", NIC_TESTS)
+def test_api(start_netmapd, test):
+    """As against the kernel's emulated adapter, in guests."""
+    daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace)
+    add_pair(daemon)
+    command = ["nsenter", "-t", str(daemon.pid), "-n", NMAPI, test]
+    child = subprocess.run(command, env={**environment(daemon.path), "NMAPI_NIC": V, "NMAPI_NIC_PEER": W},
+                           capture_output=True, text=True, timeout=120)
+    assert child.returncode == 0 and "ok 1 - " in child.stdout, child.stdout + child.stderr
+    if "# SKIP" in child.stdout:
+        pytest.skip(child.stdout.split("# SKIP ")[1].splitlines()[0])
+    rest(daemon)
 
 
 # ------------------------------------------------------------ on a switch
