@@ -34,8 +34,8 @@ def process():
     """process(user, argument…): one that waits until it is ended."""
     running = []
 
-    def start(user, *args):
-        script = "import sys; print(flush=True); sys.stdin.read()"
+    def start(user, *args, first="pass"):
+        script = f"import signal, sys; {first}; print(flush=True); sys.stdin.read()"
         running.append(subprocess.Popen(
             [sys.executable, "-c", script, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=user, cwd="/"))
         assert running[-1].stdout.readline() == b"\n"
@@ -87,3 +87,33 @@ def test_what_lies_in_the_directory(hook, process, tmp_path):
         (place / "more/link").symlink_to(outside)
         hook.let_go(place)
         assert not place.exists() and (outside / "pid").exists() and owner.poll() is None
+
+
+def test_it_changes_while_it_is_removed(hook, tmp_path, monkeypatch):
+    """Something has gone between a look and the removal, something else has come."""
+    place, unlink, removed = place_of(tmp_path), os.unlink, []
+    for name in "net0", "net1", "mem0":
+        (place / name).symlink_to("/nowhere")
+
+    def too_late(path, **kwargs):
+        unlink(path, **kwargs)
+        removed.append(path)
+        if len(removed) == 1:
+            raise FileNotFoundError(path)
+        if len(removed) == 2:
+            (place / "late").touch()
+
+    monkeypatch.setattr(hook.os, "unlink", too_late)
+    hook.let_go(place)
+    assert not place.exists() and len(removed) == 4
+
+
+def test_one_who_does_not_end(hook, process, tmp_path, monkeypatch):
+    """An owner that takes no notice of SIGTERM is killed, before the directory goes."""
+    place = place_of(tmp_path)
+    owner = process(USER, "--hold", place, first="signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    (place / "pid").write_text(f"{owner.pid}\n")
+    monkeypatch.setattr(hook, "PATIENCE", 0.2)
+    hook.let_go(place)
+    assert not place.exists()
+    wait_until(lambda: owner.poll() is not None, "the owner has ended")
