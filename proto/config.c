@@ -286,16 +286,21 @@ static const struct config_item *find_same(
 	return NULL;
 }
 
+/* In other words it is an error; in the same ones it is said twice, as in a file that netmapctl has saved beside others. */
 static int add_item(struct config *config, const struct config_item *item, struct nm_error *err)
 {
-	const struct config_item *same = find_same(config, item);
+	const struct config_item *same =
+		item->kind == CONFIG_LIMIT_ALL ? NULL : find_same(config, item);
+	char text[CONFIG_TEXT_MAX], again[CONFIG_TEXT_MAX];
 
-	if (same && item->kind != CONFIG_LIMIT_ALL)
-		return nm_error_set(err, -EINVAL, "%.120s:%u: %s is in %.80s:%u already",
-			item->at.file, item->at.line,
-			item->kind == CONFIG_SET ? config_setting_name(item->setting) : item->name,
-			same->at.file, same->at.line);
-	return config_add(config, item, err);
+	if (!same)
+		return config_add(config, item, err);
+	if (strcmp(config_text(same, text), config_text(item, again)) == 0)
+		return 0;
+	return nm_error_set(err, -EINVAL, "%.120s:%u: %s is in %.80s:%u already", item->at.file,
+		item->at.line,
+		item->kind == CONFIG_SET ? config_setting_name(item->setting) : item->name,
+		same->at.file, same->at.line);
 }
 
 /* Of what netmapd reads alone, netmapctl can change what concerns all users (NMD_LIMIT). */
@@ -320,15 +325,6 @@ static int take_policy(struct reading *r, const struct config_place *at, char *c
 	return 0;
 }
 
-/* In the same words, as in a file that netmapctl has saved beside others. */
-static bool is_there(const struct config *config, const struct config_item *item)
-{
-	const struct config_item *same = find_same(config, item);
-	char text[CONFIG_TEXT_MAX], again[CONFIG_TEXT_MAX];
-
-	return same && strcmp(config_text(same, text), config_text(item, again)) == 0;
-}
-
 static int take_line(void *arg, const struct config_place *at, char *const words[], unsigned count,
 	struct nm_error *err)
 {
@@ -339,9 +335,7 @@ static int take_line(void *arg, const struct config_place *at, char *const words
 	if (strcmp(words[0], "allow") == 0 || strcmp(words[0], "limit") == 0)
 		return take_policy(r, at, words, count, err);
 	error = take_item(at, words, count, &item, err);
-	if (error || is_there(r->config, &item))
-		return error;
-	return add_item(r->config, &item, err);
+	return error ? error : add_item(r->config, &item, err);
 }
 
 static int read_file(struct reading *r, const char *path, struct nm_error *err)
