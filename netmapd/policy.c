@@ -410,6 +410,16 @@ int policy_port(uint32_t uid, const char *text, struct nm_error *err)
 	return is_allowed_port(uid, &name) ? 0 : refuse(uid, RIGHT_PORT, name.base, err);
 }
 
+bool policy_may_watch(uint32_t uid, const char *text)
+{
+	struct nm_error ignored;
+	struct nm_name name;
+
+	if (policy_is_admin(uid))
+		return true;
+	return nm_name_parse(text, &name, &ignored) == 0 && may(uid, RIGHT_CAPTURE, name.base);
+}
+
 /* Has he the right to any port there? A pattern's part before the colon is of switches. */
 int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err)
 {

@@ -8,7 +8,7 @@
  *      ports of switches valeu<UID>_…, pipes u<UID>_…          his own; nobody else's, unless a rule shares them
  *
  *      allow WHO port PATTERN…        names that he may open, and see; their switches' addresses
- *      allow WHO capture PATTERN…     other users' ports that he may watch
+ *      allow WHO capture PATTERN…     other users' ports that he may watch, and see
  *      allow WHO device PATTERN…      devices: attach to a switch of his, detach, poll, make, remove
  *      allow WHO region NUMBER…       memory that all who may name it share
  *      allow WHO status               ports, machines and events of all users
@@ -72,6 +72,10 @@ bool policy_sees_all(uint32_t uid);
  */
 int policy_port(uint32_t uid, const char *name, struct nm_error *err);
 int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err);
+
+/* May he watch the port of that name, whoever has it? */
+bool policy_may_watch(uint32_t uid, const char *name);
+
 int policy_device(uint32_t uid, const char *name, struct nm_error *err);
 
 /*

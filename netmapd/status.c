@@ -51,13 +51,16 @@ static bool sees_switch(const struct view *view, const char *name)
 	return view->uid == NM_USER_ANY || policy_switch(view->uid, name, &err) == 0;
 }
 
-/* His own, and those whose names he may have; but no monitors of others on them. */
+/* His own, and those whose names he may have or watch; but no monitors of others on them. */
 static bool sees_port(const struct view *view, const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_error err;
 
-	return sees_user(view, accounts_payer(port->payer)) ||
-	       (!port->unnamed && !port->dead && policy_port(view->uid, port->name, &err) == 0);
+	if (sees_user(view, accounts_payer(port->payer)))
+		return true;
+	return !port->unnamed && !port->dead &&
+	       (policy_port(view->uid, port->name, &err) == 0 ||
+		       policy_may_watch(view->uid, port->name));
 }
 
 static bool sees_region(const struct view *view, const struct nm_region *region)

@@ -283,6 +283,19 @@ def test_shared_by_a_rule(start, hold):
         as_user(BOB, raw, daemon.path, RENAME, b"vale_lab:a".ljust(64, b"\0") + b"vale_lab:c".ljust(64, b"\0"))
 
 
+def test_who_may_capture_sees_it(start, hold):
+    """A rule of captures, and nothing else: netmapctl capture finds the port; its switch, other ports and machines stay hidden."""
+    daemon = start(f"allow user {BOB} capture {own(ALICE)}")
+    hold(ALICE, keep_port, daemon.path, own(ALICE))
+    hold(ALICE, keep_port, daemon.path, own(ALICE, "1:b"))
+    status = as_user(BOB, call, daemon.path, "status")
+    assert [p["name"] for p in status["ports"]] == [own(ALICE)] and status["switches"] == [] and status["regions"] == []
+    done = as_user(BOB, run, NETMAPCTL, "--socket", daemon.path, "capture", own(ALICE), "-d", "1", "-w", "/dev/null")
+    assert done.returncode == 0, done.stderr
+    done = as_user(BOB, run, NETMAPCTL, "--socket", daemon.path, "capture", own(ALICE, "1:b"), "-d", "1", "-w", "/dev/null")
+    assert done.returncode == 4, done.stderr
+
+
 def test_rights(start, hold, place):
     """Each that a rule can give is there, and none beside it."""
     daemon = start(
