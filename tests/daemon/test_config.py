@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Configuration that stays: files, netmapctl apply and save, reload; settings that change while packets flow."""
 
-import contextlib
 import errno
 import itertools
 import json
@@ -242,10 +241,10 @@ def test_users_of_a_directory_service(start_netmapd, place):
     daemon.process.send_signal(signal.SIGHUP)
 
     def limited():
-        with contextlib.suppress(Refused):
-            as_user(51003, open_port, daemon.path, "vale_a:x")
-            return None
-        return True
+        try:
+            return as_user(51003, open_port, daemon.path, "vale_a:x") is None
+        except Refused as e:
+            return e.errno == errno.EDQUOT
 
     wait_until(limited, "the rules of the directory's user are in force")
     refused(51004, "ports: user 51004", open_port, daemon.path, "vale_odder:x", error=errno.EDQUOT)
