@@ -7,6 +7,8 @@ Under traffic, in many rounds, and to the last byte: test_nic_long.py.
 import contextlib
 import errno
 import fcntl
+import itertools
+import json
 import os
 import re
 import signal
@@ -20,7 +22,8 @@ import time
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ, ONE_NIC, PKT_GEN, PORT_INFO_GET, RX_ONLY, SW, TX_ONLY, ZCOPY_MON,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ, ONE_NIC, PKT_GEN, PORT_HDR_SET,
+    PORT_INFO_GET, RX_ONLY, SW, TX_ONLY, ZCOPY_MON,
     Connection, Port, Refused,
     extmem_option, frame, mac, message, offsets_option, register, user, wait_until,
 )
@@ -735,30 +738,72 @@ def elsewhere(daemon, name, address):
         keeper.wait()
 
 
-def test_tcp_between_stacks(daemon):
-    """The host's stack, by a TAP, and one behind the interface, on one switch: offloads and checksums are what they must be."""
-    with elsewhere(daemon, W, "192.0.2.1") as other:
-        control(daemon, newif, "tap0")
-        control(daemon, attach, f"vale1:{V}")
-        control(daemon, attach, "vale1:tap0")
-        inside(daemon, "ip", "addr", "add", "192.0.2.2/24", "dev", "tap0")
-        inside(daemon, "ip", "link", "set", "tap0", "up")
-        command = ["nsenter", "-t", str(other.pid), "-n", sys.executable, "-c", TALK, "192.0.2.1", "192.0.2.2", "listen"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout.readline() == "ready\n"
-            wait_until(lambda: nic(daemon)["nic"]["link"], "link")
-            child = subprocess.run(
-                ["nsenter", "-t", str(daemon.pid), "-n", sys.executable, "-c", TALK, "192.0.2.2", "192.0.2.1", "connect"],
-                capture_output=True, text=True, timeout=120,
-            )
-            assert child.returncode == 0, child.stderr
-            assert server.wait(30) == 0
-        finally:
+class Station:
+    """A stack on the switch: a network namespace, which lives as long as this process, and its address."""
+
+    def __init__(self, process, address):
+        self.pid, self.address = process.pid, address
+
+    def start(self, *command):
+        return subprocess.Popen(["nsenter", "-t", str(self.pid), "-n", *command], stdout=subprocess.PIPE, text=True)
+
+    def run(self, *command):
+        child = subprocess.run(["nsenter", "-t", str(self.pid), "-n", *command], capture_output=True, text=True, timeout=120)
+        assert child.returncode == 0, f"{command}: {child.stdout} {child.stderr}"
+        return child.stdout
+
+
+def talk(server, client):
+    """Two megabytes each way, compared by their sums."""
+    listens = server.start(sys.executable, "-c", TALK, server.address, client.address, "listen")
+    try:
+        assert listens.stdout.readline() == "ready\n"
+        client.run(sys.executable, "-c", TALK, client.address, server.address, "connect")
+        assert listens.wait(30) == 0
+    finally:
+        listens.kill()
+        listens.communicate()
+
+
+@contextlib.contextmanager
+def iperf_servers(stations):
+    servers = [station.start("iperf3", "-s", "--forceflush") for station in stations]
+    try:
+        for server in servers:
+            assert any("listening" in line for line in iter(server.stdout.readline, ""))
+        yield
+    finally:
+        for server in servers:
             server.kill()
             server.communicate()
-        control(daemon, detach, "vale1:tap0")
-        control(daemon, detach, f"vale1:{V}")
+
+
+@pytest.mark.parametrize("hdr_len", [0, 12])
+def test_stacks_on_a_switch_with_an_interface(daemon, hdr_len):
+    """TCP between the host's stack and another one, by TAPs, and one behind the interface, all on one switch: iperf3 between all of
+    them, and bytes compared; with and without the virtio-net header on the TAPs. Offloads and checksums are what they must be."""
+    taps = "tap0", "tap1"
+    for tap in taps:
+        control(daemon, newif, tap)
+        with Connection(daemon.path) as c:
+            assert c.info(PORT_HDR_SET, tap, "=I4x", struct.pack("=II", hdr_len, 0)) == (hdr_len,)
+        inside(daemon, "sysctl", "-qw", f"net.ipv6.conf.{tap}.disable_ipv6=1", check=False)
+    for name in *taps, V:
+        control(daemon, attach, f"vale1:{name}")
+    inside(daemon, "ip", "addr", "add", "192.0.2.2/24", "dev", "tap0")
+    inside(daemon, "ip", "link", "set", "tap0", "up")
+    with elsewhere(daemon, W, "192.0.2.1") as outside, elsewhere(daemon, "tap1", "192.0.2.3") as machine:
+        stations = [Station(outside, "192.0.2.1"), Station(daemon, "192.0.2.2"), Station(machine, "192.0.2.3")]
+        wait_until(lambda: nic(daemon)["nic"]["link"], "link")
+        with iperf_servers(stations):
+            for client, server in itertools.permutations(stations, 2):
+                client.run("ping", "-c", "1", "-w", "20", server.address)
+                end = json.loads(client.run("iperf3", "-J", "-n", "1M", "-c", server.address))["end"]
+                assert end["sum_sent"]["bytes"] >= 1 << 20
+        for server, client in itertools.combinations(stations, 2):
+            talk(server, client)
+        for name in *taps, V:
+            control(daemon, detach, f"vale1:{name}")
 
 
 def test_wake_ups_on_a_switch(daemon, stack):
