@@ -67,7 +67,7 @@ static struct {
 
 uint64_t notifier_signals(void)
 {
-	return OS_LOAD(&n.signals);
+	return OS_LOAD_ACQUIRE(&n.signals);
 }
 
 uint64_t notifier_returned(void)
@@ -245,11 +245,12 @@ static void run(struct job *job)
 		&c->pending[job->slot], &number, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	cost = signal_timed(job->fd);
 	now = notify_now_ns();
-	OS_STORE(&n.signals, n.signals + 1);
 	if (cost > NOTIFY_LIMIT_NS)
 		was_expensive(c, cost, now);
 	else
 		was_cheap(c, now);
+	/* Whoever sees it counted sees what it has led to. */
+	OS_STORE_RELEASE(&n.signals, n.signals + 1);
 }
 
 static uint64_t due_at(const struct job *job)
@@ -318,7 +319,6 @@ static void wait_until(uint64_t when)
 
 static void *notifier(void *arg)
 {
-
 	privileges_none();
 	while (!OS_LOAD_ACQUIRE(&n.stop)) {
 		take_incoming();
