@@ -103,10 +103,13 @@ static int may_have(struct session *s, uid_t user, struct nm_error *err)
 {
 	if (access_may(&s->rules, user, s->facts.ifname))
 		return 0;
-	return nm_error_set(err, -EACCES,
+	nm_error_set(err, -EACCES,
 		"%s: user %u may not have this interface; the administrator can allow it by a line \"allow %u %s\" in %s",
 		s->facts.ifname, (unsigned)user, (unsigned)user, s->facts.ifname,
 		s->config->access);
+	/* No later message does anything to it. */
+	s->facts = (struct nic_facts){0};
+	return err->code;
 }
 
 static int find(struct session *s, const char ifname[NIC_NAME_MAX], struct nm_error *err)
@@ -408,7 +411,7 @@ static bool on_message(struct session *s)
 	struct nm_error err;
 	uint32_t num_fds = 1;
 	int fd = -1, error = nic_receive(s->sock, &msg, &fd, &num_fds);
-	uint32_t type = msg.hdr.type;
+	uint32_t type;
 
 	if (error == -EAGAIN || error == -EINTR)
 		return true;
@@ -418,6 +421,7 @@ static bool on_message(struct session *s)
 			tell_failed(s, &err);
 		return false;
 	}
+	type = msg.hdr.type;
 	if (num_fds > 0 && type == NIC_OPEN && s->memory < 0)
 		s->memory = fd;
 	else if (num_fds > 0 && type == NIC_BIND && s->posted < 0)

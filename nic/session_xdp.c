@@ -256,6 +256,11 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 		twin_close(&s->twin);
 	}
 	late = redirect(s, error ? &ignored : err); /* what there is goes on */
+	if (late && *num_fds > 0) {
+		while (*num_fds > 0)
+			close(fds[--*num_fds]);
+		twin_close(&s->twin);
+	}
 	return error ? error : late;
 }
 
@@ -320,18 +325,9 @@ static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
 	return error;
 }
 
-int session_check(struct session *s, struct nic_report *report, struct nm_error *err)
+/* Each mode, on queue 0. */
+static void check_modes(struct session *s, struct nic_report *report, struct nm_error *err)
 {
-	int error = claim_take(&s->claim, s->config->state, &s->facts, err);
-
-	if (error)
-		return error;
-	report->facts = s->facts;
-	report->mtu_max_chunk = CHECK_CHUNK - NIC_HEADROOM - NIC_FRAME_EXTRA;
-	offloads_list(s->facts.ifname, report->offloads, report->fixed);
-	report->used_by = netlink_program(s->facts.ifindex);
-	if (report->used_by)
-		return 0;
 	s->open = (struct nic_open){.chunk = CHECK_CHUNK,
 		.umem_bytes = (uint64_t)CHECK_CHUNKS * CHECK_CHUNK,
 		.fill = CHECK_CHUNKS,
@@ -347,6 +343,21 @@ int session_check(struct session *s, struct nic_report *report, struct nm_error 
 		if (!report->granted[mode])
 			memcpy(report->said[mode], err->text, NIC_TEXT_MAX - 1);
 	}
+	s->sockets.count = s->sockets.bound = 0;
+}
+
+int session_check(struct session *s, struct nic_report *report, struct nm_error *err)
+{
+	int error = claim_take(&s->claim, s->config->state, &s->facts, err);
+
+	if (error)
+		return error;
+	report->facts = s->facts;
+	report->mtu_max_chunk = CHECK_CHUNK - NIC_HEADROOM - NIC_FRAME_EXTRA;
+	offloads_list(s->facts.ifname, report->offloads, report->fixed);
+	report->used_by = netlink_program(s->facts.ifindex);
+	if (!report->used_by)
+		check_modes(s, report, err);
 	session_undo(s);
 	return 0;
 }

@@ -338,11 +338,11 @@ int nic_receive(int sock, union nic_message *message, int *fds, uint32_t *num_fd
 	if (n < 0 && errno == ECONNRESET)
 		n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n <= 0) {
+	if (n < 0) {
 		*num_fds = 0;
-		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;
+		return errno == ECONNRESET ? -EPIPE : -errno;
 	}
-	count = take_fds(&msg, fds, *num_fds);
+	count = take_fds(&msg, fds, *num_fds); /* a message of no bytes may bring some as well */
 	if (!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && (size_t)n >= sizeof(message->hdr) &&
 		message->hdr.version == NIC_VERSION && (size_t)n == size_of(message->hdr.type)) {
 		*num_fds = count;
@@ -351,7 +351,7 @@ int nic_receive(int sock, union nic_message *message, int *fds, uint32_t *num_fd
 	while (count > 0)
 		close(fds[--count]);
 	*num_fds = 0;
-	return -EPROTO;
+	return n ? -EPROTO : -EPIPE;
 }
 
 const char *nic_mode_name(uint32_t mode)

@@ -42,6 +42,7 @@ TARGETS = {
     "packets": Target(runs=10000),
     "tap": Target(runs=8000),
     "nic": Target(runs=2500),
+    "nicd": Target(runs=4000),
     "offload": Target(runs=30000, max_len=512),
     "names": Target(runs=40000, max_len=256),
     "libnetmap": Target(runs=8000),
