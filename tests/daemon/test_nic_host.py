@@ -17,7 +17,7 @@ import sys
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SW, Port, Refused, environment, frame, user,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SW, Connection, Port, Refused, environment, frame, user,
     wait_until,
 )
 from test_api import TESTS
@@ -447,6 +447,21 @@ def test_no_host_rings_where_the_stack_keeps_the_wire(start):
         rest(daemon)
         with pytest.raises(Refused, match="--nic-pass sent"):
             control(daemon, attach, f"vale1:{V}", NIC_SW)
+        rest(daemon)
+
+
+def test_host_rings_and_machines(start):
+    """A machine gets none, and while it has the interface nobody else does: both are told why, and the machine's port goes on."""
+    with start() as (daemon, peer):
+        with Connection(daemon.path) as machine:
+            machine.vm_create(b"vm")
+            for port in f"netmap:{V}^", f"netmap:{V}*":
+                with pytest.raises(Refused, match="host rings"):
+                    machine.vm_add_port(port)
+            machine.vm_add_port(f"netmap:{V}")
+            with pytest.raises(Refused, match="belongs to a virtual machine"):
+                Port(daemon.path, V, mode=SW)
+            assert nic(daemon)["nic"]["state"] == "running" and twin(daemon) == ""
         rest(daemon)
 
 
