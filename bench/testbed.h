@@ -7,7 +7,7 @@
  * (vfio_guest.h). What goes wrong ends the program with one line: a measurement that
  * could not be made is no number.
  *
- *      struct testbed w = {.netmapd = path, .cpu = {0, 1}};
+ *      struct testbed w = {.netmapd = path, .worker_cpu = {1}}; client on CPU 0
  *      testbed_start(&w);
  *      struct vg_port *a = testbed_port(&w, testbed_machine(&w), "vale1:1", 0);
  *      ... rings of a ...

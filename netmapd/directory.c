@@ -32,23 +32,26 @@ struct answer {
 	char name[NAME_BYTES];
 };
 
-static int other = -1; /* a socket to it; -1: this process asks itself */
+static int other = -1; /* a socket to it; -1: this process asks itself, */
+static bool failed;    /* or, in its sandbox, nobody can */
 
 /* ---- the directories ------------------------------------------------------------------------------ */
 
-/* What the C library says of a name that it hasn't found. */
+/*
+ * What the C library says of a name that it hasn't found: getpwnam(3) lists these as "not found". With any other error nobody knows, for a
+ * directory is out of order, and a user's limits must not go with it.
+ */
 static int verdict(int error)
 {
 	switch (error) {
-	case EIO:
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case EAGAIN:
-	case ETIMEDOUT:
-		return -error;
-	default:
+	case 0:
+	case ENOENT:
+	case ESRCH:
+	case EBADF:
+	case EPERM:
 		return -ENOENT;
+	default:
+		return -error;
 	}
 }
 
@@ -76,9 +79,11 @@ static int ask_users_of(gid_t gid, char *const members[], directory_take *take, 
 	int error = 0;
 
 	setpwent();
-	while (!error && (user = getpwent()))
+	while (!error && (errno = 0, user = getpwent()))
 		if (user->pw_gid == gid && !is_listed(members, user->pw_name))
 			error = take(arg, user->pw_uid, user->pw_name);
+	if (!error && verdict(errno) != -ENOENT)
+		error = verdict(errno);
 	endpwent();
 	return error;
 }
@@ -157,6 +162,7 @@ int directory_start(bool quiet)
 	int fds[2];
 	pid_t pid;
 
+	failed = true;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	pid = fork();
@@ -172,6 +178,7 @@ int directory_start(bool quiet)
 	/* Nobody waits for it: the kernel doesn't keep it. */
 	signal(SIGCHLD, SIG_IGN);
 	other = fds[0];
+	failed = false;
 	return 0;
 }
 
@@ -205,6 +212,8 @@ static int ask(bool group, const char *name, directory_take *take, void *arg)
 
 	if (strlen(name) >= sizeof(question.name))
 		return -ENOENT;
+	if (failed)
+		return -EPIPE;
 	if (other < 0)
 		return group ? ask_group(name, take, arg) : ask_user(name, take, arg);
 	strcpy(question.name, name);

@@ -22,7 +22,8 @@
 /* Takes one user; anything but 0 is an error, with which the question ends. The name lives as long as the call. */
 typedef int directory_take(void *arg, uint32_t uid, const char *name);
 
-/* The user of that name: one call of take(). What that returned; -ENOENT: there is none; another negative errno: nobody knows. */
+/* The user of that name: one call of take(). What that returned; -ENOENT: there is none; -EPIPE: the
+ * other process is gone, or could not be started; another negative errno: nobody knows. */
 int directory_user(const char *name, directory_take *take, void *arg);
 
 /* Each member of the group. As above; a group without members is no error. */

@@ -206,7 +206,9 @@ static int apply_to(
 		return error;
 	if (error != -ENOENT)
 		return nm_error_set(at->err, error, "%.120s:%u: %s '%.60s' can't be looked up: %s",
-			at->file, at->line, words[who], words[who + 1], strerror(-error));
+			at->file, at->line, words[who], words[who + 1],
+			error == -EPIPE ? "netmapd-names is gone; restart netmapd"
+					: strerror(-error));
 	return group ? wrong(at, "no such group:", words[who + 1])
 		     : apply_to_number(at, words[who + 1], right, words + what);
 }

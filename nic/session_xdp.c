@@ -260,6 +260,7 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 		while (*num_fds > 0)
 			close(fds[--*num_fds]);
 		twin_close(&s->twin);
+		redirect(s, &ignored); /* away from what is no more */
 	}
 	return error ? error : late;
 }

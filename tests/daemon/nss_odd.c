@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A directory of users (nsswitch.conf: "odd") for tests: its library does what those of real ones do, and the sandbox of netmapd
- * forbids. Its users: oddly, odder; odd-ones are both. Whoever asks for "never" waits, for "out-of-order" gets an error.
+ * forbids. Its users: oddly, odder; odd-ones are both. Whoever asks for "never" waits, for "out-of-order" or "refused" gets an error; half-there is oddly and refused.
  */
 #include <errno.h>
 #include <grp.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const char *const users[] = {"oddly", "odder"};
-static char *members[] = {"oddly", "odder", NULL};
+static char *members[] = {"oddly", "odder", NULL}, *some[] = {"oddly", "refused", NULL};
 static unsigned next;
 
 enum { USERS = sizeof(users) / sizeof(users[0]), FIRST_UID = 51003 };
@@ -59,8 +59,10 @@ enum nss_status _nss_odd_getpwnam_r(
 {
 	(void)buffer;
 	(void)size;
-	*error = strcmp(name, "out-of-order") == 0 ? EIO : ENOENT;
-	if (*error == EIO || work() < 0)
+	*error = strcmp(name, "out-of-order") == 0 ? EIO
+		 : strcmp(name, "refused") == 0    ? ECONNREFUSED
+						   : ENOENT;
+	if (*error != ENOENT || work() < 0)
 		return NSS_STATUS_UNAVAIL;
 	while (strcmp(name, "never") == 0)
 		pause();
@@ -103,9 +105,11 @@ enum nss_status _nss_odd_getgrnam_r(
 	*error = ENOENT;
 	if (work() < 0)
 		return NSS_STATUS_UNAVAIL;
-	if (strcmp(name, "odd-ones") != 0)
+	if (strcmp(name, "odd-ones") != 0 && strcmp(name, "half-there") != 0)
 		return NSS_STATUS_NOTFOUND;
-	*group = (struct group){
-		.gr_name = "odd-ones", .gr_passwd = "x", .gr_gid = 51003, .gr_mem = members};
+	*group = (struct group){.gr_name = "odd-ones",
+		.gr_passwd = "x",
+		.gr_gid = 51003,
+		.gr_mem = strcmp(name, "odd-ones") == 0 ? members : some};
 	return NSS_STATUS_SUCCESS;
 }

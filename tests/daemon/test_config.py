@@ -236,7 +236,8 @@ def test_users_of_a_directory_service(start_netmapd, place):
                            preexec_fn=lambda: odd_directory(place))
     keep = [as_user(51003, open_port, daemon.path, "valeu51003_x:a")]
     helper, = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
-    assert keep and Path(f"/proc/{helper}/comm").read_text() == "netmapd-names\n"
+    assert keep
+    wait_until(lambda: Path(f"/proc/{helper}/comm").read_text() == "netmapd-names\n", "the process that asks is there")
     write(place, "allow user oddly port vale_a:*\nlimit group odd-ones ports=0\nallow group odd-ones port vale_%n:*\n", "x.rules")
     daemon.process.send_signal(signal.SIGHUP)
 
@@ -249,10 +250,12 @@ def test_users_of_a_directory_service(start_netmapd, place):
     wait_until(limited, "the rules of the directory's user are in force")
     refused(51004, "ports: user 51004", open_port, daemon.path, "vale_odder:x", error=errno.EDQUOT)
     for line, said in ("limit user nobody-here ports=1", "no such user: 'nobody-here'"), (
-            "limit user out-of-order ports=1", "user 'out-of-order' can't be looked up: Input/output error"):
+            "limit user out-of-order ports=1", "user 'out-of-order' can't be looked up: Input/output error"), (
+            "limit group half-there ports=1", "group 'half-there' can't be looked up: Connection refused"):
         write(place, f"{line}\n", "x.rules")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.logged(f"x.rules:1: {said}; nothing is changed")
+    refused(51004, "ports: user 51004", open_port, daemon.path, "vale_odder:x", error=errno.EDQUOT)    # still
     write(place, "limit user never ports=1\n", "x.rules")
     daemon.process.send_signal(signal.SIGHUP)
     pause = "34 "
