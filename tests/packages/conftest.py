@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "guest/lib")]
+os.environ.setdefault("NM_DEBUG", "y")  # for setup/module, as in tests/guest
 
 
 def pytest_addoption(parser):

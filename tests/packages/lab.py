@@ -1,20 +1,38 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Debian systems to try packages in.
+"""Debian systems to try packages in: trees in memory, and guests that boot one.
 
 A System is a Debian of setup/debian in a tmpfs that only its own mount namespace sees: `with System("trixie", "base") as s`.
-Its root is a path that we can use as well.
+Its root is a path that we can use as well. boot() writes it into a disk image, and boots that with systemd. Processes run a
+script in it, and are asked like a guest.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
+
+import ptnguest     # found by conftest.py
+from ptnguest import initramfs
 
 REPO = Path(__file__).resolve().parents[2]
 
 NAMES = ["netmapd", "libnetmap1", "libnetmap-dev", "ptnetmap-tools", "netmap-dkms"]
 USER_SPACE = [name for name in NAMES if name != "netmap-dkms"]
+
+_AGENT = """[Unit]
+Description=runs commands for the tests
+DefaultDependencies=no
+After=systemd-udevd.service local-fs.target
+
+[Service]
+ExecStart=/usr/local/sbin/agent {port}
+Environment=HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def run(*args, **kwargs):
@@ -29,7 +47,7 @@ def host_suite():
 
 
 def debian(suite, kind):
-    """The directory of setup/debian, which has root.tar."""
+    """The directory of setup/debian: root.tar and, of "boot", the kernel."""
     done = subprocess.run([REPO / "setup/debian", suite, kind], stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.strip())
 
@@ -84,7 +102,7 @@ class System:
         return done.stdout
 
     def bring(self, *paths, to="tmp"):
-        (self.root / to).mkdir(exist_ok=True)
+        (self.root / to).mkdir(parents=True, exist_ok=True)
         for path in paths:
             shutil.copy(path, self.root / to)
 
@@ -104,3 +122,68 @@ class System:
 
     def accounts(self):
         return [(self.root / "etc" / name).read_text() for name in ("passwd", "group", "shadow")]
+
+    def boot(self, place, **kwargs):
+        """A guest of this tree as it is now: systemd, and the agent as a service. To be closed by the caller."""
+        kernel = ptnguest.Kernel(self.suite, self.source)
+        shutil.copy(initramfs.build_agent(), self.root / "usr/local/sbin/agent")
+        (self.root / "etc/systemd/system/agent.service").write_text(_AGENT.format(port=initramfs.PORT_DEVICE))
+        (self.root / "etc/fstab").write_text("")
+        (self.root / "etc/hostname").write_text(f"{self.suite}\n")
+        self.run("systemctl enable agent.service; systemctl mask serial-getty@ttyS0 getty@tty1 systemd-timesyncd apt-daily.timer "
+                 "apt-daily-upgrade.timer e2scrub_reap.service")
+        image = place / "disk.img"
+        run("mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum,^has_journal,^64bit", "-d", f"{self.root}/", image, "3G")
+        ramdisk = ptnguest.build_initramfs(kernel, modules=initramfs.DISK_MODULES)
+        return ptnguest.Guest(kernel, ramdisk, cmdline="guest.disk rw systemd.show_status=no", args=[
+            "-drive", f"file={image},if=none,id=disk,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"],
+            **{"memory": "1G", **kwargs})
+
+
+class Process:
+    def __init__(self, child):
+        self.child, self.output = child, ""
+
+    def kill(self):
+        os.killpg(self.child.pid, signal.SIGKILL)
+
+    def wait(self, timeout=30):
+        self.output, _ = self.child.communicate(timeout=timeout)
+        return ptnguest.Result(self.child.returncode, self.output)
+
+
+class Processes:
+    """What a script has started in a System, with processes and a network of its own; run() and spawn() are a Guest's."""
+
+    def __init__(self, system, script):
+        self.system = system
+        args = system.command(f"set -e\n{script}\necho started\nexec sleep infinity")
+        at = args.index("-f")
+        self.process = subprocess.Popen([*args[:at], "-n", *args[at:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True, env=self.environment())
+        said = []
+        for line in self.process.stdout:
+            if line == "started\n":
+                break
+            said.append(line)
+        else:
+            raise AssertionError(f"it doesn't start: {''.join(said)}")
+        self.pid = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
+
+    def environment(self):
+        return {**self.system.ENVIRONMENT, "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+    def spawn(self, command):
+        return Process(subprocess.Popen(["nsenter", "-t", self.pid, "-m", "-p", "-n", "-r", "-w", "sh", "-c", command],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        env=self.environment(), start_new_session=True))
+
+    def run(self, command, timeout=30, check=True):
+        result = self.spawn(command).wait(8 * timeout)
+        assert not check or result.rc == 0, f"{command}: {result.rc}: {result.out}"
+        return result
+
+    def close(self):
+        self.process.kill()      # --kill-child: the namespace's first process goes, and all others with it
+        self.process.wait()
+        self.process.stdout.close()

@@ -18,11 +18,19 @@ _AGENT = _HERE.parents[1] / "agent.c"
 _CHANNEL_MODULES = ("virtio_pci", "virtio_console")
 
 # The kernel's command line may say "guest.shell": then there is a shell on the
-# console besides the agent, and the guest is switched off when it ends.
+# console besides the agent, and the guest is switched off when it ends; or "guest.disk": then the system
+# on the disk is booted, which has the agent as a service of its own.
 _INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
+if grep -q guest.disk /proc/cmdline; then
+	for module in {channel} {disk}; do modprobe $module; done
+	mkdir /disk
+	mount -t ext4 /dev/vda /disk || poweroff -f
+	for dir in dev sys proc; do mount -o move /$dir /disk/$dir; done
+	exec switch_root /disk /sbin/init
+fi
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
@@ -37,6 +45,7 @@ if [ -e {port} ]; then exec /bin/agent {port}; fi
 exec tail -f /dev/null
 """
 PORT_DEVICE = "/dev/vport0p1"
+DISK_MODULES = ("virtio_blk", "crc32c_generic", "ext4")    # for a guest that boots from a disk
 
 
 def _write_cpio(out, entries):
@@ -128,7 +137,7 @@ class _Modules:
                        for name, (path, _, _) in self.chosen.items())
 
 
-def _build_agent():
+def build_agent():
     """Compiles the agent, statically, unless that was done."""
     out = BUILD / "guest" / ("agent-" + hashlib.sha256(_AGENT.read_bytes()).hexdigest()[:12])
     if not out.exists():
@@ -142,7 +151,7 @@ def _build_agent():
 
 def _plan(kernel, programs, modules, kos, files):
     """What goes where: {name in the guest: source path}, and the kernel modules."""
-    plan = {"bin/busybox": Path("/bin/busybox"), "bin/agent": _build_agent()}
+    plan = {"bin/busybox": Path("/bin/busybox"), "bin/agent": build_agent()}
     for item in programs:
         source, name = item if isinstance(item, tuple) else (item, f"bin/{Path(item).name}")
         found = shutil.which(str(source), path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
@@ -173,11 +182,15 @@ def _key(plan):
     return hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
 
 
+def _names(chosen, modules):
+    return " ".join(m for m in modules if m in chosen.chosen)
+
+
 def _entries(kernel, plan, chosen):
     modules = f"lib/modules/{kernel.version}"
     entries = {
         "init": (stat.S_IFREG | 0o755,
-                 _INIT.format(channel=" ".join(m for m in _CHANNEL_MODULES if m in chosen.chosen), port=PORT_DEVICE).encode()),
+                 _INIT.format(channel=_names(chosen, _CHANNEL_MODULES), disk=_names(chosen, DISK_MODULES), port=PORT_DEVICE).encode()),
         f"{modules}/modules.dep": (stat.S_IFREG | 0o644, chosen.dep_file().encode()),
         f"{modules}/modules.alias": (stat.S_IFREG | 0o644, b""),
         f"{modules}/modules.symbols": (stat.S_IFREG | 0o644, b""),

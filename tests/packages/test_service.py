@@ -1,0 +1,308 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A Debian 13 with systemd and the packages, booted: the service, its users, the journal, network interfaces, purge, `apt install`.
+
+Commands of docs/operators.md and docs/howto.md stand here as they stand there. The module: test_dkms.py. Without --everything, the
+same users meet a netmapd of the packages in a Debian 13 that isn't booted.
+"""
+
+import json
+import re
+
+import pytest
+
+from lab import REPO, USER_SPACE, Processes, System, build_packages
+
+pytestmark = [pytest.mark.xdist_group("packages-service")]
+
+POLICY = "limit user bob ports=6 connections=6\nallow user alice port eth1\nallow user eve capture valeu*:*\n"
+USERS = ("alice", "bob")
+MACHINES = (1, 2)
+REFUSALS = "no rule of|is for root|[Oo]peration not permitted|no port|no such|not allowed|by root|root and the user|is not for user"
+
+PROGRAMS = {
+    # Connects to a machine's socket: does it stay connected, or has who serves it hung up?
+    "connect": """use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die "no connection: $!";
+$SIG{ALRM} = sub { print "served"; exit }; alarm 2; print sysread($s, my $b, 1) ? "talks" : "hung up";""",
+    "get": """use IO::Socket; my $s = IO::Socket::INET->new("127.0.0.1:9812") or die "no connection: $!";
+print $s "GET /metrics HTTP/1.0\\r\\n\\r\\n"; print <$s>;""",
+}
+
+
+def in_each(test):
+    """In processes of a Debian, and in a booted one."""
+    return pytest.mark.parametrize("guest", ["processes", pytest.param("booted", marks=pytest.mark.everything)], indirect=True,
+                                   scope="module")(test)
+
+
+def booted(test):
+    return pytest.mark.everything(pytest.mark.parametrize("guest", ["booted"], indirect=True, scope="module")(test))
+
+
+# As netmapd.service does it.
+START = """mount -t tmpfs -o mode=755 none /run
+mkdir /run/netmapd
+chown netmap: /run/netmapd
+setpriv --reuid netmap --regid netmap --clear-groups netmapd --socket /run/netmapd/socket --group netmap --nic off --background \\
+    --policy /etc/netmapd/policy.conf"""
+
+
+def installed(system):
+    debs = [path for name, path in build_packages().items() if name in USER_SPACE]
+    system.run("for u in alice bob carol eve; do useradd -m -s /bin/sh $u; done")
+    system.install(*debs)
+    system.run("adduser alice netmap && adduser bob netmap && adduser eve netmap")
+    (system.root / "etc/netmapd/policy.conf").write_text(POLICY)
+    system.bring(*debs, to="root/build/deb")
+    for name, text in PROGRAMS.items():
+        (system.root / "usr/local/bin" / name).write_text(f"#!/usr/bin/perl\n{text}\n")
+        (system.root / "usr/local/bin" / name).chmod(0o755)
+    return system
+
+
+@pytest.fixture(scope="module")
+def guest(request, tmp_path_factory):
+    with System("trixie", "base" if request.param == "processes" else "boot") as system:
+        if request.param == "processes":
+            guest = Processes(installed(system), START)
+        else:
+            guest = installed(system).boot(tmp_path_factory.mktemp("guest"), name="packages-service").start(120)
+            guest.run("timeout 600 systemctl is-system-running --wait", timeout=600, check=False)
+        yield guest
+        guest.close()
+
+
+def as_user(user, command):
+    """The shell command of a login of this user."""
+    return f"setpriv --reuid {user} --regid {user} --init-groups env HOME=/home/{user} NETMAPD_SOCKET=/run/netmapd/socket sh -c '{command}'"
+
+
+def until(guest, condition):
+    guest.run(f"for i in $(seq 600); do {condition} && exit; sleep 0.1; done; exit 1", timeout=90)
+
+
+def uid(guest, user):
+    return guest.run(f"id -u {user}").out.strip()
+
+
+def journal(guest, *fields):
+    """The journal's entries of netmapd with these fields."""
+    guest.run("journalctl --sync", timeout=60)
+    out = guest.run(f"journalctl -u netmapd {' '.join(fields)} -o json --no-pager", timeout=60).out
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@booted
+def test_at_boot(guest):
+    """The service is there after a boot, without anybody's doing, and for its group alone."""
+    assert guest.run("systemctl is-active netmapd.socket netmapd.service").out.split() == ["active", "active"]
+    out = guest.run("systemctl status netmapd.socket netmapd.service").out
+    assert out.count("Active: active") == 2
+    assert guest.run("stat -c '%U %G %a' /run/netmapd/socket").out == "netmap netmap 660\n"
+    assert guest.run("ps -o user= -C netmapd").out.split() == ["netmap"]
+    status = guest.run("cat /proc/$(systemctl show -P MainPID netmapd)/status").out
+    assert re.search(r"^CapPrm:\s+0{16}$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M) and \
+        re.search(r"^Seccomp:\s+2$", status, re.M)
+    assert guest.run("systemctl list-units --failed --no-legend --plain").out == ""
+    assert "serves /run/netmapd/socket" in guest.run("journalctl -u netmapd").out
+    outsider = guest.run(as_user("carol", "netmapctl status"), check=False)
+    assert outsider.rc == 3 and "/run/netmapd/socket" in outsider.out
+
+
+class Owner:
+    """A user with an application that receives, and two machines whose ports qemu-ptnet holds."""
+
+    def __init__(self, guest, name):
+        self.guest, self.name, self.uid = guest, name, uid(guest, name)
+        self.switch = f"valeu{self.uid}_x"
+        self.app = f"{self.switch}:app"
+        self.machines = [f"{self.switch}:vm{n}" for n in MACHINES]
+        self.receiver = guest.spawn(as_user(name, f"exec pkt-gen -i {self.app} -f rx"))
+        for n, port in zip(MACHINES, self.machines):
+            guest.run(as_user(name, f"mkdir ~/vm{n} && qemu-ptnet --hold ~/vm{n} -name {name}{n} -nic netmap,ifname={port},passthrough=on"))
+        self.sockets = guest.run(f"for i in /home/{name}/vm?/net0 /home/{name}/vm?/mem0; do readlink -f $i; done").out.split()
+        assert len(self.sockets) == 2 * len(MACHINES)
+        until(guest, f"netmapctl list | grep -q {self.app}")
+
+    def ports(self):
+        return {self.app, *self.machines}
+
+    def does(self, command, timeout=60):
+        return self.guest.run(as_user(self.name, command), timeout=timeout, check=False)
+
+    def end(self):
+        self.receiver.kill()
+        self.receiver.wait()
+        self.guest.run(f"kill $(cat /home/{self.name}/vm?/pid)")
+
+
+@pytest.fixture(scope="module")
+def owners(guest):
+    found = {name: Owner(guest, name) for name in USERS}
+    yield found
+    for owner in found.values():
+        owner.end()
+    until(guest, "[ -z \"$(netmapctl list)\" ]")
+
+
+def wrong_requests(me, other):
+    """Everything that one can ask for with the programs, of what is another's."""
+    app, vm, mine = other.app, other.machines[0], me.app
+    yield from (f"pkt-gen -i {port} -f {way} -n 1" for port in (app, vm, f"{app}2", f"{vm}2") for way in ("tx", "rx"))
+    # Its pipes, monitors, one ring, a share of it, its memory.
+    yield from (f"pkt-gen -i {name} -f rx -n 1" for name in
+                (f"{app}{{1", f"{vm}}}1", f"{app}/r", f"{app}/t", f"{vm}/rz", f"{app}-0", f"{app}/x", f"{mine}8@share={app}", f"{mine}8@1"))
+    yield from (f"netmapctl {command}" for command in (
+        f"capture {app} -c 1 -w /dev/null", f"capture {vm} -c 1 -w /dev/null", f"show {app}", f"show {vm}", f"rename {app} {mine}9",
+        f"rename {mine} {other.switch}:mine", f"flush {other.switch}", f"macs {other.switch}", f"attach {other.switch}:tap9",
+        f"detach {other.switch}:tap9", f"full-wait {app} 1", f"full-wait {other.switch} 1", "limit ports=1", "limit memory=1G/1G",
+        "full-wait 9 1"))
+    yield from (f"vale-ctl {option} {name}" for option, name in (
+        ("-n", "tap9"), ("-r", "tap9"), ("-a", f"{other.switch}:tap9"), ("-h", f"{other.switch}:tap9"), ("-d", f"{other.switch}:tap9")))
+    yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={vm}2,passthrough=on"
+    yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={app},passthrough=on"
+    yield "pkt-gen -i netmap:u0_root -f rx -n 1"
+
+
+@in_each
+@pytest.mark.parametrize("name, other", [USERS, USERS[::-1]])
+def test_the_other(owners, guest, name, other):
+    """Neither opens, sees, captures or changes what is the other's, nor talks to his machines; what is his own he can."""
+    me, other = owners[name], owners[other]
+    assert set(me.does("netmapctl list").out.split()) == me.ports()
+    seen = json.loads(me.does("netmapctl status --json").out)
+    assert {p["name"] for p in seen["ports"]} == me.ports() and other.switch not in json.dumps(seen)
+    assert {m["name"] for m in seen["vms"]} == {f"{name}{n}" for n in MACHINES}
+    before = guest.run(f"netmapctl show {other.app} --json; netmapctl list").out
+    # In one go: each wants a process, and the guest is slow.
+    requests = list(wrong_requests(me, other))
+    script = "\n".join(f"timeout 20 {command} </dev/null >/tmp/{name}.{n} 2>&1; echo $? >>/tmp/{name}.{n}"
+                       for n, command in enumerate(requests))
+    guest.run(f"cat >/tmp/{name}.sh <<'EOF'\nmkdir -p ~/none\n{script}\nEOF\nchmod 755 /tmp/{name}.sh")
+    assert me.does(f"sh /tmp/{name}.sh", timeout=400).rc == 0
+    results = guest.run(f"cd /tmp; for i in $(seq 0 {len(requests) - 1}); do cat {name}.$i; echo ===; done").out.split("===\n")
+    for command, result in zip(requests, results):
+        said, status = result.rstrip("\n").rsplit("\n", 1) if "\n" in result.rstrip("\n") else (result, "0")
+        assert status not in ("0", "124"), f"{name}: {command}: {result}"
+        assert re.search(REFUSALS, said), f"{name}: {command}: {said}"
+    assert guest.run(f"netmapctl show {other.app} --json; netmapctl list").out == before
+    # Machines' sockets: reached by their path, and closed at once.
+    for path in other.sockets:
+        guest.run(f"chmod o+x /home/{other.name} /home/{other.name}/vm?")
+        said = me.does(f"connect {path}").out
+        assert said == "hung up", (path, said)
+    said = me.does(f"connect {me.sockets[0]}").out
+    assert said == "served", said
+    assert me.does(f"pkt-gen -i {me.switch}:more -f tx -n 100").rc == 0
+
+
+@in_each
+def test_root_and_rules(owners, guest):
+    """Root sees all; one whom a rule lets captures all, and opens nothing."""
+    assert set(guest.run("netmapctl list").out.split()) == owners["alice"].ports() | owners["bob"].ports()
+    status = json.loads(guest.run("netmapctl status --json").out)
+    assert len(status["vms"]) == 4 and {p["user"] for p in status["ports"]} == {int(o.uid) for o in owners.values()}
+    alice = owners["alice"]
+    capture = guest.spawn(as_user("eve", f"netmapctl capture {alice.app} -c 20 -w /dev/null && touch /tmp/captured"))
+    # It has begun some time, and ends with its twentieth packet.
+    alice.does(f"pkt-gen -i {alice.switch}:more -f tx -n 100000 -R 1000 & sender=$!; "
+               f"for i in $(seq 600); do [ -e /tmp/captured ] && break; sleep 0.1; done; kill $sender", timeout=120)
+    assert capture.wait(60).rc == 0, capture.output
+    assert "no rule of" in guest.run(as_user("eve", f"pkt-gen -i {alice.app} -f rx -n 1"), check=False).out
+
+
+@in_each
+def test_at_the_limits(owners, guest):
+    """bob takes all that he can get, and is told so; alice has what she had."""
+    alice, bob = owners["alice"], owners["bob"]
+    out = bob.does("for i in 1 2 3 4 5 6 7; do pkt-gen -i valeu$(id -u)_x:m$i -f rx >/tmp/bob.$i 2>&1 & started=\"$started $!\"; done; "
+                   "for i in $(seq 300); do grep -l \"at most 6\" /tmp/bob.? && break; sleep 0.1; done; kill $started; "
+                   "cat /tmp/bob.?").out
+    assert re.search(rf"(ports|connections): user {bob.uid} has 6 of at most 6, and 1 more", out), out
+    assert alice.does(f"pkt-gen -i {alice.switch}:more -f tx -n 100").rc == 0
+
+
+@booted
+def test_journal(owners, guest):
+    """What they did is in the journal, with who, and why, as fields."""
+    alice, bob = owners["alice"], owners["bob"]
+    entries = journal(guest, f"USER={bob.uid}")
+    assert entries and all(e["USER"] == bob.uid and e["SYSLOG_IDENTIFIER"] == "netmapd" for e in entries)
+    assert any(e.get("CAUSE") == "EDQUOT" for e in entries), [e["MESSAGE"] for e in entries]
+    assert any(e.get("CAUSE") == "EPERM" for e in entries) and any(e["PRIORITY"] != "6" for e in entries)
+    assert not any(alice.switch in e["MESSAGE"] for e in entries if e.get("CAUSE") != "EPERM")
+    assert any("PORT" in e or "MACHINE" in e for e in journal(guest))
+
+
+@booted
+def test_network_interfaces(guest):
+    """netmapd-nic in its sandbox of systemd opens one for the service; its rules say for whom."""
+    guest.run("modprobe veth && ip link add eth1 type veth peer name w0 && ip link set eth1 up && ip link set w0 up")
+    guest.run("sed -i '/eth1/d' /etc/netmapd/nic.conf; echo \"allow alice eth1 ens8*\" >> /etc/netmapd/nic.conf; "
+              "echo \"allow netmap eth1\" >> /etc/netmapd/nic.conf; systemctl enable --now netmapd-nic")
+    until(guest, "systemctl -q is-active netmapd-nic && [ -S /run/netmapd-nic/nic.sock ]")
+    assert "driver" in guest.run(as_user("alice", "netmapctl nic-check eth1")).out
+    receiver = guest.spawn(as_user("alice", "exec pkt-gen -i netmap:eth1 -f rx -n 20 --check"))
+    until(guest, "netmapctl list | grep -q eth1")
+    ports = {p["name"]: p["user"] for p in json.loads(guest.run("netmapctl status --json").out)["ports"]}
+    assert ports["eth1"] == int(uid(guest, "alice"))
+    guest.run("ip addr add 10.9.9.1/24 dev w0; bash -c 'for i in 1 2 3; do echo x >/dev/udp/10.9.9.2/9; sleep 0.2; done'")
+    until(guest, "netmapctl show eth1 --json | grep -q packets.:.[1-9]")
+    refused = guest.run(as_user("bob", "pkt-gen -i netmap:eth1 -f rx -n 1"), check=False)
+    assert refused.rc != 0 and "no rule of" in refused.out
+    receiver.kill()
+    receiver.wait()
+    until(guest, "! netmapctl list | grep -q eth1")
+    guest.run("systemctl disable --now netmapd-nic; ip link del eth1")
+
+
+@booted
+def test_metrics(guest):
+    guest.run("systemctl enable --now netmapd-metrics")
+    until(guest, "get >/tmp/metrics")
+    assert re.search(r"^netmapd_ports\{|^netmapd_up|^netmapd_\w+ \d", guest.run("cat /tmp/metrics").out, re.M)
+    guest.run("systemctl disable --now netmapd-metrics")
+
+
+@booted
+def test_persistent_ports(guest):
+    """With the lines of docs/operators.md the service makes TAP devices, for root and whom a rule lets."""
+    refused = guest.run("modprobe tun; vale-ctl -n tap0", check=False)
+    assert refused.rc != 0 and "tap0" in refused.out, refused.out
+    lines = re.search(r"^    \[Service\]\n(?:    \S.*\n)+", (REPO / "docs/operators.md").read_text(), re.M).group().replace("    ", "")
+    guest.run(f"mkdir /etc/systemd/system/netmapd.service.d && cat >/etc/systemd/system/netmapd.service.d/tap.conf <<'EOF'\n{lines}EOF\n"
+              "systemctl daemon-reload && systemctl restart netmapd && vale-ctl -n tap0 && ip link show tap0 && vale-ctl -r tap0")
+    assert "no rule of" in guest.run(as_user("bob", "vale-ctl -n tap1"), check=False).out
+    guest.run("rm -r /etc/systemd/system/netmapd.service.d; systemctl daemon-reload; systemctl restart netmapd")
+
+
+@booted
+def test_restart(guest):
+    """Read again, started anew, on the same socket; started on demand, when it was stopped."""
+    before = guest.run("systemctl show -P MainPID netmapd").out
+    guest.run("echo 'limit user bob ports=7' >>/etc/netmapd/policy.conf && systemctl reload netmapd")
+    until(guest, "netmapctl status -v | grep -q .; journalctl -u netmapd | grep -q 'reads its configuration again'")
+    assert guest.run("systemctl show -P MainPID netmapd").out == before
+    guest.run("systemctl restart netmapd && netmapctl status")
+    assert guest.run("systemctl show -P MainPID netmapd").out not in (before, "0\n")
+    guest.run("systemctl stop netmapd")
+    assert guest.run("systemctl is-active netmapd", check=False).out == "inactive\n"
+    guest.run(as_user("alice", "netmapctl status"))
+    assert guest.run("systemctl is-active netmapd").out == "active\n"
+
+
+@booted
+def test_purge_and_apt_install(guest):
+    """Nothing is left; and `apt install` from nothing brings the service up; once more, and it is held."""
+    guest.run("dpkg -P netmapd ptnetmap-tools libnetmap-dev libnetmap1", timeout=240)
+    assert guest.run("ls -d /run/netmapd* /run/ptnetmap* /etc/netmapd /var/lib/netmap* 2>/dev/null", check=False).out == ""
+    # What others have is theirs: the kernel's headers, home directories, logs.
+    elsewhere = "".join(f" -not -path '{path}/*'" for path in ("/root/build", "/home", "/usr/lib/modules", "/usr/src", "/var/log", "/tmp"))
+    assert guest.run(f"find / -xdev -name '*netmap*'{elsewhere}; getent passwd netmap; getent group netmap", check=False).out == ""
+    assert "netmapd" not in guest.run("systemctl list-units --all --no-legend --plain").out
+    assert guest.run("ps -ef | grep -v grep | grep -c netmapd", check=False).out == "0\n"
+    guest.run("cd /root && apt-get -qq -y install ./build/deb/*.deb", timeout=240)
+    assert guest.run("systemctl is-active netmapd.socket netmapd.service").out.split() == ["active", "active"]
+    guest.run("adduser alice netmap && netmapctl status && apt-mark hold netmapd")
+    guest.run(as_user("alice", "netmapctl status"))
+    guest.assert_clean_log()
