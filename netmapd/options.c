@@ -80,7 +80,7 @@ static const struct {
 	{{"nic-buffers", 1, 0, OPT_NIC_BUFFERS}, "N",
 		"buffers of a machine's region for NICs, and of one named by its id (default: 32768)"},
 	{{"nic", 1, 0, OPT_NIC}, "SOCKET|off",
-		"where netmapd-nic listens, which opens network interfaces (default: as root a child, else /run/netmapd/nic.sock)"},
+		"where netmapd-nic listens, which opens network interfaces (default: as root a child, else /run/netmapd-nic/nic.sock)"},
 	{{"huge-pages", 0, 0, OPT_HUGE}, "",
 		"regions on huge pages of 2 MiB, as far as the system has some set aside"},
 	{{"nic-mode", 1, 0, OPT_NIC_MODE}, "[NAME=]any|zero-copy|…",

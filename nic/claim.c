@@ -126,7 +126,7 @@ int claim_dir(const char *dir, struct nm_error *err)
 {
 	struct stat st;
 
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		return nm_error_set(err, -errno,
 			"the state directory %.100s can't be made: %s; name another one by --state",
 			dir, strerror(errno));

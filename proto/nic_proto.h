@@ -50,7 +50,7 @@
 
 #include <stdint.h>
 
-#define NIC_SOCKET_DEFAULT "/run/netmapd/nic.sock"
+#define NIC_SOCKET_DEFAULT "/run/netmapd-nic/nic.sock"
 
 enum {
 	NIC_VERSION = 2,

@@ -1249,3 +1249,14 @@ def test_who_keeps_its_sockets_holds_up_only_itself(lab):
         os.close(fds[0])
     os.close(fd)
     assert other.close() == 0
+
+
+def test_where_the_service_listens():
+    """One path: of the service, of netmapd's, and the one that is looked for when none is said."""
+    paths = set()
+    for command, option in ([NETMAPD_NIC, "--help"], "--socket"), ([BUILD / "netmapd/netmapd", "--help"], "--nic "):
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        paths |= set(re.findall(rf"(?s){option}.{{0,200}}?(/run/\S*nic\.sock)", text))
+    for unit, option in ("nic/netmapd-nic", "--socket"), ("netmapd/netmapd", "--nic"):
+        paths |= set(re.findall(rf"{option} (\S*nic\.sock)", (REPO / f"{unit}.service.in").read_text()))
+    assert paths == {"/run/netmapd-nic/nic.sock"}

@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""docs/howto.md and docs/operators.md: each command is run here, or by the test that is named here; each error text is one of ours.
+
+A section's commands run one after the other, with one netmapd that has the ports and interfaces which the pages name: vale1:10,
+eth1 (veth), TAP devices.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import test_nic
+from ptnet_fakes import FAKE_QEMU, program
+from ptnet_real import BUILD, NETMAPCTL, NETMAPD, REPO, SANITIZED, Port, environment, finish, frame, run, spawn, wait_until
+from test_tap import new_namespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import pages  # noqa: E402
+
+pytestmark = [pytest.mark.skipif(test_nic.REASON is not None, reason=f"needs root and veth: {test_nic.REASON}"),
+              pytest.mark.skipif(SANITIZED, reason="the pages say nothing else of a build with sanitizers")]
+
+OURS = {"netmapd": NETMAPD, "netmapctl": NETMAPCTL, "pkt-gen": BUILD / "apps/pkt-gen", "vale-ctl": BUILD / "apps/vale-ctl",
+        "netmap-bridge": BUILD / "apps/netmap-bridge", "qemu-ptnet": BUILD / "tools/qemu-ptnet",
+        "netmap-run": BUILD / "libnetmap/preload/netmap-run"}
+
+# What other tests run: a word that is in them.
+ELSEWHERE = [
+    (r"make build|PATH=|make module|insmod ", "tests/run", "BUILD"),    # all tests want them
+    (r"make deb|apt |adduser ", "tests/packages/test_service.py", "adduser alice netmap"),
+    (r"apt-mark ", "tests/packages/test_service.py", "apt-mark hold netmapd"),
+    (r"journalctl ", "tests/packages/test_service.py", "journalctl -u netmapd"),
+    (r"systemctl status", "tests/packages/test_service.py", "systemctl status netmapd.socket netmapd.service"),
+    (r"systemctl enable --now netmapd-metrics", "tests/packages/test_service.py", "systemctl enable --now netmapd-metrics"),
+    (r"systemctl enable --now netmapd-nic|echo \"allow alice", "tests/packages/test_service.py", "systemctl enable --now netmapd-nic"),
+    (r"ip link set ens4 up|ethtool |echo 512 > /proc", "tests/guest/test_ptnet_card.py", "pages.sections"),
+    (r"netmap-run PROGRAM", "tests/daemon/test_api.py", "NETMAP_RUN"),
+]
+# Sections that tell several ways, not one way in steps.
+ALTERNATIVES = {"A physical NIC"}
+
+
+def is_elsewhere(line):
+    return any(re.match(pattern, line) for pattern, _, _ in ELSEWHERE)
+
+
+def parts():
+    """(page, title, lines that are run here)"""
+    for page in "howto", "operators":
+        for title, lines in pages.sections(page).items():
+            lines = [line for line in lines if not is_elsewhere(line)]
+            for some in [[line] for line in lines] if title in ALTERNATIVES else [lines]:
+                if some:
+                    yield page, title, some
+
+
+PARTS = list(parts())
+
+
+def test_others_are_tested():
+    """Whatever is not run here is somebody's; and what is said to be there is there."""
+    lines = [line for page in ("howto", "operators") for found in pages.sections(page).values() for line in found]
+    assert len(lines) > 60 and sum(len(some) for _, _, some in PARTS) > 40
+    for pattern, test, word in ELSEWHERE:
+        assert any(re.match(pattern, line) for line in lines), f"no line of the pages is {pattern}"
+        assert word in (REPO / test).read_text(), (test, word)
+
+
+# ------------------------------------------------------------ how a line is run
+
+
+class Lab:
+    """A netmapd with the ports and interfaces of the pages; the sections' files are in `place`."""
+
+    def __init__(self, daemon, place):
+        self.daemon, self.place, self.others = daemon, place, 0
+        self.env = environment(daemon.path, PATH=f"{NETMAPCTL.parent}:{os.environ['PATH']}")
+        (place / "lab.conf").write_text("set full-wait-ms 100\n")
+        (place / "conf").mkdir()
+        (place / "policy.conf").write_text("allow all port vale_lab:*\n")
+        self.qemu = program(place / "qemu", FAKE_QEMU)
+
+    def until_there(self, child, port):
+        wait_until(lambda: child.poll() is not None or port in self.daemon.ports(), f"{port} is there")
+        assert child.poll() is None, child.communicate()
+
+    def good(self, result):
+        assert result.returncode == 0, f"{result.args}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    def netmapd(self, args):
+        """It starts and ends, with files of the test's own."""
+        self.others += 1
+        text = " ".join(args).replace("/etc/netmapd/policy.conf", f"{self.place}/policy.conf").replace("/etc/netmapd", f"{self.place}/conf")
+        text = text.replace("--group netmap", "--group root").replace("&", "")
+        text = text.replace("2,3", "0,1" if (os.cpu_count() or 1) > 1 else "0,0")
+        self.good(run(NETMAPD, *shlex.split(text), "--socket", self.place / f"other{self.others}", "--background", "--exit-when-unused", "1"))
+
+    def netmapctl(self, line):
+        """Those that go on without end get one; a capture has packets."""
+        first = line.split()[1]
+        if first in ("top", "watch") and "--once" not in line and "--count" not in line:
+            line += " --count 1" + (" --after 0" if first == "watch" else "")
+        line = line.replace("/etc/netmapd", str(self.place)).replace("netmapctl capture", "netmapctl capture -d 1")
+        self.port.send(frame(2, 1, length=100))
+        out = self.good(subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=self.place, env=self.env, stdin=subprocess.DEVNULL,
+                                       capture_output=True, text=True, timeout=120))
+        assert "--json" not in line or json.loads(out)
+
+    def pkt_gen(self, args):
+        """A sender sends some packets; a receiver gets some, from another port of its switch, or from the other end of eth1."""
+        self.others += 1
+        port = args[args.index("-i") + 1]
+        mine, peer = (port, "netmap:w0") if "eth1" in port else (f"vale{self.others}:doc", f"vale{self.others}:peer")
+        args = [mine if a == port else a for a in args]
+        if args[args.index("-f") + 1] == "tx":
+            args += [] if "-n" in args else ["-n", "0"]
+            args[args.index("-n") + 1] = "10"
+            assert "Sent 10 packets" in self.good(run(OURS["pkt-gen"], *args, env=self.env))
+            return
+        child = spawn(OURS["pkt-gen"], *args, path=self.daemon.path)
+        self.until_there(child, mine.removeprefix("netmap:"))
+        # The first ones may find that the link isn't up yet.
+        wait_until(lambda: self.good(run(OURS["pkt-gen"], "-i", peer, "-f", "tx", "-n", "10", env=self.env)) and self.received(mine),
+                   f"{mine} has got packets")
+        child.send_signal(signal.SIGINT)
+        assert re.search(r"Received [1-9]\d* packets", finish(child))
+
+    def received(self, port):
+        """Counted by whoever filled the ring: also when nobody has read it."""
+        name = port.removeprefix("netmap:")
+        return sum(r["packets"] for p in self.daemon.status()["ports"] if p["name"] == name for r in p["rings"] if r["dir"] == "rx")
+
+    def bridge(self, args):
+        names = {"ens4": "vale7:a", "ens5": "vale8:a"}
+        child = spawn(OURS["netmap-bridge"], *[names.get(a, a) for a in args], path=self.daemon.path)
+        self.until_there(child, "vale8:a" if "ens5" in args else "eth1")
+        child.terminate()
+        finish(child)
+
+    def qemu_ptnet(self, args):
+        """A QEMU of ours gets what a real one would (tests/guest boots those): our devices, each with its socket."""
+        out = self.good(run(OURS["qemu-ptnet"], "--qemu", self.qemu, *args, env=self.env))
+        started = json.loads(out.splitlines()[0])
+        assert sum("vfio-user" in a for a in started) == (0 if "memory-backend-memfd" in " ".join(args) else 2), started
+
+    def run(self, line):
+        if ";" in line:
+            for one in line.split(";"):
+                self.run(one.strip())
+            return
+        name, *args = shlex.split(line.replace("…", ""))
+        special = {"netmapd": self.netmapd, "pkt-gen": self.pkt_gen, "netmap-bridge": self.bridge, "qemu-ptnet": self.qemu_ptnet}
+        if name == "netmapctl":
+            self.netmapctl(line)
+        elif name in special:
+            special[name](args)
+        else:
+            self.good(run(OURS[name], *args, env=self.env))
+
+
+@pytest.fixture
+def lab(start_netmapd, place):
+    daemon = start_netmapd("--workers", "2", nics=True, preexec_fn=new_namespace)
+    test_nic.add_pair(daemon, "eth1", "w0")
+    return Lab(daemon, place)
+
+
+@pytest.mark.parametrize("page, title, lines", [pytest.param(*part, id=f"{part[0]}-{part[1]}") for part in PARTS])
+def test_section(lab, page, title, lines):
+    # "A port in a guest" has the machine's port by that name. A switch with addresses to show has a port.
+    mine, beside = "vale1:9" if "qemu-ptnet" in lines[0] else "vale1:10", "vale0:beside"
+    with Port(lab.daemon.path, mine, tx_slots=64, rx_slots=64) as lab.port, Port(lab.daemon.path, beside, tx_slots=64, rx_slots=64):
+        for line in lines:
+            lab.run(line)
+
+
+def test_error_texts():
+    """Each text of the operators' table, between its gaps, is one that some program has."""
+    sources = " ".join(p.read_text() for room in ("core", "netmapd", "proto", "nic", "libnetmap", "tools") for p in (REPO / room).rglob("*.c"))
+    sources = re.sub(r'"\s+"', "", sources)
+    rows = re.findall(r"^\| `([^`]+)`", (REPO / "docs/operators.md").read_text().split("## Errors")[1], re.M)
+    assert len(rows) >= 10
+    for row in rows:
+        for part in row.split("…"):
+            words = part.strip(" '()").replace("--max  =", "--max")
+            assert not words or words in sources, f"no program says '{words}'"
