@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands of the pages in docs/, for the tests that run them: tests/daemon/test_docs.py, and tests/guest/test_ptnet_card.py."""
+"""The commands of the pages in docs/, for tests/daemon/test_docs.py, which runs them."""
 
 import re
 from pathlib import Path

@@ -41,7 +41,10 @@ ELSEWHERE = [
     (r"systemctl status", "tests/packages/test_service.py", "systemctl status netmapd.socket netmapd.service"),
     (r"systemctl enable --now netmapd-metrics", "tests/packages/test_service.py", "systemctl enable --now netmapd-metrics"),
     (r"systemctl enable --now netmapd-nic|echo \"allow alice", "tests/packages/test_service.py", "systemctl enable --now netmapd-nic"),
-    (r"ip link set ens4 up|ethtool |echo 512 > /proc", "tests/guest/test_ptnet_card.py", "pages.sections"),
+    (r"ip link set ens4 up", "tests/guest/netlab.py", "ip link set data {'up'"),
+    (r"ethtool -i", "tests/guest/test_ptnet.py", "ethtool -i data"),
+    (r"ethtool -S", "tests/guest/netlab.py", "ethtool -S data"),
+    (r"echo 512 > /proc", "tests/run", "nr_hugepages"),
     (r"netmap-run PROGRAM", "tests/daemon/test_api.py", "NETMAP_RUN"),
 ]
 # Sections that tell several ways, not one way in steps.
@@ -99,10 +102,11 @@ class Lab:
     def netmapd(self, args):
         """It starts and ends, with files of the test's own."""
         self.others += 1
-        text = " ".join(args).replace("/etc/netmapd/policy.conf", f"{self.place}/policy.conf").replace("/etc/netmapd", f"{self.place}/conf")
-        text = text.replace("--group netmap", "--group root").replace("&", "")
+        text = " ".join(args).replace("--group netmap", "--group root").replace("&", "")
+        text = text.replace("/etc/netmapd/policy.conf", f"{self.place}/policy.conf").replace("/etc/netmapd", f"{self.place}/conf")
         text = text.replace("2,3", "0,1" if (os.cpu_count() or 1) > 1 else "0,0")
-        self.good(run(NETMAPD, *shlex.split(text), "--socket", self.place / f"other{self.others}", "--background", "--exit-when-unused", "1"))
+        self.good(run(NETMAPD, *shlex.split(text), "--socket", self.place / f"other{self.others}", "--background",
+                      "--exit-when-unused", "1"))
 
     def netmapctl(self, line):
         """Those that go on without end get one; a capture has packets."""
@@ -185,8 +189,8 @@ def test_section(lab, page, title, lines):
 
 def test_error_texts():
     """Each text of the operators' table, between its gaps, is one that some program has."""
-    sources = " ".join(p.read_text() for room in ("core", "netmapd", "proto", "nic", "libnetmap", "tools") for p in (REPO / room).rglob("*.c"))
-    sources = re.sub(r'"\s+"', "", sources)
+    rooms = "core", "netmapd", "proto", "nic", "libnetmap", "tools"
+    sources = re.sub(r'"\s+"', "", " ".join(p.read_text() for room in rooms for p in (REPO / room).rglob("*.c")))
     rows = re.findall(r"^\| `([^`]+)`", (REPO / "docs/operators.md").read_text().split("## Errors")[1], re.M)
     assert len(rows) >= 10
     for row in rows:
