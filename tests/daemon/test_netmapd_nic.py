@@ -905,7 +905,7 @@ def test_nic_check_of_an_interface_in_use(lab):
 
 
 def test_nic_check_says_which_privilege_is_missing(lab):
-    result = nic_check(lab, "nic0", uid=NOBODY)
+    result = nic_check(lab, "--nic-socket", lab.place / "none", "nic0", uid=NOBODY)
     assert result.returncode == 1 and "not tried: netmapd-nic, which opens network interfaces" in result.stdout
     path = lab.serve()
     result = nic_check(lab, "--nic-socket", path, "nic0", uid=NOBODY)
