@@ -11,6 +11,7 @@
 #include "attachment.h"
 #include "local.h"
 #include "os_user.h"
+#include "policy.h"
 #include "vm.h"
 
 #include <stdlib.h>
@@ -119,9 +120,13 @@ static void send_kept(void *arg, const struct nm_error *err)
 int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
 	size_t bytes)
 {
+	bool host = message->hdr.type == NMD_NMREQ &&
+		    policy_host_rings(message->bytes + sizeof(struct nmd_hdr),
+			    bytes - sizeof(struct nmd_hdr));
+
 	c->wait.fn = send_kept;
 	c->wait.arg = c;
-	if (nics_ready(c->daemon, name, attach, &c->wait) == 0)
+	if (nics_ready(c->daemon, name, attach, host, &c->wait) == 0)
 		return 0;
 	if (keep(c, message, bytes) == 0)
 		return -EINPROGRESS;

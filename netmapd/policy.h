@@ -88,7 +88,13 @@ int policy_bind(struct nm_core *core, uint32_t uid, const char *name, uint32_t m
 /* May he open the port, or watch it? For what is made before it is known which. */
 int policy_open(struct nm_core *core, uint32_t uid, const char *name, struct nm_error *err);
 
-/* The same of a control request as it came (proto.h, NMD_NMREQ). What is malformed is left to who executes it: 0. */
+/* Does a mode of registration (NR_REG_*) have host rings? */
+bool policy_host_mode(uint32_t mode);
+
+/* The same of a control request (as policy_request()): a registration, or a device on a switch. */
+bool policy_host_rings(const void *payload, size_t bytes);
+
+/* policy_bind() of a control request as it came (proto.h, NMD_NMREQ). What is malformed is left to who executes it: 0. */
 int policy_request(struct nm_core *core, uint32_t uid, const void *payload, size_t bytes,
 	struct nm_error *err);
 

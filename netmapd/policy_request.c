@@ -118,18 +118,47 @@ int policy_open(struct nm_core *core, uint32_t uid, const char *name, struct nm_
 	return policy_bind(core, uid, name, NR_REG_ALL_NIC, NR_MONITOR_RX, 0, err);
 }
 
+/* False: there is none. */
+static bool take(struct asked *a, const void *payload, size_t bytes)
+{
+	if (bytes < sizeof(a->hdr))
+		return false;
+	memcpy(&a->hdr, payload, sizeof(a->hdr));
+	snprintf(a->name, sizeof(a->name), "%.*s", NETMAP_REQ_IFNAMSIZ - 1, a->hdr.nr_name);
+	if (a->hdr.nr_body >= sizeof(a->hdr) && a->hdr.nr_body < bytes) {
+		a->body = (const char *)payload + a->hdr.nr_body;
+		a->body_bytes = bytes - a->hdr.nr_body;
+	}
+	return true;
+}
+
 int policy_request(
 	struct nm_core *core, uint32_t uid, const void *payload, size_t bytes, struct nm_error *err)
 {
 	struct asked a = {.core = core, .uid = uid};
 
-	if (policy_is_admin(uid) || bytes < sizeof(a.hdr))
-		return 0;
-	memcpy(&a.hdr, payload, sizeof(a.hdr));
-	snprintf(a.name, sizeof(a.name), "%.*s", NETMAP_REQ_IFNAMSIZ - 1, a.hdr.nr_name);
-	if (a.hdr.nr_body >= sizeof(a.hdr) && a.hdr.nr_body < bytes) {
-		a.body = (const char *)payload + a.hdr.nr_body;
-		a.body_bytes = bytes - a.hdr.nr_body;
+	return policy_is_admin(uid) || !take(&a, payload, bytes) ? 0 : check(&a, err);
+}
+
+bool policy_host_mode(uint32_t mode)
+{
+	return mode == NR_REG_SW || mode == NR_REG_NIC_SW || mode == NR_REG_ONE_SW;
+}
+
+bool policy_host_rings(const void *payload, size_t bytes)
+{
+	struct nmreq_vale_attach attach;
+	struct nmreq_register reg;
+	struct asked a = {.core = NULL};
+
+	if (!take(&a, payload, bytes))
+		return false;
+	if (a.hdr.nr_reqtype == NETMAP_REQ_REGISTER && a.body_bytes >= sizeof(reg)) {
+		memcpy(&reg, a.body, sizeof(reg));
+		return policy_host_mode(reg.nr_mode);
 	}
-	return check(&a, err);
+	if (a.hdr.nr_reqtype != NETMAP_REQ_VALE_ATTACH || a.body_bytes < sizeof(attach))
+		return false;
+	memcpy(&attach, a.body, sizeof(attach));
+	return policy_host_mode(attach.reg.nr_mode);
 }

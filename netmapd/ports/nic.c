@@ -30,24 +30,39 @@ static int wait_for(struct nic *nic, struct nic_wait *wait)
 	return -EINPROGRESS;
 }
 
-/* Whoever is called may end, and others with him: each time the first that is left. Nobody comes in meanwhile: a copy. */
-static void tell_all(struct nic *nic, const struct nm_error *err)
+/* The one that came first is the last; host: of those who want host rings. How many there are. */
+static uint32_t find_first(struct nic *nic, bool host, struct nic_wait ***first)
 {
-	struct nic_wait **link, *wait;
-	uint32_t left = 0;
+	uint32_t count = 0;
+
+	for (struct nic_wait **link = &nic->waits; *link; link = &(*link)->next)
+		if (!host || (*link)->host) {
+			*first = link;
+			count++;
+		}
+	return count;
+}
+
+/* Whoever is called may end, and others with him: each time the first that is left. Nobody comes in meanwhile: a copy. */
+static void tell(struct nic *nic, bool host, const struct nm_error *err)
+{
+	struct nic_wait **first;
+	uint32_t left = find_first(nic, host, &first);
 
 	nic->telling = true;
-	for (wait = nic->waits; wait; wait = wait->next)
-		left++;
-	while (left-- > 0 && nic->waits) {
-		for (link = &nic->waits; (*link)->next;) /* the one that came first */
-			link = &(*link)->next;
-		wait = *link;
-		*link = NULL;
+	while (left-- > 0 && find_first(nic, host, &first) > 0) {
+		struct nic_wait *wait = *first;
+
+		*first = wait->next;
 		wait->waits = false;
 		wait->fn(wait->arg, err);
 	}
 	nic->telling = false;
+}
+
+static void tell_all(struct nic *nic, const struct nm_error *err)
+{
+	tell(nic, false, err);
 }
 
 void nics_forget(struct daemon *d, struct nic_wait *wait)
@@ -261,18 +276,25 @@ static void on_used(void *arg, struct nic_link *link, const int *fds, uint32_t n
 {
 	struct nic *nic = arg;
 	struct nm_error err;
+	bool host;
 	int error;
 
 	nm_core_lock(core_of(nic));
-	error = nic_host_used(nic, fds, num_fds, refused, &err);
+	error = nic_host_used(nic, fds, num_fds, refused, &host, &err);
 	nm_core_unlock(core_of(nic));
 	log_about(nic->name, NULL);
 	if (error)
-		os_log(OS_LOG_WARN, "%s: no host rings: %s", nic->name, err.text);
+		os_log(OS_LOG_WARN, "%s: no %s rings: %s", nic->name, host ? "host" : "hardware",
+			err.text);
 	else if (num_fds > 0)
 		os_log(OS_LOG_INFO, "%s: host rings, by the interface %s", nic->name, link->twin);
-	if (nic_users_told(nic))
-		tell_all(nic, error ? &err : NULL);
+	if (error) /* who wants no host rings waits for the next answer */
+		tell(nic, host, &err);
+	nm_core_lock(core_of(nic));
+	nic_tell_users(nic);
+	nm_core_unlock(core_of(nic));
+	if (nic->state == NIC_RUNNING && nic_users_told(nic))
+		tell_all(nic, NULL);
 }
 
 static void on_changed(void *arg, struct nic_link *link)
@@ -437,11 +459,12 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 	return nic ? wait_for(nic, wait) : err->code;
 }
 
-int nics_ready(struct daemon *d, const char *name, bool attach, struct nic_wait *wait)
+int nics_ready(struct daemon *d, const char *name, bool attach, bool host, struct nic_wait *wait)
 {
 	char device[IFNAMSIZ];
 	struct nic *nic = device_of(name, attach, device) ? find(d, device) : NULL;
 
+	wait->host = host;
 	return nic && (nic->state == NIC_OPENING || !nic_users_told(nic)) ? wait_for(nic, wait) : 0;
 }
 

@@ -63,6 +63,7 @@ struct nic_wait {
 	void (*fn)(void *arg, const struct nm_error *err);
 	void *arg;
 	bool waits;
+	bool host; /* for host rings, perhaps among others */
 };
 
 /* Once, when d->loop is there; d->nics. Negative errno. */
@@ -78,8 +79,9 @@ void nics_exit(struct daemon *d);  /* after it */
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
 	struct nm_error *err);
 
-/* The request was carried out, or not. 0: no port is opening; -EINPROGRESS: wait->fn will be called, with what it is to say. */
-int nics_ready(struct daemon *d, const char *name, bool attach, struct nic_wait *wait);
+/* The request was carried out, or not; host: it has host rings. 0: no port is opening; -EINPROGRESS: wait->fn will be called, with
+ * what it is to say. That there are no host rings it says to those who have some. */
+int nics_ready(struct daemon *d, const char *name, bool attach, bool host, struct nic_wait *wait);
 
 /* Whoever waits doesn't any more. May not be waiting. */
 void nics_forget(struct daemon *d, struct nic_wait *wait);

@@ -6,7 +6,8 @@
 #include "nic_internal.h"
 
 #include <stdio.h>
-#include <unistd.h>
+
+#include "closer.h"
 
 static bool is_used(const struct nm_port *port, uint32_t first, const uint32_t count[NM_DIRS])
 {
@@ -76,14 +77,23 @@ static void set_live(struct nic *nic, bool live)
 			os_wakeup_signal(&host_ring(nic, dir, i)->wakeup);
 }
 
-void nic_host_halt(struct nic *nic)
+/* On return no sync uses descriptors, which are still there. */
+static void stop_host(struct nic *nic)
 {
-	if (!nic->host.queues || !nic->host.started)
+	if (!nic->host.started)
 		return;
 	set_live(nic, false);
 	tap_queues_stop(&nic->host);
-	tap_queues_close(&nic->host);
+	tap_queues_unwatch(&nic->host); /* netmapd-nic removes the device, which is an event */
 	nic->host.gone = false;
+}
+
+void nic_host_halt(struct nic *nic)
+{
+	if (!nic->host.queues)
+		return;
+	stop_host(nic);
+	tap_queues_leave(&nic->host);
 }
 
 static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct nm_error *err)
@@ -93,17 +103,17 @@ static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct n
 
 	for (uint32_t i = 0; i < num_fds; i++) {
 		if (error)
-			close(fds[i]);
+			closer_later(fds[i]);
 		else
 			error = tap_set_queue(tap, i, fds[i]);
 	}
 	if (error) {
-		tap_queues_close(tap);
+		tap_queues_leave(tap);
 		return nm_error_set(err, error, "%s: its host rings can't be opened: %s", nic->name,
 			strerror(-error));
 	}
 	snprintf(tap->ifname, sizeof(tap->ifname), "%s", nic->link->twin);
-	tap_queues_start(tap);
+	tap_queues_start(tap, false); /* what is there comes from the stack */
 	set_live(nic, true);
 	return 0;
 }
@@ -117,12 +127,14 @@ void nic_tell_users(struct nic *nic)
 	if (nic->state != NIC_RUNNING || nic->link->using)
 		return;
 	now = users_of(nic->port);
+	nic->refused &= now.host;
+	now.host &= !nic->refused;
 	if (now.host && nic->host.started)
 		tap_choose_readers(&nic->host, nic->port, false);
 	if (now.hardware == nic->asked.hardware && now.host == nic->asked.host)
 		return;
-	if (!now.host)
-		nic_host_halt(nic);
+	if (!now.host) /* descriptors are closed when it has answered: what it still leads there it counts */
+		stop_host(nic);
 	nic->asked = now;
 	nic_link_use(nic->link, now.hardware, now.host ? nic->host.num_queues : 0);
 }
@@ -133,18 +145,21 @@ bool nic_users_told(const struct nic *nic)
 }
 
 int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
-	struct nm_error *err)
+	bool *host, struct nm_error *err)
 {
 	int error = 0;
 
+	*host = nic->asked.host && !nic->host.started;
+	if (!nic->asked.host)
+		tap_queues_leave(&nic->host);
 	if (refused)
 		error = nm_error_set(err, refused->code, "%s", refused->text);
-	else if (nic->asked.host && !nic->host.started)
+	else if (*host)
 		error = open_host(nic, fds, num_fds, err);
-	if (error) /* whoever wants them is told, and leaves */
-		nic->asked.host = false;
-	else
-		nic_tell_users(nic);
+	nic->refused |= error && *host;
+	if (refused && *host)
+		nic->asked.host =
+			false; /* else netmapd-nic has a twin, and is told that nobody wants it */
 	return error;
 }
 

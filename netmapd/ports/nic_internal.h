@@ -52,6 +52,7 @@ struct nic {
 	uint32_t held;
 	struct tap host;        /* its queues, while the port is there: host rings */
 	struct nic_users asked; /* netmapd-nic was told so */
+	bool refused;           /* host rings can't be had, until nobody has them any more */
 	uint32_t mtu;           /* of the device; loaded at any time */
 	bool unproven;          /* nobody knows whether the kernel has let go of buffers */
 };
@@ -87,11 +88,14 @@ void nic_host_free(struct nic *nic); /* may be called when there are none */
 void nic_tell_users(struct nic *nic) OS_REQUIRES(NM_CORE_LOCK);
 /* Does it know? */
 bool nic_users_told(const struct nic *nic);
-/* It has answered; as nic_link_ops.used. If others are in use now it is told again. Else an error with a text: there are no host rings. */
+/*
+ * It has answered; as nic_link_ops.used. An error with a text concerns host rings (*host), which there are not, or else hardware
+ * rings; when whoever wants them has been told: nic_tell_users().
+ */
 int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	bool *host, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
-/* On return no worker uses descriptors of host rings, and there are none. */
+/* On return no worker uses descriptors of host rings, and there are none; the kernel may have to do with them still. */
 void nic_host_halt(struct nic *nic);
 
 /* The syncs of host rings, as those of nic_io.h. */

@@ -151,6 +151,7 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 		return error;
 	}
 	nic->asked = (struct nic_users){false, false};
+	nic->refused = false;
 	nic->state = NIC_OPENING;
 	nic_link_open(nic->link, &params);
 	return 0;

@@ -97,7 +97,7 @@ static int tap_start(struct nm_port *port, struct nm_error *err)
 	struct tap *tap = port->priv;
 
 	tap_own_rings(tap, port, false);
-	tap_queues_start(tap);
+	tap_queues_start(tap, true);
 	set_carrier(tap, 1);
 	return 0;
 }

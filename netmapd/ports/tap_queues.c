@@ -6,6 +6,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "closer.h"
+
 /* ---- events ---------------------------------------------------------------------------- */
 
 static void watch_queue(struct tap *tap, uint32_t i, int op)
@@ -104,7 +106,7 @@ int tap_set_queue(struct tap *tap, uint32_t i, int fd)
 	if (!q->scratch)
 		q->scratch = os_zalloc(TAP_PACKET_MAX);
 	if (!q->scratch) {
-		close(fd);
+		closer_later(fd);
 		return -ENOMEM;
 	}
 	q->fd = fd;
@@ -112,16 +114,29 @@ int tap_set_queue(struct tap *tap, uint32_t i, int fd)
 	return 0;
 }
 
+/* Whoever has sent a descriptor may have a copy of it still, and then it stays in the set. */
+void tap_queues_unwatch(struct tap *tap)
+{
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		if (tap->queues[i].fd >= 0)
+			epoll_ctl(tap->epoll, EPOLL_CTL_DEL, tap->queues[i].fd, NULL);
+}
+
 void tap_queues_close(struct tap *tap)
 {
+	tap_queues_unwatch(tap);
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		int fd = tap->queues[i].fd;
+		if (tap->queues[i].fd >= 0)
+			close(tap->queues[i].fd);
+		tap->queues[i].fd = -1;
+	}
+}
 
-		if (fd < 0)
-			continue;
-		/* Whoever has sent a descriptor may have a copy of it still, and then it stays in the set. */
-		epoll_ctl(tap->epoll, EPOLL_CTL_DEL, fd, NULL);
-		close(fd);
+void tap_queues_leave(struct tap *tap)
+{
+	tap_queues_unwatch(tap);
+	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		closer_later(tap->queues[i].fd);
 		tap->queues[i].fd = -1;
 	}
 }
@@ -138,10 +153,11 @@ void tap_queues_free(struct tap *tap)
 	tap->num_queues = 0;
 }
 
-void tap_queues_start(struct tap *tap)
+void tap_queues_start(struct tap *tap, bool drop_old)
 {
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		drain(&tap->queues[i]);
+		if (drop_old)
+			drain(&tap->queues[i]);
 		tap->queues[i].ready = 0;
 		watch_queue(tap, i, EPOLL_CTL_MOD);
 	}

@@ -10,6 +10,7 @@
  *      tap_own_rings()        its rings know it
  *      tap_choose_readers()   whenever users of rings have changed
  *      tap_queues_close()     no sync uses the descriptors any more; then tap_set_queue() again, or
+ *      tap_queues_leave()     the same without waiting
  *      tap_queues_free()
  *
  * Thread safety: the control thread.
@@ -40,11 +41,15 @@ void tap_queues_free(struct tap *tap);
 
 /* Queue i gets a descriptor, which is its own. 0 or -ENOMEM: then the descriptor is closed. */
 int tap_set_queue(struct tap *tap, uint32_t i, int fd);
-/* All of them lose theirs. Stopped. */
+/* No event of theirs is looked at any more. Stopped. */
+void tap_queues_unwatch(struct tap *tap);
+/* All of them lose theirs, and with the last one the kernel's device goes. Stopped. */
 void tap_queues_close(struct tap *tap);
+/* The same, but another thread waits for the device to go (closer.h): the kernel takes up to seconds for that. */
+void tap_queues_leave(struct tap *tap);
 
-/* Packets are wanted from now on, or not: on return no ring reads any. */
-void tap_queues_start(struct tap *tap);
+/* Packets are wanted from now on; drop_old: not those that are there. Or not: on return no ring reads any. */
+void tap_queues_start(struct tap *tap, bool drop_old);
 void tap_queues_stop(struct tap *tap);
 
 /* Rings of the port are synced by tap_io.h from now on: all of them, or host rings alone. */
