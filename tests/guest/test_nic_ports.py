@@ -252,7 +252,7 @@ def test_the_stack_through_a_bridge(host, kernel, driver, outside):
     digest = host.run("dd if=/dev/urandom of=/tmp/sent bs=64k count=32 2>/dev/null; md5sum < /tmp/sent").out
     server = host.spawn("exec /sbin/ip netns exec outside nc -l -p 5000 -e md5sum")
     echoed = host.run("for i in $(seq 50); do nc 192.0.2.1 5000 < /tmp/sent && exit; sleep 0.2; done; exit 1", 60).out
-    assert echoed.split()[0] == digest.split()[0]
+    assert digest.split()[0] in echoed, echoed     # behind what nc says while nobody listens
     server.wait(60)
     bridge.kill(signal.SIGINT)
     assert bridge.wait(60).rc == 0, bridge.output
