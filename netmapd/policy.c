@@ -447,6 +447,28 @@ int policy_device(uint32_t uid, const char *name, struct nm_error *err)
 	return refuse(uid, RIGHT_DEVICE, name, err);
 }
 
+/* They are the stack of the whole host: a right of their own. */
+static int check_host(
+	uint32_t uid, enum right right, const struct nm_name *name, struct nm_error *err)
+{
+	char host[NETMAP_REQ_IFNAMSIZ + 1];
+
+	if (name->kind == NM_NAME_VALE || (right == RIGHT_PORT && is_own(uid, name)))
+		return 0;
+	snprintf(host, sizeof(host), "%s^", name->base);
+	return may(uid, right, host) ? 0 : refuse(uid, right, host, err);
+}
+
+int policy_host(uint32_t uid, const char *text, struct nm_error *err)
+{
+	struct nm_error ignored;
+	struct nm_name name;
+
+	if (policy_is_admin(uid) || nm_name_parse(text, &name, &ignored) != 0)
+		return 0;
+	return check_host(uid, RIGHT_PORT, &name, err);
+}
+
 /* Whose it is; NM_USER_ANY: nobody's, or there is none. Whether it is there doesn't matter. */
 static uint32_t owner_of(struct nm_core *core, const char *name)
 {
@@ -482,6 +504,7 @@ int policy_bind(struct nm_core *core, uint32_t uid, const char *text, uint32_t m
 	bool monitor = flags & (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON);
 	struct nm_error ignored;
 	struct nm_name name;
+	enum right right;
 	uint32_t owner;
 	int error;
 
@@ -491,9 +514,8 @@ int policy_bind(struct nm_core *core, uint32_t uid, const char *text, uint32_t m
 	if (error || mode == NR_REG_NULL || nm_name_parse(text, &name, &ignored) != 0)
 		return error;
 	owner = monitor ? owner_of(core, text) : uid;
-	if (owner != uid && owner != NM_USER_ANY)
-		return may(uid, RIGHT_CAPTURE, name.base)
-			       ? 0
-			       : refuse(uid, RIGHT_CAPTURE, name.base, err);
-	return is_allowed_port(uid, &name) ? 0 : refuse(uid, RIGHT_PORT, name.base, err);
+	right = owner != uid && owner != NM_USER_ANY ? RIGHT_CAPTURE : RIGHT_PORT;
+	if (right == RIGHT_CAPTURE ? !may(uid, right, name.base) : !is_allowed_port(uid, &name))
+		return refuse(uid, right, name.base, err);
+	return policy_host_mode(mode) ? check_host(uid, right, &name, err) : 0;
 }

@@ -14,6 +14,9 @@
  *      allow WHO status               ports, machines and events of all users
  *      limit WHO LIMIT=N…             instead of netmapd's --max
  *
+ * Host rings are the host's own stack: who wants them needs the right to the port's name with a ^ behind it (eth1^) besides, or to
+ * capture that, if it is another user's port.
+ *
  * WHO is user NAME, group NAME or all. In a pattern * and ? stand for what they do in a shell, %u for the user's number, %n for his
  * name. Groups are those of the time at which the file is read.
  *
@@ -77,6 +80,9 @@ int policy_switch(uint32_t uid, const char *sw_name, struct nm_error *err);
 bool policy_may_watch(uint32_t uid, const char *name);
 
 int policy_device(uint32_t uid, const char *name, struct nm_error *err);
+
+/* The host rings of a device that comes on a switch. */
+int policy_host(uint32_t uid, const char *name, struct nm_error *err);
 
 /*
  * The same of a registration: `flags` (NR_*) and `mode` as in the request, mem_id 0 for none. A monitor of another user's port

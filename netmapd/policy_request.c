@@ -33,6 +33,10 @@ static int check_attach(const struct asked *a, struct nm_error *err)
 	if (error || a->body_bytes < sizeof(body))
 		return error;
 	memcpy(&body, a->body, sizeof(body));
+	if (policy_host_mode(body.reg.nr_mode) && strchr(a->name, ':'))
+		error = policy_host(a->uid, strchr(a->name, ':') + 1, err);
+	if (error)
+		return error;
 	/* Of the name it has been asked already. */
 	return policy_bind(a->core, a->uid, a->name, NR_REG_NULL, 0, body.reg.nr_mem_id, err);
 }

@@ -19,11 +19,12 @@ import traceback
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, EVENTS, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NULL_REG,
+    ALL_NIC, EVENTS, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NIC_SW, NULL_REG, ONE_SW,
     POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET,
     PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, ZCOPY_MON,
-    NMREQ, SET, STATUS, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, wait_until,
+    NMREQ, SET, STATUS, SW, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, wait_until,
 )
+from test_tap import new_namespace
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="acts as several users: as root only")
 
@@ -321,6 +322,36 @@ def test_rights(start, hold, place):
     hold(BOB, keep_port, daemon.path, own(BOB, "1:b"))
     refused(BOB, "ports: user 51002 has 2 of at most 2", open_port, daemon.path, own(BOB, "1:c"), error=errno.EDQUOT)
     assert next(e["limit"] for e in as_user(ALICE, call, daemon.path, "status")["limits"] if e["name"] == "ports") == 4096
+
+
+def host_attach(name):
+    return nmreq(VALE_ATTACH, name, struct.pack("=QQIIHHHHHHII4xQ", *[0] * 10, NIC_SW, 0, 0) + bytes(8))
+
+
+def test_host_rings_are_a_right_of_their_own(start):
+    """Who may have a device may not have what the host sends and receives by it, until a rule says so."""
+    rules = [f"allow user {BOB} port tap0", f"allow user {BOB} device tap0", f"allow user {ALICE} capture tap0"]
+    daemon = start(*rules, preexec_fn=new_namespace)
+    ask(daemon.path, nmreq(VALE_NEWIF, "tap0", bytes(16)))
+    assert as_user(BOB, open_port, daemon.path, "tap0")
+    as_user(BOB, ask, daemon.path, attach(own(BOB, "1:tap0")))
+    as_user(BOB, ask, daemon.path, nmreq(VALE_DETACH, own(BOB, "1:tap0"), bytes(8)))
+    for mode in SW, NIC_SW, ONE_SW:
+        refused(BOB, f"no rule of .*; 'allow user {BOB} port tap0\\^' would", open_port, daemon.path, "tap0", {"mode": mode})
+        refused(ALICE, f"'allow user {ALICE} capture tap0\\^' would", open_port, daemon.path, "tap0", {"mode": mode, "flags": MONITOR_RX})
+    refused(BOB, f"'allow user {BOB} port tap0\\^' would", ask, daemon.path, host_attach(own(BOB, "1:tap0")))
+
+
+@pytest.mark.parametrize("pattern", ["tap0^", "tap*", "*^ tap0"])
+def test_a_right_to_host_rings(start, pattern):
+    """A pattern matches it as a name."""
+    rules = [f"allow user {BOB} {right} tap0 {pattern}" for right in ("port", "capture", "device")]
+    daemon = start(*rules, preexec_fn=new_namespace)
+    ask(daemon.path, nmreq(VALE_NEWIF, "tap0", bytes(16)))
+    for mode in SW, NIC_SW, ONE_SW:
+        assert as_user(BOB, open_port, daemon.path, "tap0", {"mode": mode})
+        assert as_user(BOB, open_port, daemon.path, "tap0", {"mode": mode, "flags": MONITOR_RX})
+    as_user(BOB, ask, daemon.path, host_attach(own(BOB, "1:tap0")))
 
 
 def text_of(reply):
