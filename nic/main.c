@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -77,6 +78,21 @@ static void keep_capabilities(void)
 		nic_log("capabilities can't be given up: %s", strerror(errno));
 }
 
+/*
+ * So many descriptors may wait for clients to read them, of all processes of this user together (session.c): each session has 64
+ * sockets, and 64 of host rings.
+ */
+static void raise_limit(void)
+{
+	const rlim_t wanted = (rlim_t)LISTEN_MOST * 2 * NIC_QUEUES_MAX * 2;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int number(const char *text)
 {
 	char *end;
@@ -131,6 +147,7 @@ int main(int argc, char **argv)
 	if (optind < argc)
 		wrong("there are only options: ", argv[optind]);
 	signal(SIGPIPE, SIG_IGN);
+	raise_limit();
 	if (connection >= 0) {
 		keep_capabilities();
 		return serve_one(connection, &config);

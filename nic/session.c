@@ -3,10 +3,12 @@
 #include "session.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,13 +20,52 @@
 #include "netlink.h"
 #include "nic_connect.h"
 #include "session_internal.h"
+#include "waiting.h"
+
+enum { UNREAD_MS = 2000 }; /* so long a client may take to read what came with descriptors */
 
 /* ---- telling ---------------------------------------------------------------------------------- */
+
+/* 0 or a negative errno, which is the end of the session. */
+static int send_it(struct session *s, const void *message, size_t bytes, const int *fds, uint32_t n)
+{
+	int error = nic_send(s->sock, message, bytes, fds, n);
+
+	s->unheard = error != 0;
+	return error;
+}
+
+static bool has_read_all(const struct session *s)
+{
+	int unread = 0;
+
+	return ioctl(s->sock, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+/*
+ * The kernel counts descriptors that wait to be read, of all processes of this user together, and beyond a limit lets none of them send
+ * any more. So a client has those of one message at most; the next one waits, and who doesn't read is out.
+ */
+static int send_fds(
+	struct session *s, const void *message, size_t bytes, const int *fds, uint32_t n)
+{
+	struct waiting waiting = {
+		.ifname = s->facts.ifname, .what = "for netmapd to read what was sent"};
+
+	while (n > 0 && !has_read_all(s))
+		if (!waiting_more(&waiting, UNREAD_MS)) {
+			nic_log("%s: netmapd does not read what was sent: its use of the interface ends",
+				s->facts.ifname);
+			s->unheard = true;
+			return -ETIMEDOUT;
+		}
+	return send_it(s, message, bytes, fds, n);
+}
 
 static int tell(struct session *s, void *message, size_t bytes, enum nic_message_type type)
 {
 	nic_header_init(message, type);
-	return nic_send(s->sock, message, bytes, NULL, 0);
+	return send_it(s, message, bytes, NULL, 0);
 }
 
 static int tell_plain(struct session *s, enum nic_message_type type)
@@ -74,7 +115,7 @@ static int tell_bound(struct session *s)
 	memcpy(msg.why, s->why, sizeof(msg.why));
 	nic_header_init(&msg.hdr, NIC_BOUND);
 	s->state = SESSION_BOUND;
-	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, fds);
+	return send_fds(s, &msg, sizeof(msg), s->sockets.fd, fds);
 }
 
 /* Where the client sees how many of the stack's frames are dropped. */
@@ -85,7 +126,7 @@ static int tell_dropped(struct session *s)
 	nic_header_init(&msg.hdr, NIC_DROPPED);
 	return s->stack.maps.dropped < 0
 		       ? 0
-		       : nic_send(s->sock, &msg, sizeof(msg), &s->stack.maps.dropped, 1);
+		       : send_fds(s, &msg, sizeof(msg), &s->stack.maps.dropped, 1);
 }
 
 static int tell_unbound(struct session *s)
@@ -94,7 +135,7 @@ static int tell_unbound(struct session *s)
 
 	nic_header_init(&msg.hdr, NIC_UNBOUND);
 	s->state = SESSION_UNMAPPED;
-	return nic_send(s->sock, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
+	return send_fds(s, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
 }
 
 /* ---- asking ----------------------------------------------------------------------------------- */
@@ -328,7 +369,7 @@ static int use_interface(struct session *s, const struct nic_use *use)
 	msg.twin = s->twin.ifindex;
 	memcpy(msg.twin_name, s->twin.ifname, sizeof(msg.twin_name));
 	nic_header_init(&msg.hdr, NIC_USED);
-	error = nic_send(s->sock, &msg, sizeof(msg), fds, num_fds);
+	error = send_fds(s, &msg, sizeof(msg), fds, num_fds);
 	while (num_fds > 0)
 		close(fds[--num_fds]);
 	return error;
@@ -435,8 +476,9 @@ static bool on_message(struct session *s)
 		tell_failed(s, &err);
 		return false;
 	}
+	s->unheard = false;
 	error = handle(s, &msg, &err);
-	if (error == -EPIPE || error == -EAGAIN)
+	if (s->unheard)
 		return false; /* the client is gone, or doesn't read */
 	if (error < 0) {
 		if (s->config->logs)

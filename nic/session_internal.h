@@ -40,6 +40,7 @@ struct session {
 	const struct session_config *config;
 	struct access_rules rules;
 	enum session_state state;
+	bool unheard; /* the last message to the client couldn't be sent */
 	struct nic_facts facts;
 	struct claim claim;
 	struct nic_open open; /* what was asked for */
@@ -49,7 +50,8 @@ struct session {
 	struct sockets sockets;
 	struct stack stack;
 	struct twin twin;
-	bool hardware; /* somebody has hardware rings */
+	uint64_t twin_ms; /* when the last one was made; 0: never */
+	bool hardware;    /* somebody has hardware rings */
 	uint8_t cookie[PROGRAM_COOKIE];
 	int map, prog, link, promisc; /* descriptors, or -1 */
 	bool generic;                 /* the way in which link is attached */

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -16,6 +17,7 @@
 
 enum {
 	ATTACH_MS = 1000, /* a program that was just left behind is waited for */
+	TWIN_MS = 100,    /* between one twin and the next: all of the host waits for each */
 	CHECK_CHUNKS = 64,
 	CHECK_CHUNK = 4096,
 };
@@ -241,6 +243,19 @@ static int check_use(const struct session *s, const struct nic_use *use, struct 
 	return 0;
 }
 
+/* A client that asks again and again waits, and nobody else. */
+static void wait_for_turn(struct session *s)
+{
+	struct timespec now;
+	uint64_t ms;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	if (s->twin_ms && ms - s->twin_ms < TWIN_MS)
+		nanosleep(&(struct timespec){.tv_nsec = TWIN_MS * 1000000L}, NULL);
+	s->twin_ms = ms;
+}
+
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
 	uint32_t *num_fds, struct nm_error *err)
 {
@@ -249,6 +264,7 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 
 	s->hardware = use->hardware;
 	if (!error && use->host_rings && !s->twin.ifindex) {
+		wait_for_turn(s);
 		error = twin_make(&s->twin, &s->facts, s->generic ? s->cookie : NULL, fds,
 			use->host_rings, err);
 		*num_fds = error ? 0 : use->host_rings;

@@ -1212,6 +1212,31 @@ def test_host_rings_of_a_hostile_client(lab):
     wait_until(lambda: lab.ns.link(name) is None and is_as_before(lab), "nothing is left")
 
 
+def sessions(lab):
+    """Processes of the service that have a connection."""
+    child = subprocess.run(["pgrep", "-P", str(lab.services[0].pid)], capture_output=True, text=True)
+    return [int(pid) for pid in child.stdout.split()]
+
+
+def test_who_reads_no_answers_is_out(lab):
+    """Descriptors that wait to be read count for all of the service: it lets nobody have more of them than it may."""
+    fd = memory()
+    with Client(lab.serve(prefix=("prlimit", "--nofile=256:256"))) as greedy:
+        sockets = in_use(greedy, fd, pass_=0)
+        for _ in range(20):
+            greedy.say(USE, struct.pack("=II", 1, 64))
+            greedy.say(USE, struct.pack("=II", 1, 0))
+        wait_until(lambda: not sessions(lab), "his session has ended")
+        other = lab.use("nic1", socket=lab.place / "nic.sock")
+        assert other.bound() == "native" and other.close() == 0
+        user = lab.use("nic0", socket=lab.place / "nic.sock")
+        for each in sockets:
+            os.close(each)
+        assert user.bound() == "native" and user.close() == 0
+    os.close(fd)
+    wait_until(lambda: is_as_before(lab), "all is as before")
+
+
 @pytest.mark.parametrize("posted, size", [(65, 4096), (2**32 - 1, 4096), (64, 100), (1, 0), (1, None), (1, "pipe")])
 def test_chunks_that_are_none(lab, posted, size):
     fd = memory()
