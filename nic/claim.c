@@ -17,12 +17,16 @@
 #include "device.h"
 #include "log.h"
 #include "netlink.h"
+#include "twin.h"
 #include "waiting.h"
 
 enum { FILE_MAX = 1024, STATE_BYTES = 24 };
 
 /* In front of a feature of the other end. */
 #define PEER "peer/"
+
+/* In front of a twin's number. */
+#define TWIN "twin/"
 
 /* Off while a NIC is in use. GRO of the kernel comes behind the program, or pauses. */
 static const char *const unwanted[] = {
@@ -53,6 +57,11 @@ static void write_state(struct claim *c, const char *state)
 		nic_log("%s: can't be written: %s", c->path, strerror(errno));
 }
 
+static bool is_twin(const char *change)
+{
+	return strncmp(change, TWIN, strlen(TWIN)) == 0;
+}
+
 static bool is_change(const char *name)
 {
 	for (int i = 0; i < NUM_UNWANTED; i++)
@@ -61,7 +70,7 @@ static bool is_change(const char *name)
 	for (int i = 0; i < NUM_UNWANTED_THERE; i++)
 		if (strcmp(name, unwanted_there[i]) == 0)
 			return true;
-	return strcmp(name, CLAIM_FILTER) == 0;
+	return strcmp(name, CLAIM_FILTER) == 0 || (is_twin(name) && strlen(name) < CHANGE_MAX);
 }
 
 /* What another one has written: its state, and its changes to c. */
@@ -163,6 +172,7 @@ int claim_take(struct claim *c, const char *dir, const struct nic_facts *f, stru
 
 void claim_ending(struct claim *c)
 {
+	c->ending = true;
 	if (c->fd >= 0)
 		write_state(c, "ending");
 }
@@ -172,6 +182,26 @@ void claim_note(struct claim *c, const char *change)
 	os_assert(c->count < CHANGES_MAX);
 	strcpy(c->change[c->count++], change);
 	write_state(c, "using");
+}
+
+void claim_note_twin(struct claim *c, uint32_t ifindex)
+{
+	char change[CHANGE_MAX];
+
+	snprintf(change, sizeof(change), TWIN "%u", ifindex);
+	claim_note(c, change);
+}
+
+void claim_forget_twin(struct claim *c)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < c->count; i++)
+		if (!is_twin(c->change[i]))
+			memmove(c->change[kept++], c->change[i], CHANGE_MAX);
+	c->count = kept;
+	if (c->fd >= 0)
+		write_state(c, c->ending ? "ending" : "using");
 }
 
 /* The feature of a change, and in *ifindex whose it is; 0: nobody's any more, or out of reach. */
@@ -190,6 +220,10 @@ static void put_back(uint32_t ifindex, const char *change)
 	char ifname[IF_NAMESIZE];
 	int error;
 
+	if (is_twin(change)) {
+		twin_remove((uint32_t)strtoul(change + strlen(TWIN), NULL, 10));
+		return;
+	}
 	if (!ifindex || !if_indextoname(ifindex, ifname))
 		return;
 	if (strcmp(change, CLAIM_FILTER) == 0)

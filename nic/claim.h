@@ -3,9 +3,9 @@
  * claim.h - one netmapd-nic at a time has an interface, and what it changes there is written down.
  *
  * A claim is a locked file in the state directory, named by the network namespace and the number of the interface. In it
- * stands which offloads were switched off, and what else doesn't go by itself. Who ends well puts them back, and removes the file;
- * when netmapd-nic itself was killed the file stays, unlocked, and the next one that claims the interface, or is started, puts
- * back what is written there.
+ * stands which offloads were switched off, and what else doesn't go by itself, as a twin, whose descriptors the client may keep. Who ends
+ * well puts them back, and removes the file; when netmapd-nic itself was killed the file stays, unlocked, and the next one that claims
+ * the interface, or is started, puts back what is written there.
  *
  *      claim_take()        waits for one that is ending; -EBUSY when another one goes on
  *      offloads_off()      writes down, then switches off
@@ -18,6 +18,8 @@
 #ifndef NIC_CLAIM_H
 #define NIC_CLAIM_H
 
+#include <stdbool.h>
+
 #include "nic_proto.h"
 #include "nm_error.h"
 
@@ -25,6 +27,7 @@ enum {
 	CLAIM_USED_MS = 1500,    /* another one that doesn't end is waited for */
 	CLAIM_ENDING_MS = 15000, /* one that is ending */
 	CHANGES_MAX = 8,
+	CHANGE_MAX = 32, /* bytes */
 };
 
 /* A change beside offloads. */
@@ -33,9 +36,10 @@ enum {
 struct claim {
 	int fd; /* -1: none */
 	uint32_t ifindex;
+	bool ending;
 	char path[256];
 	uint32_t count; /* of what was changed: offloads that are off because of us, … */
-	char change[CHANGES_MAX][32];
+	char change[CHANGES_MAX][CHANGE_MAX];
 };
 
 /* The directory, made when there is none. 0, or a negative errno with a text. */
@@ -47,6 +51,10 @@ void claim_ending(struct claim *c);
 
 /* Something is about to be changed: one of the above. */
 void claim_note(struct claim *c, const char *change);
+
+/* A twin (twin.h), before its descriptors are anybody's; and when it goes. */
+void claim_note_twin(struct claim *c, uint32_t ifindex);
+void claim_forget_twin(struct claim *c);
 
 /* All that was changed is put back, the last one first; nothing, when the claim is not held, or the interface is gone. */
 void claim_restore(struct claim *c);

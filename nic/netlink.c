@@ -237,6 +237,18 @@ int netlink_up_quietly(uint32_t ifindex, const char *alias)
 	return command(&r, ignored);
 }
 
+void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX])
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct rtattr *a =
+		ask_link(ifindex, answer) ? link_attribute(answer, IFLA_IFALIAS) : NULL;
+
+	alias[0] = '\0';
+	if (a)
+		snprintf(
+			alias, NETLINK_ALIAS_MAX, "%.*s", (int)RTA_PAYLOAD(a), (char *)RTA_DATA(a));
+}
+
 int netlink_delete(uint32_t ifindex)
 {
 	struct request r = link_request(ifindex, RTM_DELLINK);

@@ -40,6 +40,11 @@ int netlink_filter_off(uint32_t ifindex);
 /* An interface goes up without addresses of its own, and says in ip link what it is for. 0 or a negative errno. */
 int netlink_up_quietly(uint32_t ifindex, const char *alias);
 
+enum { NETLINK_ALIAS_MAX = 64 };
+
+/* What ip link says it is for, as far as there is room; "": nothing, or there is no such interface. */
+void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX]);
+
 /* 0 or a negative errno; -ENODEV: there is none. */
 int netlink_delete(uint32_t ifindex);
 

@@ -71,7 +71,7 @@ int session_bind(struct session *s, bool *spoilt, struct nm_error *err);
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
 	uint32_t *num_fds, struct nm_error *err);
 
-/* The program comes off the interface. */
+/* All is the stack's again: the program comes off the interface, what the stack sends goes to the wire, and the twin is gone. */
 void session_detach(struct session *s);
 
 /* Everything of this session is put back. */

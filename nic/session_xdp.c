@@ -154,8 +154,22 @@ static int attach(struct session *s, bool generic, struct nm_error *err)
 	return 0;
 }
 
+/* The exit program sends nothing there any more before it goes: what the stack sends meanwhile is dropped and counted, or sent. */
+static void drop_twin(struct session *s)
+{
+	const struct program_state to = {.hardware = s->hardware};
+
+	if (!s->twin.ifindex)
+		return;
+	(void)stack_direct(&s->stack, &to);
+	twin_close(&s->twin);
+	claim_forget_twin(&s->claim);
+}
+
 void session_detach(struct session *s)
 {
+	stack_leave(&s->stack);
+	drop_twin(s);
 	for (uint32_t i = 0; i < s->sockets.count && s->map >= 0; i++)
 		program_clear(s->map, s->sockets.first + i);
 	if (s->link >= 0)
@@ -268,15 +282,17 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 		error = twin_make(&s->twin, &s->facts, s->generic ? s->cookie : NULL, fds,
 			use->host_rings, err);
 		*num_fds = error ? 0 : use->host_rings;
-	} else if (!use->host_rings && s->twin.ifindex) {
-		twin_close(&s->twin);
+		if (!error) /* the client gets it only then */
+			claim_note_twin(&s->claim, s->twin.ifindex);
+	} else if (!use->host_rings) {
+		drop_twin(s);
 	}
 	late = redirect(s, error ? &ignored : err); /* what there is goes on */
 	if (late && *num_fds > 0) {
 		while (*num_fds > 0)
 			close(fds[--*num_fds]);
-		twin_close(&s->twin);
-		redirect(s, &ignored); /* away from what is no more */
+		drop_twin(s);
+		(void)redirect(s, &ignored);
 	}
 	return error ? error : late;
 }
@@ -295,7 +311,6 @@ static void close_all(struct session *s)
 {
 	session_detach(s);
 	stack_open(&s->stack);
-	twin_close(&s->twin);
 	sockets_close(&s->sockets);
 	close_one(&s->prog);
 	close_one(&s->map);

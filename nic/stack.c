@@ -68,6 +68,12 @@ int stack_direct(const struct stack *s, const struct program_state *to)
 	return s->maps.state < 0 ? 0 : program_set_state(s->maps.state, to);
 }
 
+void stack_leave(const struct stack *s)
+{
+	if (s->maps.alive >= 0)
+		program_clear(s->maps.alive, 0);
+}
+
 void stack_open(struct stack *s)
 {
 	close_one(&s->link);

@@ -38,11 +38,14 @@ struct stack {
 int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f,
 	const struct program_filter *filter, struct nm_error *err);
 
-/* From now on, as long as this AF_XDP socket is open. 0 or a negative errno. These two do nothing when it is not shut. */
+/* From now on, as long as this AF_XDP socket is open. 0 or a negative errno. These three do nothing when it is not shut. */
 int stack_watch(const struct stack *s, int sock);
 
 /* Where frames go. 0 or a negative errno. */
 int stack_direct(const struct stack *s, const struct program_state *to);
+
+/* What the stack sends goes to the wire, until the next stack_watch(): also while the client keeps its sockets. */
+void stack_leave(const struct stack *s);
 
 /* As before, but for what is in the claim. May be called for one that is open. */
 void stack_open(struct stack *s);

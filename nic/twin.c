@@ -9,7 +9,9 @@
 #include "netlink.h"
 #include "tap_open.h"
 
-#define TWIN_NAMES "nmhost%d"
+#define TWIN_NAMES  "nmhost%d"
+#define ALIAS_START "host rings of "
+#define ALIAS_END   " (netmapd)"
 
 static void close_one(int *fd)
 {
@@ -61,10 +63,10 @@ static int attach_both(struct twin *t, uint32_t ifindex, const uint8_t *cookie)
 
 static int set_up(struct twin *t, const struct nic_facts *f, const uint8_t *cookie)
 {
-	char alias[64];
+	char alias[NETLINK_ALIAS_MAX];
 	int error = attach_both(t, f->ifindex, cookie);
 
-	snprintf(alias, sizeof(alias), "host rings of %s (netmapd)", f->ifname);
+	snprintf(alias, sizeof(alias), ALIAS_START "%s" ALIAS_END, f->ifname);
 	return error ? error : netlink_up_quietly(t->ifindex, alias);
 }
 
@@ -99,4 +101,23 @@ void twin_close(struct twin *t)
 		(void)netlink_delete(t->ifindex); /* -ENODEV, if the client has let go of it */
 	t->ifindex = 0;
 	t->ifname[0] = '\0';
+}
+
+/* The interface that was served may be called something else by now. */
+static bool is_twin(const char *alias)
+{
+	size_t length = strlen(alias), end = strlen(ALIAS_END);
+
+	return length > strlen(ALIAS_START) + end &&
+	       strncmp(alias, ALIAS_START, strlen(ALIAS_START)) == 0 &&
+	       strcmp(alias + length - end, ALIAS_END) == 0;
+}
+
+void twin_remove(uint32_t ifindex)
+{
+	char alias[NETLINK_ALIAS_MAX];
+
+	netlink_alias(ifindex, alias);
+	if (is_twin(alias))
+		(void)netlink_delete(ifindex);
 }

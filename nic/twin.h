@@ -14,7 +14,8 @@
  * which nobody else knows, and which the program takes off (program.h).
  *
  * The TAP goes with its descriptors, which are the client's alone, so it goes with a client that is killed; and by twin_close(),
- * whatever the client has done with it. Its programs go with it.
+ * whatever the client has done with it. Its programs go with it. It is noted in the claim (claim.h): when netmapd-nic is killed, and the
+ * client keeps the descriptors, it is removed by whoever puts back the rest. Its alias says that it is still that one.
  *
  * Thread safety: one thread.
  */
@@ -46,5 +47,8 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 
 /* May be called for one that is closed. */
 void twin_close(struct twin *t);
+
+/* That of a netmapd-nic that was killed, if this number is still a twin's. */
+void twin_remove(uint32_t ifindex);
 
 #endif

@@ -928,6 +928,7 @@ def test_nic_check_of_nothing(lab, args, status, why):
 
 VERSION = 2
 ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, USE, KNOWN, OPENED, BOUND, CHANGED, FAILED, USED = 1, 2, 3, 4, 5, 6, 8, 64, 65, 66, 67, 71, 74
+MAPPED, UNBOUND = 7, 72
 TEXT = 256
 MEMORY = 64 * 4096
 GOOD = dict(
@@ -1163,9 +1164,9 @@ def test_no_socket_can_be_bound_to_another_interface(lab):
     os.close(fd)
 
 
-def in_use(client, fd, **changes):
+def in_use(client, fd, name=b"nic0", **changes):
     """Until packets flow. Its sockets."""
-    client.ask()
+    client.ask(name)
     assert client.hear()[0] == KNOWN
     client.open(fd, **changes)
     kind = client.hear()[0]
@@ -1174,6 +1175,9 @@ def in_use(client, fd, **changes):
     assert kind == OPENED
     client.bind()
     kind, fds = client.hear_fds()
+    if kind == UNBOUND:     # an old kernel: they are mapped first
+        client.say(MAPPED)
+        kind = client.hear()[0]
     assert kind == BOUND
     return fds
 
@@ -1235,6 +1239,40 @@ def test_who_reads_no_answers_is_out(lab):
         assert user.bound() == "native" and user.close() == 0
     os.close(fd)
     wait_until(lambda: is_as_before(lab), "all is as before")
+
+
+@pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])
+def test_a_twin_does_not_outlive_a_killed_netmapd_nic(lab, prefix):
+    """Its client keeps the descriptors, and has made it last; what the service finds noted it removes."""
+    fd = memory()
+    with Client(lab.serve(prefix=prefix)) as client:
+        sockets = in_use(client, fd, pass_=0)
+        error, name, fds = use(client, 1, 1)
+        assert error == 0
+        fcntl.ioctl(fds[0], 0x400454CB, 1)   # TUNSETPERSIST
+        os.kill(sessions(lab)[0], signal.SIGKILL)
+        wait_until(lambda: lab.ns.link(name) is None, "it is gone")
+        for each in fds + sockets:
+            os.close(each)
+    os.close(fd)
+    wait_until(lambda: is_as_before(lab), "all is as before")
+
+
+def test_who_closes_and_keeps_the_sockets_leaves_the_stack_its_wire(lab):
+    """From NIC_CLOSE on, whether he says NIC_RELEASED or not; and there are no host rings any more."""
+    outer_pair(lab)
+    fd = memory()
+    with Client(lab.serve()) as client:
+        sockets = in_use(client, fd, name=b"nicp0", pass_=0)
+        error, name, fds = use(client, 1, 1)
+        assert error == 0 and lab.ns.run(*PING, "10.99.0.2", check=False).returncode != 0
+        client.say(CLOSE)
+        assert client.hear()[0] == 68
+        assert lab.ns.run(*PING, "10.99.0.2", check=False).returncode == 0
+        assert lab.ns.link(name) is None
+        for each in fds + sockets:
+            os.close(each)
+    os.close(fd)
 
 
 @pytest.mark.parametrize("posted, size", [(65, 4096), (2**32 - 1, 4096), (64, 100), (1, 0), (1, None), (1, "pipe")])

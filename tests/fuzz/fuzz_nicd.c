@@ -65,7 +65,8 @@ static uint32_t steps, fail_in, other_program;
 static int fail_error;
 static bool failed; /* a call of the kernel */
 static bool old_kernel;
-static bool twin; /* is there */
+static bool twin;    /* is there */
+static bool to_twin; /* the exit program sends there */
 static uint64_t clock_ns;
 static struct device devices[DEVICES];
 static struct fake fakes[SOCKETS];
@@ -209,8 +210,14 @@ int netlink_up_quietly(uint32_t ifindex, const char *alias)
 int netlink_delete(uint32_t ifindex)
 {
 	fuzz_check(ifindex == TWIN, "interface %u is deleted", ifindex);
+	fuzz_check(!to_twin || failed, "it is deleted while frames go there");
 	twin = false;
 	return kernel_call();
+}
+
+void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX])
+{
+	strcpy(alias, ifindex == TWIN && twin ? "host rings of fz0 (netmapd)" : "");
 }
 
 int netlink_filter_off(uint32_t ifindex)
@@ -295,7 +302,10 @@ int program_set_state(int map, const struct program_state *state)
 {
 	fuzz_check(state->twin == 0 || (state->twin == TWIN && twin), "frames go to interface %u",
 		state->twin);
-	return kernel_call();
+	if (kernel_call() != 0)
+		return -fail_error;
+	to_twin = state->twin;
+	return 0;
 }
 
 int program_load_exit(const struct program_exit *maps, const struct program_filter *filter)
@@ -785,7 +795,7 @@ void fuzz_one(struct fuzz_in *in)
 	input = in;
 	peer = peers[how & 3];
 	old_kernel = how & 4;
-	twin = false;
+	twin = to_twin = false;
 	steps = fail_in = other_program = 0;
 	failed = false;
 	clock_ns = 1;
