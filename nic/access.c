@@ -40,11 +40,30 @@ static bool is_somebody(const char *who)
 	       getpwnam(who) != NULL;
 }
 
+/* The names of interfaces, and perhaps "host" behind them, which alone is a name. */
+static void take_names(struct access_rule *rule, char *rest)
+{
+	char *name, *last = NULL;
+
+	while ((name = word(&rest))) {
+		if (last) {
+			strcat(rule->interfaces, rule->interfaces[0] ? " " : "");
+			strcat(rule->interfaces, last); /* together shorter than the line */
+		}
+		last = name;
+	}
+	rule->host = last && rule->interfaces[0] && strcmp(last, "host") == 0;
+	if (last && !rule->host) {
+		strcat(rule->interfaces, rule->interfaces[0] ? " " : "");
+		strcat(rule->interfaces, last);
+	}
+}
+
 static int add_rule(
 	struct access_rules *a, char *rest, const char *path, uint32_t line, struct nm_error *err)
 {
 	struct access_rule *rule = &a->rule[a->count];
-	char *who = word(&rest), *name;
+	char *who = word(&rest);
 
 	if (a->count == ACCESS_RULES_MAX)
 		return wrong(err, path, line, "too many lines \"allow\", at most 256 are possible");
@@ -56,11 +75,7 @@ static int add_rule(
 			who[0] == '@' ? "group" : "user", who);
 	*rule = (struct access_rule){.line = line};
 	strcpy(rule->who, who);
-	while ((name = word(&rest))) {
-		if (rule->interfaces[0])
-			strcat(rule->interfaces, " ");
-		strcat(rule->interfaces, name); /* together shorter than the line */
-	}
+	take_names(rule, rest);
 	if (!rule->interfaces[0])
 		return wrong(err, path, line,
 			"allow wants interfaces behind the user, as in: allow alice eth1");
@@ -205,23 +220,29 @@ static bool matches_all(const char *patterns, const char *ifname)
 	return false;
 }
 
-static bool may(const struct access_rules *a, uid_t user, const char *ifname,
+static bool may(const struct access_rules *a, uid_t user, const char *ifname, bool host,
 	bool (*fits)(const char *patterns, const char *ifname))
 {
 	if (user == 0 || user == getuid())
 		return true;
 	for (uint32_t i = 0; i < a->count; i++)
-		if (is_meant(a->rule[i].who, user) && fits(a->rule[i].interfaces, ifname))
+		if ((a->rule[i].host || !host) && is_meant(a->rule[i].who, user) &&
+			fits(a->rule[i].interfaces, ifname))
 			return true;
 	return false;
 }
 
 bool access_may(const struct access_rules *a, uid_t user, const char *ifname)
 {
-	return may(a, user, ifname, matches);
+	return may(a, user, ifname, false, matches);
+}
+
+bool access_may_host(const struct access_rules *a, uid_t user, const char *ifname)
+{
+	return may(a, user, ifname, true, matches);
 }
 
 bool access_may_all(const struct access_rules *a, uid_t user)
 {
-	return may(a, user, NULL, matches_all);
+	return may(a, user, NULL, false, matches_all);
 }

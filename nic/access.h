@@ -5,6 +5,7 @@
  *      # who    interfaces, as patterns of the shell
  *      allow alice eth1 ens8*
  *      allow @netmap eth2                 a group
+ *      allow bob eth1 host                with eth1's host rings
  *      interfaces 4                       that a user may have at a time; default 16
  *      memory 2G                          that one interface may pin; default 4G
  *
@@ -26,6 +27,7 @@ enum { ACCESS_RULES_MAX = 256, ACCESS_LINE_MAX = 512 };
 
 struct access_rule {
 	uint32_t line;
+	bool host; /* with their host rings */
 	char who[64];
 	char interfaces[ACCESS_LINE_MAX]; /* separated by single blanks */
 };
@@ -43,6 +45,9 @@ void access_free(struct access_rules *a);
 
 /* May the user have the interface; ifname NULL: any at all? */
 bool access_may(const struct access_rules *a, uid_t user, const char *ifname);
+
+/* May the user have its host rings as well: what the host sends and receives there? */
+bool access_may_host(const struct access_rules *a, uid_t user, const char *ifname);
 
 /* May the user have every interface, whatever it is called? */
 bool access_may_all(const struct access_rules *a, uid_t user);

@@ -153,6 +153,13 @@ static int may_have(struct session *s, uid_t user, struct nm_error *err)
 	return err->code;
 }
 
+/* By the name that the interface has now, as the right to it. */
+static void look_up_host(struct session *s, uid_t user)
+{
+	s->not_for = access_may_host(&s->rules, s->peer, s->facts.ifname) ? user : s->peer;
+	s->may_host = access_may_host(&s->rules, s->not_for, s->facts.ifname);
+}
+
 static int find(struct session *s, const char ifname[NIC_NAME_MAX], struct nm_error *err)
 {
 	memcpy(s->facts.ifname, ifname, NIC_NAME_MAX);
@@ -171,6 +178,7 @@ static int ask(struct session *s, const struct nic_ask *msg, struct nm_error *er
 		error = may_have(s, msg->user, err);
 	if (error)
 		return error;
+	look_up_host(s, msg->user);
 	s->watch[0] = netlink_watch();
 	s->watch[1] = netlink_watch_ethtool();
 	if (s->watch[0] < 0)

@@ -39,6 +39,8 @@ struct session {
 	uid_t peer;
 	const struct session_config *config;
 	struct access_rules rules;
+	bool may_host; /* both users of NIC_ASK may have the host rings */
+	uid_t not_for; /* else one that may not */
 	enum session_state state;
 	bool unheard; /* the last message to the client couldn't be sent */
 	struct nic_facts facts;

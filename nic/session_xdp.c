@@ -250,6 +250,11 @@ static int check_use(const struct session *s, const struct nic_use *use, struct 
 	if (use->host_rings > NIC_QUEUES_MAX)
 		return nm_error_set(err, -EINVAL, "%s: %u host rings, at most %d are possible",
 			s->facts.ifname, use->host_rings, NIC_QUEUES_MAX);
+	if (use->host_rings && !s->may_host)
+		return nm_error_set(err, -EACCES,
+			"%s: user %u may not have its host rings; the administrator can allow it by a line \"allow %u %s host\" in %s",
+			s->facts.ifname, (unsigned)s->not_for, (unsigned)s->not_for,
+			s->facts.ifname, s->config->access);
 	if (use->host_rings && s->open.pass & NIC_PASS_SENT)
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: host rings get what the host sends, and netmapd --nic-pass sent leaves that to the wire; start netmapd without it",

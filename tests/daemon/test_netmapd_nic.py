@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 
 from nic_lab import NETMAPD_NIC, Lab, why_no_nic
-from ptnet_real import BUILD, NETMAPCTL, PATIENCE, REPO, SANITIZED, wait_until
+from ptnet_real import BUILD, NETMAPCTL, PATIENCE, REPO, SANITIZED, user as connecting_as, wait_until
 
 SCHEMA = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
 
@@ -774,6 +774,30 @@ def test_the_user_behind_netmapd_needs_the_right_as_well(lab):
     assert user.close() == 0
 
 
+@pytest.mark.parametrize("rules, may", [
+    ("allow nobody nic0", False), ("allow nobody nic0 host", True), ("allow nobody nic0\nallow @nogroup nic* host", True),
+    ("allow nobody host nic0", False), ("allow nobody nic0 host*", False), ("allow nobody nic0 hosts", False),
+    ("allow nobody nic0\nallow nobody nic1 host", False), ("allow nobody nic0\nallow nobody host", False),
+])
+@pytest.mark.parametrize("asks", [0, NOBODY])
+def test_the_right_to_host_rings(lab, rules, may, asks):
+    """netmapd is root's, or of a user without privilege, and asks for that one."""
+    fd = memory()
+    path = lab.serve(rules + "\n")
+    with contextlib.ExitStack() as stack:
+        with connecting_as(asks):
+            client = stack.enter_context(Client(path))
+        sockets = in_use(client, fd, user=NOBODY, pass_=0)
+        client.say(USE, struct.pack("=II", 1, 1))
+        _, body, fds = client.hear_all()
+        number, text = -struct.unpack_from("=i", body)[0], body[24:].split(b"\0")[0].decode()
+        assert len(fds) == may and (number, may) in ((0, True), (errno.EACCES, False))
+        assert may or f'"allow {NOBODY} nic0 host" in {lab.config}' in text
+        for each in fds + sockets:
+            os.close(each)
+    os.close(fd)
+
+
 def test_another_name_of_an_interface_gives_no_right(lab):
     path = lab.serve("allow nobody alias*\n")
     lab.ns.ip("link property add dev nic0 altname alias0")
@@ -1164,9 +1188,9 @@ def test_no_socket_can_be_bound_to_another_interface(lab):
     os.close(fd)
 
 
-def in_use(client, fd, name=b"nic0", **changes):
+def in_use(client, fd, name=b"nic0", user=0, **changes):
     """Until packets flow. Its sockets."""
-    client.ask(name)
+    client.ask(name, user)
     assert client.hear()[0] == KNOWN
     client.open(fd, **changes)
     kind = client.hear()[0]

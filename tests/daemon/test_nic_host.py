@@ -506,7 +506,7 @@ def test_exclusive_host_rings(start):
 
 def test_an_ordinary_user_has_host_rings(served):  # noqa: F811
     """netmapd without privilege, by the service: the twin is the service's, and its descriptors netmapd's."""
-    lab, daemon = served(f"allow {NOBODY} {V} {W}")
+    lab, daemon = served(f"allow {NOBODY} {V} {W} host")
     with contextlib.ExitStack() as stack_:
         with user(NOBODY):
             p = stack_.enter_context(Port(daemon.path, V, mode=NIC_SW))
@@ -525,3 +525,19 @@ def test_an_ordinary_user_has_host_rings(served):  # noqa: F811
         assert s.recv(65536) == packet(2, 60)
     rest(daemon)
     wait_until(lambda: lab.ns.link(name) is None, "the twin is gone")
+
+
+def test_host_rings_are_a_right_of_their_own(served):  # noqa: F811
+    """Who may have the wire has not therefore what the host says there; the reason names the line, and the wire goes on."""
+    lab, daemon = served(f"allow {NOBODY} {V}", f"allow {NOBODY} {W} host")
+    with user(NOBODY):
+        for mode in SW, NIC_SW, ONE_SW:
+            with pytest.raises(Refused, match=f'{V}: user {NOBODY} may not have its host rings.*"allow {NOBODY} {V} host" in ') as refused:
+                Port(daemon.path, V, mode=mode)
+            assert refused.value.errno == errno.EACCES
+        with Port(daemon.path, V):
+            with pytest.raises(Refused, match="may not have its host rings"):
+                Port(daemon.path, V, mode=SW)
+            assert twin(daemon) == "" and nic(daemon)["nic"]["state"] == "running"
+        Port(daemon.path, W, mode=SW).close()
+    rest(daemon)

@@ -498,6 +498,8 @@ static void check_message(const union nic_message *msg, const int *fds, uint32_t
 		fuzz_check_error(msg->used.error, msg->used.text);
 		fuzz_check(num_fds == 0 || (msg->used.twin == TWIN && !msg->used.error),
 			"%u queues of interface %u", num_fds, msg->used.twin);
+		fuzz_check(num_fds == 0 || peer == MAY_ALL || peer == getuid(),
+			"user %u has host rings", peer);
 		return;
 	}
 	fuzz_check(num_fds == 0 || type == NIC_BOUND || type == NIC_UNBOUND,
@@ -731,7 +733,7 @@ void fuzz_begin(void)
 	snprintf(state_path, sizeof(state_path), "%s/state", dir);
 	f = fopen(config_path, "we");
 	fuzz_check(f, "no file %s", config_path);
-	fprintf(f, "allow %d fz0 new0\nallow %d *\nmemory %d\n", MAY_FIRST, MAY_ALL, MEMORY);
+	fprintf(f, "allow %d fz0 new0\nallow %d * host\nmemory %d\n", MAY_FIRST, MAY_ALL, MEMORY);
 	fclose(f);
 	atexit(remove_files);
 }
