@@ -96,6 +96,8 @@ static int redirect(const struct options *o)
 		os_log(OS_LOG_ERR, "the log %s can't be opened: %s", log, strerror(-error));
 		return EXIT_FAILURE;
 	}
+	if (log)
+		nic_starter_log(STDERR_FILENO);
 	if (!o->background)
 		return 0;
 	error = replace("/dev/null", O_RDWR, STDIN_FILENO, STDOUT_FILENO);

@@ -126,6 +126,8 @@ static int start_child(struct nm_error *err)
 
 /* ---- a process that starts them ------------------------------------------------------------- */
 
+enum { STARTER_START = 's', STARTER_LOG = 'l' }; /* what it is asked for; with a descriptor */
+
 static int starter = -1; /* to it */
 
 /* What the starter answers, with a descriptor, unless it failed. */
@@ -151,12 +153,37 @@ static void answer(int sock)
 		close(fd);
 }
 
+/* 0: netmapd has ended. */
+static char next_request(int sock, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec iov = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control)};
+	const struct cmsghdr *cmsg;
+
+	*fd = -1;
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return 0;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(cmsg), sizeof(*fd));
+	return byte;
+}
+
 /* It holds nothing else of netmapd's: no socket that seems to be served, no terminal. */
 static void __attribute__((noreturn)) run_starter(int sock, bool quiet)
 {
 	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
 	sigset_t ends;
-	char byte;
+	char request;
+	int log;
 
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
@@ -168,8 +195,14 @@ static void __attribute__((noreturn)) run_starter(int sock, bool quiet)
 	if (dup2(sock, CHILD_FD) < 0 || close_range(CHILD_FD + 1, ~0U, 0) < 0)
 		_exit(1);
 	fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC);
-	while (recv(CHILD_FD, &byte, 1, 0) == 1)
-		answer(CHILD_FD);
+	while ((request = next_request(CHILD_FD, &log)) != 0) {
+		if (log >= 0) {
+			(void)dup2(log, STDERR_FILENO);
+			close(log);
+		}
+		if (request == STARTER_START)
+			answer(CHILD_FD);
+	}
 	_exit(0);
 }
 
@@ -195,6 +228,25 @@ int nic_starter_fork(bool quiet)
 	return 0;
 }
 
+void nic_starter_log(int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+	char byte = STARTER_LOG;
+	struct iovec iov = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	/* If it has ended, whoever asks for a child is told. */
+	if (starter >= 0)
+		(void)sendmsg(starter, &msg, MSG_NOSIGNAL);
+}
+
 /* It needs as long as posix_spawn() does. */
 static int ask_starter(struct nm_error *err)
 {
@@ -209,9 +261,10 @@ static int ask_starter(struct nm_error *err)
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control)};
 	const struct cmsghdr *cmsg;
+	char byte = STARTER_START;
 	int fd;
 
-	if (send(starter, "", 1, MSG_NOSIGNAL) != 1 ||
+	if (send(starter, &byte, 1, MSG_NOSIGNAL) != 1 ||
 		recvmsg(starter, &msg, MSG_CMSG_CLOEXEC) != sizeof(answered))
 		return nm_error_set(err, -EPIPE,
 			"the process that starts netmapd-nic has ended: restart netmapd");

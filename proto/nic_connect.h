@@ -28,6 +28,9 @@ int nic_connect(const char *socket, struct nm_error *err);
  */
 int nic_starter_fork(bool quiet);
 
+/* Children of that process write their log there from now on; fd stays the caller's. Without such a process: nothing. */
+void nic_starter_log(int fd);
+
 /* Fills in the header of a message. */
 void nic_header_init(struct nic_header *hdr, enum nic_message_type type);
 

@@ -24,7 +24,7 @@ import pytest
 from ptnet_real import (
     ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ, ONE_NIC, PKT_GEN, PORT_HDR_SET,
     PORT_INFO_GET, RX_ONLY, SW, TX_ONLY, ZCOPY_MON,
-    Connection, Port, Refused,
+    Connection, NETMAPD, Port, Refused, environment,
     extmem_option, frame, mac, message, offsets_option, register, user, wait_until,
 )
 from nic_lab import Lab
@@ -873,6 +873,36 @@ def test_many_ask_at_once(daemon):
 
 
 # ------------------------------------------------------------ ordinary users
+
+
+def answers(path):
+    with contextlib.suppress(OSError), Connection(path) as c:
+        return c.hello()
+
+
+@pytest.mark.parametrize("options", [["--background"], ["--background", "--log"], ["--log"]], ids=["beside", "background", "log"])
+def test_what_netmapd_nic_says_is_in_the_log(place, options):
+    """Of its children, too."""
+    path, log = place / "socket", place / ("log" if "--log" in options else "socket.log")
+    command = [NETMAPD, "--socket", path, *options, *([log] if "--log" in options else [])]
+    child = subprocess.Popen(command, preexec_fn=new_namespace, env=environment(path))
+
+    class Daemon:
+        pid = child.pid
+
+    try:
+        if "--background" in options:
+            assert child.wait(30) == 0
+        wait_until(lambda: answers(path), "it serves")
+        with Connection(path) as c:
+            Daemon.pid = c.hello()
+        add_pair(Daemon)
+        with elsewhere(Daemon, W, "192.0.2.1"), Port(path, V):
+            wait_until(lambda: f"netmapd-nic: {V}: its other end is in another network namespace" in log.read_text(), "it says so")
+    finally:
+        os.kill(Daemon.pid, signal.SIGTERM)
+        child.wait(30)
+        wait_until(lambda: not path.exists(), "it has ended")
 
 
 @pytest.fixture
