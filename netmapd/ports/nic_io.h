@@ -50,7 +50,8 @@ struct nic_queue {
 	bool sg;            /* packets may have several descriptors */
 	bool busy;          /* the device works when a sync tells it to */
 	const int *carrier; /* the device is up and has a carrier; loaded for each sync */
-	uint32_t longest;   /* bytes of a frame that the device takes, and NIC_CHUNKS_SENT hold */
+	uint64_t counted_full, counted_dropped; /* the kernel's losses; control thread */
+	uint32_t longest; /* bytes of a frame that the device takes, and NIC_CHUNKS_SENT hold */
 
 	uint8_t *
 		scratch; /* for NIC_CHUNKS_MAX chunks, where checksums of several are completed; else NULL */

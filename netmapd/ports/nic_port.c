@@ -51,6 +51,7 @@ static int make_queue(struct nic *nic, struct nic_queue *q, uint32_t i)
 	q->sent = os_zalloc(port->num_slots[NM_TX] * sizeof(q->sent[0]));
 	q->stale = os_zalloc(port->region->pool[NM_POOL_BUF].count);
 	q->num_stale = 0;
+	q->counted_full = q->counted_dropped = 0;
 	q->num_posted = q->oldest = q->expected = q->unfinished = 0;
 	q->blocked = q->waits = q->moved = false;
 	return q->posted && q->sent && q->stale && (q->scratch || !q->sg || !q->complete) ? 0
@@ -445,7 +446,14 @@ void nic_halt(struct nic *nic)
 
 /* ---- status ---------------------------------------------------------------------------------------------- */
 
-/* Written here alone. What the kernel has lost belongs to a ring like other drops. */
+/* What is there beyond what has been counted. */
+static void count_more(struct nm_ring *rx, enum nm_drop cause, uint64_t now, uint64_t *counted)
+{
+	nm_count(&rx->stats.drops[cause], now - *counted);
+	*counted = now;
+}
+
+/* What the kernel has lost belongs to a ring like other drops. Who forwards (nic_host.c) counts there, too, with this lock. */
 static void count_losses(struct nic_queue *q, struct xsk_stats *sum)
 {
 	struct nm_ring *rx = q->ring[NM_RX];
@@ -453,8 +461,10 @@ static void count_losses(struct nic_queue *q, struct xsk_stats *sum)
 
 	if (!q->xsk || !q->live[NM_RX] || xsk_stats(q->xsk, &s) != 0)
 		return;
-	OS_STORE(&rx->stats.drops[NM_DROP_RX_FULL], s.rx_ring_full);
-	OS_STORE(&rx->stats.drops[NM_DROP_NO_MEMORY], s.rx_dropped);
+	nm_produce_lock(rx);
+	count_more(rx, NM_DROP_RX_FULL, s.rx_ring_full, &q->counted_full);
+	count_more(rx, NM_DROP_NO_MEMORY, s.rx_dropped, &q->counted_dropped);
+	nm_produce_unlock(rx);
 	sum->rx_dropped += s.rx_dropped;
 	sum->rx_ring_full += s.rx_ring_full;
 	sum->fill_empty += s.fill_empty;
