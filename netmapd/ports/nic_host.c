@@ -9,6 +9,12 @@
 
 #include "closer.h"
 
+/*
+ * In generic mode the kernel puts a cookie in front of each frame (nic/program.h), if both are no longer than an skb's linear part,
+ * four pages less what skb_shared_info needs; else the frame is lost, and nobody counts it.
+ */
+enum { GENERIC_LONGEST = 16000 };
+
 static bool is_used(const struct nm_port *port, uint32_t first, const uint32_t count[NM_DIRS])
 {
 	for (int dir = 0; dir < NM_DIRS; dir++)
@@ -113,6 +119,7 @@ static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct n
 			strerror(-error));
 	}
 	snprintf(tap->ifname, sizeof(tap->ifname), "%s", nic->link->twin);
+	tap->longest = nic->link->mode == NIC_MODE_GENERIC ? GENERIC_LONGEST : 0;
 	tap_queues_start(tap, false); /* what is there comes from the stack */
 	set_live(nic, true);
 	return 0;
@@ -185,7 +192,7 @@ void nic_host_forward(struct nm_ring *ring)
 		return;
 	nm_produce_lock(ring);
 	if (OS_LOAD(&tap->live))
-		tap_forward(ring, tap->queues[ring->id % tap->num_queues].fd);
+		tap_forward(ring, tap, ring->id % tap->num_queues);
 	nm_produce_unlock(ring);
 }
 

@@ -41,7 +41,8 @@ static enum nm_drop write_error(int error, uint32_t hdr_len)
 }
 
 /* All of a packet; what was wrong with it before comes back. */
-static enum nm_drop send_packet(int fd, const struct nm_pkt *pkt, uint32_t hdr_len)
+static enum nm_drop send_packet(
+	const struct tap *tap, uint32_t queue, const struct nm_pkt *pkt, uint32_t hdr_len)
 {
 	static const char no_header[TAP_HDR_MIN];
 	struct iovec iov[1 + NETMAP_MAX_FRAGS];
@@ -51,12 +52,14 @@ static enum nm_drop send_packet(int fd, const struct nm_pkt *pkt, uint32_t hdr_l
 		return pkt->cause;
 	if (pkt->bytes < hdr_len + ETH_HEADER)
 		return NM_DROP_TOO_SHORT;
+	if (unlikely(tap->longest && pkt->bytes > tap->longest))
+		return NM_DROP_TOO_LONG;
 	iov[0] = (struct iovec){(void *)(uintptr_t)no_header, hdr_len ? 0 : TAP_HDR_MIN};
 	for (uint32_t i = 0; i < pkt->slots; i++)
 		iov[1 + i] =
 			(struct iovec){(void *)(uintptr_t)pkt->frags[i].buf, pkt->frags[i].len};
 	do {
-		n = writev(fd, iov, 1 + (int)pkt->slots);
+		n = writev(tap->queues[queue].fd, iov, 1 + (int)pkt->slots);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? write_error(errno, hdr_len) : NM_DROPS;
 }
@@ -68,16 +71,16 @@ static uint32_t number_of(const struct nm_ring *ring)
 }
 
 /* Where this ring's packets are written to. */
-static int fd_of(const struct nm_ring *ring)
+static uint32_t queue_of(const struct nm_ring *ring)
 {
 	const struct tap *tap = ring->priv;
 
-	return tap->queues[number_of(ring) % tap->num_queues].fd;
+	return number_of(ring) % tap->num_queues;
 }
 
 int tap_txsync(struct nm_ring *ring)
 {
-	int fd = fd_of(ring);
+	uint32_t queue = queue_of(ring);
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len);
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
 	struct nm_pkt pkt = {.frags = frags};
@@ -86,7 +89,7 @@ int tap_txsync(struct nm_ring *ring)
 
 	nm_slots_init_ring(&slots, ring, 0);
 	while (nm_pkt_next(&slots, &at, ring->head, &pkt) != NM_PKT_PARTIAL) {
-		enum nm_drop cause = send_packet(fd, &pkt, hdr_len);
+		enum nm_drop cause = send_packet(ring->priv, queue, &pkt, hdr_len);
 
 		nm_count(&ring->stats.packets, 1);
 		if (cause == NM_DROPS)
@@ -101,7 +104,7 @@ int tap_txsync(struct nm_ring *ring)
 
 /* ---- and back to it ------------------------------------------------------------------------ */
 
-void tap_forward(struct nm_ring *ring, int fd)
+void tap_forward(struct nm_ring *ring, const struct tap *tap, uint32_t queue)
 {
 	uint32_t hdr_len = OS_LOAD(&ring->port->hdr_len), at = ring->hwcur;
 	struct nm_frag frags[NETMAP_MAX_FRAGS];
@@ -112,7 +115,7 @@ void tap_forward(struct nm_ring *ring, int fd)
 		return;
 	nm_slots_init_ring(&slots, ring, 0);
 	while (nm_pkt_next_forward(&slots, &at, ring->head, &pkt)) {
-		enum nm_drop cause = send_packet(fd, &pkt, hdr_len);
+		enum nm_drop cause = send_packet(tap, queue, &pkt, hdr_len);
 
 		if (cause != NM_DROPS)
 			count_drop(ring, cause);
@@ -267,7 +270,7 @@ int tap_rxsync(struct nm_ring *ring)
 	struct tap *tap = ring->priv;
 
 	if (tap->taps)
-		tap_forward(ring, fd_of(ring));
+		tap_forward(ring, tap, queue_of(ring));
 	OS_STORE_RELEASE(&ring->hwcur, ring->head);
 	if (ring->host)
 		read_queues(ring, tap);

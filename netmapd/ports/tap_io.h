@@ -50,6 +50,7 @@ struct tap {
 	bool started;        /* a client is registered; control thread */
 	/* Of a NIC: descriptors may be written to. Stored under produce.lock of all rings that do: host tx rings, hardware rx rings. */
 	bool live;
+	uint32_t longest;   /* bytes of a frame that is written; 0: any. As `live` */
 	bool gone, removed; /* the device was removed; the port was marked dead */
 	uint32_t num_queues;
 	struct tap_queue *queues;
@@ -72,8 +73,8 @@ void tap_set_reader(struct tap_queue *q, struct nm_ring *ring);
 /* Does something wait in a queue that is read into this ring? */
 bool tap_wants_room(struct nm_ring *ring);
 
-/* Slots hwcur..head of an rx ring are about to be given back: those that are to be forwarded are written to this queue. */
-void tap_forward(struct nm_ring *ring, int fd);
+/* Slots hwcur..head of an rx ring are about to be given back: those that are to be forwarded are written to this queue of the TAP. */
+void tap_forward(struct nm_ring *ring, const struct tap *tap, uint32_t queue);
 
 int tap_txsync(struct nm_ring *ring);
 int tap_rxsync(struct nm_ring *ring);

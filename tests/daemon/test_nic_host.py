@@ -268,6 +268,24 @@ def mac_frame(n):
     return frame(BROADCAST, n, struct.pack("=I", n), 60)[:12] + packet(n, 60)[12:]
 
 
+def test_long_frames_in_generic_mode(start):
+    """The kernel takes no more than 16000 bytes for the host then: what is longer is refused, and counted."""
+    def send(p, frame_):
+        rest_ = len(frame_) % 3000
+        p.send(frame_, ring=1, fragments=[3000] * (len(frame_) // 3000) + [rest_] * (rest_ > 0))
+
+    with start("--nic-mode", "generic", mtu=20000) as (daemon, peer):
+        with Port(daemon.path, V, mode=NIC_SW) as p:
+            s = stack_socket(daemon)
+            for n, length in enumerate((60, 9000, 16000)):
+                send(p, packet(n, length))
+                assert s.recv(65536) == packet(n, length)
+            for n, length in enumerate((16001, 16100, 17000)):
+                send(p, packet(n, length))
+            wait_until(lambda: daemon.ring(V, "tx", 1)["errors"] == {"too_long": 3}, "they are refused")
+        rest(daemon)
+
+
 def test_what_isnt_the_stacks_doesnt_come(start):
     """Somebody sends by the twin itself."""
     with start() as (daemon, peer):
