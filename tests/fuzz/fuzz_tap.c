@@ -19,31 +19,33 @@
 enum { STEPS = 48, QUEUES_MAX = 8, LONG_MAX_BYTES = 66000 };
 
 static struct daemon d; /* as far as TAP ports know it */
-static int stack[QUEUES_MAX];
+static int stack[QUEUES_MAX], copies[QUEUES_MAX];
 static uint32_t num_queues;
 static uint8_t ioctl_answer, write_answer; /* not 0: they fail, in some way */
 static uint32_t mtu;
 
 /* ---- the system, wrapped --------------------------------------------------------------------------- */
 
-int __real_open(const char *path, int flags, ...);
+int __real_open64(const char *path, int flags, ...);
 int __real_ioctl(int fd, unsigned long request, ...);
 ssize_t __real_writev(int fd, const struct iovec *iov, int count);
-int __wrap_open(const char *path, int flags, int mode);
+int __wrap_open64(const char *path, int flags, int mode);
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);
 
-int __wrap_open(const char *path, int flags, int mode)
+int __wrap_open64(const char *path, int flags, int mode)
 {
 	int pair[2];
 
 	if (strcmp(path, "/dev/net/tun") != 0)
-		return __real_open(path, flags, mode);
+		return __real_open64(path, flags, mode);
 	if (num_queues == QUEUES_MAX ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
 		errno = EMFILE;
 		return -1;
 	}
+	/* Somebody else has the file open a little longer than netmapd, as whoever looks at /proc/PID/fd. */
+	copies[num_queues] = dup(pair[0]);
 	stack[num_queues++] = pair[1];
 	return pair[0];
 }
@@ -137,8 +139,10 @@ static void remove_devices(void)
 	for (uint32_t i = 0; i < num_queues; i++)
 		if (stack[i] >= 0)
 			close(stack[i]);
-	num_queues = 0;
 	look_for_events();
+	for (uint32_t i = 0; i < num_queues; i++)
+		close(copies[i]);
+	num_queues = 0;
 }
 
 static int make_device(struct nm_core *core, void *ns, const char *name,
