@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "log.h"
 #include "netlink.h"
 #include "waiting.h"
@@ -304,24 +305,17 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 
 /* ---- the end ----------------------------------------------------------------------------------- */
 
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 /* All but the claim. */
 static void close_all(struct session *s)
 {
 	session_detach(s);
 	stack_open(&s->stack);
 	sockets_close(&s->sockets);
-	close_one(&s->prog);
-	close_one(&s->map);
-	close_one(&s->promisc);
-	close_one(&s->memory);
-	close_one(&s->posted);
+	fd_close(&s->prog);
+	fd_close(&s->map);
+	fd_close(&s->promisc);
+	fd_close(&s->memory);
+	fd_close(&s->posted);
 }
 
 void session_undo(struct session *s)
@@ -330,8 +324,8 @@ void session_undo(struct session *s)
 	close_all(s);
 	claim_restore(&s->claim);
 	claim_drop(&s->claim);
-	close_one(&s->watch[0]);
-	close_one(&s->watch[1]);
+	fd_close(&s->watch[0]);
+	fd_close(&s->watch[1]);
 }
 
 /* ---- checking ---------------------------------------------------------------------------------- */
@@ -356,8 +350,8 @@ static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
 		error = try_mode(s, &attached, &spoilt, err);
 	session_detach(s);
 	sockets_close(&s->sockets);
-	close_one(&s->prog);
-	close_one(&s->map);
+	fd_close(&s->prog);
+	fd_close(&s->map);
 	sockets_wait_gone(&s->facts, 0, 1);
 	return error;
 }

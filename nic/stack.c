@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "stack.h"
 
-#include <unistd.h>
-
+#include "fd.h"
 #include "kernel.h"
 #include "netlink.h"
-
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 /* Before Linux 6.6. The clsact stays afterwards: others may have put filters there, and an empty one does nothing. */
 static int attach_filter(struct claim *claim, const struct nic_facts *f, int prog)
@@ -76,9 +68,9 @@ void stack_leave(const struct stack *s)
 
 void stack_open(struct stack *s)
 {
-	close_one(&s->link);
-	close_one(&s->prog);
-	close_one(&s->maps.alive);
-	close_one(&s->maps.state);
-	close_one(&s->maps.dropped);
+	fd_close(&s->link);
+	fd_close(&s->prog);
+	fd_close(&s->maps.alive);
+	fd_close(&s->maps.state);
+	fd_close(&s->maps.dropped);
 }

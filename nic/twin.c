@@ -3,8 +3,8 @@
 
 #include <net/if.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "fd.h"
 #include "kernel.h"
 #include "netlink.h"
 #include "tap_open.h"
@@ -12,13 +12,6 @@
 #define TWIN_NAMES  "nmhost%d"
 #define ALIAS_START "host rings of "
 #define ALIAS_END   " (netmapd)"
-
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 /* On error all of them are closed. */
 static int open_queues(char ifname[IFNAMSIZ], int *fds, uint32_t queues)
@@ -29,7 +22,7 @@ static int open_queues(char ifname[IFNAMSIZ], int *fds, uint32_t queues)
 			int error = fds[i];
 
 			while (i-- > 0)
-				close_one(&fds[i]);
+				fd_close(&fds[i]);
 			return error;
 		}
 	}
@@ -48,7 +41,7 @@ static int attach(struct twin *t, int prog, bool egress)
 	} else if (!error) {
 		error = netlink_filter(t->ifindex, prog, egress);
 	}
-	close_one(&prog);
+	fd_close(&prog);
 	return error;
 }
 
@@ -86,7 +79,7 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 	if (!error)
 		return 0;
 	for (uint32_t i = 0; i < queues; i++)
-		close_one(&fds[i]);
+		fd_close(&fds[i]);
 	twin_close(t);
 	return nm_error_set(err, error,
 		"%s: what the host sends and receives can't be led through %s, to its host rings: %s",
@@ -95,8 +88,8 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 
 void twin_close(struct twin *t)
 {
-	close_one(&t->link[0]);
-	close_one(&t->link[1]);
+	fd_close(&t->link[0]);
+	fd_close(&t->link[1]);
 	if (t->ifindex)
 		(void)netlink_delete(t->ifindex); /* -ENODEV, if the client has let go of it */
 	t->ifindex = 0;

@@ -178,6 +178,12 @@ static int on_opened(struct nic_link *link, const struct nic_opened *msg)
 	return 0;
 }
 
+static void close_fds(const int *fds, uint32_t num_fds)
+{
+	for (uint32_t i = 0; i < num_fds; i++)
+		close(fds[i]);
+}
+
 /* The sockets are the link's, or closed, whatever is returned. */
 static int map_queues(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
@@ -200,8 +206,8 @@ static int on_bound(
 		    msg->mode < NIC_MODES && !(link->mapped && num_fds > 0);
 	int error = link->mapped ? 0 : map_queues(link, fds, fits ? num_fds : 0);
 
-	for (uint32_t i = 0; i < num_fds && !fits; i++)
-		close(fds[i]);
+	if (!fits)
+		close_fds(fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	drop_posted(link);
@@ -226,12 +232,6 @@ static int on_dropped(struct nic_link *link, const int *fds, uint32_t num_fds)
 		return -errno;
 	link->dropped = map;
 	return 0;
-}
-
-static void close_fds(const int *fds, uint32_t num_fds)
-{
-	for (uint32_t i = 0; i < num_fds; i++)
-		close(fds[i]);
 }
 
 static int on_used(
@@ -263,8 +263,8 @@ static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
 	bool fits = link->state == NIC_LINK_BINDING && !link->mapped;
 	int error = map_queues(link, fds, fits ? num_fds : 0);
 
-	for (uint32_t i = 0; i < num_fds && !fits; i++)
-		close(fds[i]);
+	if (!fits)
+		close_fds(fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	link->mapped = true;
@@ -319,8 +319,7 @@ static int on_message(
 		return on_unbound(link, fds, num_fds);
 	if (msg->hdr.type == NIC_USED)
 		return on_used(link, &msg->used, fds, num_fds);
-	for (uint32_t i = 0; i < num_fds; i++)
-		close(fds[i]);
+	close_fds(fds, num_fds);
 	switch (msg->hdr.type) {
 	case NIC_DROPPED:
 		return error;
