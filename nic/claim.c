@@ -216,16 +216,22 @@ static const char *feature_of(const char *change, uint32_t *ifindex)
 /* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. */
 static void put_back(uint32_t ifindex, const char *change)
 {
-	const char *feature = feature_of(change, &ifindex);
 	char ifname[IF_NAMESIZE];
+	const char *feature;
 	int error;
 
 	if (is_twin(change)) {
 		twin_remove((uint32_t)strtoul(change + strlen(TWIN), NULL, 10));
 		return;
 	}
-	if (!ifindex || !if_indextoname(ifindex, ifname))
+	if (!if_indextoname(ifindex, ifname))
 		return;
+	feature = feature_of(change, &ifindex);
+	if (!ifindex || !if_indextoname(ifindex, ifname)) {
+		nic_log("%s: its other end has gone to another network namespace, where %s stays off: switch it on there by ethtool -K",
+			ifname, feature);
+		return;
+	}
 	if (strcmp(change, CLAIM_FILTER) == 0)
 		error = netlink_filter_off(ifindex);
 	else
@@ -354,13 +360,30 @@ static void append(char text[NIC_TEXT_MAX], const char *name)
 	snprintf(text + at, NIC_TEXT_MAX - at, "%s%s", at ? ", " : "", name);
 }
 
-void offloads_list(const char *ifname, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX])
+/* of: behind the name in the list. */
+static void list_one(const char *ifname, const char *name, const char *of, char off[NIC_TEXT_MAX],
+	char fixed[NIC_TEXT_MAX])
 {
 	struct device_feature feature;
+	char text[DEVICE_FEATURE_NAME * 2];
+
+	if (device_feature(ifname, name, &feature) != 0 || !feature.known || !feature.active)
+		return;
+	snprintf(text, sizeof(text), "%s%s", name, of);
+	append(feature.fixed ? fixed : off, text);
+}
+
+void offloads_list(const struct nic_facts *f, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX])
+{
+	uint32_t other = strcmp(f->driver, "veth") == 0 ? netlink_peer(f->ifindex) : 0;
+	char peer[IF_NAMESIZE], of[IF_NAMESIZE + 8];
 
 	off[0] = fixed[0] = '\0';
 	for (uint32_t i = 0; i < NUM_UNWANTED; i++)
-		if (device_feature(ifname, unwanted[i], &feature) == 0 && feature.known &&
-			feature.active)
-			append(feature.fixed ? fixed : off, unwanted[i]);
+		list_one(f->ifname, unwanted[i], "", off, fixed);
+	if (!other || !if_indextoname(other, peer))
+		return;
+	snprintf(of, sizeof(of), " of %s", peer);
+	for (uint32_t i = 0; i < NUM_UNWANTED_THERE; i++)
+		list_one(peer, unwanted_there[i] + strlen(PEER), of, off, fixed);
 }

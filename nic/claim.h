@@ -69,7 +69,7 @@ void claim_recover(const char *dir);
  */
 int offloads_off(struct claim *c, const struct nic_facts *f, struct nm_error *err);
 
-/* Names of those that would be switched off, and of those that are on and can't be. */
-void offloads_list(const char *ifname, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX]);
+/* Names of those that would be switched off, and of those that are on and can't be; "NAME of IFNAME" at the other end. */
+void offloads_list(const struct nic_facts *f, char off[NIC_TEXT_MAX], char fixed[NIC_TEXT_MAX]);
 
 #endif

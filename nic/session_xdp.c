@@ -385,7 +385,7 @@ int session_check(struct session *s, struct nic_report *report, struct nm_error 
 		return error;
 	report->facts = s->facts;
 	report->mtu_max_chunk = CHECK_CHUNK - NIC_HEADROOM - NIC_FRAME_EXTRA;
-	offloads_list(s->facts.ifname, report->offloads, report->fixed);
+	offloads_list(&s->facts, report->offloads, report->fixed);
 	report->used_by = netlink_program(s->facts.ifindex);
 	if (!report->used_by)
 		check_modes(s, report, err);

@@ -561,8 +561,10 @@ def test_the_other_end_of_a_veth_keeps_tags_in_the_frame(lab):
     lab.ns.run("ethtool", "-K", "nic1", "txvlan", "off")
     user = lab.use("nic0")
     user.bound()
-    os.kill(user.helper(), signal.SIGKILL)
+    helper = user.helper()
+    os.kill(helper, signal.SIGKILL)
     user.kill()
+    wait_until(lambda: not os.path.exists(f"/proc/{helper}"), "it has let go of its claim")
     assert tags_at_peer(lab) == ["off", "off"] and lab.claims()
     lab.serve()     # puts back what one that was killed has left
     wait_until(lambda: not lab.claims() and tags_at_peer(lab) == ["off", "on"], "what was on is on again")
@@ -576,6 +578,19 @@ def test_the_other_end_of_a_veth_is_elsewhere(lab):
     assert user.bound() == "native" and other.offload("nic3", "tx-vlan-offload") == "on"
     assert "nic2: its other end is in another network namespace" in (lab.place / "netmapd-nic.log").read_text()
     assert user.close() == 0
+
+
+def test_the_other_end_of_a_veth_goes_elsewhere(lab):
+    """While it is in use: what can't be switched on again there is said."""
+    other = lab.namespace()
+    user = lab.use("nic0")
+    assert user.bound() == "native" and tags_at_peer(lab) == ["off", "off"]
+    lab.ns.ip(f"link set nic1 netns {other.keeper.pid}")
+    assert user.close() == 0
+    wait_until(lambda: not lab.claims(), "all else is put back")
+    log = (lab.place / "netmapd-nic.log").read_text()
+    for feature in "tx-vlan-hw-insert", "tx-vlan-stag-hw-insert":
+        assert f"nic0: its other end has gone to another network namespace, where {feature} stays off" in log
 
 
 def test_promiscuous_mode_can_be_left_alone(lab):
@@ -907,7 +922,8 @@ def test_nic_check_says_what_there_is(lab):
     for line in ("nic0: driver veth, MTU 1500, up, with carrier", "  queues          receive 1 (at most 1), send 1",
                  "  zero-copy       no: driver veth has no zero copy on this kernel (queue 0: Operation not supported)",
                  "  native          yes", "  generic         yes",
-                 "  offloads        switched off while in use: rx-vlan-hw-parse, rx-vlan-stag-hw-parse"):
+                 "  offloads        switched off while in use: rx-vlan-hw-parse, rx-vlan-stag-hw-parse, tx-vlan-hw-insert of nic1, "
+                 "tx-vlan-stag-hw-insert of nic1"):
         assert line in result.stdout.splitlines()
     wait_until(lambda: is_as_before(lab) and not lab.claims(), "all is as before")
     checked = json.loads(nic_check(lab, "nic0", "--json").stdout)
