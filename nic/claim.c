@@ -216,6 +216,7 @@ static const char *feature_of(const char *change, uint32_t *ifindex)
 /* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. */
 static void put_back(uint32_t ifindex, const char *change)
 {
+	uint32_t whose = ifindex;
 	char ifname[IF_NAMESIZE];
 	const char *feature;
 	int error;
@@ -224,16 +225,15 @@ static void put_back(uint32_t ifindex, const char *change)
 		twin_remove((uint32_t)strtoul(change + strlen(TWIN), NULL, 10));
 		return;
 	}
-	if (!if_indextoname(ifindex, ifname))
-		return;
-	feature = feature_of(change, &ifindex);
-	if (!ifindex || !if_indextoname(ifindex, ifname)) {
-		nic_log("%s: its other end has gone to another network namespace, where %s stays off: switch it on there by ethtool -K",
-			ifname, feature);
+	feature = feature_of(change, &whose);
+	if (!whose || !if_indextoname(whose, ifname)) {
+		if (feature != change && if_indextoname(ifindex, ifname))
+			nic_log("%s: its other end has gone to another network namespace, where %s stays off: switch it on there by ethtool -K",
+				ifname, feature);
 		return;
 	}
 	if (strcmp(change, CLAIM_FILTER) == 0)
-		error = netlink_filter_off(ifindex);
+		error = netlink_filter_off(whose);
 	else
 		error = device_feature_set(ifname, feature, true);
 	if (error && error != -ENODEV && error != -ENOENT)
