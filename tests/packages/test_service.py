@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A Debian 13 with systemd and the packages, booted: the service, its users, the journal, network interfaces, purge, `apt install`.
 
-Commands of docs/operators.md and docs/howto.md stand here as they stand there. The module: test_dkms.py. Without --everything, the
-same users meet a netmapd of the packages in a Debian 13 that isn't booted.
+Commands of docs/operators.md and docs/howto.md stand here as they stand there. Without --everything, the same users meet
+a netmapd of the packages in a Debian 13 that isn't booted.
 """
 
 import json
