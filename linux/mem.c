@@ -195,9 +195,11 @@ void nmk_mem_end(struct nmk_wish *wish)
 /* Under the core lock. Who meets a bound asks again when the memory of others is free. */
 static bool within_bounds(struct nmk_wish *wish, uint64_t bytes, struct nm_error *err)
 {
+	bool others = atomic_read(&giving_back) > 0; /* before what they have is looked at */
+
 	if (check_bounds(bytes, err) == 0)
 		return true;
-	if (wish && !wish->waited && atomic_read(&giving_back) > 0) {
+	if (wish && !wish->waited && others) {
 		wish->wait = true;
 		nm_error_set(err, -EAGAIN, "regions of others are being given back");
 	}

@@ -38,7 +38,8 @@ static bool failed;    /* or, in its sandbox, nobody can */
 /* ---- the directories ------------------------------------------------------------------------------ */
 
 /*
- * What the C library says of a name that it hasn't found: getpwnam(3) lists these as "not found". With any other error nobody knows, for a
+ * What the C library says of a name that it hasn't found: getpwnam(3) lists these as "not found", and nss-systemd says EHOSTDOWN where no
+ * systemd runs. With any other error nobody knows, for a
  * directory is out of order, and a user's limits must not go with it.
  */
 static int verdict(int error)
@@ -49,6 +50,7 @@ static int verdict(int error)
 	case ESRCH:
 	case EBADF:
 	case EPERM:
+	case EHOSTDOWN:
 		return -ENOENT;
 	default:
 		return -error;

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "access.h"
@@ -22,7 +23,10 @@
 #include "session_internal.h"
 #include "waiting.h"
 
-enum { UNREAD_MS = 2000 }; /* so long a client may take to read what came with descriptors */
+enum {
+	UNREAD_MS = 2000,   /* so long a client may take to read what came with descriptors */
+	END_AGAIN_MS = 100, /* each time it is looked whether one that is ending has read all */
+};
 
 /* ---- telling ---------------------------------------------------------------------------------- */
 
@@ -543,6 +547,14 @@ static void serve(struct session *s)
 	}
 }
 
+/* What it has not read counts until it reads it, or goes; so long its place is taken, of which there are LISTEN_MOST. */
+static void wait_until_read(const struct session *s)
+{
+	shutdown(s->sock, SHUT_RDWR);
+	while (!has_read_all(s))
+		nanosleep(&(struct timespec){.tv_nsec = END_AGAIN_MS * 1000000L}, NULL);
+}
+
 void session_run(int sock, uid_t peer, const struct session_config *config)
 {
 	struct session s = {.sock = sock,
@@ -571,6 +583,7 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		tell_failed(&s, &err);
 	}
 	session_undo(&s);
+	wait_until_read(&s);
 	close(sock);
 	access_free(&s.rules);
 }

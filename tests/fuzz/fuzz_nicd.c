@@ -453,6 +453,11 @@ ssize_t __wrap_sendto(
 
 /* ---- time ---------------------------------------------------------------------------------------------- */
 
+enum { PATIENCE_S = 60 };
+
+static uint64_t slept_ns; /* since the client has done something */
+
+static void hang_up(void);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left);
 
@@ -464,7 +469,13 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 
 int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left)
 {
-	clock_ns += (uint64_t)wanted->tv_sec * 1000000000 + (uint64_t)wanted->tv_nsec;
+	uint64_t ns = (uint64_t)wanted->tv_sec * 1000000000 + (uint64_t)wanted->tv_nsec;
+
+	clock_ns += ns;
+	slept_ns += ns;
+	/* A session that has ended waits until its client has read all, or goes. */
+	if (runs && slept_ns > PATIENCE_S * 1000000000ULL)
+		hang_up();
 	return 0;
 }
 
@@ -672,6 +683,7 @@ static void act(void)
 	uint32_t now = hear();
 	uint8_t what = fuzz_u8(input);
 
+	slept_ns = 0;
 	heard = steps == 1 ? 0 : now ? now : heard;
 	if (what < 160) {
 		send_message(next_type(heard));
@@ -799,6 +811,7 @@ void fuzz_one(struct fuzz_in *in)
 	old_kernel = how & 4;
 	twin = to_twin = false;
 	steps = fail_in = other_program = 0;
+	slept_ns = 0;
 	failed = false;
 	clock_ns = 1;
 	memset(fakes, 0, sizeof(fakes));
