@@ -490,7 +490,9 @@ static void bind_app(struct app *app)
 	if (error)
 		close_app(app);
 	else
-		app->opens = nics_ready(&d, app->name, false, &app->wait) == -EINPROGRESS;
+		app->opens = nics_ready(&d, app->name, false,
+				     bind.mode == NR_REG_SW || bind.mode == NR_REG_NIC_SW,
+				     &app->wait) == -EINPROGRESS;
 }
 
 /* Its port is there, and nobody else's before it is asked for: it is bound now. Or it moves packets; or neither can be. */
