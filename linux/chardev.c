@@ -31,7 +31,6 @@
 #include "csb_mode.h"
 #include "kloop.h"
 #include "legacy.h"
-#include "mem.h"
 #include "mmap.h"
 #include "params.h"
 #include "kmod.h"
@@ -158,25 +157,11 @@ static void leave(struct nmk_file *f)
 	f->csb = NULL;
 }
 
-/* Without the core lock held while a large region is cleared: twice then. */
-static int ask_core(struct nmk_file *f, const struct nm_uaccess *ua, uint64_t addr)
-{
-	struct nmk_wish wish;
-	int error;
-
-	nmk_mem_begin(&wish);
-	do
-		error = nm_control(&f->client, ua, addr);
-	while (error && nmk_mem_again(&wish));
-	nmk_mem_end(&wish);
-	return error;
-}
-
 /* One request, under `bound`. */
 static int run_request(
 	struct nmk_file *f, struct file *file, const struct nm_uaccess *ua, uint64_t addr)
 {
-	int error = ask_core(f, ua, addr);
+	int error = nm_control(&f->client, ua, addr);
 
 	if (!error && f->client.port && !f->view.region) {
 		error = start_forwarding(f);

@@ -8,8 +8,6 @@
  *	nmperm namespace                            root of its own namespaces, and not outside
  *	nmperm memlock                              the limit of locked memory is the user's, not the process's
  *	nmperm region SLOTS                         registers a port with as many slots; says its error
- *	nmperm again TIMES                          registers a port of 32 MiB, closes it, and so on
- *	nmperm others                               a region is made, and others' requests go on
  *
  * Thread safety: a program of one thread.
  */
@@ -202,88 +200,6 @@ static void check_region(char **args)
 	printf("errno %d\n", errno);
 }
 
-/* A port with a region of 32 MiB. */
-static int open_large(const char *name)
-{
-	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC,
-		.nr_tx_slots = 256,
-		.nr_rx_slots = 256,
-		.nr_tx_rings = 16,
-		.nr_rx_rings = 16};
-	int fd = open_dev();
-
-	CHECK(request(fd, NETMAP_REQ_REGISTER, name, &reg, NULL) == 0);
-	return fd;
-}
-
-/* What is given back can be had again at once, though others clear up behind it. */
-static void check_again(char **args)
-{
-	for (int i = atoi(args[0]); i > 0; i--)
-		CHECK(close(open_large("valea:1")) == 0);
-}
-
-/* What two processes share: the one that makes a region and the one that asks meanwhile. */
-struct meanwhile {
-	int making; /* a region */
-	int done;
-	int answers; /* to requests that were made and answered while a region was made */
-};
-
-static void ask_meanwhile(struct meanwhile *m)
-{
-	struct nmreq_register reg = {
-		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 64, .nr_rx_slots = 64};
-	struct nmreq_port_info_get info;
-	int fd = open_dev();
-
-	CHECK(request(fd, NETMAP_REQ_REGISTER, "valeo:asks", &reg, NULL) == 0);
-	while (!__atomic_load_n(&m->done, __ATOMIC_ACQUIRE)) {
-		int before = __atomic_load_n(&m->making, __ATOMIC_ACQUIRE);
-
-		info = (struct nmreq_port_info_get){0};
-		CHECK(request(fd, NETMAP_REQ_PORT_INFO_GET, "valeo:asks", &info, NULL) == 0);
-		if (before && before == __atomic_load_n(&m->making, __ATOMIC_ACQUIRE))
-			__atomic_fetch_add(&m->answers, 1, __ATOMIC_ACQ_REL);
-	}
-}
-
-/*
- * Of 32 MiB, 21 times; in most of them there are answers. When the lock is held meanwhile there is one at
- * most, or some when this process has stopped just before: more seldom than every second time.
- */
-static void check_others(char **args)
-{
-	enum { TIMES = 21, SOME = 5 };
-	struct meanwhile *m =
-		mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int good = 0, status;
-	pid_t child;
-
-	CHECK(m != MAP_FAILED);
-	child = fork();
-	CHECK(child >= 0);
-	if (child == 0) {
-		ask_meanwhile(m);
-		_exit(0);
-	}
-	for (int i = 1; i <= TIMES; i++) {
-		int fd, before = __atomic_load_n(&m->answers, __ATOMIC_ACQUIRE), n;
-
-		__atomic_store_n(&m->making, i, __ATOMIC_RELEASE);
-		fd = open_large("valer:1");
-		__atomic_store_n(&m->making, 0, __ATOMIC_RELEASE);
-		n = __atomic_load_n(&m->answers, __ATOMIC_ACQUIRE) - before;
-		printf("%d ", n);
-		good += n >= SOME;
-		CHECK(close(fd) == 0);
-	}
-	printf("answers while a region was made\n");
-	__atomic_store_n(&m->done, 1, __ATOMIC_RELEASE);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
-	CHECK(good > TIMES / 2);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct check checks[] = {
@@ -292,10 +208,8 @@ int main(int argc, char **argv)
 		{"namespace", check_namespace, 0},
 		{"memlock", check_memlock, 0},
 		{"region", check_region, 1},
-		{"again", check_again, 1},
-		{"others", check_others, 0},
 	};
 
 	return run_check(checks, sizeof(checks) / sizeof(checks[0]), argc, argv,
-		"usage: nmperm refused NIC SWITCH:NIC PERSISTENT | allowed | namespace | memlock | region SLOTS | again TIMES | others");
+		"usage: nmperm refused NIC SWITCH:NIC PERSISTENT | allowed | namespace | memlock | region SLOTS");
 }
