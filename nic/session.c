@@ -63,6 +63,7 @@ static int send_fds(
 			s->unheard = true;
 			return -ETIMEDOUT;
 		}
+	s->sent_fds |= n > 0;
 	return send_it(s, message, bytes, fds, n);
 }
 
@@ -547,11 +548,12 @@ static void serve(struct session *s)
 	}
 }
 
-/* What it has not read counts until it reads it, or goes; so long its place is taken, of which there are LISTEN_MOST. */
+/* Descriptors that it has not read count until it reads them, or goes; so long its place is taken, of which
+ * there are LISTEN_MOST. Without any it is gone at once. */
 static void wait_until_read(const struct session *s)
 {
 	shutdown(s->sock, SHUT_RDWR);
-	while (!has_read_all(s))
+	while (s->sent_fds && !has_read_all(s))
 		nanosleep(&(struct timespec){.tv_nsec = END_AGAIN_MS * 1000000L}, NULL);
 }
 

@@ -43,6 +43,7 @@ struct session {
 	uid_t not_for; /* else one that may not */
 	enum session_state state;
 	bool unheard; /* the last message to the client couldn't be sent */
+	bool sent_fds;
 	struct nic_facts facts;
 	struct claim claim;
 	struct nic_open open; /* what was asked for */
