@@ -4,10 +4,10 @@
  * doesn't want the others takes them all the same, so that the next answer is the next question's.
  */
 #include "directory.h"
+#include "helper_process.h"
 #include "privileges.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 257, OTHER_FD = 3 /* of the other process */ };
+enum { NAME_BYTES = 257 };
 
 struct question {
 	bool group;
@@ -119,7 +119,7 @@ static int send_user(void *arg, uint32_t uid, const char *name)
 	if (strlen(name) >= sizeof(answer.name))
 		return -ENAMETOOLONG;
 	strcpy(answer.name, name);
-	return send(OTHER_FD, &answer, sizeof(answer), MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return send(HELPER_FD, &answer, sizeof(answer), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 static bool answer_question(void)
@@ -127,60 +127,32 @@ static bool answer_question(void)
 	struct answer last = {.is_last = true};
 	struct question question;
 
-	if (recv(OTHER_FD, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
+	if (recv(HELPER_FD, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
 		return false;
 	question.name[sizeof(question.name) - 1] = '\0';
 	last.error = question.group ? ask_group(question.name, send_user, NULL)
 				    : ask_user(question.name, send_user, NULL);
-	return send(OTHER_FD, &last, sizeof(last), MSG_NOSIGNAL) == (ssize_t)sizeof(last);
+	return send(HELPER_FD, &last, sizeof(last), MSG_NOSIGNAL) == (ssize_t)sizeof(last);
 }
 
-/* Signals of a terminal are netmapd's, and so are the sockets that others connect to. */
-static void __attribute__((noreturn)) run(int sock, bool quiet)
+static void run(void)
 {
-	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-	sigset_t ends;
-
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
-	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
-		(void)dup2(null, fd);
-	if (dup2(sock, OTHER_FD) < 0 || close_range(OTHER_FD + 1, ~0U, 0) < 0)
-		_exit(1);
 	prctl(PR_SET_NAME, "netmapd-names");
 	/* Also while a directory service makes it wait; behind what would undo it. */
 	if (privileges_keep(0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		_exit(1);
 	while (answer_question())
 		;
-	_exit(0);
 }
 
 int directory_start(bool quiet)
 {
-	int fds[2];
-	pid_t pid;
+	int sock = helper_fork(quiet, run);
 
-	failed = true;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	pid = fork();
-	if (pid == 0) {
-		close(fds[0]);
-		run(fds[1], quiet);
-	}
-	close(fds[1]);
-	if (pid < 0) {
-		close(fds[0]);
-		return -errno;
-	}
-	/* Nobody waits for it: the kernel doesn't keep it. */
-	signal(SIGCHLD, SIG_IGN);
-	other = fds[0];
-	failed = false;
+	failed = sock < 0;
+	if (failed)
+		return sock;
+	other = sock;
 	return 0;
 }
 

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "helper_process.h"
+
 extern char **environ;
 
 enum { CHILD_FD = 3 };
@@ -177,54 +179,28 @@ static char next_request(int sock, int *fd)
 	return byte;
 }
 
-/* It holds nothing else of netmapd's: no socket that seems to be served, no terminal. */
-static void __attribute__((noreturn)) run_starter(int sock, bool quiet)
+static void run_starter(void)
 {
-	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-	sigset_t ends;
 	char request;
 	int log;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ends, NULL); /* those of a terminal are netmapd's */
-	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
-		(void)dup2(null, fd);
-	if (dup2(sock, CHILD_FD) < 0 || close_range(CHILD_FD + 1, ~0U, 0) < 0)
-		_exit(1);
-	fcntl(CHILD_FD, F_SETFD, FD_CLOEXEC);
-	while ((request = next_request(CHILD_FD, &log)) != 0) {
+	while ((request = next_request(HELPER_FD, &log)) != 0) {
 		if (log >= 0) {
 			(void)dup2(log, STDERR_FILENO);
 			close(log);
 		}
 		if (request == STARTER_START)
-			answer(CHILD_FD);
+			answer(HELPER_FD);
 	}
-	_exit(0);
 }
 
 int nic_starter_fork(bool quiet)
 {
-	int fds[2];
-	pid_t pid;
+	int sock = helper_fork(quiet, run_starter);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	pid = fork();
-	if (pid == 0) {
-		close(fds[0]);
-		run_starter(fds[1], quiet);
-	}
-	close(fds[1]);
-	if (pid < 0) {
-		close(fds[0]);
-		return -errno;
-	}
-	signal(SIGCHLD, SIG_IGN);
-	starter = fds[0];
+	if (sock < 0)
+		return sock;
+	starter = sock;
 	return 0;
 }
 
@@ -401,9 +377,7 @@ int nic_receive(int sock, union nic_message *message, int *fds, uint32_t *num_fd
 		*num_fds = count;
 		return (int)n;
 	}
-	while (count > 0)
-		close(fds[--count]);
-	*num_fds = 0;
+	*num_fds = count;
 	return n ? -EPROTO : -EPIPE;
 }
 

@@ -40,7 +40,8 @@ int nic_send(int sock, const void *message, size_t bytes, const int *fds, uint32
 
 /*
  * Takes the next message: its bytes, or a negative errno: -EAGAIN: none is there; -EPIPE: the other side has ended; -EPROTO: not
- * one of ours, or not of its type's size. Up to *num_fds descriptors come to fds[], and are the caller's; their number to *num_fds.
+ * one of ours, or not of its type's size. Up to *num_fds descriptors come to fds[], with an error, too, and are the caller's; their
+ * number to *num_fds.
  */
 int nic_receive(int sock, union nic_message *message, int *fds, uint32_t *num_fds);
 
