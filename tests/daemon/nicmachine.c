@@ -10,14 +10,13 @@
  * exits with 1. stay: the machines are there until SIGTERM then.
  */
 #include <errno.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "machine.h"
+#include "testprog.h"
 #include "traffic.h"
 
 enum {
@@ -27,25 +26,6 @@ enum {
 	WINDOW =
 		64, /* packets under way, each way: a hub of QEMU drops what its receiver has no room for */
 };
-
-static volatile sig_atomic_t ended;
-
-static void end_it(int signo)
-{
-	ended = 1;
-}
-
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-	va_list ap;
-
-	printf("nicmachine: ");
-	va_start(ap, format);
-	vprintf(format, ap);
-	va_end(ap);
-	printf("\n");
-	exit(1);
-}
 
 /* What is lost before there is a link is not missed. */
 static void wait_through(struct flow *f, int i)
@@ -94,7 +74,7 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		fail("usage: nicmachine SOCKET PORT PORT COUNT [stay]");
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	signal(SIGTERM, end_it);
+	testprog_until_sigterm();
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < SIDES; i++)
 		if (machine_start(&side[i], argv[1], argv[2 + i], &err) != 0)

@@ -26,6 +26,7 @@
 #include "nic_client.h"
 #include "nic_connect.h"
 #include "nm_error.h"
+#include "testprog.h"
 
 enum { HEADER = 14, NUMBERED = HEADER + 4, BATCH = 64, TURN = 16 };
 
@@ -46,12 +47,6 @@ static struct {
 	struct loop_handle *watched[NIC_QUEUES_MAX];
 } app = {.buffers = 1024,
 	.params = {.hardware = true, .chunk = 4096, .sizes = {256, 256, 256, 256}}};
-
-static void __attribute__((noreturn)) fail(const char *what, const char *why)
-{
-	fprintf(stderr, "nicuse: %s: %s\n", what, why);
-	exit(1);
-}
 
 static uint8_t pattern(uint32_t number, uint32_t at)
 {
@@ -77,7 +72,7 @@ static void give_back(uint64_t addr)
 {
 	addr -= addr % app.params.chunk;
 	if (app.num_free == app.buffers || addr / app.params.chunk >= app.buffers)
-		fail("completion", "of a chunk that nobody has");
+		fail("completion: of a chunk that nobody has");
 	app.free[app.num_free++] = addr;
 }
 
@@ -230,7 +225,7 @@ static void bound(void *arg, struct nic_link *link)
 	for (uint32_t i = 0; i < link->num_queues; i++)
 		if (loop_add(app.loop, link->queues[i].fd, EPOLLIN, queue_ready, &link->queues[i],
 			    &app.watched[i]) != 0)
-			fail("loop", "a queue");
+			fail("loop: a queue");
 }
 
 static void changed(void *arg, struct nic_link *link)
@@ -298,7 +293,7 @@ static void order(void *arg, uint32_t events)
 	} else if (strncmp(line, "close", 5) == 0) {
 		close_link();
 	} else {
-		fail("no such order", line);
+		fail("no such order: %s", line);
 	}
 }
 
@@ -346,7 +341,7 @@ static void take_option(const char *name, const char *value)
 	else if (strcmp(name, "echo") == 0)
 		app.echo = n;
 	else if (!take_address(name, value))
-		fail("no such option", name);
+		fail("no such option: %s", name);
 }
 
 static void make_memory(void)
@@ -356,11 +351,11 @@ static void make_memory(void)
 
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0 ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-		fail("memory", strerror(errno));
+		fail("memory: %s", strerror(errno));
 	app.memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	app.free = calloc(app.buffers, sizeof(*app.free));
 	if (app.memory == MAP_FAILED || !app.free)
-		fail("memory", strerror(errno));
+		fail("memory: %s", strerror(errno));
 	app.params.memory = fd;
 	app.params.umem_bytes = bytes;
 }
@@ -371,13 +366,13 @@ int main(int argc, char **argv)
 	struct nm_error err;
 
 	if (argc < 2)
-		fail("usage", "nicuse INTERFACE [NAME=VALUE...]");
+		fail("usage: nicuse INTERFACE [NAME=VALUE...]");
 	app.user = getuid();
 	for (int i = 2; i < argc; i++) {
 		char *value = strchr(argv[i], '=');
 
 		if (!value)
-			fail("no NAME=VALUE", argv[i]);
+			fail("no NAME=VALUE: %s", argv[i]);
 		*value = '\0';
 		take_option(argv[i], value + 1);
 	}
@@ -385,7 +380,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (loop_new(&app.loop) != 0 ||
 		loop_add(app.loop, STDIN_FILENO, EPOLLIN, order, NULL, &orders) != 0)
-		fail("loop", strerror(errno));
+		fail("loop: %s", strerror(errno));
 	app.link = nic_link_new(app.loop, app.socket, argv[1], app.user, &ops, NULL, &err);
 	if (!app.link) {
 		printf("failed %d %s\n", -err.code, err.text);

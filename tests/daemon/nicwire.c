@@ -20,8 +20,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,6 +29,8 @@
 #include <unistd.h>
 
 #include <libnetmap.h>
+
+#include "testprog.h"
 
 enum {
 	PATIENCE_MS = 120000, /* without any progress: only a failure takes so long */
@@ -87,25 +87,6 @@ static struct {
 	uint32_t generation, looked;
 	uint8_t pattern[PATTERNS + ROOM];
 } g;
-
-static volatile sig_atomic_t ended;
-
-static void end_it(int signo)
-{
-	ended = 1;
-}
-
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-	va_list ap;
-
-	printf("nicwire: ");
-	va_start(ap, format);
-	vprintf(format, ap);
-	va_end(ap);
-	printf("\n");
-	exit(1);
-}
 
 static uint64_t now_ms(void)
 {
@@ -501,7 +482,7 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		fail("usage: nicwire PORT PORT COUNT BYTES [stay]");
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	signal(SIGTERM, end_it);
+	testprog_until_sigterm();
 	g.count = (uint32_t)strtoul(argv[3], NULL, 10);
 	g.most = (uint32_t)strtoul(argv[4], NULL, 10);
 	if (g.most < 60 || g.most > ROOM)

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +24,8 @@
 #include <time.h>
 
 #include <libnetmap.h>
+
+#include "testprog.h"
 
 enum {
 	PATIENCE_MS = 30000, /* without any progress */
@@ -46,18 +47,6 @@ struct msg {
 };
 
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "nmapp: ");
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
-	exit(1);
-}
 
 static uint64_t now_ms(void)
 {

@@ -34,7 +34,7 @@ def test_every_packet_comes_and_no_byte_around_it_changes(start, mtu, mode, queu
     daemon = start(mtu=mtu, queues=queues)
     env = dict(os.environ, NETMAPD_SOCKET=str(daemon.path), NETMAP_BACKEND="daemon")
     child = subprocess.Popen([BUILD / "tests/daemon/nicwire", f"netmap:{V}@9", f"netmap:{W}@9", str(PACKETS), str(mtu + 14)],
-                             env=env, stdout=subprocess.PIPE, text=True)
+                             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert child.stdout.readline() == "ready\n"
         assert [nic(daemon, name)["nic"]["mode"] for name in (V, W)] == [mode] * 2
