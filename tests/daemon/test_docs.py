@@ -104,7 +104,7 @@ class Lab:
         self.others += 1
         text = " ".join(args).replace("--group netmap", "--group root").replace("&", "")
         text = text.replace("/etc/netmapd/policy.conf", f"{self.place}/policy.conf").replace("/etc/netmapd", f"{self.place}/conf")
-        text = text.replace("2,3", "0,1" if (os.cpu_count() or 1) > 1 else "0,0")
+        text = text.replace("2,3", "0,1" if len(os.sched_getaffinity(0)) > 1 else "0,0")
         self.good(run(NETMAPD, *shlex.split(text), "--socket", self.place / f"other{self.others}", "--background",
                       "--exit-when-unused", "1"))
 

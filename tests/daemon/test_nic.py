@@ -888,7 +888,7 @@ def test_what_netmapd_nic_says_is_in_the_log(place, options):
     child = subprocess.Popen(command, preexec_fn=new_namespace, env=environment(path))
 
     class Daemon:
-        pid = child.pid
+        pid = None
 
     try:
         if "--background" in options:
@@ -900,7 +900,10 @@ def test_what_netmapd_nic_says_is_in_the_log(place, options):
         with elsewhere(Daemon, W, "192.0.2.1"), Port(path, V):
             wait_until(lambda: f"netmapd-nic: {V}: its other end is in another network namespace" in log.read_text(), "it says so")
     finally:
-        os.kill(Daemon.pid, signal.SIGTERM)
+        if child.poll() is None:
+            child.terminate()
+        elif Daemon.pid:    # in the background
+            os.kill(Daemon.pid, signal.SIGTERM)
         child.wait(30)
         wait_until(lambda: not path.exists(), "it has ended")
 
