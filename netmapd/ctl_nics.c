@@ -126,7 +126,7 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 
 	c->wait.fn = send_kept;
 	c->wait.arg = c;
-	if (nics_ready(c->daemon, name, attach, host, &c->wait) == 0)
+	if (nics_ready(c->daemon, name, attach, host, account_uid(c->user), &c->wait) == 0)
 		return 0;
 	if (keep(c, message, bytes) == 0)
 		return -EINPROGRESS;

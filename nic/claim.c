@@ -144,6 +144,11 @@ int claim_dir(const char *dir, struct nm_error *err)
 		return nm_error_set(err, -EPERM,
 			"the state directory %.100s must be a directory that only this user can write to",
 			dir);
+	/* It was made for its owner alone once, where others don't find the socket. */
+	if ((st.st_mode & 0777) != 0755 && chmod(dir, 0755) < 0)
+		return nm_error_set(err, -errno,
+			"the state directory %.100s can't be opened to others: %s", dir,
+			strerror(errno));
 	return 0;
 }
 

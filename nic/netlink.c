@@ -249,6 +249,19 @@ void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX])
 			alias, NETLINK_ALIAS_MAX, "%.*s", (int)RTA_PAYLOAD(a), (char *)RTA_DATA(a));
 }
 
+uint64_t netlink_dropped(uint32_t ifindex)
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct rtattr *a =
+		ask_link(ifindex, answer) ? link_attribute(answer, IFLA_STATS64) : NULL;
+	struct rtnl_link_stats64 stats = {0};
+
+	if (a) /* newer kernels know more */
+		memcpy(&stats, RTA_DATA(a),
+			RTA_PAYLOAD(a) < sizeof(stats) ? RTA_PAYLOAD(a) : sizeof(stats));
+	return stats.tx_dropped;
+}
+
 int netlink_delete(uint32_t ifindex)
 {
 	struct request r = link_request(ifindex, RTM_DELLINK);

@@ -45,6 +45,9 @@ enum { NETLINK_ALIAS_MAX = 64 };
 /* What ip link says it is for, as far as there is room; "": nothing, or there is no such interface. */
 void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX]);
 
+/* Frames that the stack has sent by the interface, and that it has dropped; 0: none, or nobody can say. */
+uint64_t netlink_dropped(uint32_t ifindex);
+
 /* 0 or a negative errno; -ENODEV: there is none. */
 int netlink_delete(uint32_t ifindex);
 

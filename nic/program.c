@@ -333,7 +333,8 @@ static void add_drop(struct code *c, int dropped)
 {
 	load_u64(c, BPF_REG_2, BPF_PSEUDO_MAP_VALUE, (uint32_t)dropped);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1);
-	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_2, BPF_REG_1, 0, BPF_ADD);
+	add(c, BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_2, BPF_REG_1,
+		offsetof(struct nic_counters, dropped), BPF_ADD);
 	add_return(c, TC_ACT_SHOT);
 }
 
@@ -432,7 +433,7 @@ static int one_value(uint32_t bytes, uint32_t flags)
 
 int program_dropped_map(void)
 {
-	return one_value(sizeof(uint64_t), BPF_F_MMAPABLE);
+	return one_value(sizeof(struct nic_counters), BPF_F_MMAPABLE);
 }
 
 int program_state_map(void)

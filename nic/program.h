@@ -64,7 +64,7 @@ struct program_exit {
 	int alive, state, dropped;
 };
 
-/* A number of 64 bits, which everybody who has the descriptor can map. Nothing follows from it. */
+/* A struct nic_counters, which everybody who has the descriptor can map. Nothing follows from it. */
 int program_dropped_map(void);
 /* A struct program_state, all 0. */
 int program_state_map(void);

@@ -21,11 +21,11 @@
 #include "netlink.h"
 #include "nic_connect.h"
 #include "session_internal.h"
-#include "waiting.h"
 
 enum {
-	UNREAD_MS = 2000,   /* so long a client may take to read what came with descriptors */
-	END_AGAIN_MS = 100, /* each time it is looked whether one that is ending has read all */
+	READ_FIRST_MS = 5,  /* has the client read all? It is looked first after this time, */
+	READ_LAST_MS = 160, /* and then less and less often, up to this one */
+	COUNT_MS = 1000,    /* so often the twin's losses are looked at */
 };
 
 /* ---- telling ---------------------------------------------------------------------------------- */
@@ -47,22 +47,26 @@ static bool has_read_all(const struct session *s)
 }
 
 /*
+ * Until the client has read what it was sent, if there were descriptors, or is gone. Without a bound: one that was stopped, as by a
+ * debugger, keeps its interface, as it does when nothing waits to be read. It makes nobody else wait.
+ */
+static void wait_until_read(const struct session *s)
+{
+	for (long ms = READ_FIRST_MS; s->sent_fds && !has_read_all(s);) {
+		nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+		ms = ms < READ_LAST_MS ? ms * 2 : ms;
+	}
+}
+
+/*
  * The kernel counts descriptors that wait to be read, of all processes of this user together, and beyond a limit lets none of them send
- * any more. So a client has those of one message at most; the next one waits, and who doesn't read is out.
+ * any more. So a client has those of one message at most, for which there is room (raise_limit() in main.c); the next one waits.
  */
 static int send_fds(
 	struct session *s, const void *message, size_t bytes, const int *fds, uint32_t n)
 {
-	struct waiting waiting = {
-		.ifname = s->facts.ifname, .what = "for netmapd to read what was sent"};
-
-	while (n > 0 && !has_read_all(s))
-		if (!waiting_more(&waiting, UNREAD_MS)) {
-			nic_log("%s: netmapd does not read what was sent: its use of the interface ends",
-				s->facts.ifname);
-			s->unheard = true;
-			return -ETIMEDOUT;
-		}
+	if (n > 0)
+		wait_until_read(s);
 	s->sent_fds |= n > 0;
 	return send_it(s, message, bytes, fds, n);
 }
@@ -158,13 +162,6 @@ static int may_have(struct session *s, uid_t user, struct nm_error *err)
 	return err->code;
 }
 
-/* By the name that the interface has now, as the right to it. */
-static void look_up_host(struct session *s, uid_t user)
-{
-	s->not_for = access_may_host(&s->rules, s->peer, s->facts.ifname) ? user : s->peer;
-	s->may_host = access_may_host(&s->rules, s->not_for, s->facts.ifname);
-}
-
 static int find(struct session *s, const char ifname[NIC_NAME_MAX], struct nm_error *err)
 {
 	memcpy(s->facts.ifname, ifname, NIC_NAME_MAX);
@@ -183,7 +180,7 @@ static int ask(struct session *s, const struct nic_ask *msg, struct nm_error *er
 		error = may_have(s, msg->user, err);
 	if (error)
 		return error;
-	look_up_host(s, msg->user);
+	memcpy(s->asked, s->facts.ifname, sizeof(s->asked));
 	s->watch[0] = netlink_watch();
 	s->watch[1] = netlink_watch_ethtool();
 	if (s->watch[0] < 0)
@@ -470,6 +467,8 @@ static bool on_message(struct session *s)
 	if (error == -EAGAIN || error == -EINTR)
 		return true;
 	if (error < 0) {
+		if (num_fds > 0)
+			close(fd);
 		nm_error_set(&err, error, "netmapd-nic: this is no message of its version");
 		if (error == -EPROTO)
 			tell_failed(s, &err);
@@ -539,22 +538,14 @@ static void serve(struct session *s)
 		fds[1] = (struct pollfd){.fd = s->watch[0], .events = POLLIN};
 		fds[2] =
 			(struct pollfd){.fd = s->watch[0] < 0 ? -1 : s->watch[1], .events = POLLIN};
-		if (poll(fds, 3, -1) < 0)
+		if (poll(fds, 3, s->twin.ifindex ? COUNT_MS : -1) < 0)
 			continue;
+		session_count(s);
 		if (fds[1].revents || fds[2].revents)
 			on_change(s);
 		if (fds[0].revents && !on_message(s))
 			return;
 	}
-}
-
-/* Descriptors that it has not read count until it reads them, or goes; so long its place is taken, of which
- * there are LISTEN_MOST. Without any it is gone at once. */
-static void wait_until_read(const struct session *s)
-{
-	shutdown(s->sock, SHUT_RDWR);
-	while (s->sent_fds && !has_read_all(s))
-		nanosleep(&(struct timespec){.tv_nsec = END_AGAIN_MS * 1000000L}, NULL);
 }
 
 void session_run(int sock, uid_t peer, const struct session_config *config)
@@ -585,7 +576,8 @@ void session_run(int sock, uid_t peer, const struct session_config *config)
 		tell_failed(&s, &err);
 	}
 	session_undo(&s);
-	wait_until_read(&s);
+	shutdown(sock, SHUT_RDWR);
+	wait_until_read(&s); /* so long its place is taken, of which there are LISTEN_MOST */
 	close(sock);
 	access_free(&s.rules);
 }

@@ -39,12 +39,11 @@ struct session {
 	uid_t peer;
 	const struct session_config *config;
 	struct access_rules rules;
-	bool may_host; /* both users of NIC_ASK may have the host rings */
-	uid_t not_for; /* else one that may not */
 	enum session_state state;
-	bool unheard; /* the last message to the client couldn't be sent */
-	bool sent_fds;
+	bool unheard;  /* the last message to the client couldn't be sent */
+	bool sent_fds; /* the client has been sent descriptors */
 	struct nic_facts facts;
+	char asked[NIC_NAME_MAX]; /* the interface's name when it was asked for: rights go by it */
 	struct claim claim;
 	struct nic_open open; /* what was asked for */
 	int memory;
@@ -53,8 +52,7 @@ struct session {
 	struct sockets sockets;
 	struct stack stack;
 	struct twin twin;
-	uint64_t twin_ms; /* when the last one was made; 0: never */
-	bool hardware;    /* somebody has hardware rings */
+	bool hardware; /* somebody has hardware rings */
 	uint8_t cookie[PROGRAM_COOKIE];
 	int map, prog, link, promisc; /* descriptors, or -1 */
 	bool generic;                 /* the way in which link is attached */
@@ -73,6 +71,9 @@ int session_bind(struct session *s, bool *spoilt, struct nm_error *err);
 /* From now on these rings are in use. fds: of the twin, when there is one from now on: *num_fds of them. 0 or a negative errno with a text. */
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
 	uint32_t *num_fds, struct nm_error *err);
+
+/* Tells the client, by its map, what the twin has lost; if there is one. */
+void session_count(struct session *s);
 
 /* All is the stack's again: the program comes off the interface, what the stack sends goes to the wire, and the twin is gone. */
 void session_detach(struct session *s);

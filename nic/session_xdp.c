@@ -8,17 +8,17 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fd.h"
 #include "log.h"
 #include "netlink.h"
+#include "turn.h"
 #include "waiting.h"
 
 enum {
 	ATTACH_MS = 1000, /* a program that was just left behind is waited for */
-	TWIN_MS = 100,    /* between one twin and the next: all of the host waits for each */
+	TWIN_MS = 100, /* between one twin of a user and the next: all of the host waits for each */
 	CHECK_CHUNKS = 64,
 	CHECK_CHUNK = 4096,
 };
@@ -155,6 +155,12 @@ static int attach(struct session *s, bool generic, struct nm_error *err)
 	return 0;
 }
 
+void session_count(struct session *s)
+{
+	if (s->twin.ifindex)
+		stack_count(&s->stack, twin_lost(&s->twin));
+}
+
 /* The exit program sends nothing there any more before it goes: what the stack sends meanwhile is dropped and counted, or sent. */
 static void drop_twin(struct session *s)
 {
@@ -163,6 +169,8 @@ static void drop_twin(struct session *s)
 	if (!s->twin.ifindex)
 		return;
 	(void)stack_direct(&s->stack, &to);
+	session_count(s);
+	s->stack.before = s->stack.lost;
 	twin_close(&s->twin);
 	claim_forget_twin(&s->claim);
 }
@@ -246,16 +254,25 @@ int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
 
 /* ---- host rings --------------------------------------------------------------------------------- */
 
+/* By the name that the interface had when it was asked for, as the right to it. */
+static int may_host(const struct session *s, uid_t user, struct nm_error *err)
+{
+	if (!access_may_host(&s->rules, s->peer, s->asked))
+		user = s->peer;
+	else if (access_may_host(&s->rules, user, s->asked))
+		return 0;
+	return nm_error_set(err, -EACCES,
+		"%s: user %u may not have its host rings; the administrator can allow it by a line \"allow %u %s host\" in %s",
+		s->facts.ifname, (unsigned)user, (unsigned)user, s->asked, s->config->access);
+}
+
 static int check_use(const struct session *s, const struct nic_use *use, struct nm_error *err)
 {
 	if (use->host_rings > NIC_QUEUES_MAX)
 		return nm_error_set(err, -EINVAL, "%s: %u host rings, at most %d are possible",
 			s->facts.ifname, use->host_rings, NIC_QUEUES_MAX);
-	if (use->host_rings && !s->may_host)
-		return nm_error_set(err, -EACCES,
-			"%s: user %u may not have its host rings; the administrator can allow it by a line \"allow %u %s host\" in %s",
-			s->facts.ifname, (unsigned)s->not_for, (unsigned)s->not_for,
-			s->facts.ifname, s->config->access);
+	if (use->host_rings && may_host(s, use->user, err) != 0)
+		return err->code;
 	if (use->host_rings && s->open.pass & NIC_PASS_SENT)
 		return nm_error_set(err, -EOPNOTSUPP,
 			"%s: host rings get what the host sends, and netmapd --nic-pass sent leaves that to the wire; start netmapd without it",
@@ -263,17 +280,10 @@ static int check_use(const struct session *s, const struct nic_use *use, struct 
 	return 0;
 }
 
-/* A client that asks again and again waits, and nobody else. */
-static void wait_for_turn(struct session *s)
+/* A user who asks again and again waits, and nobody else. Of a netmapd that serves several users as ours: the one who asks it. */
+static void wait_for_turn(const struct session *s, const struct nic_use *use)
 {
-	struct timespec now;
-	uint64_t ms;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	if (s->twin_ms && ms - s->twin_ms < TWIN_MS)
-		nanosleep(&(struct timespec){.tv_nsec = TWIN_MS * 1000000L}, NULL);
-	s->twin_ms = ms;
+	turn_wait(s->config->state, s->peer == getuid() ? use->user : s->peer, TWIN_MS);
 }
 
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],
@@ -284,7 +294,7 @@ int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES
 
 	s->hardware = use->hardware;
 	if (!error && use->host_rings && !s->twin.ifindex) {
-		wait_for_turn(s);
+		wait_for_turn(s, use);
 		error = twin_make(&s->twin, &s->facts, s->generic ? s->cookie : NULL, fds,
 			use->host_rings, err);
 		*num_fds = error ? 0 : use->host_rings;

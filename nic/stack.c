@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "stack.h"
 
+#include <sys/mman.h>
+
 #include "fd.h"
 #include "kernel.h"
 #include "netlink.h"
+#include "os.h"
 
 /* Before Linux 6.6. The clsact stays afterwards: others may have put filters there, and an empty one does nothing. */
 static int attach_filter(struct claim *claim, const struct nic_facts *f, int prog)
@@ -24,6 +27,17 @@ static int attach(struct stack *s, struct claim *claim, const struct nic_facts *
 	return s->link < 0 ? s->link : 0;
 }
 
+static int map_counters(struct stack *s)
+{
+	void *map = mmap(
+		NULL, sizeof(*s->counters), PROT_READ | PROT_WRITE, MAP_SHARED, s->maps.dropped, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	s->counters = map;
+	return 0;
+}
+
 static int load(struct stack *s, const struct program_filter *filter)
 {
 	struct program_exit *maps = &s->maps;
@@ -32,7 +46,7 @@ static int load(struct stack *s, const struct program_filter *filter)
 	maps->state = maps->dropped < 0 ? maps->dropped : program_state_map();
 	maps->alive = maps->state < 0 ? maps->state : program_map(1);
 	s->prog = maps->alive < 0 ? maps->alive : program_load_exit(maps, filter);
-	return s->prog < 0 ? s->prog : 0;
+	return s->prog < 0 ? s->prog : map_counters(s);
 }
 
 int stack_shut(struct stack *s, struct claim *claim, const struct nic_facts *f,
@@ -60,6 +74,13 @@ int stack_direct(const struct stack *s, const struct program_state *to)
 	return s->maps.state < 0 ? 0 : program_set_state(s->maps.state, to);
 }
 
+void stack_count(struct stack *s, uint64_t lost)
+{
+	s->lost = s->before + lost;
+	if (s->counters)
+		OS_STORE(&s->counters->lost, s->lost);
+}
+
 void stack_leave(const struct stack *s)
 {
 	if (s->maps.alive >= 0)
@@ -68,6 +89,10 @@ void stack_leave(const struct stack *s)
 
 void stack_open(struct stack *s)
 {
+	if (s->counters)
+		munmap(s->counters, sizeof(*s->counters));
+	s->counters = NULL;
+	s->before = s->lost = 0;
 	fd_close(&s->link);
 	fd_close(&s->prog);
 	fd_close(&s->maps.alive);

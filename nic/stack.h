@@ -26,12 +26,14 @@ struct stack {
 	struct program_exit maps; /* dropped: how many frames were */
 	int prog, link;
 	/* Descriptors, or -1. */
+	struct nic_counters *counters; /* maps.dropped; NULL: not mapped */
+	uint64_t before, lost;         /* by earlier twins, and by this one as well */
 };
 
 /* Nothing is closed yet. */
-#define STACK_NONE                   \
-	{                            \
-		{-1, -1, -1}, -1, -1 \
+#define STACK_NONE                                                             \
+	{                                                                      \
+		.maps = {-1, -1, -1}, .prog = -1, .link = -1, .counters = NULL \
 	}
 
 /* Nothing is changed before stack_watch(). 0, or a negative errno with a text. */
@@ -43,6 +45,9 @@ int stack_watch(const struct stack *s, int sock);
 
 /* Where frames go. 0 or a negative errno. */
 int stack_direct(const struct stack *s, const struct program_state *to);
+
+/* The twin that there is has lost so many; counted for whoever has the map, beside those of earlier ones. */
+void stack_count(struct stack *s, uint64_t lost);
 
 /* What the stack sends goes to the wire, until the next stack_watch(): also while the client keeps its sockets. */
 void stack_leave(const struct stack *s);

@@ -86,6 +86,11 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 		f->ifname, ifname, strerror(-error));
 }
 
+uint64_t twin_lost(const struct twin *t)
+{
+	return netlink_dropped(t->ifindex);
+}
+
 void twin_close(struct twin *t)
 {
 	fd_close(&t->link[0]);

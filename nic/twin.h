@@ -45,6 +45,9 @@ struct twin {
 int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, int *fds,
 	uint32_t queues, struct nm_error *err);
 
+/* Frames of the stack that found no room in its queues, since it was made. */
+uint64_t twin_lost(const struct twin *t);
+
 /* May be called for one that is closed. */
 void twin_close(struct twin *t);
 

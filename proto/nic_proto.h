@@ -10,8 +10,8 @@
  *        NIC_ASK                         --->     may this user have it? what is it?
  *                                        <---   NIC_KNOWN
  *        NIC_OPEN + the memory's memfd   --->     offloads off, sockets
- *                                        <---   NIC_DROPPED + a map, to be mapped for reading: a number of 64 bits, the host's
- *                                               frames that were dropped; not with NIC_PASS_SENT
+ *                                        <---   NIC_DROPPED + a map, to be mapped for reading: struct nic_counters; not with
+ *                                               NIC_PASS_SENT
  *                                        <---   NIC_OPENED
  *        NIC_BIND + a file of chunks     --->     posts them, program, bind(); a mode that isn't granted: the next one
  *                                        <---   NIC_BOUND + a socket per queue
@@ -53,7 +53,7 @@
 #define NIC_SOCKET_DEFAULT "/run/netmapd-nic/nic.sock"
 
 enum {
-	NIC_VERSION = 2,
+	NIC_VERSION = 3,
 	NIC_QUEUES_MAX = 64,
 	NIC_ADDRESSES_MAX = 8,
 	NIC_NAME_MAX = 16, /* IFNAMSIZ */
@@ -161,6 +161,12 @@ struct nic_plain {
 	struct nic_header hdr;
 };
 
+/* What became of the host's frames, since NIC_OPEN. */
+struct nic_counters {
+	uint64_t dropped; /* nobody wanted them */
+	uint64_t lost;    /* host rings were not read fast enough; up to a second old */
+};
+
 /* After NIC_DETACHED; or, when the netmapd-nic that had the interface has died, to another one after NIC_KNOWN. */
 struct nic_released {
 	struct nic_header hdr;
@@ -185,12 +191,15 @@ struct nic_bind {
 /*
  * Who has what. Without hardware rings what comes from the wire is the host's stack's, and what that sends goes to the wire; with host
  * rings that goes to these, and what they are given the stack receives. One at a time: the answer comes before the next one.
+ * Each user who is to have host rings is named once: when he may not have them all goes on as it was.
  */
 struct nic_use {
 	struct nic_header hdr;
 	uint32_t hardware; /* bool: somebody has hardware rings */
 	uint32_t
 		host_rings; /* somebody has host rings: how many there are, up to NIC_QUEUES_MAX; else 0. It changes by way of 0 */
+	uint32_t user; /* for whom host rings are; he needs the right as well as the peer does */
+	uint32_t pad;
 };
 
 /*
@@ -200,7 +209,7 @@ struct nic_use {
  */
 struct nic_used {
 	struct nic_header hdr;
-	int32_t error; /* 0, or a negative errno: there are no host rings; all the rest goes on */
+	int32_t error; /* 0, or a negative errno: no host rings for this user; all the rest goes on */
 	uint32_t
 		twin; /* number of the interface, in netmapd-nic's network namespace; 0: there is none */
 	char twin_name[NIC_NAME_MAX];

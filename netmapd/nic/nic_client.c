@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closer.h"
 #include "nic_connect.h"
 
 enum { NIC_ERRNO_MAX = 4096 };
@@ -36,8 +37,13 @@ static void drop_posted(struct nic_link *link)
 static void drop_queues(struct nic_link *link)
 {
 	drop_posted(link);
-	for (uint32_t i = 0; i < link->num_queues; i++)
-		xsk_destroy(&link->queues[i]);
+	for (uint32_t i = 0; i < link->num_queues; i++) {
+		int fd = link->queues[i].fd;
+
+		link->queues[i].fd = -1;
+		xsk_destroy(&link->queues[i]); /* what keeps the kernel from letting go */
+		closer_later(fd);
+	}
 	link->num_queues = 0;
 	link->mapped = false;
 }
@@ -46,16 +52,15 @@ static void hang_up(struct nic_link *link)
 {
 	loop_del(link->loop, link->handle);
 	link->handle = NULL;
-	if (link->sock >= 0)
-		close(link->sock);
+	closer_later(link->sock); /* with all that waits in it to be read */
 	link->sock = -1;
 }
 
 static void free_link(struct nic_link *link)
 {
 	drop_queues(link);
-	if (link->dropped)
-		munmap((void *)(uintptr_t)link->dropped, sizeof(*link->dropped));
+	if (link->counters)
+		munmap((void *)(uintptr_t)link->counters, sizeof(*link->counters));
 	hang_up(link);
 	loop_del(link->loop, link->later_handle);
 	if (link->later >= 0)
@@ -178,10 +183,11 @@ static int on_opened(struct nic_link *link, const struct nic_opened *msg)
 	return 0;
 }
 
+/* The last one to close a queue of a TAP, or a socket, waits for the device. */
 static void close_fds(const int *fds, uint32_t num_fds)
 {
 	for (uint32_t i = 0; i < num_fds; i++)
-		close(fds[i]);
+		closer_later(fds[i]);
 }
 
 /* The sockets are the link's, or closed, whatever is returned. */
@@ -194,7 +200,7 @@ static int map_queues(struct nic_link *link, const int *fds, uint32_t num_fds)
 			error = xsk_init(
 				&link->queues[i], fds[i], link->first_queue + i, &link->sizes);
 		if (error)
-			close(fds[i]);
+			closer_later(fds[i]);
 	}
 	return error;
 }
@@ -225,12 +231,12 @@ static int on_dropped(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
 	void *map;
 
-	if (link->state != NIC_LINK_OPENING || link->dropped || num_fds != 1)
+	if (link->state != NIC_LINK_OPENING || link->counters || num_fds != 1)
 		return -EPROTO;
-	map = mmap(NULL, sizeof(*link->dropped), PROT_READ, MAP_SHARED, fds[0], 0);
+	map = mmap(NULL, sizeof(*link->counters), PROT_READ, MAP_SHARED, fds[0], 0);
 	if (map == MAP_FAILED)
 		return -errno;
-	link->dropped = map;
+	link->counters = map;
 	return 0;
 }
 
@@ -418,6 +424,8 @@ static void on_ready(void *arg, uint32_t events)
 		return;
 	if (error > 0)
 		error = on_message(link, &msg, fds, num_fds);
+	else
+		close_fds(fds, num_fds);
 	if (error < 0)
 		on_end(link, error);
 }
@@ -507,9 +515,9 @@ void nic_link_bind(struct nic_link *link)
 		shutdown(link->sock, SHUT_RDWR);
 }
 
-void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings)
+void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings, uid_t user)
 {
-	struct nic_use msg = {.hardware = hardware, .host_rings = host_rings};
+	struct nic_use msg = {.hardware = hardware, .host_rings = host_rings, .user = user};
 
 	os_assert(link->state == NIC_LINK_BOUND && !link->using);
 	nic_header_init(&msg.hdr, NIC_USE);

@@ -53,7 +53,7 @@ struct nic_link_ops {
 	void (*bound)(void *arg, struct nic_link *link);
 	void (*changed)(void *arg, struct nic_link *link); /* the facts have: up, mtu, ifname, … */
 	/* To nic_link_use(). fds: queues of a TAP that leads to the host's stack (struct nic_used), when there are host rings from now
-	 * on; they are the callee's. err: there are no host rings, NULL: it is as was asked. Optional, for who doesn't ask. */
+	 * on; they are the callee's. err: not for that user, and all is as it was; NULL: as was asked. Optional, for who doesn't ask. */
 	void (*used)(void *arg, struct nic_link *link, const int *fds, uint32_t num_fds,
 		const struct nm_error *err);
 	void (*failed)(void *arg, struct nic_link *link, const struct nm_error *err);
@@ -77,15 +77,14 @@ struct nic_link {
 	/* For all to read. */
 	struct nic_facts facts;
 	enum nic_link_state state;
-	uint32_t num_queues;    /* sockets, from opened() on */
-	uint32_t first_queue;   /* of the device */
-	enum nic_mode mode;     /* granted, from bound() on */
-	uint32_t prog_id;       /* of the program */
-	char why[NIC_TEXT_MAX]; /* why it isn't a better mode; "" if there is none */
-	const uint64_t *
-		dropped; /* frames that the host's stack has sent, and that were dropped; NULL: not counted */
-	char twin[NIC_NAME_MAX]; /* the TAP; "": none */
-	bool using;              /* used() is to come */
+	uint32_t num_queues;                 /* sockets, from opened() on */
+	uint32_t first_queue;                /* of the device */
+	enum nic_mode mode;                  /* granted, from bound() on */
+	uint32_t prog_id;                    /* of the program */
+	char why[NIC_TEXT_MAX];              /* why it isn't a better mode; "" if there is none */
+	const struct nic_counters *counters; /* written by others at any time; NULL: none */
+	char twin[NIC_NAME_MAX];             /* the TAP; "": none */
+	bool using;                          /* used() is to come */
 	struct xsk queues[NIC_QUEUES_MAX];
 
 	/* nic_client.c's */
@@ -139,10 +138,10 @@ void nic_link_open(struct nic_link *link, const struct nic_params *params);
 void nic_link_bind(struct nic_link *link);
 
 /*
- * Somebody has hardware rings, or not; and host rings, of which there are so many, or none (0). Not while it is `using`. Who has no
- * more use for host rings has closed their descriptors before.
+ * Somebody has hardware rings, or not; and host rings, of which there are so many, or none (0); among those who have host rings is
+ * this user, who needs a right to them. Not while it is `using`. Who has no more use for host rings has closed their descriptors before.
  */
-void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings);
+void nic_link_use(struct nic_link *link, bool hardware, uint32_t host_rings, uid_t user);
 
 /* Workers have let go of queues[], and nothing waits for their descriptors. */
 void nic_link_close(struct nic_link *link);

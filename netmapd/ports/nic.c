@@ -25,44 +25,53 @@ static int wait_for(struct nic *nic, struct nic_wait *wait)
 {
 	os_assert(!wait->waits);
 	wait->waits = true;
-	wait->next = nic->waits;
-	nic->waits = wait;
+	wait->round = nic->rounds;
+	wait->next = NULL;
+	*nic->waits_end = wait;
+	nic->waits_end = &wait->next;
 	return -EINPROGRESS;
 }
 
-/* The one that came first is the last; host: of those who want host rings. How many there are. */
-static uint32_t find_first(struct nic *nic, bool host, struct nic_wait ***first)
+static void take_out(struct nic *nic, struct nic_wait **link)
 {
-	uint32_t count = 0;
+	struct nic_wait *wait = *link;
 
-	for (struct nic_wait **link = &nic->waits; *link; link = &(*link)->next)
-		if (!host || (*link)->host) {
-			*first = link;
-			count++;
-		}
-	return count;
+	*link = wait->next;
+	if (!wait->next)
+		nic->waits_end = link;
+	wait->waits = false;
 }
 
-/* Whoever is called may end, and others with him: each time the first that is left. Nobody comes in meanwhile: a copy. */
-static void tell(struct nic *nic, bool host, const struct nm_error *err)
+/* host_user: only those who want host rings for him; NULL: all. */
+static bool is_meant(const struct nic_wait *wait, const uint32_t *host_user)
 {
-	struct nic_wait **first;
-	uint32_t left = find_first(nic, host, &first);
+	return !host_user || (wait->host && wait->user == *host_user);
+}
+
+/* The one that came first, before this round. */
+static struct nic_wait *take_first(struct nic *nic, const uint32_t *host_user)
+{
+	struct nic_wait **link = &nic->waits, *wait;
+
+	while (*link && !is_meant(*link, host_user))
+		link = &(*link)->next;
+	wait = *link;
+	if (!wait || wait->round == nic->rounds)
+		return NULL;
+	take_out(nic, link);
+	return wait;
+}
+
+/* Whoever is called may end, and others with him; or come in again. */
+static void tell(struct nic *nic, const uint32_t *host_user, const struct nm_error *err)
+{
+	struct nic_wait *wait;
 
 	nic->telling = true;
-	while (left-- > 0 && find_first(nic, host, &first) > 0) {
-		struct nic_wait *wait = *first;
-
-		*first = wait->next;
-		wait->waits = false;
+	nic->rounds++;
+	while ((wait = take_first(nic, host_user)))
 		wait->fn(wait->arg, err);
-	}
 	nic->telling = false;
-}
-
-static void tell_all(struct nic *nic, const struct nm_error *err)
-{
-	tell(nic, false, err);
 }
 
 void nics_forget(struct daemon *d, struct nic_wait *wait)
@@ -72,10 +81,8 @@ void nics_forget(struct daemon *d, struct nic_wait *wait)
 
 		while (*link && *link != wait)
 			link = &(*link)->next;
-		if (*link) {
-			*link = wait->next;
-			wait->waits = false;
-		}
+		if (*link)
+			take_out(nic, link);
 	}
 }
 
@@ -155,6 +162,7 @@ static struct nic *new_nic(struct daemon *d, const char *name, uint32_t user, st
 		return NULL;
 	}
 	nic->nics = d->nics;
+	nic->waits_end = &nic->waits;
 	nic->user = user;
 	snprintf(nic->name, sizeof(nic->name), "%s", name);
 	nic->account = account_get(user, err);
@@ -185,7 +193,7 @@ static void fail(struct nic *nic, const struct nm_error *err)
 		nm_bufown_reconcile_region(nic->port->region, nic->port);
 		nm_core_unlock(core);
 	}
-	tell_all(nic, &nic->failed);
+	tell(nic, NULL, &nic->failed);
 	if (!nic->port)
 		return;
 	nm_core_lock(core);
@@ -216,7 +224,7 @@ static void on_known(void *arg, struct nic_link *link)
 		return;
 	}
 	nic->state = NIC_IDLE;
-	tell_all(nic, NULL);
+	tell(nic, NULL, NULL);
 	nm_core_lock(core);
 	if (nic->port)
 		nm_port_unused_locked(nic->port); /* nobody wants it any more */
@@ -268,7 +276,7 @@ static void on_bound(void *arg, struct nic_link *link)
 	nic_tell_users(nic);
 	nm_core_unlock(core_of(nic));
 	if (nic_users_told(nic))
-		tell_all(nic, NULL);
+		tell(nic, NULL, NULL);
 }
 
 static void on_used(void *arg, struct nic_link *link, const int *fds, uint32_t num_fds,
@@ -276,11 +284,12 @@ static void on_used(void *arg, struct nic_link *link, const int *fds, uint32_t n
 {
 	struct nic *nic = arg;
 	struct nm_error err;
+	uint32_t user;
 	bool host;
 	int error;
 
 	nm_core_lock(core_of(nic));
-	error = nic_host_used(nic, fds, num_fds, refused, &host, &err);
+	error = nic_host_used(nic, fds, num_fds, refused, &host, &user, &err);
 	nm_core_unlock(core_of(nic));
 	log_about(nic->name, NULL);
 	if (error)
@@ -289,12 +298,12 @@ static void on_used(void *arg, struct nic_link *link, const int *fds, uint32_t n
 	else if (num_fds > 0)
 		os_log(OS_LOG_INFO, "%s: host rings, by the interface %s", nic->name, link->twin);
 	if (error) /* who wants no host rings waits for the next answer */
-		tell(nic, host, &err);
+		tell(nic, host ? &user : NULL, &err);
 	nm_core_lock(core_of(nic));
 	nic_tell_users(nic);
 	nm_core_unlock(core_of(nic));
 	if (nic->state == NIC_RUNNING && nic_users_told(nic))
-		tell_all(nic, NULL);
+		tell(nic, NULL, NULL);
 }
 
 static void on_changed(void *arg, struct nic_link *link)
@@ -352,7 +361,7 @@ static void on_gone(void *arg, int error)
 	/* Pipes and monitors keep a port that nobody uses. */
 	if (nic->port && !nic->failed.code && open_link(nic, &err) == 0)
 		return;
-	tell_all(nic, NULL); /* those who wait to ask again */
+	tell(nic, NULL, NULL); /* those who wait to ask again */
 	nic_free_unused(nic);
 }
 
@@ -459,12 +468,19 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 	return nic ? wait_for(nic, wait) : err->code;
 }
 
-int nics_ready(struct daemon *d, const char *name, bool attach, bool host, struct nic_wait *wait)
+int nics_ready(struct daemon *d, const char *name, bool attach, bool host, uint32_t user,
+	struct nic_wait *wait)
 {
 	char device[IFNAMSIZ];
 	struct nic *nic = device_of(name, attach, device) ? find(d, device) : NULL;
 
 	wait->host = host;
+	wait->user = user;
+	if (nic && host) {
+		nm_core_lock(&d->core);
+		nic_want_host(nic, user);
+		nm_core_unlock(&d->core);
+	}
 	return nic && (nic->state == NIC_OPENING || !nic_users_told(nic)) ? wait_for(nic, wait) : 0;
 }
 

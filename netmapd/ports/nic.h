@@ -45,7 +45,8 @@
  *                 has users
  *
  * Drops: at a tx ring link_down (no carrier), too_short, too_long (MTU), and those of bad slots; at an rx ring receiver_full (of
- * packets that found no room, counted by the kernel), no_memory (its other losses), bad_buffer.
+ * packets that found no room, counted by the kernel), no_memory (its other losses), bad_buffer. What all host rx rings were too slow
+ * for the first one has as receiver_full.
  *
  * Thread safety: control thread, core->lock as port.h says; the syncs run in workers.
  */
@@ -63,7 +64,9 @@ struct nic_wait {
 	void (*fn)(void *arg, const struct nm_error *err);
 	void *arg;
 	bool waits;
-	bool host; /* for host rings, perhaps among others */
+	uint64_t round; /* nic.c's: of telling, in which it came */
+	bool host;      /* for host rings, perhaps among others */
+	uint32_t user;  /* who asks */
 };
 
 /* Once, when d->loop is there; d->nics. Negative errno. */
@@ -79,9 +82,10 @@ void nics_exit(struct daemon *d);  /* after it */
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
 	struct nm_error *err);
 
-/* The request was carried out, or not; host: it has host rings. 0: no port is opening; -EINPROGRESS: wait->fn will be called, with
- * what it is to say. That there are no host rings it says to those who have some. */
-int nics_ready(struct daemon *d, const char *name, bool attach, bool host, struct nic_wait *wait);
+/* This user's request was carried out, or not; host: it has host rings. 0: no port is opening; -EINPROGRESS: wait->fn will be called,
+ * with what it is to say. That he may not have host rings it says to those who have some. */
+int nics_ready(struct daemon *d, const char *name, bool attach, bool host, uint32_t user,
+	struct nic_wait *wait);
 
 /* Whoever waits doesn't any more. May not be waiting. */
 void nics_forget(struct daemon *d, struct nic_wait *wait);

@@ -127,23 +127,55 @@ static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct n
 
 /* ---- who uses what ----------------------------------------------------------------------------- */
 
+/* In whose name host rings are asked for next: of one who has no answer yet, else of one who may have them; NIC_USERS: of nobody. */
+static uint32_t who_asks(const struct nic *nic)
+{
+	uint32_t who = NIC_USERS;
+
+	for (uint32_t i = 0; i < NIC_USERS; i++)
+		if (nic->right[i] == NIC_RIGHT_WANTED ||
+			(nic->right[i] == NIC_RIGHT_GRANTED && who == NIC_USERS))
+			who = i;
+	return who;
+}
+
+static uint32_t number_of(const struct nic *nic, uint32_t who)
+{
+	return who == NIC_ROOT ? NM_USER_ROOT : nic->user;
+}
+
 void nic_tell_users(struct nic *nic)
 {
 	struct nic_users now;
+	uint32_t who;
 
 	if (nic->state != NIC_RUNNING || nic->link->using)
 		return;
 	now = users_of(nic->port);
-	nic->refused &= now.host;
-	now.host &= !nic->refused;
+	if (!now.host)
+		memset(nic->right, 0, sizeof(nic->right));
+	who = who_asks(nic);
+	now.host &= who != NIC_USERS;
 	if (now.host && nic->host.started)
 		tap_choose_readers(&nic->host, nic->port, false);
-	if (now.hardware == nic->asked.hardware && now.host == nic->asked.host)
+	if (now.hardware == nic->asked.hardware && now.host == nic->asked.host &&
+		(!now.host || nic->right[who] == NIC_RIGHT_GRANTED))
 		return;
 	if (!now.host) /* descriptors are closed when it has answered: what it still leads there it counts */
 		stop_host(nic);
 	nic->asked = now;
-	nic_link_use(nic->link, now.hardware, now.host ? nic->host.num_queues : 0);
+	nic->asks = now.host ? who : NIC_OPENER;
+	nic_link_use(nic->link, now.hardware, now.host ? nic->host.num_queues : 0,
+		number_of(nic, nic->asks));
+}
+
+void nic_want_host(struct nic *nic, uint32_t user)
+{
+	enum nic_right *right = &nic->right[user == nic->user ? NIC_OPENER : NIC_ROOT];
+
+	if (*right != NIC_RIGHT_GRANTED)
+		*right = NIC_RIGHT_WANTED;
+	nic_tell_users(nic);
 }
 
 bool nic_users_told(const struct nic *nic)
@@ -152,19 +184,23 @@ bool nic_users_told(const struct nic *nic)
 }
 
 int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
-	bool *host, struct nm_error *err)
+	bool *host, uint32_t *user, struct nm_error *err)
 {
+	enum nic_right *right = &nic->right[nic->asks];
+	bool starts = nic->asked.host && !nic->host.started;
 	int error = 0;
 
-	*host = nic->asked.host && !nic->host.started;
+	*host = nic->asked.host && *right == NIC_RIGHT_WANTED;
+	*user = number_of(nic, nic->asks);
 	if (!nic->asked.host)
 		tap_queues_leave(&nic->host);
 	if (refused)
 		error = nm_error_set(err, refused->code, "%s", refused->text);
-	else if (*host)
+	else if (starts)
 		error = open_host(nic, fds, num_fds, err);
-	nic->refused |= error && *host;
-	if (refused && *host)
+	if (*host)
+		*right = error ? NIC_RIGHT_REFUSED : NIC_RIGHT_GRANTED;
+	if (refused && starts)
 		nic->asked.host =
 			false; /* else netmapd-nic has a twin, and is told that nobody wants it */
 	return error;

@@ -26,6 +26,12 @@ struct nic_users {
 	bool hardware, host;
 };
 
+/* May one of those who use the port have host rings? netmapd-nic says so. */
+enum nic_right { NIC_RIGHT_UNKNOWN, NIC_RIGHT_WANTED, NIC_RIGHT_GRANTED, NIC_RIGHT_REFUSED };
+
+/* Who can use it: who has opened it, and root. */
+enum { NIC_OPENER, NIC_ROOT, NIC_USERS };
+
 struct nic {
 	struct nic *next;
 	struct nics *nics;
@@ -37,7 +43,9 @@ struct nic {
 	uint32_t descriptors;    /* so many, as long as there is a link */
 	struct nic_link *link;   /* NULL: gone */
 	struct nm_port *port;    /* NULL: not yet, or no more */
-	struct nic_wait *waits;
+	struct nic_wait *waits;  /* who came first is first */
+	struct nic_wait **waits_end;
+	uint64_t rounds;        /* of telling them; who came in the last one hears the next */
 	bool telling;           /* them: it stays until all were told */
 	struct nm_error failed; /* code 0: it has not */
 
@@ -50,11 +58,13 @@ struct nic {
 	int carrier;
 	struct nm_region *region; /* CLOSING: a reference, for buffers of owner `held` */
 	uint32_t held;
-	struct tap host;        /* its queues, while the port is there: host rings */
-	struct nic_users asked; /* netmapd-nic was told so */
-	bool refused;           /* host rings can't be had, until nobody has them any more */
-	uint32_t mtu;           /* of the device; loaded at any time */
-	bool unproven;          /* nobody knows whether the kernel has let go of buffers */
+	struct tap host;                 /* its queues, while the port is there: host rings */
+	struct nic_users asked;          /* netmapd-nic was told so, */
+	uint32_t asks;                   /* in the name of this one of the users */
+	enum nic_right right[NIC_USERS]; /* until nobody has host rings any more */
+	uint64_t counted_lost;           /* frames for host rings, which are in a ring's drops */
+	uint32_t mtu;                    /* of the device; loaded at any time */
+	bool unproven;                   /* nobody knows whether the kernel has let go of buffers */
 };
 
 /* ---- nic_port.c -------------------------------------------------------------------------------- */
@@ -84,16 +94,18 @@ void nic_warn(const struct nic *nic);
 int nic_host_make(struct nic *nic);
 void nic_host_free(struct nic *nic); /* may be called when there are none */
 
+/* The user has host rings, or has tried: netmapd-nic is asked whether he may, unless it has said that he may. */
+void nic_want_host(struct nic *nic, uint32_t user) OS_REQUIRES(NM_CORE_LOCK);
 /* netmapd-nic is told which rings are in use, unless it knows, or has yet to answer. */
 void nic_tell_users(struct nic *nic) OS_REQUIRES(NM_CORE_LOCK);
 /* Does it know? */
 bool nic_users_told(const struct nic *nic);
 /*
- * It has answered; as nic_link_ops.used. An error with a text concerns host rings (*host), which there are not, or else hardware
+ * It has answered; as nic_link_ops.used. An error with a text concerns host rings (*host) of that user, who has none, or else hardware
  * rings; when whoever wants them has been told: nic_tell_users().
  */
 int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
-	bool *host, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+	bool *host, uint32_t *user, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /* On return no worker uses descriptors of host rings, and there are none; the kernel may have to do with them still. */
 void nic_host_halt(struct nic *nic);

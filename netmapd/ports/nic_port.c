@@ -152,7 +152,8 @@ static int nic_start(struct nm_port *port, struct nm_error *err)
 		return error;
 	}
 	nic->asked = (struct nic_users){false, false};
-	nic->refused = false;
+	memset(nic->right, 0, sizeof(nic->right));
+	nic->counted_lost = 0;
 	nic->state = NIC_OPENING;
 	nic_link_open(nic->link, &params);
 	return 0;
@@ -472,11 +473,32 @@ static void count_losses(struct nic_queue *q, struct xsk_stats *sum)
 	sum->tx_invalid += s.tx_invalid;
 }
 
+/* What host rings were too slow for the kernel counts for all of them together: the first one has it. */
+static struct nic_counters count_host(struct nic *nic)
+{
+	struct nm_port *port = nic->port;
+	struct nic_counters now = {0};
+	struct nm_ring *rx;
+
+	if (!nic->link || !nic->link->counters)
+		return now;
+	now.dropped = OS_LOAD(&nic->link->counters->dropped);
+	now.lost = OS_LOAD(&nic->link->counters->lost);
+	if (port->num_host_rings[NM_RX] == 0)
+		return now;
+	rx = &port->rings[NM_RX][port->num_rings[NM_RX]];
+	nm_produce_lock(rx);
+	count_more(rx, NM_DROP_RX_FULL, now.lost, &nic->counted_lost);
+	nm_produce_unlock(rx);
+	return now;
+}
+
 json_t *nic_json(const struct nm_port *port)
 {
 	static const char *const states[] = {"asked", "idle", "opening", "running", "closing"};
 	static const char *const modes[NIC_MODES] = {"", "zero-copy", "native", "generic"};
-	const struct nic *nic = port->priv;
+	struct nic *nic = port->priv;
+	struct nic_counters host = count_host(nic);
 	struct xsk_stats sum = {0};
 
 	for (uint32_t i = 0; i < nic->num_queues && nic->state == NIC_RUNNING; i++)
@@ -485,14 +507,14 @@ json_t *nic_json(const struct nm_port *port)
 		return json_pack("{s:s, s:s}", "state", states[nic->state], "error",
 			nic->failed.code ? nic->failed.text : "");
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I}}",
+		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I}}",
 		"state", states[nic->state], "mode",
 		modes[nic->state == NIC_RUNNING ? nic->link->mode : 0], "why_not_better",
 		nic->state == NIC_RUNNING ? nic->link->why : "", "driver", nic->link->facts.driver,
 		"link", nic->carrier, "mtu", (int)nic->link->facts.mtu, "queues",
 		(int)nic->num_queues, "device_queues", (int)nic->link->facts.queues, "host_dropped",
-		(json_int_t)(nic->link->dropped ? OS_LOAD(nic->link->dropped) : 0),
-		"host_interface", nic->host.started ? nic->host.ifname : "", "kernel", "rx_dropped",
+		(json_int_t)host.dropped, "host_lost", (json_int_t)host.lost, "host_interface",
+		nic->host.started ? nic->host.ifname : "", "kernel", "rx_dropped",
 		(json_int_t)sum.rx_dropped, "rx_ring_full", (json_int_t)sum.rx_ring_full,
 		"fill_empty", (json_int_t)sum.fill_empty, "rx_invalid", (json_int_t)sum.rx_invalid,
 		"tx_invalid", (json_int_t)sum.tx_invalid);

@@ -227,7 +227,7 @@ class Lab:
     def claims(self):
         """Notes of what is to be put back; one may go while they are read."""
         found = []
-        for path in self.state.iterdir() if self.state.exists() else []:
+        for path in self.state.glob("[0-9]*-*") if self.state.exists() else []:
             with contextlib.suppress(FileNotFoundError):
                 found.append(path.read_text().split())
         return found

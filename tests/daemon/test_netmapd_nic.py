@@ -2,6 +2,7 @@
 """netmapd-nic, and netmapd's side of it (nic_client.h, xsk.h): on veth, in network namespaces of each test's own."""
 
 import array
+import concurrent.futures
 import contextlib
 import ctypes
 import errno
@@ -20,7 +21,8 @@ import jsonschema
 import pytest
 
 from nic_lab import NETMAPD_NIC, Lab, why_no_nic
-from ptnet_real import BUILD, NETMAPCTL, PATIENCE, REPO, SANITIZED, user as connecting_as, wait_until
+from ptnet_real import BUILD, NETMAPCTL, PATIENCE, REPO, SANITIZED, Port, Refused, user as connecting_as, wait_until
+from test_isolation import Hanging
 
 SCHEMA = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
 
@@ -804,7 +806,7 @@ def test_the_right_to_host_rings(lab, rules, may, asks):
         with connecting_as(asks):
             client = stack.enter_context(Client(path))
         sockets = in_use(client, fd, user=NOBODY, pass_=0)
-        client.say(USE, struct.pack("=II", 1, 1))
+        say_use(client, 1, 1, NOBODY)
         _, body, fds = client.hear_all()
         number, text = -struct.unpack_from("=i", body)[0], body[24:].split(b"\0")[0].decode()
         assert len(fds) == may and (number, may) in ((0, True), (errno.EACCES, False))
@@ -967,7 +969,7 @@ def test_nic_check_of_nothing(lab, args, status, why):
 
 # ------------------------------------------------------------ hostile clients
 
-VERSION = 2
+VERSION = 3
 ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, USE, KNOWN, OPENED, BOUND, CHANGED, FAILED, USED = 1, 2, 3, 4, 5, 6, 8, 64, 65, 66, 67, 71, 74
 MAPPED, UNBOUND = 7, 72
 TEXT = 256
@@ -1126,7 +1128,7 @@ def test_messages_out_of_place_end_the_connection(lab):
                 if before:
                     client.ask()
                     assert client.hear()[0] == KNOWN
-                sizes = {ASK: 24, OPEN: 4 * 22 + 160, BIND: 256, CLOSE: 0}
+                sizes = {ASK: 24, OPEN: 4 * 22 + 160, BIND: 256, CLOSE: 0, USE: 16}
                 client.say(kind, bytes(sizes.get(kind, 8)))
                 assert client.failed()[0] == errno.EPROTO
                 assert client.hear() is None
@@ -1144,7 +1146,7 @@ def sessions(lab):
     """Processes of the service's clients."""
     pid = lab.services[-1].pid
     with open(f"/proc/{pid}/task/{pid}/children") as children:
-        return children.read().split()
+        return [int(child) for child in children.read().split()]
 
 
 def test_an_answer_that_nobody_reads_takes_no_place(lab):
@@ -1217,6 +1219,30 @@ def test_a_netmapd_nic_that_says_nonsense_is_an_error(lab, place, kind, body, fd
     os.close(fd)
 
 
+@pytest.mark.parametrize("how", ["taken", "refused", "unread"])
+def test_no_descriptor_makes_netmapd_wait(start_netmapd, place, how):
+    """The last one to close it waits: no thread that others wait for, be it not needed, of a wrong message, or behind one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        listener.bind(str(place / "fake.sock"))
+        listener.listen()
+        daemon = start_netmapd("--nic", place / "fake.sock", nics=True)
+        hanging = Hanging(daemon)
+        try:
+            opened = pool.submit(Port, daemon.path, "nic0")
+            with listener.accept()[0] as sock:
+                assert len(sock.recv(8192)) == 8 + 24
+                with hanging.standstill():
+                    if how == "unread":
+                        sock.send(struct.pack("=II", VERSION, KNOWN))
+                    hanging.send(sock, struct.pack("=II", VERSION, KNOWN) + (KNOWN_BODY if how != "refused" else b""))
+                assert daemon.status()
+            with pytest.raises(Refused, match="netmapd-nic"):
+                opened.result(PATIENCE)
+            assert daemon.status()
+        finally:
+            hanging.end()
+
+
 def test_no_socket_can_be_bound_to_another_interface(lab):
     """bind() needs no privilege: an unbound socket would be every interface's."""
     fd = memory()
@@ -1254,9 +1280,13 @@ def in_use(client, fd, name=b"nic0", user=0, **changes):
     return fds
 
 
-def use(client, hardware, host_rings):
+def say_use(client, hardware, host_rings, user=0):
+    client.say(USE, struct.pack("=4I", hardware, host_rings, user, 0))
+
+
+def use(client, hardware, host_rings, user=0):
     """The errno, the name of the twin, its descriptors."""
-    client.say(USE, struct.pack("=II", hardware, host_rings))
+    say_use(client, hardware, host_rings, user)
     kind, body, fds = client.hear_all()
     assert kind == USED
     return -struct.unpack_from("=i", body)[0], body[8:24].split(b"\0")[0].decode(), fds
@@ -1288,39 +1318,83 @@ def test_host_rings_of_a_hostile_client(lab):
     wait_until(lambda: lab.ns.link(name) is None and is_as_before(lab), "nothing is left")
 
 
-def has_hung_up(sock):
-    """Nothing is read."""
-    poll = select.poll()
-    poll.register(sock, select.POLLRDHUP)
-    return bool(poll.poll(1000 * PATIENCE))
-
-
-def sessions(lab):
-    """Processes of the service that have a connection."""
-    child = subprocess.run(["pgrep", "-P", str(lab.services[0].pid)], capture_output=True, text=True)
-    return [int(pid) for pid in child.stdout.split()]
-
-
-def test_who_reads_no_answers_is_out(lab):
-    """Descriptors that wait to be read count for all of the service: it lets nobody have more of them than it may."""
+def test_who_reads_no_answers_keeps_what_he_has(lab):
+    """Descriptors that wait to be read count for all of the service: it lets nobody have more of them than it may. But one who only
+    stands still, as under a debugger, goes on as if nothing had been when he reads again."""
     fd = memory()
     with Client(lab.serve(prefix=("prlimit", "--nofile=256:256"))) as greedy:
         sockets = in_use(greedy, fd, pass_=0)
-        with contextlib.suppress(BrokenPipeError):
-            for _ in range(20):
-                greedy.say(USE, struct.pack("=II", 1, 64))
-                greedy.say(USE, struct.pack("=II", 1, 0))
-        wait_until(lambda: lab.claims() == [], "his session has ended")
-        time.sleep(0.5)
-        assert len(sessions(lab)) == 1      # his place stays taken as long as he doesn't read
+        for _ in range(5):
+            say_use(greedy, 1, 64)
+            say_use(greedy, 1, 0)
+        time.sleep(3)
         other = lab.use("nic1", socket=lab.place / "nic.sock")
         assert other.bound() == "native" and other.close() == 0
-        user = lab.use("nic0", socket=lab.place / "nic.sock")
-        for each in sockets:
-            os.close(each)
-        assert user.bound() == "native" and user.close() == 0
+        wait_until(lambda: len(sessions(lab)) == 1, "the other one has ended")
+        assert len(lab.claims()) == 1
+        for number in 64, 0, 64, 0:
+            kind, body, fds = greedy.hear_all()
+            assert kind == USED and struct.unpack_from("=i", body)[0] == 0 and len(fds) == number
+            for each in fds:
+                os.close(each)
+    # He goes, and what he has not read with him.
+    user = lab.use("nic0", socket=lab.place / "nic.sock")
+    for each in sockets:
+        os.close(each)
+    assert user.bound() == "native" and user.close() == 0
     os.close(fd)
     wait_until(lambda: is_as_before(lab), "all is as before")
+
+
+def test_each_user_of_host_rings_needs_the_right(lab):
+    """Who asks and who is asked for; a refusal leaves what there is."""
+    fd = memory()
+    path = lab.serve(f"allow {NOBODY} nic0\nallow 51001 nic0 host\n")
+    with Client(path) as root:
+        sockets = in_use(root, fd, user=NOBODY, pass_=0)
+        assert use(root, 1, 1, NOBODY)[::2] == (errno.EACCES, [])
+        error, name, fds = use(root, 1, 1, 51001)
+        assert error == 0 and len(fds) == 1 and lab.ns.link(name)
+        assert use(root, 1, 1, NOBODY) == (errno.EACCES, name, []) and lab.ns.link(name)
+        assert use(root, 1, 1, 0) == (0, name, [])
+        for each in fds + sockets:
+            os.close(each)
+    with connecting_as(NOBODY):
+        client = Client(path)
+    with client:
+        sockets = in_use(client, fd, user=NOBODY, pass_=0)
+        for asked in NOBODY, 51001, 0:
+            assert use(client, 1, 1, asked)[::2] == (errno.EACCES, [])
+        for each in sockets:
+            os.close(each)
+    os.close(fd)
+
+
+def test_a_user_has_twins_now_and_then(lab):
+    """All of the host waits for each: so there is a tenth of a second between one and the next, whatever interfaces they are for."""
+    fd, rounds = memory(), 6
+    path = lab.serve()
+    with Client(path) as one, Client(path) as other:
+        sockets = in_use(one, fd, pass_=0) + in_use(other, fd, name=b"nic1", pass_=0)
+        start = time.monotonic()
+        for _ in range(rounds):
+            for client in one, other:
+                error, _, fds = use(client, 1, 1)
+                assert error == 0
+                for each in fds:
+                    os.close(each)
+                assert use(client, 1, 0)[0] == 0
+        assert time.monotonic() - start >= (2 * rounds - 1) * 0.1
+        for each in sockets:
+            os.close(each)
+    os.close(fd)
+
+
+def test_a_state_directory_of_an_earlier_version_is_opened(lab):
+    """That was the owner's alone; the socket is in it."""
+    lab.state.mkdir(mode=0o700)
+    lab.serve()
+    assert lab.state.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("prefix", [(), OLD_KERNEL], ids=["", "old-kernel"])

@@ -23,6 +23,7 @@ from ptnet_real import (
 )
 from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
+from test_netmapd_nic import frame_socket
 from test_tap import attach, control, detach, device, inside, new_namespace, socket_inside
 
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root and veth: {REASON}")
@@ -328,6 +329,34 @@ def test_monitors_and_pipes(start):
         rest(daemon)
 
 
+def test_what_host_rings_are_too_slow_for_is_counted(start):
+    """The kernel has no room for it: the ring says how many frames that were, also when what leads to it is gone."""
+    sent = 5000
+
+    def lost(daemon):
+        errors = daemon.ring(V, "rx", 1)["errors"]
+        count = nic(daemon)["nic"]["host_lost"]
+        assert errors == ({"receiver_full": count} if count else {})
+        return count
+
+    with start() as (daemon, peer):
+        with Port(daemon.path, V):
+            with Port(daemon.path, V, mode=SW) as p:
+                s = stack_socket(daemon)
+                for n in range(sent):
+                    with contextlib.suppress(OSError):
+                        s.send(packet(n, 60))
+                got = []
+                wait_until(lambda: got.extend(of_test(p.received())) or len(got) + lost(daemon) >= sent, "all are somewhere")
+                count = lost(daemon)
+                stats = json.loads(inside(daemon, "ip", "-j", "-s", "link", "show", "dev", twin(daemon)))[0]["stats64"]["tx"]
+                assert count == stats["dropped"] and count > sent // 4 and len(got) + count <= sent + 20
+            wait_until(lambda: twin(daemon) == "", "nobody has host rings")
+            with Port(daemon.path, V, mode=SW):
+                assert lost(daemon) == count
+        rest(daemon)
+
+
 # ------------------------------------------------------------ the API suite's tests of interfaces
 
 
@@ -543,6 +572,34 @@ def test_an_ordinary_user_has_host_rings(served):  # noqa: F811
         assert s.recv(65536) == packet(2, 60)
     rest(daemon)
     wait_until(lambda: lab.ns.link(name) is None, "the twin is gone")
+
+
+def test_each_user_is_asked_for(served):  # noqa: F811
+    """Root may have host rings of a port that another user has opened, who may not; whoever comes later is asked for as well."""
+    other = 51004
+    lab, daemon = served(f"allow {NOBODY} {V} host", f"allow {other} {V}")
+    os.chmod(daemon.path, 0o666)    # as --group does it for some
+    refused = f'{V}: user {other} may not have its host rings.*"allow {other} {V} host" in '
+
+    def refuse():
+        with user(other), pytest.raises(Refused, match=refused):
+            Port(daemon.path, V, mode=ONE_SW, ringid=1)
+
+    with user(other):
+        keep = Port(daemon.path, V, host_tx_rings=2, host_rx_rings=2)
+    with keep:
+        refuse()
+        with Port(daemon.path, V, mode=ONE_SW) as p:
+            refuse()
+            assert lab.ns.link(twin(daemon)) and nic(daemon)["nic"]["state"] == "running"
+            s = frame_socket(lab.ns, V)
+            s.send(packet(1, 60))
+            assert coming(p) == [packet(1, 60)]
+            s.close()
+            refuse()
+        refuse()
+        wait_until(lambda: twin(daemon) == "", "nobody has host rings")
+    rest(daemon)
 
 
 def test_host_rings_are_a_right_of_their_own(served):  # noqa: F811

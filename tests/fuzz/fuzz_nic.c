@@ -492,7 +492,7 @@ static void bind_app(struct app *app)
 	else
 		app->opens = nics_ready(&d, app->name, false,
 				     bind.mode == NR_REG_SW || bind.mode == NR_REG_NIC_SW,
-				     &app->wait) == -EINPROGRESS;
+				     how == 99 ? USER + 1 : USER, &app->wait) == -EINPROGRESS;
 }
 
 /* Its port is there, and nobody else's before it is asked for: it is bound now. Or it moves packets; or neither can be. */

@@ -207,6 +207,12 @@ int netlink_up_quietly(uint32_t ifindex, const char *alias)
 	return kernel_call();
 }
 
+uint64_t netlink_dropped(uint32_t ifindex)
+{
+	fuzz_check(ifindex == TWIN, "interface %u is looked at", ifindex);
+	return twin ? 3 : 0;
+}
+
 int netlink_delete(uint32_t ifindex)
 {
 	fuzz_check(ifindex == TWIN, "interface %u is deleted", ifindex);
@@ -290,7 +296,13 @@ void program_clear(int map, uint32_t queue)
 
 int program_dropped_map(void)
 {
-	return kernel_fd();
+	int error = kernel_call(), fd;
+
+	if (error)
+		return error;
+	fd = memfd_create("counters", MFD_CLOEXEC);
+	fuzz_check(fd >= 0 && ftruncate(fd, sizeof(struct nic_counters)) == 0, "no memory");
+	return fd;
 }
 
 int program_state_map(void)
@@ -567,6 +579,8 @@ static int memory_file(size_t bytes)
 
 static size_t fill_message(union nic_message *msg, uint32_t type, int *fd)
 {
+	uint8_t what;
+
 	*fd = -1;
 	switch (type) {
 	case NIC_ASK:
@@ -586,7 +600,9 @@ static size_t fill_message(union nic_message *msg, uint32_t type, int *fd)
 		*fd = memory_file(8 * (NIC_POSTED_HEAD + RING * sizeof(uint64_t)));
 		return sizeof(msg->bind);
 	case NIC_USE:
-		msg->use.hardware = fuzz_u8(input) & 1;
+		what = fuzz_u8(input);
+		msg->use.hardware = what & 1;
+		msg->use.user = what & 64 ? MAY_FIRST : 0;
 		msg->use.host_rings = fuzz_below(input, 4);
 		return sizeof(msg->use);
 	case NIC_RELEASED:
@@ -792,7 +808,8 @@ static void check_state(bool may_be_left)
 	while (d && (entry = readdir(d))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		fuzz_check(may_be_left, "a claim is left: %s", entry->d_name);
+		fuzz_check(may_be_left || strncmp(entry->d_name, "turn-", 5) == 0,
+			"a claim is left: %s", entry->d_name);
 		unlinkat(dirfd(d), entry->d_name, 0);
 	}
 	if (d)
