@@ -20,9 +20,10 @@ static uint64_t make_entry(uint64_t mac, uint32_t port, uint64_t epoch)
 	return mac | (epoch & 0xff) << 8 | port;
 }
 
-static uint64_t *bucket_of(const struct nm_mactable *t, uint64_t number)
+/* That a place is in. */
+static uint64_t *bucket_of(const struct nm_mactable *t, uint32_t place)
 {
-	return &t->entries[number * NM_MAC_WAYS];
+	return &t->entries[place & ~(uint32_t)(NM_MAC_WAYS - 1)];
 }
 
 int nm_mactable_init(struct nm_mactable *t)
@@ -43,30 +44,31 @@ void nm_mactable_destroy(struct nm_mactable *t)
 	t->entries = NULL;
 }
 
-static inline uint64_t pick(uint64_t found, const uint64_t *place, uint64_t key)
+static inline uint64_t pick(uint64_t found, const uint64_t *place, uint64_t mac)
 {
 	uint64_t entry = OS_LOAD(place);
 
-	return nm_mac_matches(entry, key) ? entry : found;
+	return nm_mac_matches(entry, mac) ? entry : found;
 }
 
 static_assert(NM_MAC_WAYS == 8, "lookup knows how many");
 
 /* All entries of the bucket are compared, without a branch that depends on which it is: with many addresses it
  * would be mispredicted. */
-uint32_t nm_mactable_search(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
+uint32_t nm_mactable_search(
+	const struct nm_mactable *t, uint64_t mac, uint32_t place, uint64_t epoch)
 {
-	const uint64_t *bucket = bucket_of(t, key & ~NM_MAC_MASK);
+	const uint64_t *bucket = bucket_of(t, place);
 	uint64_t a = 0, b = 0;
 
-	a = pick(a, &bucket[0], key);
-	b = pick(b, &bucket[1], key);
-	a = pick(a, &bucket[2], key);
-	b = pick(b, &bucket[3], key);
-	a = pick(a, &bucket[4], key);
-	b = pick(b, &bucket[5], key);
-	a = pick(a, &bucket[6], key);
-	b = pick(b, &bucket[7], key);
+	a = pick(a, &bucket[0], mac);
+	b = pick(b, &bucket[1], mac);
+	a = pick(a, &bucket[2], mac);
+	b = pick(b, &bucket[3], mac);
+	a = pick(a, &bucket[4], mac);
+	b = pick(b, &bucket[5], mac);
+	a = pick(a, &bucket[6], mac);
+	b = pick(b, &bucket[7], mac);
 	return nm_mactable_port_of(t, a ? a : b, epoch);
 }
 
@@ -147,11 +149,11 @@ static struct shares scan_shares(uint64_t *bucket, uint32_t port, uint64_t epoch
 	return s;
 }
 
-/* Place for an address that the bucket doesn't have, or NULL: it can't be learnt. */
-static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint64_t mac, uint32_t port,
-	uint64_t epoch) OS_REQUIRES(MACTABLE_LOCK)
+/* Place for an address that its bucket doesn't have, the first of its choice if that is free; or NULL: it can't be learnt. */
+static uint64_t *find_place(struct nm_mactable *t, uint64_t *first, uint32_t port, uint64_t epoch)
+	OS_REQUIRES(MACTABLE_LOCK)
 {
-	uint64_t *first = &bucket[nm_mac_way(t, mac)], *empty = NULL;
+	uint64_t *bucket = bucket_of(t, (uint32_t)(first - t->entries)), *empty = NULL;
 	struct shares s;
 
 	for (int i = 0; i < NM_MAC_WAYS; i++) {
@@ -171,7 +173,8 @@ static uint64_t *find_place(struct nm_mactable *t, uint64_t *bucket, uint64_t ma
 static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
 	OS_REQUIRES(MACTABLE_LOCK)
 {
-	uint64_t *bucket = bucket_of(t, nm_mac_bucket(t, mac)), *place = NULL;
+	uint32_t first = nm_mac_place(t, mac);
+	uint64_t *bucket = bucket_of(t, first), *place = NULL;
 
 	if (t->swept < epoch)
 		sweep(t, epoch);
@@ -181,14 +184,14 @@ static void learn_locked(struct nm_mactable *t, uint64_t mac, uint32_t port, uin
 	if (place && nm_mac_entry_port(*place) != port && t->counts[port] >= NM_MAC_PORT_MAX)
 		return; /* it may move here only if the port may have it */
 	if (!place)
-		place = find_place(t, bucket, mac, port, epoch);
+		place = find_place(t, &t->entries[first], port, epoch);
 	if (place)
 		set_entry(t, place, make_entry(mac, port, epoch));
 }
 
 void nm_mactable_learn(struct nm_mactable *t, uint64_t mac, uint32_t port, uint64_t epoch)
 {
-	const uint64_t *bucket = bucket_of(t, nm_mac_bucket(t, mac));
+	const uint64_t *bucket = bucket_of(t, nm_mac_place(t, mac));
 	uint64_t entry = make_entry(mac, port, epoch);
 
 	if (likely(OS_LOAD(&t->swept) >= epoch))

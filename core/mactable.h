@@ -39,7 +39,8 @@
 enum {
 	NM_MAC_EPOCH_S = 4, /* seconds */
 	NM_MAC_AGE = 75,    /* epochs: 300 s */
-	NM_MAC_WAYS = 8,    /* entries per bucket */
+	NM_MAC_WAYS_LOG2 = 3,
+	NM_MAC_WAYS = 1 << NM_MAC_WAYS_LOG2, /* entries per bucket */
 	NM_MAC_BUCKETS_LOG2 = OS_MAC_BUCKETS_LOG2,
 	NM_MAC_ENTRIES = NM_MAC_WAYS << NM_MAC_BUCKETS_LOG2, /* 262144: 2 MiB */
 	NM_MAC_PORT_MAX = NM_MAC_ENTRIES / 2,
@@ -49,8 +50,6 @@ enum {
 };
 
 #define NM_MAC_MASK 0xffffffffffff0000ULL /* of an entry: its address */
-
-static_assert(NM_MAC_BUCKETS_LOG2 <= 16, "a bucket's number fits beside an address");
 
 struct nm_mactable {
 	uint64_t *entries OS_PT_GUARDED_BY(MACTABLE_LOCK); /* NM_MAC_ENTRIES, cache line aligned */
@@ -114,6 +113,11 @@ static inline bool nm_mac_pair_equal(struct nm_mac_pair a, struct nm_mac_pair b)
 	return a.first == b.first && a.second == b.second;
 }
 
+static inline bool nm_mac_pair_equal_src(struct nm_mac_pair a, struct nm_mac_pair b)
+{
+	return ((a.second ^ b.second) & nm_mac_word(0xffffffffffffULL)) == 0;
+}
+
 static inline uint64_t nm_mac_pair_dst(struct nm_mac_pair pair)
 {
 	return nm_mac_word(pair.first) & ~0xffffULL;
@@ -144,26 +148,23 @@ static inline uint64_t nm_mac_epoch(uint64_t now_s)
 	return now_s / NM_MAC_EPOCH_S;
 }
 
-/* Keyed multiplicative hash, reduced to the number of a bucket. */
-static inline uint32_t nm_mac_bucket(const struct nm_mactable *t, uint64_t mac)
+/* Where an address is looked for first: number of an entry, in its bucket. A keyed multiplicative hash. */
+static inline uint32_t nm_mac_place(const struct nm_mactable *t, uint64_t mac)
 {
 	uint64_t h = (mac ^ t->key[0]) * (t->key[1] | 1);
 
 	h ^= h >> 29;
 	h *= 0x9e3779b97f4a7c15ULL;
-	return (uint32_t)(h >> (64 - NM_MAC_BUCKETS_LOG2));
+	return (uint32_t)(h >> (64 - NM_MAC_BUCKETS_LOG2 - NM_MAC_WAYS_LOG2));
 }
 
-/*
- * What an address is looked up with: itself, and in the lower 16 bits its bucket, which is on its way
- * to the cache from here on. So the hash is computed once per packet, and early.
- */
-static inline uint64_t nm_mac_key(const struct nm_mactable *t, uint64_t mac)
+/* The same for an address that will be looked up soon: its bucket is on its way to the cache from here on. */
+static inline uint32_t nm_mac_place_ahead(const struct nm_mactable *t, uint64_t mac)
 {
-	uint32_t bucket = nm_mac_bucket(t, mac);
+	uint32_t place = nm_mac_place(t, mac);
 
-	os_prefetch(&t->entries[(size_t)bucket * NM_MAC_WAYS]);
-	return mac | bucket;
+	os_prefetch(&t->entries[place]);
+	return place;
 }
 
 static inline uint32_t nm_mac_entry_port(uint64_t entry)
@@ -210,31 +211,44 @@ static inline uint32_t nm_mactable_port_of(
 	return nm_mac_entry_port(entry);
 }
 
-/* Is it the entry of the address with this key? */
-static inline bool nm_mac_matches(uint64_t entry, uint64_t key)
+/* Is it the entry of this address? */
+static inline bool nm_mac_matches(uint64_t entry, uint64_t mac)
 {
-	return (entry ^ key) <= ~NM_MAC_MASK;
-}
-
-/* The first way of an address, or of its key, whose lower bits count for nothing. */
-static inline uint32_t nm_mac_way(const struct nm_mactable *t, uint64_t mac)
-{
-	return (uint32_t)(((mac ^ t->key[0]) >> 16) * 0x9e3779b97f4a7c15ULL >> 61);
+	return (entry ^ mac) <= ~NM_MAC_MASK;
 }
 
 /* For nm_mactable_lookup(): in all ways of the bucket. */
-uint32_t nm_mactable_search(const struct nm_mactable *t, uint64_t key, uint64_t epoch);
+uint32_t nm_mactable_search(
+	const struct nm_mactable *t, uint64_t mac, uint32_t place, uint64_t epoch);
 
-/* Port of the unicast address with this key, or NM_MAC_NONE. Most are found in their first way, so the branch is
- * predicted. */
-static inline uint32_t nm_mactable_lookup(const struct nm_mactable *t, uint64_t key, uint64_t epoch)
+/*
+ * Port of the address whose nm_mac_place() this is, or NM_MAC_NONE, as for all group addresses. Most are found in their first
+ * way, so the branch is predicted.
+ */
+static inline uint32_t nm_mactable_lookup(
+	const struct nm_mactable *t, uint64_t mac, uint32_t place, uint64_t epoch)
 {
-	const uint64_t *bucket = &t->entries[(key & ~NM_MAC_MASK) * NM_MAC_WAYS];
-	uint64_t entry = OS_LOAD(&bucket[nm_mac_way(t, key)]);
+	uint64_t entry = OS_LOAD(&t->entries[place]);
 
-	if (likely(nm_mac_matches(entry, key)))
+	if (likely(nm_mac_matches(entry, mac)))
 		return nm_mactable_port_of(t, entry, epoch);
-	return nm_mactable_search(t, key, epoch);
+	return nm_mac_is_group(mac) ? NM_MAC_NONE : nm_mactable_search(t, mac, place, epoch);
+}
+
+/*
+ * The same in a third of the instructions for nearly all: NM_MAC_NONE says only that it is to be looked up. For many addresses in
+ * one epoch, of which nm_mactable_all_too_old() is asked before. An entry that differs from its address by 0 is of epoch 0 and
+ * port 0, or none at all.
+ */
+static inline uint32_t nm_mactable_peek(
+	const struct nm_mactable *t, uint64_t mac, uint32_t place, uint64_t epoch)
+{
+	uint64_t rest =
+		OS_LOAD(&t->entries[place]) ^ mac; /* below 1 << 16: the entry's epoch and port */
+
+	if (unlikely(rest - 1 >= ~NM_MAC_MASK) || unlikely(nm_mac_entry_is_old(rest, epoch)))
+		return NM_MAC_NONE;
+	return nm_mac_entry_port(rest);
 }
 
 /* `mac` (unicast, not 0) was seen as a source at `port`. */

@@ -136,14 +136,19 @@ static void load_scattered(
 	nm_mac_load_both(eth, dst, src);
 }
 
-static void load_addresses(struct vale_tx *tx)
-{
-	const struct nm_mactable *macs = &tx->sw->macs;
-	struct vale_packet *packet = tx->batch->packets;
-	const struct vale_packet *end = packet + tx->batch->num_packets;
-	uint64_t last_dst = 0, key = 0;
+/* Where the packets of a batch want to go. */
+struct destinations {
+	uint64_t mac[NM_VALE_BATCH];
+	uint32_t place[NM_VALE_BATCH]; /* nm_mac_place() */
+};
 
-	for (; packet < end; packet++) {
+static void load_addresses(struct vale_tx *tx, struct destinations *d)
+{
+	struct vale_packet *packet = tx->batch->packets;
+	uint64_t last_dst = 0;
+	uint32_t place = nm_mac_place(&tx->sw->macs, last_dst);
+
+	for (uint32_t i = 0; i < tx->batch->num_packets; i++, packet++) {
 		uint64_t dst, src;
 
 		if (likely(packet->frags == 1))
@@ -151,11 +156,39 @@ static void load_addresses(struct vale_tx *tx)
 		else
 			load_scattered(tx, packet, &dst, &src);
 		if (dst != last_dst)
-			key = nm_mac_key(macs, dst);
+			place = nm_mac_place_ahead(&tx->sw->macs, dst);
 		last_dst = dst;
-		packet->dst = key;
+		d->mac[i] = dst;
+		d->place[i] = place;
 		packet->src &= src;
 	}
+}
+
+/*
+ * The same for plain packets of one source, each for an address of its own perhaps, whose buckets are asked for all at once. False,
+ * and nothing is changed: they are not like that.
+ */
+static bool load_destinations(const struct vale_tx *tx, struct destinations *d, uint64_t *src)
+{
+	const struct vale_batch *batch = tx->batch;
+	const struct nm_mactable *macs = &tx->sw->macs;
+	const struct vale_packet *packet = batch->packets;
+	const uint32_t hdr_len = tx->hdr_len, n = batch->num_packets;
+	struct nm_mac_pair first;
+
+	if (batch->num_frags > 0 || batch->hints || nm_mactable_all_too_old(macs, tx->epoch))
+		return false;
+	first = nm_mac_pair_load(packet->buf + hdr_len);
+	for (uint32_t i = 0; i < n; i++, packet++) {
+		struct nm_mac_pair pair = nm_mac_pair_load(packet->buf + hdr_len);
+
+		if (!nm_mac_pair_equal_src(pair, first))
+			return false;
+		d->mac[i] = nm_mac_pair_dst(pair);
+		d->place[i] = nm_mac_place_ahead(macs, d->mac[i]);
+	}
+	*src = nm_mac_pair_src(first);
+	return true;
 }
 
 static void learn(struct vale_tx *tx, uint64_t src)
@@ -183,13 +216,11 @@ static void chain(struct vale_batch *batch, uint8_t packet, uint32_t to)
 
 /* Number of the port that an address lives at. An address of a port that is leaving may still be
  * found: it is as unknown as one that is not in the table. */
-static inline uint32_t look_up(const struct vale_tx *tx, uint64_t key) OS_REQUIRES_SHARED(VALE_LOCK)
+static inline uint32_t look_up(const struct vale_tx *tx, uint64_t mac, uint32_t place)
+	OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	uint32_t to;
+	uint32_t to = nm_mactable_lookup(&tx->sw->macs, mac, place, tx->epoch);
 
-	if (nm_mac_is_group(key))
-		return VALE_TO_ALL;
-	to = nm_mactable_lookup(&tx->sw->macs, key, tx->epoch);
 	return likely(tx->sw->live[to]) ? to : VALE_TO_ALL;
 }
 
@@ -234,15 +265,47 @@ static void chain_row(struct vale_tx *tx, uint32_t to)
 
 static void classify_flow(struct vale_tx *tx, struct nm_mac_pair macs) OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	const uint64_t src = nm_mac_pair_src(macs);
+	const uint64_t src = nm_mac_pair_src(macs), dst = nm_mac_pair_dst(macs);
 
 	if (unlikely(src != tx->last_src))
 		learn(tx, src);
-	chain_row(tx, look_up(tx, nm_mac_key(&tx->sw->macs, nm_mac_pair_dst(macs))));
+	chain_row(tx, look_up(tx, dst, nm_mac_place(&tx->sw->macs, dst)));
+}
+
+/* For a port that is leaving, its packets are for all. */
+static bool only_to_live(const struct vale_tx *tx, uint8_t to[NM_VALE_BATCH], bool to_one)
+	OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	for (uint32_t i = 0; i < (to_one ? 1 : tx->batch->num_packets); i++)
+		if (unlikely(!tx->sw->live[to[i]]))
+			to[i] = VALE_TO_ALL;
+	return to_one;
+}
+
+/* Learns the source, and says where each packet goes. True: all to the same. */
+static bool find_from_one(struct vale_tx *tx, const struct destinations *d, uint64_t src,
+	uint8_t to[NM_VALE_BATCH]) OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	const struct nm_mactable *macs = &tx->sw->macs;
+	const uint64_t epoch = tx->epoch;
+	const uint32_t n = tx->batch->num_packets;
+	uint32_t differ = 0;
+
+	if (unlikely(src != tx->last_src))
+		learn(tx, src);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t port = nm_mactable_peek(macs, d->mac[i], d->place[i], epoch);
+
+		if (unlikely(port == NM_MAC_NONE))
+			port = nm_mactable_lookup(macs, d->mac[i], d->place[i], epoch);
+		to[i] = (uint8_t)port;
+		differ |= port ^ to[0];
+	}
+	return only_to_live(tx, to, differ == 0);
 }
 
 /* Learns sources, and says where each packet goes: tx->number, if nobody shall have it. True: all to the same. */
-static bool find_destinations(struct vale_tx *tx, uint8_t to[NM_VALE_BATCH])
+static bool find_each(struct vale_tx *tx, const struct destinations *d, uint8_t to[NM_VALE_BATCH])
 	OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	const struct vale_packet *packet = tx->batch->packets;
@@ -254,9 +317,9 @@ static bool find_destinations(struct vale_tx *tx, uint8_t to[NM_VALE_BATCH])
 	for (uint32_t i = 0; i < n; i++, packet++) {
 		if (unlikely(packet->src != tx->last_src))
 			learn(tx, packet->src);
-		if (packet->dst != last_dst) {
-			last_dst = packet->dst;
-			last_to = look_up(tx, last_dst);
+		if (d->mac[i] != last_dst) {
+			last_dst = d->mac[i];
+			last_to = look_up(tx, last_dst, d->place[i]);
 		}
 		to[i] = (uint8_t)last_to;
 		if (unlikely(packet->dst_hint))
@@ -291,10 +354,18 @@ static void chain_each(struct vale_tx *tx, const uint8_t to[NM_VALE_BATCH])
 
 static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
+	struct destinations d;
 	uint8_t to[NM_VALE_BATCH];
+	uint64_t src;
+	bool to_one;
 
-	load_addresses(tx);
-	if (find_destinations(tx, to) && tx->batch->num_frags == 0)
+	if (likely(load_destinations(tx, &d, &src))) {
+		to_one = find_from_one(tx, &d, src, to);
+	} else {
+		load_addresses(tx, &d);
+		to_one = find_each(tx, &d, to) && tx->batch->num_frags == 0;
+	}
+	if (to_one)
 		chain_row(tx, to[0]);
 	else
 		chain_each(tx, to);

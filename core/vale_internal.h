@@ -84,15 +84,15 @@ static_assert(NM_VALE_BATCH < (int)VALE_END, "packet numbers are 8 bits");
 static_assert((int)VALE_FRAGS <= 256, "fragment numbers are 8 bits");
 static_assert(NM_VALE_PORTS_MAX <= (int)VALE_TO_ALL, "port numbers are 8 bits");
 
-/* Half a cache line: three passes go over them. */
+/* Small, for three passes go over them. */
 struct vale_packet {
-	const char *buf;   /* of the first fragment */
-	uint32_t len;      /* bytes, all fragments */
-	uint8_t frags;     /* slots */
-	uint8_t first;     /* in batch->frags, when there is more than one */
-	uint8_t next;      /* packet for the same destination */
-	uint8_t dst_hint;  /* number of the port that the sender wants it to go to; 0: none */
-	uint64_t dst, src; /* key of the one (mactable.h), and the other, or 0: not to be learnt */
+	const char *buf;  /* of the first fragment */
+	uint32_t len;     /* bytes, all fragments */
+	uint8_t frags;    /* slots */
+	uint8_t first;    /* in batch->frags, when there is more than one */
+	uint8_t next;     /* packet for the same destination */
+	uint8_t dst_hint; /* number of the port that the sender wants it to go to; 0: none */
+	uint64_t src;     /* its address, or 0: not to be learnt */
 };
 
 static_assert(sizeof(struct vale_packet) <= NM_CACHE_LINE / 2, "packets are compact");

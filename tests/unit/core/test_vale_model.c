@@ -56,6 +56,7 @@ struct port {
 	bool open, deaf; /* deaf: only its tx rings are registered */
 	uint32_t number; /* on its switch */
 	uint32_t vale;
+	uint32_t last_src;
 	struct app app;
 	struct tx tx[RINGS];
 	struct rx rx[RINGS];
@@ -371,7 +372,8 @@ static void make_tso(uint8_t *hdr, uint32_t hdr_len, uint32_t len)
 static void put_packet(struct port *p, uint32_t ring)
 {
 	static uint8_t frame[200000];
-	uint32_t room = p->app.slots - 1 - p->tx[ring].count, src = prng_below(&r, STATIONS);
+	uint32_t room = p->app.slots - 1 - p->tx[ring].count;
+	uint32_t src = prng_chance(&r, 70) ? p->last_src : prng_below(&r, STATIONS);
 	uint32_t most = p->app.buf_size > 65535 ? 65535 : p->app.buf_size, dst, len, frags, at = 0;
 	bool unfinished = prng_chance(&r, 2);
 
@@ -386,6 +388,7 @@ static void put_packet(struct port *p, uint32_t ring)
 		frags += prng_below(&r, prng_chance(&r, 80) ? 6 : 80);
 	if (frags > room)
 		return;
+	p->last_src = src;
 	make_frame(frame, len, p->app.hdr_len, dst, src, &r);
 	if (p->app.hdr_len)
 		prng_fill(&r, frame + 2, p->app.hdr_len - 2);
