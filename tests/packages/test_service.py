@@ -100,6 +100,9 @@ def test_at_boot(guest):
     assert out.count("Active: active") == 2
     assert guest.run("stat -c '%U %G %a' /run/netmapd/socket").out == "netmap netmap 660\n"
     assert guest.run("ps -o user= -C netmapd").out.split() == ["netmap"]
+    # Privileged, and of use only to who wants it.
+    asked = guest.run("systemctl is-active netmapd-nic; systemctl is-enabled netmapd-nic", check=False)
+    assert asked.out.split() == ["inactive", "disabled"]
     status = guest.run("cat /proc/$(systemctl show -P MainPID netmapd)/status").out
     assert re.search(r"^CapPrm:\s+0{16}$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M) and \
         re.search(r"^Seccomp:\s+2$", status, re.M)
@@ -278,7 +281,9 @@ def test_restart(guest):
 
 @booted
 def test_purge_and_apt_install(guest):
-    """Nothing is left; and `apt install` from nothing brings the service up; once more, and it is held."""
+    """Nothing is left, also of what was enabled; and `apt install` from nothing brings the service up; once more, and it is held."""
+    guest.run("systemctl enable --now netmapd-nic netmapd-metrics")
+    until(guest, "systemctl -q is-active netmapd-nic netmapd-metrics")
     guest.run("dpkg -P netmapd ptnetmap-tools libnetmap-dev libnetmap1", timeout=240)
     assert guest.run("ls -d /run/netmapd* /run/ptnetmap* /etc/netmapd /var/lib/netmap* 2>/dev/null", check=False).out == ""
     # What others have is theirs: the kernel's headers, home directories, logs.
