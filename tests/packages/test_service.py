@@ -234,6 +234,14 @@ def test_journal(owners, guest):
     assert entries and all(e["USER"] == bob.uid and e["SYSLOG_IDENTIFIER"] == "netmapd" for e in entries)
     assert any(e.get("CAUSE") == "EDQUOT" for e in entries), [e["MESSAGE"] for e in entries]
     assert not any(alice.switch in e["MESSAGE"] for e in entries)
+    # Her machine's, whose socket he has tried.
+    entries = journal(guest, f"PORT={alice.machines[0]}")
+    turned = [e for e in entries if "is turned away" in e["MESSAGE"]]
+    assert turned and all(e["PORT"] == alice.machines[0] for e in entries), entries
+    machine = turned[0]["MACHINE"]
+    assert re.fullmatch(r"vm\d+", machine), turned
+    entries = journal(guest, f"MACHINE={machine}")
+    assert len(entries) >= len(turned) and {e["MACHINE"] for e in entries} == {machine}, entries
 
 
 @booted
