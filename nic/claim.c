@@ -145,7 +145,7 @@ int claim_dir(const char *dir, struct nm_error *err)
 			"the state directory %.100s must be a directory that only this user can write to",
 			dir);
 	/* It was made for its owner alone once, where others don't find the socket. */
-	if ((st.st_mode & 0777) != 0755 && chmod(dir, 0755) < 0)
+	if ((st.st_mode & 0777) == 0700 && chmod(dir, 0755) < 0)
 		return nm_error_set(err, -errno,
 			"the state directory %.100s can't be opened to others: %s", dir,
 			strerror(errno));
