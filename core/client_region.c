@@ -114,8 +114,7 @@ static struct nm_region *private_region(struct nm_client *client, const struct n
 	return owned_by(client, nm_region_create(core, &params, 0, &client->err));
 }
 
-/* Extra buffers are given as far as there are: rather none than no port. Who may not have so much is told, and memory
- * that is wished for is waited for (wish.h). */
+/* Extra buffers are given as far as there are: rather none than no port. Who may not have so much is told. */
 static struct nm_region *make_private_region(struct nm_client *client, const struct nm_port *port,
 	uint32_t extra) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -124,7 +123,7 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
 	region = private_region(client, port, need_of(port), extra, 0);
-	if (!region && extra > 0 && client->err.code != -EDQUOT && client->err.code != -EAGAIN)
+	if (!region && extra > 0 && client->err.code != -EDQUOT)
 		region = private_region(client, port, need_of(port), 0, 0);
 	return region;
 }

@@ -47,6 +47,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_kernel: what is tested does not depend on the guest's kernel")
     config.addinivalue_line("markers", "every_kernel: on each, in a file with MOSTLY_ONE_KERNEL")
+    config.addinivalue_line("markers", "nic_long: in make nic-long only")
     config.addinivalue_line("markers", "not_on_6_1: what Linux 6.1 has not (the test says what)")
 
 
@@ -73,13 +74,17 @@ def pytest_itemcollected(item):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Runs behind pytest's own sorting, which goes by the number of a parameter: 6.12 is the first of one, the second of three."""
     def rank(item):
         name, line = group(item)
         return (line != ONE_LINE, line, LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES), name)
 
     items.sort(key=rank)
+    if "NIC_ROUNDS" not in os.environ:
+        left_out = [item for item in items if item.get_closest_marker("nic_long")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 # A fixture is made anew whenever its parameter changes.

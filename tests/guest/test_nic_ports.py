@@ -3,6 +3,8 @@
 real devices, zero copy where they have it.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -72,6 +74,96 @@ def test_a_guest_that_reboots_has_its_interface(wired, pair):
     a.ping(b)
 
 
+class Place:
+    """A network namespace of this host, for what takes guests: its stack has this address."""
+
+    def __init__(self, pid, address, tmp):
+        self.pid, self.address, self.tmp = pid, address, tmp
+
+    def spawn(self, text):
+        text = text.replace("/tmp/data", f"{self.tmp}/data")     # a guest has /tmp for itself
+        return Child(["nsenter", "-t", str(self.pid), "-n", "sh", "-c", 'nc() { busybox nc "$@"; }; ' + text])
+
+    def run(self, text, timeout=60):
+        child = self.spawn(text).wait(timeout)
+        assert child.rc == 0, f"{text}: {child.out}"
+        return child
+
+
+class Child:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def wait_output(self, text):
+        assert any(text in line for line in iter(self.process.stdout.readline, "")), f"it ends without saying {text}"
+
+    def wait(self, timeout=60):
+        self.out = self.process.communicate(timeout=timeout)[0]
+        self.rc = self.process.returncode
+        return self
+
+    def kill(self):
+        self.process.kill()
+
+
+SWITCHED = """
+ip link add v1 type veth peer name w1
+for v in v1 w1; do sysctl -qw net.ipv6.conf.$v.disable_ipv6=1; done
+ip link set v1 up
+"""
+
+
+@pytest.fixture
+def switched(kernel, netmap_ko, tmp_path):
+    """(daemon, stations): two guests, the host's stack by a TAP, and a machine outside, behind a NIC; all on one switch."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for network namespaces and AF_XDP")
+    name = f"nic-switch-{kernel.line}"
+    initramfs = ptnguest.build_initramfs(kernel, programs=["iperf3", "ethtool"], kos=[netmap_ko])
+    # No test decides by time: a receiver may be slow.
+    with netlab.Daemon(BUILD / "test-logs" / f"{name}.netmapd", "--full-wait-ms", "10000", prepare=SWITCHED) as daemon, \
+            subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as keeper:
+        keeper.stdout.readline()
+        host, outside = (Place(p.pid, f"10.0.0.{n}", tmp_path) for p, n in ((daemon, 3), (keeper, 4)))
+        control = f"NETMAPD_SOCKET={daemon.socket} NETMAP_BACKEND=daemon {netlab.VALE_CTL}"
+        host.run(f"ip link set w1 netns {keeper.pid}; {control} -n tap0 && {control} -a vale1:tap0 && {control} -a vale1:v1 && "
+                 "sysctl -qw net.ipv6.conf.tap0.disable_ipv6=1; ip addr add 10.0.0.3/24 dev tap0; ip link set tap0 up")
+        outside.run("ip addr add 10.0.0.4/24 dev w1; ip link set w1 up")
+        nodes = [netlab.Node(kernel, initramfs, daemon, n, f"{name}-{n}") for n in (1, 2)]
+        try:
+            with netlab.running(nodes):
+                yield daemon, [*nodes, host, outside]
+                for node in nodes:
+                    node.assert_clean_log()
+                assert daemon.alive, daemon.log.read_text()
+        finally:
+            keeper.stdin.close()
+
+
+@pytest.mark.nic_long
+def test_a_switch_with_guests_and_a_machine_outside(switched):
+    """iperf3 between all of them, and bytes compared end to end, with and without the virtio-net header on the guests' side."""
+    _, stations = switched
+    nodes = stations[:2]
+    for header in "Y", "N":
+        for node in nodes:
+            node.run(f"modprobe -r netmap 2>/dev/null; modprobe netmap ptnet_vnet_hdr={header}; "
+                     "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
+            node.load()
+        servers = [station.spawn("exec iperf3 -s --forceflush") for station in stations]
+        try:
+            for server in servers:
+                server.wait_output("listening")
+            for sender, receiver in itertools.permutations(stations, 2):
+                done = sender.run(f"iperf3 -J -n 512K -c {receiver.address}", 120).out
+                assert json.loads(done)["end"]["sum_sent"]["bytes"] >= 512 * 1024
+                netlab.tcp(sender, receiver, 300000)
+        finally:
+            for server in servers:
+                server.kill()
+                server.wait()
+
+
 PAIRS = """
 for n in 1 2; do
     ip link add x$n type veth peer name y$n
@@ -109,7 +201,7 @@ def test_a_guest_bridges_two_interfaces(kernel, netmap_ko):
 # ------------------------------------------------------------ a guest as the host
 
 PROGRAMS = [BUILD / p for p in ("netmapd/netmapd", "nic/netmapd-nic", "tools/netmapctl", "apps/pkt-gen", "apps/netmap-bridge",
-                                "tests/daemon/nicwire")]
+                                "tests/daemon/nicwire", "tests/daemon/nicmachine")]
 DEVICES = {     # two of each are on a hub of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
@@ -119,6 +211,10 @@ ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
 SIZES = (60, 1024, 1025, 1514)
 PACKETS = 1000
 WIRED = int(os.environ.get("NIC_PACKETS", 3000))    # packets that nicwire sends each way; make nic-long: 100,000
+ROUNDS = int(os.environ.get("NIC_ROUNDS", 1))       # make nic-long: 100
+ROUNDS_OF = DEVICES if "NIC_ROUNDS" in os.environ else ["virtio_net"]
+WARM = 2            # rounds until netmapd and the kernel have what they keep
+GROWS = 32768       # KiB that the guest's free memory may differ by afterwards; what is pinned may not
 
 
 def name(driver, end):
@@ -148,24 +244,28 @@ class Host(ptnguest.Guest):
         self.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; "
                  f"for m in {' '.join(MODULES)}; do modprobe $m; done")
         for _, end, driver, _, mac in devices():
-            self.run(f"for i in $(ls /sys/class/net); do grep -qi {mac} /sys/class/net/$i/address && break; done; "
-                     f"/sbin/ip link set $i down; /sbin/ip link set $i name {name(driver, end)}; "
-                     f"/sbin/ip link set {name(driver, end)} up")
+            self.set_up_device(name(driver, end), mac)
         self.spawn("exec netmapd --socket /tmp/socket --workers 1").wait_output("serves")
         return self
+
+    def set_up_device(self, interface, mac):
+        """It may not be there at once."""
+        self.run(f"for n in $(seq 100); do for i in $(ls /sys/class/net); do grep -qi {mac} /sys/class/net/$i/address && break 2; done; "
+                 f"sleep 0.1; done; /sbin/ip link set $i down; /sbin/ip link set $i name {interface}; /sbin/ip link set {interface} up")
 
     def application(self, text):
         return self.spawn(f"NETMAPD_SOCKET=/tmp/socket NETMAP_BACKEND=daemon exec {text}")
 
-    def port(self, port):
-        """What status says of it, when it has a link."""
-        for _ in range(200):
+    def port(self, port, link=True):
+        """What status says of it, as soon as it moves packets and has a link, or has none. igb resets its device, PHY and all, when a
+        program comes and when it goes: three seconds each under emulation on an idle machine, ten times that on a loaded one."""
+        for _ in range(1000):
             ports = json.loads(self.run("netmapctl --socket /tmp/socket status --json").out)["ports"]
             found = next((p for p in ports if p["name"] == port), None)
-            if found and found["nic"].get("link"):
+            if found and found["nic"]["state"] == "running" and found["nic"]["link"] == link:
                 return found
             self.run("sleep 0.1")
-        raise AssertionError(f"{port} has no link: {found}")
+        raise AssertionError(f"{port}: the link is not {'up' if link else 'down'}: {found}")
 
     def drain(self, *names):
         """Nobody has them any more."""
@@ -323,3 +423,143 @@ def test_two_drivers_bridged(host, kernel):
     passed = re.findall(r"-> .*: (\d+) packets, .*, zero copy, 0 dropped$", bridge.output, re.M)
     assert len(passed) == 2 and all(int(n) >= WIRED for n in passed), bridge.output
     host.drain(first, second)
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_machines_on_devices(host, kernel, driver):
+    """The ports of two machines, played natively: each packet arrives once, in order, as it was sent."""
+    a, b = name(driver, 0), name(driver, 1)
+    program = host.spawn(f"exec nicmachine /tmp/socket netmap:{a} netmap:{b} {WIRED} stay")
+    program.wait_output("^through$", 120)
+    program.wait_output(f"^ok {WIRED} {WIRED}$", 60 + WIRED / 100)
+    assert [host.port(n)["nic"]["mode"] for n in (a, b)] == [best(kernel)] * 2
+    program.kill(signal.SIGTERM)
+    assert program.wait(60).rc == 0, program.output
+    host.drain(a, b)
+
+
+# ------------------------------------------------------------ rounds
+
+
+class Rounds:
+    """What netmapd and the kernel hold before, and after many rounds: descriptors, processes, locked and pinned memory, free memory."""
+
+    HELD = ("p=$(pidof netmapd | tr ' ' '\\n' | sort -n | head -n 1); echo /proc/$p/fd/* | wc -w; pidof netmapd netmapd-nic | wc -w; "
+            "awk '/VmLck|VmPin/ {print $2}' /proc/$p/status; awk '/nr_foll_pin/ {print $2}' /proc/vmstat; "
+            "awk '/Mlocked/ {print $2}' /proc/meminfo")
+    FREE = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/MemAvailable/ {print $2}' /proc/meminfo"
+
+    def __init__(self, host, *names):
+        self.host, self.names = host, names
+
+    def held(self):
+        descriptors, processes, locked, pinned, acquired, released, mlocked = map(int, self.host.run(self.HELD).out.split())
+        return {"descriptors": descriptors, "processes": processes, "locked": (locked, pinned, mlocked), "pinned": acquired - released}
+
+    def free(self):
+        return int(self.host.run(self.FREE).out)
+
+    def __iter__(self):
+        for n in range(WARM + ROUNDS):
+            self.host.drain(*self.names)
+            if n == WARM:
+                self.before, self.memory = self.held(), self.free()
+            yield n
+
+    def end(self):
+        self.host.drain(*self.names)
+        for _ in range(100):
+            after = self.held()
+            if after == self.before:
+                break
+            self.host.run("sleep 0.1")
+        assert after == self.before
+        for _ in range(100):    # the kernel takes its time
+            missing = self.memory - self.free()
+            if missing < GROWS:
+                break
+            self.host.run("sleep 0.1")
+        print(f"{ROUNDS} rounds: {missing} KiB less of {self.memory}; {after}")
+        assert missing < GROWS
+
+
+@contextlib.contextmanager
+def traffic(host, port):
+    """Packets from there, all the time."""
+    sender = host.application(f"pkt-gen -i {port} -f tx -R 1000 -w 0")
+    sender.wait_output("^tx on ", 60)
+    host.port(port)
+    try:
+        yield
+    finally:
+        sender.kill()
+        sender.wait(60)
+        host.drain(port)
+
+
+@contextlib.contextmanager
+def receiver(host, port):
+    app = host.application(f"pkt-gen -i {port} -f rx -w 0")
+    try:
+        app.wait_output("^rx on ", 60)
+        yield
+    finally:
+        app.kill()
+        app.wait(60)
+        host.drain(port)
+
+
+def received(host, port):
+    return sum(r["packets"] for r in host.port(port)["rings"] if r["dir"] == "rx")
+
+
+def wait_received(host, port):
+    before = received(host, port)
+    for _ in range(600):
+        if received(host, port) > before:
+            return
+        host.run("sleep 0.05")
+    raise AssertionError(f"{port} receives nothing any more")
+
+
+@pytest.mark.parametrize("driver", ROUNDS_OF)
+def test_rounds_of_opening_under_traffic(host, driver):
+    a, b = name(driver, 0), name(driver, 1)
+    rounds = Rounds(host, a)
+    with traffic(host, b):
+        for _ in rounds:
+            one = host.application(f"pkt-gen -i {a} -f rx -n 1 -w 0")
+            assert one.wait(120).rc == 0, one.output
+        rounds.end()
+
+
+@pytest.mark.parametrize("driver", ROUNDS_OF)
+def test_rounds_of_link_down_and_up_under_traffic(host, driver):
+    a, b = name(driver, 0), name(driver, 1)
+    rounds = Rounds(host, "none")
+    with traffic(host, b):
+        with receiver(host, a):
+            for n in rounds:
+                for interface in (a, b) if n % 2 else (b, a):
+                    host.run(f"/sbin/ip link set {interface} down")
+                    host.port(interface, link=False)
+                    host.run(f"/sbin/ip link set {interface} up")
+                    host.port(interface)
+                wait_received(host, a)
+            rounds.end()
+
+
+@pytest.mark.parametrize("driver", ROUNDS_OF)
+def test_rounds_of_removed_and_back_under_traffic(host, driver):
+    a, b = name(driver, 0), name(driver, 1)
+    mac = next(mac for _, end, other, _, mac in devices() if (other, end) == (driver, 0))
+    rounds = Rounds(host, a)
+    with traffic(host, b):
+        for _ in rounds:
+            with receiver(host, a):
+                wait_received(host, a)
+                host.run(f"at=$(readlink -f /sys/class/net/{a}/device); by=$(readlink -f $at/driver); at=$(basename $at); "
+                         "echo $at > $by/unbind; echo $at > $by/bind", 60)
+                host.set_up_device(a, mac)
+        rounds.end()
