@@ -23,6 +23,7 @@ struct sched {
 	uint32_t num_own;
 	uint32_t first_cpu; /* of those */
 	bool paused;        /* no worker has the pairs */
+	uint32_t placed;    /* the daemon.move that its pairs have their workers from */
 	uint32_t num_pairs;
 	struct pair pairs[];
 };
@@ -65,37 +66,44 @@ static void assign_shared(struct nm_attachment *att, struct sched *sched)
 	placement_begin(att->core->platform, att->name, &turn);
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		sched->pairs[i].worker = placement_next(&turn);
+	sched->placed = turn.daemon->move;
 }
 
-/* One that polls has workers of its own. */
-static void place(struct nm_attachment *att, bool anew)
+/* One that polls has workers of its own. How often a worker was waited for. */
+static int place(struct nm_attachment *att, struct sched *sched, bool anew)
 {
-	struct sched *sched = att->sched;
 	struct daemon *d = att->core->platform;
 
-	if (!sched || sched->num_own > 0)
-		return;
+	sched->placed = d->move;
+	if (sched->num_own > 0)
+		return 0;
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		anew |= !placement_is_there(d, sched->pairs[i].worker);
 	if (!anew && !placement_rules(d, att->name))
-		return;
+		return 0;
 	if (!sched->paused)
 		remove_pairs(sched);
 	assign_shared(att, sched);
 	if (!sched->paused) {
 		add_pairs(att, sched);
-		return;
+		return 2 * (int)sched->num_pairs;
 	}
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		set_wakeups(att, i, sched->pairs[i].worker);
+	return 0;
 }
 
-void attachments_place(struct daemon *d, bool anew)
+bool attachments_place(struct daemon *d, bool anew, int *waits)
 {
 	nm_core_lock(&d->core);
-	for (struct nm_attachment *att = d->core.attachments; att; att = att->next)
-		place(att, anew);
+	for (struct nm_attachment *att = d->core.attachments; att && *waits > 0; att = att->next) {
+		struct sched *sched = att->sched;
+
+		if (sched && sched->placed != d->move)
+			*waits -= place(att, sched, anew);
+	}
 	nm_core_unlock(&d->core);
+	return *waits > 0;
 }
 
 uint32_t attachments_polling(const struct nm_attachment *att, uint32_t *first_cpu)

@@ -21,8 +21,8 @@ void attachments_pause(struct nm_attachment *att, bool on);
 int attachments_poll(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err);
 
-/* As port_services_place(). Without core->lock. */
-void attachments_place(struct daemon *d, bool anew);
+/* As port_services_place(); a device takes two waits for each pair of rings. Without core->lock. */
+bool attachments_place(struct daemon *d, bool anew, int *waits);
 /* How many threads poll it, from which CPU on; 0: workers serve it. */
 uint32_t attachments_polling(const struct nm_attachment *att, uint32_t *first_cpu);
 

@@ -45,6 +45,7 @@ struct conn {
 	size_t kept_bytes;
 	int kept_fd;
 	bool counted;            /* its message is one of the user's requests */
+	bool settles;            /* the reply in `unsent` is that to an NMD_SET that goes on */
 	struct status *building; /* the answer to an NMD_STATUS; NULL: none */
 	char *status;            /* text of the last NMD_STATUS */
 	uint32_t status_len;

@@ -130,6 +130,13 @@ static bool can_wait(struct conn *c)
 	return true;
 }
 
+/* A change of settings moves rings, for some turns: what is behind it waits, however long that takes. */
+static void wait_for_settings(struct conn *c)
+{
+	loop_pause(c->daemon->loop, c->handle, TRY_MS);
+	loop_again(c->daemon->loop, c->handle);
+}
+
 /* The descriptor that came with the message is still in c->rx_fd. */
 static int try_again(struct conn *c)
 {
@@ -234,6 +241,11 @@ int ctl_go_on(struct conn *c)
 		return try_again(c);
 	if (c->request)
 		return go_on_in_parts(c);
+	c->settles = c->settles && settings_go_on();
+	if (c->settles) {
+		wait_for_settings(c);
+		return 0;
+	}
 	memcpy(&out, c->unsent, c->unsent->hdr.size);
 	free(c->unsent);
 	c->unsent = NULL;
@@ -591,6 +603,21 @@ static int on_limit(struct conn *c, size_t bytes)
 	return reply_done(c, error, &err);
 }
 
+/* When all rings have the workers that they are to have. */
+static int reply_when_settled(struct conn *c)
+{
+	start_reply(sizeof(struct nmd_reply));
+	if (!settings_go_on())
+		return send_reply(c, NULL, 0);
+	c->num_unsent_fds = 0;
+	c->unsent = copy_of(&out);
+	if (!c->unsent)
+		return -ENOMEM;
+	c->settles = true;
+	wait_for_settings(c);
+	return 0;
+}
+
 static int on_set(struct conn *c, size_t bytes)
 {
 	const struct nmd_set *request = (const struct nmd_set *)in->bytes;
@@ -608,6 +635,11 @@ static int on_set(struct conn *c, size_t bytes)
 			text);
 	else
 		error = config_parse(text, &item, &err);
+	if (!error && settings_go_on()) {
+		c->waiting = copy_of(in);
+		wait_for_settings(c);
+		return c->waiting ? 0 : -ENOMEM;
+	}
 	if (!error)
 		error = settings_change(c->daemon, &item, &err);
 	if (!error) {
@@ -617,7 +649,7 @@ static int on_set(struct conn *c, size_t bytes)
 		os_log(OS_LOG_INFO, "user %u has changed a setting: %s",
 			(unsigned)account_uid(c->user), config_text(&item, text));
 	}
-	return reply_done(c, error, &err);
+	return error ? reply_done(c, error, &err) : reply_when_settled(c);
 }
 
 static int on_full_wait(struct conn *c, size_t bytes)

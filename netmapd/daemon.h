@@ -77,8 +77,10 @@ struct daemon {
 	struct nm_core core;
 	struct loop *loop;
 	struct worker *workers[WORKERS_MAX];
-	unsigned next_worker;                /* round robin */
-	struct placement_rule *places;       /* placement.h */
+	unsigned next_worker;          /* round robin */
+	unsigned threads;              /* of workers[], from the first on; settings.c */
+	struct placement_rule *places; /* placement.h */
+	uint32_t move; /* number of the last change of who serves what: settings.c */
 	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
 	struct port_service *services;
 	struct local *locals; /* bound ones; control thread */

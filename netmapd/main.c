@@ -345,7 +345,8 @@ static int start(struct daemon *d, struct loop_handle **signals)
 	if (d->signals < 0 || loop_new(&d->loop) != 0 ||
 		loop_add(d->loop, d->signals, EPOLLIN, signal_ready, d, signals) != 0 ||
 		notify_init() != 0 || hear_of_stopped_rings(d) != 0 || taps_init(d) != 0 ||
-		nics_init(d) != 0 || start_closer() != 0 || start_workers(d) != 0) {
+		nics_init(d) != 0 || start_closer() != 0 || settings_begin(d) != 0 ||
+		start_workers(d) != 0) {
 		os_log(OS_LOG_ERR, "can't start: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}

@@ -10,7 +10,8 @@
 struct service_ring {
 	struct worker_ring ring;
 	struct worker *worker;
-	int kick; /* the caller's eventfd; -1: none */
+	int kick;   /* the caller's eventfd; -1: none */
+	bool moves; /* from one worker to another */
 };
 
 struct port_service {
@@ -20,6 +21,7 @@ struct port_service {
 	struct notify_client *notify; /* a slot per ring, and one more */
 	enum port_service_state state;
 	uint32_t count[NM_DIRS];
+	uint32_t placed; /* the daemon.move that its rings have their workers from */
 	uint64_t bad_kicks;
 	int socket;                  /* from which kicks come; -1: none */
 	bool watched;                /* the worker of all rings waits for it */
@@ -77,6 +79,7 @@ struct port_service *port_service_open(
 	s->daemon = d;
 	s->client = client;
 	s->socket = -1;
+	s->placed = d->move;
 	memcpy(s->count, client->count, sizeof(s->count));
 	assign_workers(s);
 	s->next = d->services;
@@ -141,21 +144,14 @@ static bool waits_for(const struct port_service *s, const struct worker *worker,
 	return false;
 }
 
-/*
- * The ring is no worker's for a moment. Nothing is lost: what is published meanwhile lies in the ring, the next worker looks
- * there first, and a kick that has come is reported to it as it begins to wait for that.
- */
-static void move_ring(struct port_service *s, uint32_t i, struct worker *to)
+/* No worker has the ring now, if the port runs. */
+static void change_worker(struct port_service *s, uint32_t i, struct worker *to)
 {
 	struct service_ring *ring = &s->rings[i];
-	struct worker_ring *const one[] = {&ring->ring};
 	struct worker *from = ring->worker;
-	bool runs = s->state == PORT_RUNNING;
 
-	if (runs) {
-		worker_remove(from, one, 1);
+	if (s->state == PORT_RUNNING)
 		nm_csb_server_awake(&ring->ring.serve);
-	}
 	ring->worker = to;
 	if (ring->kick >= 0 && worker_watch(to, ring->kick) != 0)
 		os_log(OS_LOG_WARN, "%s: ring %u has a worker that its kicks don't wake: %s",
@@ -163,38 +159,90 @@ static void move_ring(struct port_service *s, uint32_t i, struct worker *to)
 	if (ring->kick >= 0 && !waits_for(s, from, ring->kick))
 		worker_unwatch(from, ring->kick);
 	os_wakeup_set(&core_ring(s, i)->wakeup, wake_worker, to);
-	if (runs)
-		worker_add(to, one, 1);
 }
 
-/* Rings that others have lent, or that a client without a service has, are not this one's to move. */
-static void place(struct port_service *s, bool anew)
+/* rings_of_one(), of those that move. */
+static uint32_t moving_of_one(
+	struct port_service *s, uint32_t from, struct worker_ring *rings[PORT_SERVICE_RINGS_MAX])
 {
+	const struct worker *worker = s->rings[from].worker;
+	uint32_t count = 0;
+
+	if (!s->rings[from].moves)
+		return 0;
+	for (uint32_t i = 0; i < from; i++)
+		if (s->rings[i].moves && s->rings[i].worker == worker)
+			return 0;
+	for (uint32_t i = from; i < all_rings(s); i++)
+		if (s->rings[i].moves && s->rings[i].worker == worker)
+			rings[count++] = &s->rings[i].ring;
+	return count;
+}
+
+/* To or from their workers, each of which is waited for once. How many there were. */
+static int with_moving(struct port_service *s,
+	void (*change)(struct worker *w, struct worker_ring *const rings[], uint32_t count))
+{
+	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
+	int workers = 0;
+
+	for (uint32_t i = 0; i < all_rings(s) && s->state == PORT_RUNNING; i++) {
+		uint32_t count = moving_of_one(s, i, rings);
+
+		change(s->rings[i].worker, rings, count);
+		workers += count > 0;
+	}
+	return workers;
+}
+
+/*
+ * The rings are no worker's for a moment. Nothing is lost: what is published meanwhile lies in them, their next workers look
+ * there first, and a kick that has come is reported to these as they begin to wait for that.
+ */
+static int move_rings(struct port_service *s, struct worker *const to[])
+{
+	int waits;
+
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		s->rings[i].moves = s->rings[i].worker != to[i];
+	unwatch_socket(s);
+	waits = with_moving(s, worker_remove);
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		if (s->rings[i].moves)
+			change_worker(s, i, to[i]);
+	waits += with_moving(s, worker_add);
+	if (s->state == PORT_RUNNING)
+		watch_socket(s);
+	return waits;
+}
+
+/* Rings that others have lent, or that a client without a service has, are not this one's to move. How often a worker was waited
+ * for. */
+static int place(struct port_service *s, bool anew)
+{
+	struct worker *to[PORT_SERVICE_RINGS_MAX];
 	struct placement_turn turn;
 
+	s->placed = s->daemon->move;
 	if (!anew && !placement_rules(s->daemon, s->client->port->name)) {
 		for (uint32_t i = 0; i < all_rings(s); i++)
 			if (!placement_is_there(s->daemon, s->rings[i].worker))
 				anew = true;
 		if (!anew)
-			return;
+			return 0;
 	}
 	placement_begin(s->daemon, s->client->port->name, &turn);
-	unwatch_socket(s);
-	for (uint32_t i = 0; i < all_rings(s); i++) {
-		struct worker *to = placement_next(&turn);
-
-		if (to != s->rings[i].worker)
-			move_ring(s, i, to);
-	}
-	if (s->state == PORT_RUNNING)
-		watch_socket(s);
+	for (uint32_t i = 0; i < all_rings(s); i++)
+		to[i] = placement_next(&turn);
+	return move_rings(s, to);
 }
 
-void port_services_place(struct daemon *d, bool anew)
+bool port_services_place(struct daemon *d, bool anew, int *waits)
 {
-	for (struct port_service *s = d->services; s; s = s->next)
-		place(s, anew);
+	for (struct port_service *s = d->services; s && *waits > 0; s = s->next)
+		if (s->placed != d->move)
+			*waits -= place(s, anew);
+	return *waits > 0;
 }
 
 void port_service_close(struct port_service *s)

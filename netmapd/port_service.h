@@ -76,9 +76,13 @@ void port_service_geometry(const struct port_service *s, struct port_service_geo
 /* Logs which of the rings of all services have stopped since the last call, and why. */
 void port_services_tell(struct daemon *d);
 
-/* Rings go to the workers that placement.h has for them; anew: also those that no rule concerns, which keep theirs
- * else, as long as it is there. */
-void port_services_place(struct daemon *d, bool anew);
+/*
+ * Rings go to the workers that placement.h has for them; anew: also those that no rule concerns, which keep theirs
+ * else, as long as it is there. Ports that have the number daemon.move have been there. The caller spares `*waits` waits for a
+ * worker's round; those that were needed are subtracted, and a port has its rings moved as a whole: it takes up to two for each
+ * worker. False: *waits is used up, and there may be more ports.
+ */
+bool port_services_place(struct daemon *d, bool anew, int *waits);
 
 /* Sums over the rings since port_service_open(). */
 struct port_service_stats {

@@ -9,8 +9,20 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-enum { RULES_MAX = 256 }; /* each port that comes is compared with all of them */
+enum {
+	RULES_MAX = 256, /* each port that comes is compared with all of them */
+	TURN_WAITS = 32, /* for rounds of workers, in a turn; and as many as one port more needs */
+};
+
+/* Of the last change: what is left of it. */
+static struct {
+	bool goes_on, anew;
+	int fd; /* an eventfd that nobody signals: the loop wants one */
+	struct loop_handle *handle;
+} state = {.fd = -1};
 
 void settings_barrier(struct daemon *d)
 {
@@ -23,19 +35,66 @@ void settings_barrier(struct daemon *d)
 	}
 }
 
+/* ---- rings that move ------------------------------------------------------------------------------ */
+
 /*
  * Who has looked up a ring's worker before it got another one still signals the former. After the barrier what he has published
  * can be seen, and the new ones look once more.
  */
+static void look_once_more(struct daemon *d)
+{
+	settings_barrier(d);
+	for (unsigned i = 0; i < d->config.workers; i++)
+		worker_wake(d->workers[i]);
+}
+
+/* Workers that are no longer wanted have no rings now: their threads end. False: not all of them yet. */
+static bool end_threads(struct daemon *d, int *waits)
+{
+	for (; d->threads > d->config.workers && *waits > 0; *waits -= 2) {
+		worker_stop(d->workers[--d->threads]);
+		d->config.cpus[d->threads] = -1;
+	}
+	return d->threads <= d->config.workers;
+}
+
+static void take_turn(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+	int waits = TURN_WAITS;
+	bool all;
+
+	if (!state.goes_on)
+		return;
+	all = port_services_place(d, state.anew, &waits) &&
+	      attachments_place(d, state.anew, &waits);
+	look_once_more(d);
+	state.goes_on = !all || !end_threads(d, &waits);
+	if (state.goes_on)
+		loop_again(d->loop, state.handle);
+}
+
 static void move_rings(struct daemon *d, bool anew)
 {
 	if (anew)
 		d->next_worker = 0;
-	port_services_place(d, anew);
-	attachments_place(d, anew);
-	settings_barrier(d);
-	for (unsigned i = 0; i < d->config.workers; i++)
-		worker_wake(d->workers[i]);
+	d->move++;
+	state.goes_on = true;
+	state.anew = anew;
+	take_turn(d, 0);
+}
+
+bool settings_go_on(void)
+{
+	return state.goes_on;
+}
+
+int settings_begin(struct daemon *d)
+{
+	state.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (state.fd < 0)
+		return -errno;
+	return loop_add(d->loop, state.fd, EPOLLIN, take_turn, d, &state.handle);
 }
 
 /* ---- workers ------------------------------------------------------------------------------------- */
@@ -100,11 +159,9 @@ static int set_workers(struct daemon *d, unsigned count, struct nm_error *err)
 	if (error)
 		return error;
 	d->config.workers = count;
+	if (count > d->threads)
+		d->threads = count;
 	move_rings(d, true);
-	for (unsigned i = count; i < had; i++) {
-		worker_stop(d->workers[i]);
-		d->config.cpus[i] = -1;
-	}
 	return 0;
 }
 
@@ -222,11 +279,18 @@ static int set_place(struct daemon *d, const struct config_item *item, struct nm
 
 int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err)
 {
+	os_assert(!state.goes_on);
 	return item->kind == CONFIG_SET ? set_value(d, item, err) : set_place(d, item, err);
 }
 
 void settings_end(struct daemon *d)
 {
+	loop_del(d->loop, state.handle);
+	state.handle = NULL;
+	if (state.fd >= 0)
+		close(state.fd);
+	state.fd = -1;
+	state.goes_on = false;
 	while (d->places) {
 		struct placement_rule *rule = d->places;
 

@@ -6,6 +6,12 @@
  * ring. The thread of a worker that is no longer wanted ends when its rings have others. The worker stays, stopped, and has a
  * thread again when there are to be more: a ring that nobody serves can still signal it.
  *
+ * The control thread waits for the end of a round of each worker that loses or gets rings, so it moves those of some ports in a
+ * turn, and others have theirs in between:
+ *
+ *      settings_change()       values and rules are in force, also for ports that come; the first turn
+ *      settings_go_on()        while rings are left: no other change
+ *
  * Thread safety: control thread.
  */
 #ifndef NETMAPD_SETTINGS_H
@@ -16,11 +22,17 @@
 #include "config.h"
 #include "daemon.h"
 
+/* Before all others. A negative errno. */
+int settings_begin(struct daemon *d);
+
 /*
- * CONFIG_SET or CONFIG_PLACE, done at once. A negative errno with a text: -EINVAL (CPUs that netmapd can't run on, workers that
- * are not there, or that ports are placed on), -ENOMEM, -ENOSPC, -EAGAIN (no thread): then all is as it was.
+ * CONFIG_SET or CONFIG_PLACE; not while settings_go_on(). A negative errno with a text: -EINVAL (CPUs that netmapd can't run on,
+ * workers that are not there, or that ports are placed on), -ENOMEM, -ENOSPC, -EAGAIN (no thread): then all is as it was.
  */
 int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err);
+
+/* Are there rings that have not the workers yet that they are to have? */
+bool settings_go_on(void);
 
 /* Nobody is in a round that had begun before. */
 void settings_barrier(struct daemon *d);
@@ -29,7 +41,7 @@ void settings_barrier(struct daemon *d);
 json_t *settings_json(const struct daemon *d);
 json_t *settings_placement_json(const struct daemon *d);
 
-/* Frees the rules of placement. */
+/* What is going on does not. Frees the rules of placement. */
 void settings_end(struct daemon *d);
 
 #endif

@@ -333,8 +333,8 @@ struct nmd_limit {
 };
 
 /*
- * NMD_SET: a line "set …" or "place …" of netmapd.conf(5), done at once. The reply is struct nmd_reply. -EINVAL; -EPERM as
- * NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
+ * NMD_SET: a line "set …" or "place …" of netmapd.conf(5), behind those that others have sent before. The reply is struct nmd_reply,
+ * when all rings have the workers that they are to have. -EINVAL; -EPERM as NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
  */
 struct nmd_set {
 	struct nmd_hdr hdr;

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from ptnet_real import (
-    BUILD, NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, nmreq, run, wait_until,
+    BUILD, HDR, NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, message, nmreq, run, wait_until,
 )
 from test_policy import as_user, open_port, refused
 from test_tap import LIBC, REASON, device, new_namespace
@@ -276,6 +276,48 @@ def test_rings_move_without_loss(daemon, checked_traffic):
         change(daemon, line)
     assert traffic.finish() > 0
     assert daemon.workers() == ["worker-0", "worker-1"]
+
+
+def test_many_rings_move_in_turns(daemon, checked_traffic):
+    """Others have their turns between ports, none of which loses a packet; the reply comes behind the last one, and so does the next
+    change; who hangs up has changed it all the same."""
+    turns, waits_of_a_turn, waits_of_a_port = 4, 32, 2    # netmapd/settings.c; a port here leaves one worker, and goes to another
+
+    def rings():
+        return [w["rings"] for w in daemon.status()["daemon"]["workers"]]
+
+    def rounds_of(line):
+        """The control thread's, between two questions."""
+        with Connection(daemon.path) as c, Connection(daemon.path) as asks:
+            before = asks.status()["daemon"]["control"]["rounds"]
+            c.ask(SET, line.encode().ljust(256, b"\0"))
+            return asks.status()["daemon"]["control"]["rounds"] - before
+
+    traffic = checked_traffic("vale9", rate=5000)
+    change(daemon, "place vale* 0")
+    ports = [Port(daemon.path, f"vale1:{i}", tx_slots=8, rx_slots=8) for i in range(turns * waits_of_a_turn // waits_of_a_port + 2)]
+    all_ = 2 * (len(ports) + 2)
+    assert rings() == [all_, 0]
+    moved, unmoved = rounds_of("place vale* 1"), rounds_of("place vale* 1")
+    assert rings() == [0, all_] and moved - unmoved >= turns, (moved, unmoved)
+    with Connection(daemon.path) as a, Connection(daemon.path) as b:
+        for _ in range(10):
+            for c, worker in (a, 0), (b, 1):
+                c.send(message(SET, f"place vale* {worker}".encode().ljust(256, b"\0")))
+            assert all(HDR.unpack_from(c.receive()[0])[4] == 0 for c in (a, b))
+            at = int(daemon.status()["daemon"]["placement"][0]["workers"])
+            assert rings() == [all_ * (at == 0), all_ * (at == 1)]
+    with Connection(daemon.path) as a, Connection(daemon.path) as b:
+        a.send(message(SET, b"set workers 1".ljust(256, b"\0")))
+        assert HDR.unpack_from(a.receive()[0])[4] == -errno.EINVAL
+        a.send(message(SET, b"place vale* any".ljust(256, b"\0")))
+        b.hello()   # the one before has been taken
+    wait_until(lambda: sorted(rings()) == [all_ // 2, all_ // 2], "who has hung up is served")
+    change(daemon, "set workers 1")
+    assert rings() == [all_] and daemon.workers() == ["worker-0"]
+    assert traffic.finish() > 0
+    for port in ports:
+        port.close()
 
 
 def test_a_ring_wakes_its_new_worker(daemon):
