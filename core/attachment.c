@@ -4,6 +4,7 @@
 #include "names.h"
 #include "slots.h"
 #include "vale.h"
+#include "wish.h"
 
 /* ---- moving packets -------------------------------------------------------------------- */
 
@@ -363,16 +364,18 @@ static int bind_switch(
 static int make_region(struct nm_attachment *att, const char *device, struct nm_error *err)
 {
 	struct nm_core *core = att->core;
+	struct nm_wish wish = {0};
 	const struct nm_port *port;
 	int error;
 
-	nm_core_lock(core);
-	port = nm_port_find_in_locked(core, att->ns, device);
-	if (port && !port->region)
-		att->region =
-			nm_client_region_mirror(&att->device, port, port->ops->persistent ? 2 : 1);
-	error = port && !port->region && !att->region ? att->device.err.code : 0;
-	nm_core_unlock(core);
+	do {
+		nm_wish_lock(core, &wish);
+		port = nm_port_find_in_locked(core, att->ns, device);
+		if (port && !port->region)
+			att->region = nm_client_region_mirror(
+				&att->device, port, port->ops->persistent ? 2 : 1);
+		error = port && !port->region && !att->region ? att->device.err.code : 0;
+	} while (nm_wish_unlock(core, &wish, error));
 	return error ? passed_on(&att->device, error, err) : 0;
 }
 

@@ -246,7 +246,7 @@ void nm_bufown_reconcile_list(const struct nm_client *leaving) OS_REQUIRES(NM_CO
 
 /* Repairs rings that the core gave the port: those of a client that is not in a sync, or, NULL, those
  * that have no user. Reconciles the region before. empty: they get their first state, and buffers that
- * no other ring of the port references. */
+ * no other ring of the port references. Nothing happens in a region that is about to go: nobody will have the rings. */
 void nm_bufown_repair_port(struct nm_port *port, const struct nm_client *client, bool empty)
 	OS_REQUIRES(NM_CORE_LOCK);
 

@@ -347,7 +347,8 @@ void nm_bufown_repair_port(struct nm_port *port, const struct nm_client *client,
 {
 	struct port_repair p = {.client = client, .empty = empty};
 
-	if (!port->region || port->dead || !nm_bufown_repair_begin(&p.r, port->region, port->owner))
+	if (!port->region || port->dead || port->region->ending ||
+		!nm_bufown_repair_begin(&p.r, port->region, port->owner))
 		return; /* packets in bad slots are dropped and counted */
 	pause_around(port->region, port, true);
 	reconcile_all(port->region, port);

@@ -26,6 +26,7 @@
 #include "null.h"
 #include "pipe.h"
 #include "vale.h"
+#include "wish.h"
 
 enum { MONITOR_FLAGS = NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON };
 
@@ -738,6 +739,7 @@ static int bind_port(struct nm_client *client, struct nm_port *port, const struc
 int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
 {
 	struct nm_bind plain = *bind;
+	struct nm_wish wish = {0};
 	struct nm_port *port;
 	int error;
 
@@ -749,9 +751,10 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 		plain.mode = NR_REG_ALL_NIC;
 		plain.flags &= ~(uint64_t)(NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
 	}
-	nm_core_lock(client->core);
-	port = find_port(client, name, bind);
-	error = port ? bind_port(client, port, bind, &plain) : client->err.code;
-	nm_core_unlock(client->core);
+	do {
+		nm_wish_lock(client->core, &wish);
+		port = find_port(client, name, bind);
+		error = port ? bind_port(client, port, bind, &plain) : client->err.code;
+	} while (nm_wish_unlock(client->core, &wish, error));
 	return error;
 }

@@ -114,7 +114,8 @@ static struct nm_region *private_region(struct nm_client *client, const struct n
 	return owned_by(client, nm_region_create(core, &params, 0, &client->err));
 }
 
-/* Extra buffers are given as far as there are: rather none than no port. Who may not have so much is told. */
+/* Extra buffers are given as far as there are: rather none than no port. Who may not have so much is told, and memory
+ * that is wished for is waited for (wish.h). */
 static struct nm_region *make_private_region(struct nm_client *client, const struct nm_port *port,
 	uint32_t extra) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -123,7 +124,7 @@ static struct nm_region *make_private_region(struct nm_client *client, const str
 	if (extra > EXTRA_BUFS_MOST)
 		extra = EXTRA_BUFS_MOST;
 	region = private_region(client, port, need_of(port), extra, 0);
-	if (!region && extra > 0 && client->err.code != -EDQUOT)
+	if (!region && extra > 0 && client->err.code != -EDQUOT && client->err.code != -EAGAIN)
 		region = private_region(client, port, need_of(port), 0, 0);
 	return region;
 }

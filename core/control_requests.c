@@ -10,6 +10,7 @@
 #include "names.h"
 #include "attachment.h"
 #include "vale.h"
+#include "wish.h"
 
 enum {
 	SLEEP_US_MAX = 1000000,
@@ -18,12 +19,9 @@ enum {
 
 /* ---- asking about a port -------------------------------------------------------------- */
 
-/* What a caller asks about: a port that exists already, or one made for the question. */
-struct probe {
-	struct nm_client tmp;
-	const struct nm_port *port;
-	struct nm_region *region; /* with a reference; under core->lock, as the port */
-};
+/* What is said about a port and its region. */
+typedef void answer_fn(
+	struct request *rq, const struct nm_port *port, const struct nm_region *region);
 
 /* Its region is known before a client is bound. Pipes have that of their family. */
 static bool is_device(const struct nm_port *port)
@@ -31,63 +29,89 @@ static bool is_device(const struct nm_port *port)
 	return port->ops->shares_region && !port->parent;
 }
 
-static int probe_region(struct nm_client *client, struct probe *probe, struct nm_region *region)
+/* A reference; NULL with client->err. */
+static struct nm_region *region_of(struct nm_client *client, const struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
-	if (region)
-		nm_region_get(region);
-	else
-		region = nm_region_by_id(client->core, NM_REGION_SHARED_ID, false, &client->err);
-	probe->region = region;
-	return region ? 0 : client->err.code;
+	if (!port->region)
+		return nm_region_by_id(client->core, NM_REGION_SHARED_ID, false, &client->err);
+	nm_region_get(port->region);
+	return port->region;
 }
 
-/*
- * Finds the port that a request names, or the one the client is bound to when it names none. One
- * that is made on demand is bound for the time of the question, so that it has its memory; a
- * device is not, for that would take it from the system: its region is known.
- * Returns with core->lock, and probe_end() must follow, whether it was found or not.
- */
-static int probe_begin(struct nm_client *client, const char *name, const struct nm_bind *bind,
-	struct probe *probe) OS_ACQUIRE(NM_CORE_LOCK)
+/* Of `port`; NULL: the one that the request names, or the client's. -ENXIO without a text: it has no region before a client
+ * is bound, or isn't there. */
+static int answer_locked(struct nm_client *client, struct request *rq, const struct nm_port *port,
+	answer_fn *answer) OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error = 0;
+	const char *name = rq->hdr.nr_name;
+	struct nm_region *region;
 
-	probe->region = NULL;
-	nm_client_init(&probe->tmp, client->core);
-	probe->tmp.ns = client->ns;
-	probe->tmp.own_region = client->own_region;
-	probe->tmp.in_parts = true; /* nobody will look into its slots */
-	nm_core_lock(client->core);
-	if (name[0] == '\0' && !client->port)
+	if (!port)
+		port = name[0] ? nm_port_find_in_locked(client->core, client->ns, name)
+			       : client->port;
+	if (!port || !(port->region || is_device(port)))
+		return -ENXIO;
+	region = region_of(client, port);
+	if (!region)
+		return client->err.code;
+	answer(rq, port, region);
+	nm_region_put(region);
+	return 0;
+}
+
+static int answer_about(
+	struct nm_client *client, struct request *rq, const struct nm_port *port, answer_fn *answer)
+{
+	struct nm_wish wish = {0};
+	int error;
+
+	do {
+		nm_wish_lock(client->core, &wish);
+		error = answer_locked(client, rq, port, answer);
+	} while (nm_wish_unlock(client->core, &wish, error));
+	return error;
+}
+
+/* About a port that is bound for the time of the question, so that it has its memory. */
+static int bind_and_answer(
+	struct nm_client *client, struct request *rq, const struct nm_bind *bind, answer_fn *answer)
+{
+	struct nm_client tmp;
+	int error;
+
+	nm_client_init(&tmp, client->core);
+	tmp.ns = client->ns;
+	tmp.own_region = client->own_region;
+	tmp.in_parts = true; /* nobody will look into its slots */
+	error = nm_client_bind(&tmp, rq->hdr.nr_name, bind);
+	if (error)
+		return nm_error_set(&client->err, error, "%s", tmp.err.text);
+	error = answer_about(client, rq, tmp.port, answer);
+	nm_client_unbind(&tmp);
+	return error;
+}
+
+/* Of a port that exists already, or that is made for the question, as `bind` says. A device is not bound, for that
+ * would take it from the system: its region is known. */
+static int ask(
+	struct nm_client *client, struct request *rq, const struct nm_bind *bind, answer_fn *answer)
+{
+	int error;
+
+	if (rq->hdr.nr_name[0] == '\0' && !client->port)
 		return nm_error_set(&client->err, -ENXIO, "no port named, and none registered");
-	probe->port =
-		name[0] ? nm_port_find_in_locked(client->core, client->ns, name) : client->port;
-	if (!probe->port || !(probe->port->region || is_device(probe->port))) {
-		nm_core_unlock(client->core);
-		error = nm_client_bind(&probe->tmp, name, bind);
-		nm_core_lock(client->core);
-		if (error)
-			return nm_error_set(&client->err, error, "%s", probe->tmp.err.text);
-		probe->port = probe->tmp.port;
-	}
-	return probe_region(client, probe, probe->port->region);
-}
-
-static void probe_end(struct nm_client *client, struct probe *probe) OS_RELEASE(NM_CORE_LOCK)
-{
-	nm_region_put(probe->region);
-	nm_core_unlock(client->core);
-	nm_client_unbind(&probe->tmp);
+	error = answer_about(client, rq, NULL, answer);
+	return error == -ENXIO ? bind_and_answer(client, rq, bind, answer) : error;
 }
 
 /* No port is named, and none registered: the question is about a region, the shared one by default. */
-static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *info)
+static int region_info_locked(struct nm_client *client, struct nmreq_port_info_get *info)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint16_t id = info->nr_mem_id ? info->nr_mem_id : NM_REGION_SHARED_ID;
 	struct nm_region *region;
 
-	nm_core_lock(client->core);
 	if (id == NM_REGION_SHARED_ID)
 		region = nm_region_by_id(client->core, id, false, &client->err);
 	else
@@ -98,14 +122,40 @@ static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *
 		nm_error_set(&client->err, -ENOENT, "there is no memory region %u", id);
 	if (id == NM_REGION_SHARED_ID)
 		nm_region_put(region);
-	nm_core_unlock(client->core);
 	return region ? 0 : client->err.code;
+}
+
+static int do_region_info(struct nm_client *client, struct nmreq_port_info_get *info)
+{
+	struct nm_wish wish = {0};
+	int error;
+
+	do {
+		nm_wish_lock(client->core, &wish);
+		error = region_info_locked(client, info);
+	} while (nm_wish_unlock(client->core, &wish, error));
+	return error;
 }
 
 /* The number, or 0: the default. */
 static uint32_t number_or_default(uint32_t number, uint32_t min, uint32_t max)
 {
 	return number >= min && number <= max ? number : 0;
+}
+
+static void port_info(
+	struct request *rq, const struct nm_port *port, const struct nm_region *region)
+{
+	rq->body.info = (struct nmreq_port_info_get){
+		.nr_memsize = region->size,
+		.nr_tx_slots = port->num_slots[NM_TX],
+		.nr_rx_slots = port->num_slots[NM_RX],
+		.nr_tx_rings = (uint16_t)port->num_rings[NM_TX],
+		.nr_rx_rings = (uint16_t)port->num_rings[NM_RX],
+		.nr_host_tx_rings = (uint16_t)port->num_host_rings[NM_TX],
+		.nr_host_rx_rings = (uint16_t)port->num_host_rings[NM_RX],
+		.nr_mem_id = region->id,
+	};
 }
 
 static int do_port_info(struct nm_client *client, struct request *rq)
@@ -121,26 +171,16 @@ static int do_port_info(struct nm_client *client, struct request *rq)
 		.num_slots = {number_or_default(info->nr_tx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX),
 			number_or_default(info->nr_rx_slots, NM_SLOTS_MIN, NM_SLOTS_MAX)},
 	};
-	struct probe probe;
-	int error;
 
 	if (rq->hdr.nr_name[0] == '\0' && !client->port)
 		return do_region_info(client, info);
-	error = probe_begin(client, rq->hdr.nr_name, &bind, &probe);
+	return ask(client, rq, &bind, port_info);
+}
 
-	if (!error) {
-		memset(info, 0, sizeof(*info));
-		info->nr_memsize = probe.region->size;
-		info->nr_tx_slots = probe.port->num_slots[NM_TX];
-		info->nr_rx_slots = probe.port->num_slots[NM_RX];
-		info->nr_tx_rings = (uint16_t)probe.port->num_rings[NM_TX];
-		info->nr_rx_rings = (uint16_t)probe.port->num_rings[NM_RX];
-		info->nr_host_tx_rings = (uint16_t)probe.port->num_host_rings[NM_TX];
-		info->nr_host_rx_rings = (uint16_t)probe.port->num_host_rings[NM_RX];
-		info->nr_mem_id = probe.region->id;
-	}
-	probe_end(client, &probe);
-	return error;
+static void pools_info(
+	struct request *rq, const struct nm_port *port, const struct nm_region *region)
+{
+	nm_region_info(region, &rq->body.pools);
 }
 
 static int do_pools_info(struct nm_client *client, struct request *rq)
@@ -148,16 +188,10 @@ static int do_pools_info(struct nm_client *client, struct request *rq)
 	const struct nm_bind any = {.mode = NR_REG_ALL_NIC, .flags = NR_ACCEPT_VNET_HDR};
 	struct nmreq_pools_info *pools = &rq->body.pools;
 	struct nm_region *region;
-	struct probe probe;
 	int error = 0;
 
-	if (rq->hdr.nr_name[0] != '\0' || client->port) {
-		error = probe_begin(client, rq->hdr.nr_name, &any, &probe);
-		if (!error)
-			nm_region_info(probe.region, pools);
-		probe_end(client, &probe);
-		return error;
-	}
+	if (rq->hdr.nr_name[0] != '\0' || client->port)
+		return ask(client, rq, &any, pools_info);
 	nm_core_lock(client->core);
 	region = nm_region_find(client->core, pools->nr_mem_id);
 	if (region)

@@ -29,6 +29,7 @@ struct nm_shape;
 struct nm_vale;
 struct nm_attachment;
 struct nm_quota;
+struct nm_wish;
 
 /*
  * What a platform does for the core, beyond os.h. Any may be NULL: then requests that need it fail
@@ -58,6 +59,8 @@ struct nm_platform_ops {
 	/* Words for an error text: what a user can set so that such a pool has more objects. NULL:
 	 * nothing. */
 	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
+	/* Does it take long to get memory of so many bytes for a region? Then others go on meanwhile (wish.h). NULL: no. */
+	bool (*mem_takes_long)(uint64_t bytes);
 	/* A port is there, or is about to go, or is dead: its name, its kind and its payer are those that it has, or
 	 * had. NULL: nobody wants to know. */
 	void (*port_changed)(const struct nm_port *port, bool is_there);
@@ -87,6 +90,8 @@ struct nm_core {
 	const struct nm_platform_ops *platform_ops; /* may be NULL */
 	void *platform;                             /* the platform's */
 	struct nm_attachment *attachments OS_GUARDED_BY(NM_CORE_LOCK);
+	struct nm_wish *wish OS_GUARDED_BY(
+		NM_CORE_LOCK); /* of who has the lock; NULL: none (wish.h) */
 };
 
 static inline void nm_core_lock(struct nm_core *core) OS_LOCKS(NM_CORE_LOCK)

@@ -136,4 +136,29 @@ static inline bool nm_csb_appl_sleep(struct nm_csb_appl *a)
 	return true;
 }
 
+enum { NM_CSB_LOOKS = 4 };
+
+enum nm_csb_wait {
+	NM_CSB_SLEEPS, /* the other side will signal */
+	NM_CSB_ENOUGH, /* no need to: interrupts are off */
+	NM_CSB_AGAIN,  /* neither: interrupts are off, and whoever asks comes again in a while */
+};
+
+/*
+ * As nm_csb_appl_sleep(), unless hwtail has moved as far as is wanted, which `enough` says each time that it has moved. For
+ * those who must not stay for long: the other side, which says how far, is not asked more often than NM_CSB_LOOKS times,
+ * as it could move hwtail to and fro for ever.
+ */
+static inline enum nm_csb_wait nm_csb_appl_wait(
+	struct nm_csb_appl *a, bool (*enough)(void *arg), void *arg)
+{
+	for (int looks = 0; looks < NM_CSB_LOOKS; looks++) {
+		if (!nm_csb_appl_sleep(a))
+			return NM_CSB_SLEEPS;
+		if (enough(arg))
+			return NM_CSB_ENOUGH;
+	}
+	return NM_CSB_AGAIN;
+}
+
 #endif

@@ -63,8 +63,8 @@ void os_table_free(void *table);
  * applications; the platform keeps what it needs for that (a memfd, pages) in its struct os_mem.
  * Pages are committed when first touched where the platform can do that.
  * os_mem_alloc() returns NULL with err when there is not enough, or when the platform has a bound: the
- * text says which, and how to raise it. os_mem_free(NULL) is allowed; it may be called under the
- * core lock, and waits for nobody else's locks.
+ * text says which, and how to raise it. os_mem_free(NULL) is allowed. Any thread may call both, with the core lock
+ * or without; they wait for nobody else's locks.
  */
 struct os_mem;
 struct nm_error;

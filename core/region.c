@@ -3,6 +3,7 @@
 #include "bufown.h"
 #include "port.h"
 #include "quota.h"
+#include "wish.h"
 
 enum {
 	IF_SIZE_MIN = 256, /* netmap_if with the ring offsets of a small port */
@@ -201,7 +202,7 @@ static struct nm_region *create(struct nm_core *core, const struct nm_region_par
 	if (err->code)
 		goto fail;
 	region->shared = shared;
-	region->mem = os_mem_alloc(region->size, err);
+	region->mem = nm_wish_take(core, region->size, err);
 	if (!region->mem)
 		goto fail;
 	region->base = os_mem_addr(region->mem);

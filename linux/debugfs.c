@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Files of /sys/kernel/debug/netmap, each a seq_file that is written in one go under core->lock.
+ * Files of /sys/kernel/debug/netmap, each a seq_file that is written in one go under core->lock (`memory`: without).
  * `macs` can be written to: the name of a switch, in the network namespace of who writes, flushes its
  * addresses.
  */
 #include "debugfs.h"
 #include "bufown.h"
+#include "mem.h"
 #include "vale.h"
 #include "kmod.h"
 
@@ -98,6 +99,18 @@ static int regions_show(struct seq_file *out, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(regions);
 
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static int memory_show(struct seq_file *out, void *unused)
+{
+	struct nmk_mem_use use = nmk_mem_use();
+
+	seq_printf(out, "regions_kib %llu\nbeing_made %u\nmade %llu\n", use.bytes >> 10,
+		use.being_made, use.made);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(memory);
+
 /* ---- addresses ------------------------------------------------------------------------- */
 
 static void show_switch(
@@ -171,6 +184,7 @@ void nmk_debugfs_register(void)
 	directory = debugfs_create_dir("netmap", NULL);
 	debugfs_create_file("ports", 0400, directory, NULL, &ports_fops);
 	debugfs_create_file("regions", 0400, directory, NULL, &regions_fops);
+	debugfs_create_file("memory", 0400, directory, NULL, &memory_fops);
 	debugfs_create_file("macs", 0600, directory, NULL, &macs_fops);
 }
 

@@ -40,7 +40,7 @@ struct os_mem {
 	void *addr;
 	struct nmk_pin pin;      /* count 0: pages of this kernel, from vmalloc() */
 	uint64_t bytes;          /* of those */
-	struct work_struct free; /* unpins, and frees this */
+	struct work_struct free; /* unpins, or frees the pages, and frees this */
 };
 
 /* For struct nm_uaccess. `arg` is not looked at; addr: of a page. */

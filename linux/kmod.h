@@ -8,6 +8,7 @@
  *      csb_mode.c  CSB mode of an open file, and kloop.c its sync loop
  *      mmap.c      regions in the memory of applications, and out of it
  *      extmem.c    memory of applications that is used here
+ *      mem.c       memory of regions
  *      nic*.c      network devices: see nic.h; xmit_hook.c in front of their drivers; hostring.c their host rings, attach_threads.c
  *                  devices on switches, persist.c devices that the module makes
  *      skb_ring.c  slots as sk_buffs, and back

@@ -5,6 +5,7 @@
 #include "debugfs.h"
 #include "extmem.h"
 #include "kloop.h"
+#include "mem.h"
 #include "netns.h"
 #include "nic.h"
 #include "params.h"
@@ -39,14 +40,18 @@ static const struct nm_platform_ops platform_ops = {
 	.attachment_pause = nmk_attachment_pause,
 	.attachment_poll = nmk_attachment_poll,
 	.more_objects = more_objects,
+	.mem_takes_long = nmk_mem_takes_long,
 };
 
 static int __init nmk_init(void)
 {
-	int error = nm_core_init(&netmap_core);
+	int error = nmk_mem_register();
 
 	if (error)
 		return error;
+	error = nm_core_init(&netmap_core);
+	if (error)
+		goto fail_mem;
 	netmap_core.platform_ops = &platform_ops;
 	error = nmk_params_start(&netmap_core);
 	if (!error)
@@ -85,6 +90,8 @@ fail_extmem:
 	nmk_extmem_unregister();
 fail_core:
 	nm_core_destroy(&netmap_core);
+fail_mem:
+	nmk_mem_unregister();
 	return error;
 }
 
@@ -101,6 +108,7 @@ static void __exit nmk_exit(void)
 	nmk_kloop_unregister();
 	nmk_extmem_unregister();
 	nm_core_destroy(&netmap_core);
+	nmk_mem_unregister();
 	pr_info("unloaded\n");
 }
 

@@ -9,8 +9,7 @@
  *      priv_buf_num             buffers there beyond those of the port's rings, for its pipes and
  *                               monitors
  *      region_max_mb            MiB that one region may have, in memory of the kernel; 0: a quarter of the
- *                               machine's memory, 1024 at most: to clear it takes a while, in which
- *                               others wait
+ *                               machine's memory, 1024 at most: to clear it takes a while
  *      regions_max_mb           MiB that all regions together may have; 0: half of the machine's memory
  *      timestamps               0: rings get the time of a sync only with NR_TIMESTAMP; else rx rings
  *                               get it always

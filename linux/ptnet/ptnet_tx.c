@@ -44,45 +44,61 @@ static bool sleep_unless_taken(struct ptnet_queue *q, struct netdev_queue *txq)
 	return moved;
 }
 
-/* The host says how much room there is: not more often than this is it asked here, with soft interrupts off;
- * then the poll goes on, which gives others their turn. */
-#define ROOM_TRIES 4
+/* Who waits, with soft interrupts off, for the host to take something. */
+struct waiting {
+	struct ptnet_queue *q;
+	struct netdev_queue *txq;
+};
+
+static bool has_room(void *arg)
+{
+	const struct waiting *w = arg;
+
+	ptnet_bql_taken(w->q, w->txq);
+	return room(w->q) >= w->q->ptn->tx_slots_max;
+}
+
+static bool below_limit(void *arg)
+{
+	const struct waiting *w = arg;
+
+	ptnet_bql_taken(w->q, w->txq);
+	return !netif_xmit_stopped(w->txq);
+}
+
+/* True: what is wanted is there. False: an interrupt or a poll will come: a host that takes something each time
+ * it is asked, and never enough, goes on being asked there, where others have their turn. */
+static bool wait_unless(struct waiting w, bool (*enough)(void *arg))
+{
+	enum nm_csb_wait result = nm_csb_appl_wait(&w.q->csb, enough, &w);
+
+	if (result == NM_CSB_AGAIN)
+		napi_schedule(&w.q->napi);
+	return result == NM_CSB_ENOUGH;
+}
 
 /* The longest packet may not fit as far as we know. True: it does after all. Else the queue is
  * stopped, and an interrupt or a poll will come. */
 static bool find_room(struct ptnet_queue *q, struct netdev_queue *txq)
 {
-	const uint32_t wanted = q->ptn->tx_slots_max;
-
 	look(q, txq);
-	if (room(q) >= wanted)
+	if (room(q) >= q->ptn->tx_slots_max)
 		return true;
 	publish(q);
 	netif_tx_stop_queue(txq);
 	ptnet_count_event(q, &q->stats.stops);
-	for (int tries = 0; tries < ROOM_TRIES; tries++) {
-		if (!sleep_unless_taken(q, txq))
-			return false;
-		if (room(q) >= wanted) {
-			netif_tx_start_queue(txq);
-			ptnet_count_event(q, &q->stats.wakes);
-			return true;
-		}
-		/* Some have gone, but not enough. */
-	}
-	napi_schedule(&q->napi);
-	return false;
+	if (!wait_unless((struct waiting){q, txq}, has_room))
+		return false;
+	netif_tx_start_queue(txq);
+	ptnet_count_event(q, &q->stats.wakes);
+	return true;
 }
 
 /* The stack has stopped the queue, for its limit, and all is published. An interrupt or a poll will come
  * unless it goes on. */
 static void await_limit(struct ptnet_queue *q, struct netdev_queue *txq)
 {
-	for (int tries = 0; tries < ROOM_TRIES; tries++) {
-		if (!sleep_unless_taken(q, txq) || !netif_xmit_stopped(txq))
-			return;
-	}
-	napi_schedule(&q->napi);
+	(void)wait_unless((struct waiting){q, txq}, below_limit);
 }
 
 /* A packet on its way into slots. */

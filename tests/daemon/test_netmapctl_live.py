@@ -152,6 +152,23 @@ def test_top_screen(daemon, ports, columns):
     assert numbers == sorted(numbers)
 
 
+def test_the_recording_in_the_howto(daemon, open_port):
+    """The same lines, titles, units and columns; other numbers."""
+    page = (REPO / "docs/howto.md").read_text()
+    args, block = re.search(r"^    \$ netmapctl top --once (.*)\n((?:    .+\n|\n(?=    ))+)", page, re.M).groups()
+    recorded = [line[4:] for line in block.splitlines()]
+    for name in "vale1:rx", "vale1:tx":
+        open_port(name, **SMALL)
+    shown = top(daemon, *args.split(), "--sort", "name").splitlines()
+
+    def shape(line):
+        return re.sub(r"[\d.]+ ?[kMG]?", " # ", line).split()
+
+    assert [shape(line.replace("by rate", "by name")) for line in recorded] == [shape(line) for line in shown]
+    at = next(i for i, line in enumerate(shown) if line.startswith("PORT"))
+    assert recorded[at] == shown[at] and [len(line) for line in recorded[at:]] == [len(line) for line in shown[at:]]
+
+
 def test_top_rates(daemon):
     """Those of a stream of known rate; the sender's and the receiver's are the same. The bounds are for a busy machine."""
     rx = spawn(BUILD / "apps/pkt-gen", "-i", "vale1:in@conf:rx-slots=4096", "-f", "rx", "-T", "100", path=daemon.path)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -19,9 +20,9 @@ import traceback
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, EVENTS, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NIC_SW, NULL_REG, ONE_SW,
-    POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET,
-    PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_LIST, VALE_NEWIF, ZCOPY_MON,
+    ALL_NIC, EVENTS, FULL_WAIT, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NIC_SW, NMREQ_HEADER, NULL_REG, ONE_SW,
+    POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, REPO, VALE_ATTACH, VALE_DELIF,
+    VALE_DETACH, VALE_FLUSH, VALE_LIST, VALE_MACS, VALE_NEWIF, VM_ADD_PORT, VM_CREATE, ZCOPY_MON,
     NMREQ, SET, STATUS, SW, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, wait_until,
 )
 from test_tap import new_namespace
@@ -167,6 +168,9 @@ def test_own_names(start):
         assert as_user(ADMIN, open_port, daemon.path, name)
 
 
+KLOOP_START, KLOOP_STOP, CSB_ENABLE = 13, 14, 15    # that no client of netmapd sends
+
+
 def attach(name):
     return nmreq(VALE_ATTACH, name, struct.pack("=QQIIHHHHHHII4xQ", *[0] * 10, ALL_NIC, 0, 0) + bytes(8))
 
@@ -190,6 +194,9 @@ REQUESTS = {
     "don't poll it": lambda name: nmreq(POLLING_DISABLE, name.split(":")[0] + ":tap0", bytes(16)),
     "make a device": lambda name: nmreq(VALE_NEWIF, "tap0", bytes(16)),
     "remove a device": lambda name: nmreq(VALE_DELIF, "tap0"),
+    "start a kernel loop": lambda name: nmreq(KLOOP_START, name, bytes(8)),
+    "stop it": lambda name: nmreq(KLOOP_STOP, name),
+    "enable a CSB": lambda name: nmreq(CSB_ENABLE, name),
 }
 
 
@@ -209,23 +216,65 @@ def test_each_request_as_the_wrong_user(start, hold, what):
     assert known(daemon) == before
 
 
-def test_other_messages_as_the_wrong_user(start, hold):
+def field(value, size=64):
+    return value.encode().ljust(size, b"\0")
+
+
+HERS, SWITCH = own(ALICE), f"valeu{ALICE}_1"
+SPECS = [HERS, HERS + "{1", HERS + "/r", HERS + "/z", f"{own(BOB)}@share={HERS}"]
+# Each message (proto.h) but NMREQ: what Bob may not say with it;
+MESSAGES = {
+    VM_ADD_PORT: [field(spec, 256) + bytes(8) for spec in SPECS],
+    VALE_MACS: [struct.pack("=Q64s", 0, SWITCH.encode())],
+    VALE_FLUSH: [field(SWITCH)],
+    RENAME: [field(a) + field(b) for a, b in ((HERS, own(ALICE, "1:b")), (own(BOB), own(ALICE, "1:b")), (HERS, own(BOB)))],
+    LIMIT: [field("ports=1")],
+    SET: [field(line, 256) for line in ("set workers 1", "set full-wait-ms 1", f"place {HERS} 0", f"place {HERS} any")],
+    FULL_WAIT: [struct.pack("=II64s", 1, 0, name.encode()) for name in (HERS, SWITCH)],
+}
+# and those that name nothing: what he may say, and hears nothing of hers.
+QUESTIONS = {HELLO: b"", VM_CREATE: struct.pack("=64sQ", b"m", 0), STATUS: bytes(8), EVENTS: bytes(16)}
+
+
+def constants(header, first):
+    """{number: name} of an enum that counts from 1."""
+    block = re.search(rf"\b{first} = 1,.*?\}}", (REPO / header).read_text(), re.S).group()
+    names = re.findall(r"^\s*([A-Z]\w+)(?: = (\d+))?,", block, re.M)
+    assert all(not number or int(number) == at for at, (_, number) in enumerate(names, 1)), names
+    return {at: name for at, (name, _) in enumerate(names, 1)}
+
+
+def test_each_request_is_tried():
+    """Whoever adds one says here what another user can do with it."""
+    messages = constants("proto/proto.h", "NMD_HELLO")
+    assert set(messages) == {NMREQ, *MESSAGES, *QUESTIONS}, messages
+    requests = constants("include/net/netmap.h", "NETMAP_REQ_REGISTER")
+    assert set(requests) == {NMREQ_HEADER.unpack_from(payload(HERS))[1] for payload in REQUESTS.values()}, requests
+
+
+def say(path, kind, body):
+    with Connection(path) as c:
+        if kind == VM_ADD_PORT:
+            c.vm_create()
+        return c.ask(kind, body)[0]
+
+
+def test_each_message_as_the_wrong_user(start, hold):
     daemon = start()
-    hold(ALICE, keep_port, daemon.path, own(ALICE))
-    sw = f"valeu{ALICE}_1"
-    refused(BOB, "no rule", call, daemon.path, "macs", sw)
-    refused(BOB, "no rule", call, daemon.path, "flush", sw)
-    for a, b in ((own(ALICE), own(ALICE, "1:b")), (own(BOB), own(ALICE, "1:b")), (own(ALICE), own(BOB))):
-        refused(BOB, "no rule", raw, daemon.path, RENAME, a.encode().ljust(64, b"\0") + b.encode().ljust(64, b"\0"))
-    refused(BOB, "settings are changed by root", raw, daemon.path, SET, b"set workers 1".ljust(256, b"\0"))
-    refused(BOB, "settings are changed by root", raw, daemon.path, SET, f"place {own(ALICE)} 0".encode().ljust(256, b"\0"))
-    refused(BOB, "limits are set by root", raw, daemon.path, LIMIT, b"ports=1".ljust(64, b"\0"))
-    for spec in own(ALICE), own(ALICE) + "{1", own(ALICE) + "/r", own(ALICE) + "/z", f"{own(BOB)}@share={own(ALICE)}":
-        refused(BOB, "no rule", Machine, daemon.path, spec)
-    as_user(ALICE, call, daemon.path, "macs", sw)
-    as_user(ALICE, call, daemon.path, "flush", sw)
-    names = own(ALICE).encode().ljust(64, b"\0") + own(ALICE, "1:b").encode().ljust(64, b"\0")
-    assert as_user(ALICE, raw, daemon.path, RENAME, names) == b""
+    hold(ALICE, keep_port, daemon.path, HERS)
+    before, settings = known(daemon), daemon.status()["daemon"]["settings"]
+    for kind, bodies in MESSAGES.items():
+        for body in bodies:
+            refused(BOB, "no rule|not for user|set by root|changed by root", say, daemon.path, kind, body)
+            assert known(daemon) == before, (kind, body)
+    assert daemon.status()["daemon"]["settings"] == settings and daemon.status()["daemon"]["placement"] == []
+    for kind, body in QUESTIONS.items():
+        heard = as_user(BOB, say, daemon.path, kind, body)
+        assert HERS.encode() not in heard and str(ALICE).encode() not in heard, kind
+    as_user(ALICE, call, daemon.path, "macs", SWITCH)
+    as_user(ALICE, call, daemon.path, "flush", SWITCH)
+    assert as_user(ALICE, raw, daemon.path, FULL_WAIT, MESSAGES[FULL_WAIT][0]) == b""
+    assert as_user(ALICE, raw, daemon.path, RENAME, MESSAGES[RENAME][0]) == b""
     assert daemon.ports() == [own(ALICE, "1:b")]
 
 

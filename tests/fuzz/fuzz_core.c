@@ -175,6 +175,11 @@ static int poll_attachment(
 	return count > 2 ? nm_error_set(err, -EINVAL, "%u CPUs", count) : 0;
 }
 
+static bool takes_long(uint64_t bytes)
+{
+	return bytes >= 1 << 20;
+}
+
 const struct nm_platform_ops fuzz_platform = {
 	.newif = new_device,
 	.delif = remove_device,
@@ -182,6 +187,7 @@ const struct nm_platform_ops fuzz_platform = {
 	.attachment_stop = stop_attachment,
 	.attachment_pause = pause_attachment,
 	.attachment_poll = poll_attachment,
+	.mem_takes_long = takes_long,
 };
 
 /* As a driver would put it there. */

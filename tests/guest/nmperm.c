@@ -8,6 +8,8 @@
  *	nmperm namespace                            root of its own namespaces, and not outside
  *	nmperm memlock                              the limit of locked memory is the user's, not the process's
  *	nmperm region SLOTS                         registers a port with as many slots; says its error
+ *	nmperm again TIMES                          registers a port of 32 MiB, closes it, and so on
+ *	nmperm others                               requests of others are answered while a region is made
  *
  * Thread safety: a program of one thread.
  */
@@ -200,6 +202,94 @@ static void check_region(char **args)
 	printf("errno %d\n", errno);
 }
 
+/* A port with a region of 32 MiB. */
+static int open_large(const char *name)
+{
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC,
+		.nr_tx_slots = 256,
+		.nr_rx_slots = 256,
+		.nr_tx_rings = 16,
+		.nr_rx_rings = 16};
+	int fd = open_dev();
+
+	CHECK(request(fd, NETMAP_REQ_REGISTER, name, &reg, NULL) == 0);
+	return fd;
+}
+
+/* What is given back can be had again at once, though others clear up behind it. */
+static void check_again(char **args)
+{
+	for (int i = atoi(args[0]); i > 0; i--)
+		CHECK(close(open_large("valea:1")) == 0);
+}
+
+/* Which of all large regions is being made now, counted from 1; 0: none is. */
+static unsigned long being_made(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/netmap/memory", "r");
+	unsigned long now, made;
+
+	CHECK(f);
+	CHECK(fscanf(f, "regions_kib %*u being_made %lu made %lu", &now, &made) == 2);
+	CHECK(fclose(f) == 0);
+	return now ? made + 1 : 0;
+}
+
+/* What two processes share: the one that makes regions and the one that asks meanwhile. */
+struct meanwhile {
+	int asked;   /* times */
+	int during;  /* of them, when a region was being made */
+	int answers; /* and still was when the answer was there */
+	int end;
+};
+
+static void ask_meanwhile(struct meanwhile *m)
+{
+	struct nmreq_register reg = {
+		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 64, .nr_rx_slots = 64};
+	struct nmreq_port_info_get info;
+	int fd = open_dev();
+
+	CHECK(request(fd, NETMAP_REQ_REGISTER, "valeo:asks", &reg, NULL) == 0);
+	while (!__atomic_load_n(&m->end, __ATOMIC_ACQUIRE)) {
+		unsigned long before = being_made();
+
+		info = (struct nmreq_port_info_get){0};
+		CHECK(request(fd, NETMAP_REQ_PORT_INFO_GET, "valeo:asks", &info, NULL) == 0);
+		m->asked++;
+		m->during += before != 0;
+		if (before && before == being_made())
+			__atomic_fetch_add(&m->answers, 1, __ATOMIC_ACQ_REL);
+	}
+}
+
+/* Under the lock that the answer needs there would never be one. */
+static void check_others(char **args)
+{
+	enum { MOST = 200, ENOUGH = 5 };
+	struct meanwhile *m =
+		mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int answers = 0, tries = 0, status;
+	pid_t child;
+
+	CHECK(m != MAP_FAILED);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		ask_meanwhile(m);
+		_exit(0);
+	}
+	for (; answers < ENOUGH && tries < MOST; tries++) {
+		CHECK(close(open_large("valer:1")) == 0);
+		answers = __atomic_load_n(&m->answers, __ATOMIC_ACQUIRE);
+	}
+	printf("%d of %d questions asked, and %d answered, while one of %d regions was made\n",
+		m->during, m->asked, answers, tries);
+	__atomic_store_n(&m->end, 1, __ATOMIC_RELEASE);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK(answers >= ENOUGH);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check checks[] = {
@@ -208,8 +298,10 @@ int main(int argc, char **argv)
 		{"namespace", check_namespace, 0},
 		{"memlock", check_memlock, 0},
 		{"region", check_region, 1},
+		{"again", check_again, 1},
+		{"others", check_others, 0},
 	};
 
 	return run_check(checks, sizeof(checks) / sizeof(checks[0]), argc, argv,
-		"usage: nmperm refused NIC SWITCH:NIC PERSISTENT | allowed | namespace | memlock | region SLOTS");
+		"usage: nmperm refused NIC SWITCH:NIC PERSISTENT | allowed | namespace | memlock | region SLOTS | again TIMES | others");
 }

@@ -22,8 +22,8 @@ def memory_of(guest):
 
 def test_room_that_comes_and_goes(kernel, netmap_ko, tmp_path):
     """A host moves hwtail to and fro, and never as far as is needed: the queue stops, the CPU that sends does other things, and
-    when there is room the queue goes on. That the driver looks a bounded number of times in a row (ROOM_TRIES) is not shown:
-    the host would have to move hwtail between each two looks."""
+    when there is room the queue goes on. That the driver looks a bounded number of times in a row, also at a host that moves hwtail
+    between each two looks: nm_csb_appl_wait(), tests/unit/core/test_csb.c."""
     with netlab.Daemon(tmp_path / "netmapd.stderr") as daemon, \
          netlab.Node(kernel, netlab.build_initramfs(kernel, netmap_ko), daemon, 1, f"host-{kernel.line}") as guest:
         guest.load()

@@ -75,3 +75,17 @@ def test_regions_are_bounded(guest):
     assert nmperm(guest, "region", "256") == "errno 12\n"
     guest.run(f"echo 0 >{PARAMETERS}/region_max_mb; echo 0 >{PARAMETERS}/regions_max_mb")
     assert nmperm(guest, "region", "256") == "errno 0\n"
+
+
+@pytest.mark.every_kernel
+def test_others_go_on_while_a_region_is_made(guest):
+    """Its memory is had and cleared without the core lock."""
+    print(nmperm(guest, "others"))
+
+
+@pytest.mark.every_kernel
+def test_what_is_given_back_can_be_had_again(guest):
+    """Two regions of 32 MiB don't fit: the second one waits for the pages of the first."""
+    guest.run(f"echo 40 >{PARAMETERS}/regions_max_mb")
+    nmperm(guest, "again", "100")
+    guest.run(f"echo 0 >{PARAMETERS}/regions_max_mb")

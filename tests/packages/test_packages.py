@@ -82,8 +82,9 @@ TAP_LINES = re.search(r"^    \[Service\]\n((?:    \S.*\n)+)", (REPO / "docs/oper
 
 
 @pytest.mark.parametrize("package, unit, more, most", [
-    ("netmapd", "netmapd", "", 2.0), ("netmapd", "netmapd", TAP_LINES, 3.5), ("ptnetmap-tools", "netmapd-metrics", "", 2.0),
-], ids=["netmapd", "netmapd-with-tap", "netmapd-metrics"])
+    ("netmapd", "netmapd", "", 2.0), ("netmapd", "netmapd", TAP_LINES, 3.5), ("netmapd", "netmapd-nic", "", 3.5),
+    ("ptnetmap-tools", "netmapd-metrics", "", 2.0),
+], ids=["netmapd", "netmapd-with-tap", "netmapd-nic", "netmapd-metrics"])
 def test_sandbox(packages, tmp_path, package, unit, more, most):
     """What systemd finds open in the services: at most 2.0 of 10; of those that have devices, 3.5."""
     run("dpkg-deb", "-x", packages[package], tmp_path / package)

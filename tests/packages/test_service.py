@@ -15,7 +15,7 @@ from lab import REPO, USER_SPACE, Processes, System, build_packages
 
 pytestmark = [pytest.mark.xdist_group("packages-service")]
 
-POLICY = "limit user bob ports=6 connections=6\nallow user eve capture valeu*:*\n"
+POLICY = "limit user bob ports=6 connections=6\nallow user eve capture valeu*:*\nallow user alice port eth1 eth1^\n"
 USERS = ("alice", "bob")
 MACHINES = (1, 2)
 REFUSALS = "no rule of|is for root|[Oo]peration not permitted|no port|no such|not allowed|by root|root and the user|is not for user"
@@ -100,6 +100,9 @@ def test_at_boot(guest):
     assert out.count("Active: active") == 2
     assert guest.run("stat -c '%U %G %a' /run/netmapd/socket").out == "netmap netmap 660\n"
     assert guest.run("ps -o user= -C netmapd").out.split() == ["netmap"]
+    # Privileged, and of use only to who wants it.
+    asked = guest.run("systemctl is-active netmapd-nic; systemctl is-enabled netmapd-nic", check=False)
+    assert asked.out.split() == ["inactive", "disabled"]
     status = guest.run("cat /proc/$(systemctl show -P MainPID netmapd)/status").out
     assert re.search(r"^CapPrm:\s+0{16}$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M) and \
         re.search(r"^Seccomp:\s+2$", status, re.M)
@@ -231,14 +234,61 @@ def test_journal(owners, guest):
     assert entries and all(e["USER"] == bob.uid and e["SYSLOG_IDENTIFIER"] == "netmapd" for e in entries)
     assert any(e.get("CAUSE") == "EDQUOT" for e in entries), [e["MESSAGE"] for e in entries]
     assert not any(alice.switch in e["MESSAGE"] for e in entries)
+    # Her machine's, whose socket he has tried.
+    entries = journal(guest, f"PORT={alice.machines[0]}")
+    turned = [e for e in entries if "is turned away" in e["MESSAGE"]]
+    assert turned and all(e["PORT"] == alice.machines[0] for e in entries), entries
+    machine = turned[0]["MACHINE"]
+    assert re.fullmatch(r"vm\d+", machine), turned
+    entries = journal(guest, f"MACHINE={machine}")
+    assert len(entries) >= len(turned) and {e["MACHINE"] for e in entries} == {machine}, entries
+
+
+WIRE = """modprobe -a veth tun
+ip link add eth1 type veth peer name wire && ip link set eth1 up && ip link set wire up
+ip addr add 10.9.1.1/24 dev wire && ip neigh add 10.9.1.2 lladdr 02:00:00:00:00:02 dev wire
+ip addr add 10.9.2.1/24 dev eth1 && ip neigh add 10.9.2.2 lladdr 02:00:00:00:00:03 dev eth1
+echo "allow alice eth1 ens8*" >> /etc/netmapd/nic.conf
+printf 'allow alice eth1 host\nallow netmap eth1 host\n' >>/etc/netmapd/nic.conf"""
+
+
+def datagrams(guest, to, receiver):
+    """Until the receiver has what it wants."""
+    sender = guest.spawn(f"exec bash -c 'while sleep 0.1; do echo x >/dev/udp/{to}/9; done'")
+    try:
+        assert receiver.wait(60).rc == 0, receiver.output
+    finally:
+        sender.kill()
+        sender.wait()
 
 
 @booted
 def test_network_interfaces(guest):
-    """netmapd-nic runs where netmapd looks for it, when it is enabled."""
-    guest.run("echo \"allow alice eth1 ens8*\" >> /etc/netmapd/nic.conf; systemctl enable --now netmapd-nic")
+    """netmapd-nic runs when it is enabled, and opens interfaces within systemd's sandbox, for netmapd and who its file names."""
+    guest.run(WIRE)
+    guest.run("systemctl enable --now netmapd-nic")
     until(guest, "systemctl -q is-active netmapd-nic && [ -S /run/netmapd-nic/nic.sock ]")
-    guest.run("systemctl disable --now netmapd-nic; rm /etc/netmapd/nic.conf")
+    assert "driver" in guest.run(as_user("alice", "netmapctl nic-check eth1")).out
+    # From the wire, and to it.
+    receiver = guest.spawn(as_user("alice", "exec pkt-gen -i netmap:eth1 -f rx -n 20"))
+    until(guest, "netmapctl list | grep -q eth1")
+    ports = {p["name"]: p["user"] for p in json.loads(guest.run("netmapctl status --json").out)["ports"]}
+    assert ports["eth1"] == int(uid(guest, "alice"))
+    datagrams(guest, "10.9.1.2", receiver)
+    count = "cat /sys/class/net/wire/statistics/rx_packets"
+    had = int(guest.run(count).out)
+    guest.run(as_user("alice", "pkt-gen -i netmap:eth1 -f tx -n 200"), timeout=60)
+    until(guest, f"[ $({count}) -ge {had + 200} ]")
+    # What the host itself sends there.
+    receiver = guest.spawn(as_user("alice", "exec pkt-gen -i netmap:eth1^ -f rx -n 20"))
+    until(guest, "netmapctl list | grep -q eth1")
+    datagrams(guest, "10.9.2.2", receiver)
+    for port in "eth1", "eth1^":
+        refused = guest.run(as_user("bob", f"pkt-gen -i netmap:{port} -f rx -n 1"), check=False)
+        assert refused.rc != 0 and "no rule of" in refused.out, refused.out
+    until(guest, "! netmapctl list | grep -q eth1")
+    guest.run("systemctl disable --now netmapd-nic; ip link del eth1")
+    until(guest, "! ls -d /var/tmp/systemd-private-*-netmapd-nic.service-*")     # systemd's: gone with the service
 
 
 @booted
@@ -278,7 +328,9 @@ def test_restart(guest):
 
 @booted
 def test_purge_and_apt_install(guest):
-    """Nothing is left; and `apt install` from nothing brings the service up; once more, and it is held."""
+    """Nothing is left, also of what was enabled; and `apt install` from nothing brings the service up; once more, and it is held."""
+    guest.run("systemctl enable --now netmapd-nic netmapd-metrics")
+    until(guest, "systemctl -q is-active netmapd-nic netmapd-metrics")
     guest.run("dpkg -P netmapd ptnetmap-tools libnetmap-dev libnetmap1", timeout=240)
     assert guest.run("ls -d /run/netmapd* /run/ptnetmap* /etc/netmapd /var/lib/netmap* 2>/dev/null", check=False).out == ""
     # What others have is theirs: the kernel's headers, home directories, logs.

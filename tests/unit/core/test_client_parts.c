@@ -311,6 +311,31 @@ static void the_end_of_all_touches_nothing(void **state)
 	}
 }
 
+/* A machine's ports are reset, one after the other, when it is gone: its region goes with them. */
+static void the_end_of_a_machine_touches_nothing(void **state)
+{
+	static const char *const names[] = {"vale0:1", "vale0:2", "vale1:1{x", "vale1:1}x"};
+	struct nm_region *region = make_region(&core, 1000, 64, SLOTS);
+	const struct nm_bind how = {.mode = NR_REG_ALL_NIC, .num_slots = {SLOTS, SLOTS}};
+	struct nm_client clients[4];
+
+	region->reserved = true;
+	for (uint32_t i = 0; i < 4; i++) {
+		nm_client_init(&clients[i], &core);
+		clients[i].own_region = region;
+		assert_int_equal(nm_client_bind(&clients[i], names[i], &how), 0);
+		if (i < 2)
+			assert_ptr_equal(clients[i].port->region, region);
+	}
+	region->ending = true;
+	close_region(region);
+	for (uint32_t i = 4; i-- > 0;) {
+		nm_client_reset_rings(&clients[i]);
+		nm_client_unbind(&clients[i]);
+	}
+	nm_region_put(region);
+}
+
 /* Where others stay, all is put into order as ever. */
 static void not_where_others_stay(void **state)
 {
@@ -372,6 +397,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_device_goes, begin, core_end),
 		cmocka_unit_test_setup_teardown(a_start_that_fails, begin, core_end),
 		cmocka_unit_test_setup_teardown(the_end_of_all_touches_nothing, begin, core_end),
+		cmocka_unit_test_setup_teardown(
+			the_end_of_a_machine_touches_nothing, begin, core_end),
 		cmocka_unit_test_setup_teardown(not_where_others_stay, begin, core_end),
 		cmocka_unit_test_setup_teardown(
 			a_map_is_as_quick_for_a_large_region, begin, core_end),

@@ -148,8 +148,12 @@ void __wrap_os_table_free(void *table)
 	os_free(table);
 }
 
+void (*on_mem_alloc)(uint64_t bytes);
+
 struct os_mem *__wrap_os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
+	if (on_mem_alloc)
+		on_mem_alloc(bytes);
 	if (!fails_now())
 		return __real_os_mem_alloc(bytes, err);
 	nm_error_set(err, -ENOMEM, "no memory for a region");
