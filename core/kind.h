@@ -16,6 +16,7 @@
 struct nm_error;
 struct nm_port;
 struct nm_ring;
+struct nm_rss;
 
 /* What a port kind does. All are called with core->lock held, but for the syncs. */
 struct nm_port_ops {
@@ -33,6 +34,9 @@ struct nm_port_ops {
 	void (*destroy)(struct nm_port *port);
 	/* New virtio-net header length (0, 10, 12). Optional: without it only 0 is accepted. */
 	int (*set_hdr_len)(struct nm_port *port, uint32_t bytes);
+	/* Which rx ring packets come to: as this says from the return on (NULL: as the kind has it), and the one of before is
+	 * not used any more. The kind stores port->rss. Optional: without it nobody has a choice. */
+	void (*set_rss)(struct nm_port *port, struct nm_rss *rss);
 	/* Clients came or went while the port is started: users and exclusive of its rings have
 	 * changed. Optional. */
 	void (*users_changed)(struct nm_port *port);

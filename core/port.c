@@ -15,6 +15,7 @@
 #include "names.h"
 #include "pipe.h"
 #include "quota.h"
+#include "rss.h"
 
 enum {
 	DEFAULT_IFS = 128,
@@ -258,6 +259,7 @@ static void free_port(struct nm_port *port)
 {
 	give_back(port);
 	free_all_rings(port);
+	os_free(port->rss);
 	os_free(port);
 }
 
@@ -509,4 +511,26 @@ int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)
 	error = port->ops->set_hdr_len(port, bytes);
 	nm_monitor_hdr_changed_locked(port);
 	return error;
+}
+
+int nm_port_set_rss_locked(struct nm_port *port, const struct nm_rss_config *config)
+{
+	struct nm_rss *before = port->rss, *rss = NULL;
+
+	nm_core_assert_locked(port->core);
+	if (!port->ops->set_rss)
+		return config ? -EOPNOTSUPP : 0;
+	for (uint32_t i = 0; config && i < NM_RSS_TABLE_LEN; i++)
+		if (config->table[i] >= port->num_rings[NM_RX])
+			return -EINVAL;
+	if (config) {
+		rss = os_zalloc(sizeof(*rss));
+		if (!rss)
+			return -ENOMEM;
+		nm_rss_init(rss, config);
+	}
+	if (rss || before)
+		port->ops->set_rss(port, rss);
+	os_free(before);
+	return 0;
 }

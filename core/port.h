@@ -24,6 +24,7 @@
 enum { NM_PORT_HDR_MAX = 12, NM_FULL_WAIT_MAX_US = 10000000 };
 
 struct nm_client;
+struct nm_rss_config;
 
 /* Rings and slots of a port that is to be made. */
 struct nm_shape {
@@ -70,6 +71,8 @@ struct nm_port {
 	/* On a switch: a network stack is behind it, whatever header its packets have. Else those with a virtio-net header
 	 * are taken for a stack's. Stored when no thread syncs the port; loaded by any (OS_LOAD). */
 	bool stack;
+	/* By the hash of packets, the rx ring that they come to; NULL: by the sender's ring. As hdr_len changes. */
+	struct nm_rss *rss;
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);
@@ -141,6 +144,12 @@ int nm_port_reshape_locked(struct nm_port *port, const uint32_t host_rings[NM_DI
 
 /* New virtio-net header length: 0, 10 or 12 bytes. -EINVAL, or -EOPNOTSUPP by the kind. */
 int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes) OS_REQUIRES(NM_CORE_LOCK);
+
+/* Packets come to the rx rings that their hash says (rss.h); NULL: to those that the kind has for them. At any time; it lasts
+ * until it is set again, whoever uses the port. -EINVAL: an entry of the table names no rx ring of the port; -EOPNOTSUPP by
+ * the kind; -ENOMEM. */
+int nm_port_set_rss_locked(struct nm_port *port, const struct nm_rss_config *config)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* -EEXIST. Texts that name its pipes follow. */
 int nm_port_rename_locked(struct nm_port *port, const char *name) OS_REQUIRES(NM_CORE_LOCK);

@@ -161,6 +161,15 @@ static int vale_set_hdr_len(struct nm_port *port, uint32_t bytes)
 	return 0;
 }
 
+static void vale_set_rss(struct nm_port *port, struct nm_rss *rss)
+{
+	struct nm_vale_port *vp = port->priv;
+
+	vale_write_lock(vp->sw);
+	port->rss = rss;
+	vale_write_unlock(vp->sw);
+}
+
 /* What waited in a tx ring is gone with its slots. */
 static void vale_ring_reset(struct nm_ring *ring)
 {
@@ -174,6 +183,7 @@ static const struct nm_port_ops vale_ops = {
 	.stop = vale_stop,
 	.destroy = vale_destroy,
 	.set_hdr_len = vale_set_hdr_len,
+	.set_rss = vale_set_rss,
 	.txsync = nm_vale_txsync,
 	.rxsync = nm_vale_rxsync,
 	.can_send = nm_vale_can_send,

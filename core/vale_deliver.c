@@ -12,6 +12,7 @@
  */
 #include "vale_internal.h"
 #include "monitor.h"
+#include "rss.h"
 
 enum {
 	SLOTS_AHEAD = 32, /* of the receiver's ring: prefetched before they are looked at */
@@ -268,16 +269,114 @@ static uint32_t deliver(struct vale_tx *tx, struct nm_ring *ring, const uint8_t 
 	return i;
 }
 
-uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
+/* ---- several rings ------------------------------------------------------------------------- */
+
+/* The first bytes of a packet, loaded once: they may change, and then it comes to another ring. */
+static uint32_t ring_by_hash(
+	const struct vale_tx *tx, const struct nm_port *port, const struct vale_packet *packet)
+{
+	const struct nm_frag only = {.buf = packet->buf, .len = packet->len};
+	struct nm_cursor from = {packet->frags == 1 ? &only : &tx->batch->frags[packet->first], 0};
+	uint32_t len = packet->len - tx->hdr_len;
+	uint8_t head[NM_RSS_HEAD_MAX];
+
+	if (len > NM_RSS_HEAD_MAX)
+		len = NM_RSS_HEAD_MAX;
+	nm_cursor_skip(&from, tx->hdr_len);
+	nm_cursor_copy(&from, head, len);
+	return nm_rss_ring(port->rss, head, len);
+}
+
+/* In their order, as far as there is room: how many. */
+static uint32_t deliver_in_order(struct vale_tx *tx, struct nm_port *port, const uint8_t *order,
+	const uint8_t *to, uint32_t n)
+{
+	uint32_t i = 0, run, done;
+
+	for (; i < n; i += run) {
+		struct nm_ring *ring = &port->rings[NM_RX][to[i]];
+
+		for (run = 1; i + run < n && to[i + run] == to[i];)
+			run++;
+		done = deliver(tx, ring, order + i, run, ring->priv);
+		if (done < run) {
+			tx->full = ring;
+			return i + done;
+		}
+	}
+	return n;
+}
+
+struct nm_ring *nm_vale_ring_for(
+	const struct vale_tx *tx, const struct nm_port *port, const struct vale_packet *packet)
+{
+	return likely(!port->rss) ? nm_vale_rx_ring(tx, port)
+				  : &port->rings[NM_RX][ring_by_hash(tx, port, packet)];
+}
+
+/* Each ring is locked once, and has its packets in their order. */
+static void deliver_by_ring(struct vale_tx *tx, struct nm_port *port, const uint8_t *order,
+	const uint8_t *to, uint32_t n)
+{
+	uint8_t share[NM_VALE_BATCH];
+	uint64_t done = 0; /* set of rings */
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t of_ring = 0;
+
+		if (done >> to[i] & 1)
+			continue;
+		for (uint32_t k = i; k < n; k++)
+			if (to[k] == to[i])
+				share[of_ring++] = order[k];
+		deliver(tx, &port->rings[NM_RX][to[i]], share, of_ring, NULL);
+		done |= (uint64_t)1 << to[i];
+	}
+}
+
+static_assert(NM_RINGS_MAX <= 64, "a set of rings has 64 bits");
+
+/* Returns how many have not to wait; `waits`: those without room do. */
+static uint32_t deliver_hashed(
+	struct vale_tx *tx, struct nm_port *port, const uint8_t *order, uint32_t n, bool waits)
+{
+	uint8_t to[NM_VALE_BATCH];
+
+	for (uint32_t i = 0; i < n; i++)
+		to[i] = (uint8_t)ring_by_hash(tx, port, &tx->batch->packets[order[i]]);
+	if (waits)
+		return deliver_in_order(tx, port, order, to, n);
+	deliver_by_ring(tx, port, order, to, n);
+	return n;
+}
+
+static uint32_t deliver_one_ring(struct vale_tx *tx, const struct nm_port *port,
+	const uint8_t *order, uint32_t n, bool waits)
 {
 	struct nm_ring *ring = nm_vale_rx_ring(tx, port);
+
+	if (likely(!waits))
+		return deliver(tx, ring, order, n, NULL);
+	tx->full = ring;
+	return deliver(tx, ring, order, n, ring->priv);
+}
+
+static inline uint32_t deliver_order(
+	struct vale_tx *tx, struct nm_port *port, const uint8_t *order, uint32_t n, bool waits)
+{
+	return unlikely(port->rss) ? deliver_hashed(tx, port, order, n, waits)
+				   : deliver_one_ring(tx, port, order, n, waits);
+}
+
+uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
+{
 	uint8_t order[NM_VALE_BATCH], rest = VALE_END;
 	uint32_t n, done;
 
 	vale_assert_locked(tx->sw);
 	if (unlikely(tx->wait_us) && mine != VALE_END && nm_port_full_wait(port)) {
 		n = merge(tx->batch, mine, VALE_END, order);
-		done = deliver(tx, ring, order, n, ring->priv);
+		done = deliver_order(tx, port, order, n, true);
 		if (done < n)
 			rest = order[done];
 		mine = VALE_END;
@@ -285,6 +384,6 @@ uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, 
 			return rest;
 	}
 	n = merge(tx->batch, mine, all, order);
-	deliver(tx, ring, order, n, NULL);
+	deliver_order(tx, port, order, n, false);
 	return rest;
 }

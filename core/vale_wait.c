@@ -216,20 +216,26 @@ bool nm_vale_can_send(struct nm_ring *ring)
 	       is_over(q->since, nm_port_full_wait(ring->port), now_us());
 }
 
-/* The receiver has not taken anything in time: all that waits for it is dropped. */
-static void expire(struct vale_tx *tx, uint8_t to) OS_REQUIRES_SHARED(VALE_LOCK)
+/*
+ * The receiver has not taken anything in time: all that waits for it is dropped. When it has several rings only packet `first`
+ * is, which waits for tx->full: others may be for rings that have room, and those that are not are dropped by the next try.
+ */
+static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	struct nm_ring *rx = nm_vale_rx_ring(tx, tx->sw->live[to]);
+	const bool only_first = tx->sw->live[to]->rss;
+	struct nm_ring *rx = tx->full;
 	struct vale_queue *q = &tx->batch->queue;
 	struct vale_room *room = rx->priv;
 	uint32_t packets = 0;
 
 	for (uint32_t i = 0; i < q->count; i++) {
-		if (q->waiting[i].to != to || q->waiting[i].slots == 0)
+		if (q->waiting[i].to != to || q->waiting[i].slots == 0 ||
+			(only_first && i != first))
 			continue;
 		q->waiting[i].slots = 0;
 		packets++;
 	}
+	q->again |= only_first;
 	nm_count(&tx->ring->stats.copies, packets);
 	nm_count(&tx->ring->stats.drops[NM_DROP_RX_FULL], packets);
 	nm_count(&tx->ring->stats.expired, packets);
@@ -240,18 +246,35 @@ static void expire(struct vale_tx *tx, uint8_t to) OS_REQUIRES_SHARED(VALE_LOCK)
 	nm_produce_unlock(rx);
 }
 
-/* Packets whose place in the ring is not known: something between them was dropped. */
-static void refuse(struct vale_tx *tx, struct nm_ring *rx, uint8_t first)
+static void count_refused(struct vale_tx *tx, struct nm_ring *rx, uint32_t n)
 {
-	uint32_t n = 0;
-
-	for (; first != VALE_END; first = tx->batch->packets[first].next)
-		n++;
 	nm_count(&tx->ring->stats.copies, n);
 	nm_count(&tx->ring->stats.drops[NM_DROP_RX_FULL], n);
 	nm_produce_lock(rx);
 	nm_count(&rx->stats.drops[NM_DROP_RX_FULL], n);
 	nm_produce_unlock(rx);
+}
+
+/*
+ * Packets whose place in the ring is not known: something between them was dropped. Each is counted at the ring that it is for,
+ * those in a row for one at once.
+ */
+static void refuse(struct vale_tx *tx, const struct nm_port *port, uint8_t first)
+{
+	const struct vale_packet *packets = tx->batch->packets;
+	struct nm_ring *rx = NULL;
+	uint32_t n = 0;
+
+	for (; first != VALE_END; first = packets[first].next, n++) {
+		struct nm_ring *to = nm_vale_ring_for(tx, port, &packets[first]);
+
+		if (n > 0 && to != rx) {
+			count_refused(tx, rx, n);
+			n = 0;
+		}
+		rx = to;
+	}
+	count_refused(tx, rx, n);
 }
 
 void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first)
@@ -264,7 +287,7 @@ void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first)
 
 	vale_assert_locked(tx->sw);
 	if (unlikely(tx->gaps)) {
-		refuse(tx, nm_vale_rx_ring(tx, port), first);
+		refuse(tx, port, first);
 		return;
 	}
 	for (uint8_t i = 0; first != VALE_END; i++) {
@@ -384,7 +407,7 @@ static void retry_port(struct vale_tx *tx, uint32_t from, uint32_t now)
 	if (done == n)
 		q->again |= try.more;
 	else if (is_over(q->waiting[try.numbers[done]].since, tx->wait_us, now))
-		expire(tx, try.to);
+		expire(tx, try.to, try.numbers[done]);
 }
 
 void nm_vale_retry(struct vale_tx *tx)

@@ -326,6 +326,23 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 	return error;
 }
 
+bool port_service_has_rss(const struct port_service *s)
+{
+	const struct nm_port *port = s->client->port;
+
+	return port->ops->set_rss && port->num_rings[NM_RX] > 1;
+}
+
+int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)
+{
+	int error;
+
+	nm_core_lock(&s->daemon->core);
+	error = nm_port_set_rss_locked(s->client->port, config);
+	nm_core_unlock(&s->daemon->core);
+	return error;
+}
+
 /* ---- states ----------------------------------------------------------------------------- */
 
 enum port_service_state port_service_state(const struct port_service *s)

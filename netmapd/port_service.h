@@ -44,6 +44,7 @@
 struct port_service;
 struct daemon;
 struct nm_client;
+struct nm_rss_config;
 
 /* tx and rx rings together, host rings included: what a port can have. A service costs memory for
  * the rings that it has, not for so many. */
@@ -100,6 +101,11 @@ uint32_t port_service_hdr_len(const struct port_service *s);
 int port_service_set_hdr_len(struct port_service *s, uint32_t bytes);
 /* May the user choose it? Not on a pipe, whose ends must agree. */
 bool port_service_has_hdr(const struct port_service *s);
+
+/* Which rx ring of the port packets come to: nm_port_set_rss_locked(). In any state. */
+int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config);
+/* Is there a choice? */
+bool port_service_has_rss(const struct port_service *s);
 
 /*
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts the service. The

@@ -216,7 +216,9 @@ static int open_device(struct vm *vm, struct vm_port *port, struct nm_error *err
 
 	memcpy(config.mac, port->mac, sizeof(config.mac));
 	if (port_service_has_hdr(port->service))
-		config.offered = PTNETMAP_F_VNET_HDR;
+		config.offered |= PTNETMAP_F_VNET_HDR;
+	if (port_service_has_rss(port->service))
+		config.offered |= PTNETMAP_F_RSS;
 	snprintf(name, sizeof(name), "vm%u %.80s", vm->number, ifname);
 	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
 	unlink(port->path);

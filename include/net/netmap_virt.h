@@ -146,6 +146,20 @@
 #define PTNET_IO_CSB_HG_BAL 64
 #define PTNET_IO_END        68
 /*
+ * Receive-side scaling: our extension, where PTNETMAP_F_RSS was granted. INDEX selects one of the words below, DATA is that
+ * word: written to be what the next PTNETMAP_PTCTL_RSS_ON takes, read as it was written. In a word the first byte
+ * is in bits 7..0. A packet comes to the rx ring that the entry of the table for the low 7 bits of its hash names. The hash is
+ * Toeplitz: of source and destination address of IPv4 or IPv6, followed by both ports when the packet is TCP or UDP, no
+ * fragment, and has no IPv6 extension header. All else has the hash 0.
+ */
+#define PTNET_IO_RSS_INDEX 68
+#define PTNET_IO_RSS_DATA  72
+#define PTNET_IO_RSS_END   76
+#define PTNET_RSS_KEY      0 /* words 0 to 9: 40 bytes */
+#define PTNET_RSS_TABLE \
+	10 /* words 10 to 41: 128 entries of a byte, each below the number of rx rings */
+#define PTNET_RSS_WORDS 42
+/*
  * KICK of ring i is at PTNET_IO_KICK_BASE + 4 * i, tx rings first, then rx
  * rings; the value written does not matter. MSI-X vectors are in the same order.
  */
@@ -157,9 +171,16 @@
 
 /* Feature bits of PTFEAT. */
 #define PTNETMAP_F_VNET_HDR 1 /* packets carry a virtio-net header of VNET_HDR_LEN bytes */
+#define PTNETMAP_F_RSS \
+	0x10000 /* our extension: the driver may choose by a hash where packets come to */
 
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */
 #define PTNETMAP_PTCTL_DELETE 2 /* stop */
+/* Our extension, with PTNETMAP_F_RSS (without: EOPNOTSUPP), served or not. ON: as key and table were written; EINVAL, and nothing
+ * changes: an entry names no rx ring; ENOMEM. OFF: as at first, the sender's ring decides. A write of PTFEAT and a
+ * reset are OFF, too. */
+#define PTNETMAP_PTCTL_RSS_ON  0x10001
+#define PTNETMAP_PTCTL_RSS_OFF 0x10002
 
 #endif /* _NET_NETMAP_VIRT_H_ */

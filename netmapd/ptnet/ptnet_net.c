@@ -4,10 +4,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "os.h"
+#include "rss.h"
 #include "ptnet_csb.h"
 #include "ptnet_irq.h"
 #include "ptnet_regs.h"
@@ -19,6 +21,8 @@ enum {
 
 static_assert(PTNET_MAX_RINGS * VU_MSIX_ENTRY_SIZE <= MSIX_PBA_OFFSET, "MSI-X table");
 static_assert(PTNET_MAX_RINGS <= PORT_SERVICE_RINGS_MAX, "rings");
+static_assert(sizeof(struct nm_rss_config) / 4 == PTNET_RSS_WORDS, "key and table");
+static_assert(offsetof(struct nm_rss_config, table) / 4 == PTNET_RSS_TABLE, "table");
 static_assert(PTNET_IO_KICK_BASE + 4 * PTNET_MAX_RINGS <= PTNET_IO_BAR_SIZE, "kicks");
 
 struct ptnet_net {
@@ -32,11 +36,57 @@ struct ptnet_net {
 	struct ptnet_irq irq;
 	struct vu_server *server;
 
+	struct {
+		uint32_t index;              /* a word of `config` */
+		struct nm_rss_config config; /* as the driver writes it */
+	} rss;
 	uint32_t features; /* granted */
 	uint32_t result;   /* of the last command in PTCTL */
 	struct ptnet_net_stats stats;
 	char name[PTNET_NAME_MAX];
 };
+
+/* ---- receive-side scaling -------------------------------------------------------------- */
+
+/* Is a word selected? */
+static bool has_rss_word(const struct ptnet_net *net)
+{
+	return (net->features & PTNETMAP_F_RSS) && net->rss.index < PTNET_RSS_WORDS;
+}
+
+static uint32_t read_rss(const struct ptnet_net *net)
+{
+	const uint8_t *bytes = (const uint8_t *)&net->rss.config;
+
+	return has_rss_word(net) ? ptnet_regs_value(bytes + 4 * (size_t)net->rss.index) : 0;
+}
+
+static void write_rss(struct ptnet_net *net, uint32_t value)
+{
+	uint8_t *bytes = (uint8_t *)&net->rss.config;
+
+	if (!has_rss_word(net)) {
+		net->stats.ignored_writes++;
+		return;
+	}
+	for (size_t i = 0; i < 4; i++)
+		bytes[4 * (size_t)net->rss.index + i] = (uint8_t)(value >> 8 * i);
+}
+
+static void select_rss(struct ptnet_net *net, uint32_t index)
+{
+	if (net->features & PTNETMAP_F_RSS)
+		net->rss.index = index;
+	else
+		net->stats.ignored_writes++;
+}
+
+static int switch_rss(struct ptnet_net *net, bool on)
+{
+	if (!(net->features & PTNETMAP_F_RSS))
+		return -EOPNOTSUPP;
+	return port_service_set_rss(net->service, on ? &net->rss.config : NULL);
+}
 
 /* ---- registers -------------------------------------------------------------------------- */
 
@@ -69,6 +119,10 @@ static uint32_t read_register(const void *dev, uint32_t offset)
 		return port_service_hdr_len(net->service);
 	case PTNET_IO_HOSTMEMID:
 		return net->geo.region_id;
+	case PTNET_IO_RSS_INDEX:
+		return net->rss.index;
+	case PTNET_IO_RSS_DATA:
+		return read_rss(net);
 	default:
 		return 0;
 	}
@@ -99,17 +153,26 @@ static void command(struct ptnet_net *net, uint32_t value)
 		error = create(net);
 	else if (value == PTNETMAP_PTCTL_DELETE)
 		ptnet_csb_stop(&net->csb);
+	else if (value == PTNETMAP_PTCTL_RSS_ON || value == PTNETMAP_PTCTL_RSS_OFF)
+		error = switch_rss(net, value == PTNETMAP_PTCTL_RSS_ON);
 	else
 		error = -EINVAL;
 	net->result = (uint32_t)-error;
 }
 
-/* A driver that doesn't ask for headers must not find those of the one before it. */
+static void forget_rss(struct ptnet_net *net)
+{
+	memset(&net->rss, 0, sizeof(net->rss));
+	(void)port_service_set_rss(net->service, NULL); /* can't fail */
+}
+
+/* A driver begins: one that doesn't ask for headers must not find those of the one before it, and none finds its key and table. */
 static void write_features(struct ptnet_net *net, uint32_t wanted)
 {
 	net->features = wanted & net->config.offered;
 	if (!(net->features & PTNETMAP_F_VNET_HDR)) /* -EBUSY: running */
 		(void)port_service_set_hdr_len(net->service, net->first_hdr_len);
+	forget_rss(net);
 }
 
 /* Not while the rings are served: then port_service_set_hdr_len() refuses. */
@@ -143,6 +206,12 @@ static void write_register(struct ptnet_net *net, uint32_t offset, uint32_t valu
 		break;
 	case PTNET_IO_VNET_HDR_LEN:
 		write_hdr_len(net, value);
+		break;
+	case PTNET_IO_RSS_INDEX:
+		select_rss(net, value);
+		break;
+	case PTNET_IO_RSS_DATA:
+		write_rss(net, value);
 		break;
 	case PTNET_IO_CSB_GH_BAH:
 		ptnet_csb_set_high(&net->csb, PTNET_CSB_GH, value);
@@ -259,6 +328,7 @@ static void reset(struct ptnet_net *net)
 	ptnet_csb_reset(&net->csb);
 	net->features = 0;
 	net->result = 0;
+	forget_rss(net);
 	/* Stopped, and in use before: can't fail. */
 	(void)port_service_set_hdr_len(net->service, net->first_hdr_len);
 	ptnet_irq_reset(&net->irq);

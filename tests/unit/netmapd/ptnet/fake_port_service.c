@@ -55,6 +55,16 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 	return 0;
 }
 
+int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)
+{
+	if (config && s->rss_error)
+		return s->rss_error;
+	s->rss_on = config != NULL;
+	if (config)
+		s->rss = *config;
+	return 0;
+}
+
 int port_service_start(struct port_service *s, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
 {
 	uint32_t i;

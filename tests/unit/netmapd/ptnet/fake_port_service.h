@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "port_service.h"
+#include "rss.h"
 
 enum { FAKE_HWCUR = 7, FAKE_HWTAIL = 9 }; /* what start writes; head and cur are 5 and 6 */
 
@@ -27,7 +28,10 @@ struct port_service {
 	int start_error; /* what the next port_service_start() returns */
 	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[PORT_SERVICE_RINGS_MAX];
-	int socket;                      /* of the client; -1: none */
+	bool rss_on; /* as rss says */
+	struct nm_rss_config rss;
+	int rss_error; /* what the next port_service_set_rss() that sets one returns */
+	int socket;    /* of the client; -1: none */
 	int irq[PORT_SERVICE_RINGS_MAX]; /* -1: none */
 	int replaced
 		[PORT_SERVICE_RINGS_MAX]; /* since port_service_sync_irqs(); must be open; -1: none */

@@ -52,7 +52,7 @@ static int setup(void **state)
 {
 	struct ptnet_net_config config = {.name = "net",
 		.mac = {0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee},
-		.offered = PTNETMAP_F_VNET_HDR};
+		.offered = PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS};
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
@@ -187,7 +187,7 @@ static void test_widths(void **state)
 static void test_features(void **state)
 {
 	set(PTNET_IO_PTFEAT, 0xffffffff);
-	assert_int_equal(get(PTNET_IO_PTFEAT), PTNETMAP_F_VNET_HDR);
+	assert_int_equal(get(PTNET_IO_PTFEAT), PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS);
 	set(PTNET_IO_VNET_HDR_LEN, 12);
 	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 12);
 	set(PTNET_IO_VNET_HDR_LEN, 11);
@@ -506,6 +506,89 @@ static void test_features_withdrawn(void **state)
 	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 10);
 }
 
+static uint32_t rss_word(uint32_t index)
+{
+	set(PTNET_IO_RSS_INDEX, index);
+	return get(PTNET_IO_RSS_DATA);
+}
+
+static void set_rss_word(uint32_t index, uint32_t value)
+{
+	set(PTNET_IO_RSS_INDEX, index);
+	set(PTNET_IO_RSS_DATA, value);
+}
+
+static void test_rss(void **state)
+{
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_RSS);
+	for (uint32_t i = 0; i < PTNET_RSS_WORDS; i++)
+		set_rss_word(i, 0x04030201 + 0x04040404 * i);
+	for (uint32_t i = 0; i < PTNET_RSS_WORDS; i++)
+		assert_int_equal(rss_word(i), 0x04030201 + 0x04040404 * i);
+	assert_false(service.rss_on);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), 0);
+	assert_true(service.rss_on);
+	for (uint32_t i = 0; i < NM_RSS_KEY_LEN; i++)
+		assert_int_equal(service.rss.key[i], i + 1);
+	for (uint32_t i = 0; i < NM_RSS_TABLE_LEN; i++)
+		assert_int_equal(service.rss.table[i], (NM_RSS_KEY_LEN + i + 1) & 255);
+	/* While the rings are served, too; what the port refuses changes nothing. */
+	create();
+	set_rss_word(PTNET_RSS_TABLE, 0x7f000000);
+	assert_int_equal(service.rss.table[3], NM_RSS_KEY_LEN + 4);
+	service.rss_error = -EINVAL;
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), EINVAL);
+	assert_true(service.rss_on);
+	assert_int_equal(service.state, PORT_RUNNING);
+	service.rss_error = 0;
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), 0);
+	assert_int_equal(service.rss.table[3], 0x7f);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_OFF), 0);
+	assert_false(service.rss_on);
+	assert_int_equal(stats().ignored_writes, 0);
+}
+
+/* No index leads anywhere else, and nothing is there without the feature. */
+static void test_rss_bounds(void **state)
+{
+	static const uint32_t indices[] = {PTNET_RSS_WORDS, PTNET_RSS_WORDS + 1, 0x3fffffff,
+		0x40000000, 0x80000000, 0xfffffff6, 0xffffffff};
+	uint32_t n = sizeof(indices) / sizeof(indices[0]);
+
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_RSS);
+	for (uint32_t i = 0; i < n; i++) {
+		set_rss_word(indices[i], 0xffffffff);
+		assert_int_equal(get(PTNET_IO_RSS_DATA), 0);
+		assert_int_equal(stats().ignored_writes, i + 1);
+	}
+	for (uint32_t i = 0; i < PTNET_RSS_WORDS; i++)
+		assert_int_equal(rss_word(i), 0);
+	set_rss_word(0, 7);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), 0);
+	/* A driver that knows nothing of it comes after one that did. */
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+	assert_false(service.rss_on);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), EOPNOTSUPP);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_OFF), EOPNOTSUPP);
+	set_rss_word(0, 7);
+	assert_int_equal(stats().ignored_writes, n + 2);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_RSS);
+	assert_int_equal(rss_word(0), 0);
+	/* One that knows it, after one that has not put it off: a kernel that crashed. */
+	set_rss_word(0, 7);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), 0);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_RSS);
+	assert_false(service.rss_on);
+	assert_int_equal(rss_word(0), 0);
+	/* A reset. */
+	set_rss_word(0, 7);
+	assert_int_equal(ptctl(PTNETMAP_PTCTL_RSS_ON), 0);
+	assert_int_equal(vfc_reset(client), 0);
+	assert_false(service.rss_on);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_RSS);
+	assert_int_equal(rss_word(0), 0);
+}
+
 /* The port is gone: the client is asked to unplug, whether it gave its eventfd before or after. */
 static void test_request_unplug(void **state)
 {
@@ -738,6 +821,8 @@ int main(void)
 		TEST(test_interrupts),
 		TEST(test_masks),
 		TEST(test_late_interrupt),
+		TEST(test_rss),
+		TEST(test_rss_bounds),
 		TEST(test_request_unplug),
 		TEST(test_features_withdrawn),
 		TEST(test_remap),
