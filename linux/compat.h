@@ -112,6 +112,53 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 }
 #endif
 
+/* Operations of the receive hash, by name: what they are asked has been one structure since 6.8. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define NMK_RXFH_OPS(get, set)
+#define NMK_RXFH_OP(op) op
+#else
+struct ethtool_rxfh_param {
+	u8 hfunc;
+	u32 *indir;
+	u8 *key;
+};
+#define NMK_RXFH_OPS(get, set)                                                              \
+	static int nmk_old_##get(struct net_device *netdev, u32 *indir, u8 *key, u8 *hfunc) \
+	{                                                                                   \
+		struct ethtool_rxfh_param rxfh = {.indir = indir, .key = key};              \
+		int error = get(netdev, &rxfh);                                             \
+                                                                                            \
+		if (hfunc)                                                                  \
+			*hfunc = rxfh.hfunc;                                                \
+		return error;                                                               \
+	}                                                                                   \
+	static int nmk_old_##set(                                                           \
+		struct net_device *netdev, const u32 *indir, const u8 *key, const u8 hfunc) \
+	{                                                                                   \
+		struct ethtool_rxfh_param rxfh = {hfunc, (u32 *)indir, (u8 *)key};          \
+                                                                                            \
+		return set(netdev, &rxfh, NULL);                                            \
+	}
+#define NMK_RXFH_OP(op) nmk_old_##op
+#endif
+
+/* How many rings packets come to: had been one of the questions about flow rules, which newer kernels don't ask for it. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define NMK_RX_RING_COUNT(get)
+#define NMK_RX_RING_COUNT_OP(get) .get_rx_ring_count = get
+#else
+#define NMK_RX_RING_COUNT(get)                                                      \
+	static int nmk_old_##get(                                                   \
+		struct net_device *netdev, struct ethtool_rxnfc *rxnfc, u32 *rules) \
+	{                                                                           \
+		if (rxnfc->cmd != ETHTOOL_GRXRINGS)                                 \
+			return -EOPNOTSUPP;                                         \
+		rxnfc->data = get(netdev);                                          \
+		return 0;                                                           \
+	}
+#define NMK_RX_RING_COUNT_OP(get) .get_rxnfc = nmk_old_##get
+#endif
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #include <net/gso.h> /* before, <linux/netdevice.h> had it */
 #endif

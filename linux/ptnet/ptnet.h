@@ -18,6 +18,7 @@
  *      ptnet_xdp.c      programs that see packets before the stack does
  *      ptnet_bql.c      how much of the stack's lies in a ring
  *      ptnet_coalesce.c when the stack is to be interrupted
+ *      ptnet_rss.c      which of its rings the stack receives what from
  *      ptnet_qstats.c   counters of queues, and whose NAPI is theirs, over netlink
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
  *                       the hands of the stack; ptnet_ethtool.c: what it counts
@@ -58,6 +59,7 @@
 
 #include "csb.h"
 #include "port.h"
+#include "rss.h"
 
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
@@ -73,6 +75,7 @@
 #define PTNET_DRIVER_NAME "ptnetmap-guest-drivers"
 
 struct nmk_bar;
+struct ethtool_rxfh_param;
 struct ptnet;
 
 /* A memory function: probed before the network functions of its region. */
@@ -210,6 +213,7 @@ struct ptnet {
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 	bool xdp;                   /* a program is coming, there, or going; under RTNL */
 	struct bpf_prog *xdp_prog;  /* changed under RTNL */
+	struct nm_rss_config rss;   /* as set; written under RTNL and ptn->lock */
 	uint32_t rx_usecs;          /* coalescing: as set, written under RTNL */
 	bool rx_adaptive;           /* or chosen by the driver */
 	uint32_t speed;             /* Mbit/s, and duplex: what the user likes to see; under RTNL */
@@ -311,6 +315,9 @@ int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
 /* Stops it whoever uses it; nothing starts it again. */
 void ptnet_service_end(struct ptnet *ptn);
 
+/* A command PTNETMAP_PTCTL_*: 0, a negative errno of the host's, or -EIO: the device is no more. */
+int ptnet_command(struct ptnet *ptn, uint32_t cmd);
+
 /* The rings go to the stack, and away from it. The interface is up. */
 void ptnet_stack_on(struct ptnet *ptn);
 void ptnet_stack_off(struct ptnet *ptn);
@@ -332,6 +339,21 @@ void ptnet_port_sleep(struct ptnet *ptn);
 void ptnet_port_wake(struct ptnet *ptn);
 /* The same as ptnet_port_remove() for all ports that lie in a region (pipes, monitors): it goes. */
 void ptnet_port_end_region(const struct nm_region *region);
+
+/* ---- ptnet_rss.c ------------------------------------------------------------------------ */
+
+void ptnet_rss_init(struct ptnet *ptn); /* probe: rings are known */
+/* The host chooses the rings of packets as ptn->rss says, and no more. ptn->lock held. On a port whose host can't: nothing. */
+int ptnet_rss_on(struct ptnet *ptn);
+void ptnet_rss_off(struct ptnet *ptn);
+/* Packets come to the first so many rings, unless the user has a table of his own. RTNL. */
+int ptnet_rss_set_rings(struct ptnet *ptn, uint32_t rings);
+/* For ethtool, under RTNL. */
+uint32_t ptnet_rss_key_size(struct net_device *netdev);
+uint32_t ptnet_rss_table_size(struct net_device *netdev);
+int ptnet_rss_get(struct net_device *netdev, struct ethtool_rxfh_param *rxfh);
+int ptnet_rss_set(
+	struct net_device *netdev, struct ethtool_rxfh_param *rxfh, struct netlink_ext_ack *extack);
 
 /* ---- ptnet_qstats.c ---------------------------------------------------------------------- */
 

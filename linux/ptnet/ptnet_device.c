@@ -216,6 +216,7 @@ static int probe_queues(struct ptnet *ptn)
 	if (error)
 		return error;
 	read_mac(ptn, mac);
+	ptnet_rss_init(ptn);
 	ptn->netdev = ptnet_netdev_alloc(ptn, mac);
 	return ptn->netdev ? request_interrupts(ptn) : -ENOMEM;
 }
@@ -251,14 +252,14 @@ static int probe_header(struct ptnet *ptn, bool want_hdr)
 
 int ptnet_device_probe(struct ptnet *ptn)
 {
-	bool want_hdr = READ_ONCE(ptnet_vnet_hdr);
+	uint32_t wanted = READ_ONCE(ptnet_vnet_hdr) ? PTNETMAP_F_VNET_HDR : 0;
 	int error = map_registers(ptn);
 
 	if (error)
 		return error;
-	reg_write(ptn, PTNET_IO_PTFEAT, want_hdr ? PTNETMAP_F_VNET_HDR : 0);
-	if (want_hdr)
-		ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & PTNETMAP_F_VNET_HDR;
+	wanted |= PTNETMAP_F_RSS;
+	reg_write(ptn, PTNET_IO_PTFEAT, wanted);
+	ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & wanted;
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);

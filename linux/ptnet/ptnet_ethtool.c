@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * What ethtool shows and sets: driver (-i), link (-s), rings (-g, -G), channels (-l, -L), interrupts (-c, -C), time
- * stamps (-T), counters by cause (-S).
+ * stamps (-T), counters by cause (-S); ptnet_rss.c: the receive hash (-x, -X).
  *
- * Rings are the host's: the stack can use less of each, and fewer of those it sends on. Which of the rings it
- * receives from packets come to is for the senders to say.
+ * Rings are the host's: the stack can use less of each, and fewer of them. Where the host has no hash, which of the rings it
+ * receives from packets come to is for the senders to say, and all of those are used.
  */
 #include "ptnet_coalesce.h"
+#include "compat.h"
 
 #include <linux/ethtool.h>
 
@@ -89,17 +90,65 @@ static int set_ringparam(struct net_device *netdev, struct ethtool_ringparam *ri
 	return 0;
 }
 
+/* Where the host chooses the rings of packets by their hash, rings go in pairs: fewer can be received from, too. */
+static bool is_combined(const struct ptnet *ptn)
+{
+	return (ptn->features & PTNETMAP_F_RSS) && ptn->num_rings[NM_TX] == ptn->num_rings[NM_RX];
+}
+
 static void get_channels(struct net_device *netdev, struct ethtool_channels *channels)
 {
 	const struct ptnet *ptn = ptnet_of(netdev);
 
+	if (is_combined(ptn)) {
+		channels->max_combined = ptn->num_rings[NM_RX];
+		channels->combined_count = netdev->real_num_rx_queues;
+		return;
+	}
 	channels->max_tx = ptn->num_rings[NM_TX];
 	channels->tx_count = netdev->real_num_tx_queues;
 	channels->rx_count = channels->max_rx = ptn->num_rings[NM_RX];
 }
 
+/* The stack uses more rings before packets come there. When the host refuses that it uses those of before. */
+static int set_more(struct ptnet *ptn, uint32_t rings, uint32_t tx_before, uint32_t rx_before)
+{
+	int error = netif_set_real_num_queues(ptn->netdev, rings, rings);
+
+	if (error)
+		return error;
+	error = ptnet_rss_set_rings(ptn, rings);
+	if (error)
+		netif_set_real_num_queues(ptn->netdev, tx_before, rx_before);
+	return error;
+}
+
+/* And fewer behind that. When the stack refuses that packets come as before. */
+static int set_fewer(struct ptnet *ptn, uint32_t rings, uint32_t rx_before)
+{
+	int error = ptnet_rss_set_rings(ptn, rings);
+
+	if (error)
+		return error;
+	error = netif_set_real_num_queues(ptn->netdev, rings, rings);
+	if (error)
+		ptnet_rss_set_rings(ptn, rx_before);
+	return error;
+}
+
+static int set_combined(struct ptnet *ptn, uint32_t rings)
+{
+	const uint32_t tx_before = ptn->netdev->real_num_tx_queues;
+	const uint32_t rx_before = ptn->netdev->real_num_rx_queues;
+
+	return rings > rx_before ? set_more(ptn, rings, tx_before, rx_before)
+				 : set_fewer(ptn, rings, rx_before);
+}
+
 static int set_channels(struct net_device *netdev, struct ethtool_channels *channels)
 {
+	if (is_combined(ptnet_of(netdev)))
+		return set_combined(ptnet_of(netdev), channels->combined_count);
 	if (channels->rx_count != netdev->real_num_rx_queues) {
 		netdev_warn(netdev, "packets come on all of its %u rx rings: %u are not possible\n",
 			netdev->real_num_rx_queues, channels->rx_count);
@@ -107,6 +156,14 @@ static int set_channels(struct net_device *netdev, struct ethtool_channels *chan
 	}
 	return netif_set_real_num_tx_queues(netdev, channels->tx_count);
 }
+
+static uint32_t rx_ring_count(struct net_device *netdev)
+{
+	return netdev->real_num_rx_queues;
+}
+
+NMK_RX_RING_COUNT(rx_ring_count)
+NMK_RXFH_OPS(ptnet_rss_get, ptnet_rss_set)
 
 static int get_coalesce(struct net_device *netdev, struct ethtool_coalesce *coalesce,
 	struct kernel_ethtool_coalesce *kernel_coalesce, struct netlink_ext_ack *extack)
@@ -248,6 +305,11 @@ const struct ethtool_ops ptnet_ethtool_ops = {
 	.set_coalesce = set_coalesce,
 	.get_channels = get_channels,
 	.set_channels = set_channels,
+	NMK_RX_RING_COUNT_OP(rx_ring_count),
+	.get_rxfh_key_size = ptnet_rss_key_size,
+	.get_rxfh_indir_size = ptnet_rss_table_size,
+	.get_rxfh = NMK_RXFH_OP(ptnet_rss_get),
+	.set_rxfh = NMK_RXFH_OP(ptnet_rss_set),
 	.get_ts_info = ethtool_op_get_ts_info,
 	.get_sset_count = get_sset_count,
 	.get_strings = get_strings,

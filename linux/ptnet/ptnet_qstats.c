@@ -61,6 +61,14 @@ static void get_base_stats(struct net_device *netdev, struct netdev_queue_stats_
 
 	rx->packets = rx->bytes = rx->alloc_fail = rx->hw_drops = 0;
 	tx->packets = tx->bytes = tx->hw_drops = tx->stop = tx->wake = 0;
+	for (uint32_t i = netdev->real_num_rx_queues; i < ptn->num_rings[NM_RX]; i++) {
+		struct ptnet_sums sums = ptnet_queue_sums(ptnet_queue(ptn, NM_RX, i));
+
+		rx->packets += sums.packets;
+		rx->bytes += sums.bytes;
+		rx->alloc_fail += sums.no_memory;
+		rx->hw_drops += sums.drops;
+	}
 	for (uint32_t i = netdev->real_num_tx_queues; i < ptn->num_rings[NM_TX]; i++) {
 		struct ptnet_sums sums = ptnet_queue_sums(ptnet_queue(ptn, NM_TX, i));
 

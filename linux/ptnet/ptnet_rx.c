@@ -29,7 +29,8 @@ static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 	if ((hdr.hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID) && skb->ip_summed == CHECKSUM_NONE)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	ptnet_count_packet(q, skb->len);
-	skb_record_rx_queue(skb, q->id);
+	if (likely(q->id < READ_ONCE(q->napi.dev->real_num_rx_queues))) /* else it was on its way */
+		skb_record_rx_queue(skb, q->id);
 	skb->protocol = eth_type_trans(skb, q->napi.dev);
 	napi_gro_receive(&q->napi, skb);
 }

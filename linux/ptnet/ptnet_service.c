@@ -7,8 +7,8 @@
 
 /* ---- CREATE and DELETE --------------------------------------------------------------- */
 
-/* Result of a command: 0 or a positive errno; anything else is a device that is no more. */
-static int command(struct ptnet *ptn, uint32_t cmd)
+/* Its result is 0 or a positive errno; anything else is a device that is no more. */
+int ptnet_command(struct ptnet *ptn, uint32_t cmd)
 {
 	uint32_t result;
 
@@ -53,7 +53,7 @@ static int start_service(struct ptnet *ptn)
 		OS_STORE(&ptn->ktoa[i].kern_need_kick, 1);
 	}
 	iowrite32(ptn->hdr_len, ptn->io + PTNET_IO_VNET_HDR_LEN);
-	error = command(ptn, PTNETMAP_PTCTL_CREATE);
+	error = ptnet_command(ptn, PTNETMAP_PTCTL_CREATE);
 	if (error) {
 		pci_err(ptn->pdev, "the host does not start the port: error %d\n", -error);
 		return error;
@@ -61,7 +61,7 @@ static int start_service(struct ptnet *ptn)
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn) && !error; i++)
 		error = take_over(&ptn->queues[i]);
 	if (error)
-		command(ptn, PTNETMAP_PTCTL_DELETE);
+		ptnet_command(ptn, PTNETMAP_PTCTL_DELETE);
 	return error;
 }
 
@@ -75,7 +75,7 @@ void ptnet_service_stop(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
 	if (!ptn->gone)
-		command(ptn, PTNETMAP_PTCTL_DELETE);
+		ptnet_command(ptn, PTNETMAP_PTCTL_DELETE);
 }
 
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
@@ -99,6 +99,7 @@ void ptnet_service_end(struct ptnet *ptn)
 void ptnet_stack_on(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
+	ptnet_rss_on(ptn); /* or packets come as without */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
 
@@ -120,6 +121,7 @@ void ptnet_stack_on(struct ptnet *ptn)
 void ptnet_stack_off(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
+	ptnet_rss_off(ptn);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		ptnet_pause_disable(&ptn->queues[i]);
 	/* No transmit is under way any more. Behind the polls: these wake queues. */

@@ -4,6 +4,8 @@
  *
  *	cardcheck maddr IF		an address of a group is added to the interface, and removed
  *	cardcheck hear PORT TEXT	a datagram comes that has the text in it
+ *	cardcheck flows ADDRESS PORT COUNT
+ *					sends a datagram to port 9 from each of so many ports, beginning with this one
  *	cardcheck xdp IF WHAT		a program in the driver, until it is killed: pass, drop, tx (sent back, with the
  *					addresses exchanged), or the name of an interface to which all is redirected
  *
@@ -15,6 +17,7 @@
  *
  * Thread safety: a program of one thread.
  */
+#include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
@@ -272,7 +275,26 @@ static void check_netdev(char **args)
 	} while (print_objects(answer, bytes));
 }
 
+/* A datagram to port 9 from each of so many ports of ours. */
+static void check_flows(char **args)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int first = atoi(args[1]), count = atoi(args[2]);
+
+	CHECK(inet_pton(AF_INET, args[0], &to.sin_addr) == 1);
+	for (int i = 0; i < count; i++) {
+		const struct sockaddr_in from = {
+			.sin_family = AF_INET, .sin_port = htons((uint16_t)(first + i))};
+		int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+		CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&from, sizeof(from)) == 0);
+		CHECK(sendto(fd, "flow", 4, 0, (const struct sockaddr *)&to, sizeof(to)) == 4);
+		close(fd);
+	}
+}
+
 static const struct check checks[] = {
+	{"flows", check_flows, 3},
 	{"maddr", check_maddr, 1},
 	{"hear", check_hear, 2},
 	{"xdp", check_xdp, 2},

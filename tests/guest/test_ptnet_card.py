@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -98,12 +99,103 @@ def test_settings(pair):
     for node in pair:
         node.run("ethtool -G data tx 1024 rx 1024")
     a.ping(b)
-    # Fewer queues to send on.
-    b.run("ethtool -L data tx 1")
-    assert b.run("ethtool -l data").out.count("TX:\t\t1\n") == 1
+    # Fewer queues.
+    b.run("ethtool -L data combined 1")
+    assert b.run("ethtool -l data").out.count("Combined:\t1\n") == 1
     b.ping(a)
-    b.run("ethtool -L data tx 2")
+    b.run("ethtool -L data combined 2")
     assert b.run("ethtool -L data rx 1", check=False).rc != 0
+
+
+def toeplitz(key, data):
+    """Bit by bit, as it is defined."""
+    bits, of_key, result = int.from_bytes(data, "big"), int.from_bytes(key, "big"), 0
+    for i in range(8 * len(data)):
+        if bits >> (8 * len(data) - 1 - i) & 1:
+            result ^= of_key >> (8 * len(key) - 32 - i) & 0xffffffff
+    return result
+
+
+KEY = bytes(range(7, 47))
+PORTS = range(3000, 3024)
+
+
+def counted(node):
+    counters = node.counters()
+    return [counters[f"rx{i}_packets"] for i in range(2)]
+
+
+def flows(a, b):
+    """A datagram of each flow from a to b: how many came to each ring of b."""
+    before = counted(b)
+    assert a.run(f"cardcheck flows {b.address} {PORTS[0]} {len(PORTS)}").out == "ok\n"
+    end = time.monotonic() + 60
+    while sum(now := [n - m for n, m in zip(counted(b), before)]) < len(PORTS) and time.monotonic() < end:
+        time.sleep(0.1)
+    return now
+
+
+def wanted_spread():
+    """How many of the flows come to each ring."""
+    ends = bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    rings = [toeplitz(KEY, ends + port.to_bytes(2, "big") + (9).to_bytes(2, "big")) % 128 % 2 for port in PORTS]
+    assert 0 < sum(rings) < len(rings)
+    return [rings.count(0), rings.count(1)]
+
+
+def know(node, other):
+    """No questions meanwhile: they would be counted, too. The kernel forgets this as the interface goes down."""
+    node.run(f"arp -i data -s {other.address} {other.mac}")
+
+
+@pytest.fixture
+def hashed(pair):
+    """The second node has the key; nobody asks who the other one is."""
+    a, b = pair
+    b.run(f"ethtool -X data hkey {':'.join(f'{n:02x}' for n in KEY)}")
+    know(a, b)
+    know(b, a)
+    yield a, b
+    for node, other in ((a, b), (b, a)):
+        node.run(f"arp -i data -d {other.address}", check=False)
+
+
+@pytest.mark.every_kernel
+def test_receive_hash(hashed):
+    """The host puts each flow into the ring that key and table say."""
+    a, b = hashed
+    spread = wanted_spread()
+    shown = b.run("ethtool -x data").out
+    assert "with 2 RX ring(s)" in shown and "toeplitz: on" in shown and re.search("^ *120: +0 +1 +0 +1", shown, re.M)
+    assert KEY.hex(":") in shown
+    assert flows(a, b) == spread
+    b.run("ethtool -X data weight 0 1")
+    assert flows(a, b) == [0, len(PORTS)]
+    # It survives the interface's way down and up, and fewer rings are not possible meanwhile.
+    b.run("ip link set data down; ip link set data up")
+    know(b, a)
+    assert flows(a, b) == [0, len(PORTS)]
+    assert b.run("ethtool -L data combined 1", check=False).rc != 0
+    b.run("ethtool -X data equal 1")
+    assert flows(a, b) == [len(PORTS), 0]
+    b.run("ethtool -X data default; ethtool -L data combined 1")
+    assert flows(a, b) == [len(PORTS), 0]
+    b.run("ethtool -L data combined 2")
+    assert flows(a, b) == spread
+    # An application finds packets in the ring that they were sent on: a has one.
+    netlab.stream(a, "data", b, "data", 3000)
+    assert flows(a, b) == spread
+    for wrong in "equal 3", "hkey 01:02", "hfunc xor":
+        assert b.run(f"ethtool -X data {wrong}", check=False).rc != 0
+    assert a.run("ethtool -x data", check=False).rc != 0      # one ring
+
+
+def test_receive_hash_after_sleep(hashed):
+    """The host has forgotten it when the machine has slept: it is told again."""
+    a, b = hashed
+    b.run("echo devices > /sys/power/pm_test; echo 1 > /sys/module/suspend/parameters/pm_test_delay; "
+          "echo mem > /sys/power/state; echo none > /sys/power/pm_test", 60)
+    assert flows(a, b) == wanted_spread()
 
 
 BQL = "/sys/class/net/data/queues/tx-0/byte_queue_limits"
@@ -215,10 +307,10 @@ def test_queue_statistics(pair):
     sums = [sum(s.get(what, 0) for s in stats) for what in (8, 9, 10, 11)]
     shown = [int(n) for n in b.run("cd /sys/class/net/data/statistics; cat rx_packets rx_bytes tx_packets tx_bytes").out.split()]
     assert sums == shown and min(sums) > 0
-    # Queues that are not sent on any more are part of the sum.
-    b.run("ethtool -L data tx 1")
+    # Queues that are not used any more are part of the sum.
+    b.run("ethtool -L data combined 1")
     whole, = objects(b, 12, _1=index)
-    b.run("ethtool -L data tx 2")
+    b.run("ethtool -L data combined 2")
     assert whole[10] >= shown[2]
 
 
