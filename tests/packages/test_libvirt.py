@@ -231,15 +231,33 @@ def test_killed(libvirt):
     libvirt.run("virsh destroy three")
 
 
+def page_commands(title, next_title):
+    """Those of a section of netmap-libvirt(7)."""
+    page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=400", REPO / "tools/libvirt/netmap-libvirt.7"],
+                          capture_output=True, text=True, check=True).stdout
+    page = re.sub(".\b", "", page)     # bold letters
+    section = page[page.index(f"\n{title}"):page.index(f"\n{next_title}")]
+    return [line.strip()[2:] for line in section.splitlines() if line.strip().startswith("# ")]
+
+
+def test_apparmor(libvirt):
+    """The rules of the page compile, with Debian's profiles, and are in them. No kernel here enforces any."""
+    commands = page_commands("APPARMOR", "FILES")
+    assert len(commands) == 4 and commands[-1].startswith("apparmor_parser -r ")
+    for command in commands[:-1]:
+        libvirt.run(command)
+    libvirt.run("sed s/LIBVIRT_TEMPLATE/libvirt-x/ /etc/apparmor.d/libvirt/TEMPLATE.qemu >/etc/apparmor.d/libvirt/libvirt-x")
+    for profile, rule in ("libvirt/libvirt-x", "/run/netmapd/vm*/{net,mem}* rw,"), ("usr.sbin.libvirtd", "netmap-libvirt-hook PUx,"):
+        parser = "apparmor_parser --skip-kernel-load --skip-cache --features-file /usr/share/apparmor-features/features"
+        libvirt.run(f"{parser} /etc/apparmor.d/{profile}")
+        assert rule in libvirt.run(f"{parser} --preprocess /etc/apparmor.d/{profile}")
+
+
 def test_hot_plug(libvirt):
     """A port for a running domain, as netmap-libvirt(7) has it."""
     libvirt.define("four", "netmap,ifname=vale1:four,passthrough=on")
     libvirt.run("virsh start four")
-    page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=400", REPO / "tools/libvirt/netmap-libvirt.7"],
-                          capture_output=True, text=True, check=True).stdout
-    page = re.sub(".\b", "", page)     # bold letters
-    section = page[page.index("\nHOT-PLUG"):page.index("\nAPPARMOR")]
-    commands = [line.strip()[2:] for line in section.splitlines() if line.strip().startswith("# ")]
+    commands = page_commands("HOT-PLUG", "APPARMOR")
     assert len(commands) == 6
     added, removed = commands[:4], commands[4:]
     for command in added:
