@@ -142,13 +142,17 @@ struct destinations {
 	uint32_t place[NM_VALE_BATCH]; /* nm_mac_place() */
 };
 
-static void load_addresses(struct vale_tx *tx, struct destinations *d)
+/* From packet `at` on; those before have this source. */
+static void load_addresses(struct vale_tx *tx, struct destinations *d, uint32_t at, uint64_t first)
 {
-	struct vale_packet *packet = tx->batch->packets;
+	struct vale_packet *packets = tx->batch->packets;
 	uint64_t last_dst = 0;
 	uint32_t place = nm_mac_place(&tx->sw->macs, last_dst);
 
-	for (uint32_t i = 0; i < tx->batch->num_packets; i++, packet++) {
+	for (uint32_t i = 0; i < at; i++)
+		packets[i].src &= first;
+	for (; at < tx->batch->num_packets; at++) {
+		struct vale_packet *packet = &packets[at];
 		uint64_t dst, src;
 
 		if (likely(packet->frags == 1))
@@ -158,37 +162,38 @@ static void load_addresses(struct vale_tx *tx, struct destinations *d)
 		if (dst != last_dst)
 			place = nm_mac_place_ahead(&tx->sw->macs, dst);
 		last_dst = dst;
-		d->mac[i] = dst;
-		d->place[i] = place;
+		d->mac[at] = dst;
+		d->place[at] = place;
 		packet->src &= src;
 	}
 }
 
 /*
- * The same for plain packets of one source, each for an address of its own perhaps, whose buckets are asked for all at once. False,
- * and nothing is changed: they are not like that.
+ * The same for plain packets of one source, each for an address of its own perhaps, whose buckets are asked for all at once. How many
+ * are like that, from the first on.
  */
-static bool load_destinations(const struct vale_tx *tx, struct destinations *d, uint64_t *src)
+static uint32_t load_destinations(const struct vale_tx *tx, struct destinations *d, uint64_t *src)
 {
 	const struct vale_batch *batch = tx->batch;
 	const struct nm_mactable *macs = &tx->sw->macs;
 	const struct vale_packet *packet = batch->packets;
 	const uint32_t hdr_len = tx->hdr_len, n = batch->num_packets;
 	struct nm_mac_pair first;
+	uint32_t i;
 
 	if (batch->num_frags > 0 || batch->hints || nm_mactable_all_too_old(macs, tx->epoch))
-		return false;
+		return 0;
 	first = nm_mac_pair_load(packet->buf + hdr_len);
-	for (uint32_t i = 0; i < n; i++, packet++) {
+	for (i = 0; i < n; i++, packet++) {
 		struct nm_mac_pair pair = nm_mac_pair_load(packet->buf + hdr_len);
 
 		if (!nm_mac_pair_equal_src(pair, first))
-			return false;
+			break;
 		d->mac[i] = nm_mac_pair_dst(pair);
 		d->place[i] = nm_mac_place_ahead(macs, d->mac[i]);
 	}
 	*src = nm_mac_pair_src(first);
-	return true;
+	return i;
 }
 
 static void learn(struct vale_tx *tx, uint64_t src)
@@ -356,13 +361,14 @@ static void classify_each(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct destinations d;
 	uint8_t to[NM_VALE_BATCH];
-	uint64_t src;
+	uint64_t src = 0;
+	uint32_t plain = load_destinations(tx, &d, &src);
 	bool to_one;
 
-	if (likely(load_destinations(tx, &d, &src))) {
+	if (likely(plain == tx->batch->num_packets)) {
 		to_one = find_from_one(tx, &d, src, to);
 	} else {
-		load_addresses(tx, &d);
+		load_addresses(tx, &d, plain, src);
 		to_one = find_each(tx, &d, to) && tx->batch->num_frags == 0;
 	}
 	if (to_one)
