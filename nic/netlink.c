@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/ethtool_netlink.h>
+#include <linux/gen_stats.h>
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
@@ -249,19 +250,6 @@ void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX])
 			alias, NETLINK_ALIAS_MAX, "%.*s", (int)RTA_PAYLOAD(a), (char *)RTA_DATA(a));
 }
 
-uint64_t netlink_dropped(uint32_t ifindex)
-{
-	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
-	const struct rtattr *a =
-		ask_link(ifindex, answer) ? link_attribute(answer, IFLA_STATS64) : NULL;
-	struct rtnl_link_stats64 stats = {0};
-
-	if (a) /* newer kernels know more */
-		memcpy(&stats, RTA_DATA(a),
-			RTA_PAYLOAD(a) < sizeof(stats) ? RTA_PAYLOAD(a) : sizeof(stats));
-	return stats.tx_dropped;
-}
-
 int netlink_delete(uint32_t ifindex)
 {
 	struct request r = link_request(ifindex, RTM_DELLINK);
@@ -331,6 +319,50 @@ int netlink_filter_off(uint32_t ifindex)
 	int error = set_filter(ifindex, FILTER_FIRST, -1, true);
 
 	return error ? set_filter(ifindex, FILTER_NUMBER, -1, true) : 0;
+}
+
+/* ECHO: older kernels tell only those who listen to all changes else. A discipline that can't drop isn't shown. */
+static bool queue_dropped(uint32_t ifindex, struct netlink_drops *drops)
+{
+	struct request r = tc_request(ifindex, RTM_GETQDISC, NLM_F_ECHO);
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct nlmsghdr *hdr = (void *)answer;
+	struct gnet_stats_queue queue = {0};
+	const struct rtattr *a;
+	ssize_t n;
+
+	r.body.tc.tcm_parent = TC_H_ROOT;
+	r.body.tc.tcm_handle = 0;
+	n = converse(NETLINK_ROUTE, &r, answer);
+	if (n < 0 || !NLMSG_OK(hdr, (size_t)n))
+		return false;
+	a = hdr->nlmsg_type == RTM_NEWQDISC
+		    ? find_attribute(TCA_RTA((struct tcmsg *)NLMSG_DATA(hdr)), TCA_PAYLOAD(hdr),
+			      TCA_STATS2)
+		    : NULL;
+	if (a)
+		a = find_attribute(RTA_DATA(a), RTA_PAYLOAD(a), TCA_STATS_QUEUE);
+	if (a && RTA_PAYLOAD(a) >= sizeof(queue))
+		memcpy(&queue, RTA_DATA(a), sizeof(queue));
+	drops->queue = queue.drops;
+	drops->discipline = a ? ((struct tcmsg *)NLMSG_DATA(hdr))->tcm_handle : 0;
+	return true;
+}
+
+bool netlink_dropped(uint32_t ifindex, struct netlink_drops *drops)
+{
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	const struct rtattr *a =
+		ask_link(ifindex, answer) ? link_attribute(answer, IFLA_STATS64) : NULL;
+	struct rtnl_link_stats64 stats = {0};
+
+	if (!a)
+		return false;
+	/* Newer kernels know more. */
+	memcpy(&stats, RTA_DATA(a),
+		RTA_PAYLOAD(a) < sizeof(stats) ? RTA_PAYLOAD(a) : sizeof(stats));
+	drops->device = stats.tx_dropped;
+	return queue_dropped(ifindex, drops);
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */

@@ -45,8 +45,15 @@ enum { NETLINK_ALIAS_MAX = 64 };
 /* What ip link says it is for, as far as there is room; "": nothing, or there is no such interface. */
 void netlink_alias(uint32_t ifindex, char alias[NETLINK_ALIAS_MAX]);
 
-/* Frames that the stack has sent by the interface, and that it has dropped; 0: none, or nobody can say. */
-uint64_t netlink_dropped(uint32_t ifindex);
+/* Frames that the stack has sent by an interface, and that got nowhere. */
+struct netlink_drops {
+	uint64_t device;     /* it had no room */
+	uint32_t queue;      /* nor its queueing discipline, modulo 2^32, */
+	uint32_t discipline; /* which is this one */
+};
+
+/* False: nobody can say. */
+bool netlink_dropped(uint32_t ifindex, struct netlink_drops *drops);
 
 /* 0 or a negative errno; -ENODEV: there is none. */
 int netlink_delete(uint32_t ifindex);

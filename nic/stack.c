@@ -76,6 +76,8 @@ int stack_direct(const struct stack *s, const struct program_state *to)
 
 void stack_count(struct stack *s, uint64_t lost)
 {
+	if (s->before + lost < s->lost)
+		return; /* it is gone: nobody can say any more */
 	s->lost = s->before + lost;
 	if (s->counters)
 		OS_STORE(&s->counters->lost, s->lost);

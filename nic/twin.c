@@ -74,6 +74,8 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 			"%s: no TAP for its host rings can be made (/dev/net/tun): %s", f->ifname,
 			strerror(-error));
 	memcpy(t->ifname, ifname, sizeof(t->ifname));
+	t->seen = (struct netlink_drops){0, 0, 0};
+	t->queue_lost = 0;
 	t->ifindex = if_nametoindex(ifname);
 	error = t->ifindex ? set_up(t, f, cookie) : -errno;
 	if (!error)
@@ -86,9 +88,23 @@ int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, 
 		f->ifname, ifname, strerror(-error));
 }
 
-uint64_t twin_lost(const struct twin *t)
+/* Another discipline begins anew. */
+static uint32_t queue_more(const struct netlink_drops *now, const struct netlink_drops *seen)
 {
-	return netlink_dropped(t->ifindex);
+	uint32_t more = now->queue - seen->queue;
+
+	return now->discipline != seen->discipline || more > INT32_MAX ? now->queue : more;
+}
+
+uint64_t twin_lost(struct twin *t)
+{
+	struct netlink_drops now;
+
+	if (netlink_dropped(t->ifindex, &now)) {
+		t->queue_lost += queue_more(&now, &t->seen);
+		t->seen = now;
+	}
+	return t->seen.device + t->queue_lost;
 }
 
 void twin_close(struct twin *t)

@@ -22,6 +22,7 @@
 #ifndef NIC_TWIN_H
 #define NIC_TWIN_H
 
+#include "netlink.h"
 #include "nic_proto.h"
 #include "nm_error.h"
 #include "program.h"
@@ -29,7 +30,9 @@
 struct twin {
 	uint32_t ifindex; /* 0: there is none */
 	char ifname[NIC_NAME_MAX];
-	int link[2]; /* programs in and out, or -1 */
+	int link[2];               /* programs in and out, or -1 */
+	struct netlink_drops seen; /* at last */
+	uint64_t queue_lost;       /* by queueing disciplines */
 };
 
 /* Nothing is made yet. */
@@ -45,8 +48,11 @@ struct twin {
 int twin_make(struct twin *t, const struct nic_facts *f, const uint8_t *cookie, int *fds,
 	uint32_t queues, struct nm_error *err);
 
-/* Frames of the stack that found no room in its queues, since it was made. */
-uint64_t twin_lost(const struct twin *t);
+/*
+ * Frames of the stack that found no room in its queues, since it was made: those of the TAP, and of its queueing discipline, which newer
+ * kernels (7.3) can make wait for it.
+ */
+uint64_t twin_lost(struct twin *t);
 
 /* May be called for one that is closed. */
 void twin_close(struct twin *t);

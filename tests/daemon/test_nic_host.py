@@ -357,6 +357,29 @@ def test_what_host_rings_are_too_slow_for_is_counted(start):
         rest(daemon)
 
 
+def test_what_is_dropped_in_front_of_the_twin_is_counted(start):
+    """By its queueing discipline, also when that is replaced and begins anew."""
+    def lost():
+        return nic(daemon)["nic"]["host_lost"]
+
+    def discipline(kind):
+        inside(daemon, "tc", "qdisc", "replace", "dev", twin(daemon), "root", kind, check=False)
+        if f"qdisc {kind}" not in inside(daemon, "tc", "qdisc", "show", "dev", twin(daemon)):
+            pytest.skip(f"this kernel has no {kind}")
+
+    with start() as (daemon, peer):
+        with Port(daemon.path, V, mode=SW):
+            s = stack_socket(daemon)
+            for count in 100, 200, 300:
+                discipline("pfifo")
+                discipline("blackhole")
+                for _ in range(100):
+                    s.send(packet(1, 60))
+                wait_until(lambda: lost() >= count, "they are counted")
+                assert daemon.ring(V, "rx", 1)["errors"] == {"receiver_full": lost()}
+        rest(daemon)
+
+
 # ------------------------------------------------------------ the API suite's tests of interfaces
 
 

@@ -207,10 +207,11 @@ int netlink_up_quietly(uint32_t ifindex, const char *alias)
 	return kernel_call();
 }
 
-uint64_t netlink_dropped(uint32_t ifindex)
+bool netlink_dropped(uint32_t ifindex, struct netlink_drops *drops)
 {
 	fuzz_check(ifindex == TWIN, "interface %u is looked at", ifindex);
-	return twin ? 3 : 0;
+	*drops = (struct netlink_drops){3, 3, 1};
+	return twin;
 }
 
 int netlink_delete(uint32_t ifindex)

@@ -231,7 +231,7 @@ class Host(ptnguest.Guest):
     """A guest in which netmapd runs."""
 
     def __init__(self, kernel):
-        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), "ethtool", "ss"],
+        initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), ("tc", "sbin/tc"), "ethtool", "ss"],
                                              modules=[*MODULES, *(["xsk_diag"] if kernel.line in ZERO_COPY else [])])
         args = []
         for hub, end, _, device, mac in devices():
@@ -361,6 +361,30 @@ def test_the_stack_through_a_bridge(host, kernel, driver, outside):
     host.drain(a)
     assert "nmhost" not in host.run("/sbin/ip link").out
     ping(host)
+
+
+def test_what_host_rings_are_too_slow_for_is_counted(host, outside):
+    """Whoever of the kernel drops it: a TAP that is full, or the queue in front of it, if that is made to wait."""
+    a = outside("virtio_net")
+    host.run(f"/sbin/ip neigh add 192.0.2.1 lladdr 00:aa:bb:cc:00:09 dev {a}")
+    app = host.application(f"pkt-gen -i netmap:{a}^ -f rx -w 0")
+    app.wait_output("^rx on ", 60)
+    twin = host.port(a)["nic"]["host_interface"]
+    app.kill(signal.SIGSTOP)
+    host.run(f"/sbin/tc qdisc replace dev {twin} root pfifo limit 10")
+    host.run("for i in $(seq 10); do timeout 30 ping -c 500 -i 0.001 -W 1 -q 192.0.2.1 > /dev/null & done; wait", 120)
+    host.run("sleep 2")     # the number is up to a second old
+    port, drops = host.port(a), 0
+    for line in host.run(f"cat /sys/class/net/{twin}/statistics/tx_dropped; /sbin/tc -s qdisc show dev {twin}").out.splitlines():
+        found = re.search(r"^(\d+)$|dropped (\d+)", line)
+        drops += int(found[1] or found[2]) if found else 0
+    lost = port["nic"]["host_lost"]
+    errors = [r["errors"] for r in port["rings"] if r["dir"] == "rx"]
+    assert lost == drops >= 1000 and errors == [{}, {"receiver_full": lost}], (drops, port)
+    app.kill(signal.SIGCONT)
+    app.kill()
+    app.wait(60)
+    host.drain(a)
 
 
 # ------------------------------------------------------------ what happens to buffers (nicwire)
