@@ -280,10 +280,10 @@ static int check_use(const struct session *s, const struct nic_use *use, struct 
 	return 0;
 }
 
-/* A user who asks again and again waits, and nobody else. Of a netmapd that serves several users as ours: the one who asks it. */
+/* A user who asks again and again waits, and nobody else. */
 static void wait_for_turn(const struct session *s, const struct nic_use *use)
 {
-	turn_wait(s->config->state, s->peer == getuid() ? use->user : s->peer, TWIN_MS);
+	turn_wait(s->config->state, s->peer, use->user, TWIN_MS);
 }
 
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],

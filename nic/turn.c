@@ -25,12 +25,12 @@ static void sleep_ms(uint64_t ms)
 }
 
 /* Locked; or -1. */
-static int open_turns(const char *dir, uid_t user)
+static int open_turns(const char *dir, uid_t peer, uid_t user)
 {
 	char path[256];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/turn-%u", dir, (unsigned)user);
+	snprintf(path, sizeof(path), "%s/turn-%u-%u", dir, (unsigned)peer, (unsigned)user);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0 && flock(fd, LOCK_EX) == 0)
 		return fd;
@@ -50,13 +50,13 @@ static uint64_t passed_ms(int fd, uint64_t now)
 	return now - last;
 }
 
-void turn_wait(const char *dir, uid_t user, uint32_t ms)
+void turn_wait(const char *dir, uid_t peer, uid_t user, uint32_t ms)
 {
-	int fd = open_turns(dir, user);
+	int fd = open_turns(dir, peer, user);
 	uint64_t passed = fd < 0 ? 0 : passed_ms(fd, now_ms()), now;
 
-	if (passed < ms)
-		sleep_ms(ms - passed);
+	if (passed <= ms) /* in whole ms, each rounded down */
+		sleep_ms(ms - passed + 1);
 	now = now_ms();
 	if (fd < 0)
 		return;

@@ -37,13 +37,9 @@ static void drop_posted(struct nic_link *link)
 static void drop_queues(struct nic_link *link)
 {
 	drop_posted(link);
-	for (uint32_t i = 0; i < link->num_queues; i++) {
-		int fd = link->queues[i].fd;
-
-		link->queues[i].fd = -1;
-		xsk_destroy(&link->queues[i]); /* what keeps the kernel from letting go */
-		closer_later(fd);
-	}
+	/* At once: NIC_RELEASED says that it is done. */
+	for (uint32_t i = 0; i < link->num_queues; i++)
+		xsk_destroy(&link->queues[i]);
 	link->num_queues = 0;
 	link->mapped = false;
 }
@@ -52,7 +48,9 @@ static void hang_up(struct nic_link *link)
 {
 	loop_del(link->loop, link->handle);
 	link->handle = NULL;
-	closer_later(link->sock); /* with all that waits in it to be read */
+	if (link->sock >= 0)
+		shutdown(link->sock, SHUT_RDWR); /* the other side needn't wait, */
+	closer_later(link->sock);                /* but for what is in it to be read */
 	link->sock = -1;
 }
 
@@ -200,7 +198,7 @@ static int map_queues(struct nic_link *link, const int *fds, uint32_t num_fds)
 			error = xsk_init(
 				&link->queues[i], fds[i], link->first_queue + i, &link->sizes);
 		if (error)
-			closer_later(fds[i]);
+			close(fds[i]);
 	}
 	return error;
 }

@@ -484,7 +484,7 @@ static struct nic_counters count_host(struct nic *nic)
 		return now;
 	now.dropped = OS_LOAD(&nic->link->counters->dropped);
 	now.lost = OS_LOAD(&nic->link->counters->lost);
-	if (port->num_host_rings[NM_RX] == 0)
+	if (port->num_host_rings[NM_RX] == 0 || now.lost < nic->counted_lost)
 		return now;
 	rx = &port->rings[NM_RX][port->num_rings[NM_RX]];
 	nm_produce_lock(rx);

