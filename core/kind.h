@@ -34,8 +34,8 @@ struct nm_port_ops {
 	void (*destroy)(struct nm_port *port);
 	/* New virtio-net header length (0, 10, 12). Optional: without it only 0 is accepted. */
 	int (*set_hdr_len)(struct nm_port *port, uint32_t bytes);
-	/* Which rx ring packets come to: as this says from the return on (NULL: as the kind has it), and the one of before is
-	 * not used any more. The kind stores port->rss. Optional: without it nobody has a choice. */
+	/* Which rx ring packets come to: as this says (NULL: as the kind has it), and it may have changed what it says. Packets
+	 * on their way may still go by the one of before. The kind stores port->rss. Optional: without it nobody has a choice. */
 	void (*set_rss)(struct nm_port *port, struct nm_rss *rss);
 	/* Clients came or went while the port is started: users and exclusive of its rings have
 	 * changed. Optional. */

@@ -259,7 +259,7 @@ static void free_port(struct nm_port *port)
 {
 	give_back(port);
 	free_all_rings(port);
-	os_free(port->rss);
+	os_free(port->rss_memory);
 	os_free(port);
 }
 
@@ -515,22 +515,23 @@ int nm_port_set_hdr_len_locked(struct nm_port *port, uint32_t bytes)
 
 int nm_port_set_rss_locked(struct nm_port *port, const struct nm_rss_config *config)
 {
-	struct nm_rss *before = port->rss, *rss = NULL;
-
 	nm_core_assert_locked(port->core);
 	if (!port->ops->set_rss)
 		return config ? -EOPNOTSUPP : 0;
 	for (uint32_t i = 0; config && i < NM_RSS_TABLE_LEN; i++)
 		if (config->table[i] >= port->num_rings[NM_RX])
 			return -EINVAL;
-	if (config) {
-		rss = os_zalloc(sizeof(*rss));
-		if (!rss)
-			return -ENOMEM;
-		nm_rss_init(rss, config);
+	if (!config || (port->rss && memcmp(&port->rss->config, config, sizeof(*config)) == 0)) {
+		if (!config && port->rss)
+			port->ops->set_rss(port, NULL);
+		return 0;
 	}
-	if (rss || before)
-		port->ops->set_rss(port, rss);
-	os_free(before);
+	/* It lasts as long as the port: nobody has to wait until no thread uses it. */
+	if (!port->rss_memory)
+		port->rss_memory = os_zalloc(sizeof(*port->rss_memory));
+	if (!port->rss_memory)
+		return -ENOMEM;
+	nm_rss_set(port->rss_memory, config);
+	port->ops->set_rss(port, port->rss_memory);
 	return 0;
 }

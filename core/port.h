@@ -71,8 +71,10 @@ struct nm_port {
 	/* On a switch: a network stack is behind it, whatever header its packets have. Else those with a virtio-net header
 	 * are taken for a stack's. Stored when no thread syncs the port; loaded by any (OS_LOAD). */
 	bool stack;
-	/* By the hash of packets, the rx ring that they come to; NULL: by the sender's ring. As hdr_len changes. */
+	/* By the hash of packets, the rx ring that they come to; NULL: by the sender's ring. Stored under core->lock; loaded
+	 * by any thread that sends to the port, once for what it does. */
 	struct nm_rss *rss;
+	struct nm_rss *rss_memory; /* what rss is if it isn't NULL; under core->lock */
 	uint32_t clients OS_GUARDED_BY(NM_CORE_LOCK);
 	/* Pipe ends, monitors and attachments that want it to exist, used or not. */
 	uint32_t pins OS_GUARDED_BY(NM_CORE_LOCK);

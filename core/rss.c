@@ -35,18 +35,19 @@ static_assert(NM_RSS_INPUT_MAX - 1 + 5 <= NM_RSS_KEY_LEN, "a window never ends b
 /* Of each value of a half byte: a single bit's is the key from there on, and that of others is the sum of theirs. */
 static void fill_part(uint32_t part[16], const uint8_t *key, uint32_t half)
 {
-	part[0] = 0;
 	for (uint32_t value = 1; value < 16; value++) {
 		uint32_t bit = (uint32_t)__builtin_ctz(value), rest = value & (value - 1);
 
-		part[value] = rest ? part[rest] ^ part[value ^ rest]
-				   : key_window(key, 4 * half + 3 - bit);
+		OS_STORE(&part[value], rest ? part[rest] ^ part[value ^ rest]
+					    : key_window(key, 4 * half + 3 - bit));
 	}
 }
 
-void nm_rss_init(struct nm_rss *rss, const struct nm_rss_config *config)
+void nm_rss_set(struct nm_rss *rss, const struct nm_rss_config *config)
 {
-	memcpy(rss->table, config->table, sizeof(rss->table));
+	memcpy(rss->config.key, config->key, sizeof(config->key));
+	for (uint32_t i = 0; i < NM_RSS_TABLE_LEN; i++)
+		OS_STORE(&rss->config.table[i], config->table[i]);
 	for (uint32_t half = 0; half < 2 * NM_RSS_INPUT_MAX; half++)
 		fill_part(rss->part[half], config->key, half);
 }
@@ -58,7 +59,7 @@ uint32_t nm_rss_toeplitz(const struct nm_rss *rss, const uint8_t *input, uint32_
 
 	os_assert(len <= NM_RSS_INPUT_MAX);
 	for (uint32_t i = 0; i < len; i++, part += 2)
-		hash ^= part[0][input[i] >> 4] ^ part[1][input[i] & 15];
+		hash ^= OS_LOAD(&part[0][input[i] >> 4]) ^ OS_LOAD(&part[1][input[i] & 15]);
 	return hash;
 }
 

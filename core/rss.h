@@ -12,7 +12,9 @@
  *
  * How: the hash is linear, so each half byte of the input has its part of it, which is looked up.
  *
- * Thread safety: a struct nm_rss doesn't change once it is made. Packets are private copies.
+ * Thread safety: one thread at a time sets a struct nm_rss, while any number of others take hashes of packets: who does so
+ * meanwhile has a hash of the old key, the new one, or of both, and in any case a ring of the old table or the new one.
+ * Packets are private copies.
  */
 #ifndef CORE_RSS_H
 #define CORE_RSS_H
@@ -35,12 +37,13 @@ struct nm_rss_config {
 };
 
 struct nm_rss {
-	uint8_t table[NM_RSS_TABLE_LEN];
+	struct nm_rss_config config;
 	uint32_t part[2 * NM_RSS_INPUT_MAX][16]; /* of each half byte of the input, by its value */
 };
 
 /* Whether each entry of the table is below `rings` is for the caller to see to. */
-void nm_rss_init(struct nm_rss *rss, const struct nm_rss_config *config);
+/* It was zero, or set, before. */
+void nm_rss_set(struct nm_rss *rss, const struct nm_rss_config *config);
 
 /* Toeplitz hash of at most NM_RSS_INPUT_MAX bytes. */
 uint32_t nm_rss_toeplitz(const struct nm_rss *rss, const uint8_t *input, uint32_t len);
@@ -50,7 +53,7 @@ uint32_t nm_rss_hash(const struct nm_rss *rss, const uint8_t *head, uint32_t len
 
 static inline uint32_t nm_rss_ring(const struct nm_rss *rss, const uint8_t *head, uint32_t len)
 {
-	return rss->table[nm_rss_hash(rss, head, len) % NM_RSS_TABLE_LEN];
+	return OS_LOAD(&rss->config.table[nm_rss_hash(rss, head, len) % NM_RSS_TABLE_LEN]);
 }
 
 #endif

@@ -165,9 +165,8 @@ static void vale_set_rss(struct nm_port *port, struct nm_rss *rss)
 {
 	struct nm_vale_port *vp = port->priv;
 
-	vale_write_lock(vp->sw);
-	port->rss = rss;
-	vale_write_unlock(vp->sw);
+	OS_STORE_RELEASE(&port->rss, rss);
+	nm_vale_wake_senders(vp->sw); /* what waits may be for another ring now */
 }
 
 /* What waited in a tx ring is gone with its slots. */

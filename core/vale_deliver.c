@@ -273,7 +273,7 @@ static uint32_t deliver(struct vale_tx *tx, struct nm_ring *ring, const uint8_t 
 
 /* The first bytes of a packet, loaded once: they may change, and then it comes to another ring. */
 static uint32_t ring_by_hash(
-	const struct vale_tx *tx, const struct nm_port *port, const struct vale_packet *packet)
+	const struct vale_tx *tx, const struct nm_rss *rss, const struct vale_packet *packet)
 {
 	const struct nm_frag only = {.buf = packet->buf, .len = packet->len};
 	struct nm_cursor from = {packet->frags == 1 ? &only : &tx->batch->frags[packet->first], 0};
@@ -284,101 +284,115 @@ static uint32_t ring_by_hash(
 		len = NM_RSS_HEAD_MAX;
 	nm_cursor_skip(&from, tx->hdr_len);
 	nm_cursor_copy(&from, head, len);
-	return nm_rss_ring(port->rss, head, len);
-}
-
-/* In their order, as far as there is room: how many. */
-static uint32_t deliver_in_order(struct vale_tx *tx, struct nm_port *port, const uint8_t *order,
-	const uint8_t *to, uint32_t n)
-{
-	uint32_t i = 0, run, done;
-
-	for (; i < n; i += run) {
-		struct nm_ring *ring = &port->rings[NM_RX][to[i]];
-
-		for (run = 1; i + run < n && to[i + run] == to[i];)
-			run++;
-		done = deliver(tx, ring, order + i, run, ring->priv);
-		if (done < run) {
-			tx->full = ring;
-			return i + done;
-		}
-	}
-	return n;
+	return nm_rss_ring(rss, head, len);
 }
 
 struct nm_ring *nm_vale_ring_for(
 	const struct vale_tx *tx, const struct nm_port *port, const struct vale_packet *packet)
 {
-	return likely(!port->rss) ? nm_vale_rx_ring(tx, port)
-				  : &port->rings[NM_RX][ring_by_hash(tx, port, packet)];
+	const struct nm_rss *rss = OS_LOAD_ACQUIRE(&port->rss);
+
+	return likely(!rss) ? nm_vale_rx_ring(tx, port)
+			    : &port->rings[NM_RX][ring_by_hash(tx, rss, packet)];
 }
 
-/* Each ring is locked once, and has its packets in their order. */
-static void deliver_by_ring(struct vale_tx *tx, struct nm_port *port, const uint8_t *order,
-	const uint8_t *to, uint32_t n)
+/*
+ * Packets order[0..n), each to the ring to[] of its number. Each ring is locked once, and has its packets in their order. `waits`: those
+ * without room do. Returns the set of those, by their numbers.
+ */
+static uint64_t deliver_by_ring(struct vale_tx *tx, struct nm_port *port, const uint8_t *order,
+	const uint8_t *to, uint32_t n, bool waits)
 {
 	uint8_t share[NM_VALE_BATCH];
-	uint64_t done = 0; /* set of rings */
+	uint64_t done = 0, left = 0; /* sets of rings, of packets */
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t of_ring = 0;
+		const uint8_t number = to[order[i]];
+		struct nm_ring *ring = &port->rings[NM_RX][number];
+		uint32_t of_ring = 0, took;
 
-		if (done >> to[i] & 1)
+		if (done >> number & 1)
 			continue;
 		for (uint32_t k = i; k < n; k++)
-			if (to[k] == to[i])
+			if (to[order[k]] == number)
 				share[of_ring++] = order[k];
-		deliver(tx, &port->rings[NM_RX][to[i]], share, of_ring, NULL);
-		done |= (uint64_t)1 << to[i];
+		took = deliver(tx, ring, share, of_ring, waits ? ring->priv : NULL);
+		if (took < of_ring)
+			tx->full_rings |= (uint64_t)1 << number;
+		for (; took < of_ring; took++)
+			left |= (uint64_t)1 << share[took];
+		done |= (uint64_t)1 << number;
 	}
+	return left;
 }
 
-static_assert(NM_RINGS_MAX <= 64, "a set of rings has 64 bits");
+static_assert(NM_RINGS_MAX <= 64 && NM_VALE_BATCH <= 64, "sets have 64 bits");
 
-/* Returns how many have not to wait; `waits`: those without room do. */
-static uint32_t deliver_hashed(
-	struct vale_tx *tx, struct nm_port *port, const uint8_t *order, uint32_t n, bool waits)
+/* A chain of the packets of a set, in their order. */
+static uint8_t chain(struct vale_packet *packets, uint64_t set)
 {
-	uint8_t to[NM_VALE_BATCH];
+	uint8_t first = VALE_END;
+
+	for (uint8_t i = NM_VALE_BATCH; set && i-- > 0;) {
+		if (!(set >> i & 1))
+			continue;
+		packets[i].next = first;
+		first = i;
+		set &= ~((uint64_t)1 << i);
+	}
+	return first;
+}
+
+/* Returns a chain of those that have to wait, when `waits`. */
+static uint8_t deliver_hashed(struct vale_tx *tx, struct nm_port *port, const struct nm_rss *rss,
+	const uint8_t *order, uint32_t n, bool waits)
+{
+	struct vale_packet *packets = tx->batch->packets;
+	uint8_t to[NM_VALE_BATCH], first;
 
 	for (uint32_t i = 0; i < n; i++)
-		to[i] = (uint8_t)ring_by_hash(tx, port, &tx->batch->packets[order[i]]);
-	if (waits)
-		return deliver_in_order(tx, port, order, to, n);
-	deliver_by_ring(tx, port, order, to, n);
-	return n;
+		to[order[i]] = (uint8_t)ring_by_hash(tx, rss, &packets[order[i]]);
+	tx->full_rings = 0;
+	first = chain(packets, deliver_by_ring(tx, port, order, to, n, waits));
+	if (first != VALE_END)
+		tx->full = &port->rings[NM_RX][to[first]];
+	return first;
 }
 
-static uint32_t deliver_one_ring(struct vale_tx *tx, const struct nm_port *port,
+/* The same for a port whose packets come to the ring that belongs to the sender's. */
+static uint8_t deliver_one_ring(struct vale_tx *tx, const struct nm_port *port,
 	const uint8_t *order, uint32_t n, bool waits)
 {
 	struct nm_ring *ring = nm_vale_rx_ring(tx, port);
+	uint32_t done;
 
-	if (likely(!waits))
-		return deliver(tx, ring, order, n, NULL);
+	if (likely(!waits)) {
+		deliver(tx, ring, order, n, NULL);
+		return VALE_END;
+	}
 	tx->full = ring;
-	return deliver(tx, ring, order, n, ring->priv);
+	done = deliver(tx, ring, order, n, ring->priv);
+	return done < n ? order[done] : VALE_END;
 }
 
-static inline uint32_t deliver_order(
+static inline uint8_t deliver_order(
 	struct vale_tx *tx, struct nm_port *port, const uint8_t *order, uint32_t n, bool waits)
 {
-	return unlikely(port->rss) ? deliver_hashed(tx, port, order, n, waits)
-				   : deliver_one_ring(tx, port, order, n, waits);
+	const struct nm_rss *rss = OS_LOAD_ACQUIRE(&port->rss);
+
+	return unlikely(rss) ? deliver_hashed(tx, port, rss, order, n, waits)
+			     : deliver_one_ring(tx, port, order, n, waits);
 }
 
 uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all)
 {
 	uint8_t order[NM_VALE_BATCH], rest = VALE_END;
-	uint32_t n, done;
+	uint32_t n;
 
 	vale_assert_locked(tx->sw);
 	if (unlikely(tx->wait_us) && mine != VALE_END && nm_port_full_wait(port)) {
 		n = merge(tx->batch, mine, VALE_END, order);
-		done = deliver_order(tx, port, order, n, true);
-		if (done < n)
-			rest = order[done];
+		rest = deliver_order(tx, port, order, n, true);
 		mine = VALE_END;
 		if (likely(all == VALE_END))
 			return rest;

@@ -7,7 +7,7 @@
  *      vale_deliver.c   packets go into the receivers' rings
  *      vale_wait.c      packets wait for receivers that are full (vale_wait.h)
  *
- * Thread safety: `live`, `active`, and hdr_len and rss of a port on the switch change under the write
+ * Thread safety: `live`, `active` and the hdr_len of a port on the switch change under the write
  * lock; forwarding reads them under the read lock. The rest is under core->lock. A
  * struct vale_batch and a struct vale_tx belong to the thread that syncs the tx ring.
  */
@@ -136,7 +136,9 @@ struct vale_tx {
 	uint32_t wait_us;     /* how long packets wait; 0: they don't */
 	uint32_t batch_at;    /* slot of the batch's first packet */
 	bool gaps;            /* slots of the batch are no packets */
-	struct nm_ring *full; /* the rx ring that the last packet to be refused waits for */
+	struct nm_ring *full; /* the rx ring that the first of the refused waits for */
+	uint64_t
+		full_rings; /* of a port that has a hash: the set of those that others of them wait for, too */
 };
 
 void nm_vale_batch_init(struct vale_batch *batch);
@@ -145,8 +147,8 @@ int nm_vale_txsync(struct nm_ring *ring);
 /*
  * Delivers two chains of the batch (packets for this port, and for all ports), in the order of
  * their packets, to the ring of `port` that belongs to the sender's, or to those that their hash says (rss.h). Read lock of
- * the switch. Returns VALE_END, or the first packet of `mine` that has to wait, as have those behind it (vale_wait.h); then
- * tx->full is the ring that it waits for.
+ * the switch. Returns VALE_END, or the first packet of `mine` that has to wait (vale_wait.h); those behind it in its chain, which
+ * may be a shorter one now, have to, too. Then tx->full is the ring that the first one waits for.
  */
 uint8_t nm_vale_deliver(struct vale_tx *tx, struct nm_port *port, uint8_t mine, uint8_t all);
 

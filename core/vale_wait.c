@@ -103,7 +103,7 @@ bool nm_vale_want(struct vale_room *room, struct nm_rxq *q, uint32_t bytes)
 }
 
 /* Those who wait on the switch, whatever for: they look. */
-static void wake_senders(struct nm_vale *sw)
+void nm_vale_wake_senders(struct nm_vale *sw)
 {
 	vale_read_lock(sw);
 	for (uint32_t i = 0; i < sw->num_active; i++) {
@@ -138,7 +138,7 @@ int nm_vale_rxsync(struct nm_ring *ring)
 	if (nm_ring_distance(ring->hwcur, ring->tail, ring->num_slots) + wanted >= ring->num_slots)
 		return error;
 	OS_STORE(&room->wanted, 0);
-	wake_senders(vp->sw);
+	nm_vale_wake_senders(vp->sw);
 	return error;
 }
 
@@ -216,16 +216,27 @@ bool nm_vale_can_send(struct nm_ring *ring)
 	       is_over(q->since, nm_port_full_wait(ring->port), now_us());
 }
 
+static void mark_stuck(struct nm_ring *rx, uint32_t drops)
+{
+	struct vale_room *room = rx->priv;
+
+	nm_produce_lock(rx);
+	nm_count(&rx->stats.drops[NM_DROP_RX_FULL], drops);
+	room->stuck = true;
+	room->stuck_at = OS_LOAD_ACQUIRE(&rx->hwcur);
+	nm_produce_unlock(rx);
+}
+
 /*
  * The receiver has not taken anything in time: all that waits for it is dropped. When it has several rings only packet `first`
- * is, which waits for tx->full: others may be for rings that have room, and those that are not are dropped by the next try.
+ * is, which waits for tx->full: others may be for rings that have room. Those that are not, in whatever ring, are dropped by the
+ * next try, for a receiver costs its senders the time once, not once per ring.
  */
 static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_SHARED(VALE_LOCK)
 {
-	const bool only_first = tx->sw->live[to]->rss;
-	struct nm_ring *rx = tx->full;
+	struct nm_port *port = tx->sw->live[to];
+	const bool only_first = OS_LOAD(&port->rss);
 	struct vale_queue *q = &tx->batch->queue;
-	struct vale_room *room = rx->priv;
 	uint32_t packets = 0;
 
 	for (uint32_t i = 0; i < q->count; i++) {
@@ -239,11 +250,9 @@ static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_S
 	nm_count(&tx->ring->stats.copies, packets);
 	nm_count(&tx->ring->stats.drops[NM_DROP_RX_FULL], packets);
 	nm_count(&tx->ring->stats.expired, packets);
-	nm_produce_lock(rx);
-	nm_count(&rx->stats.drops[NM_DROP_RX_FULL], packets);
-	room->stuck = true;
-	room->stuck_at = OS_LOAD_ACQUIRE(&rx->hwcur);
-	nm_produce_unlock(rx);
+	mark_stuck(tx->full, packets);
+	for (uint32_t i = 0; only_first && i < port->num_rings[NM_RX]; i++)
+		mark_stuck(&port->rings[NM_RX][i], 0);
 }
 
 static void count_refused(struct vale_tx *tx, struct nm_ring *rx, uint32_t n)
@@ -284,6 +293,8 @@ void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first)
 	const struct nm_port *port = tx->sw->live[to];
 	const struct nm_vale_port *vp = port->priv;
 	uint32_t at = tx->batch_at, now = now_us(), before = q->count;
+	/* Of a port of several rings: behind packets that wait for others of them, not tried yet. */
+	const bool untried = OS_LOAD(&port->rss) && set_has(&q->for_, to);
 
 	vale_assert_locked(tx->sw);
 	if (unlikely(tx->gaps)) {
@@ -309,6 +320,7 @@ void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first)
 	}
 	if (before == 0)
 		q->since = now;
+	q->again |= untried;
 	set_add(&q->for_, to);
 	nm_count(&tx->ring->stats.waits, q->count - before);
 }
@@ -318,7 +330,8 @@ void nm_vale_park(struct vale_tx *tx, uint8_t to, uint8_t first)
 /* Packets of one port, out of the queue and into the batch: numbers[] are their places in the queue. */
 struct vale_try {
 	uint8_t to;
-	bool more; /* others are left for the next try */
+	bool more;     /* others are left for the next try */
+	uint64_t full; /* set of its rings for which there is none */
 	uint16_t numbers[NM_VALE_BATCH];
 };
 
@@ -352,6 +365,19 @@ static bool load(struct vale_tx *tx, struct vale_waiting *w)
 	return true;
 }
 
+/* Behind what waits for the same ring: not in the batch then. */
+static bool unload_blocked(struct vale_tx *tx, const struct nm_port *port, uint64_t full)
+{
+	struct vale_batch *batch = tx->batch;
+	const struct vale_packet *packet = &batch->packets[batch->num_packets - 1];
+
+	if (likely(full == 0) || !(full >> nm_vale_ring_for(tx, port, packet)->id & 1))
+		return false;
+	batch->num_frags -= packet->frags;
+	batch->num_packets--;
+	return true;
+}
+
 /* As many as one turn has: a quarter of the receiver's ring, or one packet. */
 static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
 	OS_REQUIRES_SHARED(VALE_LOCK)
@@ -379,7 +405,7 @@ static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
 			try->more = true;
 			return;
 		}
-		if (!load(tx, w))
+		if (!load(tx, w) || unload_blocked(tx, port, try->full))
 			continue;
 		try->numbers[n] = (uint16_t)i;
 		if (n > 0)
@@ -387,27 +413,55 @@ static void gather(struct vale_tx *tx, struct vale_try *try, uint32_t from)
 	}
 }
 
-/* The first of those that wait for one port, in queue place `from`. */
+/* The batch to its port. What is delivered leaves the queue. Returns the first that waits on, or VALE_END. */
+static uint8_t deliver_tried(struct vale_tx *tx, const struct vale_try *try)
+	OS_REQUIRES_SHARED(VALE_LOCK)
+{
+	struct vale_batch *batch = tx->batch;
+	const uint32_t n = batch->num_packets;
+	const uint8_t first = nm_vale_deliver(tx, tx->sw->live[try->to], 0, VALE_END);
+	uint8_t left = first;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (i == left)
+			left = batch->packets[i].next;
+		else
+			batch->queue.waiting[try->numbers[i]].slots = 0;
+	}
+	return first;
+}
+
+/*
+ * The first of those that wait for one port, in queue place `from`. Behind one that waits for a ring others may be for rings
+ * that have room: when the port has several, those are tried next.
+ */
 static void retry_port(struct vale_tx *tx, uint32_t from, uint32_t now)
 	OS_REQUIRES_SHARED(VALE_LOCK)
 {
 	struct vale_queue *q = &tx->batch->queue;
 	struct vale_try try = {.to = q->waiting[from].to};
-	uint32_t n, done;
+	const struct nm_port *port = tx->sw->live[try.to];
 
-	gather(tx, &try, from);
-	n = tx->batch->num_packets;
-	if (n == 0)
-		return;
-	done = nm_vale_deliver(tx, tx->sw->live[try.to], 0, VALE_END);
-	if (done == VALE_END)
-		done = n;
-	for (uint32_t i = 0; i < done; i++)
-		q->waiting[try.numbers[i]].slots = 0;
-	if (done == n)
-		q->again |= try.more;
-	else if (is_over(q->waiting[try.numbers[done]].since, tx->wait_us, now))
-		expire(tx, try.to, try.numbers[done]);
+	for (uint32_t ring = 0; ring == 0 || ring < port->num_rings[NM_RX]; ring++) {
+		uint8_t first;
+
+		try.more = false;
+		gather(tx, &try, from);
+		if (tx->batch->num_packets == 0)
+			return;
+		first = deliver_tried(tx, &try);
+		if (first == VALE_END) {
+			q->again |= try.more;
+			return;
+		}
+		if (is_over(q->waiting[try.numbers[first]].since, tx->wait_us, now)) {
+			expire(tx, try.to, try.numbers[first]);
+			return;
+		}
+		if (!try.more || !OS_LOAD(&port->rss))
+			return;
+		try.full |= tx->full_rings;
+	}
 }
 
 void nm_vale_retry(struct vale_tx *tx)

@@ -12,7 +12,8 @@
  *      W1   sent   W2   sent   sent
  *      tail + 1                   hwcur
  *
- * Order is kept for each receiver: as long as one packet waits for it, those behind wait, too.
+ * Order is kept for each receiver: as long as one packet waits for it, those behind wait, too. For one that has several rings, by a
+ * hash (rss.h), order is kept for each ring: those behind are tried once more at once.
  *
  * The bound: a packet that has waited for full_wait_us of its sender is dropped, as NM_DROP_RX_FULL, and
  * counted as `expired` besides. From then on the receiver counts as stuck: what it has no room for is dropped at once
@@ -79,6 +80,9 @@ struct vale_room {
 	/* Senders that may come in now, and those that were refused since; by port number. */
 	struct vale_set turn, refused;
 };
+
+/* All who wait on the switch look, whatever for they wait. Takes the switch's read lock. */
+void nm_vale_wake_senders(struct nm_vale *sw);
 
 /* ---- the sender ------------------------------------------------------------------------- */
 

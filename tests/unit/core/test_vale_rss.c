@@ -17,7 +17,7 @@ static int begin_rss(void **state)
 		config.key[i] = (uint8_t)prng_below(&r, 256);
 	for (uint32_t i = 0; i < NM_RSS_TABLE_LEN; i++)
 		config.table[i] = (uint8_t)(i % RINGS);
-	nm_rss_init(&expected, &config);
+	nm_rss_set(&expected, &config);
 	memset(sent, 0, sizeof(sent));
 	memset(taken, 0, sizeof(taken));
 	return error;
@@ -181,20 +181,24 @@ static void tables(void **state)
 	assert_int_equal(take_all(), FLOWS);
 	memset(bad.table, 3, sizeof(bad.table));
 	assert_int_equal(set_rss(&b, &bad), 0);
-	nm_rss_init(&expected, &bad);
+	nm_rss_set(&expected, &bad);
 	for (uint32_t flow = 0; flow < FLOWS; flow++)
 		assert_true(put(2, flow, LEN, 0));
 	app_txsync(&a, 0);
 	assert_int_equal(take(3, UINT32_MAX), FLOWS);
 	assert_int_equal(set_rss(&b, NULL), 0);
 	memset(bad.table, 0, sizeof(bad.table));
-	nm_rss_init(&expected, &bad);
+	nm_rss_set(&expected, &bad);
 	for (uint32_t flow = 0; flow < FLOWS; flow++)
 		assert_true(put(2, flow, LEN, 0));
 	app_txsync(&a, 0);
 	assert_int_equal(take(0, UINT32_MAX), FLOWS);
+	/* The memory is a port's for good. */
+	assert_int_equal(set_rss(&b, &config), 0);
 	fail_allocation(1);
-	assert_int_equal(set_rss(&b, &config), -ENOMEM);
+	assert_int_equal(set_rss(&b, &config), 0);
+	assert_int_equal(set_rss(&b, &bad), 0);
+	assert_int_equal(set_rss(&a, &bad), -ENOMEM);
 	fail_allocation(0);
 	close_ports();
 }
@@ -259,11 +263,16 @@ static void a_ring_that_hangs(void **state)
 	for (uint32_t i = 0; i < 10; i++)
 		assert_true(put(2, lives, LEN, 0));
 	sync();
-	assert_int_equal(tx()->waits, 20 - 15 + 10);
-	assert_int_equal(take(ring_of(lives), UINT32_MAX), 0); /* in order, behind those */
-	advance_clock(BOUND_US / 1000000 + 1);
+	assert_int_equal(tx()->waits, 20 - 15);
+	assert_int_equal(take(ring_of(lives), UINT32_MAX), 10);
+	/* Behind those that wait, too. */
+	for (uint32_t i = 0; i < 10; i++)
+		assert_true(put(2, lives, LEN, 0));
 	sync();
 	assert_int_equal(take(ring_of(lives), UINT32_MAX), 10);
+	assert_int_equal(tx()->waits, 20 - 15 + 10);
+	advance_clock(BOUND_US / 1000000 + 1);
+	sync();
 	assert_int_equal(tx()->drops[NM_DROP_RX_FULL], 20 - 15);
 	assert_int_equal(tx()->expired, 1);
 	before = tx()->waits;
@@ -276,6 +285,108 @@ static void a_ring_that_hangs(void **state)
 	assert_int_equal(take(ring_of(lives), UINT32_MAX), 10);
 	assert_int_equal(tx()->waits, before);
 	close_ports();
+}
+
+/* Whatever its rings: a receiver that takes nothing costs its sender the time once. */
+static void all_rings_hang(void **state)
+{
+	uint32_t n = 0, waits;
+
+	open_ports(16, BOUND_US);
+	for (uint32_t flow = 0; flow < FLOWS; flow++)
+		for (uint32_t i = 0; i < 17 && ring_of(flow) == ring_of(0); i++, n++)
+			put(2, flow, LEN, 0);
+	sync();
+	assert_true(tx()->waits > 0);
+	advance_clock(BOUND_US / 1000000 + 1);
+	sync();
+	waits = (uint32_t)tx()->waits;
+	assert_int_equal(tx()->drops[NM_DROP_RX_FULL], n - 15);
+	/* The other rings: full at once, and nothing waits. */
+	for (uint32_t flow = 0; flow < FLOWS; flow++)
+		for (uint32_t i = 0; i < 4 && ring_of(flow) != ring_of(0); i++)
+			put(2, flow, LEN, 0);
+	sync();
+	assert_true(tx()->drops[NM_DROP_RX_FULL] > n);
+	assert_int_equal(tx()->waits, waits);
+	close_ports();
+}
+
+/* What waits goes where a new table says. */
+static void another_table(void **state)
+{
+	struct nm_rss_config moved = config;
+
+	open_ports(16, BOUND_US);
+	for (uint32_t i = 0; i < 20; i++)
+		assert_true(put(2, 0, LEN, 0));
+	sync();
+	assert_int_equal(tx()->waits, 20 - 15);
+	memset(moved.table, (int)((ring_of(0) + 1) % RINGS), sizeof(moved.table));
+	assert_int_equal(take(ring_of(0), 0), 0);
+	assert_int_equal(set_rss(&b, &moved), 0);
+	assert_true(app_private(&a, NM_TX, 0)->port->ops->can_send(app_private(&a, NM_TX, 0)));
+	sync();
+	assert_int_equal(take(ring_of(0), UINT32_MAX), 15);
+	nm_rss_set(&expected, &moved);
+	assert_int_equal(take(ring_of(0), UINT32_MAX), 20 - 15);
+	close_ports();
+}
+
+static void sync_of(struct app *app)
+{
+	struct nm_ring *ring = app_private(app, NM_TX, 0);
+
+	do
+		app_txsync(app, 0);
+	while (ring->port->ops->can_send(ring));
+}
+
+/* Two senders, two flows each in turn, for two rings that are full: when there is room it is used, by both. */
+static void two_senders(void **state)
+{
+	static struct app c;
+	struct app *senders[2] = {&a, &c};
+	uint32_t flows[2] = {0, 1}, of_sender[2] = {0}, came = 0;
+	struct totals totals = {0};
+
+	open_ports(16, BOUND_US);
+	app_open(&core, &c, &(struct app_config){"vale0:c", 2048, 256, 1, 12});
+	c.client.port->full_wait_us = BOUND_US;
+	while (ring_of(flows[1]) == ring_of(flows[0]))
+		flows[1]++;
+	for (uint32_t i = 0; i < 400; i++) {
+		struct app *from = senders[i / 2 % 2];
+
+		make_packet(2, flows[i % 2], LEN);
+		frame[12 + 14 + 28] = 0xff; /* of no flow that is looked at */
+		frame[12 + 14 + 29] = (uint8_t)(i / 2 % 2);
+		assert_true(app_put(from, 0, frame, from->hdr_len + LEN, 0));
+	}
+	for (uint32_t round = 0; round < 20; round++) {
+		for (uint32_t s = 0; s < 8; s++)
+			sync_of(senders[s % 2]);
+		for (uint32_t k = 0; k < 2; k++) {
+			app_rxsync(&b, ring_of(flows[k]));
+			while (app_take(&b, ring_of(flows[k]), got, sizeof(got)) >= 0) {
+				of_sender[got[12 + 14 + 29]]++;
+				came++;
+			}
+			app_rxsync(&b, ring_of(flows[k]));
+		}
+		assert_true(came >= (round + 1) * 24 || came == 400); /* of 30 */
+	}
+	assert_int_equal(came, 400);
+	assert_int_equal(of_sender[0], 200);
+	assert_int_equal(of_sender[1], 200);
+	assert_int_equal(tx()->drops[NM_DROP_RX_FULL], 0);
+	totals_add(&totals, &c);
+	totals_add(&totals, &a);
+	totals_add(&totals, &b);
+	totals_check(&totals, false);
+	app_close(&c);
+	app_close(&a);
+	app_close(&b);
 }
 
 static uint64_t refused_at(uint32_t ring)
@@ -293,6 +404,9 @@ static void refused_at_their_rings(void **state)
 		full++;
 	while (ring_of(other) == 0 || ring_of(other) == ring_of(full))
 		other++;
+	for (uint32_t i = 0; i < 15; i++)
+		assert_true(put(2, other, LEN, 0));
+	sync();
 	assert_true(app_put(&a, 0, frame, a.hdr_len + 4, 0));
 	for (uint32_t i = 0; i < 17; i++)
 		assert_true(put(2, full, LEN, 0));
@@ -320,6 +434,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_without, begin_rss, end),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_when_packets_wait, begin_rss, end),
 		cmocka_unit_test_setup_teardown(a_ring_that_hangs, begin_rss, end),
+		cmocka_unit_test_setup_teardown(all_rings_hang, begin_rss, end),
+		cmocka_unit_test_setup_teardown(another_table, begin_rss, end),
+		cmocka_unit_test_setup_teardown(two_senders, begin_rss, end),
 		cmocka_unit_test_setup_teardown(refused_at_their_rings, begin_rss, end),
 	};
 
