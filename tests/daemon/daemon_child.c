@@ -157,14 +157,15 @@ void daemon_port(int vm, const char *ifname, struct nmd_vm_add_port_reply *reply
 		fail_msg("%s: %s", ifname, err.text);
 }
 
-/* Threads but those that close what clients had: they come and go as they like. */
-static int count_threads(pid_t pid)
+/* Threads but those that close what clients had: they come and go as they like. How many those are. */
+static int count_threads(pid_t pid, int *closers)
 {
 	char path[64], name[32];
 	struct dirent *entry;
 	int count = 0;
 	DIR *dir;
 
+	*closers = 0;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	dir = opendir(path);
 	assert_non_null(dir);
@@ -175,21 +176,24 @@ static int count_threads(pid_t pid)
 		comm = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
 		if (!comm)
 			continue;
-		count += fgets(name, sizeof(name), comm) && strcmp(name, "closer\n") != 0;
+		if (fgets(name, sizeof(name), comm))
+			(*(strcmp(name, "closer\n") == 0 ? closers : &count))++;
 		fclose(comm);
 	}
 	closedir(dir);
 	return count;
 }
 
-static void count_holds(const struct daemon_child *d, struct daemon_holds *holds)
+/* Returns whether it closes something just now. */
+static bool count_holds(const struct daemon_child *d, struct daemon_holds *holds)
 {
 	char path[64], line[512];
 	FILE *maps;
+	int closers;
 
 	memset(holds, 0, sizeof(*holds));
 	holds->fds = count_entries(d->pid, "fd");
-	holds->threads = count_threads(d->pid);
+	holds->threads = count_threads(d->pid, &closers);
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)d->pid);
 	maps = fopen(path, "re");
 	assert_non_null(maps);
@@ -198,6 +202,7 @@ static void count_holds(const struct daemon_child *d, struct daemon_holds *holds
 		holds->region_maps += strstr(line, "memfd:netmap-region") != NULL;
 	}
 	fclose(maps);
+	return closers > 0;
 }
 
 /* netmapd closes what clients had in the background: when nothing changes any more. */
@@ -208,9 +213,11 @@ void daemon_holds(const struct daemon_child *d, struct daemon_holds *holds)
 
 	count_holds(d, holds);
 	for (int waited = 0; waited < PATIENCE_MS && same < 5; waited += STEP_MS) {
+		bool closes;
+
 		nap();
-		count_holds(d, &now);
-		same = memcmp(&now, holds, sizeof(now)) == 0 ? same + 1 : 0;
+		closes = count_holds(d, &now);
+		same = !closes && memcmp(&now, holds, sizeof(now)) == 0 ? same + 1 : 0;
 		*holds = now;
 	}
 }
