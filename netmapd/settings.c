@@ -22,6 +22,7 @@ static struct {
 	bool goes_on, anew;
 	int fd; /* an eventfd that nobody signals: the loop wants one */
 	struct loop_handle *handle;
+	uint64_t turns; /* of all changes */
 } state = {.fd = -1};
 
 void settings_barrier(struct daemon *d)
@@ -66,6 +67,7 @@ static void take_turn(void *arg, uint32_t events)
 
 	if (!state.goes_on)
 		return;
+	state.turns++;
 	all = port_services_place(d, state.anew, &waits) &&
 	      attachments_place(d, state.anew, &waits);
 	look_once_more(d);
@@ -87,6 +89,11 @@ static void move_rings(struct daemon *d, bool anew)
 bool settings_go_on(void)
 {
 	return state.goes_on;
+}
+
+uint64_t settings_turns(void)
+{
+	return state.turns;
 }
 
 int settings_begin(struct daemon *d)

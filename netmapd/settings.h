@@ -34,6 +34,9 @@ int settings_change(struct daemon *d, const struct config_item *item, struct nm_
 /* Are there rings that have not the workers yet that they are to have? */
 bool settings_go_on(void);
 
+/* Of the control thread, that all changes together have taken. */
+uint64_t settings_turns(void);
+
 /* Nobody is in a round that had begun before. */
 void settings_barrier(struct daemon *d);
 

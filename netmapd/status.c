@@ -293,6 +293,7 @@ static json_t *loop_json(const struct loop *loop)
 	set_u64(out, "rounds", stats.rounds);
 	set_u64(out, "rests", stats.rests);
 	set_u64(out, "longest_us", stats.most_us);
+	set_u64(out, "settings_turns", settings_turns());
 	return out;
 }
 

@@ -2,7 +2,7 @@
 /*
  * status.h - the daemon's state as JSON text, for netmapctl and other clients.
  *
- *      { "daemon":   {"version", "pid", "uptime_s", "control": {"rounds", "rests", "longest_us"}, "clock_us", "workers": [{"rounds", "sleeps", "busy_us", …}],
+ *      { "daemon":   {"version", "pid", "uptime_s", "control": {"rounds", "rests", "longest_us", "settings_turns"}, "clock_us", "workers": [{"rounds", "sleeps", "busy_us", …}],
  *                     "pollers": the same of workers made for devices that are polled},
  *        "limits":   [{"name", "limit", "limit_all", "used", "refused", "users": {uid: used}}], see accounts.h
  *        "ports":    [{"name", "kind", "id", "user", "parent", "region", "users", "holds", "hdr_len", "dead",
