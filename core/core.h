@@ -68,6 +68,7 @@ struct nm_platform_ops {
 
 struct nm_core {
 	struct os_mutex lock;
+	struct os_mutex making; /* regions' memory, one at a time (wish.h); before the lock */
 	struct nm_port *ports OS_GUARDED_BY(NM_CORE_LOCK);
 	uint64_t ports_made OS_GUARDED_BY(NM_CORE_LOCK); /* ever */
 	struct nm_region *regions OS_GUARDED_BY(NM_CORE_LOCK);

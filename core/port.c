@@ -37,6 +37,7 @@ int nm_core_init(struct nm_core *core)
 {
 	memset(core, 0, sizeof(*core));
 	os_mutex_init(&core->lock);
+	os_mutex_init(&core->making);
 	OS_STORE(&core->next_owner, NM_OWNER_NONE + 1);
 	core->region_params = (struct nm_region_params){
 		.count = {DEFAULT_IFS, DEFAULT_RINGS, DEFAULT_BUFS},
@@ -68,6 +69,7 @@ void nm_core_destroy(struct nm_core *core)
 	while ((port = unheld(core)) != NULL)
 		nm_port_remove_locked(port);
 	nm_core_unlock(core);
+	os_mutex_destroy(&core->making);
 	os_mutex_destroy(&core->lock);
 }
 

@@ -14,9 +14,14 @@ static void drop(struct nm_wish *wish)
 	wish->mem = NULL;
 }
 
-/* One of another size than was wanted in the end goes first. */
-static void come_true(struct nm_wish *wish)
+/* With its turn comes another look; then the memory. One of another size than was wanted in the end goes first. */
+static void come_true(struct nm_core *core, struct nm_wish *wish) OS_NO_THREAD_SAFETY_ANALYSIS
 {
+	if (!wish->turn) {
+		os_mutex_lock(&core->making);
+		wish->turn = true;
+		return;
+	}
 	drop(wish);
 	wish->tries++;
 	wish->bytes = wish->wanted;
@@ -25,15 +30,23 @@ static void come_true(struct nm_wish *wish)
 		wish->denied = wish->bytes;
 }
 
+static void end(struct nm_core *core, struct nm_wish *wish) OS_NO_THREAD_SAFETY_ANALYSIS
+{
+	drop(wish);
+	if (wish->turn)
+		os_mutex_unlock(&core->making);
+	wish->turn = false;
+}
+
 bool nm_wish_unlock(struct nm_core *core, struct nm_wish *wish, int error)
 {
 	core->wish = NULL;
 	nm_core_unlock(core);
 	if (error && wish->wanted > 0) {
-		come_true(wish);
+		come_true(core, wish);
 		return true;
 	}
-	drop(wish);
+	end(core, wish);
 	return false;
 }
 
@@ -58,8 +71,12 @@ struct os_mem *nm_wish_take(struct nm_core *core, uint64_t bytes, struct nm_erro
 		nm_error_set(err, wish->why.code, "%s", wish->why.text);
 		return NULL;
 	}
-	if (!wish || wish->tries == NM_WISH_TRIES || !takes_long(core, bytes))
+	if (!wish)
 		return os_mem_alloc(bytes, err);
+	if (wish->tries == NM_WISH_TRIES || !takes_long(core, bytes)) {
+		drop(wish); /* what nobody wants any more counts as well */
+		return os_mem_alloc(bytes, err);
+	}
 	wish->wanted = bytes;
 	nm_error_set(err, -EAGAIN, "%llu bytes of memory are being made ready",
 		(unsigned long long)bytes);

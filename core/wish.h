@@ -17,6 +17,9 @@
  * A request of several sections is never made again as a whole: the earlier ones have had their effect (a
  * device that goes off one switch, and on to another again). Whoever has the lock without a wish gets the memory under it.
  *
+ * Memory is made for one at a time (nm_core.making): who finds another at it waits, and then looks again, for that one may have made
+ * the region that both want. So bounds never count the same region twice.
+ *
  * What comes meanwhile may change the size, or make the memory needless: what isn't taken is given back, and
  * after NM_WISH_TRIES sizes the memory is had under the lock. Less than what was denied may be tried, in the
  * same section: it is another wish.
@@ -35,6 +38,7 @@ struct nm_wish {
 	uint64_t bytes;     /* of that */
 	uint64_t wanted;    /* by the last section; 0: nothing */
 	uint64_t denied;    /* bytes that can't be had; 0: none were */
+	bool turn;          /* nobody else makes any */
 	uint32_t tries;
 	struct nm_error why; /* they were denied */
 };

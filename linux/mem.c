@@ -169,11 +169,13 @@ static struct os_mem *make(uint64_t bytes)
 struct os_mem *os_mem_alloc(uint64_t bytes, struct nm_error *err)
 {
 	struct os_mem *mem;
+	bool others;
 
 	if (reserve_or_wait(bytes, err) != 0)
 		return NULL;
+	others = atomic_read(&giving_back) > 0; /* before it is tried without what they have */
 	mem = make(bytes);
-	if (!mem && atomic_read(&giving_back) > 0) {
+	if (!mem && others) {
 		flush_workqueue(free_wq);
 		mem = make(bytes);
 	}

@@ -14,6 +14,7 @@
  * Thread safety: a program of one thread.
  */
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -276,6 +277,7 @@ static void check_others(char **args)
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		ask_meanwhile(m);
 		_exit(0);
 	}

@@ -87,5 +87,7 @@ def test_others_go_on_while_a_region_is_made(guest):
 def test_what_is_given_back_can_be_had_again(guest):
     """Two regions of 32 MiB don't fit: the second one waits for the pages of the first."""
     guest.run(f"echo 40 >{PARAMETERS}/regions_max_mb")
-    nmperm(guest, "again", "100")
-    guest.run(f"echo 0 >{PARAMETERS}/regions_max_mb")
+    try:
+        nmperm(guest, "again", "100")
+    finally:
+        guest.run(f"echo 0 >{PARAMETERS}/regions_max_mb")

@@ -8,6 +8,9 @@
 
 #include "request.h"
 
+#include <pthread.h>
+#include <time.h>
+
 enum { LARGE = 4 << 20, EXTRA = 16384 };
 
 static struct {
@@ -75,12 +78,54 @@ static int end(void **state)
 	return request_end(state);
 }
 
+struct second {
+	struct nm_client client;
+	uint32_t large; /* times that memory was made for it */
+	int error;
+	pthread_t thread;
+	bool runs;
+};
+
+static struct second second;
+static _Thread_local bool is_second;
+
+static void count_second(uint64_t bytes)
+{
+	if (bytes >= LARGE)
+		__atomic_fetch_add(&second.large, 1, __ATOMIC_RELAXED);
+}
+
 static const struct nm_bind large = {
 	.mode = NR_REG_ALL_NIC, .num_rings = {4, 4}, .num_slots = {1024, 1024}};
 
 static int bind_large(const char *name)
 {
 	return nm_client_bind(&client, name, &large);
+}
+
+static void *bind_second(void *arg)
+{
+	is_second = true;
+	second.error = nm_client_bind(&second.client, "vale0:1", &large);
+	return NULL;
+}
+
+/* While memory is made for the first client the second one wants the same port, and has time to make it as well. */
+static void second_comes(uint64_t bytes)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+
+	if (is_second) {
+		count_second(bytes);
+		return;
+	}
+	meanwhile.large += bytes >= LARGE;
+	if (bytes < LARGE || second.runs)
+		return;
+	second.runs = true;
+	assert_int_equal(pthread_create(&second.thread, NULL, bind_second, NULL), 0);
+	for (int i = 0; i < 200 && __atomic_load_n(&second.large, __ATOMIC_RELAXED) == 0; i++)
+		nanosleep(&moment, NULL);
 }
 
 /* ---- tests --------------------------------------------------------------------------------- */
@@ -126,6 +171,22 @@ static void somebody_else_makes_the_port(void **state)
 	meanwhile.bind.flags = NR_EXCLUSIVE;
 	assert_int_equal(bind_large("vale0:1"), -EBUSY);
 	assert_int_equal(core_count_regions(&core), 1);
+}
+
+/* Who comes second finds it made. With a bound that has room for one it would get none. */
+static void two_want_the_same(void **state)
+{
+	memset(&second, 0, sizeof(second));
+	nm_client_init(&second.client, &core);
+	on_mem_alloc = second_comes;
+	assert_int_equal(bind_large("vale0:1"), 0);
+	assert_true(second.runs);
+	assert_int_equal(pthread_join(second.thread, NULL), 0);
+	assert_int_equal(second.error, 0);
+	assert_ptr_equal(second.client.port, client.port);
+	assert_int_equal(meanwhile.large, 1);
+	assert_int_equal(second.large, 0);
+	nm_client_unbind(&second.client);
 }
 
 /* The port isn't there any more, whose shape decided how much is needed. */
@@ -186,7 +247,7 @@ static void sizes_that_change(void **state)
 		struct nm_error err = {0};
 
 		nm_wish_lock(&core, &wish);
-		if (++runs > NM_WISH_TRIES)
+		if (++runs > NM_WISH_TRIES + 1)
 			on_mem_alloc = NULL; /* it is held */
 		mem = nm_wish_take(&core, (uint64_t)LARGE * runs, &err);
 		if (!mem)
@@ -195,7 +256,7 @@ static void sizes_that_change(void **state)
 	} while (again);
 	assert_non_null(mem);
 	assert_null(wish.mem);
-	assert_int_equal(runs, NM_WISH_TRIES + 1);
+	assert_int_equal(runs, NM_WISH_TRIES + 2); /* and a look when it was its turn */
 	assert_int_equal(meanwhile.large, NM_WISH_TRIES);
 	os_mem_free(mem);
 }
@@ -226,6 +287,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(others_bind_meanwhile, begin, end),
 		cmocka_unit_test_setup_teardown(small_memory_is_not_wished_for, begin, end),
 		cmocka_unit_test_setup_teardown(somebody_else_makes_the_port, begin, end),
+		cmocka_unit_test_setup_teardown(two_want_the_same, begin, end),
 		cmocka_unit_test_setup_teardown(somebody_else_leaves, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_denied, begin, end),
 		cmocka_unit_test_setup_teardown(less_may_be_had, begin, end),
