@@ -69,10 +69,30 @@ static void assign_shared(struct nm_attachment *att, struct sched *sched)
 	sched->placed = turn.daemon->move;
 }
 
+/* How often a worker was waited for. */
+static int move_pair(
+	struct nm_attachment *att, struct sched *sched, uint32_t number, struct worker *to)
+{
+	struct pair *pair = &sched->pairs[number];
+
+	if (pair->worker == to)
+		return 0;
+	if (!sched->paused)
+		worker_remove_attachment(pair->worker, &pair->entry);
+	pair->worker = to;
+	set_wakeups(att, number, to);
+	if (sched->paused)
+		return 0;
+	worker_add_attachment(to, &pair->entry);
+	return 2;
+}
+
 /* One that polls has workers of its own. How often a worker was waited for. */
 static int place(struct nm_attachment *att, struct sched *sched, bool anew)
 {
 	struct daemon *d = att->core->platform;
+	struct placement_turn turn;
+	int waits = 0;
 
 	sched->placed = d->move;
 	if (sched->num_own > 0)
@@ -81,16 +101,10 @@ static int place(struct nm_attachment *att, struct sched *sched, bool anew)
 		anew |= !placement_is_there(d, sched->pairs[i].worker);
 	if (!anew && !placement_rules(d, att->name))
 		return 0;
-	if (!sched->paused)
-		remove_pairs(sched);
-	assign_shared(att, sched);
-	if (!sched->paused) {
-		add_pairs(att, sched);
-		return 2 * (int)sched->num_pairs;
-	}
+	placement_begin(d, att->name, &turn);
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
-		set_wakeups(att, i, sched->pairs[i].worker);
-	return 0;
+		waits += move_pair(att, sched, i, placement_next(&turn));
+	return waits;
 }
 
 bool attachments_place(struct daemon *d, bool anew, int *waits)

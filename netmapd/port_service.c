@@ -28,6 +28,8 @@ struct port_service {
 	struct service_ring rings[]; /* tx, then rx */
 };
 
+enum { LOOKS_OF_A_WAIT = 8 }; /* at ports, for each of which rules are compared */
+
 static_assert(PORT_SERVICE_RINGS_MAX == 4 * NM_RINGS_MAX, "two directions, with host rings");
 
 static uint32_t all_rings(const struct port_service *s)
@@ -239,9 +241,11 @@ static int place(struct port_service *s, bool anew)
 
 bool port_services_place(struct daemon *d, bool anew, int *waits)
 {
+	int looks = 0;
+
 	for (struct port_service *s = d->services; s && *waits > 0; s = s->next)
 		if (s->placed != d->move)
-			*waits -= place(s, anew);
+			*waits -= place(s, anew) + (++looks % LOOKS_OF_A_WAIT == 0);
 	return *waits > 0;
 }
 

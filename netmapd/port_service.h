@@ -80,8 +80,8 @@ void port_services_tell(struct daemon *d);
 /*
  * Rings go to the workers that placement.h has for them; anew: also those that no rule concerns, which keep theirs
  * else, as long as it is there. Ports that have the number daemon.move have been there. The caller spares `*waits` waits for a
- * worker's round; those that were needed are subtracted, and a port has its rings moved as a whole: it takes up to two for each
- * worker. False: *waits is used up, and there may be more ports.
+ * worker's round; those that were needed are subtracted, and one for each 8 ports that were looked at. A port has its rings moved
+ * as a whole: it takes up to two for each worker. False: *waits is used up, and there may be more ports.
  */
 bool port_services_place(struct daemon *d, bool anew, int *waits);
 

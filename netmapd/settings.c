@@ -14,13 +14,17 @@
 
 enum {
 	RULES_MAX = 256, /* each port that comes is compared with all of them */
-	TURN_WAITS = 32, /* for rounds of workers, in a turn; and as many as one port more needs */
+	TURN_WAITS = 32, /* for rounds of workers, in a turn; and as many as one port more needs, */
+	TURN_LOOKS = 32, /* and these, until those that have signalled have ended their rounds */
 };
 
 /* Of the last change: what is left of it. */
 static struct {
 	bool goes_on, anew;
-	int fd; /* an eventfd that nobody signals: the loop wants one */
+	bool looks;    /* look_once_more() goes on, before other rings move */
+	bool all;      /* have moved */
+	unsigned next; /* whom it waits for: workers, then pollers */
+	int fd;        /* an eventfd that nobody signals: the loop wants one */
 	struct loop_handle *handle;
 	uint64_t turns; /* of all changes */
 } state = {.fd = -1};
@@ -40,13 +44,28 @@ void settings_barrier(struct daemon *d)
 
 /*
  * Who has looked up a ring's worker before it got another one still signals the former. After the barrier what he has published
- * can be seen, and the new ones look once more.
+ * can be seen, and the new ones look once more. False: not all have been waited for yet.
  */
-static void look_once_more(struct daemon *d)
+static bool look_once_more(struct daemon *d)
 {
-	settings_barrier(d);
+	unsigned waits = TURN_LOOKS;
+
+	if (state.next == 0)
+		nic_poll_barrier();
+	for (; state.next < 2 * WORKERS_MAX; state.next++) {
+		struct worker *w = state.next < WORKERS_MAX ? d->workers[state.next]
+							    : d->pollers[state.next - WORKERS_MAX];
+
+		if (!w)
+			continue;
+		if (waits-- == 0)
+			return false;
+		worker_barrier(w);
+	}
+	state.next = 0;
 	for (unsigned i = 0; i < d->config.workers; i++)
 		worker_wake(d->workers[i]);
+	return true;
 }
 
 /* Workers that are no longer wanted have no rings now: their threads end. False: not all of them yet. */
@@ -59,19 +78,26 @@ static bool end_threads(struct daemon *d, int *waits)
 	return d->threads <= d->config.workers;
 }
 
+/* False: there is more to do. */
+static bool move_some(struct daemon *d)
+{
+	int waits = TURN_WAITS;
+
+	if (!state.looks)
+		state.all = port_services_place(d, state.anew, &waits) &&
+			    attachments_place(d, state.anew, &waits);
+	state.looks = !look_once_more(d);
+	return !state.looks && state.all && end_threads(d, &waits);
+}
+
 static void take_turn(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;
-	int waits = TURN_WAITS;
-	bool all;
 
 	if (!state.goes_on)
 		return;
 	state.turns++;
-	all = port_services_place(d, state.anew, &waits) &&
-	      attachments_place(d, state.anew, &waits);
-	look_once_more(d);
-	state.goes_on = !all || !end_threads(d, &waits);
+	state.goes_on = !move_some(d);
 	if (state.goes_on)
 		loop_again(d->loop, state.handle);
 }
@@ -83,6 +109,8 @@ static void move_rings(struct daemon *d, bool anew)
 	d->move++;
 	state.goes_on = true;
 	state.anew = anew;
+	state.looks = false;
+	state.next = 0;
 	take_turn(d, 0);
 }
 

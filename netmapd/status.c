@@ -314,7 +314,8 @@ static json_t *daemon_json(struct daemon *d, const struct view *view)
 	set_u64(out, "pid", (uint64_t)getpid());
 	set_u64(out, "uptime_s", (uint64_t)os_time_s() - (uint64_t)d->started);
 	set_u64(out, "clock_us", clock_us());
-	for (unsigned i = 0; i < d->config.workers; i++)
+	/* Also those that are no longer wanted, but have rings yet. */
+	for (unsigned i = 0; i < d->threads; i++)
 		json_array_append_new(workers, worker_json(d->workers[i]));
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (d->pollers[i])

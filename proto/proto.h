@@ -333,8 +333,9 @@ struct nmd_limit {
 };
 
 /*
- * NMD_SET: a line "set …" or "place …" of netmapd.conf(5), behind those that others have sent before. The reply is struct nmd_reply,
- * when all rings have the workers that they are to have. -EINVAL; -EPERM as NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
+ * NMD_SET: a line "set …" or "place …" of netmapd.conf(5). While another one moves rings it waits; which one of several that wait
+ * comes first is open, and one that waits is dropped when its sender hangs up. The reply is struct nmd_reply, when all rings have
+ * the workers that they are to have. -EINVAL; -EPERM as NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
  */
 struct nmd_set {
 	struct nmd_hdr hdr;

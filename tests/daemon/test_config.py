@@ -313,7 +313,15 @@ def test_many_rings_move_in_turns(daemon, checked_traffic):
         a.send(message(SET, b"place vale* any".ljust(256, b"\0")))
         wait_until(lambda: daemon.status()["daemon"]["placement"] == [], "the change has been taken")
     wait_until(lambda: sorted(rings()) == [all_ // 2, all_ // 2], "who has hung up is served")
-    change(daemon, "set workers 1")
+    change(daemon, "set workers 64")
+    assert turns_of("place vale-nobody 0") == 2, "nothing moves, 32 workers a turn are waited for"
+    with Connection(daemon.path) as a, Connection(daemon.path) as asks:
+        a.send(message(SET, b"set workers 1".ljust(256, b"\0")))
+        shown = [0, 0]
+        while len(shown) > 1:
+            shown = [w["rings"] for w in asks.status()["daemon"]["workers"]]
+            assert sum(shown) == all_, "also those of workers that are to go are shown"
+        assert HDR.unpack_from(a.receive()[0])[4] == 0
     assert rings() == [all_] and daemon.workers() == ["worker-0"]
     assert traffic.finish() > 0
     for port in ports:

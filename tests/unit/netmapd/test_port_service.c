@@ -345,6 +345,22 @@ static void place_all(void)
 		waits = 1;
 }
 
+/* Ports whose rings stay take their share of a turn, too: rules are compared with their names. */
+static void test_ports_that_stay_are_counted(void **state)
+{
+	struct port_service *more[14];
+	struct nm_error err;
+	int turns = 1, waits = 1;
+
+	for (int i = 0; i < 14; i++)
+		assert_non_null(more[i] = port_service_open(&d, &a.client, &err));
+	for (d.move++; !port_services_place(&d, false, &waits); turns++)
+		waits = 1;
+	assert_int_equal(turns, 3); /* 8 and 8, the last of which may not have been the last one */
+	for (int i = 0; i < 14; i++)
+		port_service_close(more[i]);
+}
+
 /* Whichever worker has the rings now waits for the socket. */
 static void test_kicks_follow_the_rings(void **state)
 {
@@ -519,6 +535,7 @@ int main(void)
 		TEST(test_suspend_takes_what_was_published),
 		TEST(test_kick_fails),
 		TEST(test_kicks_from_a_socket),
+		TEST(test_ports_that_stay_are_counted),
 		TEST(test_kicks_follow_the_rings),
 		TEST(test_irq_changes),
 		TEST(test_stopped_rings_are_told),
