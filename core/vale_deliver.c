@@ -333,11 +333,11 @@ static uint8_t chain(struct vale_packet *packets, uint64_t set)
 {
 	uint8_t first = VALE_END;
 
-	for (uint8_t i = NM_VALE_BATCH; set && i-- > 0;) {
+	for (int i = NM_VALE_BATCH - 1; set && i >= 0; i--) {
 		if (!(set >> i & 1))
 			continue;
 		packets[i].next = first;
-		first = i;
+		first = (uint8_t)i;
 		set &= ~((uint64_t)1 << i);
 	}
 	return first;

@@ -255,8 +255,11 @@ static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_S
 		mark_stuck(&port->rings[NM_RX][i], 0);
 }
 
+/* rx NULL: there was none yet. */
 static void count_refused(struct vale_tx *tx, struct nm_ring *rx, uint32_t n)
 {
+	if (!rx)
+		return;
 	nm_count(&tx->ring->stats.copies, n);
 	nm_count(&tx->ring->stats.drops[NM_DROP_RX_FULL], n);
 	nm_produce_lock(rx);
@@ -277,7 +280,7 @@ static void refuse(struct vale_tx *tx, const struct nm_port *port, uint8_t first
 	for (; first != VALE_END; first = packets[first].next, n++) {
 		struct nm_ring *to = nm_vale_ring_for(tx, port, &packets[first]);
 
-		if (n > 0 && to != rx) {
+		if (to != rx) {
 			count_refused(tx, rx, n);
 			n = 0;
 		}

@@ -10,8 +10,9 @@
 struct service_ring {
 	struct worker_ring ring;
 	struct worker *worker;
-	int kick;   /* the caller's eventfd; -1: none */
-	bool moves; /* from one worker to another */
+	int kick;            /* the caller's eventfd; -1: none */
+	struct worker *next; /* that it is to have */
+	bool moves;          /* from one worker to another */
 };
 
 struct port_service {
@@ -147,10 +148,10 @@ static bool waits_for(const struct port_service *s, const struct worker *worker,
 }
 
 /* No worker has the ring now, if the port runs. */
-static void change_worker(struct port_service *s, uint32_t i, struct worker *to)
+static void change_worker(struct port_service *s, uint32_t i)
 {
 	struct service_ring *ring = &s->rings[i];
-	struct worker *from = ring->worker;
+	struct worker *from = ring->worker, *to = ring->next;
 
 	if (s->state == PORT_RUNNING)
 		nm_csb_server_awake(&ring->ring.serve);
@@ -201,17 +202,17 @@ static int with_moving(struct port_service *s,
  * The rings are no worker's for a moment. Nothing is lost: what is published meanwhile lies in them, their next workers look
  * there first, and a kick that has come is reported to these as they begin to wait for that.
  */
-static int move_rings(struct port_service *s, struct worker *const to[])
+static int move_rings(struct port_service *s)
 {
 	int waits;
 
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		s->rings[i].moves = s->rings[i].worker != to[i];
+		s->rings[i].moves = s->rings[i].worker != s->rings[i].next;
 	unwatch_socket(s);
 	waits = with_moving(s, worker_remove);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		if (s->rings[i].moves)
-			change_worker(s, i, to[i]);
+			change_worker(s, i);
 	waits += with_moving(s, worker_add);
 	if (s->state == PORT_RUNNING)
 		watch_socket(s);
@@ -222,7 +223,6 @@ static int move_rings(struct port_service *s, struct worker *const to[])
  * for. */
 static int place(struct port_service *s, bool anew)
 {
-	struct worker *to[PORT_SERVICE_RINGS_MAX];
 	struct placement_turn turn;
 
 	s->placed = s->daemon->move;
@@ -235,8 +235,8 @@ static int place(struct port_service *s, bool anew)
 	}
 	placement_begin(s->daemon, s->client->port->name, &turn);
 	for (uint32_t i = 0; i < all_rings(s); i++)
-		to[i] = placement_next(&turn);
-	return move_rings(s, to);
+		s->rings[i].next = placement_next(&turn);
+	return move_rings(s);
 }
 
 bool port_services_place(struct daemon *d, bool anew, int *waits)
