@@ -122,7 +122,7 @@ struct OS_CAPABILITY("mutex") os_mutex {
 static inline void os_mutex_init(struct os_mutex *m)
 {
 	pthread_mutex_init(&m->l, NULL);
-	os_holder_set(&m->holder, 0);
+	m->holder = (struct os_holder){};
 }
 
 static inline void os_mutex_destroy(struct os_mutex *m)
@@ -151,7 +151,7 @@ struct OS_CAPABILITY("spin lock") os_spin {
 static inline void os_spin_init(struct os_spin *s)
 {
 	pthread_spin_init(&s->l, PTHREAD_PROCESS_PRIVATE);
-	os_holder_set(&s->holder, 0);
+	s->holder = (struct os_holder){};
 }
 
 static inline void os_spin_lock(struct os_spin *s) OS_LOCKS(*s)
