@@ -373,6 +373,12 @@ void closer_later(int fd)
 	closer_run(&later->job);
 }
 
+void closer_later_all(const int *fds, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		closer_later(fds[i]);
+}
+
 void closer_run(struct os_job *job)
 {
 	if (!c.running) {

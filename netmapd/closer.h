@@ -77,8 +77,12 @@ void closer_queue_end(struct closer_queue *q, int sock);
 /* The same for a socket just accepted that nobody serves. */
 void closer_turn_away(int sock);
 
-/* Closes a descriptor of a known kind: a memfd, an eventfd. -1 is allowed. */
+/* Closes a descriptor of a known kind: a memfd, an eventfd; or what came from netmapd-nic, as the last one to close a queue
+ * of a TAP, or a socket, waits for the device. -1 is allowed. */
 void closer_later(int fd);
+
+/* The same for each of these. */
+void closer_later_all(const int *fds, uint32_t count);
 
 /* Calls job->run(job) in the thread of known kinds; in the order of the calls. */
 void closer_run(struct os_job *job);

@@ -181,13 +181,6 @@ static int on_opened(struct nic_link *link, const struct nic_opened *msg)
 	return 0;
 }
 
-/* The last one to close a queue of a TAP, or a socket, waits for the device. */
-static void close_fds(const int *fds, uint32_t num_fds)
-{
-	for (uint32_t i = 0; i < num_fds; i++)
-		closer_later(fds[i]);
-}
-
 /* The sockets are the link's, or closed, whatever is returned. */
 static int map_queues(struct nic_link *link, const int *fds, uint32_t num_fds)
 {
@@ -211,7 +204,7 @@ static int on_bound(
 	int error = link->mapped ? 0 : map_queues(link, fds, fits ? num_fds : 0);
 
 	if (!fits)
-		close_fds(fds, num_fds);
+		closer_later_all(fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	drop_posted(link);
@@ -246,12 +239,12 @@ static int on_used(
 
 	if (!link->using || msg->error > 0 || msg->error < -NIC_ERRNO_MAX ||
 		(num_fds > 0 && (msg->error || num_fds != link->asked_host))) {
-		close_fds(fds, num_fds);
+		closer_later_all(fds, num_fds);
 		return -EPROTO;
 	}
 	link->using = false;
 	if (link->state != NIC_LINK_BOUND) {
-		close_fds(fds, num_fds); /* it was closed meanwhile */
+		closer_later_all(fds, num_fds); /* it was closed meanwhile */
 		return 0;
 	}
 	take_text(link->twin, msg->twin_name, sizeof(link->twin));
@@ -268,7 +261,7 @@ static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
 	int error = map_queues(link, fds, fits ? num_fds : 0);
 
 	if (!fits)
-		close_fds(fds, num_fds);
+		closer_later_all(fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	link->mapped = true;
@@ -323,7 +316,7 @@ static int on_message(
 		return on_unbound(link, fds, num_fds);
 	if (msg->hdr.type == NIC_USED)
 		return on_used(link, &msg->used, fds, num_fds);
-	close_fds(fds, num_fds);
+	closer_later_all(fds, num_fds);
 	switch (msg->hdr.type) {
 	case NIC_DROPPED:
 		return error;
@@ -423,7 +416,7 @@ static void on_ready(void *arg, uint32_t events)
 	if (error > 0)
 		error = on_message(link, &msg, fds, num_fds);
 	else
-		close_fds(fds, num_fds);
+		closer_later_all(fds, num_fds);
 	if (error < 0)
 		on_end(link, error);
 }

@@ -183,13 +183,6 @@ bool nic_users_told(const struct nic *nic)
 	return nic->state != NIC_RUNNING || !nic->link->using;
 }
 
-/* netmapd-nic sends queues only where there are none yet. */
-static void close_unasked(const int *fds, uint32_t num_fds)
-{
-	for (uint32_t i = 0; i < num_fds; i++)
-		closer_later(fds[i]);
-}
-
 int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struct nm_error *refused,
 	bool *host, uint32_t *user, struct nm_error *err)
 {
@@ -206,7 +199,7 @@ int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struc
 	else if (starts)
 		error = open_host(nic, fds, num_fds, err);
 	else
-		close_unasked(fds, num_fds);
+		closer_later_all(fds, num_fds); /* queues are sent only where there are none yet */
 	if (*host)
 		*right = error ? NIC_RIGHT_REFUSED : NIC_RIGHT_GRANTED;
 	if (refused && starts)
