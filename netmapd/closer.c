@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,7 +35,8 @@ struct closer_queue {
 /* A descriptor for the thread of known kinds. */
 struct later {
 	struct os_job job;
-	int fd;
+	uint32_t count;
+	int fds[];
 };
 
 static struct {
@@ -350,33 +352,42 @@ void closer_stats(struct closer_stats *stats)
 
 /* ---- known kinds --------------------------------------------------------------------------- */
 
+static void close_all(const int *fds, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+}
+
 static void close_later(struct os_job *job)
 {
 	struct later *later = (struct later *)job;
 
-	close(later->fd);
+	close_all(later->fds, later->count);
 	free(later);
-}
-
-void closer_later(int fd)
-{
-	struct later *later = fd >= 0 && c.running ? malloc(sizeof(*later)) : NULL;
-
-	if (fd < 0)
-		return;
-	if (!later) {
-		close(fd);
-		return;
-	}
-	later->job.run = close_later;
-	later->fd = fd;
-	closer_run(&later->job);
 }
 
 void closer_later_all(const int *fds, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++)
-		closer_later(fds[i]);
+	struct later *later;
+
+	if (count == 0)
+		return;
+	later = c.running ? malloc(sizeof(*later) + count * sizeof(*fds)) : NULL;
+	if (!later) {
+		close_all(fds, count);
+		return;
+	}
+	later->job.run = close_later;
+	later->count = count;
+	memcpy(later->fds, fds, count * sizeof(*fds));
+	closer_run(&later->job);
+}
+
+void closer_later(int fd)
+{
+	closer_later_all(&fd, fd >= 0 ? 1 : 0);
 }
 
 void closer_run(struct os_job *job)
