@@ -90,7 +90,20 @@ void kernel_forget(struct kqueue *q)
 	for (int i = 0; i < KERNEL_RINGS; i++)
 		if (q->ring[i].map)
 			munmap(q->ring[i].map, q->ring[i].bytes);
+	if (q->has)
+		munmap(q->has, q->chunks);
 	memset(q, 0, sizeof(*q));
+}
+
+/* Not of the heap, whose allocations the target makes fail. */
+void kernel_registers(struct kqueue *q, uint64_t umem_bytes)
+{
+	fuzz_check(umem_bytes > 0 && umem_bytes % NM_NIC_BUF_SIZE == 0 &&
+			   umem_bytes / NM_NIC_BUF_SIZE <= NM_BUFS_MAX,
+		"a umem of %llu bytes", (unsigned long long)umem_bytes);
+	q->chunks = (uint32_t)(umem_bytes / NM_NIC_BUF_SIZE);
+	q->has = mmap(NULL, q->chunks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	fuzz_check(q->has != MAP_FAILED, "no memory for %u chunks", q->chunks);
 }
 
 /* A socket whose rings have these sizes: its descriptor. What was posted before it was there is kept. */
@@ -113,7 +126,7 @@ int kernel_socket(struct kqueue *q, const struct nic_open *o)
 			NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)pgoff[i]);
 		fuzz_check(r->map != MAP_FAILED, "no ring");
 	}
-	for (uint32_t i = 0; i < KERNEL_BUFS; i++)
+	for (uint32_t i = 0; i < q->chunks; i++)
 		q->ring[FILL].seen += q->has[i]; /* netmapd-nic has posted them */
 	OS_STORE(word(&q->ring[FILL], PRODUCER), q->ring[FILL].seen);
 	q->used = true;
@@ -125,7 +138,7 @@ void kernel_gets(struct kqueue *q, uint64_t addr)
 {
 	uint64_t index = addr / NM_NIC_BUF_SIZE;
 
-	fuzz_check(addr % NM_NIC_BUF_SIZE == 0 && index >= NM_BUFS_RESERVED && index < KERNEL_BUFS,
+	fuzz_check(addr % NM_NIC_BUF_SIZE == 0 && index >= NM_BUFS_RESERVED && index < q->chunks,
 		"address %llx is posted", (unsigned long long)addr);
 	fuzz_check(!q->has[index], "buffer %u is posted twice", (uint32_t)index);
 	q->has[index] = 1;
@@ -141,7 +154,7 @@ static void look_at_received(struct kqueue *q)
 	for (; rx->seen != consumed; rx->seen++) {
 		uint64_t index = desc_at(rx, rx->seen)->addr / NM_NIC_BUF_SIZE;
 
-		if (index >= KERNEL_BUFS || !q->has[index])
+		if (index >= q->chunks || !q->has[index])
 			continue;
 		q->has[index] = 0;
 		fuzz_check(fill->seen != filled, "a packet was taken, and no buffer came for it");
@@ -160,7 +173,7 @@ static void look_at_sent(struct kqueue *q)
 		const struct xdp_desc *desc = desc_at(tx, tx->seen);
 		uint64_t index = desc->addr / NM_NIC_BUF_SIZE, at = desc->addr % NM_NIC_BUF_SIZE;
 
-		fuzz_check(index >= NM_BUFS_RESERVED && index < KERNEL_BUFS &&
+		fuzz_check(index >= NM_BUFS_RESERVED && index < q->chunks &&
 				   at >= NM_NIC_HEADROOM && at + desc->len <= NM_NIC_BUF_SIZE &&
 				   desc->len > 0,
 			"%u bytes at %llx are sent", desc->len, (unsigned long long)desc->addr);
@@ -178,11 +191,11 @@ void kernel_look(struct kqueue *q)
 /* A buffer that the kernel has; 0: none. */
 static uint32_t choose_buffer(struct fuzz_in *in, const struct kqueue *q)
 {
-	uint32_t start = fuzz_below(in, KERNEL_BUFS);
+	uint32_t start = fuzz_below(in, q->chunks);
 
-	for (uint32_t i = 0; i < KERNEL_BUFS; i++)
-		if (q->has[(start + i) % KERNEL_BUFS])
-			return (start + i) % KERNEL_BUFS;
+	for (uint32_t i = 0; i < q->chunks; i++)
+		if (q->has[(start + i) % q->chunks])
+			return (start + i) % q->chunks;
 	return 0;
 }
 
@@ -224,9 +237,9 @@ void kernel_completes(struct fuzz_in *in, struct kqueue *q)
 	}
 }
 
-static uint64_t any_address(struct fuzz_in *in)
+static uint64_t any_address(struct fuzz_in *in, const struct kqueue *q)
 {
-	uint64_t index = fuzz_edge(in, KERNEL_BUFS);
+	uint64_t index = fuzz_edge(in, q->chunks);
 
 	return fuzz_u8(in) & 1 ? index * NM_NIC_BUF_SIZE + NM_NIC_HEADROOM
 			       : fuzz_edge(in, index * NM_NIC_BUF_SIZE);
@@ -241,11 +254,11 @@ void kernel_lies(struct fuzz_in *in, struct kqueue *q)
 
 	switch (fuzz_below(in, 5)) {
 	case 0:
-		put_received(q, any_address(in), (uint32_t)fuzz_edge(in, 3840),
+		put_received(q, any_address(in, q), (uint32_t)fuzz_edge(in, 3840),
 			(uint32_t)fuzz_edge(in, 1));
 		break;
 	case 1:
-		*addr_at(&q->ring[COMPLETION], at) = any_address(in);
+		*addr_at(&q->ring[COMPLETION], at) = any_address(in, q);
 		OS_STORE_RELEASE(word(&q->ring[COMPLETION], PRODUCER), at + 1);
 		break;
 	case 2:

@@ -14,10 +14,7 @@
 #include "fuzz_core.h"
 #include "nic_proto.h"
 
-enum {
-	KERNEL_BUFS = 800, /* at most, of a region */
-	KERNEL_RINGS = 4,  /* of a socket */
-};
+enum { KERNEL_RINGS = 4 }; /* of a socket */
 
 /* The kernel's side of a ring. */
 struct kring {
@@ -29,13 +26,16 @@ struct kring {
 
 struct kqueue {
 	struct kring ring[KERNEL_RINGS];
-	uint8_t has[KERNEL_BUFS]; /* to receive into */
+	uint8_t *has;    /* a byte for each chunk of the umem: it has it to receive into */
+	uint32_t chunks; /* of the umem; 0: none is registered */
 	bool used;
 };
 
 /* Of the next system calls: 0: they succeed; they fail so often, in some way. */
 extern uint8_t kernel_answer;
 
+/* A umem of that many bytes is registered; the queue has none. */
+void kernel_registers(struct kqueue *q, uint64_t umem_bytes);
 /* The kernel gets the address of a buffer that it hasn't got, before there is a socket. */
 void kernel_gets(struct kqueue *q, uint64_t addr);
 /* A socket whose rings have these sizes: its descriptor, which is the caller's. It has what it got before. */

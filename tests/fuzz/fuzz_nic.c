@@ -29,6 +29,7 @@ enum {
 	SLOTS = 64, /* of the device's own rings, and so of ports */
 	USER = 1000,
 	LATEST_ROUNDS = 200,
+	BUFS = 800, /* of a region for NICs; those that requests make have what they ask for */
 };
 
 /* One connection to netmapd-nic. */
@@ -202,8 +203,10 @@ static void take_message(
 		l->region = port ? port->region : NULL;
 		break;
 	case NIC_BIND:
-		for (uint32_t i = 0; i < QUEUES; i++)
+		for (uint32_t i = 0; i < QUEUES; i++) {
 			kernel_forget(&l->queue[i]);
+			kernel_registers(&l->queue[i], l->open.umem_bytes);
+		}
 		fuzz_check(num_fds == 1, "%u files to bind", num_fds);
 		take_posted(l, &msg->bind, fds[0]);
 		break;
@@ -420,7 +423,7 @@ static void check_owners(void)
 			l->region->ending || (port && port->region == l->region))
 			continue;
 		for (uint32_t q = 0; q < QUEUES; q++)
-			for (uint32_t i = 0; i < KERNEL_BUFS; i++)
+			for (uint32_t i = 0; i < l->queue[q].chunks; i++)
 				fuzz_check(!l->queue[q].has[i] ||
 						   (nm_bufown_owner(l->region, NM_POOL_BUF, i) &
 							   NM_OWNER_FIXED),
@@ -569,7 +572,7 @@ static void spoil_slot(struct fuzz_in *in, struct nm_ring *ring, struct netmap_s
 	if (how & 4)
 		slot->ptr = fuzz_u64(in);
 	if (how & 8) {
-		slot->buf_idx = (uint32_t)fuzz_edge(in, KERNEL_BUFS);
+		slot->buf_idx = (uint32_t)fuzz_edge(in, BUFS);
 		strangers = true;
 	}
 	if (how & 16) {
@@ -691,7 +694,7 @@ void fuzz_one(struct fuzz_in *in)
 	is_igb = how & 2;
 	nm_core_init(&d.core);
 	d.core.region_params = shared;
-	d.core.nic_bufs = KERNEL_BUFS;
+	d.core.nic_bufs = BUFS;
 	fuzz_check(nics_init(&d) == 0, "no NICs");
 	if (how & 8)
 		bring_up(&apps[0], how & 16 ? 4 : 0);
