@@ -144,6 +144,29 @@ static uint32_t number_of(const struct nic *nic, uint32_t who)
 	return who == NIC_ROOT ? NM_USER_ROOT : nic->user;
 }
 
+/* Who attaches it to a switch has host rings alone: his is the only right. */
+static bool is_granted(const struct nic *nic, uint32_t user)
+{
+	const enum nic_right *right = nic->right;
+
+	if (user == NM_USER_ANY)
+		return right[NIC_OPENER] != NIC_RIGHT_WANTED && right[NIC_ROOT] != NIC_RIGHT_WANTED;
+	return right[user == nic->user ? NIC_OPENER : NIC_ROOT] == NIC_RIGHT_GRANTED;
+}
+
+/* A ring whose user has no answer yet, or has been refused and is about to lose it, takes nothing from others. */
+static void choose_readers(struct nic *nic) OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t hardware = nic->port->num_rings[NM_RX];
+	bool may_read[NM_RINGS_MAX] = {false};
+
+	for (const struct nm_client *c = nic->port->client_list; c; c = c->next)
+		for (uint32_t i = 0; i < c->count[NM_RX] && is_granted(nic, c->user); i++)
+			if (c->first[NM_RX] + i >= hardware)
+				may_read[c->first[NM_RX] + i - hardware] = true;
+	tap_choose_readers(&nic->host, nic->port, false, may_read);
+}
+
 void nic_tell_users(struct nic *nic)
 {
 	struct nic_users now;
@@ -157,7 +180,7 @@ void nic_tell_users(struct nic *nic)
 	who = who_asks(nic);
 	now.host &= who != NIC_USERS;
 	if (now.host && nic->host.started)
-		tap_choose_readers(&nic->host, nic->port, false);
+		choose_readers(nic);
 	if (now.hardware == nic->asked.hardware && now.host == nic->asked.host &&
 		(!now.host || nic->right[who] == NIC_RIGHT_GRANTED))
 		return;

@@ -112,7 +112,7 @@ static void tap_stop(struct nm_port *port)
 
 static void tap_users_changed(struct nm_port *port)
 {
-	tap_choose_readers(port->priv, port, true);
+	tap_choose_readers(port->priv, port, true, NULL);
 }
 
 static void free_tap(struct tap *tap)

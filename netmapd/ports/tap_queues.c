@@ -184,13 +184,14 @@ void tap_own_rings(struct tap *tap, struct nm_port *port, bool host_only)
 			port->rings[dir][i].priv = tap;
 }
 
-void tap_choose_readers(struct tap *tap, struct nm_port *port, bool hardware)
+void tap_choose_readers(
+	struct tap *tap, struct nm_port *port, bool hardware, const bool may_read[NM_RINGS_MAX])
 {
 	struct nm_ring *rings = port->rings[NM_RX], *host[NM_RINGS_MAX];
-	uint32_t hosts = 0;
+	uint32_t hosts = 0, first = port->num_rings[NM_RX];
 
-	for (uint32_t i = port->num_rings[NM_RX]; i < nm_port_all_rings(port, NM_RX); i++)
-		if (rings[i].users > 0)
+	for (uint32_t i = first; i < nm_port_all_rings(port, NM_RX); i++)
+		if (rings[i].users > 0 && (!may_read || may_read[i - first]))
 			host[hosts++] = &rings[i];
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
 		struct nm_ring *reader = hosts > 0 ? host[i % hosts] : NULL;

@@ -55,7 +55,11 @@ void tap_queues_stop(struct tap *tap);
 /* Rings of the port are synced by tap_io.h from now on: all of them, or host rings alone. */
 void tap_own_rings(struct tap *tap, struct nm_port *port, bool host_only);
 
-/* hardware: a queue is read by the hardware ring of its number while somebody has that. Else by one of the host rings that are in use. */
-void tap_choose_readers(struct tap *tap, struct nm_port *port, bool hardware);
+/*
+ * hardware: a queue is read by the hardware ring of its number while somebody has that. Else by one of the host rings that are in use;
+ * may_read: by their numbers, those that may be chosen; NULL: all may.
+ */
+void tap_choose_readers(
+	struct tap *tap, struct nm_port *port, bool hardware, const bool may_read[NM_RINGS_MAX]);
 
 #endif

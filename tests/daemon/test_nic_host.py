@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import errno
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from ptnet_real import (
 )
 from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
-from test_netmapd_nic import frame_socket
+from test_netmapd_nic import frame_socket, sessions
 from test_tap import attach, control, detach, device, inside, new_namespace, socket_inside
 
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"needs root and veth: {REASON}")
@@ -625,6 +626,51 @@ def test_each_user_is_asked_for(served):  # noqa: F811
             refuse()
         refuse()
         wait_until(lambda: twin(daemon) == "", "nobody has host rings")
+    rest(daemon)
+
+
+def as_another(uid, fn):
+    """A process of that user's calls it. Where what it was refused for will come."""
+    ours, its = multiprocessing.Pipe()
+    if os.fork() == 0:
+        try:
+            os.seteuid(uid)
+            fn()
+            its.send("")
+        except Refused as e:
+            its.send(str(e))
+        finally:
+            os._exit(0)
+    its.close()
+    return ours
+
+
+def flow(n):
+    """A datagram of another flow for each n: they take all queues of a device."""
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 46, n, 0, 64, 17, 0, bytes((192, 0, 2, 2)), bytes((192, 0, 2, n)))
+    return BROADCAST + bytes((2, 0, 0, 0, 0, 1)) + b"\x08\x00" + ip + struct.pack("!HHHH", 1000 + n, 2000 + 7 * n, 26, 0) + bytes(18)
+
+
+def test_who_is_about_to_be_refused_takes_nothing(served):  # noqa: F811
+    """Root has one host ring, and another user asks for the second one: as long as he has no answer root's gets what there is."""
+    other = 51004
+    lab, daemon = served(f"allow {NOBODY} {V} host", f"allow {other} {V}")
+    os.chmod(daemon.path, 0o666)    # as --group does it for some
+    with user(other):
+        keep = Port(daemon.path, V, host_tx_rings=2, host_rx_rings=2)
+    with keep, Port(daemon.path, V, mode=ONE_SW) as p:
+        frames = [flow(n) for n in range(32)]
+        found = []
+        s = frame_socket(lab.ns, V)
+        with stopped(sessions(lab)):
+            asks = as_another(other, lambda: Port(daemon.path, V, mode=ONE_SW, ringid=1))
+            wait_until(lambda: len(daemon.status()["applications"]) == 3, "he waits for his answer")
+            for each in frames:
+                s.send(each)
+            wait_until(lambda: found.extend(f for f in p.received() if f in frames) or len(found) >= len(frames), "root has all of them")
+        assert "may not have its host rings" in asks.recv()
+        assert sorted(found) == sorted(frames)
+        s.close()
     rest(daemon)
 
 
