@@ -14,6 +14,7 @@
 #include "fault.h"
 #include "nic_connect.h"
 #include "proto.h"
+#include "signals.h"
 #include "attachments.h"
 #include "nic.h"
 #include "tap.h"
@@ -166,14 +167,9 @@ static void keep_little_memory(void)
 /* Before any thread exists, so that all inherit the mask. */
 static int block_signals(void)
 {
-	sigset_t set;
+	const sigset_t set = signals_block((const int[]){SIGINT, SIGTERM, SIGHUP, 0});
 
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

@@ -19,6 +19,7 @@
 #include "listener.h"
 #include "log.h"
 #include "nic_connect.h"
+#include "signals.h"
 
 enum { BACKLOG = 64 };
 
@@ -155,13 +156,8 @@ static bool take_signal(struct listener *l)
 
 static int open_signals(void)
 {
-	sigset_t set;
+	const sigset_t set = signals_block((const int[]){SIGCHLD, SIGTERM, SIGINT, 0});
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

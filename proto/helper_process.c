@@ -8,22 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void block_signals(void)
-{
-	sigset_t ends;
-
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
-}
+#include "signals.h"
 
 static void __attribute__((noreturn)) be_helper(int sock, bool quiet, void (*run)(void))
 {
 	int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
 
-	block_signals();
+	(void)signals_block((const int[]){SIGINT, SIGTERM, SIGHUP, 0});
 	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
 		(void)dup2(null, fd);
 	if (dup2(sock, HELPER_FD) < 0 || close_range(HELPER_FD + 1, ~0U, 0) < 0 ||

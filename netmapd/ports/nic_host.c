@@ -106,14 +106,14 @@ static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct n
 {
 	struct tap *tap = &nic->host;
 	int error = num_fds == tap->num_queues ? 0 : -EPROTO;
+	uint32_t taken = 0;
 
-	for (uint32_t i = 0; i < num_fds; i++) {
-		if (error)
-			closer_later(fds[i]);
-		else
-			error = tap_set_queue(tap, i, fds[i]);
+	while (taken < num_fds && !error) {
+		error = tap_set_queue(tap, taken, fds[taken]);
+		taken++;
 	}
 	if (error) {
+		closer_later_all(fds + taken, num_fds - taken);
 		tap_queues_leave(tap);
 		return nm_error_set(err, error, "%s: its host rings can't be opened: %s", nic->name,
 			strerror(-error));
