@@ -46,29 +46,34 @@ static bool has_read_all(const struct session *s)
 	return ioctl(s->sock, SIOCOUTQ, &unread) == 0 && unread == 0;
 }
 
+static void look_for_changes(struct session *s);
+
 /*
  * Until the client has read what it was sent, if there were descriptors, or is gone. Without a bound: one that was stopped, as by a
- * debugger, keeps its interface, as it does when nothing waits to be read. It makes nobody else wait.
+ * debugger, keeps its interface, as it does when nothing waits to be read. It makes nobody else wait. Meanwhile the interface may change,
+ * and even go.
  */
-static void wait_until_read(const struct session *s)
+static void wait_until_read(struct session *s)
 {
 	for (long ms = READ_FIRST_MS; s->sent_fds && !has_read_all(s);) {
 		nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 		ms = ms < READ_LAST_MS ? ms * 2 : ms;
+		look_for_changes(s);
 	}
 }
 
 /*
  * The kernel counts descriptors that wait to be read, of all processes of this user together, and beyond a limit lets none of them send
- * any more. So a client has those of one message at most, for which there is room (raise_limit() in main.c); the next one waits.
+ * any more. So a client has those of one message at most, for which there is room (raise_limit() in main.c); the next one with n of them
+ * waits. What it says is put together afterwards. False: the interface has gone meanwhile, and the client was told.
  */
-static int send_fds(
-	struct session *s, const void *message, size_t bytes, const int *fds, uint32_t n)
+static bool wait_for_room(struct session *s, uint32_t n)
 {
-	if (n > 0)
-		wait_until_read(s);
-	s->sent_fds |= n > 0;
-	return send_it(s, message, bytes, fds, n);
+	if (n == 0)
+		return true;
+	wait_until_read(s);
+	s->sent_fds = true;
+	return s->state != SESSION_FAILED;
 }
 
 static int tell(struct session *s, void *message, size_t bytes, enum nic_message_type type)
@@ -118,13 +123,17 @@ static int tell_opened(struct session *s)
 /* From now on the client has the sockets; unless it had them before. */
 static int tell_bound(struct session *s)
 {
-	struct nic_bound msg = {.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
 	uint32_t fds = s->state == SESSION_UNMAPPED ? 0 : s->sockets.count;
+	struct nic_bound msg;
 
+	s->state = SESSION_BOUND;
+	if (!wait_for_room(s, fds))
+		return 0;
+	msg = (struct nic_bound){
+		.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
 	memcpy(msg.why, s->why, sizeof(msg.why));
 	nic_header_init(&msg.hdr, NIC_BOUND);
-	s->state = SESSION_BOUND;
-	return send_fds(s, &msg, sizeof(msg), s->sockets.fd, fds);
+	return send_it(s, &msg, sizeof(msg), s->sockets.fd, fds);
 }
 
 /* Where the client sees how many of the stack's frames are dropped. */
@@ -133,9 +142,9 @@ static int tell_dropped(struct session *s)
 	struct nic_plain msg;
 
 	nic_header_init(&msg.hdr, NIC_DROPPED);
-	return s->stack.maps.dropped < 0
-		       ? 0
-		       : send_fds(s, &msg, sizeof(msg), &s->stack.maps.dropped, 1);
+	if (s->stack.maps.dropped < 0 || !wait_for_room(s, 1))
+		return 0;
+	return send_it(s, &msg, sizeof(msg), &s->stack.maps.dropped, 1);
 }
 
 static int tell_unbound(struct session *s)
@@ -144,7 +153,9 @@ static int tell_unbound(struct session *s)
 
 	nic_header_init(&msg.hdr, NIC_UNBOUND);
 	s->state = SESSION_UNMAPPED;
-	return send_fds(s, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
+	if (!wait_for_room(s, s->sockets.count))
+		return 0;
+	return send_it(s, &msg, sizeof(msg), s->sockets.fd, s->sockets.count);
 }
 
 /* ---- asking ----------------------------------------------------------------------------------- */
@@ -379,7 +390,7 @@ static int use_interface(struct session *s, const struct nic_use *use)
 	msg.twin = s->twin.ifindex;
 	memcpy(msg.twin_name, s->twin.ifname, sizeof(msg.twin_name));
 	nic_header_init(&msg.hdr, NIC_USED);
-	error = send_fds(s, &msg, sizeof(msg), fds, num_fds);
+	error = wait_for_room(s, num_fds) ? send_it(s, &msg, sizeof(msg), fds, num_fds) : 0;
 	while (num_fds > 0)
 		close(fds[--num_fds]);
 	return error;
@@ -529,15 +540,30 @@ static void on_change(struct session *s)
 		tell_facts(s, NIC_CHANGED);
 }
 
+/* What tells of the interface. */
+static void watch_changes(const struct session *s, struct pollfd fds[2])
+{
+	fds[0] = (struct pollfd){.fd = s->watch[0], .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = s->watch[0] < 0 ? -1 : s->watch[1], .events = POLLIN};
+}
+
+/* Doesn't wait. */
+static void look_for_changes(struct session *s)
+{
+	struct pollfd fds[2];
+
+	watch_changes(s, fds);
+	if (poll(fds, 2, 0) > 0)
+		on_change(s);
+}
+
 static void serve(struct session *s)
 {
 	struct pollfd fds[3];
 
 	for (;;) {
 		fds[0] = (struct pollfd){.fd = s->sock, .events = POLLIN};
-		fds[1] = (struct pollfd){.fd = s->watch[0], .events = POLLIN};
-		fds[2] =
-			(struct pollfd){.fd = s->watch[0] < 0 ? -1 : s->watch[1], .events = POLLIN};
+		watch_changes(s, fds + 1);
 		if (poll(fds, 3, s->twin.ifindex ? COUNT_MS : -1) < 0)
 			continue;
 		session_count(s);

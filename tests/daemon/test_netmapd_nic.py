@@ -1346,6 +1346,56 @@ def test_who_reads_no_answers_keeps_what_he_has(lab):
     wait_until(lambda: is_as_before(lab), "all is as before")
 
 
+@contextlib.contextmanager
+def reads_nothing(lab):
+    """A client that has host rings' descriptors to read, and would have more of them if he did; kinds() reads what has come."""
+    fd = memory()
+
+    def kinds(count):
+        return [struct.unpack_from("=I", client.sock.recv(8192), 4)[0] for _ in range(count)]
+
+    def unread():
+        return struct.unpack("=i", fcntl.ioctl(client.sock, 0x541B, bytes(4)))[0]   # FIONREAD
+
+    with Client(lab.serve()) as client:
+        sockets = in_use(client, fd, pass_=0)
+        for host_rings in 1, 0, 1:
+            say_use(client, 1, host_rings)
+        wait_until(lambda: unread() == 2 * (8 + 4 + 4 + 16 + TEXT), "two answers have come, and the third waits")
+        yield client, unread, kinds
+        for each in sockets:
+            os.close(each)
+    os.close(fd)
+
+
+def test_changes_are_told_while_descriptors_wait(lab):
+    """He hears of them when he reads, before what has waited for him."""
+    with reads_nothing(lab) as (_, unread, kinds):
+        before = unread()
+        lab.ns.ip("link set nic0 mtu 1400")
+        wait_until(lambda: unread() > before, "a change is told")
+        assert kinds(3) == [USED, USED, CHANGED]
+        heard = kinds(1)
+        while heard == [CHANGED]:   # MTU, and what comes of it
+            heard = kinds(1)
+        assert heard == [USED]
+    wait_until(lambda: lab.ns.program("nic0") is None, "the interface is given back")
+
+
+def test_an_interface_that_goes_while_descriptors_wait(lab):
+    with reads_nothing(lab) as (client, unread, kinds):
+        before = unread()
+        lab.ns.ip("link del nic0")
+        wait_until(lambda: unread() > before, "its end is told")
+        heard = kinds(3)
+        while heard[-1] == CHANGED:
+            heard[-1:] = kinds(1)
+        assert heard == [USED, USED, FAILED]
+        client.say(CLOSE)
+        assert kinds(1) == [68]     # what was behind it never comes
+    wait_until(lambda: not lab.claims(), "nothing is left")
+
+
 def test_each_user_of_host_rings_needs_the_right(lab):
     """Who asks and who is asked for; a refusal leaves what there is."""
     fd = memory()

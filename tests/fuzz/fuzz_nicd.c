@@ -731,7 +731,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
 	int ready;
 
-	if (!runs)
+	if (!runs || timeout_ms == 0)
 		return __real_poll(fds, n, timeout_ms);
 	while ((ready = __real_poll(fds, n, 0)) == 0) {
 		if (!fuzz_more(input) || ++steps > STEPS)
