@@ -258,7 +258,7 @@ def test_hot_plug(libvirt):
     libvirt.define("four", "netmap,ifname=vale1:four,passthrough=on")
     libvirt.run("virsh start four")
     commands = page_commands("HOT-PLUG", "APPARMOR")
-    assert len(commands) == 6
+    assert len(commands) == 5
     added, removed = commands[:4], commands[4:]
     for command in added:
         libvirt.run(command.replace("web", "four"))
