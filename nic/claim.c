@@ -14,13 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "deferral.h"
 #include "device.h"
 #include "log.h"
 #include "netlink.h"
 #include "twin.h"
 #include "waiting.h"
 
-enum { FILE_MAX = 1024, STATE_BYTES = 24 };
+enum { STATE_BYTES = 24, FILE_MAX = STATE_BYTES + CHANGES_MAX * (CHANGE_MAX + 1) };
 
 /* In front of a feature of the other end. */
 #define PEER "peer/"
@@ -70,7 +71,9 @@ static bool is_change(const char *name)
 	for (int i = 0; i < NUM_UNWANTED_THERE; i++)
 		if (strcmp(name, unwanted_there[i]) == 0)
 			return true;
-	return strcmp(name, CLAIM_FILTER) == 0 || (is_twin(name) && strlen(name) < CHANGE_MAX);
+	if (strlen(name) >= CHANGE_MAX)
+		return false;
+	return strcmp(name, CLAIM_FILTER) == 0 || is_twin(name) || deferral_is_note(name);
 }
 
 /* What another one has written: its state, and its changes to c. */
@@ -186,7 +189,14 @@ void claim_note(struct claim *c, const char *change)
 {
 	os_assert(c->count < CHANGES_MAX);
 	strcpy(c->change[c->count++], change);
-	write_state(c, "using");
+	write_state(c, c->ending ? "ending" : "using");
+}
+
+/* What is at i is not there any more. */
+static void forget(struct claim *c, uint32_t i)
+{
+	c->count--;
+	memmove(c->change[i], c->change[i + 1], (size_t)(c->count - i) * CHANGE_MAX);
 }
 
 void claim_note_twin(struct claim *c, uint32_t ifindex)
@@ -199,12 +209,9 @@ void claim_note_twin(struct claim *c, uint32_t ifindex)
 
 void claim_forget_twin(struct claim *c)
 {
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < c->count; i++)
-		if (!is_twin(c->change[i]))
-			memmove(c->change[kept++], c->change[i], CHANGE_MAX);
-	c->count = kept;
+	for (uint32_t i = c->count; i-- > 0;)
+		if (is_twin(c->change[i]))
+			forget(c, i);
 	if (c->fd >= 0)
 		write_state(c, c->ending ? "ending" : "using");
 }
@@ -218,18 +225,14 @@ static const char *feature_of(const char *change, uint32_t *ifindex)
 	return change + strlen(PEER);
 }
 
-/* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. */
-static void put_back(uint32_t ifindex, const char *change)
+/* Of this interface, or its other end. */
+static void put_back_feature(uint32_t ifindex, const char *change)
 {
 	uint32_t whose = ifindex;
 	char ifname[IF_NAMESIZE];
 	const char *feature;
 	int error;
 
-	if (is_twin(change)) {
-		twin_remove((uint32_t)strtoul(change + strlen(TWIN), NULL, 10));
-		return;
-	}
 	feature = feature_of(change, &whose);
 	if (!whose || !if_indextoname(whose, ifname)) {
 		if (feature != change && if_indextoname(ifindex, ifname))
@@ -246,12 +249,28 @@ static void put_back(uint32_t ifindex, const char *change)
 			ifname, change, strerror(-error));
 }
 
+/* By its number: a name may be another interface's by now, and one that is gone has nothing to be put back. False: not yet. */
+static bool put_back(uint32_t ifindex, const char *change)
+{
+	char ifname[IF_NAMESIZE];
+
+	if (is_twin(change))
+		twin_remove((uint32_t)strtoul(change + strlen(TWIN), NULL, 10));
+	else if (deferral_is_note(change))
+		return !if_indextoname(ifindex, ifname) ||
+		       deferral_put_back(ifindex, ifname, change);
+	else
+		put_back_feature(ifindex, change);
+	return true;
+}
+
 void claim_restore(struct claim *c)
 {
 	if (c->fd < 0)
 		return;
-	while (c->count > 0)
-		put_back(c->ifindex, c->change[--c->count]);
+	for (uint32_t i = c->count; i-- > 0;)
+		if (put_back(c->ifindex, c->change[i]))
+			forget(c, i);
 	write_state(c, "ending");
 }
 

@@ -3,9 +3,9 @@
  * claim.h - one netmapd-nic at a time has an interface, and what it changes there is written down.
  *
  * A claim is a locked file in the state directory, named by the network namespace and the number of the interface. In it
- * stands which offloads were switched off, and what else doesn't go by itself, as a twin, whose descriptors the client may keep. Who ends
- * well puts them back, and removes the file; when netmapd-nic itself was killed the file stays, unlocked, and the next one that claims
- * the interface, or is started, puts back what is written there.
+ * stands which offloads were switched off, which interrupts put off (deferral.h), and what else doesn't go by itself, as a twin, whose
+ * descriptors the client may keep. Who ends well puts them back, and removes the file; when netmapd-nic itself was killed the file stays,
+ * unlocked, and the next one that claims the interface, or is started, puts back what is written there.
  *
  *      claim_take()        waits for one that is ending; -EBUSY when another one goes on
  *      offloads_off()      writes down, then switches off
@@ -26,8 +26,8 @@
 enum {
 	CLAIM_USED_MS = 1500,    /* another one that doesn't end is waited for */
 	CLAIM_ENDING_MS = 15000, /* one that is ending */
-	CHANGES_MAX = 8,
-	CHANGE_MAX = 32, /* bytes */
+	CHANGES_MAX = 8 + NIC_QUEUES_MAX,
+	CHANGE_MAX = 64, /* bytes */
 };
 
 /* A change beside offloads. */
@@ -56,7 +56,10 @@ void claim_note(struct claim *c, const char *change);
 void claim_note_twin(struct claim *c, uint32_t ifindex);
 void claim_forget_twin(struct claim *c);
 
-/* All that was changed is put back, the last one first; nothing, when the claim is not held, or the interface is gone. */
+/*
+ * All that was changed is put back, the last one first; nothing, when the claim is not held, or the interface is gone. What is out of
+ * reach, as of an interface that is down (deferral.h), stays noted.
+ */
 void claim_restore(struct claim *c);
 void claim_drop(struct claim *c); /* a claim with fd -1 is allowed */
 

@@ -129,8 +129,10 @@ static int tell_bound(struct session *s)
 	s->state = SESSION_BOUND;
 	if (!wait_for_room(s, fds))
 		return 0;
-	msg = (struct nic_bound){
-		.facts = s->facts, .mode = s->mode, .prog_id = program_id(s->prog)};
+	msg = (struct nic_bound){.facts = s->facts,
+		.mode = s->mode,
+		.prog_id = program_id(s->prog),
+		.deferred = s->deferred};
 	memcpy(msg.why, s->why, sizeof(msg.why));
 	nic_header_init(&msg.hdr, NIC_BOUND);
 	return send_it(s, &msg, sizeof(msg), s->sockets.fd, fds);
@@ -533,7 +535,11 @@ static void on_change(struct session *s)
 		s->watch[0] = -1;
 		return;
 	}
-	if (device_facts(&now, &err) != 0 || memcmp(&now, &s->facts, sizeof(now)) == 0)
+	if (device_facts(&now, &err) != 0)
+		return;
+	if (s->state == SESSION_BOUND && now.up)
+		session_defer(s); /* drivers forget it */
+	if (memcmp(&now, &s->facts, sizeof(now)) == 0)
 		return;
 	s->facts = now;
 	if (s->state != SESSION_FAILED && s->state < SESSION_DETACHED)

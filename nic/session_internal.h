@@ -57,6 +57,7 @@ struct session {
 	int map, prog, link, promisc; /* descriptors, or -1 */
 	bool generic;                 /* the way in which link is attached */
 	uint32_t mode;                /* that is tried next, or is granted */
+	uint32_t deferred;            /* queues whose interrupts are put off */
 	char why[NIC_TEXT_MAX];       /* why the best one isn't */
 };
 
@@ -67,6 +68,9 @@ int session_prepare(struct session *s, struct nm_error *err);
  * Attaches and binds in the best mode that is left, s->mode on success. Else an error: *spoilt: modes are left, with fresh sockets.
  */
 int session_bind(struct session *s, bool *spoilt, struct nm_error *err);
+
+/* The client polls busily: interrupts are put off; again when the interface has changed. */
+void session_defer(struct session *s);
 
 /* From now on these rings are in use. fds: of the twin, when there is one from now on: *num_fds of them. 0 or a negative errno with a text. */
 int session_use(struct session *s, const struct nic_use *use, int fds[NIC_QUEUES_MAX],

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "deferral.h"
 #include "fd.h"
 #include "log.h"
 #include "netlink.h"
@@ -21,6 +22,7 @@ enum {
 	TWIN_MS = 100, /* between one twin of a user and the next: all of the host waits for each */
 	CHECK_CHUNKS = 64,
 	CHECK_CHUNK = 4096,
+	CHECK_POLL_US = 50,
 };
 
 /* ---- preparing -------------------------------------------------------------------------------- */
@@ -233,6 +235,12 @@ static bool next_mode(struct session *s, bool attached, const struct nm_error *e
 	return true;
 }
 
+void session_defer(struct session *s)
+{
+	s->deferred =
+		s->open.busy_poll_us ? deferral_on(&s->claim, &s->facts, &s->sockets, s->mode) : 0;
+}
+
 int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
 {
 	bool attached;
@@ -240,8 +248,10 @@ int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
 	for (;;) {
 		int error = try_mode(s, &attached, spoilt, err);
 
-		if (!error)
+		if (!error) {
+			session_defer(s);
 			return 0;
+		}
 		if (!next_mode(s, attached, err)) {
 			*spoilt = false;
 			session_detach(s);
@@ -349,7 +359,8 @@ static int check_memory(void)
 	return fd;
 }
 
-static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
+static int check_mode(
+	struct session *s, uint32_t mode, struct nic_report *report, struct nm_error *err)
 {
 	bool attached, spoilt;
 	int error;
@@ -358,6 +369,8 @@ static int check_mode(struct session *s, uint32_t mode, struct nm_error *err)
 	error = session_prepare(s, err);
 	if (!error)
 		error = try_mode(s, &attached, &spoilt, err);
+	if (!error && !report->deferrable)
+		report->deferrable = deferral_is_known(&s->facts, &s->sockets, mode);
 	session_detach(s);
 	sockets_close(&s->sockets);
 	fd_close(&s->prog);
@@ -376,11 +389,12 @@ static void check_modes(struct session *s, struct nic_report *report, struct nm_
 		.rx = CHECK_CHUNKS,
 		.tx = CHECK_CHUNKS,
 		.pass = NIC_PASS_SENT,
+		.busy_poll_us = CHECK_POLL_US,
 		.no_promisc = 1};
 	s->sockets.count = 1;
 	s->memory = check_memory();
 	for (uint32_t mode = NIC_MODE_ZEROCOPY; mode < NIC_MODES && s->memory >= 0; mode++) {
-		report->granted[mode] = check_mode(s, mode, err) == 0;
+		report->granted[mode] = check_mode(s, mode, report, err) == 0;
 		if (!report->granted[mode])
 			memcpy(report->said[mode], err->text, NIC_TEXT_MAX - 1);
 	}

@@ -53,7 +53,7 @@
 #define NIC_SOCKET_DEFAULT "/run/netmapd-nic/nic.sock"
 
 enum {
-	NIC_VERSION = 3,
+	NIC_VERSION = 4,
 	NIC_QUEUES_MAX = 64,
 	NIC_ADDRESSES_MAX = 8,
 	NIC_NAME_MAX = 16, /* IFNAMSIZ */
@@ -229,6 +229,7 @@ struct nic_bound {
 	struct nic_facts facts;
 	uint32_t mode;          /* granted */
 	uint32_t prog_id;       /* of the program */
+	uint32_t deferred;      /* queues whose interrupts are put off while they are polled */
 	char why[NIC_TEXT_MAX]; /* why not a better mode; "": there is none */
 };
 
@@ -252,9 +253,10 @@ struct nic_check {
 struct nic_report {
 	struct nic_header hdr;
 	struct nic_facts facts;
-	uint32_t mtu_max_chunk;             /* largest MTU with a packet per chunk of 4096 bytes */
-	uint32_t used_by;                   /* id of another program on the interface; 0: none */
-	uint32_t granted[NIC_MODES];        /* bool */
+	uint32_t mtu_max_chunk;      /* largest MTU with a packet per chunk of 4096 bytes */
+	uint32_t used_by;            /* id of another program on the interface; 0: none */
+	uint32_t granted[NIC_MODES]; /* bool */
+	uint32_t deferrable; /* bool: interrupts can be put off while a queue is polled busily */
 	char said[NIC_MODES][NIC_TEXT_MAX]; /* why not */
 	char offloads
 		[NIC_TEXT_MAX];   /* those that are switched off while in use, "a, b"; "": none */

@@ -211,6 +211,7 @@ static int on_bound(
 	take_facts(link, &msg->facts);
 	link->mode = msg->mode;
 	link->prog_id = msg->prog_id;
+	link->deferred = msg->deferred < link->num_queues ? msg->deferred : link->num_queues;
 	take_text(link->why, msg->why, sizeof(link->why));
 	link->state = NIC_LINK_BOUND;
 	link->ops->bound(link->arg, link);

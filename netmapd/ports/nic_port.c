@@ -507,14 +507,15 @@ json_t *nic_json(const struct nm_port *port)
 		return json_pack("{s:s, s:s}", "state", states[nic->state], "error",
 			nic->failed.code ? nic->failed.text : "");
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I}}",
+		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:s, s:i, s:{s:I, s:I, s:I, s:I, s:I}}",
 		"state", states[nic->state], "mode",
 		modes[nic->state == NIC_RUNNING ? nic->link->mode : 0], "why_not_better",
 		nic->state == NIC_RUNNING ? nic->link->why : "", "driver", nic->link->facts.driver,
 		"link", nic->carrier, "mtu", (int)nic->link->facts.mtu, "queues",
 		(int)nic->num_queues, "device_queues", (int)nic->link->facts.queues, "host_dropped",
 		(json_int_t)host.dropped, "host_lost", (json_int_t)host.lost, "host_interface",
-		nic->host.started ? nic->host.ifname : "", "kernel", "rx_dropped",
+		nic->host.started ? nic->host.ifname : "", "deferred_queues",
+		nic->state == NIC_RUNNING ? (int)nic->link->deferred : 0, "kernel", "rx_dropped",
 		(json_int_t)sum.rx_dropped, "rx_ring_full", (json_int_t)sum.rx_ring_full,
 		"fill_empty", (json_int_t)sum.fill_empty, "rx_invalid", (json_int_t)sum.rx_invalid,
 		"tx_invalid", (json_int_t)sum.tx_invalid);

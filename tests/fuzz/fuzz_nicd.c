@@ -12,6 +12,7 @@
 #include "device.h"
 #include "kernel.h"
 #include "log.h"
+#include "netdev.h"
 #include "netlink.h"
 #include "nic_connect.h"
 #include "program.h"
@@ -49,6 +50,7 @@ struct device {
 	struct nic_facts facts;
 	bool there, filter;
 	struct device_feature feature[FEATURES];
+	struct netdev_napi napi[NIC_QUEUES_MAX];
 };
 
 /* A socket that this kernel made. */
@@ -160,6 +162,28 @@ int device_feature_set(const char *ifname, const char *name, bool on)
 	if (!f->fixed)
 		f->active = on;
 	return 0;
+}
+
+int netdev_napi(uint32_t ifindex, uint32_t queue, uint32_t queues, struct netdev_napi *napi)
+{
+	const struct device *d = by_index(ifindex);
+
+	fuzz_check(queue < NIC_QUEUES_MAX, "queue %u", queue);
+	if (!d)
+		return -ENOENT;
+	*napi = d->napi[queue];
+	return kernel_call();
+}
+
+/* Numbers as make_devices() gives them. */
+int netdev_napi_set(const struct netdev_napi *napi)
+{
+	struct device *d = by_index(napi->id / NIC_QUEUES_MAX);
+	int error = d ? kernel_call() : -ENOENT;
+
+	if (!error)
+		d->napi[napi->id % NIC_QUEUES_MAX] = *napi;
+	return error;
 }
 
 char *__wrap_if_indextoname(unsigned int ifindex, char *ifname);
@@ -783,6 +807,11 @@ static void make_devices(void)
 				.active = how >> k & 1,
 				.requested = how >> k & 1,
 				.fixed = how >> k & 1 && how % 16 == 15};
+		for (uint32_t k = 0; k < NIC_QUEUES_MAX; k++)
+			d->napi[k] =
+				(struct netdev_napi){.id = d->facts.ifindex * NIC_QUEUES_MAX + k,
+					.defer_hard_irqs = how & 1,
+					.gro_flush_ns = how & 2};
 	}
 }
 
@@ -797,6 +826,8 @@ static void check_devices(const struct device *before)
 		for (int k = 0; k < FEATURES; k++)
 			fuzz_check(d->feature[k].active == before[i].feature[k].active,
 				"%s of %s is not as before", features[k], d->facts.ifname);
+		fuzz_check(memcmp(d->napi, before[i].napi, sizeof(d->napi)) == 0,
+			"interrupts of %s are put off", d->facts.ifname);
 	}
 }
 

@@ -201,13 +201,14 @@ def test_a_guest_bridges_two_interfaces(kernel, netmap_ko):
 # ------------------------------------------------------------ a guest as the host
 
 PROGRAMS = [BUILD / p for p in ("netmapd/netmapd", "nic/netmapd-nic", "tools/netmapctl", "apps/pkt-gen", "apps/netmap-bridge",
-                                "tests/daemon/nicwire", "tests/daemon/nicmachine")]
+                                "tests/daemon/nicwire", "tests/daemon/nicmachine", "tests/daemon/napis")]
 DEVICES = {     # two of each are on a hub of QEMU
     "igb": "igb",
     "virtio_net": "virtio-net-pci,iommu_platform=on,disable-legacy=on",
 }
 MODULES = [*DEVICES, "sch_ingress", "cls_bpf", "tun"]
 ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
+PER_QUEUE = ("newest",)     # where interrupts are put off for each queue
 SIZES = (60, 1024, 1025, 1514)
 PACKETS = 1000
 WIRED = int(os.environ.get("NIC_PACKETS", 3000))    # packets that nicwire sends each way; make nic-long: 100,000
@@ -256,11 +257,11 @@ class Host(ptnguest.Guest):
     def application(self, text):
         return self.spawn(f"NETMAPD_SOCKET=/tmp/socket NETMAP_BACKEND=daemon exec {text}")
 
-    def port(self, port, link=True):
+    def port(self, port, link=True, socket="/tmp/socket"):
         """What status says of it, as soon as it moves packets and has a link, or has none. igb resets its device, PHY and all, when a
         program comes and when it goes: three seconds each under emulation on an idle machine, ten times that on a loaded one."""
         for _ in range(1000):
-            ports = json.loads(self.run("netmapctl --socket /tmp/socket status --json").out)["ports"]
+            ports = json.loads(self.run(f"netmapctl --socket {socket} status --json").out)["ports"]
             found = next((p for p in ports if p["name"] == port), None)
             if found and found["nic"]["state"] == "running" and found["nic"]["link"] == link:
                 return found
@@ -461,6 +462,50 @@ def test_machines_on_devices(host, kernel, driver):
     program.kill(signal.SIGTERM)
     assert program.wait(60).rc == 0, program.output
     host.drain(a, b)
+
+
+# ------------------------------------------------------------ busy polling
+
+
+@contextlib.contextmanager
+def polls_busily(host):
+    """A netmapd beside the other one: the path of its socket."""
+    daemon = host.spawn("exec netmapd --socket /tmp/busy --workers 1 --nic-busy-poll 50")
+    try:
+        daemon.wait_output("serves")
+        yield "/tmp/busy"
+    finally:
+        daemon.kill(signal.SIGTERM)
+        daemon.wait(60)
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_interrupts_are_put_off_while_it_is_polled(host, kernel, driver):
+    """Where the kernel has that for each queue, and its driver's queues can be polled; afterwards they are as they were, though the
+    device was reset. Packets come."""
+    a, b = name(driver, 0), name(driver, 1)
+    queues = int(host.run(f"ls -d /sys/class/net/{a}/queues/rx-* | wc -l").out)
+    known = queues if kernel.line in PER_QUEUE else 0
+
+    def wait_settings(line):
+        host.run(f'for i in $(seq 300); do [ "$(napis {a} {queues})" = "$(for i in $(seq {known}); do echo {line}; done)" ] && exit; '
+                 f"sleep 0.1; done; napis {a} {queues}; exit 1", 60)
+
+    wait_settings("0 0")
+    with polls_busily(host) as path:
+        rx = host.spawn(f"NETMAPD_SOCKET={path} NETMAP_BACKEND=daemon exec pkt-gen -i {a} -f rx -k -n {PACKETS} -q 60 -w 0")
+        rx.wait_output(r"^rx on ", 60)
+        state = host.port(a, socket=path)["nic"]
+        deferred = state["deferred_queues"]
+        print(kernel.line, driver, state["mode"], deferred, "of", queues)
+        assert deferred == known if driver == "virtio_net" else deferred in (0, known)
+        wait_settings("2 200000" if deferred else "0 0")
+        tx = host.application(f"pkt-gen -i {b} -f tx -k -n {PACKETS} -R 2000 -w 8")
+        assert f"Sent {PACKETS} packets" in tx.wait(120).out, tx.output
+        assert netlab.checked(rx) == (PACKETS, 0, 0, 0, 0), rx.output
+        wait_settings("0 0")
+    host.drain(b)
 
 
 # ------------------------------------------------------------ rounds

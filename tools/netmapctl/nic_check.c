@@ -126,6 +126,10 @@ static void put_modes(const struct nic_report *r)
 	if (r->fixed[0])
 		printf("                  on, and can't be switched off: %s; so it can't be used\n",
 			r->fixed);
+	printf("  busy polling    interrupts %s\n",
+		r->deferrable
+			? "are put off meanwhile (netmapd --nic-busy-poll)"
+			: "go on: putting them off per queue takes Linux 6.13, and a driver whose queues can be polled");
 	if (r->facts.unfinished)
 		printf("  checksums       senders may have left them to hardware that isn't there: ethtool -K PEER tx off makes them complete\n");
 }
@@ -168,6 +172,7 @@ static json_t *report_json(const struct nic_checked *c)
 	json_object_set_new(root, "not_tried", json_string(c->not_tried));
 	json_object_set_new(root, "used_by", json_integer(r->used_by));
 	json_object_set_new(root, "mtu_max", json_integer(r->mtu_max_chunk));
+	json_object_set_new(root, "deferrable", json_boolean(r->deferrable));
 	json_object_set_new(root, "offloads", json_string(r->offloads));
 	json_object_set_new(root, "offloads_fixed", json_string(r->fixed));
 	return root;
