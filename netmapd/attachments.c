@@ -148,9 +148,8 @@ int attachments_start(struct nm_attachment *att, struct nm_error *err)
 }
 
 /*
- * The pairs, which no worker has now, get shared workers again, and those that polled end. Who
- * signals a ring does so within a round of a worker: when each has begun a new one, nobody is
- * about to wake a thread that is gone.
+ * The pairs, which no worker has now, get shared workers again, and the threads of those that polled end. Whoever has looked up
+ * a ring's worker before still signals one of these, so they stay, stopped, until another device is polled.
  */
 static void end_polling(struct nm_attachment *att, struct sched *sched)
 {
@@ -159,15 +158,8 @@ static void end_polling(struct nm_attachment *att, struct sched *sched)
 	assign_shared(att, sched);
 	for (uint32_t i = 0; i < sched->num_pairs; i++)
 		set_wakeups(att, i, sched->pairs[i].worker);
-	if (sched->num_own == 0)
-		return;
-	settings_barrier(d);
-	while (sched->num_own > 0) {
-		uint32_t own = sched->own[--sched->num_own];
-
-		worker_free(d->pollers[own]);
-		d->pollers[own] = NULL;
-	}
+	while (sched->num_own > 0)
+		worker_stop(d->pollers[sched->own[--sched->num_own]]);
 }
 
 void attachments_stop(struct nm_attachment *att)
@@ -209,15 +201,22 @@ static bool can_run_on(uint32_t cpu)
 /* Its place in d->pollers, or a negative errno. */
 static int new_poller(struct daemon *d, int cpu)
 {
+	struct worker_config config = {.never_sleeps = true, .cpu = cpu, .stopped = -1};
 	unsigned i = 0;
+	int error;
 
-	while (i < WORKERS_MAX && d->pollers[i])
+	while (i < WORKERS_MAX && d->pollers[i] && worker_runs(d->pollers[i]))
 		i++;
 	if (i == WORKERS_MAX)
 		return -EAGAIN;
-	d->pollers[i] = worker_new(&(struct worker_config){
-		.never_sleeps = true, .cpu = cpu, .stopped = -1, .number = WORKERS_MAX + i});
-	return d->pollers[i] ? (int)i : -errno;
+	config.number = WORKERS_MAX + i;
+	if (d->pollers[i]) {
+		error = worker_restart(d->pollers[i], &config);
+	} else {
+		d->pollers[i] = worker_new(&config);
+		error = d->pollers[i] ? 0 : -errno;
+	}
+	return error ? error : (int)i;
 }
 
 /* Pairs go to `count` workers of their own. */
@@ -264,6 +263,7 @@ int attachments_poll(
 	struct daemon *d = att->core->platform;
 	struct sched *sched = att->sched;
 	int error = check_cpus(att, first_cpu, count, err);
+	bool polled = sched->num_own > 0;
 
 	if (error)
 		return error;
@@ -275,6 +275,8 @@ int attachments_poll(
 		end_polling(att, sched);
 	if (error || count == 0)
 		add_pairs(att, sched);
+	if (polled || error)
+		settings_look_again(d);
 	return error;
 }
 

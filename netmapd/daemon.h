@@ -81,7 +81,8 @@ struct daemon {
 	unsigned threads;              /* of workers[], from the first on; settings.c */
 	struct placement_rule *places; /* placement.h */
 	uint32_t move; /* number of the last change of who serves what: settings.c */
-	struct worker *pollers[WORKERS_MAX]; /* for devices that are polled; NULL: none */
+	struct worker
+		*pollers[WORKERS_MAX]; /* for devices that are polled; NULL, or stopped: free */
 	struct port_service *services;
 	struct local *locals; /* bound ones; control thread */
 	int stopped_rings;    /* eventfd of the workers: a ring has stopped */

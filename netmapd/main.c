@@ -217,19 +217,22 @@ static int start_closer(void)
 
 static void stop_workers(struct daemon *d)
 {
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		if (d->workers[i])
 			worker_stop(d->workers[i]);
+		if (d->pollers[i])
+			worker_stop(d->pollers[i]);
+	}
 	settings_end(d);
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		worker_free(d->pollers[i]);
 }
 
 /* Behind all that has rings, and so could signal one. */
 static void free_workers(struct daemon *d)
 {
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		worker_free(d->workers[i]);
+		worker_free(d->pollers[i]);
+	}
 }
 
 static bool has_attached(struct daemon *d)

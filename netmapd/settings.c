@@ -21,24 +21,15 @@ enum {
 /* Of the last change: what is left of it. */
 static struct {
 	bool goes_on, anew;
-	bool looks;    /* look_once_more() goes on, before other rings move */
-	bool all;      /* have moved */
-	unsigned next; /* whom it waits for: workers, then pollers */
-	int fd;        /* an eventfd that nobody signals: the loop wants one */
+	bool only_looks,
+		once_more; /* settings_look_again(): it goes on; it is due behind what goes on */
+	bool looks;        /* look_once_more() goes on, before other rings move */
+	bool all;          /* have moved */
+	unsigned next;     /* whom it waits for: workers, then pollers */
+	int fd;            /* an eventfd that nobody signals: the loop wants one */
 	struct loop_handle *handle;
 	uint64_t turns; /* of all changes */
 } state = {.fd = -1};
-
-void settings_barrier(struct daemon *d)
-{
-	nic_poll_barrier();
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (d->workers[i])
-			worker_barrier(d->workers[i]);
-		if (d->pollers[i])
-			worker_barrier(d->pollers[i]);
-	}
-}
 
 /* ---- rings that move ------------------------------------------------------------------------------ */
 
@@ -90,6 +81,14 @@ static bool move_some(struct daemon *d)
 	return !state.looks && state.all && end_threads(d, &waits);
 }
 
+/* All workers look at their rings once more, without rings that move. */
+static void begin_look(void)
+{
+	state.goes_on = state.only_looks = state.looks = state.all = true;
+	state.once_more = state.anew = false;
+	state.next = 0;
+}
+
 static void take_turn(void *arg, uint32_t events)
 {
 	struct daemon *d = arg;
@@ -98,25 +97,39 @@ static void take_turn(void *arg, uint32_t events)
 		return;
 	state.turns++;
 	state.goes_on = !move_some(d);
+	if (!state.goes_on && state.once_more)
+		begin_look();
 	if (state.goes_on)
 		loop_again(d->loop, state.handle);
 }
 
+/* Its pass at the end is one for those who want to look again as well. */
 static void move_rings(struct daemon *d, bool anew)
 {
 	if (anew)
 		d->next_worker = 0;
 	d->move++;
 	state.goes_on = true;
+	state.only_looks = state.once_more = false;
 	state.anew = anew;
 	state.looks = false;
 	state.next = 0;
 	take_turn(d, 0);
 }
 
+void settings_look_again(struct daemon *d)
+{
+	if (state.goes_on) {
+		state.once_more = true;
+		return;
+	}
+	begin_look();
+	loop_again(d->loop, state.handle);
+}
+
 bool settings_go_on(void)
 {
-	return state.goes_on;
+	return state.goes_on && !state.only_looks;
 }
 
 uint64_t settings_turns(void)
@@ -314,7 +327,7 @@ static int set_place(struct daemon *d, const struct config_item *item, struct nm
 
 int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err)
 {
-	os_assert(!state.goes_on);
+	os_assert(!settings_go_on());
 	return item->kind == CONFIG_SET ? set_value(d, item, err) : set_place(d, item, err);
 }
 

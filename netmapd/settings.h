@@ -37,8 +37,11 @@ bool settings_go_on(void);
 /* Of the control thread, that all changes together have taken. */
 uint64_t settings_turns(void);
 
-/* Nobody is in a round that had begun before. */
-void settings_barrier(struct daemon *d);
+/*
+ * Rings have got other workers by other means. Who has looked up the former one before may have signalled that: when all have
+ * ended the rounds that they are in, the workers look at their rings once more. In turns, as a change, which needn't wait for this.
+ */
+void settings_look_again(struct daemon *d);
 
 /* { "workers": "2", "cpus": "any", … }, values as in netmapd.conf(5); [{ "pattern", "workers": "0,1" }] */
 json_t *settings_json(const struct daemon *d);

@@ -318,7 +318,7 @@ static json_t *daemon_json(struct daemon *d, const struct view *view)
 	for (unsigned i = 0; i < d->threads; i++)
 		json_array_append_new(workers, worker_json(d->workers[i]));
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (d->pollers[i])
+		if (d->pollers[i] && worker_runs(d->pollers[i]))
 			json_array_append_new(pollers, worker_json(d->pollers[i]));
 	set_u64(out, "replaced_pages", fault_count());
 	json_object_set_new(out, "control", loop_json(d->loop));

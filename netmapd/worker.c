@@ -393,6 +393,11 @@ void worker_stop(struct worker *w)
 	w->runs = false;
 }
 
+bool worker_runs(const struct worker *w)
+{
+	return w->runs;
+}
+
 /* As a new one: what the thread before has counted is gone. */
 int worker_restart(struct worker *w, const struct worker_config *config)
 {

@@ -76,6 +76,7 @@ void worker_set_poll(struct worker *w, uint32_t poll_us);
 /* Its thread ends, if it has one; its list must be empty. Rings that nobody serves may signal it still, so it stays what
  * worker_wake() and worker_barrier() can be called with. */
 void worker_stop(struct worker *w);
+bool worker_runs(const struct worker *w);
 /* One that has been stopped runs again, as a new one. A negative errno: it doesn't. */
 int worker_restart(struct worker *w, const struct worker_config *config);
 /* Stopped, too. No ring can signal it any more; NULL is allowed. */

@@ -1150,6 +1150,31 @@ def test_polling(daemon, stack):
         assert daemon.threads() == before
 
 
+def test_polling_ends_in_turns(start_netmapd):
+    """However many workers there are: none is waited for before others have had their turn. Then the stack's packets come."""
+    workers, waits_of_a_turn = 64, 32      # netmapd/settings.c
+    daemon = start_netmapd("--workers", str(workers), preexec_fn=new_namespace)
+    control(daemon, newif)
+    control(daemon, attach, "vale1:" + P)
+
+    def turns():
+        return daemon.status()["daemon"]["control"]["settings_turns"]
+
+    for _ in range(3):
+        before = turns()
+        control(daemon, polling, "vale1:" + P, POLLING_ENABLE)
+        assert daemon.threads() and len(daemon.status()["daemon"]["pollers"]) == 1 and turns() == before
+        control(daemon, polling, "vale1:" + P, POLLING_DISABLE)
+        assert daemon.status()["daemon"]["pollers"] == []
+        wait_until(lambda: turns() == before + workers // waits_of_a_turn + 1, "each of its turns")
+    up(daemon)
+    with Port(daemon.path, "vale1:app") as app, \
+            socket_inside(daemon, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5), P) as s:
+        wait_for_carrier(daemon)
+        s.send(frame(BROADCAST, 9, b"end"))
+        assert app.receive(1) == [frame(BROADCAST, 9, b"end")]
+
+
 def test_stopped_while_attached(start_netmapd):
     """SIGTERM finds devices on switches, polled, in use; everything ends in order."""
     daemon = start_netmapd(preexec_fn=new_namespace)
