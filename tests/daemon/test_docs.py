@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""docs/howto.md and docs/operators.md: each command is run here, or by the test that is named here; each error text is one of ours.
+"""The pages for users: each command is run here, in guests (test_ptnet_card.py), or by the test that is named here; each error text is
+one of ours. What the pages for developers name is there.
 
 A section's commands run one after the other, with one netmapd that has the ports and interfaces which the pages name: vale1:10,
 eth1 (veth), TAP devices.
@@ -34,18 +35,20 @@ OURS = {"netmapd": NETMAPD, "netmapctl": NETMAPCTL, "pkt-gen": BUILD / "apps/pkt
 
 # What other tests run: a word that is in them.
 ELSEWHERE = [
-    (r"make build|PATH=|make module|insmod ", "tests/run", "BUILD"),    # all tests want them
+    (r"make build|PATH=", "tests/run", "BUILD"),    # all tests want them
+    (r"make module ", "tests/run", "setup/module"),
+    (r"make demo", "tests/guest/lib/ptnguest/__init__.py", "the demo"),     # what it is made of
+    (r"make test", "tests/run", "Ends with one line"),
     (r"make deb|apt |adduser ", "tests/packages/test_service.py", "adduser alice netmap"),
     (r"apt-mark ", "tests/packages/test_service.py", "apt-mark hold netmapd"),
     (r"journalctl ", "tests/packages/test_service.py", "journalctl -u netmapd"),
     (r"systemctl status", "tests/packages/test_service.py", "systemctl status netmapd.socket netmapd.service"),
     (r"systemctl enable --now netmapd-metrics", "tests/packages/test_service.py", "systemctl enable --now netmapd-metrics"),
     (r"systemctl enable --now netmapd-nic|echo \"allow alice", "tests/packages/test_service.py", "systemctl enable --now netmapd-nic"),
-    (r"ip link set ens4 up", "tests/guest/netlab.py", "ip link set data {'up'"),
-    (r"ethtool -i", "tests/guest/test_ptnet.py", "ethtool -i data"),
-    (r"ethtool -S", "tests/guest/netlab.py", "ethtool -S data"),
     (r"echo 512 > /proc", "tests/run", "nr_hugepages"),
     (r"netmap-run PROGRAM", "tests/daemon/test_api.py", "NETMAP_RUN"),
+    (r"netmapctl metrics --listen", "tests/daemon/test_metrics.py", '"--listen", f"127.0.0.1:'),
+    (r"netmapctl metrics --textfile", "tests/daemon/test_metrics.py", '"--textfile", file'),
 ]
 # Sections that tell several ways, not one way in steps.
 ALTERNATIVES = {"A physical NIC"}
@@ -55,11 +58,16 @@ def is_elsewhere(line):
     return any(re.match(pattern, line) for pattern, _, _ in ELSEWHERE)
 
 
+def runs_here(page, title, line):
+    """Of what is typed in guests, these programs work on hosts as well."""
+    return not is_elsewhere(line) and (not pages.is_for_guests(page, title, line) or line.split()[0] in OURS)
+
+
 def parts():
     """(page, title, lines that are run here)"""
-    for page in "howto", "operators":
+    for page in pages.USERS:
         for title, lines in pages.sections(page).items():
-            lines = [line for line in lines if not is_elsewhere(line)]
+            lines = [line for line in lines if runs_here(page, title, line)]
             for some in [[line] for line in lines] if title in ALTERNATIVES else [lines]:
                 if some:
                     yield page, title, some
@@ -70,11 +78,43 @@ PARTS = list(parts())
 
 def test_others_are_tested():
     """Whatever is not run here is somebody's; and what is said to be there is there."""
-    lines = [line for page in ("howto", "operators") for found in pages.sections(page).values() for line in found]
-    assert len(lines) > 60 and sum(len(some) for _, _, some in PARTS) > 40
+    lines = [line for page in pages.USERS for found in pages.sections(page).values() for line in found]
+    assert len(lines) > 70 and sum(len(some) for _, _, some in PARTS) > 45
     for pattern, test, word in ELSEWHERE:
         assert any(re.match(pattern, line) for line in lines), f"no line of the pages is {pattern}"
         assert word in (REPO / test).read_text(), (test, word)
+    assert "pages.for_guests()" in (REPO / "tests/guest/test_ptnet_card.py").read_text()
+
+
+def test_each_page_is_known():
+    """A page with commands is one whose commands are tested; those between ``` would be seen by none of these tests."""
+    assert pages.with_commands() == sorted([*pages.USERS.values(), *pages.DEVELOPERS.values()])
+    for path in pages.with_commands():
+        assert "```" not in (REPO / path).read_text(), path
+
+
+def names_what_is_there(line):
+    """A command for developers: the target of make, with its variables; the program; the test of meson."""
+    first, *words = shlex.split(line)
+    if first == "make":
+        makefile = (REPO / "Makefile").read_text()
+        target = [w for w in words if "=" not in w]
+        return all(re.search(rf"^(.* )?{w}( .*)?:", makefile, re.M) for w in target) and \
+            all(f"({w.split('=')[0]})" in makefile for w in words if "=" in w)
+    if first == "meson":
+        return list((REPO / "tests/unit").rglob(f"test_*{words[-1]}.c"))
+    if first.startswith("build/tests/"):
+        return (REPO / first.removeprefix("build/")).with_suffix(".c").exists()
+    return os.access(REPO / first, os.X_OK) and all(w in (REPO / first).read_text() for w in re.findall(r"--[a-z]+", line)
+                                                    if w not in ("--kernel", "--help"))
+
+
+@pytest.mark.parametrize("page", pages.DEVELOPERS)
+def test_developers(page):
+    for lines in pages.sections(page).values():
+        for line in lines:
+            for one in re.split(" && |; ", line):
+                assert one.startswith(("ninja", "/usr/bin/python3 -m pytest")) or names_what_is_there(one), f"{page}: {one}"
 
 
 # ------------------------------------------------------------ how a line is run
@@ -156,6 +196,12 @@ class Lab:
         started = json.loads(out.splitlines()[0])
         assert sum("vfio-user" in a for a in started) == (0 if "memory-backend-memfd" in " ".join(args) else 2), started
 
+    def machine(self, options):
+        """One of a row of machines: two devices for each port."""
+        out = self.good(run(OURS["qemu-ptnet"], "--qemu", self.qemu, *shlex.split(options), env=self.env))
+        started = json.loads(out.splitlines()[0])
+        assert sum("vfio-user" in a for a in started) == options.count("-netdev") + 1, started
+
     def run(self, line):
         if ";" in line:
             for one in line.split(";"):
@@ -185,6 +231,15 @@ def test_section(lab, page, title, lines):
     with Port(lab.daemon.path, mine, tx_slots=64, rx_slots=64) as lab.port, Port(lab.daemon.path, beside, tx_slots=64, rx_slots=64):
         for line in lines:
             lab.run(line)
+
+
+@pytest.mark.parametrize("title", pages.machines("howto"))
+def test_machines(lab, title):
+    """Those of a row, one after the other: their ports are there, and free."""
+    machines = pages.machines("howto")[title]
+    assert len(machines) == 3
+    for options in machines.values():
+        lab.machine(options)
 
 
 def test_error_texts():

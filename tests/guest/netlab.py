@@ -19,6 +19,7 @@ NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
 VALE_CTL = ptnguest.BUILD / "apps" / "vale-ctl"
+BRIDGE = ptnguest.BUILD / "apps" / "netmap-bridge"
 
 CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
 
@@ -46,7 +47,7 @@ def build_initramfs(kernel, netmap_ko, modules=()):
     return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
                                                       (build_program(PTCHECK_SOURCE), "bin/ptcheck"),
                                                       (build_program(CARDCHECK_SOURCE), "bin/cardcheck"), PKT_GEN, VALE_CTL,
-                                                      "ethtool"],
+                                                      BRIDGE, "ethtool"],
                                     kos=[netmap_ko], modules=modules)
 
 

@@ -4,13 +4,19 @@
 import hashlib
 import json
 import re
+import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import netlab
 import ptnguest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import pages  # noqa: E402
 
 MOSTLY_ONE_KERNEL = True     # see conftest.py
 MODULES = ("bonding", "netconsole", "dummy")
@@ -414,3 +420,60 @@ def test_programs(pair):
     assert a.run("timeout 5 cardcheck xdp data pass", check=False).rc == 1
     a.run("ip link set data mtu 1500")
     a.ping(b)
+
+
+def howto_sends(node, line):
+    out = node.run(line if " -n " in line else f"{line} -n 20", 60).out
+    assert re.search(r"^Sent \d+ packets", out, re.M), out
+
+
+def howto_receives(pair, line):
+    """The second guest does; the first one sends."""
+    receiver = pair[1].spawn(f"exec {line}")
+    receiver.wait_output("^rx on ")
+    howto_sends(pair[0], "pkt-gen -i data -f tx -n 500 -R 1k --check")
+    if "--check" in line:
+        received, lost, *bad = netlab.checked(receiver)
+        assert bad == [0, 0, 0] and received > 0, receiver.output
+        return
+    receiver.wait_output(r"^main: [0-9.]*[1-9]", 60)
+    receiver.kill(signal.SIGINT)
+    assert re.search(r"^Received [1-9]\d* packets", receiver.wait(60).out, re.M), receiver.output
+
+
+def howto_bridges(node, line):
+    bridge = node.spawn(f"exec {line}")
+    bridge.wait_output("^Bridging ")
+    bridge.kill(signal.SIGINT)
+    assert bridge.wait(60).rc == 0, bridge.output
+
+
+def howto_runs(pair, line):
+    """As it stands there, but that the interfaces have other names here, and packets an end."""
+    line = line.replace("ens4", "data").replace("ens5", "more").replace("eth1", "wire").replace("-n 100000 ", "-n 500 ")
+    if line.startswith("pkt-gen") and "-f rx" in line:
+        howto_receives(pair, line)
+    elif line.startswith("pkt-gen"):
+        howto_sends(pair[0], line)
+    elif line.startswith("netmap-bridge"):
+        howto_bridges(pair[0], line)
+    elif line.startswith("insmod"):
+        pair[0].run("rmmod netmap; " + re.sub(r"build/\S+", "/lib/modules/$(uname -r)/extra/netmap.ko", line))
+        pair[0].load()
+    else:
+        out = pair[0].run(line, 60).out
+        assert "grep region_" not in line or re.findall(r": (\d+)$", out, re.M) == ["0", "0"], out
+
+
+@pytest.mark.every_kernel
+def test_howto(pair):
+    """The commands of the pages that are typed in guests. Switches in the kernel have a dummy, which isn't called eth1: Node.load()."""
+    # Nothing here tells the kernel which module has a kind of links.
+    pair[0].run("modprobe dummy numdummies=0; ip link add wire type dummy && ip link set wire up; ip link set more up")
+    commands = pages.for_guests()
+    assert len(commands) >= 24
+    for page, title, line in commands:
+        print(f"{page}, {title}: {line}")
+        howto_runs(pair, line)
+    assert pair[0].run("vale-ctl").out.count("vale0:wire") > 0
+    pair[0].run("vale-ctl -d vale0:wire; ip link del wire; ip link set more down")
