@@ -115,6 +115,9 @@ int nmport_parse(struct nmport_d *d, const char *portspec)
 		errno = EINVAL;
 		return -1;
 	}
+	if (spec.given & NM_SPEC_FULL_WAIT)
+		return nmlib_fail(d->ctx, -EINVAL, portspec,
+			"full-wait-ms is for ports of virtual machines; netmapctl full-wait sets it for others");
 	if (check_enabled(&spec, &why))
 		return nmlib_fail(d->ctx, -EINVAL, portspec, why.text);
 	memcpy(d->hdr.nr_name, spec.name, sizeof(d->hdr.nr_name));

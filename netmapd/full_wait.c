@@ -37,41 +37,78 @@ static int check_switch(const char *name, struct nm_name *parsed, struct nm_erro
 	return 0;
 }
 
-static uint32_t find(const struct full_wait_bounds *bounds, const char *sw_name)
+static int check_port(const char *name, struct nm_name *parsed, struct nm_error *err)
+{
+	int error = nm_name_parse(name, parsed, err);
+
+	if (error)
+		return error;
+	if (parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE)
+		return nm_error_set(err, -EINVAL,
+			"%.63s: packets wait on switches only, between ports as vale1:10", name);
+	return 0;
+}
+
+/* Of either. What stands in the table in *key: a device's host rings, vale1:eth1^, have what the device has. */
+static int check_name(const char *name, char key[NETMAP_REQ_IFNAMSIZ], struct nm_error *err)
+{
+	bool is_switch = full_wait_is_switch(name);
+	struct nm_name parsed;
+	int error = is_switch ? check_switch(name, &parsed, err) : check_port(name, &parsed, err);
+
+	if (error)
+		return error;
+	memcpy(key, is_switch ? parsed.sw_name : parsed.base, NETMAP_REQ_IFNAMSIZ);
+	key[strcspn(key, "^")] = '\0';
+	return 0;
+}
+
+static uint32_t find(const struct full_wait_bounds *bounds, const char *name)
 {
 	uint32_t i = 0;
 
-	while (i < bounds->count && strcmp(bounds->of[i].sw_name, sw_name) != 0)
+	while (i < bounds->count && strcmp(bounds->of[i].name, name) != 0)
 		i++;
 	return i;
+}
+
+static void remove_bound(struct full_wait_bounds *bounds, const char *name)
+{
+	uint32_t i = find(bounds, name);
+
+	if (i < bounds->count)
+		bounds->of[i] = bounds->of[--bounds->count];
+}
+
+static int set_bound(
+	struct full_wait_bounds *bounds, const char *name, uint32_t ms, struct nm_error *err)
+{
+	uint32_t i = find(bounds, name);
+
+	if (i == FULL_WAIT_NAMES)
+		return nm_error_set(err, -ENOSPC,
+			"%s: %d switches and ports have a bound of their own, the most that can; set that of a switch back to %u ms",
+			name, FULL_WAIT_NAMES, bounds->all);
+	if (i == bounds->count)
+		memcpy(bounds->of[bounds->count++].name, name, strlen(name) + 1);
+	bounds->of[i].ms = ms;
+	return 0;
 }
 
 /* What is as for all others needs no entry. */
 static int set_switch(
 	struct full_wait_bounds *bounds, const char *sw_name, uint32_t ms, struct nm_error *err)
 {
-	uint32_t i = find(bounds, sw_name);
-
-	if (ms == bounds->all) {
-		if (i < bounds->count)
-			bounds->of[i] = bounds->of[--bounds->count];
-		return 0;
-	}
-	if (i == FULL_WAIT_SWITCHES)
-		return nm_error_set(err, -ENOSPC,
-			"%s: %d switches have a bound of their own, the most that can; set that of another one back to %u ms",
-			sw_name, FULL_WAIT_SWITCHES, bounds->all);
-	if (i == bounds->count)
-		memcpy(bounds->of[bounds->count++].sw_name, sw_name, strlen(sw_name) + 1);
-	bounds->of[i].ms = ms;
+	if (ms != bounds->all)
+		return set_bound(bounds, sw_name, ms, err);
+	remove_bound(bounds, sw_name);
 	return 0;
 }
 
 int full_wait_option(struct full_wait_bounds *bounds, const char *text, struct nm_error *err)
 {
 	const char *digits = strrchr(text, '=');
-	char name[NETMAP_REQ_IFNAMSIZ];
-	struct nm_name parsed;
+	char name[NETMAP_REQ_IFNAMSIZ], key[NETMAP_REQ_IFNAMSIZ];
 	uint64_t ms;
 	char *end;
 	int error;
@@ -90,9 +127,11 @@ int full_wait_option(struct full_wait_bounds *bounds, const char *text, struct n
 		bounds->all = (uint32_t)ms;
 		return 0;
 	}
+	if (digits - 1 - text >= (ptrdiff_t)sizeof(name))
+		return nm_error_set(err, -EINVAL, "\"%.60s\": too long for a name", text);
 	os_snprintf(name, sizeof(name), "%.*s", (int)(digits - 1 - text), text);
-	error = check_switch(name, &parsed, err);
-	return error ? error : set_switch(bounds, parsed.sw_name, (uint32_t)ms, err);
+	error = check_name(name, key, err);
+	return error ? error : set_bound(bounds, key, (uint32_t)ms, err);
 }
 
 static void store(struct nm_port *port, uint32_t ms)
@@ -100,38 +139,53 @@ static void store(struct nm_port *port, uint32_t ms)
 	OS_STORE(&port->full_wait_us, 1000 * ms);
 }
 
-void full_wait_of_new(const struct daemon *d, struct nm_port *port)
+void full_wait_of_user(struct nm_port *port, uint32_t ms)
 {
-	const struct full_wait_bounds *bounds = &d->config.full_wait;
-	struct nm_name name;
-	struct nm_error err;
-	uint32_t i = bounds->count;
-
-	if (nm_name_parse(port->name, &name, &err) == 0 && name.kind == NM_NAME_VALE)
-		i = find(bounds, name.sw_name);
-	store(port, i < bounds->count ? bounds->of[i].ms : bounds->all);
+	os_assert(ms <= FULL_WAIT_MAX_MS);
+	store(port, ms);
 }
 
-/* As if it were new, if it is on that switch. */
-static void renew(const struct daemon *d, struct nm_port *port, const char *sw_name)
+/* Of the port, else of its switch, else of all. */
+static uint32_t bound_of(const struct full_wait_bounds *bounds, const struct nm_port *port)
 {
-	size_t len = sw_name ? strlen(sw_name) : 0;
+	struct nm_name name;
+	struct nm_error err;
+	uint32_t i;
+
+	if (nm_name_parse(port->name, &name, &err) != 0 || name.kind != NM_NAME_VALE)
+		return bounds->all;
+	name.base[strcspn(name.base, "^")] = '\0';
+	i = find(bounds, name.base);
+	if (i == bounds->count)
+		i = find(bounds, name.sw_name);
+	return i < bounds->count ? bounds->of[i].ms : bounds->all;
+}
+
+void full_wait_of_new(const struct daemon *d, struct nm_port *port)
+{
+	store(port, bound_of(&d->config.full_wait, port));
+}
+
+/* As if it were new, if it is that port (the name ends there), its host rings, or on that switch. */
+static void renew(const struct daemon *d, struct nm_port *port, const char *name)
+{
+	size_t len = name ? strlen(name) : 0;
 
 	if (port &&
-		(!sw_name || (strncmp(port->name, sw_name, len) == 0 && port->name[len] == ':')))
+		(!name || (strncmp(port->name, name, len) == 0 && strchr(":^", port->name[len]))))
 		full_wait_of_new(d, port);
 }
 
-/* Those that have their bound from their switch (NULL: any): of machines, and those behind which the host's stack is. */
-static void renew_ports(struct daemon *d, const char *sw_name)
+/* Those that have their bound from their name or their switch (NULL: any): of machines, and those behind which the host's stack is. */
+static void renew_ports(struct daemon *d, const char *name)
 {
 	nm_core_lock(&d->core);
 	for (const struct vm *vm = d->vms; vm; vm = vm->next)
 		for (uint32_t i = 0; i < vm->num_ports; i++)
-			renew(d, vm->ports[i]->client.port, sw_name);
+			renew(d, vm->ports[i]->client.port, name);
 	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next) {
-		renew(d, att->sw.port, sw_name);
-		renew(d, att->sw_host.port, sw_name);
+		renew(d, att->sw.port, name);
+		renew(d, att->sw_host.port, name);
 	}
 	nm_core_unlock(&d->core);
 }
@@ -155,20 +209,41 @@ static int set_port_locked(struct nm_core *core, uint32_t owner, const char *nam
 	return 0;
 }
 
+static bool is_device(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_attachment *att = core->attachments;
+
+	while (att && strcmp(att->name, name) != 0)
+		att = att->next;
+	return att != NULL;
+}
+
+/*
+ * A device has its name for as long as it is attached: what an administrator sets for it is as if a configuration said so. So is
+ * what he sets for a port of which it says something.
+ */
 static int set_port(
 	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err)
 {
+	struct full_wait_bounds *bounds = &d->config.full_wait;
+	char key[NETMAP_REQ_IFNAMSIZ];
 	struct nm_name parsed;
-	int error = nm_name_parse(name, &parsed, err);
+	bool stays;
+	int error = check_port(name, &parsed, err);
 
+	if (!error)
+		error = check_name(name, key, err);
 	if (error)
 		return error;
-	if (parsed.kind != NM_NAME_VALE || parsed.pipe != NM_PIPE_NONE)
-		return nm_error_set(err, -EINVAL,
-			"%.63s: packets wait on switches only, between ports as vale1:10", name);
 	nm_core_lock(&d->core);
 	error = set_port_locked(&d->core, owner, parsed.base, ms, err);
+	stays = owner == NM_USER_ANY &&
+		(is_device(&d->core, key) || find(bounds, key) < bounds->count);
 	nm_core_unlock(&d->core);
+	if (!error && stays)
+		error = set_bound(bounds, key, ms, err);
+	if (!error && stays)
+		renew_ports(d, key);
 	return error;
 }
 
@@ -188,4 +263,31 @@ int full_wait_set(
 	if (!error)
 		renew_ports(d, parsed.sw_name);
 	return error;
+}
+
+int full_wait_rule(struct daemon *d, const struct config_item *item, struct nm_error *err)
+{
+	char key[NETMAP_REQ_IFNAMSIZ];
+	int error = check_name(item->name, key, err);
+
+	if (error)
+		return error;
+	if (item->count > 0)
+		error = set_bound(&d->config.full_wait, key, item->numbers[0], err);
+	else
+		remove_bound(&d->config.full_wait, key);
+	if (!error)
+		renew_ports(d, key);
+	return error;
+}
+
+json_t *full_wait_json(const struct daemon *d)
+{
+	const struct full_wait_bounds *bounds = &d->config.full_wait;
+	json_t *out = json_array();
+
+	for (uint32_t i = 0; i < bounds->count; i++)
+		json_array_append_new(out, json_pack("{s:s, s:i}", "name", bounds->of[i].name, "ms",
+						   (int)bounds->of[i].ms));
+	return out;
 }

@@ -328,6 +328,8 @@ static int set_place(struct daemon *d, const struct config_item *item, struct nm
 int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err)
 {
 	os_assert(!settings_go_on());
+	if (item->kind == CONFIG_FULL_WAIT)
+		return full_wait_rule(d, item, err);
 	return item->kind == CONFIG_SET ? set_value(d, item, err) : set_place(d, item, err);
 }
 

@@ -26,7 +26,7 @@
 int settings_begin(struct daemon *d);
 
 /*
- * CONFIG_SET or CONFIG_PLACE; not while settings_go_on(). A negative errno with a text: -EINVAL (CPUs that netmapd can't run on,
+ * CONFIG_SET, CONFIG_PLACE or CONFIG_FULL_WAIT; not while settings_go_on(). A negative errno with a text: -EINVAL (CPUs that netmapd can't run on,
  * workers that are not there, or that ports are placed on), -ENOMEM, -ENOSPC, -EAGAIN (no thread): then all is as it was.
  */
 int settings_change(struct daemon *d, const struct config_item *item, struct nm_error *err);

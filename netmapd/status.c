@@ -327,6 +327,8 @@ static json_t *daemon_json(struct daemon *d, const struct view *view)
 	/* Patterns are names of ports. */
 	json_object_set_new(out, "placement",
 		view->uid == NM_USER_ANY ? settings_placement_json(d) : json_array());
+	json_object_set_new(
+		out, "full_wait", view->uid == NM_USER_ANY ? full_wait_json(d) : json_array());
 	json_object_set_new(out, "pollers", pollers);
 	json_object_set_new(out, "notifier", notifier_json());
 	return out;

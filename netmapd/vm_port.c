@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Ports of virtual machines: from the user's text to a device. */
 #include "guestmem.h"
+#include "names.h"
 #include "nic.h"
 #include "policy.h"
 #include "portspec.h"
@@ -18,6 +19,20 @@ enum { FDS_OF_PORT = 4 };
 
 /* ---- what can be a device ----------------------------------------------------------------- */
 
+/* On a switch they do. */
+static bool waits_for_receivers(const struct nm_portspec *spec)
+{
+	const uint64_t monitor = NR_MONITOR_TX | NR_MONITOR_RX;
+	struct nm_name name;
+	struct nm_error err;
+
+	return nm_name_parse(spec->name, &name, &err) == 0 && name.kind == NM_NAME_VALE &&
+	       name.pipe == NM_PIPE_NONE && !(spec->reg.nr_flags & monitor);
+}
+
+_Static_assert(
+	(int)NM_PORTSPEC_FULL_WAIT_MAX == (int)FULL_WAIT_MAX_MS, "what a name may say is possible");
+
 /* Why this can't be passed through; NULL: it can, as far as the text goes. */
 static const char *why_not(const struct nm_portspec *spec)
 {
@@ -27,6 +42,8 @@ static const char *why_not(const struct nm_portspec *spec)
 		return "@extmem is memory of an application; a device's port lies in memory of netmapd";
 	if (spec->given & NM_SPEC_OFFSET)
 		return "@offset is nothing that a ptnet device could tell its guest";
+	if ((spec->given & NM_SPEC_FULL_WAIT) && !waits_for_receivers(spec))
+		return "full-wait-ms: packets wait on switches only, between ports as vale1:10";
 	if (reg->nr_host_tx_rings || reg->nr_host_rx_rings)
 		return "a device has no host rings; the guest adds those of its own system";
 	switch (reg->nr_mode) {
@@ -159,6 +176,8 @@ static int bind_port(struct vm *vm, struct vm_port *port, const char *ifname, st
 		return nm_error_set(err, error, "%s", port->client.err.text);
 	/* Its packets have no header before a driver asks for one. */
 	full_wait_of_new(vm->daemon, port->client.port);
+	if (spec.given & NM_SPEC_FULL_WAIT)
+		full_wait_of_user(port->client.port, spec.full_wait_ms);
 	return 0;
 }
 

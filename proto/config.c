@@ -185,6 +185,24 @@ static int take_attach(const struct config_place *at, char *const words[], unsig
 	return 0;
 }
 
+static int take_full_wait(const struct config_place *at, char *const words[], unsigned count,
+	struct config_item *item, struct nm_error *err)
+{
+	const uint32_t max = settings[CONFIG_FULL_WAIT_MS].max;
+
+	if (count != 3 || strncmp(words[1], "vale", 4) != 0)
+		return wrong(at, err,
+			"a switch or a port of one, as vale1, and milliseconds should follow",
+			words[0]);
+	if (!take_name(item->name, words[1]))
+		return wrong(at, err, "a name has at most 63 bytes:", words[1]);
+	item->count = strcmp(words[2], "any") != 0;
+	if (item->count && !take_number(words[2], 0, max, &item->numbers[0]))
+		return wrong(at, err, "milliseconds are any, or a number from 0 to 10000, not",
+			words[2]);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*take)(const struct config_place *at, char *const words[], unsigned count,
@@ -194,6 +212,7 @@ static const struct {
 	[CONFIG_PLACE] = {"place", take_place},
 	[CONFIG_PORT] = {"port", take_port},
 	[CONFIG_ATTACH] = {"attach", take_attach},
+	[CONFIG_FULL_WAIT] = {"full-wait", take_full_wait},
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -207,7 +226,8 @@ static int take_item(const struct config_place *at, char *const words[], unsigne
 		item->kind = i;
 		return kinds[i].take(at, words, count, item, err);
 	}
-	return wrong(at, err, "a line begins with set, place, port, attach, allow or limit, not",
+	return wrong(at, err,
+		"a line begins with set, place, port, attach, full-wait, allow or limit, not",
 		words[0]);
 }
 
@@ -417,8 +437,10 @@ int config_parse(const char *text, struct config_item *item, struct nm_error *er
 	count = split(line, words);
 	error = count ? take_item(&nowhere, words, count, item, err)
 		      : wrong(&nowhere, err, "nothing is in", text);
-	if (!error && item->kind != CONFIG_SET && item->kind != CONFIG_PLACE)
-		error = wrong(&nowhere, err, "only set and place are changed so, not", words[0]);
+	if (!error && item->kind != CONFIG_SET && item->kind != CONFIG_PLACE &&
+		item->kind != CONFIG_FULL_WAIT)
+		error = wrong(&nowhere, err, "only set, place and full-wait are changed so, not",
+			words[0]);
 	return error;
 }
 
@@ -485,6 +507,10 @@ const char *config_text(const struct config_item *item, char text[CONFIG_TEXT_MA
 		break;
 	case CONFIG_PLACE:
 		snprintf(text, CONFIG_TEXT_MAX, "place %s %.320s", item->name,
+			config_value(item, value));
+		break;
+	case CONFIG_FULL_WAIT:
+		snprintf(text, CONFIG_TEXT_MAX, "full-wait %s %.320s", item->name,
 			config_value(item, value));
 		break;
 	case CONFIG_PORT:

@@ -9,6 +9,7 @@
  *      place vale1:web* 2,3                the rings of these ports go to workers 2 and 3 in turn
  *      port tap0 [tx-rings=2] …            a persistent port
  *      attach vale1:eth1 [host] [poll=2+1] a device on a switch; with its host rings; polled by 1 thread on CPU 2
+ *      full-wait vale1:eth1 0              milliseconds that packets wait for a full receiver, of a port or a switch
  *      allow …, limit …                    who may have what: policy.h has their reader
  *
  *      struct config config = {0};
@@ -36,7 +37,14 @@ enum {
 	CONFIG_TEXT_MAX = NMD_SET_MAX, /* bytes of a line, which has a pattern and a list at most */
 };
 
-enum config_kind { CONFIG_SET, CONFIG_PLACE, CONFIG_PORT, CONFIG_ATTACH, CONFIG_LIMIT_ALL };
+enum config_kind {
+	CONFIG_SET,
+	CONFIG_PLACE,
+	CONFIG_PORT,
+	CONFIG_ATTACH,
+	CONFIG_FULL_WAIT,
+	CONFIG_LIMIT_ALL
+};
 
 enum config_setting {
 	CONFIG_WORKERS,
@@ -57,9 +65,9 @@ struct config_item {
 	struct config_place at;
 	enum config_kind kind;
 	enum config_setting setting; /* CONFIG_SET */
-	/* The pattern of a placement, the name of a port, SWITCH:DEVICE, or a limit (ports=1/2). */
+	/* The pattern of a placement, the name of a port or a switch, SWITCH:DEVICE, or a limit (ports=1/2). */
 	char name[NMD_NAME_MAX];
-	/* The setting's value, its CPUs, or the workers of a placement; none: any. */
+	/* The setting's value, its CPUs, the workers of a placement, or the milliseconds of a switch; none: any. */
 	uint32_t numbers[CONFIG_WORKERS_MAX], count;
 	uint32_t tx_slots, rx_slots, tx_rings, rx_rings,
 		region;                  /* of a port; 0: as netmapd likes */
@@ -97,7 +105,7 @@ void config_free(struct config *config);
 /* Each line of a file that has words: for other readers of the same form. */
 int config_read_lines(const char *file, config_policy_fn *take, void *arg, struct nm_error *err);
 
-/* One line, as netmapctl sends it (NMD_SET): CONFIG_SET or CONFIG_PLACE. -EINVAL with a text. */
+/* One line, as netmapctl sends it (NMD_SET): CONFIG_SET, CONFIG_PLACE or CONFIG_FULL_WAIT. -EINVAL with a text. */
 int config_parse(const char *text, struct config_item *item, struct nm_error *err);
 
 /* The line that says the same, without a newline. Returns text. */

@@ -159,6 +159,23 @@ static int add_line(struct config *config, const char *what, const char *name, c
 	return error ? error : config_add(config, &item, err);
 }
 
+/* As netmapd has it in its report. */
+static int add_full_waits(struct config *config, const json_t *daemon, struct nm_error *err)
+{
+	const json_t *one;
+	char ms[16];
+	size_t i;
+	int error = 0;
+
+	json_array_foreach(json_object_get(daemon, "full_wait"), i, one)
+	{
+		snprintf(ms, sizeof(ms), "%u", number(one, "ms"));
+		if (!error)
+			error = add_line(config, "full-wait", string(one, "name"), ms, err);
+	}
+	return error;
+}
+
 static uint32_t count_rings(const json_t *port, const char *dir, uint32_t *slots)
 {
 	const json_t *ring;
@@ -268,6 +285,8 @@ int config_of_report(const json_t *report, struct config *config, struct nm_erro
 			string(settings, config_setting_name(s)), err);
 	json_array_foreach(json_object_get(daemon, "placement"), i, place) if (!error) error =
 		add_line(config, "place", string(place, "pattern"), string(place, "workers"), err);
+	if (!error)
+		error = add_full_waits(config, daemon, err);
 	if (!error)
 		error = add_limits(config, report, err);
 	if (!error)
@@ -411,6 +430,14 @@ static void want_place(
 	change(a, item, text, was, set);
 }
 
+/* "any" is as if there were none. */
+static void want_full_wait(
+	struct applying *a, const struct config_item *item, const struct config_item *have)
+{
+	if (item->count > 0 || have)
+		want_value(a, item, have);
+}
+
 /* Is this the number that *text begins with, as it is or in K, M, G or T? *text is moved behind it. */
 static bool is_amount(const char **text, json_int_t amount)
 {
@@ -480,6 +507,9 @@ static void want(struct applying *a, const struct config_item *item, const struc
 		break;
 	case CONFIG_ATTACH:
 		want_attached(a, item, same);
+		break;
+	case CONFIG_FULL_WAIT:
+		want_full_wait(a, item, same);
 	}
 }
 
@@ -493,6 +523,7 @@ static void drop(struct applying *a, const struct config_item *have)
 	config_text(have, was);
 	switch (have->kind) {
 	case CONFIG_PLACE:
+	case CONFIG_FULL_WAIT:
 		none.count = 0;
 		change(a, &none, config_text(&none, text), was, set);
 		break;
@@ -564,8 +595,10 @@ static void apply(struct applying *a, const struct config *config, const struct 
 	const json_t *report)
 {
 	/* A device is attached when it is there, and goes when it is not attached any more. */
-	static const enum config_kind going[] = {CONFIG_ATTACH, CONFIG_PORT, CONFIG_PLACE};
-	static const enum config_kind coming[] = {CONFIG_LIMIT_ALL, CONFIG_PORT, CONFIG_ATTACH};
+	static const enum config_kind going[] = {
+		CONFIG_ATTACH, CONFIG_PORT, CONFIG_PLACE, CONFIG_FULL_WAIT};
+	static const enum config_kind coming[] = {
+		CONFIG_LIMIT_ALL, CONFIG_FULL_WAIT, CONFIG_PORT, CONFIG_ATTACH};
 
 	for (size_t i = 0; a->how->exact && i < sizeof(going) / sizeof(going[0]); i++)
 		drop_kind(a, going[i], config, have);

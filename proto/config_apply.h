@@ -3,7 +3,7 @@
  * config_apply.h - makes a netmapd what a configuration says, as a client of it.
  *
  * netmapd's report is compared with the configuration, and what differs is asked for, in this order: what is to go, settings,
- * placements, limits, ports, devices on switches. Nothing is asked for twice: a second time there is nothing to change.
+ * placements, limits, waiting times, ports, devices on switches. Nothing is asked for twice: a second time there is nothing to change.
  *
  *      struct config_apply how = {.fd = fd, .changed = say, .arg = …};
  *      failures = config_apply(&config, &how, &err);
@@ -29,7 +29,7 @@ struct config_change {
 struct config_apply {
 	int fd;     /* connected to netmapd */
 	bool check; /* nothing is changed */
-	bool exact; /* persistent ports, devices on switches and placements that the configuration doesn't have go */
+	bool exact; /* persistent ports, devices on switches, placements and waiting times that the configuration doesn't have go */
 	const struct config *before; /* of those only what this one has; NULL: all */
 	void (*changed)(void *arg, const struct config_change *change); /* each, once */
 	void *arg;

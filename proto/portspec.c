@@ -318,6 +318,8 @@ struct key {
 	uint64_t max;
 	unsigned int bytes; /* of the member */
 	size_t offset[2];   /* in struct nm_portspec; 0: no second one */
+	uint32_t
+		given; /* its own bit of enum nm_portspec_option; 0: 0 is as if it were not there */
 };
 
 #define REG(member)    offsetof(struct nm_portspec, reg.member)
@@ -332,35 +334,37 @@ struct option {
 	const struct key *keys; /* of the others */
 };
 
-static const struct key no_keys[] = {{NULL, 0, 0, {0}}};
+static const struct key no_keys[] = {{NULL, 0, 0, {0}, 0}};
 
 static const struct key conf_keys[] = {
-	{"rings", MAX_16, 2, {REG(nr_tx_rings), REG(nr_rx_rings)}},
-	{"tx-rings", MAX_16, 2, {REG(nr_tx_rings)}},
-	{"rx-rings", MAX_16, 2, {REG(nr_rx_rings)}},
-	{"host-rings", MAX_16, 2, {REG(nr_host_tx_rings), REG(nr_host_rx_rings)}},
-	{"host-tx-rings", MAX_16, 2, {REG(nr_host_tx_rings)}},
-	{"host-rx-rings", MAX_16, 2, {REG(nr_host_rx_rings)}},
-	{"slots", MAX_32, 4, {REG(nr_tx_slots), REG(nr_rx_slots)}},
-	{"tx-slots", MAX_32, 4, {REG(nr_tx_slots)}},
-	{"rx-slots", MAX_32, 4, {REG(nr_rx_slots)}},
-	{NULL, 0, 0, {0}},
+	{"rings", MAX_16, 2, {REG(nr_tx_rings), REG(nr_rx_rings)}, 0},
+	{"tx-rings", MAX_16, 2, {REG(nr_tx_rings)}, 0},
+	{"rx-rings", MAX_16, 2, {REG(nr_rx_rings)}, 0},
+	{"host-rings", MAX_16, 2, {REG(nr_host_tx_rings), REG(nr_host_rx_rings)}, 0},
+	{"host-tx-rings", MAX_16, 2, {REG(nr_host_tx_rings)}, 0},
+	{"host-rx-rings", MAX_16, 2, {REG(nr_host_rx_rings)}, 0},
+	{"slots", MAX_32, 4, {REG(nr_tx_slots), REG(nr_rx_slots)}, 0},
+	{"tx-slots", MAX_32, 4, {REG(nr_tx_slots)}, 0},
+	{"rx-slots", MAX_32, 4, {REG(nr_rx_slots)}, 0},
+	{"full-wait-ms", NM_PORTSPEC_FULL_WAIT_MAX, 4, {offsetof(struct nm_portspec, full_wait_ms)},
+		NM_SPEC_FULL_WAIT},
+	{NULL, 0, 0, {0}, 0},
 };
 
 static const struct key extmem_keys[] = {
-	{"if-num", MAX_32, 4, {EXTMEM(nr_if_pool_objtotal)}},
-	{"if-size", MAX_32, 4, {EXTMEM(nr_if_pool_objsize)}},
-	{"ring-num", MAX_32, 4, {EXTMEM(nr_ring_pool_objtotal)}},
-	{"ring-size", MAX_32, 4, {EXTMEM(nr_ring_pool_objsize)}},
-	{"buf-num", MAX_32, 4, {EXTMEM(nr_buf_pool_objtotal)}},
-	{"buf-size", MAX_32, 4, {EXTMEM(nr_buf_pool_objsize)}},
-	{NULL, 0, 0, {0}},
+	{"if-num", MAX_32, 4, {EXTMEM(nr_if_pool_objtotal)}, 0},
+	{"if-size", MAX_32, 4, {EXTMEM(nr_if_pool_objsize)}, 0},
+	{"ring-num", MAX_32, 4, {EXTMEM(nr_ring_pool_objtotal)}, 0},
+	{"ring-size", MAX_32, 4, {EXTMEM(nr_ring_pool_objsize)}, 0},
+	{"buf-num", MAX_32, 4, {EXTMEM(nr_buf_pool_objtotal)}, 0},
+	{"buf-size", MAX_32, 4, {EXTMEM(nr_buf_pool_objsize)}, 0},
+	{NULL, 0, 0, {0}, 0},
 };
 
 static const struct key offset_keys[] = {
-	{"initial", MAX_64, 8, {offsetof(struct nm_portspec, offset.initial)}},
-	{"bits", 64, 4, {offsetof(struct nm_portspec, offset.bits)}},
-	{NULL, 0, 0, {0}},
+	{"initial", MAX_64, 8, {offsetof(struct nm_portspec, offset.initial)}, 0},
+	{"bits", 64, 4, {offsetof(struct nm_portspec, offset.bits)}, 0},
+	{NULL, 0, 0, {0}, 0},
 };
 
 static void store(struct nm_portspec *out, size_t offset, unsigned int bytes, uint64_t value)
@@ -403,6 +407,7 @@ static int set_key(const char *option, const struct key *keys, struct span name,
 	ret = span_number(value, 0, k->max, k->name, &v, r); /* a count or size of 0: the default */
 	if (ret)
 		return ret;
+	out->given |= k->given;
 	store(out, k->offset[0], k->bytes, v);
 	if (k->offset[1])
 		store(out, k->offset[1], k->bytes, v);
@@ -568,6 +573,8 @@ const char *nm_portspec_option_name(enum nm_portspec_option option)
 		return "extmem";
 	case NM_SPEC_OFFSET:
 		return "offset";
+	case NM_SPEC_FULL_WAIT:
+		return "conf";
 	}
 	return NULL;
 }

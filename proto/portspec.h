@@ -9,7 +9,7 @@
  *        @ID  @share=PORT  @conf:K=V,…  @extmem:K=V,…  @offset:K=V,…
  *        @extmem=PATH,…  @offset=N,…    the same with the key file, initial
  *
- * Words of a key are joined by - or _. A number of rings, slots or objects that is 0 means the default.
+ * Words of a key are joined by - or _. A number of rings, slots or objects that is 0 means the default; full-wait-ms=0 means 0.
  *
  * What the library, the daemon and the tools make of such a text must be the
  * same, so it is done here, once. The result is what goes into a REGISTER
@@ -35,6 +35,7 @@
 
 enum {
 	NM_PORTSPEC_FILE = 256,
+	NM_PORTSPEC_FULL_WAIT_MAX = 10000, /* ms */
 };
 
 /* Options that a text can hold; struct nm_portspec.given is a set of them. */
@@ -44,6 +45,7 @@ enum nm_portspec_option {
 	NM_SPEC_CONF = 4,
 	NM_SPEC_EXTMEM = 8,
 	NM_SPEC_OFFSET = 16,
+	NM_SPEC_FULL_WAIT = 32, /* @conf:full-wait-ms */
 };
 
 /* @offset: */
@@ -61,6 +63,8 @@ struct nm_portspec {
 	char extmem_file[NM_PORTSPEC_FILE]; /* @extmem:file= */
 	struct nmreq_pools_info extmem;     /* @extmem:, requested; 0: none */
 	struct nm_portspec_offset offset;
+	/* @conf:full-wait-ms=, of a machine's port: how long its packets wait for a receiver that is full, and others for it. */
+	uint32_t full_wait_ms;
 };
 
 /* Asks the platform whether an interface `name` exists. */

@@ -333,7 +333,7 @@ struct nmd_limit {
 };
 
 /*
- * NMD_SET: a line "set …" or "place …" of netmapd.conf(5). While another one moves rings it waits; which one of several that wait
+ * NMD_SET: a line "set …", "place …" or "full-wait …" of netmapd.conf(5). While another one moves rings it waits; which one of several that wait
  * comes first is open, and one that waits is dropped when its sender hangs up. The reply is struct nmd_reply, when all rings have
  * the workers that they are to have. -EINVAL; -EPERM as NMD_LIMIT; -ENOMEM, -ENOSPC, -EAGAIN.
  */

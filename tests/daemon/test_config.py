@@ -103,6 +103,68 @@ def test_apply(start_netmapd, place):
     assert daemon.workers() == ["worker-0"]
 
 
+def waits(daemon):
+    """Of each port; applications' have none."""
+    return {port["name"]: port["full_wait_us"] // 1000 for port in daemon.status()["ports"] if port["full_wait_us"]}
+
+
+@taps
+def test_full_waits(start_netmapd, place):
+    """Of switches and ports by their names, whether they are there or not; saved, applied, taken back; of the user for his port."""
+    daemon = start_netmapd("--full-wait-ms", "vale3=7", preexec_fn=new_namespace)
+    with Connection(daemon.path) as machine:
+        machine.vm_create(b"m")
+        for name in "vale1:a", "vale1:b", "vale2:a", "vale3:a":
+            machine.vm_add_port(name)
+        machine.vm_add_port("vale1:own@conf:slots=64,full-wait-ms=0")
+        machine.vm_add_port("vale1:more@conf:full_wait_ms=3")
+        assert waits(daemon) == {"vale1:a": 100, "vale1:b": 100, "vale2:a": 100, "vale3:a": 7, "vale1:more": 3}
+        for name, text in ("vale1:x@conf:full-wait-ms=10001", "full-wait-ms"), ("netmap:p{1@conf:full-wait-ms=1", "on switches only"), \
+                ("vale1:a/r@conf:full-wait-ms=1", "on switches only"):
+            with pytest.raises(Refused, match=text):
+                machine.vm_add_port(name)
+        file = write(place, "full-wait vale1 50\nfull-wait vale1:b 0\nfull-wait vale1:later 9\nport tapc0\nattach vale2:tapc0\n")
+        assert ctl(daemon, "apply", "--check", file).stdout.startswith("would full-wait vale1 50\nwould full-wait vale1:b 0\n")
+        assert "vale1:b" in waits(daemon)
+        assert "full-wait vale1 50\n" in ctl(daemon, "apply", file).stdout
+        assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
+        assert waits(daemon) == {"vale1:a": 50, "vale1:own": 50, "vale1:more": 50, "vale2:a": 100, "vale2:tapc0": 100, "vale3:a": 7}
+        machine.vm_add_port("vale1:later")
+        assert waits(daemon)["vale1:later"] == 9
+        # What is set for a device, or a port that has a line, is kept and saved; that of a machine's port goes with it.
+        ctl(daemon, "full-wait", "vale2:tapc0", "0")
+        ctl(daemon, "full-wait", "vale2:a", "1")
+        ctl(daemon, "full-wait", "vale2", "200")
+        ctl(daemon, "full-wait", "vale1:b", "2")
+        assert (waits(daemon).get("vale2:tapc0"), waits(daemon)["vale2:a"], waits(daemon)["vale1:b"]) == (None, 200, 2)
+        assert ctl(daemon, "apply", file).stdout == "full-wait vale1:b 0 (was: full-wait vale1:b 2)\n"
+        saved = place / "saved"
+        ctl(daemon, "save", saved)
+        wanted = {"full-wait vale3 7", "full-wait vale1 50", "full-wait vale1:b 0", "full-wait vale1:later 9", "full-wait vale2 200",
+                  "full-wait vale2:tapc0 0"}
+        assert {line for line in saved.read_text().splitlines() if line.startswith("full-wait")} == wanted
+        assert ctl(daemon, "apply", "--exact", saved).stdout == "nothing to change\n"
+        change(daemon, "full-wait vale2 150")
+        assert "vale2:tapc0" not in waits(daemon) and waits(daemon)["vale2:a"] == 150
+        # As for all others, but said: it stays when that changes. Without its line a port is as its switch, a switch as all.
+        file = write(place, "set full-wait-ms 60\nfull-wait vale1 60\nport tapc0\nattach vale2:tapc0\n")
+        out = ctl(daemon, "apply", "--exact", file).stdout
+        assert "full-wait vale1:b any (was: full-wait vale1:b 0)\n" in out
+        assert set(waits(daemon).values()) == {60}
+        assert ctl(daemon, "apply", "--exact", file).stdout == "nothing to change\n"
+        change(daemon, "set full-wait-ms 61")
+        assert waits(daemon)["vale1:a"] == 60 and waits(daemon)["vale2:a"] == 61
+        for wrong in "full-wait vale1:a{1 1", "full-wait vale1 any more":
+            with pytest.raises(Refused):
+                change(daemon, wrong)
+        for i in range(63):
+            change(daemon, f"full-wait vale5:{i} 5")
+        with pytest.raises(Refused, match="64 switches and ports have a bound of their own"):
+            change(daemon, "full-wait vale5:x 5")
+        change(daemon, "full-wait vale5:0 any")
+        change(daemon, "full-wait vale5:x 5")
+
+
 @taps
 def test_what_fails(start_netmapd, place):
     """It is said with file and line; the rest is done."""
@@ -129,7 +191,7 @@ def test_host_rings_and_polling(start_netmapd, place):
 
 
 @pytest.mark.parametrize("text,wrong", [
-    ("sat poll-us 1", "1: a line begins with set, place, port, attach, allow or limit, not 'sat'"),
+    ("sat poll-us 1", "1: a line begins with set, place, port, attach, full-wait, allow or limit, not 'sat'"),
     ("# one\nset poll-us", "2: a name and one value should follow"),
     ("set poll-us 1000001", "1: poll-us is a number from 0 to 1000000, not '1000001'"),
     ("set workers 0", "1: workers is a number from 1 to 64, not '0'"),
@@ -152,6 +214,12 @@ def test_host_rings_and_polling(start_netmapd, place):
     ("attach vale1:x guest", "host, poll=CPU"),
     ("attach vale1:x poll=", "host, poll=CPU"),
     ("attach vale1:x poll=1+0", "host, poll=CPU"),
+    ("full-wait vale1", "a switch or a port of one, as vale1, and milliseconds"),
+    ("full-wait eth0 1", "a switch or a port of one, as vale1, and milliseconds"),
+    ("full-wait vale1 10001", "1: milliseconds are any, or a number from 0 to 10000, not '10001'"),
+    ("full-wait vale1 x", "1: milliseconds are any"),
+    ("full-wait vale" + "1" * 60 + " 1", "at most 63 bytes"),
+    ("full-wait vale1 1\nfull-wait vale1 2", ":2: vale1 is in "),
     ("set poll-us 1\nset workers 1\nset poll-us 2", ":3: poll-us is in "),
     ("port x\nport x tx-rings=2", ":2: x is in "),
     ("set " + "x" * 5000, "a line is too long"),

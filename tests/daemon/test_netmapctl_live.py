@@ -378,7 +378,7 @@ def test_full_wait(daemon, open_port):
     # So many switches have a bound of their own; one that is as the others needs no place.
     for i in range(64):
         good(daemon, "full-wait", f"vale1{i:03}" if i else "vale1", "1")
-    bad(daemon, 1, "64 switches have a bound of their own", "full-wait", "vale9", "1")
+    bad(daemon, 1, "64 switches and ports have a bound of their own", "full-wait", "vale9", "1")
     good(daemon, "full-wait", "vale1", "100")
     good(daemon, "full-wait", "vale9", "1")
     with Connection(daemon.path) as c, pytest.raises(Refused):

@@ -19,8 +19,8 @@ import sys
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SW, Connection, Port, Refused, environment, frame, user,
-    wait_until,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SET, SW, Connection, Port, Refused, environment, frame,
+    user, wait_until,
 )
 from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
@@ -413,6 +413,12 @@ def test_nic_and_stack_on_a_switch(start):
         ping(daemon, PEER)
         ping(peer, HOST)
         talk(peer, PEER, daemon)
+        # Packets wait for a full receiver as the device's name says, at its host rings as well.
+        for line, ms in (f"vale1:{V} 7", 7), (f"vale1:{V}^ 0", 0), (f"vale1:{V} any", 100):
+            with Connection(daemon.path) as c:
+                c.ask(SET, f"full-wait {line}".encode().ljust(256, b"\0"))
+            waits = {p["name"]: p["full_wait_us"] for p in daemon.status()["ports"]}
+            assert waits[f"vale1:{V}"] == waits[f"vale1:{V}^"] == 1000 * ms
         with Port(daemon.path, "vale1:app") as p:
             stack_socket(daemon).send(packet(1, 60))
             got = []

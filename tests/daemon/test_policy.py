@@ -229,7 +229,8 @@ MESSAGES = {
     VALE_FLUSH: [field(SWITCH)],
     RENAME: [field(a) + field(b) for a, b in ((HERS, own(ALICE, "1:b")), (own(BOB), own(ALICE, "1:b")), (HERS, own(BOB)))],
     LIMIT: [field("ports=1")],
-    SET: [field(line, 256) for line in ("set workers 1", "set full-wait-ms 1", f"place {HERS} 0", f"place {HERS} any")],
+    SET: [field(line, 256) for line in ("set workers 1", "set full-wait-ms 1", "full-wait vale9 1", f"full-wait {HERS} 1",
+                                        f"place {HERS} 0", f"place {HERS} any")],
     FULL_WAIT: [struct.pack("=II64s", 1, 0, name.encode()) for name in (HERS, SWITCH)],
 }
 # and those that name nothing: what he may say, and hears nothing of hers.
