@@ -36,7 +36,7 @@ OURS = {"netmapd": NETMAPD, "netmapctl": NETMAPCTL, "pkt-gen": BUILD / "apps/pkt
 # What other tests run: a word that is in them.
 ELSEWHERE = [
     (r"make build|PATH=", "tests/run", "BUILD"),    # all tests want them
-    (r"make module ", "tests/run", "setup/module"),
+    (r"make module ", "tests/packages/test_dkms.py", "make module KERNEL=/lib/modules/"),
     (r"make demo", "tests/guest/lib/ptnguest/__init__.py", "the demo"),     # what it is made of
     (r"make test", "tests/run", "Ends with one line"),
     (r"make deb|apt |adduser ", "tests/packages/test_service.py", "adduser alice netmap"),
