@@ -7,8 +7,9 @@
  * millisecond beyond. They are those of the queues' NAPI instances (netdev.h), so that nothing changes for others; a kernel before 6.13,
  * and a driver whose instances nobody knows, go on with interrupts.
  *
- * How it was is noted in the claim (claim.h) before it is changed, by queue, for a device that is reset gets other instances. Of an interface
- * that is down at the end they are out of reach: the note stays, for the next one who claims it.
+ * How it was is noted in the claim (claim.h) before it is changed, by queue, for a device that is reset gets other instances. What
+ * somebody else has set meanwhile is left to him. Of an interface that is down at the end they are out of reach: the note stays, for the
+ * next one who claims it.
  *
  * Interrupts are needed where a socket's busy poll reaches nothing: with drivers that don't register the instance with their queue, or
  * whose devices have got another one since, and always in generic mode. Zero copy tells; in native mode it would take a packet, and is
@@ -25,15 +26,15 @@
 #include "sockets.h"
 
 /* In front of such a note. */
-#define DEFERRAL_NOTE "napi/"
+#define DEFERRAL_NOTE "napi"
 
 /*
  * Interrupts of these queues, which have bound sockets in this mode, are put off; what the administrator has chosen for them stays. Again
  * whenever the interface has changed: some drivers forget it, and with some the sockets poll an instance that is gone. Returns of how many
- * queues they are.
+ * queues they are. *refused: this process may not, which was logged; then nothing is tried again.
  */
-uint32_t deferral_on(
-	struct claim *c, const struct nic_facts *f, const struct sockets *s, uint32_t mode);
+uint32_t deferral_on(struct claim *c, const struct nic_facts *f, const struct sockets *s,
+	uint32_t mode, bool *refused);
 
 /* Could they be put off, of the first of these queues? Its socket is bound, and polls busily. */
 bool deferral_is_known(const struct nic_facts *f, const struct sockets *s, uint32_t mode);

@@ -81,23 +81,33 @@ static int by_number(const void *a, const void *b)
 	return (one > other) - (one < other);
 }
 
+struct napi_ids {
+	uint32_t id[NAPIS_MAX], count; /* of all, also those beyond */
+};
+
+static void take_id(const struct nlmsghdr *hdr, void *arg)
+{
+	struct napi_ids *ids = arg;
+
+	if (hdr->nlmsg_len < NLMSG_LENGTH(GENL_HDRLEN))
+		return;
+	if (ids->count < NAPIS_MAX)
+		ids->id[ids->count] = netlink_number(attribute(hdr, NETDEV_NAPI_ID));
+	ids->count++;
+}
+
 /* The nth of all that the device has, if these are so many; 0: they aren't. */
 static uint32_t nth_id(uint16_t family, uint32_t ifindex, uint32_t nth, uint32_t of)
 {
 	struct netlink_request r = netlink_generic(family, NETDEV_NAPI_GET, NLM_F_DUMP);
-	_Alignas(struct nlmsghdr) char answer[NETLINK_ANSWER_MAX];
-	const struct nlmsghdr *hdr = (void *)answer;
-	uint32_t ids[NAPIS_MAX], count = 0;
-	ssize_t n;
+	struct napi_ids ids = {.count = 0};
 
 	netlink_add(&r, NETDEV_NAPI_IFINDEX, &ifindex, sizeof(ifindex));
-	n = ask(&r, answer);
-	for (int left = n > 0 ? (int)n : 0; NLMSG_OK(hdr, (size_t)left) && count < NAPIS_MAX;
-		hdr = NLMSG_NEXT(hdr, left))
-		if (hdr->nlmsg_type == family && hdr->nlmsg_len >= NLMSG_LENGTH(GENL_HDRLEN))
-			ids[count++] = netlink_number(attribute(hdr, NETDEV_NAPI_ID));
-	qsort(ids, count, sizeof(ids[0]), by_number);
-	return count == of && nth < of ? ids[nth] : 0;
+	if (netlink_dump(NETLINK_GENERIC, &r, take_id, &ids) != 0 || ids.count != of ||
+		of > NAPIS_MAX || nth >= of)
+		return 0;
+	qsort(ids.id, of, sizeof(ids.id[0]), by_number);
+	return ids.id[nth];
 }
 
 int netdev_napi(uint32_t ifindex, uint32_t queue, uint32_t queues, struct netdev_napi *napi)

@@ -328,11 +328,36 @@ int netlink_watch_ethtool(void)
 	return group ? join(NETLINK_GENERIC, group) : -EOPNOTSUPP;
 }
 
-void netlink_drain(int watch)
+/* The beginning of the next message that waits. An overrun is one of no bytes; false: there is none. */
+static bool next_message(int watch, char *begin, size_t *bytes)
 {
-	char away[4096];
+	ssize_t n = recv(watch, begin, *bytes, MSG_DONTWAIT);
 
-	/* An overrun (ENOBUFS) is a change as well. */
-	while (recv(watch, away, sizeof(away), MSG_DONTWAIT | MSG_TRUNC) > 0 || errno == ENOBUFS)
-		;
+	*bytes = n > 0 ? (size_t)n : 0;
+	return n > 0 || (n < 0 && errno == ENOBUFS);
+}
+
+bool netlink_drain(int watch)
+{
+	char away[NLMSG_HDRLEN];
+	size_t bytes = sizeof(away);
+	bool any = false;
+
+	for (; next_message(watch, away, &bytes); bytes = sizeof(away))
+		any = true;
+	return any;
+}
+
+bool netlink_links_changed(int watch, uint32_t ifindex)
+{
+	struct {
+		struct nlmsghdr hdr;
+		struct ifinfomsg link;
+	} msg;
+	size_t bytes = sizeof(msg);
+	bool changed = false;
+
+	for (; next_message(watch, (char *)&msg, &bytes); bytes = sizeof(msg))
+		changed |= bytes < sizeof(msg) || msg.link.ifi_index == (int)ifindex;
+	return changed;
 }

@@ -64,7 +64,10 @@ int netlink_watch(void);
 /* The same for what ethtool changes (channels, rings). -EOPNOTSUPP: the kernel doesn't tell it. */
 int netlink_watch_ethtool(void);
 
-/* Reads away what has come. */
-void netlink_drain(int watch);
+/* Reads away what has come. Was there anything? */
+bool netlink_drain(int watch);
+
+/* The same of netlink_watch(). Was any of it about this interface? Yes, too, when some was lost. */
+bool netlink_links_changed(int watch, uint32_t ifindex);
 
 #endif

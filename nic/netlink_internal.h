@@ -48,8 +48,12 @@ uint32_t netlink_number(const struct rtattr *a);
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-/* One request, one answer (of a dump its beginning): its bytes or a negative errno. */
+/* One request, one answer: its bytes or a negative errno. */
 ssize_t netlink_converse(int protocol, struct netlink_request *r, char answer[NETLINK_ANSWER_MAX]);
+
+/* All messages of a dump, in turn. 0 or a negative errno. */
+typedef void netlink_each(const struct nlmsghdr *hdr, void *arg);
+int netlink_dump(int protocol, struct netlink_request *r, netlink_each *each, void *arg);
 
 /* A command of a family of generic netlink, without attributes yet. */
 struct netlink_request netlink_generic(uint16_t family, uint8_t command, uint16_t flags);

@@ -64,6 +64,31 @@ uint32_t netlink_number(const struct rtattr *a)
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
+int netlink_dump(int protocol, struct netlink_request *r, netlink_each *each, void *arg)
+{
+	_Alignas(struct nlmsghdr) char answer[NETLINK_ANSWER_MAX];
+	int fd = netlink_open(protocol), error = -EAGAIN;
+
+	if (fd < 0)
+		return fd;
+	if (send(fd, r, r->hdr.nlmsg_len, 0) != (ssize_t)r->hdr.nlmsg_len)
+		error = -EPROTO;
+	while (error == -EAGAIN) {
+		const struct nlmsghdr *hdr = (void *)answer;
+		ssize_t n = recv(fd, answer, sizeof(answer), 0);
+
+		if (n <= 0)
+			error = -EPROTO;
+		for (; n > 0 && error == -EAGAIN && NLMSG_OK(hdr, (size_t)n);
+			hdr = NLMSG_NEXT(hdr, n))
+			error = hdr->nlmsg_type == NLMSG_DONE    ? 0
+				: hdr->nlmsg_type == NLMSG_ERROR ? -EPROTO
+								 : (each(hdr, arg), -EAGAIN);
+	}
+	close(fd);
+	return error;
+}
+
 ssize_t netlink_converse(int protocol, struct netlink_request *r, char answer[NETLINK_ANSWER_MAX])
 {
 	int fd = netlink_open(protocol);

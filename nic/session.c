@@ -514,15 +514,22 @@ static bool on_message(struct session *s)
 	return s->state != SESSION_ENDED;
 }
 
+/* Is any of what has come about the interface? What isn't concerns others, however much of it comes. */
+static bool has_changed(const struct session *s)
+{
+	bool changed = netlink_links_changed(s->watch[0], s->facts.ifindex);
+
+	return (s->watch[1] >= 0 && netlink_drain(s->watch[1])) || changed || s->untold;
+}
+
 /* The facts are compared, and told when they are others. */
 static void on_change(struct session *s)
 {
-	struct nic_facts now = s->facts;
+	struct nic_facts now = s->facts, before = s->facts;
 	struct nm_error err;
 
-	netlink_drain(s->watch[0]);
-	if (s->watch[1] >= 0)
-		netlink_drain(s->watch[1]);
+	if (!has_changed(s))
+		return;
 	if (!if_indextoname(s->facts.ifindex, now.ifname)) {
 		nm_error_set(&err, -ENODEV,
 			"%s: the interface was removed, or moved to another network namespace",
@@ -533,17 +540,19 @@ static void on_change(struct session *s)
 			s->state = SESSION_FAILED;
 		close(s->watch[0]);
 		s->watch[0] = -1;
+		s->untold = false;
 		return;
 	}
 	if (device_facts(&now, &err) != 0)
 		return;
+	s->facts = now;
 	if (s->state == SESSION_BOUND && now.up)
 		session_defer(s); /* drivers forget it */
-	if (memcmp(&now, &s->facts, sizeof(now)) == 0)
+	if (memcmp(&now, &before, sizeof(now)) == 0 && !s->untold)
 		return;
-	s->facts = now;
+	s->untold = false;
 	if (s->state != SESSION_FAILED && s->state < SESSION_DETACHED)
-		tell_facts(s, NIC_CHANGED);
+		s->untold = tell_facts(s, NIC_CHANGED) == -EAGAIN;
 }
 
 /* What tells of the interface. */
@@ -570,10 +579,10 @@ static void serve(struct session *s)
 	for (;;) {
 		fds[0] = (struct pollfd){.fd = s->sock, .events = POLLIN};
 		watch_changes(s, fds + 1);
-		if (poll(fds, 3, s->twin.ifindex ? COUNT_MS : -1) < 0)
+		if (poll(fds, 3, s->twin.ifindex || s->untold ? COUNT_MS : -1) < 0)
 			continue;
 		session_count(s);
-		if (fds[1].revents || fds[2].revents)
+		if (fds[1].revents || fds[2].revents || s->untold)
 			on_change(s);
 		if (fds[0].revents && !on_message(s))
 			return;

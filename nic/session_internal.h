@@ -42,6 +42,7 @@ struct session {
 	enum session_state state;
 	bool unheard;  /* the last message to the client couldn't be sent */
 	bool sent_fds; /* the client has been sent descriptors */
+	bool untold; /* it doesn't read, and so doesn't know yet what has become of the interface */
 	struct nic_facts facts;
 	char asked[NIC_NAME_MAX]; /* the interface's name when it was asked for: rights go by it */
 	struct claim claim;
@@ -58,6 +59,7 @@ struct session {
 	bool generic;                 /* the way in which link is attached */
 	uint32_t mode;                /* that is tried next, or is granted */
 	uint32_t deferred;            /* queues whose interrupts are put off */
+	bool undeferrable;            /* the kernel refuses it */
 	char why[NIC_TEXT_MAX];       /* why the best one isn't */
 };
 

@@ -237,8 +237,9 @@ static bool next_mode(struct session *s, bool attached, const struct nm_error *e
 
 void session_defer(struct session *s)
 {
-	s->deferred =
-		s->open.busy_poll_us ? deferral_on(&s->claim, &s->facts, &s->sockets, s->mode) : 0;
+	s->deferred = s->open.busy_poll_us ? deferral_on(&s->claim, &s->facts, &s->sockets, s->mode,
+						     &s->undeferrable)
+					   : 0;
 }
 
 int session_bind(struct session *s, bool *spoilt, struct nm_error *err)
@@ -369,7 +370,7 @@ static int check_mode(
 	error = session_prepare(s, err);
 	if (!error)
 		error = try_mode(s, &attached, &spoilt, err);
-	if (!error && !report->deferrable)
+	if (!error && s->open.busy_poll_us && !report->deferrable)
 		report->deferrable = deferral_is_known(&s->facts, &s->sockets, mode);
 	session_detach(s);
 	sockets_close(&s->sockets);
@@ -377,6 +378,20 @@ static int check_mode(
 	fd_close(&s->map);
 	sockets_wait_gone(&s->facts, 0, 1);
 	return error;
+}
+
+/* A kernel may have no busy polling at all, which says nothing of the mode. */
+static int check_with_polling(
+	struct session *s, uint32_t mode, struct nic_report *report, struct nm_error *err)
+{
+	int error;
+
+	s->open.busy_poll_us = CHECK_POLL_US;
+	error = check_mode(s, mode, report, err);
+	if (error != -ENOPROTOOPT)
+		return error;
+	s->open.busy_poll_us = 0;
+	return check_mode(s, mode, report, err);
 }
 
 /* Each mode, on queue 0. */
@@ -389,12 +404,11 @@ static void check_modes(struct session *s, struct nic_report *report, struct nm_
 		.rx = CHECK_CHUNKS,
 		.tx = CHECK_CHUNKS,
 		.pass = NIC_PASS_SENT,
-		.busy_poll_us = CHECK_POLL_US,
 		.no_promisc = 1};
 	s->sockets.count = 1;
 	s->memory = check_memory();
 	for (uint32_t mode = NIC_MODE_ZEROCOPY; mode < NIC_MODES && s->memory >= 0; mode++) {
-		report->granted[mode] = check_mode(s, mode, report, err) == 0;
+		report->granted[mode] = check_with_polling(s, mode, report, err) == 0;
 		if (!report->granted[mode])
 			memcpy(report->said[mode], err->text, NIC_TEXT_MAX - 1);
 	}

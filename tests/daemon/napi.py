@@ -7,6 +7,7 @@ set to before. Exit status 3: this kernel has no such settings per instance (Lin
 generic netlink), and by nothing of netmapd-nic's.
 """
 
+import errno
 import json
 import socket
 import struct
@@ -63,11 +64,21 @@ class Netlink:
                 return found
 
 
+def must_know_settings(netlink, family):
+    """Nothing has this number; a kernel without the settings doesn't know the command."""
+    try:
+        netlink.ask(family, NAPI_SET, attribute(ID, struct.pack("=I", 0xffffffff)), ACK)
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:
+            raise
+
+
 def main(interface, *values):
     netlink = Netlink()
     index = struct.pack("=I", socket.if_nametoindex(interface))
     try:
         family = number(netlink.ask(GENERIC, GET_FAMILY, attribute(2, b"netdev\0"), 0)[0][1])
+        must_know_settings(netlink, family)
         instances = netlink.ask(family, NAPI_GET, attribute(IFINDEX, index), DUMP)
         if values:
             body = attribute(DEFER, struct.pack("=I", int(values[0]))) + attribute(FLUSH, struct.pack("=I", int(values[1])))

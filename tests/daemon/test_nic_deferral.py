@@ -101,6 +101,26 @@ def test_what_the_administrator_has_chosen_stays(lab):
     assert settings(lab) == [[4, 8000]]
 
 
+def test_what_the_administrator_sets_meanwhile_stays(lab):
+    user = lab.use("nic0", busy=50)
+    assert user.bound() == "native" and settings(lab) == [DEFERRED]
+    settings(lab, "nic0", 4, DEFERRED[1])
+    assert user.close() == 0
+    wait_settings(lab, [[4, 0]])
+
+
+def test_channels_may_change_meanwhile(lab):
+    """Its instances are its queues' by their order only, and there are more of them in the end."""
+    for interface in ("nicd0", "nicd1"):
+        lab.ns.run("ethtool", "-L", interface, "rx", "1", "tx", "1")
+    user = lab.use("nicd0", busy=50)
+    assert user.bound() == "native" and settings(lab, "nicd0") == [DEFERRED]
+    lab.ns.run("ethtool", "-L", "nicd0", "rx", "2")
+    assert user.close() == 0
+    wait_settings(lab, [[0, 0]] * 2, "nicd0")
+    wait_until(lambda: not lab.claims(), "nothing is left to be put back")
+
+
 def test_who_does_not_poll_has_interrupts(lab):
     user = lab.use("nic0")
     assert user.bound() == "native" and settings(lab) == [[0, 0]]
@@ -124,7 +144,7 @@ def test_an_interface_that_is_down_at_the_end_is_remembered(lab):
     assert user.bound() == "native"
     lab.ns.ip("link set nic0 down")
     assert user.close() == 0
-    wait_until(lambda: [claim[1:] for claim in lab.claims()] == [["napi/0/1/0/0"]], "it is noted")
+    wait_until(lambda: [claim[1:] for claim in lab.claims()] == [["napi/0/0/0"]], "it is noted")
     lab.ns.ip("link set nic0 up")
     wait_settings(lab, [[0, 0]])
     user = lab.use("nic0")

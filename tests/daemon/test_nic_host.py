@@ -638,7 +638,8 @@ def test_each_user_is_asked_for(served):  # noqa: F811
 def as_another(uid, fn):
     """A process of that user's calls it. Where what it was refused for will come."""
     ours, its = multiprocessing.Pipe()
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         try:
             os.seteuid(uid)
             fn()
@@ -648,7 +649,7 @@ def as_another(uid, fn):
         finally:
             os._exit(0)
     its.close()
-    return ours
+    return ours, child
 
 
 def flow(n):
@@ -669,12 +670,13 @@ def test_who_is_about_to_be_refused_takes_nothing(served):  # noqa: F811
         found = []
         s = frame_socket(lab.ns, V)
         with stopped(sessions(lab)):
-            asks = as_another(other, lambda: Port(daemon.path, V, mode=ONE_SW, ringid=1))
+            asks, child = as_another(other, lambda: Port(daemon.path, V, mode=ONE_SW, ringid=1))
             wait_until(lambda: len(daemon.status()["applications"]) == 3, "he waits for his answer")
             for each in frames:
                 s.send(each)
             wait_until(lambda: found.extend(f for f in p.received() if f in frames) or len(found) >= len(frames), "root has all of them")
         assert "may not have its host rings" in asks.recv()
+        os.waitpid(child, 0)
         assert sorted(found) == sorted(frames)
         s.close()
     rest(daemon)

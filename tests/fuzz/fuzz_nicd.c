@@ -273,11 +273,16 @@ int netlink_watch_ethtool(void)
 	return netlink_watch();
 }
 
-void netlink_drain(int watch)
+bool netlink_drain(int watch)
 {
 	uint64_t count;
 
-	(void)!read(watch, &count, sizeof(count));
+	return read(watch, &count, sizeof(count)) > 0;
+}
+
+bool netlink_links_changed(int watch, uint32_t ifindex)
+{
+	return netlink_drain(watch);
 }
 
 bool kernel_is_at_least(unsigned long major, unsigned long minor)
