@@ -7,9 +7,8 @@
  * with sockets of AF_XDP: an atomic number, where the count of a process (VmLck) takes its mmap lock.
  *
  * A region ends under core->lock, by whoever uses it last. To unpin pages may wait for locks of
- * pages that the user's file system holds: a work item does it, each
- * its own. What it has not done yet still counts;
- * who meets the limit then waits for a while.
+ * pages that the user's file system holds: a work item does it, each its own. What it has not done
+ * yet still counts; who meets the limit then waits for a while.
  */
 #include "extmem.h"
 
@@ -63,17 +62,27 @@ static bool try_charge(const struct cred *cred, unsigned long pages)
 	return true;
 }
 
+/*
+ * Whether there is nothing to wait for. A work item lowers the user's count first and `unpinning`
+ * after it: if that is read first, a 0 means that what the count refuses then is refused for good.
+ */
+static bool charged_or_last(const struct cred *cred, unsigned long pages, bool *charged)
+{
+	bool last = !atomic_read_acquire(&unpinning);
+
+	*charged = try_charge(cred, pages);
+	return *charged || last;
+}
+
 static int charge(struct nmk_pin *pin, unsigned long pages)
 {
-	bool charged = true;
+	bool charged = false;
 
 	pin->cred = get_current_cred();
 	if (capable(CAP_IPC_LOCK))
 		return 0;
-	if (!try_charge(pin->cred, pages))
-		wait_event_killable_timeout(unpinned,
-			(charged = try_charge(pin->cred, pages)) || !atomic_read(&unpinning),
-			UNPIN_SECONDS * HZ);
+	wait_event_killable_timeout(
+		unpinned, charged_or_last(pin->cred, pages, &charged), UNPIN_SECONDS * HZ);
 	if (!charged)
 		return -ENOMEM;
 	pin->charged = pages;
@@ -136,7 +145,7 @@ static void free_extmem(struct work_struct *work)
 
 	nmk_unpin(&mem->pin);
 	kfree(mem);
-	atomic_dec(&unpinning);
+	(void)atomic_dec_return_release(&unpinning);
 	wake_up_all(&unpinned);
 }
 
