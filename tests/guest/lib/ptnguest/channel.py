@@ -7,6 +7,8 @@ import threading
 
 HELLO, RUN, KILL, OUTPUT, EXIT = 1, 2, 3, 4, 5
 _HEADER = struct.Struct("<III")
+# Where the other side takes nothing: a QEMU that hangs, an agent that does not run.
+_SEND_SECONDS = 60
 
 
 class Channel:
@@ -19,6 +21,7 @@ class Channel:
 
     def __init__(self, sock):
         self._sock = sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
         self._send_lock = threading.Lock()
         self._changed = threading.Condition()
         self._next_id = 1
@@ -65,7 +68,8 @@ class Channel:
             try:
                 self._sock.sendall(_HEADER.pack(len(payload), ident, kind) + payload)
             except OSError:
-                pass    # the reader sees the end as well, and marks what is lost
+                # The reader sees the end as well, and marks what is lost; who waits for what was not sent does so in vain.
+                pass
 
     def _read_exactly(self, size):
         data = bytearray()

@@ -239,7 +239,9 @@ class Guest:
     def qmp(self, command, **arguments):
         """Gives QEMU a command of its machine protocol; returns what it answers."""
         if not self._qmp:
-            self._qmp = self._connect("qmp", 5).makefile("rw")
+            sock = self._connect("qmp", 5)
+            sock.settimeout(60 * PATIENCE)  # a QEMU that hangs
+            self._qmp = sock.makefile("rw")
             self._qmp.readline()
             self._qmp_call("qmp_capabilities", {})
         return self._qmp_call(command, arguments)
