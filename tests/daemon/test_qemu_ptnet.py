@@ -279,7 +279,7 @@ def test_acceleration_is_told(qemu):
         assert words[1:5] == ["-accel", "kvm", "-cpu", "host"]
     else:
         assert result.stderr.startswith("qemu-ptnet: emulation (")
-        assert words[1:5] == ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        assert words[1:5] == ["-accel", "tcg,thread=multi", "-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"]
     result = run_ptnet("--print", "-accel", "tcg", *PORT_A, *DEVICE_A)
     assert result.stderr == "" and result.stdout.count("-accel") == 1
 

@@ -89,6 +89,12 @@ static char *free_id(const struct scan *s, const char *wished)
 	}
 }
 
+/*
+ * The CPU of emulation: all that QEMU can do, but what says that `rep movsb` and `rep stosb` are fast. QEMU does them
+ * a byte at a time, and a guest that is told so uses them for all copies; without it copies by words.
+ */
+#define EMULATED_CPU "max,erms=off,fsrm=off,fsrs=off,fzrm=off"
+
 static void add_accel(const struct command *c, struct text_argv *out)
 {
 	bool kvm = c->accel == COMMAND_ACCEL_KVM;
@@ -99,7 +105,7 @@ static void add_accel(const struct command *c, struct text_argv *out)
 	text_argv_add(out, kvm ? "kvm" : "tcg,thread=multi");
 	if (c->add_cpu) {
 		text_argv_add(out, "-cpu");
-		text_argv_add(out, kvm ? "host" : "max");
+		text_argv_add(out, kvm ? "host" : EMULATED_CPU);
 	}
 }
 

@@ -247,7 +247,8 @@ static void test_accel(void **state)
 	} cases[] = {
 		{PORT_A " " DEVICE_A, COMMAND_ACCEL_KVM, "QEMU -accel kvm -cpu host -object "},
 		{PORT_A " " DEVICE_A, COMMAND_ACCEL_TCG,
-			"QEMU -accel tcg,thread=multi -cpu max -object "},
+			"QEMU -accel tcg,thread=multi -cpu "
+			"max,erms=off,fsrm=off,fsrs=off,fzrm=off -object "},
 		{PORT_A " " DEVICE_A " -cpu qemu64", COMMAND_ACCEL_TCG,
 			"QEMU -accel tcg,thread=multi -object "},
 		{PORT_A " " DEVICE_A " -accel tcg", COMMAND_ACCEL_KVM, "QEMU -object "},

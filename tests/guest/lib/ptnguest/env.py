@@ -76,4 +76,5 @@ def accelerator_args():
     """For a plain QEMU; qemu-ptnet chooses for itself."""
     if kvm_usable():
         return ["-accel", "kvm", "-cpu", "host"]
-    return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    # Without the moves of bytes that emulation does one by one.
+    return ["-accel", "tcg,thread=multi", "-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off"]
