@@ -106,8 +106,18 @@ def sockets_listen_at_once():
                 yield f"{name}:{at}: a path that exists before it listens: use netmapd/listener.h"
 
 
+def waits_for_output_end():
+    """A repeated group that ends with a repetition takes twice as long not to match with each line, and what would end the wait, a
+    thread of Python's, waits meanwhile."""
+    for name in files():
+        for at, line in numbered(name) if name.endswith(".py") else ():
+            if re.search(r"\bwait_output\(.*\)[*+{]", re.sub(r"\\.", "", line)):
+                yield f"{name}:{at}: waits for a repeated group, maybe for ever: count matches instead (Command.wait_output(times=))"
+
+
 RULES = [licenses, internal_headers, core_stands_alone, private_to_core, functions_fit_a_screen,
-         headers_say_threads, nothing_unfinished, module_takes_no_mmap_lock, sockets_listen_at_once]
+         headers_say_threads, nothing_unfinished, module_takes_no_mmap_lock, sockets_listen_at_once,
+         waits_for_output_end]
 
 
 @check("rules")

@@ -86,6 +86,19 @@ def test_concurrent_commands(initramfs, make_guest):
 
 
 @pytest.mark.one_kernel
+def test_output_that_comes_again_and_again(initramfs, make_guest):
+    """Each time is waited for on its own, and what does not come ends in time, however often the rest came."""
+    guest = make_guest(initramfs)
+    talker = guest.spawn("for n in $(seq 60); do echo count $n; echo other; done; sleep 1000")
+    assert [talker.wait_output(r"^count (.*)\n", times=n)[1] for n in (1, 2, 60)] == ["1", "2", "60"]
+    with pytest.raises(ptnguest.GuestError, match="count .* 61 times"):
+        talker.wait_output(r"^count (.*)\n", 1, times=61)
+    talker.kill()
+    with pytest.raises(ptnguest.GuestError, match="ended without printing .* 61 times"):
+        talker.wait_output(r"^count (.*)\n", times=61)
+
+
+@pytest.mark.one_kernel
 def test_reboot_and_death(initramfs, make_guest):
     guest = make_guest(initramfs)
     guest.run("touch /tmp/here")

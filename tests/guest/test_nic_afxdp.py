@@ -82,8 +82,7 @@ class Use:
         """Received, bytes, echoed, bad, dropped."""
         self.say("stats")
         self.stats_seen += 1
-        self.command.wait_output("(^stats [^\n]*\n(.*\n)*){%d}" % self.stats_seen)
-        return [int(n) for n in [line for line in self.command.output.splitlines() if line.startswith("stats")][-1].split()[1:]]
+        return [int(n) for n in self.command.wait_output(r"^stats (.*)\n", times=self.stats_seen)[1].split()]
 
     def close(self):
         self.say("close")
@@ -110,7 +109,7 @@ def test_packets_in_the_best_mode(guest, kernel, driver):
     for size in SIZES:
         for sender, receiver in (uses, uses[::-1]):
             sender.say(f"send {FRAMES} {size}")
-            sender.command.wait_output("(^sent %d\n[^s]*(.*\n)*){%d}" % (FRAMES, count // FRAMES + 1), 60)
+            sender.command.wait_output(rf"^sent {FRAMES}\n", 60, times=count // FRAMES + 1)
             for _ in range(100):
                 if receiver.stats()[0] >= count + FRAMES:
                     break

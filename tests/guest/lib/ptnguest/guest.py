@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A guest: QEMU's process, its console log, and commands inside it."""
 
+import itertools
 import json
 import re
 import shutil
@@ -77,14 +78,21 @@ class Command:
             raise GuestError(self._guest._explain(f"the guest went away during `{self.text}`", self))
         return Result(self._state.exit, self.output)
 
-    def wait_output(self, pattern, timeout=30):
-        """Waits until its output has a match of a regular expression, and returns the match."""
+    def wait_output(self, pattern, timeout=30, times=1):
+        """Waits until its output has so many matches of a regular expression, and returns the last of these.
+
+        `times` counts, and not the pattern: one that repeats what repeats itself is tried in all ways that there are before it does
+        not match, twice as many with each line, and no limit of time ends that."""
         regex = re.compile(pattern, re.M)
-        self._guest._wait(lambda: regex.search(self.output) or not self.running, timeout,
-                          f"/{pattern}/ in the output of `{self.text}`", self)
-        match = regex.search(self.output)
+
+        def nth():
+            return next(itertools.islice(regex.finditer(self.output), times - 1, None), None)
+
+        what = f"/{pattern}/" if times == 1 else f"/{pattern}/ {times} times"
+        self._guest._wait(lambda: nth() or not self.running, timeout, f"{what} in the output of `{self.text}`", self)
+        match = nth()
         if not match:
-            raise GuestError(self._guest._explain(f"`{self.text}` ended without printing /{pattern}/", self))
+            raise GuestError(self._guest._explain(f"`{self.text}` ended without printing {what}", self))
         return match
 
     def kill(self, signo=signal.SIGKILL):
