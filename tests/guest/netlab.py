@@ -150,7 +150,7 @@ class Daemon:
 
     def __exit__(self, *_):
         self._process.kill()
-        self._process.wait()
+        self._process.wait(60)
         self._dir.cleanup()
 
 

@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import netlab
@@ -30,6 +31,8 @@ def test_room_that_comes_and_goes(kernel, netmap_ko, tmp_path):
         guest.run("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev data; ping -c 3 -i 0.2 -W 1 10.0.0.9; true")
         host = subprocess.Popen([netlab.build_program(SOURCE), memory_of(guest), "1024"], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True)
+        limit = threading.Timer(600, host.kill)
+        limit.start()
         try:
             assert host.stdout.readline() == "look\n"
             guest.run("ping -c 3 -i 0.2 -W 1 10.0.0.9; true")
@@ -43,6 +46,7 @@ def test_room_that_comes_and_goes(kernel, netmap_ko, tmp_path):
             host.stdin.close()
             assert host.stdout.read() == "ok\n" and host.wait() == 0
         finally:
+            limit.cancel()
             host.kill()
             host.wait()
         guest.run("for i in $(seq 100); do ping -c 1 -W 1 10.0.0.9; "

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -94,8 +95,13 @@ class Child:
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def wait_output(self, text):
-        assert any(text in line for line in iter(self.process.stdout.readline, "")), f"it ends without saying {text}"
+    def wait_output(self, text, timeout=60):
+        limit = threading.Timer(timeout, self.process.kill)
+        limit.start()
+        try:
+            assert any(text in line for line in iter(self.process.stdout.readline, "")), f"it ends, or is ended, without saying {text}"
+        finally:
+            limit.cancel()
 
     def wait(self, timeout=60):
         self.out = self.process.communicate(timeout=timeout)[0]

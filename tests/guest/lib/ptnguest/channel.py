@@ -7,8 +7,7 @@ import threading
 
 HELLO, RUN, KILL, OUTPUT, EXIT = 1, 2, 3, 4, 5
 _HEADER = struct.Struct("<III")
-# Where the other side takes nothing: a QEMU that hangs, an agent that does not run.
-_SEND_SECONDS = 60
+_SEND_S = 120       # an agent that takes nothing for so long is gone
 
 
 class Channel:
@@ -21,7 +20,7 @@ class Channel:
 
     def __init__(self, sock):
         self._sock = sock
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_S, 0))
         self._send_lock = threading.Lock()
         self._changed = threading.Condition()
         self._next_id = 1
@@ -68,8 +67,7 @@ class Channel:
             try:
                 self._sock.sendall(_HEADER.pack(len(payload), ident, kind) + payload)
             except OSError:
-                # The reader sees the end as well, and marks what is lost; who waits for what was not sent does so in vain.
-                pass
+                self.close()    # the reader sees the end as well, and marks what is lost
 
     def _read_exactly(self, size):
         data = bytearray()

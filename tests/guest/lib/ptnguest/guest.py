@@ -248,7 +248,7 @@ class Guest:
         """Gives QEMU a command of its machine protocol; returns what it answers."""
         if not self._qmp:
             sock = self._connect("qmp", 5)
-            sock.settimeout(60 * PATIENCE)  # a QEMU that hangs
+            sock.settimeout(30 * PATIENCE)
             self._qmp = sock.makefile("rw")
             self._qmp.readline()
             self._qmp_call("qmp_capabilities", {})
