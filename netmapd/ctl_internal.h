@@ -40,7 +40,7 @@ struct conn {
 	int unsent_fds[NMD_FDS_MAX];
 	uint32_t num_unsent_fds;
 	/* A message that waits for a NIC, or whose reply, in `unsent`, does. NULL: none. */
-	struct nic_wait wait;
+	struct port_wait wait;
 	union ctl_message *kept;
 	size_t kept_bytes;
 	int kept_fd;

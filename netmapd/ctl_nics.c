@@ -78,7 +78,7 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 		return error;
 	if (keep(c, message, bytes) == 0)
 		return error;
-	nics_forget(c->daemon, &c->wait);
+	port_wait_forget(&c->wait);
 	return nm_error_set(err, -ENOMEM, "netmapd is out of memory");
 }
 
@@ -130,13 +130,13 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 		return 0;
 	if (keep(c, message, bytes) == 0)
 		return -EINPROGRESS;
-	nics_forget(c->daemon, &c->wait);
+	port_wait_forget(&c->wait);
 	return 0; /* it comes up without the reply having waited */
 }
 
 void ctl_nics_forget(struct conn *c)
 {
-	nics_forget(c->daemon, &c->wait);
+	port_wait_forget(&c->wait);
 	if (c->kept)
 		drop_kept(c);
 }

@@ -21,69 +21,12 @@ static struct nm_core *core_of(const struct nic *nic)
 
 /* ---- waiting --------------------------------------------------------------------------------------- */
 
-static int wait_for(struct nic *nic, struct nic_wait *wait)
-{
-	os_assert(!wait->waits);
-	wait->waits = true;
-	wait->round = nic->rounds;
-	wait->next = NULL;
-	*nic->waits_end = wait;
-	nic->waits_end = &wait->next;
-	return -EINPROGRESS;
-}
-
-static void take_out(struct nic *nic, struct nic_wait **link)
-{
-	struct nic_wait *wait = *link;
-
-	*link = wait->next;
-	if (!wait->next)
-		nic->waits_end = link;
-	wait->waits = false;
-}
-
-/* host_user: only those who want host rings for him; NULL: all. */
-static bool is_meant(const struct nic_wait *wait, const uint32_t *host_user)
-{
-	return !host_user || (wait->host && wait->user == *host_user);
-}
-
-/* The one that came first, before this round. */
-static struct nic_wait *take_first(struct nic *nic, const uint32_t *host_user)
-{
-	struct nic_wait **link = &nic->waits, *wait;
-
-	while (*link && !is_meant(*link, host_user))
-		link = &(*link)->next;
-	wait = *link;
-	if (!wait || wait->round == nic->rounds)
-		return NULL;
-	take_out(nic, link);
-	return wait;
-}
-
-/* Whoever is called may end, and others with him; or come in again. */
+/* It stays until all were told, of whom the last may have ended. */
 static void tell(struct nic *nic, const uint32_t *host_user, const struct nm_error *err)
 {
-	struct nic_wait *wait;
-
 	nic->telling = true;
-	nic->rounds++;
-	while ((wait = take_first(nic, host_user)))
-		wait->fn(wait->arg, err);
+	port_waits_tell(&nic->waits, host_user, err);
 	nic->telling = false;
-}
-
-void nics_forget(struct daemon *d, struct nic_wait *wait)
-{
-	for (struct nic *nic = d->nics->list; nic && wait->waits; nic = nic->next) {
-		struct nic_wait **link = &nic->waits;
-
-		while (*link && *link != wait)
-			link = &(*link)->next;
-		if (*link)
-			take_out(nic, link);
-	}
 }
 
 /* ---- coming and going ------------------------------------------------------------------------------ */
@@ -107,7 +50,7 @@ static void free_nic(struct nic *nic)
 {
 	struct nic **link = &nic->nics->list;
 
-	os_assert(!nic->port && !nic->link && !nic->waits);
+	os_assert(!nic->port && !nic->link && !nic->waits.first);
 	while (*link != nic)
 		link = &(*link)->next;
 	*link = nic->next;
@@ -118,7 +61,7 @@ static void free_nic(struct nic *nic)
 
 void nic_free_unused(struct nic *nic)
 {
-	if (!nic->port && !nic->link && !nic->waits && !nic->telling)
+	if (!nic->port && !nic->link && !nic->waits.first && !nic->telling)
 		free_nic(nic);
 }
 
@@ -162,7 +105,7 @@ static struct nic *new_nic(struct daemon *d, const char *name, uint32_t user, st
 		return NULL;
 	}
 	nic->nics = d->nics;
-	nic->waits_end = &nic->waits;
+	port_waits_init(&nic->waits);
 	nic->user = user;
 	snprintf(nic->name, sizeof(nic->name), "%s", name);
 	nic->account = account_get(user, err);
@@ -438,16 +381,16 @@ static bool may_exist(const struct daemon *d, const char *device)
 }
 
 /* Its port outlived the link: netmapd-nic was not there to be asked. */
-static int ask_again(struct nic *nic, uint32_t user, struct nic_wait *wait, struct nm_error *err)
+static int ask_again(struct nic *nic, uint32_t user, struct port_wait *wait, struct nm_error *err)
 {
 	int error = check_user(nic, user, err);
 
 	if (!error)
 		error = open_link(nic, err);
-	return error ? error : wait_for(nic, wait);
+	return error ? error : port_wait_for(&nic->waits, wait);
 }
 
-int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
+int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct port_wait *wait,
 	struct nm_error *err)
 {
 	char device[IFNAMSIZ];
@@ -461,15 +404,15 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 	if (nic && nic->port && nic->state != NIC_ASKED && nic->state != NIC_CLOSING)
 		return check_user(nic, user, err);
 	if (nic && nic->link)
-		return wait_for(nic, wait);
+		return port_wait_for(&nic->waits, wait);
 	if (is_registered(d, device) || !may_exist(d, device))
 		return 0;
 	nic = new_nic(d, device, user, err);
-	return nic ? wait_for(nic, wait) : err->code;
+	return nic ? port_wait_for(&nic->waits, wait) : err->code;
 }
 
 int nics_ready(struct daemon *d, const char *name, bool attach, bool host, uint32_t user,
-	struct nic_wait *wait)
+	struct port_wait *wait)
 {
 	char device[IFNAMSIZ];
 	struct nic *nic = device_of(name, attach, device) ? find(d, device) : NULL;
@@ -481,7 +424,9 @@ int nics_ready(struct daemon *d, const char *name, bool attach, bool host, uint3
 		nic_want_host(nic, user);
 		nm_core_unlock(&d->core);
 	}
-	return nic && (nic->state == NIC_OPENING || !nic_users_told(nic)) ? wait_for(nic, wait) : 0;
+	return nic && (nic->state == NIC_OPENING || !nic_users_told(nic))
+		       ? port_wait_for(&nic->waits, wait)
+		       : 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */

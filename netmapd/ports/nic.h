@@ -56,18 +56,7 @@
 #include <jansson.h>
 
 #include "daemon.h"
-
-/* Whoever waits for a NIC. */
-struct nic_wait {
-	struct nic_wait *next;
-	/* Called once; no longer in a list. err: why it failed, or NULL. */
-	void (*fn)(void *arg, const struct nm_error *err);
-	void *arg;
-	bool waits;
-	uint64_t round; /* nic.c's: of telling, in which it came */
-	bool host;      /* for host rings, perhaps among others */
-	uint32_t user;  /* who asks */
-};
+#include "port_wait.h"
 
 /* Once, when d->loop is there; d->nics. Negative errno. */
 int nics_init(struct daemon *d);
@@ -79,16 +68,13 @@ void nics_exit(struct daemon *d);  /* after it */
  * means the device). 0: carry it out, with the port there if there can be one; -EINPROGRESS: wait->fn will be called, then ask again;
  * other errors with a text: it can't be.
  */
-int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct nic_wait *wait,
+int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct port_wait *wait,
 	struct nm_error *err);
 
 /* This user's request was carried out, or not; host: it has host rings. 0: no port is opening; -EINPROGRESS: wait->fn will be called,
  * with what it is to say. That he may not have host rings it says to those who have some. */
 int nics_ready(struct daemon *d, const char *name, bool attach, bool host, uint32_t user,
-	struct nic_wait *wait);
-
-/* Whoever waits doesn't any more. May not be waiting. */
-void nics_forget(struct daemon *d, struct nic_wait *wait);
+	struct port_wait *wait);
 
 /* Is it a port of this kind? */
 bool nic_is(const struct nm_port *port);

@@ -43,9 +43,7 @@ struct nic {
 	uint32_t descriptors;    /* so many, as long as there is a link */
 	struct nic_link *link;   /* NULL: gone */
 	struct nm_port *port;    /* NULL: not yet, or no more */
-	struct nic_wait *waits;  /* who came first is first */
-	struct nic_wait **waits_end;
-	uint64_t rounds;        /* of telling them; who came in the last one hears the next */
+	struct port_waits waits;
 	bool telling;           /* them: it stays until all were told */
 	struct nm_error failed; /* code 0: it has not */
 

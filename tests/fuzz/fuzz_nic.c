@@ -52,7 +52,7 @@ struct link {
 
 struct app {
 	struct nm_client client; /* port NULL: closed */
-	struct nic_wait wait;
+	struct port_wait wait;
 	bool opens; /* waits for the port to move packets */
 	uint8_t how;
 	char device[8], name[16];
@@ -464,7 +464,7 @@ static void nic_step(struct fuzz_in *in)
 
 static void close_app(struct app *app)
 {
-	nics_forget(&d, &app->wait);
+	port_wait_forget(&app->wait);
 	if (app->client.core)
 		nm_client_unbind(&app->client);
 	memset(app, 0, sizeof(*app));
@@ -518,7 +518,7 @@ static void open_app(struct app *app, uint8_t how)
 	struct nm_error err = {0};
 	int error;
 
-	if (app->wait.waits)
+	if (app->wait.list)
 		return;
 	app->how = how;
 	snprintf(app->device, sizeof(app->device), "eth%u", how & 1);
