@@ -4,7 +4,7 @@
  *
  *      ctl.c            connections: taken, read, ended
  *      ctl_messages.c   a handler per message, and the table of who may send it when
- *      ctl_nics.c       messages that wait for a network interface
+ *      ctl_nics.c       messages that wait for a network interface to come, or to go
  *      ctl_socket.c     the socket's path, with its lock file
  *
  * Thread safety: control thread.
@@ -39,7 +39,7 @@ struct conn {
 	union ctl_message *unsent;  /* its reply */
 	int unsent_fds[NMD_FDS_MAX];
 	uint32_t num_unsent_fds;
-	/* A message that waits for a NIC, or whose reply, in `unsent`, does. NULL: none. */
+	/* A message that waits for a network interface, or whose reply, in `unsent`, does. NULL: none. */
 	struct port_wait wait;
 	union ctl_message *kept;
 	size_t kept_bytes;
@@ -116,6 +116,12 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
 	size_t bytes);
 void ctl_nics_forget(struct conn *c);
+
+/* The same for a request to make a persistent port, or to remove one: its device, or others, may still be leaving. Any other: 0. */
+int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
+	size_t bytes, struct nm_error *err);
+int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
+	size_t bytes);
 
 /* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
 void ctl_refuse(int fd, const struct nm_error *err);

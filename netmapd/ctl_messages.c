@@ -167,6 +167,17 @@ static int reply_when_ready(
 	return c->unsent ? send_when_ready(c, name, attach, message) : -ENOMEM;
 }
 
+/* The same, when the device that it was to remove is gone. */
+static int reply_when_gone(
+	struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message)
+{
+	c->num_unsent_fds = 0;
+	c->unsent = copy_of(&out);
+	if (!c->unsent)
+		return -ENOMEM;
+	return ctl_taps_ready(c, hdr, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
+}
+
 /* The reply that is in `out` is completed, and sent, when there is no more to do. */
 static int reply_in_parts(struct conn *c)
 {
@@ -294,7 +305,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	if (error)
 		return ctl_answer_error(c, in, &err);
 	uses_port = port_of(payload, &hdr, &attach);
-	error = uses_port ? ctl_nics_ask(c, hdr.nr_name, attach, in, bytes, &err) : 0;
+	error = uses_port ? ctl_nics_ask(c, hdr.nr_name, attach, in, bytes, &err)
+			  : ctl_taps_ask(c, &hdr, in, bytes, &err);
 	if (error)
 		return error == -EINPROGRESS ? 0 : ctl_answer_error(c, in, &err);
 	if (!c->local)
@@ -317,6 +329,8 @@ static int on_nmreq(struct conn *c, size_t bytes)
 	reply->reply.hdr.status = error;
 	if (!error && uses_port)
 		return reply_when_ready(c, hdr.nr_name, attach, in);
+	if (!error && hdr.nr_reqtype == NETMAP_REQ_VALE_DELIF)
+		return reply_when_gone(c, &hdr, in);
 	return send_reply(c, NULL, 0);
 }
 

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Messages that concern a network interface: it takes time to open one (nic.h), so the message is kept, and nothing else is
- * read from the connection.
+ * Messages that concern a network interface: it takes time to open one (nic.h), or to remove one (tap_leave.h), so the message is kept,
+ * and nothing else is read from the connection.
  *
  *      the port isn't there      the message is handled when it is, or refused
  *      it is opening             the message was handled; its reply is sent when packets flow. If they never will, what
  *                                was made is undone, and the reply says why
+ *      TAPs are leaving          the message is handled when they are gone; the reply of who removes one is sent when that is gone
  */
 #include "ctl_internal.h"
 #include "attachment.h"
 #include "local.h"
 #include "os_user.h"
 #include "policy.h"
+#include "tap.h"
 #include "vm.h"
 
+#include <net/if.h>
 #include <stdlib.h>
 
 /* The kept message, and its descriptor, are no longer needed. */
@@ -66,6 +69,16 @@ static void handle_kept(void *arg, const struct nm_error *err)
 		ctl_end(c);
 }
 
+/* It waits in a list: -EINPROGRESS, or -ENOMEM, and it doesn't any more. */
+static int keep_waiting(
+	struct conn *c, const union ctl_message *message, size_t bytes, struct nm_error *err)
+{
+	if (keep(c, message, bytes) == 0)
+		return -EINPROGRESS;
+	port_wait_forget(&c->wait);
+	return nm_error_set(err, -ENOMEM, "netmapd is out of memory");
+}
+
 int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_message *message,
 	size_t bytes, struct nm_error *err)
 {
@@ -74,12 +87,32 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 	c->wait.fn = handle_kept;
 	c->wait.arg = c;
 	error = nics_ask(c->daemon, name, attach, account_uid(c->user), &c->wait, err);
-	if (error != -EINPROGRESS)
-		return error;
-	if (keep(c, message, bytes) == 0)
-		return error;
-	port_wait_forget(&c->wait);
-	return nm_error_set(err, -ENOMEM, "netmapd is out of memory");
+	return error == -EINPROGRESS ? keep_waiting(c, message, bytes, err) : error;
+}
+
+/* That could be a device's. */
+static bool short_name(const struct nmreq_header *hdr, char name[IFNAMSIZ])
+{
+	size_t length = strnlen(hdr->nr_name, sizeof(hdr->nr_name));
+
+	if (length >= IFNAMSIZ)
+		return false;
+	memcpy(name, hdr->nr_name, length);
+	name[length] = 0;
+	return true;
+}
+
+int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
+	size_t bytes, struct nm_error *err)
+{
+	bool new = hdr->nr_reqtype == NETMAP_REQ_VALE_NEWIF;
+	char name[IFNAMSIZ];
+
+	if ((!new && hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF) || !short_name(hdr, name))
+		return 0;
+	c->wait.fn = handle_kept;
+	c->wait.arg = c;
+	return taps_ask(c->daemon, name, new, &c->wait) ? keep_waiting(c, message, bytes, err) : 0;
 }
 
 /* ---- behind it ------------------------------------------------------------------------------------ */
@@ -132,6 +165,33 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 		return -EINPROGRESS;
 	port_wait_forget(&c->wait);
 	return 0; /* it comes up without the reply having waited */
+}
+
+/* A device is gone: is it this one's? */
+static void send_when_gone(void *arg, const struct nm_error *err)
+{
+	struct conn *c = arg;
+	const struct nmreq_header *hdr = (const void *)(c->kept->bytes + sizeof(struct nmd_hdr));
+	char name[IFNAMSIZ];
+
+	if (!short_name(hdr, name) || taps_wait_for_end(c->daemon, name, &c->wait) == 0)
+		send_kept(c, NULL);
+}
+
+int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
+	size_t bytes)
+{
+	char name[IFNAMSIZ];
+	struct nm_error err;
+
+	if (hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF || !short_name(hdr, name))
+		return 0;
+	c->wait.fn = send_when_gone;
+	c->wait.arg = c;
+	if (taps_wait_for_end(c->daemon, name, &c->wait) == 0)
+		return 0;
+	/* Without memory the reply comes before the device is gone. */
+	return keep_waiting(c, message, bytes, &err) == -EINPROGRESS ? -EINPROGRESS : 0;
 }
 
 void ctl_nics_forget(struct conn *c)

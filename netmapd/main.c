@@ -371,10 +371,10 @@ static void stop(struct daemon *d)
 	stop_workers(d);
 	nics_close(d);
 	nm_core_destroy(&d->core);
-	taps_exit(d);
-	nics_exit(d);
 	os_mem_free_by(NULL);
 	closer_exit();
+	taps_exit(d);
+	nics_exit(d);
 	free_workers(d);
 	loop_free(d->loop);
 	if (d->stopped_rings >= 0)

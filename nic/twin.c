@@ -17,14 +17,13 @@
 static int open_queues(char ifname[IFNAMSIZ], int *fds, uint32_t queues)
 {
 	for (uint32_t i = 0; i < queues; i++) {
-		fds[i] = tap_open(ifname, queues > 1);
-		if (fds[i] < 0) {
-			int error = fds[i];
+		int error = tap_open(ifname, queues > 1, &fds[i]);
 
-			while (i-- > 0)
-				fd_close(&fds[i]);
-			return error;
-		}
+		if (!error)
+			continue;
+		for (uint32_t j = 0; j <= i; j++)
+			fd_close(&fds[j]);
+		return error;
 	}
 	return 0;
 }

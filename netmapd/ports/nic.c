@@ -8,6 +8,7 @@
 #include "bufown.h"
 #include "names.h"
 #include "os_user.h"
+#include "tap.h"
 #include "vm.h"
 
 enum { FDS_OF_LINK = 2 }; /* its connection, its eventfd */
@@ -405,7 +406,11 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 		return check_user(nic, user, err);
 	if (nic && nic->link)
 		return port_wait_for(&nic->waits, wait);
-	if (is_registered(d, device) || !may_exist(d, device))
+	if (is_registered(d, device))
+		return 0;
+	if (taps_wait_for_end(d, device, wait) != 0)
+		return -EINPROGRESS; /* it is no NIC, nor is it gone */
+	if (!may_exist(d, device))
 		return 0;
 	nic = new_nic(d, device, user, err);
 	return nic ? port_wait_for(&nic->waits, wait) : err->code;

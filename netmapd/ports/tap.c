@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tap_leave.h"
 #include "tap_queues.h"
 #include "vm.h"
 
@@ -19,6 +20,7 @@ struct taps {
 	struct daemon *daemon;
 	struct tap *list;
 	struct tap_watch watch; /* of all queues */
+	struct tap_leaves *leaves;
 };
 
 /* ---- events ---------------------------------------------------------------------------- */
@@ -75,12 +77,13 @@ static int tun_error(int error, const char *name, struct nm_error *err)
 /* One queue of the device; the first makes it. */
 static int open_queue(struct tap *tap, uint32_t i, struct nm_error *err)
 {
-	int fd = tap_open(tap->ifname, tap->num_queues > 1);
+	int fd, error = tap_open(tap->ifname, tap->num_queues > 1, &fd), full = 0;
 
-	if (fd < 0)
-		return tun_error(-fd, tap->ifname, err);
-	return tap_set_queue(tap, i, fd) != 0 ? fail(err, -ENOMEM, tap->ifname, "out of memory")
-					      : 0;
+	if (fd >= 0)
+		full = tap_set_queue(tap, i, fd);
+	if (error)
+		return tun_error(-error, tap->ifname, err);
+	return full ? fail(err, full, tap->ifname, "out of memory") : 0;
 }
 
 /* The stack learns whether the port has clients. Kernels that can't tell it are right as well. */
@@ -115,8 +118,14 @@ static void tap_users_changed(struct nm_port *port)
 	tap_choose_readers(port->priv, port, true, NULL);
 }
 
+/* The device goes as well, unless others have removed it: then the name may be another one's already. */
 static void free_tap(struct tap *tap)
 {
+	int fds[NM_RINGS_MAX];
+
+	tap_queues_take(tap, fds);
+	tap_leaving_go(tap->taps->leaves, tap->leaving, tap->gone ? "" : tap->ifname, fds,
+		tap->num_queues);
 	tap_queues_free(tap);
 	os_free(tap);
 }
@@ -180,7 +189,9 @@ static struct tap *new_tap(struct taps *taps, const char *name, uint32_t queues)
 
 	if (!tap)
 		return NULL;
-	if (tap_queues_init(tap, &taps->watch, queues) != 0) {
+	tap->leaving = tap_leaving_new(queues);
+	if (!tap->leaving || tap_queues_init(tap, &taps->watch, queues) != 0) {
+		tap_leaving_free(tap->leaving);
 		os_free(tap);
 		return NULL;
 	}
@@ -229,6 +240,9 @@ int taps_newif(struct nm_core *core, void *ns, const char *name, const struct nm
 		return error;
 	if (nm_port_find_locked(core, name))
 		return fail(err, -EEXIST, name, "there is a port of this name");
+	error = tap_leaves_refuse(d->taps->leaves, name, err);
+	if (error)
+		return error;
 	shape.host_rings[NM_TX] = shape.host_rings[NM_RX] = 1;
 	tap = new_tap(d->taps, name, shape.rings[NM_RX]);
 	if (!tap)
@@ -269,13 +283,17 @@ int taps_init(struct daemon *d)
 	if (!taps)
 		return -ENOMEM;
 	taps->daemon = d;
-	error = tap_watch_init(&taps->watch, d->loop, remove_gone, taps);
-	if (error) {
-		os_free(taps);
-		return error;
+	error = tap_leaves_new(d->loop, &taps->leaves);
+	if (!error)
+		error = tap_watch_init(&taps->watch, d->loop, remove_gone, taps);
+	if (!error) {
+		d->taps = taps;
+		return 0;
 	}
-	d->taps = taps;
-	return 0;
+	if (taps->leaves)
+		tap_leaves_free(taps->leaves);
+	os_free(taps);
+	return error;
 }
 
 void taps_exit(struct daemon *d)
@@ -283,8 +301,27 @@ void taps_exit(struct daemon *d)
 	if (!d->taps)
 		return;
 	tap_watch_exit(&d->taps->watch);
+	tap_leaves_free(d->taps->leaves);
 	os_free(d->taps);
 	d->taps = NULL;
+}
+
+/* ---- who wants one ----------------------------------------------------------------------- */
+
+int taps_ask(struct daemon *d, const char *name, bool new, struct port_wait *wait)
+{
+	struct tap_leaves *leaves = d->taps->leaves;
+
+	if (!tap_leaves_has(leaves, NULL) && !(new &&tap_leaves_has(leaves, name)))
+		return 0;
+	return tap_leaves_wait(leaves, wait);
+}
+
+int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait)
+{
+	struct tap_leaves *leaves = d->taps->leaves;
+
+	return tap_leaves_has(leaves, name) ? tap_leaves_wait(leaves, wait) : 0;
 }
 
 uint32_t taps_count(const struct daemon *d)

@@ -18,7 +18,7 @@
  * both kinds of rings makes no second port there, which would give the stack everything twice.
  *
  * VALE_NEWIF makes one and VALE_DELIF removes it; in between it belongs to nobody, whoever made
- * it. It has a queue (multi-queue TAP) per rx ring. While nobody is registered on it the
+ * it; that is answered when the device is gone. It has a queue (multi-queue TAP) per rx ring. While nobody is registered on it the
  * device has no carrier, so the stack keeps no packets for it. A TAP that the administrator has
  * made for this user (ip tuntap add) is taken over, and stays when the port goes; any other needs
  * CAP_NET_ADMIN.
@@ -46,9 +46,18 @@
 
 #include "daemon.h"
 
+struct port_wait;
+
 /* Once, when d->loop is there; d->taps. Negative errno. */
 int taps_init(struct daemon *d);
-void taps_exit(struct daemon *d); /* after nm_core_destroy() */
+void taps_exit(struct daemon *d); /* after nm_core_destroy() and closer_exit() */
+
+/* Port `name` is about to be made (new) or removed. 0: carry it out; -EINPROGRESS: wait->fn will be called, then ask again. Who can't
+ * wait is refused with -EBUSY when devices are leaving (tap_leave.h). */
+int taps_ask(struct daemon *d, const char *name, bool new, struct port_wait *wait);
+
+/* Is the device of a former port of this name still there? 0: no; -EINPROGRESS: wait->fn will be called, then ask again. */
+int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait);
 
 uint32_t taps_count(const struct daemon *d);
 

@@ -26,6 +26,7 @@
 enum { TAP_PACKET_MAX = 65536 + 64 /* bytes of the longest packet, headers included */ };
 
 struct tap;
+struct tap_leaving;
 
 struct tap_queue {
 	struct tap *tap;
@@ -45,7 +46,8 @@ struct tap {
 	struct taps *taps; /* NULL: it belongs to a NIC */
 	struct nm_port *port;
 	char ifname[IFNAMSIZ];
-	int epoll;           /* of tap_queues.h */
+	struct tap_leaving *leaving; /* of tap_leave.h; a NIC has none */
+	int epoll;                   /* of tap_queues.h */
 	const uint32_t *mtu; /* of a NIC's wire, loaded at any time; NULL: the device is asked */
 	bool started;        /* a client is registered; control thread */
 	/* Of a NIC: descriptors may be written to. Stored under produce.lock of all rings that do: host tx rings, hardware rx rings. */

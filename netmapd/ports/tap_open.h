@@ -16,8 +16,9 @@ enum {
 
 /*
  * A queue of the device; the first makes it, unless it is there. ifname: its name, or a pattern as "tap%d", which becomes the name.
- * several: the device has, or gets, more queues than one. Frames are whole. A descriptor that doesn't block, or a negative errno.
+ * several: the device has, or gets, more queues than one. Frames are whole, and *fd doesn't block. 0 or a negative errno. In either case
+ * *fd, unless it is -1, is to be closed: where that may take long, for the device may be there.
  */
-int tap_open(char ifname[IFNAMSIZ], bool several);
+int tap_open(char ifname[IFNAMSIZ], bool several, int *fd);
 
 #endif

@@ -103,13 +103,11 @@ int tap_set_queue(struct tap *tap, uint32_t i, int fd)
 {
 	struct tap_queue *q = &tap->queues[i];
 
+	q->fd = fd;
 	if (!q->scratch)
 		q->scratch = os_zalloc(TAP_PACKET_MAX);
-	if (!q->scratch) {
-		closer_later(fd);
+	if (!q->scratch)
 		return -ENOMEM;
-	}
-	q->fd = fd;
 	watch_queue(tap, i, EPOLL_CTL_ADD);
 	return 0;
 }
@@ -122,29 +120,28 @@ void tap_queues_unwatch(struct tap *tap)
 			epoll_ctl(tap->epoll, EPOLL_CTL_DEL, tap->queues[i].fd, NULL);
 }
 
-void tap_queues_close(struct tap *tap)
+void tap_queues_take(struct tap *tap, int *fds)
 {
 	tap_queues_unwatch(tap);
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		if (tap->queues[i].fd >= 0)
-			close(tap->queues[i].fd);
+		fds[i] = tap->queues[i].fd;
 		tap->queues[i].fd = -1;
 	}
 }
 
 void tap_queues_leave(struct tap *tap)
 {
-	tap_queues_unwatch(tap);
-	for (uint32_t i = 0; i < tap->num_queues; i++) {
-		closer_later(tap->queues[i].fd);
-		tap->queues[i].fd = -1;
-	}
+	int fds[NM_RINGS_MAX];
+
+	tap_queues_take(tap, fds);
+	for (uint32_t i = 0; i < tap->num_queues; i++)
+		closer_later(fds[i]);
 }
 
 void tap_queues_free(struct tap *tap)
 {
-	tap_queues_close(tap);
 	for (uint32_t i = 0; i < tap->num_queues; i++) {
+		os_assert(tap->queues[i].fd < 0);
 		os_mutex_destroy(&tap->queues[i].lock);
 		os_free(tap->queues[i].scratch);
 	}

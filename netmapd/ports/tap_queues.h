@@ -9,8 +9,8 @@
  *      tap_queues_init()  ->  tap_set_queue() each  ->  tap_queues_start(), _stop(), again and again
  *      tap_own_rings()        its rings know it
  *      tap_choose_readers()   whenever users of rings have changed
- *      tap_queues_close()     no sync uses the descriptors any more; then tap_set_queue() again, or
- *      tap_queues_leave()     the same without waiting
+ *      tap_queues_leave()     no sync uses the descriptors any more, which another thread closes; then tap_set_queue() again, or
+ *      tap_queues_take()      the same, and it is the caller who has them closed
  *      tap_queues_free()
  *
  * Thread safety: the control thread.
@@ -37,16 +37,16 @@ void tap_watch_exit(struct tap_watch *w); /* no queue is left */
 
 /* So many queues, without descriptors. tap is all 0. 0 or -ENOMEM. */
 int tap_queues_init(struct tap *tap, struct tap_watch *w, uint32_t queues);
-void tap_queues_free(struct tap *tap);
+void tap_queues_free(struct tap *tap); /* which have no descriptors */
 
-/* Queue i gets a descriptor, which is its own. 0 or -ENOMEM: then the descriptor is closed. */
+/* Queue i gets a descriptor, which is its own from now on. 0 or -ENOMEM: then it is of no use. */
 int tap_set_queue(struct tap *tap, uint32_t i, int fd);
 /* No event of theirs is looked at any more. Stopped. */
 void tap_queues_unwatch(struct tap *tap);
-/* All of them lose theirs, and with the last one the kernel's device goes. Stopped. */
-void tap_queues_close(struct tap *tap);
-/* The same, but another thread waits for the device to go (closer.h): the kernel takes up to seconds for that. */
+/* All of them lose theirs. With the last one the kernel's device goes, for which another thread waits (closer.h). Stopped. */
 void tap_queues_leave(struct tap *tap);
+/* They are in fds, one for each queue, -1 where there was none. */
+void tap_queues_take(struct tap *tap, int *fds);
 
 /* Packets are wanted from now on; drop_old: not those that are there. Or not: on return no ring reads any. */
 void tap_queues_start(struct tap *tap, bool drop_old);

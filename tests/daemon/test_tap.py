@@ -19,10 +19,10 @@ import time
 import pytest
 
 from ptnet_real import (
-    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, FULL_WAIT, NIC_SW, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC, ONE_SW,
-    POLLING_DISABLE, PATIENCE, PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY, VALE_ATTACH,
-    VALE_DELIF, VALE_DETACH, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, nmreq, offsets_option, run,
-    wait_until,
+    ACCEPT_VNET_HDR, ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, FULL_WAIT, HDR, NIC_SW, NMREQ, NMREQ_HEADER, NMREQ_REGISTER, ONE_NIC,
+    ONE_SW, POLLING_DISABLE, PATIENCE, PKT_GEN, POLLING_ENABLE, PORT_HDR_SET, PORT_INFO_GET, REGISTER_FIELDS, RX_ONLY, SW, TX_ONLY,
+    VALE_ATTACH, VALE_DELIF, VALE_DETACH, VALE_NEWIF, Connection, Port, Refused, environment, expect_line, frame, mac, message,
+    nmreq, offsets_option, run, wait_until,
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -257,6 +257,133 @@ def test_a_killed_netmapd_leaves_no_device(start_netmapd):
     keeper.kill()
     keeper.wait()
     assert [d["ifname"] for d in json.loads(links)] == ["lo"]
+
+
+# ------------------------------------------------------------ a kernel that is slow to remove devices
+
+
+LEAVING_MAX = 8
+
+
+class Slow:
+    """A netmapd with slow_tap.c: the kernel removes a device, or one queue of it, when let_go() says so."""
+
+    def __init__(self, start_netmapd, place):
+        fifo = place / "slow_tap"
+        os.mkfifo(fifo)
+        self.fifo = os.open(fifo, os.O_RDWR)
+        env = environment(LD_PRELOAD=str(BUILD / "tests/daemon/libslow_tap.so"), SLOW_TAP=str(fifo))
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        self.daemon = start_netmapd("--workers", "2", nics=True, sandbox=None, preexec_fn=new_namespace, env=env)
+        self.connections = []
+
+    def let_go(self, queues=1):
+        os.write(self.fifo, bytes(queues))
+
+    def ask(self, kind, name, body=b"", **kwargs):
+        """Sends a request, whose answer comes later."""
+        self.connections.append(Connection(self.daemon.path))
+        self.connections[-1].send(message(NMREQ, nmreq(kind, name, body, **kwargs)))
+        return self.connections[-1]
+
+    def delif(self, name=P):
+        return self.ask(VALE_DELIF, name, body_at=0)
+
+    def newif(self, name=P):
+        return self.ask(VALE_NEWIF, name, struct.pack("=IIHHH2x", 0, 0, 0, 0, 0))
+
+    def end(self):
+        for c in self.connections:
+            c.close()
+        self.let_go(100)
+        os.close(self.fifo)
+
+
+@pytest.fixture
+def slow(start_netmapd, place):
+    s = Slow(start_netmapd, place)
+    yield s
+    s.end()
+
+
+def status_of(connection):
+    """That of the answer: 0 or a negative errno."""
+    return HDR.unpack_from(connection.receive()[0])[4]
+
+
+def have_no_answer(*connections):
+    """Nor have any that netmapd would answer now."""
+    for c in connections:
+        with pytest.raises(BlockingIOError):
+            c.socket.recv(1, socket.MSG_DONTWAIT)
+    return True
+
+
+def others_are_served(daemon):
+    for _ in range(3):
+        with Connection(daemon.path) as c:
+            assert c.hello() == daemon.pid
+    with Port(daemon.path, "vale1:1") as a, Port(daemon.path, "vale1:2") as b:
+        a.send(frame(BROADCAST, 1))
+        b.receive(1)
+    return True
+
+
+def test_nobody_waits_for_a_device_to_go(slow):
+    """But who has removed it, who wants its name, as a persistent port or as an interface; and nobody confuses the two."""
+    control(slow.daemon, newif)
+    removes = slow.delif()
+    assert others_are_served(slow.daemon) and tap(slow.daemon) is None and device(slow.daemon)
+    makes = slow.newif()
+    asks = slow.ask(PORT_INFO_GET, P, bytes(32))
+    ends = slow.newif()
+    assert others_are_served(slow.daemon) and have_no_answer(removes, makes, asks, ends)
+    ends.close()
+    control(slow.daemon, newif, "tapp1")  # another one: it has nothing to do with it
+    assert others_are_served(slow.daemon) and have_no_answer(removes, makes, asks)
+    slow.let_go()
+    assert [status_of(c) for c in (removes, makes, asks)] == [0, 0, 0]
+    assert tap(slow.daemon)["kind"] == "tap" and device(slow.daemon)
+
+
+def test_a_name_that_is_gone_is_no_port(slow):
+    """An interface of a name that is leaving was never one: who asks for it is told when it is certain."""
+    control(slow.daemon, newif)
+    slow.delif()
+    assert others_are_served(slow.daemon)
+    asks = slow.ask(PORT_INFO_GET, P, bytes(32))
+    assert others_are_served(slow.daemon) and have_no_answer(asks)
+    slow.let_go()
+    assert status_of(asks) == -errno.ENXIO and device(slow.daemon) is None
+
+
+def test_no_more_than_some_devices_leave_at_a_time(slow):
+    names = [f"tapp{i}" for i in range(LEAVING_MAX + 1)]
+    for name in names:
+        control(slow.daemon, newif, name)
+    removes = []
+    for name in names:
+        removes.append(slow.delif(name))
+        assert others_are_served(slow.daemon)
+    makes = slow.newif("other")
+    assert others_are_served(slow.daemon) and have_no_answer(*removes, makes)
+    assert slow.daemon.ports() == names[-1:] and len(json.loads(inside(slow.daemon, "ip", "-j", "link"))) == 2 + LEAVING_MAX
+    slow.let_go()
+    assert status_of(removes[0]) == 0
+    wait_until(lambda: names[-1] not in slow.daemon.ports(), "the last one has its turn")
+    slow.let_go(LEAVING_MAX)
+    assert [status_of(c) for c in (*removes[1:], makes)] == [0] * (LEAVING_MAX + 1)
+    assert slow.daemon.ports() == ["other"]
+
+
+def test_a_device_that_could_not_be_made_leaves_as_well(slow):
+    """Of a port with rings that nobody can have: the device was there already."""
+    with Connection(slow.daemon.path) as c, pytest.raises(Refused) as refused:
+        newif(c, tx_slots=1)
+    assert refused.value.errno == errno.EINVAL
+    assert others_are_served(slow.daemon) and have_no_answer(again := slow.newif())
+    slow.let_go(2)
+    assert status_of(again) == 0
 
 
 def test_it_counts_as_use(start_netmapd):

@@ -13,6 +13,7 @@
 
 #include "accounts.h"
 #include "daemon.h"
+#include "tap.h"
 #include "nic_internal.h"
 #include "nic_connect.h"
 
@@ -695,7 +696,7 @@ void fuzz_one(struct fuzz_in *in)
 	nm_core_init(&d.core);
 	d.core.region_params = shared;
 	d.core.nic_bufs = BUFS;
-	fuzz_check(nics_init(&d) == 0, "no NICs");
+	fuzz_check(taps_init(&d) == 0 && nics_init(&d) == 0, "no NICs");
 	if (how & 8)
 		bring_up(&apps[0], how & 16 ? 4 : 0);
 	if (how & 32) /* in the same region, perhaps */
@@ -730,6 +731,7 @@ void fuzz_one(struct fuzz_in *in)
 	free_regions();
 	fuzz_core_end(&d.core);
 	nics_exit(&d);
+	taps_exit(&d);
 	for (uint32_t i = 0; i < num_links; i++) {
 		hang_up(&links[i]);
 		for (uint32_t q = 0; q < QUEUES; q++)

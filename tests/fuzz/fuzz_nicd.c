@@ -377,15 +377,18 @@ uint32_t program_id(int prog)
 
 /* ---- the twin --------------------------------------------------------------------------------------------- */
 
-int tap_open(char ifname[IFNAMSIZ], bool several)
+int tap_open(char ifname[IFNAMSIZ], bool several, int *fd)
 {
-	int fd = kernel_fd();
+	*fd = kernel_fd();
+	if (*fd < 0) {
+		int error = *fd;
 
-	if (fd >= 0) {
-		strcpy(ifname, "nmhost0");
-		twin = true;
+		*fd = -1;
+		return error;
 	}
-	return fd;
+	strcpy(ifname, "nmhost0");
+	twin = true;
+	return 0;
 }
 
 unsigned int __wrap_if_nametoindex(const char *ifname);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Devices that leave. A "device" is an end of a pipe, and close() of it waits until the test lets it go: who waits in it is another
+ * thread, or the test hangs.
+ */
+#include "tap_leave.h"
+
+#include "closer.h"
+#include "testutil.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { FDS = 1024, QUEUES = 3 };
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool held[FDS]; /* close() of it waits */
+} kernel = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static struct loop *loop;
+static struct tap_leaves *leaves;
+static uint32_t calls;
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+
+int __wrap_close(int fd)
+{
+	if (fd < 0 || fd >= FDS)
+		return __real_close(fd);
+	pthread_mutex_lock(&kernel.lock);
+	while (kernel.held[fd])
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	pthread_mutex_unlock(&kernel.lock);
+	return __real_close(fd);
+}
+
+static void let_go(int fd)
+{
+	pthread_mutex_lock(&kernel.lock);
+	kernel.held[fd] = false;
+	pthread_cond_broadcast(&kernel.changed);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+static int queue(void)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	__real_close(fds[1]);
+	assert_true(fds[0] < FDS);
+	kernel.held[fds[0]] = true;
+	return fds[0];
+}
+
+/* Its last queue. */
+static int leave(const char *ifname)
+{
+	int fds[QUEUES] = {-1, queue(), -1};
+	struct tap_leaving *leaving = tap_leaving_new(QUEUES);
+
+	assert_non_null(leaving);
+	tap_leaving_go(leaves, leaving, ifname, fds, QUEUES);
+	return fds[1];
+}
+
+static void expect_refused(const char *ifname, const char *text)
+{
+	struct nm_error err;
+
+	assert_int_equal(tap_leaves_refuse(leaves, ifname, &err), -EBUSY);
+	assert_non_null(strstr(err.text, text));
+	assert_non_null(strstr(err.text, ifname));
+}
+
+static void expect_allowed(const char *ifname)
+{
+	struct nm_error err;
+
+	assert_int_equal(tap_leaves_refuse(leaves, ifname, &err), 0);
+}
+
+static void called(void *arg, const struct nm_error *err)
+{
+	assert_null(err);
+	calls++;
+}
+
+/* As a request that has to wait once more. */
+static void called_again(void *arg, const struct nm_error *err)
+{
+	calls++;
+	assert_int_equal(tap_leaves_wait(leaves, arg), -EINPROGRESS);
+}
+
+/* Events come when they come: the loop waits for them. */
+static void run_until(uint32_t wanted)
+{
+	while (calls < wanted)
+		assert_true(loop_run_once(loop, -1) >= 0);
+	assert_int_equal(calls, wanted);
+}
+
+static int setup(void **state)
+{
+	calls = 0;
+	assert_int_equal(closer_init(), 0);
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(tap_leaves_new(loop, &leaves), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	for (int fd = 0; fd < FDS; fd++)
+		let_go(fd);
+	closer_exit();
+	tap_leaves_free(leaves);
+	loop_free(loop);
+	return 0;
+}
+
+/* Its name is taken until it is gone; who waits is told then, once. */
+static void a_name_is_taken_until_the_device_is_gone(void **state)
+{
+	struct port_wait wait = {.fn = called};
+	int device;
+
+	expect_allowed("tap0");
+	device = leave("tap0");
+	assert_true(tap_leaves_has(leaves, "tap0"));
+	assert_false(tap_leaves_has(leaves, "tap1"));
+	assert_false(tap_leaves_has(leaves, NULL));
+	expect_refused("tap0", "still removing the network device");
+	expect_allowed("tap1");
+	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	assert_true(fcntl(device, F_GETFD) >= 0);
+	let_go(device);
+	run_until(1);
+	assert_int_equal(fcntl(device, F_GETFD), -1);
+	assert_false(tap_leaves_has(leaves, "tap0"));
+	expect_allowed("tap0");
+	assert_null(wait.list);
+}
+
+/* So many, of whatever names; the first that is gone makes room. */
+static void no_more_than_some_leave_at_a_time(void **state)
+{
+	struct port_wait wait = {.fn = called};
+	int devices[TAPS_LEAVING_MAX];
+	char name[IFNAMSIZ] = "tap0";
+
+	for (int i = 0; i < TAPS_LEAVING_MAX; i++) {
+		assert_false(tap_leaves_has(leaves, NULL));
+		expect_allowed("other");
+		name[3] = (char)('0' + i);
+		devices[i] = leave(name);
+	}
+	assert_true(tap_leaves_has(leaves, NULL));
+	expect_refused("other", "as many as may be leaving");
+	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	let_go(devices[0]);
+	run_until(1);
+	assert_false(tap_leaves_has(leaves, NULL));
+	expect_allowed("other");
+	expect_allowed("tap0");
+	expect_refused("tap1", "had this name");
+}
+
+/* One is told of each device, and waits for its own; another one has ended. */
+static void who_waits_can_wait_again_or_end(void **state)
+{
+	struct port_wait again = {.fn = called_again, .arg = &again}, ends = {.fn = called};
+	int first = leave("tap0"), second = leave("tap1");
+
+	assert_int_equal(tap_leaves_wait(leaves, &ends), -EINPROGRESS);
+	assert_int_equal(tap_leaves_wait(leaves, &again), -EINPROGRESS);
+	port_wait_forget(&ends);
+	let_go(first);
+	run_until(1);
+	assert_true(tap_leaves_has(leaves, "tap1"));
+	let_go(second);
+	run_until(2);
+	assert_false(tap_leaves_has(leaves, "tap1"));
+	port_wait_forget(&again);
+	port_wait_forget(&again);
+}
+
+/* One of which no queue was opened. */
+static void what_was_never_there_does_not_leave(void **state)
+{
+	const int fds[QUEUES] = {-1, -1, -1};
+
+	tap_leaving_go(leaves, tap_leaving_new(QUEUES), "tap0", fds, QUEUES);
+	expect_allowed("tap0");
+	tap_leaving_free(tap_leaving_new(QUEUES));
+	tap_leaving_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			a_name_is_taken_until_the_device_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_more_than_some_leave_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_waits_can_wait_again_or_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_was_never_there_does_not_leave, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
