@@ -301,9 +301,43 @@ uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t
 	return 0;
 }
 
+/* ---- marks ---------------------------------------------------------------------------------- */
+
+enum { MARKS = 64 }; /* in a word */
+
+/* One for each buffer of a region. NULL: no memory. */
+static uint64_t *new_marks(const struct nm_region *region)
+{
+	return os_zalloc((region->pool[NM_POOL_BUF].count / MARKS + 1) * sizeof(uint64_t));
+}
+
+static void mark(uint64_t *marks, uint32_t index)
+{
+	marks[index / MARKS] |= 1ull << index % MARKS;
+}
+
+static bool is_marked(const uint64_t *marks, uint32_t index)
+{
+	return marks[index / MARKS] >> index % MARKS & 1;
+}
+
 /* ---- reconcile ------------------------------------------------------------------------------ */
 
-/* Nothing but its own, as nearly always: then there is nothing to exchange. */
+bool nm_bufown_has_slots(const struct nm_region *region, uint32_t owner,
+	const struct netmap_slot *slots, uint32_t num_slots)
+{
+	const struct map *map = region->own ? &region->own->map[NM_POOL_BUF] : NULL;
+
+	for (uint32_t i = 0; map && i < num_slots; i++) {
+		uint32_t index = nm_slot_load(&slots[i]).buf_idx;
+
+		if (nm_region_buf_valid(region, index) && map->owner[index] != owner)
+			return false;
+	}
+	return true;
+}
+
+/* Nothing but its own: then there is nothing to exchange. */
 static bool all_own(const struct nm_region *region, uint32_t owner, const uint32_t *refs,
 	uint32_t count) OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -314,13 +348,13 @@ static bool all_own(const struct nm_region *region, uint32_t owner, const uint32
 	return true;
 }
 
-static uint8_t *mark_all(const struct nm_region *region, const uint32_t *refs, uint32_t count)
+static uint64_t *mark_all(const struct nm_region *region, const uint32_t *refs, uint32_t count)
 {
-	uint8_t *referenced = os_zalloc(region->pool[NM_POOL_BUF].count);
+	uint64_t *referenced = new_marks(region);
 
 	for (uint32_t i = 0; referenced && i < count; i++)
 		if (nm_region_buf_valid(region, refs[i]))
-			referenced[refs[i]] = 1;
+			mark(referenced, refs[i]);
 	return referenced;
 }
 
@@ -333,7 +367,7 @@ void nm_bufown_reconcile(
 	struct nm_region *region, uint32_t owner, const uint32_t *refs, uint32_t count)
 {
 	uint32_t surplus = NM_BUFS_RESERVED; /* buffers below are referenced, or not the owner's */
-	uint8_t *referenced;
+	uint64_t *referenced;
 	struct map *map;
 
 	if (!region->own || region->ending || owner == NM_OWNER_NONE ||
@@ -344,10 +378,10 @@ void nm_bufown_reconcile(
 		return;
 	map = &region->own->map[NM_POOL_BUF];
 	for (uint32_t i = NM_BUFS_RESERVED; i < map->fresh; i++) {
-		if (!referenced[i] || !can_be_taken(map->owner[i], owner))
+		if (!is_marked(referenced, i) || !can_be_taken(map->owner[i], owner))
 			continue;
 		while (surplus < map->fresh &&
-			(map->owner[surplus] != owner || referenced[surplus]))
+			(map->owner[surplus] != owner || is_marked(referenced, surplus)))
 			surplus++;
 		if (surplus == map->fresh)
 			break; /* references more than it can give for: not an exchange */
@@ -391,7 +425,7 @@ bool nm_bufown_repair_begin(
 {
 	*r = (struct nm_bufown_repair){.region = region, .owner = owner, .at = NM_BUFS_RESERVED};
 	if (nm_bufown_tracks(region))
-		r->seen = os_zalloc(region->pool[NM_POOL_BUF].count);
+		r->seen = new_marks(region);
 	return r->seen != NULL;
 }
 
@@ -407,7 +441,7 @@ void nm_bufown_repair_used(
 		uint32_t index = nm_slot_load(&slots[i]).buf_idx;
 
 		if (nm_region_buf_valid(r->region, index))
-			r->seen[index] = 1;
+			mark(r->seen, index);
 	}
 }
 
@@ -417,12 +451,12 @@ void nm_bufown_repair_mark(
 	for (uint32_t i = 0; i < num_slots; i++) {
 		uint32_t index = nm_slot_load(&slots[i]).buf_idx;
 
-		if (!nm_region_buf_valid(r->region, index) || r->seen[index]) {
+		if (!nm_region_buf_valid(r->region, index) || is_marked(r->seen, index)) {
 			r->bad++;
 		} else if (nm_bufown_owner(r->region, NM_POOL_BUF, index) != r->owner) {
 			r->others++;
 		} else {
-			r->seen[index] = 1;
+			mark(r->seen, index);
 			continue;
 		}
 		OS_STORE(&slots[i].buf_idx, 0);
@@ -435,7 +469,7 @@ static uint32_t next_unreferenced(struct nm_bufown_repair *r) OS_REQUIRES(NM_COR
 
 	do
 		index = nm_bufown_next(r->region, r->owner, &r->at);
-	while (index && r->seen[index]);
+	while (index && is_marked(r->seen, index));
 	return index;
 }
 
@@ -474,7 +508,7 @@ static uint32_t next_of_theirs(struct nm_bufown_repair *r) OS_REQUIRES(NM_CORE_L
 {
 	for (; r->at < r->region->pool[NM_POOL_BUF].count; r->at++)
 		if (nm_bufown_owner(r->region, NM_POOL_BUF, r->at) != NM_OWNER_FOREIGN &&
-			!in_part(r->region, r->at) && !r->seen[r->at])
+			!in_part(r->region, r->at) && !is_marked(r->seen, r->at))
 			return r->at++;
 	return 0;
 }

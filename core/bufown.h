@@ -45,9 +45,9 @@
  * others, so the others go on; all stop only in a region with zero-copy monitors. Applications go on
  * in any case: what one exchanges just then is reconciled the next time.
  *
- * What is usual costs as much as there are slots, whatever the region has: the two ends of a pipe
- * have buffers of each other, and the slots of a port that ends name all that it owns. Only when
- * that is not so are the map, and free lists, gone through.
+ * What is usual costs as much as there are slots, whatever the region has. They are looked at first, and when an owner has all that
+ * they show that was all: nothing is collected. The two ends of a pipe have buffers of each other: those are collected. The slots of
+ * a port that ends name all that it owns. Only when that is not so are the map, and free lists, gone through.
  *
  * A region that goes with the port that is leaving (nm_region.ending) has nothing that could be given to others: its map
  * is left as it is, so the end of a large port costs nothing.
@@ -182,6 +182,10 @@ void nm_bufown_give(struct nm_region *region, uint32_t from, uint32_t to, uint32
 uint32_t nm_bufown_next(const struct nm_region *region, uint32_t owner, uint32_t *at)
 	OS_REQUIRES(NM_CORE_LOCK);
 
+/* Does `owner` have each buffer that these slots show? Slots that show none don't count; without a map nobody has any. */
+bool nm_bufown_has_slots(const struct nm_region *region, uint32_t owner,
+	const struct netmap_slot *slots, uint32_t num_slots) OS_REQUIRES(NM_CORE_LOCK);
+
 /*
  * Reconciles the map with the `count` indices (any value) that `owner` references: each that belongs to
  * another owner, who is not fixed, is exchanged for one of `owner`'s that is not among them.
@@ -206,7 +210,7 @@ struct nm_bufown_repair {
 	uint32_t others; /* slots with a buffer of somebody else, as in the middle of an exchange */
 	uint32_t replaced; /* buffers put into slots */
 	uint32_t at;
-	uint8_t *seen; /* per buffer: referenced */
+	uint64_t *seen; /* a bit per buffer: referenced */
 };
 
 /* False: no memory, or no map; then there is nothing to end. */

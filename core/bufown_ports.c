@@ -60,6 +60,31 @@ static void pause_around(struct nm_region *region, struct nm_port *port, bool on
 
 /* ---- ports ----------------------------------------------------------------------------------- */
 
+/* Does an owner have all that the slots of these rings show? Nearly always: then nothing is collected, and no memory wanted. */
+struct look {
+	const struct nm_region *region;
+	uint32_t owner;
+	bool given; /* as refs.given */
+	bool wrong;
+};
+
+static void look(struct nm_ring *ring, void *arg) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct look *look = arg;
+
+	if (!look->wrong && ring->slots && nm_ring_is_given(ring) == look->given)
+		look->wrong = !nm_bufown_has_slots(
+			look->region, look->owner, ring->slots, ring->num_slots);
+}
+
+static bool has_all(struct nm_port *port, uint32_t owner, bool given) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct look l = {.region = port->region, .owner = owner, .given = given};
+
+	each_ring(port, look, &l);
+	return !l.wrong;
+}
+
 struct refs {
 	uint32_t *buf;
 	uint32_t count, room;
@@ -99,7 +124,7 @@ static void reconcile_rings(struct nm_port *port, uint32_t owner, bool given)
 {
 	struct refs refs;
 
-	if (!make_room(port, given, &refs))
+	if (has_all(port, owner, given) || !make_room(port, given, &refs))
 		return;
 	each_ring(port, collect, &refs);
 	nm_bufown_reconcile(port->region, owner, refs.buf, refs.count);
@@ -126,12 +151,25 @@ static void reconcile_both(struct nm_port *ends[2], struct refs refs[2], bool pa
 		nm_bufown_reconcile(region, ends[i]->owner, refs[i].buf, refs[i].count);
 }
 
+/* Also as of one moment: what moves between the ends could be missed at both. */
+static bool have_all(struct nm_port *ends[2], bool pause) OS_REQUIRES(NM_CORE_LOCK)
+{
+	bool all;
+
+	if (pause)
+		pause_around(ends[0]->region, ends[0], true);
+	all = has_all(ends[0], ends[0]->owner, true) && has_all(ends[1], ends[1]->owner, true);
+	if (pause)
+		pause_around(ends[0]->region, ends[0], false);
+	return all;
+}
+
 static void reconcile_ends(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *ends[2] = {port, port->peer};
 	struct refs refs[2];
 
-	if (!make_room(ends[0], true, &refs[0]))
+	if (have_all(ends, pause) || !make_room(ends[0], true, &refs[0]))
 		return;
 	if (make_room(ends[1], true, &refs[1])) {
 		reconcile_both(ends, refs, pause);
@@ -158,11 +196,23 @@ static void reconcile_port(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
+/* What it shows can change at any time: it has as many as the client was given, however it goes round. */
+static bool list_has_own(const struct nm_client *client) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_region *region = client->port->region;
+	uint32_t index = nm_nifp_first_extra(client), left = client->extra_bufs;
+
+	for (; left > 0 && index; left--, index = nm_nifp_next_extra(client, index))
+		if (nm_bufown_owner(region, NM_POOL_BUF, index) != client->owner)
+			return false;
+	return true;
+}
+
 static void reconcile_list(const struct nm_client *client) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t *refs;
 
-	if (client->extra_bufs == 0 || client->port->region->ending)
+	if (client->extra_bufs == 0 || client->port->region->ending || list_has_own(client))
 		return;
 	refs = os_zalloc((size_t)client->extra_bufs * sizeof(uint32_t));
 	if (!refs)

@@ -71,9 +71,13 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 /* The region is reconciled already. */
 void nm_nifp_free(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
 
-/* The extra buffers that a client's list names, as far as it makes sense: at most
- * client->extra_bufs; any value. Returns how many: none when its head is still the first one, for
- * then it does not say what the application has exchanged. */
+/* The extra buffers that a client's list names, as far as it makes sense: the first, and the one behind another, or 0. None when its
+ * head is still the first one, for then it does not say what the application has exchanged. It may go on for ever. */
+uint32_t nm_nifp_first_extra(const struct nm_client *client) OS_REQUIRES(NM_CORE_LOCK);
+uint32_t nm_nifp_next_extra(const struct nm_client *client, uint32_t index)
+	OS_REQUIRES(NM_CORE_LOCK);
+
+/* All of them, client->extra_bufs at most. Returns how many. */
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
 	OS_REQUIRES(NM_CORE_LOCK);
 

@@ -124,17 +124,32 @@ bool nm_nifp_link(struct nm_client *client, struct nm_port *port, uint32_t *most
 	return client->to_link > 0;
 }
 
+static uint32_t valid_or_none(const struct nm_client *client, uint32_t index)
+{
+	return nm_region_buf_valid(client->port->region, index) ? index : 0;
+}
+
+/* As it was given: the application may have taken buffers off it since. */
+uint32_t nm_nifp_first_extra(const struct nm_client *client)
+{
+	uint32_t index = OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head);
+
+	return index == client->bufs_head ? 0 : valid_or_none(client, index);
+}
+
+uint32_t nm_nifp_next_extra(const struct nm_client *client, uint32_t index)
+{
+	const uint32_t *next = (const uint32_t *)nm_region_buf(client->port->region, index);
+
+	return valid_or_none(client, OS_LOAD(next));
+}
+
 uint32_t nm_nifp_list_extra(const struct nm_client *client, uint32_t *refs)
 {
-	const struct nm_region *region = client->port->region;
-	uint32_t index = OS_LOAD(&nifp_of(client, client->port)->ni_bufs_head), count = 0;
+	uint32_t index = nm_nifp_first_extra(client), count = 0;
 
-	if (index == client->bufs_head)
-		return 0; /* as it was given: the application may have taken buffers off it since */
-	while (count < client->extra_bufs && nm_region_buf_valid(region, index)) {
+	for (; count < client->extra_bufs && index; index = nm_nifp_next_extra(client, index))
 		refs[count++] = index;
-		index = OS_LOAD((const uint32_t *)nm_region_buf(region, index));
-	}
 	return count;
 }
 

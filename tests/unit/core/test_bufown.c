@@ -602,6 +602,59 @@ static void without_memory(void **state)
 	}
 }
 
+/* The program writes its list anew, the other way round. */
+static void list_anew(const struct party *p)
+{
+	const struct nm_client *client = &p->port[0];
+	struct netmap_if *nifp = (void *)(region()->base + client->nifp_offset);
+	uint32_t head = 0;
+
+	for (uint32_t i = 0; i < p->extra; i++) {
+		*(uint32_t *)nm_region_buf(region(), p->hand[i]) = head;
+		head = p->hand[i];
+	}
+	*(uint32_t *)(uintptr_t)&nifp->ni_bufs_head = head;
+}
+
+static bool reconciles_without_memory(struct nm_port *first)
+{
+	bool wanted;
+
+	nm_core_lock(&core);
+	fail_allocation(1);
+	nm_bufown_reconcile_region(region(), first);
+	wanted = allocation_failed();
+	fail_allocation(0);
+	nm_core_unlock(&core);
+	return !wanted;
+}
+
+/* Everybody is looked at first: where all have what they were given nothing is collected, so no memory is wanted. Where they haven't it
+ * is. */
+static void what_is_right_is_only_looked_at(void **state)
+{
+	struct nm_port *first;
+	struct prng r = prng_new(5);
+
+	open_all(true);
+	first = party[PROGRAM].port[0].port;
+	assert_true(reconciles_without_memory(NULL));
+	assert_true(reconciles_without_memory(first));
+	list_anew(&party[PROGRAM]);
+	assert_true(reconciles_without_memory(NULL));
+	assert_true(reconciles_without_memory(first));
+	swap(&nm_client_ring(&party[PROGRAM].port[0], NM_RX, 0)->slots[0].buf_idx,
+		&party[PROGRAM].hand[0]);
+	list_anew(&party[PROGRAM]);
+	assert_false(reconciles_without_memory(NULL));
+	nm_core_lock(&core);
+	nm_bufown_reconcile_region(region(), first);
+	nm_core_unlock(&core);
+	assert_true(reconciles_without_memory(first));
+	check_model();
+	close_all(&r);
+}
+
 /* ---- a part of somebody else's region ------------------------------------------------------------- */
 
 enum { F_BUFS = 64, F_FIRST = 40, F_PART = 20, F_SLOTS = 8 };
@@ -715,6 +768,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(begins_again_after_anything, begin, end),
 		cmocka_unit_test_setup_teardown(a_liar_begins_again, begin, end),
 		cmocka_unit_test_setup_teardown(without_memory, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_right_is_only_looked_at, begin, end),
 		cmocka_unit_test(claims),
 		cmocka_unit_test(restores),
 	};
