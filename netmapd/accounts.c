@@ -308,15 +308,15 @@ static bool read_amount(const struct bound *b, const char **p, uint64_t *amount)
 	return errno == 0;
 }
 
-static void wrong_name(const char *text, int length, struct nm_error *err)
+static int wrong_name(const char *text, int length, struct nm_error *err)
 {
 	char names[160] = "";
 
 	for (int i = 0; i < LIMITS; i++)
 		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
 			i ? ", " : "", bounds[i].name);
-	nm_error_set(
-		err, -EINVAL, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
+	return nm_error_set(
+		err, -ENOENT, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
 }
 
 /* NAME=N, or NAME=N/M; of one user the first alone. */
@@ -332,10 +332,8 @@ static int parse(const char *text, bool one_user, struct wanted *w, struct nm_er
 	bool good;
 
 	*w = (struct wanted){.bound = find(text, length)};
-	if (!w->bound) {
-		wrong_name(text, (int)length, err);
-		return -EINVAL;
-	}
+	if (!w->bound)
+		return wrong_name(text, (int)length, err);
 	good = *p++ == '=' && read_amount(w->bound, &p, &w->user);
 	if (good && !one_user && *p == '/') {
 		p++;
@@ -350,32 +348,36 @@ static int parse(const char *text, bool one_user, struct wanted *w, struct nm_er
 		text, w->bound->name, w->bound->bytes ? "; bytes, or with K, M, G, T" : "");
 }
 
-/** Sets the bound that @text names; returns it, or NULL and @err. */
-static struct bound *set(const char *text, struct nm_error *err)
+/** Sets the bound that @text names, which is *@found then. */
+static int set(const char *text, struct bound **found, struct nm_error *err)
 {
 	struct wanted w;
+	int error = parse(text, false, &w, err);
 
-	if (parse(text, false, &w, err))
-		return NULL;
+	if (error)
+		return error;
 	w.bound->user = w.user;
 	if (w.all || w.user > w.bound->all)
 		w.bound->all = w.all ? w.all : w.user;
-	return w.bound;
+	*found = w.bound;
+	return 0;
 }
 
 int accounts_set(const char *text, struct nm_error *err)
 {
-	return set(text, err) ? 0 : -EINVAL;
+	struct bound *b;
+
+	return set(text, &b, err);
 }
 
 int accounts_change(const char *text, struct nm_error *err)
 {
-	struct bound *b = set(text, err);
+	struct bound *b;
+	int error = set(text, &b, err);
 
-	if (!b)
-		return -EINVAL;
-	b->changed = true;
-	return 0;
+	if (!error)
+		b->changed = true;
+	return error;
 }
 
 int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err)

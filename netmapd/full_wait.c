@@ -33,7 +33,7 @@ static int check_switch(const char *name, struct nm_name *parsed, struct nm_erro
 	error = nm_name_parse(port, parsed, err);
 	if (error || parsed->kind != NM_NAME_VALE || parsed->pipe != NM_PIPE_NONE)
 		return nm_error_set(
-			err, -EINVAL, "%.40s: is not the name of a switch, as vale1", name);
+			err, -EINVAL, "\"%.40s\" is not the name of a switch, as vale1", name);
 	return 0;
 }
 

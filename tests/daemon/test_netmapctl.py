@@ -3,6 +3,7 @@
 """netmapctl as a program, against a netmapd of our own."""
 
 import json
+import re
 import struct
 
 import pytest
@@ -120,23 +121,89 @@ def test_report_refused(netmapd, answer):
         (["top", "--sort", "size"], "--sort"),
         (["top", "--interval", "0"], "--interval"),
         (["top", "--count", "x"], "--count"),
+        (["top", "--count", "1.5"], "not '1.5'"),
+        (["top", "--count", "0"], "from 1"),
+        (["top", "--interval", "nan"], "--interval"),
+        (["top", "--width", "80.5"], "not '80.5'"),
         (["top", "--width", "10"], "--width"),
         (["top", "--fast"], "'--fast'"),
         (["watch", "x"], "'x'"),
         (["watch", "--count", "-1"], "--count"),
+        (["watch", "--count", "0"], "from 1"),
+        (["watch", "--count", "9" * 30], "--count"),
+        (["watch", "--after", "0x"], "not '0x'"),
+        (["watch", "--after"], "--after needs a number"),
         (["attach"], "SWITCH:DEVICE"),
         (["attach", "eth0"], "'eth0'"),
         (["attach", "vale0:eth0", "--nic"], "'--nic'"),
         (["detach", "vale0:"], "'vale0:'"),
         (["rename", "vale1:a"], "new name"),
         (["rename", "vale1:a", "b" * 64], "63 bytes"),
+        (["rename", "vale1:a", "b" * 60], "63 bytes"),
+        (["rename", "", "b"], "'' is not"),
+        (["rename", "vale1:a", ""], "'' is not"),
+        (["rename", "a", "b", "c"], "new name"),
+        (["show", ""], "show needs the name of a port"),
+        (["show", "--rings"], "'--rings' is not"),
+        (["macs", ""], "macs needs the name of a switch"),
+        (["macs", "-x"], "'-x' is not"),
+        (["macs", "a", "b"], "one switch"),
+        (["flush"], "name of a switch"),
+        (["flush", ""], "flush needs the name of a switch"),
+        (["flush", "a", "b"], "name of a switch"),
+        (["full-wait", "", "1"], "full-wait needs the name of a switch or a port of one, as vale1, which '' is not"),
+        (["full-wait", "-x", "1"], "'-x' is not"),
+        (["full-wait", "vale1"], "milliseconds"),
+        (["full-wait", "vale1", "1", "2"], "milliseconds"),
+        (["full-wait", "vale1", "1x"], "not '1x'"),
+        (["full-wait", "vale1", ""], "not ''"),
+        (["full-wait", "vale1", "9" * 30], "from 0 to"),
+        (["full-wait", "v" * 64, "1"], "63 bytes"),
+        (["attach", ""], "''"),
+        (["attach", "vale1:a", "b"], "'b'"),
+        (["detach"], "SWITCH:DEVICE"),
+        (["detach", "vale1:a", "b"], "SWITCH:DEVICE"),
+        (["save", "a", "b"], "one file"),
+        (["save", "-x"], "one file"),
+        (["save", ""], "a file has a name"),
+        (["apply"], "needs a file"),
+        (["apply", ""], "a file has a name"),
+        (["apply", "--check"], "needs a file"),
+        (["apply", "/dev/fd"], "/dev/fd: no *.conf"),
+        (["apply", "/nowhere/x"], "/nowhere/x: No such file"),
+        (["capture", ""], "capture needs the name of a port"),
+        (["capture", "a", "b"], "'b'"),
+        (["capture", "a", "-f"], "--filter needs"),
+        (["capture", "a", "-f", "foo bar"], "filter 'foo bar':"),
+        (["capture", "a", "-c", "0"], "--count needs a number from 1"),
+        (["capture", "a", "-s", "13"], "--snaplen needs a number from 14"),
+        (["capture", "a", "-w", ""], "-w needs a file"),
+        (["metrics", "x"], "'x'"),
+        (["metrics", "--json"], "no JSON"),
+        (["metrics", "--textfile", ""], "--textfile needs a file"),
+        (["metrics", "--listen"], "--listen an address"),
+        (["metrics", "--listen", "unix:"], "unix: needs the path"),
+        (["metrics", "--listen", "unix:" + "x" * 200], "too long"),
+        (["metrics", "--listen", "0.0.0.0:80"], "'0.0.0.0:80'"),
+        (["metrics", "--listen", "127.0.0.1:1", "--textfile", "x"], "exclude each other"),
+        (["metrics", "--listen", "127.0.0.1:1", "--openmetrics"], "OpenMetrics"),
+        (["nic-check"], "name of a network interface"),
+        (["nic-check", ""], "'' is not"),
+        (["nic-check", "lo", "x"], "'x'"),
+        (["nic-check", "e" * 20], "no network interface has such a name"),
+        (["nic-check", "--nic-socket", "", "lo"], "--nic-socket needs a path"),
+        (["nic-check", "--nic-socket"], "--nic-socket needs a path"),
         (["limit", "a=1", "b=2"], "one argument"),
-        (["limit", "a=" + 64 * "1"], "too long"),
+        (["limit", "a=" + 64 * "1"], "63 bytes"),
+        (["limit", ""], "'' is not"),
         (["complete"], "words"),
         (["list", "all\nports"], "all?ports"),
         (["--verbose", "list"], "'--verbose'"),
         (["--socket"], "--socket"),
         (["--socket", "", "list"], "--socket"),
+        (["--socket=", "list"], "--socket needs a path"),
+        (["", "list"], "''"),
+        (["list", "--help", "x"], "'--help'"),
     ],
     ids=short,
 )
@@ -152,5 +219,16 @@ def test_ctl_without_netmapd(room):
     expect_error(run_ctl("--socket", room / "other", "list"), 3, f"{room}/other", name="netmapctl")
     result = run_ctl("complete", "show", "")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    expect_error(run_ctl(f"--socket={room}/other", "list"), 3, f"{room}/other", name="netmapctl")
+    expect_error(run_ctl("nic-check", "nosuch0"), 4, "nosuch0: there is no such network interface", name="netmapctl")
     assert run_ctl("--help").returncode == 0
     assert run_ctl("--version").stdout.startswith("netmapctl ")
+
+
+def test_help_of_each():
+    """What the list has, one may ask for alone."""
+    listed = re.findall(r"^  ([a-z][a-z-]+)(?: |$)", run_ctl("--help").stdout, re.M)
+    assert {"status", "nic-check", "full-wait", "top"} <= set(listed)
+    for name in listed:
+        result = run_ctl(name, "--help")
+        assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith(f"Usage: netmapctl {name}"), result

@@ -366,12 +366,13 @@ def test_full_wait(daemon, open_port):
     assert "full_wait_us 10000000" in shown and "WAITED" in shown and "EXPIRED" in shown
     for status, text, *args in (
         (4, "vale1:x: no such port", "vale1:x", "1"),
-        (1, "0 to 10000 are possible", "vale1", "10001"),
-        (1, "not the name of a switch", "eth0", "1"),
-        (1, "not the name of a switch", "vale1{1", "1"),
-        (1, "too long for the name of a switch", "vale" + "1" * 59, "1"),
-        (1, "on switches only", "vale1:a{1", "1"),
-        (2, "no number", "vale1", "-1"),
+        (2, "0 to 10000 are possible", "vale1", "10001"),
+        (2, '"eth0" is not the name of a switch', "eth0", "1"),
+        (2, '"vale1{1" is not the name of a switch', "vale1{1", "1"),
+        (2, '" " is not the name of a switch', " ", "1"),
+        (2, "too long for the name of a switch", "vale" + "1" * 59, "1"),
+        (2, "on switches only", "vale1:a{1", "1"),
+        (2, "MS needs a number", "vale1", "-1"),
         (2, "needs a switch", "vale1"),
     ):
         bad(daemon, status, text, "full-wait", *args)
@@ -395,10 +396,11 @@ def test_rename(daemon, open_port):
     for status, text, *args in (
         (4, "vale1:a: no such port", "vale1:a", "y"),
         (1, "vale1:b: another port has this name", "vale1:x", "b"),
-        (1, "stays there, not on vale2", "vale1:x", "vale2:x"),
+        (2, "stays there, not on vale2", "vale1:x", "vale2:x"),
         (1, "only ports of a switch", "eth0", "vale1:x"),
         (1, "only ports of a switch", "vale1:x", "vale1:x{1"),
-        (1, "", "vale1:x", "vale1:a/b"),
+        (2, "without space and /", "vale1:x", "vale1:a/b"),
+        (2, "a switch port is", "vale1:x", "vale1:"),
     ):
         bad(daemon, status, text, "rename", *args)
     open_port("vale1:x{1")
@@ -422,8 +424,11 @@ def test_limit(daemon, open_port):
     assert [(e["limit"], e["limit_all"], e["used"], e["refused"]) for e in shown] == [(1, 2, 3, 1)]
     assert re.search(r"ports +1 +2 +3 +1", good(daemon, "limit"))
     assert "LIMIT" in good(daemon, "status")
-    for status, text, arg in (1, "none of", "size=1"), (1, "ports=N", "ports=x"), (1, "ports=N", "ports=2/1"), (4, "'size'", "size"):
-        bad(daemon, status, text, "limit", arg)
+    for text, args in ("ports=N", ["ports=x"]), ("ports=N", ["ports=2/1"]), ("ports=N", ["ports="]), ("ports=N", ["ports=-1"]), \
+            ("memory=N", ["memory=1X"]), ("'' is not", [""]), ("'-x' is not", ["-x"]), ("one argument", ["ports=1", "rings=2"]):
+        bad(daemon, 2, text, "limit", *args)
+    for text, arg in ("none of", "size=1"), ("none of", "=1"), ("'size'", "size"):
+        bad(daemon, 4, text, "limit", arg)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="makes a request as another user: as root only")
@@ -442,6 +447,47 @@ def test_attach_without_a_device(daemon):
     bad(daemon, 4, "nodev", "attach", "vale1:nodev")
     bad(daemon, 4, "nodev", "attach", "vale1:nodev", "--host")
     bad(daemon, 4, "vale1:nodev", "detach", "vale1:nodev")
+
+
+def test_attach_of_no_name(daemon):
+    bad(daemon, 2, "without space and /", "attach", "vale1:a b")
+
+
+def test_capture_of_what_it_cannot(daemon, open_port, place):
+    open_port("vale1:a", **SMALL)
+    bad(daemon, 1, f"can't open {place}/none/x: No such file", "capture", "vale1:a", "-w", place / "none/x")
+    bad(daemon, 4, "vale1:b: no such port", "capture", "vale1:b", "-w", place / "x")
+    # Wrong is wrong, be the port there or not; and no file is touched.
+    for port in "vale1:a", "vale1:b":
+        bad(daemon, 2, "filter '(':", "capture", port, "-f", "(", "-w", place / "x")
+    assert not (place / "x").exists()
+
+
+@pytest.mark.parametrize("args", [["save"], ["metrics", "--textfile"]])
+def test_files_that_are_written(daemon, place, args):
+    """An error names what was typed, and why; nothing else is left; what isn't a file stays what it is."""
+    def listing():
+        return sorted(p.name for p in place.iterdir())
+
+    good(daemon, *args, place / "x")
+    text, before = (place / "x").read_text(), listing()
+    assert text
+    good(daemon, *args, place / "x")
+    (place / "x").chmod(0o600)
+    bad(daemon, 1, f"can't write {place}/none/x: No such file or directory\n", *args, place / "none/x")
+    bad(daemon, 1, f"can't write {place}/x/y: Not a directory\n", *args, place / "x/y")
+    bad(daemon, 1, f"can't write {place}: Is a directory\n", *args, place)
+    fifo = place / "fifo"
+    os.mkfifo(fifo)
+    bad(daemon, 1, f"can't write {fifo}: it is not a file\n", *args, fifo)
+    assert fifo.is_fifo()
+    fifo.unlink()
+    assert listing() == before
+    # Where another user can make links.
+    (place / "target").write_text("")
+    (place / "link").symlink_to(place / "target")
+    good(daemon, *args, place / "link")
+    assert (place / "target").read_text() == "" and not (place / "link").is_symlink()
 
 
 # ------------------------------------------------------------ completion

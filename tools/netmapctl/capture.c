@@ -23,21 +23,6 @@ static void stop(int number)
 
 /* ---- options ------------------------------------------------------------------------------------ */
 
-static int take_number(
-	const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *number)
-{
-	unsigned long long value = 0;
-	char *end = NULL;
-
-	if (text && *text >= '0' && *text <= '9')
-		value = strtoull(text, &end, 10);
-	if (!end || *end || value < least || value > most)
-		return ctl_fail(CTL_USAGE, "capture: %s needs a number from %llu to %llu", option,
-			(unsigned long long)least, (unsigned long long)most);
-	*number = value;
-	return CTL_OK;
-}
-
 static int take_direction(struct capture_options *o, const char *text)
 {
 	if (text && !strcmp(text, "both"))
@@ -48,6 +33,15 @@ static int take_direction(struct capture_options *o, const char *text)
 		o->directions = "t";
 	else
 		return ctl_fail(CTL_USAGE, "capture: --direction takes rx, tx or both");
+	return CTL_OK;
+}
+
+static int take_filter(struct capture_options *o, const char *text)
+{
+	if (!text)
+		return ctl_fail(
+			CTL_USAGE, "capture: --filter needs an expression, as 'udp port 53'");
+	o->filter = text;
 	return CTL_OK;
 }
 
@@ -97,7 +91,7 @@ static bool take_number_option(
 		if (!ctl_option(argc, argv, i, numbers[n].option, &value) &&
 			!ctl_option(argc, argv, i, numbers[n].shorter, &value))
 			continue;
-		*status = take_number(
+		*status = ctl_number(
 			numbers[n].option, value, numbers[n].least, numbers[n].most, &number);
 		if (!*status)
 			set_number(o, n, number);
@@ -119,7 +113,7 @@ static int take_option(int argc, char **argv, int *i, struct capture_options *o)
 		return take_direction(o, value);
 	else if (ctl_option(argc, argv, i, "-f", &value) ||
 		 ctl_option(argc, argv, i, "--filter", &value))
-		o->filter = value ? value : "(";
+		return take_filter(o, value);
 	else if (!strcmp(argv[*i], "-q") || !strcmp(argv[*i], "--quiet"))
 		o->quiet = true;
 	else if (argv[*i][0] == '-' || o->port)
@@ -141,6 +135,11 @@ int capture_parse(int argc, char **argv, struct capture_options *o)
 		return status;
 	if (!o->port)
 		return ctl_fail(CTL_USAGE, "capture needs the name of a port, as vale1:10");
+	status = ctl_name("capture", "a port, as vale1:10", o->port);
+	if (!status)
+		status = sink_check_filter(o);
+	if (status)
+		return status;
 	if (o->file && !*o->file)
 		return ctl_fail(CTL_USAGE, "capture: -w needs a file, or -");
 	if ((o->file_bytes || o->files) && (!o->file || !strcmp(o->file, "-")))

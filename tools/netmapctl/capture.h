@@ -54,6 +54,9 @@ uint64_t tap_missed(struct tap *tap);
 
 struct sink;
 
+/* 0, or an exit status, told on stderr: the filter is no expression of libpcap's. */
+int sink_check_filter(const struct capture_options *o);
+
 /* 0, or an exit status, told on stderr. The options stay the caller's, and must outlive it. */
 int sink_open(const struct capture_options *o, struct sink **out);
 /* False: it can't be written; told on stderr. */

@@ -26,22 +26,34 @@ struct sink {
 	uint64_t missed_before, written, seen;
 };
 
-static int compile(struct sink *sink)
+static bool has_filter(const struct capture_options *o)
 {
-	pcap_t *dead;
+	return o->filter && *o->filter;
+}
+
+static int compile(const struct capture_options *o, struct bpf_program *program)
+{
+	pcap_t *dead = pcap_open_dead(DLT_EN10MB, FILTER_SNAPLEN);
 	int status = CTL_OK;
 
-	if (!sink->o->filter || !*sink->o->filter)
-		return CTL_OK;
-	dead = pcap_open_dead(DLT_EN10MB, FILTER_SNAPLEN);
 	if (!dead)
 		return ctl_fail(CTL_FAILED, "out of memory");
-	if (pcap_compile(dead, &sink->program, sink->o->filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		status = ctl_fail(
-			CTL_USAGE, "filter '%.200s': %s", sink->o->filter, pcap_geterr(dead));
-	else
-		sink->filters = true;
+	if (pcap_compile(dead, program, o->filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		status = ctl_fail(CTL_USAGE, "filter '%.200s': %s", o->filter, pcap_geterr(dead));
 	pcap_close(dead);
+	return status;
+}
+
+int sink_check_filter(const struct capture_options *o)
+{
+	struct bpf_program program;
+	int status;
+
+	if (!has_filter(o))
+		return CTL_OK;
+	status = compile(o, &program);
+	if (!status)
+		pcap_freecode(&program);
 	return status;
 }
 
@@ -142,7 +154,8 @@ int sink_open(const struct capture_options *o, struct sink **out)
 		return ctl_fail(CTL_FAILED, "out of memory");
 	}
 	sink->o = o;
-	status = compile(sink);
+	status = has_filter(o) ? compile(o, &sink->program) : CTL_OK;
+	sink->filters = !status && has_filter(o);
 	if (!status && !begin_file(sink))
 		status = CTL_FAILED;
 	if (!status) {

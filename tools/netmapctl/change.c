@@ -124,10 +124,13 @@ int ctl_rename(int argc, char **argv, const struct ctl *ctl)
 
 	if (argc != 3)
 		return ctl_fail(CTL_USAGE, "rename needs a port and its new name, as vale1:10 web");
+	if (ctl_name("rename", "a port, as vale1:10", argv[1]) != CTL_OK ||
+		ctl_name("rename", "a port, as web", argv[2]) != CTL_OK)
+		return CTL_USAGE;
 	/* The switch needn't be said twice. */
 	snprintf(to, sizeof(to), "%.*s%s",
 		strchr(argv[2], ':') ? 0 : (int)strcspn(argv[1], ":") + 1, argv[1], argv[2]);
-	if (strlen(argv[1]) >= NMD_NAME_MAX || strlen(to) >= NMD_NAME_MAX)
+	if (strlen(to) >= NMD_NAME_MAX)
 		return ctl_fail(
 			CTL_USAGE, "the name of a port has at most %d bytes", NMD_NAME_MAX - 1);
 	nmd_hdr_init(&req.hdr, NMD_RENAME, sizeof(req));
@@ -192,10 +195,12 @@ int ctl_limit(int argc, char **argv, const struct ctl *ctl)
 	if (argc > 2)
 		return ctl_fail(
 			CTL_USAGE, "limit takes one argument: WHAT, or WHAT=N, or WHAT=N/M");
-	if (argc == 1 || !strchr(argv[1], '='))
-		return put_limits(ctl, argc == 2 ? argv[1] : NULL);
-	if (strlen(argv[1]) >= NMD_NAME_MAX)
-		return ctl_fail(CTL_USAGE, "'%.80s' is too long for a limit", argv[1]);
+	if (argc == 1)
+		return put_limits(ctl, NULL);
+	if (ctl_name("limit", "a limit, as ports", argv[1]) != CTL_OK)
+		return CTL_USAGE;
+	if (!strchr(argv[1], '='))
+		return put_limits(ctl, argv[1]);
 	nmd_hdr_init(&req.hdr, NMD_LIMIT, sizeof(req));
 	memcpy(req.text, argv[1], strlen(argv[1]));
 	status = call(ctl, &req);
@@ -205,20 +210,15 @@ int ctl_limit(int argc, char **argv, const struct ctl *ctl)
 int ctl_full_wait(int argc, char **argv, const struct ctl *ctl)
 {
 	struct nmd_full_wait req = {.name = ""};
-	unsigned long ms;
-	char *end;
+	uint64_t ms;
 	int status;
 
 	if (argc != 3)
 		return ctl_fail(CTL_USAGE,
 			"full-wait needs a switch or a port of one, and milliseconds, as vale1 50");
-	ms = strtoul(argv[2], &end, 10);
-	if (*end || argv[2][0] < '0' || argv[2][0] > '9' || ms > UINT32_MAX)
-		return ctl_fail(
-			CTL_USAGE, "full-wait: '%.40s' is no number of milliseconds", argv[2]);
-	if (strlen(argv[1]) >= NMD_NAME_MAX)
-		return ctl_fail(
-			CTL_USAGE, "the name of a port has at most %d bytes", NMD_NAME_MAX - 1);
+	if (ctl_name("full-wait", "a switch or a port of one, as vale1", argv[1]) != CTL_OK ||
+		ctl_number("full-wait: MS", argv[2], 0, UINT32_MAX, &ms) != CTL_OK)
+		return CTL_USAGE;
 	nmd_hdr_init(&req.hdr, NMD_FULL_WAIT, sizeof(req));
 	memcpy(req.name, argv[1], strlen(argv[1]));
 	req.ms = (uint32_t)ms;

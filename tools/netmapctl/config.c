@@ -72,11 +72,22 @@ static int apply(const struct config *config, bool check, bool exact, const stru
 	return failures ? CTL_FAILED : CTL_OK;
 }
 
+static int read_config(struct config *config, const char *path)
+{
+	unsigned before = config->num_files;
+	struct nm_error err;
+
+	if (config_read(config, path, NULL, &err) != 0)
+		return ctl_fail(CTL_USAGE, "%s", err.text);
+	if (config->num_files == before)
+		return ctl_fail(CTL_USAGE, "%.200s: no *.conf is in this directory", path);
+	return CTL_OK;
+}
+
 int ctl_apply(int argc, char **argv, const struct ctl *ctl)
 {
 	struct config config = {0};
 	bool check = false, exact = false;
-	struct nm_error err;
 	int status = CTL_OK;
 
 	for (int i = 1; i < argc && !status; i++) {
@@ -88,8 +99,10 @@ int ctl_apply(int argc, char **argv, const struct ctl *ctl)
 			status = ctl_fail(CTL_USAGE,
 				"apply takes files or directories, --check and --exact, not '%s'",
 				argv[i]);
-		else if (config_read(&config, argv[i], NULL, &err) != 0)
-			status = ctl_fail(CTL_USAGE, "%s", err.text);
+		else if (!argv[i][0])
+			status = ctl_fail(CTL_USAGE, "apply: a file has a name");
+		else
+			status = read_config(&config, argv[i]);
 	}
 	if (!status && config.num_files == 0)
 		status = ctl_fail(CTL_USAGE, "apply needs a file, as /etc/netmapd/switch.conf");
@@ -112,26 +125,15 @@ static void put_config(FILE *out, const struct config *config)
 		fprintf(out, "%s\n", config_text(i, text));
 }
 
-/* Beside the file, then in its place: it is the old or the new one, whole. */
 static int save_to(const char *path, const struct config *config)
 {
-	char beside[4096];
-	bool good;
-	FILE *out;
+	char *beside;
+	FILE *out = ctl_replace(path, &beside);
 
-	if ((size_t)snprintf(beside, sizeof(beside), "%s.new", path) >= sizeof(beside))
-		return ctl_fail(CTL_USAGE, "'%.80s...' is too long", path);
-	out = fopen(beside, "we");
 	if (!out)
-		return ctl_fail(CTL_FAILED, "%s: %m", beside);
+		return CTL_FAILED;
 	put_config(out, config);
-	good = fflush(out) == 0 && fsync(fileno(out)) == 0;
-	good = fclose(out) == 0 && good;
-	if (good && rename(beside, path) == 0)
-		return CTL_OK;
-	ctl_fail(0, "%s: %m", path);
-	unlink(beside);
-	return CTL_FAILED;
+	return ctl_replaced(out, beside, path);
 }
 
 static json_t *config_json(const struct config *config)
@@ -153,6 +155,8 @@ int ctl_save(int argc, char **argv, const struct ctl *ctl)
 
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
 		return ctl_fail(CTL_USAGE, "save takes one file, or none: then it prints");
+	if (argc == 2 && !argv[1][0])
+		return ctl_fail(CTL_USAGE, "save: a file has a name; without one it prints");
 	status = ctl_report(ctl, &report);
 	if (status)
 		return status;

@@ -9,6 +9,7 @@
  */
 #include "netmapctl.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +187,7 @@ static int capture(const struct extcap *e)
 	}
 	fd = open(e->fifo, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
-		status = ctl_fail(CTL_FAILED, "can't write to %s", e->fifo);
+		status = ctl_fail(CTL_FAILED, "can't write to %s: %s", e->fifo, strerror(errno));
 	else
 		status = become_capture(e, host, port);
 	if (fd >= 0)

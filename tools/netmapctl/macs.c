@@ -9,6 +9,8 @@
 
 #include "proto_client.h"
 
+static const char A_SWITCH[] = "a switch, as vale1";
+
 struct listing {
 	int fd;
 	bool titled;
@@ -73,13 +75,6 @@ static int list_switch(struct listing *l, const char *sw_name)
 	return -n;
 }
 
-static int check_name(const char *sw_name)
-{
-	if (sw_name[0] && strlen(sw_name) < NMD_NAME_MAX)
-		return CTL_OK;
-	return ctl_fail(CTL_USAGE, "'%.80s' can't be the name of a switch, as vale1 is", sw_name);
-}
-
 /* All switches, as far as they are still there when their turn comes. */
 static int list_all(struct listing *l)
 {
@@ -107,7 +102,7 @@ int ctl_macs(int argc, char **argv, const struct ctl *ctl)
 
 	if (argc > 2)
 		return ctl_fail(CTL_USAGE, "macs takes the name of one switch, or none");
-	if (argc == 2 && check_name(argv[1]) != CTL_OK)
+	if (argc == 2 && ctl_name("macs", A_SWITCH, argv[1]) != CTL_OK)
 		return CTL_USAGE;
 	status = ctl_connect(ctl, &l.fd);
 	if (status)
@@ -133,7 +128,7 @@ int ctl_flush(int argc, char **argv, const struct ctl *ctl)
 
 	if (argc != 2)
 		return ctl_fail(CTL_USAGE, "flush needs the name of a switch, as vale1");
-	if (check_name(argv[1]) != CTL_OK)
+	if (ctl_name("flush", A_SWITCH, argv[1]) != CTL_OK)
 		return CTL_USAGE;
 	error = ctl_connect(ctl, &fd);
 	if (error)

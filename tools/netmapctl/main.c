@@ -82,6 +82,13 @@ static int take_json(int argc, char **argv, struct ctl *ctl)
 	return kept;
 }
 
+static int put_help(size_t i)
+{
+	printf("Usage: netmapctl %s %s\n\n%s; more is in netmapctl(1)\n", subcommands[i].name,
+		subcommands[i].arguments, subcommands[i].help);
+	return finish(CTL_OK);
+}
+
 static int run_subcommand(int argc, char **argv, struct ctl *ctl)
 {
 	if (argc < 1)
@@ -89,6 +96,9 @@ static int run_subcommand(int argc, char **argv, struct ctl *ctl)
 	for (size_t i = 0; i < NUM_SUBCOMMANDS; i++) {
 		if (strcmp(subcommands[i].name, argv[0]))
 			continue;
+		if (subcommands[i].help && argc == 2 && !strcmp(argv[1], "--help") &&
+			subcommands[i].run != ctl_top) /* which has more to say */
+			return put_help(i);
 		if (subcommands[i].help)
 			argc = take_json(argc, argv, ctl);
 		return finish(subcommands[i].run(argc, argv, ctl));
@@ -115,11 +125,10 @@ int main(int argc, char **argv)
 			ctl.json = true;
 			continue;
 		}
-		if (strcmp(argv[i], "--socket"))
+		if (!ctl_option(argc, argv, &i, "--socket", &ctl.socket))
 			return ctl_fail(CTL_USAGE, "unknown option '%s'; see --help", argv[i]);
-		if (++i == argc || !argv[i][0])
+		if (!ctl.socket || !*ctl.socket)
 			return ctl_fail(CTL_USAGE, "--socket needs a path");
-		ctl.socket = argv[i];
 	}
 	return run_subcommand(argc - i, argv + i, &ctl);
 }

@@ -418,27 +418,29 @@ json_t *metrics_report(const struct ctl *ctl)
 
 /* ---- the subcommand ---------------------------------------------------------------------------- */
 
-/* The file is whole at any moment: who reads it finds the one before, or this one. */
 static int write_file(const char *file, const json_t *root, bool openmetrics)
 {
-	char *beside = ctl_format("%s.%d", file, (int)getpid());
-	int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-	bool good = out;
+	char *beside;
+	FILE *out = ctl_replace(file, &beside);
 
-	if (out) {
-		metrics_write(out, root, openmetrics);
-		good = fflush(out) == 0 && !ferror(out);
-		good &= fclose(out) == 0;
-	}
-	if (good && rename(beside, file) == 0) {
-		free(beside);
-		return CTL_OK;
-	}
-	ctl_fail(CTL_FAILED, "can't write %s: %s", file, strerror(errno));
-	unlink(beside);
-	free(beside);
-	return CTL_FAILED;
+	if (!out)
+		return CTL_FAILED;
+	metrics_write(out, root, openmetrics);
+	return ctl_replaced(out, beside, file);
+}
+
+/* One way to give them. */
+static int check_options(
+	const struct ctl *ctl, const char *file, const char *address, bool openmetrics)
+{
+	if (ctl->json)
+		return ctl_fail(CTL_USAGE, "metrics are no JSON: see netmapctl status --json");
+	if (address && file)
+		return ctl_fail(CTL_USAGE, "metrics: --listen and --textfile exclude each other");
+	if (address && openmetrics)
+		return ctl_fail(CTL_USAGE,
+			"metrics: with --listen who asks says whether he wants OpenMetrics, not --openmetrics");
+	return CTL_OK;
 }
 
 int ctl_metrics(int argc, char **argv, const struct ctl *ctl)
@@ -454,14 +456,16 @@ int ctl_metrics(int argc, char **argv, const struct ctl *ctl)
 		else if (ctl_option(argc, argv, &i, "--textfile", &file) ||
 			 ctl_option(argc, argv, &i, "--listen", &address)) {
 			if ((!file && !address) || (file && !*file))
-				return ctl_fail(CTL_USAGE, "metrics: %s needs a value", argv[i]);
+				return ctl_fail(CTL_USAGE,
+					"metrics: --textfile needs a file, --listen an address");
 		} else
 			return ctl_fail(CTL_USAGE,
 				"metrics takes --openmetrics, --textfile FILE or --listen ADDRESS, not '%s'",
 				argv[i]);
 	}
-	if (ctl->json)
-		return ctl_fail(CTL_USAGE, "metrics are no JSON: see netmapctl status --json");
+	status = check_options(ctl, file, address, openmetrics);
+	if (status)
+		return status;
 	if (address)
 		return metrics_serve(ctl, address);
 	root = metrics_report(ctl);

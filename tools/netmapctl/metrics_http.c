@@ -122,11 +122,13 @@ static int listen_unix(const char *path)
 	struct stat st;
 	int fd;
 
+	if (!*path)
+		return -ctl_fail(CTL_USAGE, "metrics: unix: needs the path of a socket");
 	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		return -ctl_fail(CTL_FAILED, "%s exists, and is not a socket", path);
 	/* Who may read it is what the umask and its directory say. */
 	fd = listener_open_as(path, SOCK_STREAM, 0777, BACKLOG, true);
-	if (fd == -ENAMETOOLONG || !*path)
+	if (fd == -ENAMETOOLONG)
 		return -ctl_fail(CTL_USAGE, "metrics: '%.120s' is too long for a socket", path);
 	if (fd < 0 || fcntl(fd, F_SETFL, 0) < 0) /* accept() waits */
 		return -ctl_fail(

@@ -8,6 +8,7 @@
  *
  *      main.c      the table, common options
  *      report.c    the report: fetched, and read
+ *      args.c      options, names, numbers among arguments; files that are replaced
  *      text.c      texts for people: units, names, tables
  *      status.c, details.c, show.c, list.c, macs.c       what there is
  *      rates.c     two reports, as rates; top.c, top_screen.c: as a screen
@@ -63,8 +64,27 @@ struct nm_error;
 /* Prints what a request failed with, and returns its exit status. */
 int ctl_failed(const struct nm_error *err);
 
+/* ---- arguments --------------------------------------------------------------------------- */
+
 /* Is argv[*i] this option? Then *value is what follows, NULL when nothing does, and *i stands on it. */
 bool ctl_option(int argc, char **argv, int *i, const char *option, const char **value);
+
+/* The number that an option has (text NULL: none), in decimal digits. 0, or an exit status, told on stderr. */
+int ctl_number(
+	const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *number);
+
+/*
+ * Can it be the name of what a subcommand wants ("a port, as vale1:10"), and does it fit into a message? It isn't an option that the
+ * subcommand doesn't have either. 0, or an exit status, told on stderr.
+ */
+int ctl_name(const char *subcommand, const char *of_what, const char *name);
+
+/*
+ * A file beside the one at `path`, whose place it takes with ctl_replaced(): there is the old or the new one, whole, at any moment. NULL:
+ * it can't be, told on stderr. ctl_replaced() closes it, frees `beside`, and returns an exit status, told on stderr.
+ */
+FILE *ctl_replace(const char *path, char **beside);
+int ctl_replaced(FILE *out, char *beside, const char *path);
 
 /* ---- the report -------------------------------------------------------------------------- */
 

@@ -192,7 +192,7 @@ static int check(const char *socket, const char *ifname, bool json)
 	if (try_it(socket, ifname, &c.report, &err) != 0) {
 		memcpy(c.not_tried, err.text, sizeof(c.not_tried) - 1);
 		if (device_facts(&c.report.facts, &err) != 0)
-			return ctl_fail(CTL_FAILED, "%s", err.text);
+			return ctl_failed(&err);
 	}
 	if (json && ctl_put_json(report_json(&c), JSON_INDENT(1)) != CTL_OK)
 		return CTL_FAILED;
@@ -206,9 +206,11 @@ int ctl_nic_check(int argc, char **argv, const struct ctl *ctl)
 	const char *nic_socket = NULL, *ifname = NULL, *value;
 
 	for (int i = 1; i < argc; i++) {
-		if (ctl_option(argc, argv, &i, "--nic-socket", &value) && value)
+		if (ctl_option(argc, argv, &i, "--nic-socket", &value)) {
+			if (!value || !*value)
+				return ctl_fail(CTL_USAGE, "nic-check: --nic-socket needs a path");
 			nic_socket = value;
-		else if (argv[i][0] == '-' || ifname)
+		} else if (argv[i][0] == '-' || ifname)
 			return ctl_fail(CTL_USAGE,
 				"nic-check takes [--nic-socket PATH] INTERFACE, not '%s'", argv[i]);
 		else
@@ -217,5 +219,7 @@ int ctl_nic_check(int argc, char **argv, const struct ctl *ctl)
 	if (!ifname)
 		return ctl_fail(
 			CTL_USAGE, "nic-check needs the name of a network interface, as eth0");
+	if (ctl_name("nic-check", "a network interface, as eth0", ifname) != CTL_OK)
+		return CTL_USAGE;
 	return check(nic_socket, ifname, ctl->json);
 }

@@ -27,6 +27,8 @@ int ctl_fail(int status, const char *format, ...)
 int ctl_status_of(int error)
 {
 	switch (-error) {
+	case EINVAL: /* netmapd knows better than netmapctl what can be */
+		return CTL_USAGE;
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
@@ -38,22 +40,6 @@ int ctl_status_of(int error)
 	default:
 		return CTL_FAILED;
 	}
-}
-
-bool ctl_option(int argc, char **argv, int *i, const char *option, const char **value)
-{
-	size_t length = strlen(option);
-
-	if (strncmp(argv[*i], option, length) != 0)
-		return false;
-	if (argv[*i][length] == '=' && option[1] == '-') {
-		*value = argv[*i] + length + 1;
-		return true;
-	}
-	if (argv[*i][length] != '\0')
-		return false;
-	*value = *i + 1 < argc ? argv[++*i] : NULL;
-	return true;
 }
 
 void ctl_out_of_memory(void)

@@ -199,6 +199,8 @@ int ctl_show(int argc, char **argv, const struct ctl *ctl)
 
 	if (argc != 2)
 		return ctl_fail(CTL_USAGE, "show needs the name of one port, as vale1:10");
+	if (ctl_name("show", "a port, as vale1:10", argv[1]) != CTL_OK)
+		return CTL_USAGE;
 	status = ctl_report(ctl, &root);
 	if (status)
 		return status;

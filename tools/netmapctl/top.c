@@ -29,6 +29,8 @@ static const char help[] =
 	"Keys: q end, s S sort by the next or previous key, / filter, r rings, p pause, j k scroll,\n"
 	"+ - longer or shorter intervals, Space look now, ? this text\n";
 
+static const double INTERVAL_MIN = 0.05, INTERVAL_MAX = 3600; /* seconds */
+
 struct top {
 	const struct ctl *ctl;
 	int fd;
@@ -311,15 +313,17 @@ static int run(struct top *t)
 
 /* ---- arguments ------------------------------------------------------------------------------------- */
 
-static int take_number(
-	const char *option, const char *text, double least, double most, double *number)
+static int take_interval(struct top *t, const char *text)
 {
+	double seconds = 0;
 	char *end = NULL;
 
 	if (text)
-		*number = strtod(text, &end);
-	if (!text || end == text || *end || !(*number >= least && *number <= most))
-		return ctl_fail(CTL_USAGE, "%s needs a number from %g to %g", option, least, most);
+		seconds = strtod(text, &end);
+	if (!text || end == text || *end || !(seconds >= INTERVAL_MIN && seconds <= INTERVAL_MAX))
+		return ctl_fail(CTL_USAGE, "--interval needs a number from %g to %g", INTERVAL_MIN,
+			INTERVAL_MAX);
+	t->interval = seconds;
 	return CTL_OK;
 }
 
@@ -347,7 +351,7 @@ static int take_filter(struct top *t, const char *text)
 /* The next option of argv, from argv[*i] on. */
 static int take_option(struct top *t, int argc, char **argv, int *i)
 {
-	double number = 0;
+	uint64_t columns = 0;
 	const char *value;
 	int status = CTL_OK;
 
@@ -355,18 +359,17 @@ static int take_option(struct top *t, int argc, char **argv, int *i)
 		t->count = 1;
 	else if (!strcmp(argv[*i], "--rings"))
 		t->view.rings = true;
-	else if (ctl_option(argc, argv, i, "--count", &value)) {
-		status = take_number("--count", value, 1, 1e9, &number);
-		t->count = (uint64_t)number;
-	} else if (ctl_option(argc, argv, i, "--interval", &value))
-		status = take_number("--interval", value, 0.05, 3600, &t->interval);
+	else if (ctl_option(argc, argv, i, "--count", &value))
+		status = ctl_number("--count", value, 1, UINT64_MAX - 1, &t->count);
+	else if (ctl_option(argc, argv, i, "--interval", &value))
+		status = take_interval(t, value);
 	else if (ctl_option(argc, argv, i, "--sort", &value))
 		status = take_sort(t, value);
 	else if (ctl_option(argc, argv, i, "--filter", &value))
 		status = take_filter(t, value);
 	else if (ctl_option(argc, argv, i, "--width", &value)) {
-		status = take_number("--width", value, 40, 1000, &number);
-		t->view.columns = (unsigned)number;
+		status = ctl_number("--width", value, 40, 1000, &columns);
+		t->view.columns = (unsigned)columns;
 	} else
 		status = ctl_fail(CTL_USAGE, "top doesn't know '%s'; see top --help", argv[*i]);
 	return status;

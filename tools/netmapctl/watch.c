@@ -116,16 +116,6 @@ static int watch(int fd, uint64_t after, uint64_t most, const struct ctl *ctl)
 	return n < 0 ? -n : CTL_OK;
 }
 
-static int take_number(const char *option, const char *text, uint64_t *number)
-{
-	char *end;
-
-	if (!text || *text < '0' || *text > '9')
-		return ctl_fail(CTL_USAGE, "%s needs a number", option);
-	*number = strtoull(text, &end, 10);
-	return *end ? ctl_fail(CTL_USAGE, "%s: '%.40s' is not a number", option, text) : CTL_OK;
-}
-
 int ctl_watch(int argc, char **argv, const struct ctl *ctl)
 {
 	uint64_t after = UINT64_MAX, most = UINT64_MAX;
@@ -134,9 +124,9 @@ int ctl_watch(int argc, char **argv, const struct ctl *ctl)
 
 	for (int i = 1; i < argc && !status; i++) {
 		if (ctl_option(argc, argv, &i, "--count", &value))
-			status = take_number("--count", value, &most);
+			status = ctl_number("--count", value, 1, UINT64_MAX - 1, &most);
 		else if (ctl_option(argc, argv, &i, "--after", &value))
-			status = take_number("--after", value, &after);
+			status = ctl_number("--after", value, 0, UINT64_MAX - 1, &after);
 		else
 			status = ctl_fail(CTL_USAGE,
 				"watch takes --count N, --after NUMBER and --json, not '%s'",
