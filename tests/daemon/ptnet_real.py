@@ -42,7 +42,7 @@ SANITIZERS = {
 
 def environment(path=None, **more):
     """That of a program under test: no netmapd and no /dev/netmap of this machine, but the one at `path`."""
-    env = {k: v for k, v in os.environ.items() if k not in ("XDG_RUNTIME_DIR", "JOURNAL_STREAM", "NETMAPD_SOCKET")}
+    env = {k: v for k, v in os.environ.items() if k not in ("XDG_RUNTIME_DIR", "JOURNAL_STREAM", "NETMAPD_SOCKET", "COLUMNS")}
     env |= {"NETMAP_BACKEND": "daemon", **SANITIZERS, **more}
     if path:
         env["NETMAPD_SOCKET"] = str(path)

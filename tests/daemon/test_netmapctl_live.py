@@ -109,6 +109,24 @@ def test_status_of_ports_and_machines(daemon, open_port):
     machine.close()
 
 
+def test_blank_lines_and_width(daemon, open_port):
+    """Between parts, and nowhere else; COLUMNS cuts all tables."""
+    assert good(daemon, "status").count("\n") == 1
+    open_port("vale1:a-port-with-a-name", **SMALL)
+    text = good(daemon, "status")
+    assert "\n\n\n" not in text and not text.endswith("\n\n") and text.count("\n\n") == 2
+    for args in ["status"], ["limit"], ["show", "vale1:a-port-with-a-name"]:
+        wide, narrow = (run(NETMAPCTL, "--socket", daemon.path, *args, env=environment(COLUMNS=n)).stdout.splitlines() for n in ("300", "40"))
+        assert len(wide) == len(narrow)
+        table = [i for i, line in enumerate(wide) if re.match(r"(PORT|LIMIT|  RING) ", line)]
+        assert table and all(len(wide[i]) > 40 and len(narrow[i]) <= 40 for i in table)
+
+
+def test_help_of_top(daemon):
+    """It is shown on the screen as well, which may have 80 columns."""
+    assert max(len(line) for line in good(daemon, "top", "--help").splitlines()) <= 80
+
+
 def test_fill(daemon, open_port):
     """Slots that wait are shown: of an rx ring that nobody reads, of a pipe that is full."""
     a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
@@ -423,6 +441,12 @@ def test_limit(daemon, open_port):
     shown = check_json(good(daemon, "limit", "ports", "--json"), "limit")
     assert [(e["limit"], e["limit_all"], e["used"], e["refused"]) for e in shown] == [(1, 2, 3, 1)]
     assert re.search(r"ports +1 +2 +3 +1", good(daemon, "limit"))
+    # As they are typed.
+    good(daemon, "limit", "memory=2G/3000M")
+    good(daemon, "limit", "external-memory=100K/1T")
+    table = good(daemon, "limit")
+    assert re.search(r"^memory +2\.0 GiB +2\.9 GiB +[0-9.]+ MiB +0 ", table, re.M), table
+    assert re.search(r"^external-memory +100 KiB +1\.0 TiB +0 B +0", table, re.M), table
     assert "LIMIT" in good(daemon, "status")
     for text, args in ("ports=N", ["ports=x"]), ("ports=N", ["ports=2/1"]), ("ports=N", ["ports="]), ("ports=N", ["ports=-1"]), \
             ("memory=N", ["memory=1X"]), ("'' is not", [""]), ("'-x' is not", ["-x"]), ("one argument", ["ports=1", "rings=2"]):

@@ -140,12 +140,11 @@ int ctl_rename(int argc, char **argv, const struct ctl *ctl)
 	return status ? status : ctl_done(ctl, "rename", "from", argv[1], "to", to, NULL);
 }
 
-static void put_amount(struct table *t, const json_t *limit, const char *key)
+static void put_bound(struct table *t, const json_t *limit, const char *key)
 {
-	json_int_t amount = ctl_int(limit, key);
-	char buf[CTL_UNIT];
+	char buf[32];
 
-	table_cell(t, "%s", amount == INT64_MAX ? "no limit" : ctl_unit((double)amount, " ", buf));
+	table_cell(t, "%s", ctl_bound(limit, key, buf));
 }
 
 /* All limits, or the one of this name. */
@@ -175,10 +174,10 @@ static int put_limits(const struct ctl *ctl, const char *name)
 		char *users = ctl_member(limit, "users");
 
 		table_cell(t, "%s", ctl_string(limit, "name"));
-		put_amount(t, limit, "limit");
-		put_amount(t, limit, "limit_all");
-		put_amount(t, limit, "used");
-		put_amount(t, limit, "refused");
+		put_bound(t, limit, "limit");
+		put_bound(t, limit, "limit_all");
+		put_bound(t, limit, "used");
+		put_bound(t, limit, "refused");
 		table_cell(t, "%s", users);
 		free(users);
 	}

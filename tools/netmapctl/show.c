@@ -2,10 +2,8 @@
 /* netmapctl show PORT: all about one port, its rings, and who uses it. */
 #include "netmapctl.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The program of a process, without what can't be printed; "?" when it can't be read. */
 static void program_name(json_int_t pid, char name[32])
@@ -175,7 +173,6 @@ static void put_port(const json_t *all)
 {
 	json_t *port = json_copy(json_object_get(all, "port"));
 	char *name = ctl_member(port, "name"), *rest, user[CTL_USER];
-	unsigned columns = isatty(STDOUT_FILENO) ? ctl_columns() : UINT_MAX;
 
 	printf("%s, user %s\n", name, ctl_user(port, user));
 	json_object_del(port, "name");
@@ -183,7 +180,7 @@ static void put_port(const json_t *all)
 	json_object_del(port, "rings");
 	rest = ctl_text(port);
 	printf("  %s\n", rest);
-	put_rings(json_object_get(all, "port"), columns);
+	put_rings(json_object_get(all, "port"), ctl_columns());
 	put_users("application", json_object_get(all, "applications"));
 	put_users("machine", json_object_get(all, "machine_ports"));
 	put_users("device", json_object_get(all, "attached"));

@@ -2,7 +2,6 @@
 /* netmapctl status: a line for each port, switch and machine; all that netmapd reports with -v; or the JSON that it is. */
 #include "netmapctl.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,7 +56,7 @@ static void put_port(struct table *t, const json_t *root, const json_t *port)
 	free(name);
 }
 
-static void put_ports(const json_t *root, unsigned columns)
+static struct table *table_of_ports(const json_t *root)
 {
 	struct table *t = table_new(
 		"PORT|KIND|USER|USED BY|>TX PACKETS|>TX BYTES|>RX PACKETS|>RX BYTES|DROPPED");
@@ -65,10 +64,10 @@ static void put_ports(const json_t *root, unsigned columns)
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "ports"), i, port) put_port(t, root, port);
-	table_print(t, stdout, columns, 0);
+	return t;
 }
 
-static void put_switches(const json_t *root, unsigned columns)
+static struct table *table_of_switches(const json_t *root)
 {
 	struct table *t = table_new("SWITCH|>PORTS|>ADDRESSES|DEVICES");
 	json_t *sw, *att;
@@ -99,10 +98,10 @@ static void put_switches(const json_t *root, unsigned columns)
 		free(ports);
 		free(name);
 	}
-	table_print(t, stdout, columns, 0);
+	return t;
 }
 
-static void put_machines(const json_t *root, unsigned columns)
+static struct table *table_of_machines(const json_t *root)
 {
 	struct table *t = table_new("MACHINE|NAME|USER|PORTS");
 	json_t *vm, *port;
@@ -128,13 +127,14 @@ static void put_machines(const json_t *root, unsigned columns)
 		free(ports);
 		free(name);
 	}
-	table_print(t, stdout, columns, 0);
+	return t;
 }
 
 /* Those that were met, or are near. */
-static void put_limits(const json_t *root, unsigned columns)
+static struct table *table_of_limits(const json_t *root)
 {
 	struct table *t = table_new("LIMIT|>USED|>OF ALL|>OF EACH|>REFUSED");
+	char buf[32];
 	json_t *limit;
 	size_t i;
 
@@ -145,12 +145,12 @@ static void put_limits(const json_t *root, unsigned columns)
 		if (ctl_int(limit, "refused") == 0 && used <= all / 5 * 4)
 			continue;
 		table_cell(t, "%s", ctl_string(limit, "name"));
-		put_amount(t, used, "");
-		put_amount(t, all, "");
-		put_amount(t, ctl_int(limit, "limit"), "");
-		put_amount(t, ctl_int(limit, "refused"), "");
+		table_cell(t, "%s", ctl_bound(limit, "used", buf));
+		table_cell(t, "%s", ctl_bound(limit, "limit_all", buf));
+		table_cell(t, "%s", ctl_bound(limit, "limit", buf));
+		table_cell(t, "%s", ctl_bound(limit, "refused", buf));
 	}
-	table_print(t, stdout, columns, 0);
+	return t;
 }
 
 static void put_head(const json_t *root)
@@ -158,7 +158,7 @@ static void put_head(const json_t *root)
 	const json_t *d = json_object_get(root, "daemon");
 	char *version = ctl_member(d, "version"), *pid = ctl_member(d, "pid"), uptime[32];
 
-	printf("netmapd %s, pid %s, up %s; workers %zu; ports %zu, switches %zu, machines %zu, applications %zu\n\n",
+	printf("netmapd %s, pid %s, up %s; workers %zu; ports %zu, switches %zu, machines %zu, applications %zu\n",
 		version, pid, ctl_duration((uint64_t)ctl_int(d, "uptime_s"), uptime),
 		json_array_size(json_object_get(d, "workers")),
 		json_array_size(json_object_get(root, "ports")),
@@ -169,25 +169,22 @@ static void put_head(const json_t *root)
 	free(version);
 }
 
-/* A blank line before each part that has something. */
-static void put_part(void (*put)(const json_t *root, unsigned columns), const json_t *root,
-	const char *list, unsigned columns)
+/* Behind a blank line, if there is something in it. */
+static void put_part(struct table *t)
 {
-	if (json_array_size(json_object_get(root, list)) == 0)
-		return;
-	putchar('\n');
-	put(root, columns);
+	if (!table_is_empty(t))
+		putchar('\n');
+	table_print(t, stdout, ctl_columns(), 0);
 }
 
 static void put_screen(const json_t *root)
 {
-	unsigned columns = isatty(STDOUT_FILENO) ? ctl_columns() : UINT_MAX;
+	static struct table *(*const parts[])(const json_t *root) = {
+		table_of_ports, table_of_switches, table_of_machines, table_of_limits};
 
 	put_head(root);
-	put_ports(root, columns);
-	put_part(put_switches, root, "switches", columns);
-	put_part(put_machines, root, "vms", columns);
-	put_part(put_limits, root, "limits", columns);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		put_part(parts[i](root));
 }
 
 static int put_report(const struct ctl *ctl)

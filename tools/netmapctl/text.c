@@ -43,6 +43,39 @@ const char *ctl_amount(double value, const char *unit, char buf[32])
 	return buf;
 }
 
+static const char *bytes_1024(double value, char buf[32])
+{
+	static const char units[] = " KMGTPE";
+	unsigned unit = 0;
+
+	while (value >= 1023.5 && unit < sizeof(units) - 2) {
+		value /= 1024;
+		unit++;
+	}
+	if (unit == 0)
+		snprintf(buf, 32, "%.0f B", value);
+	else
+		snprintf(buf, 32, "%.*f %ciB", value < 99.95 ? 1 : 0, value, units[unit]);
+	return buf;
+}
+
+const char *ctl_bound(const json_t *limit, const char *key, char buf[32])
+{
+	static const char memory[] = "memory";
+	const char *name = ctl_string(limit, "name");
+	json_int_t value = ctl_int(limit, key);
+	size_t length = strlen(name);
+
+	if (value == INT64_MAX)
+		snprintf(buf, 32, "no limit");
+	else if (strcmp(key, "refused") != 0 && length >= strlen(memory) &&
+		 !strcmp(name + length - strlen(memory), memory))
+		bytes_1024((double)value, buf);
+	else
+		ctl_amount((double)value, "", buf);
+	return buf;
+}
+
 const char *ctl_user(const json_t *object, char buf[CTL_USER])
 {
 	const json_t *uid = json_object_get(object, "user");
@@ -169,6 +202,11 @@ static void put_row(
 		at--;
 	fprintf(out, "%.*s\n", (int)at, line);
 	free(line);
+}
+
+bool table_is_empty(const struct table *t)
+{
+	return t->num_cells == 0;
 }
 
 void table_print(struct table *t, FILE *out, unsigned columns, unsigned indent)

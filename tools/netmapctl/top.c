@@ -22,12 +22,13 @@ static const char help[] =
 	"  --count N          so many of them\n"
 	"  --interval S       seconds between two looks (1)\n"
 	"  --sort KEY         rate, name, tx, rx, drop, fill or int\n"
-	"  --filter TEXT      ports whose name or user has the text in it; or a pattern with * or ?\n"
+	"  --filter TEXT      ports with the text in their name or user; with * or ?:\n"
+	"                     those whose name matches\n"
 	"  --rings            a line for each ring, too\n"
 	"  --width N          columns (those of the terminal, else 80)\n"
 	"\n"
-	"Keys: q end, s S sort by the next or previous key, / filter, r rings, p pause, j k scroll,\n"
-	"+ - longer or shorter intervals, Space look now, ? this text\n";
+	"Keys: q end, s S sort by the next or previous key, / filter, r rings, p pause,\n"
+	"j k scroll, + - longer or shorter intervals, Space look now, ? this text\n";
 
 static const double INTERVAL_MIN = 0.05, INTERVAL_MAX = 3600; /* seconds */
 
