@@ -316,6 +316,15 @@ def test_watch_ends_with_netmapd(start_netmapd):
     assert "netmapd has ended" in finish(child, 3)
 
 
+def test_top_ends_with_netmapd(start_netmapd):
+    daemon = start_netmapd()
+    child = spawn(NETMAPCTL, "--socket", daemon.path, "top", "--count", "1000000", "--interval", "0.05", path=daemon.path)
+    assert child.stdout.readline()
+    daemon.stop()
+    _, words = child.communicate(timeout=60)
+    assert child.returncode == 3 and words == "netmapctl: netmapd closed the connection\n"
+
+
 def ask_events(c, after, wait=0):
     body, _ = c.ask(EVENTS, struct.pack("=QII", after, wait, 0))
     last, lost, count, _ = struct.unpack_from("=QQII", body)

@@ -175,33 +175,34 @@ static bool move(struct tap *tap, struct sink *sink, uint64_t count)
 	return sink_flush(sink) && sink_written(sink) < count;
 }
 
-static void run(struct tap *tap, struct sink *sink, const struct capture_options *o)
+/* An exit status. */
+static int run(struct tap *tap, struct sink *sink, const struct capture_options *o)
 {
 	uint64_t end =
 		o->seconds > 0 ? capture_now_ns() + (uint64_t)(o->seconds * 1e9) : UINT64_MAX;
 	int there = 0;
 
 	if (!sink_flush(sink)) /* who reads it sees that it has begun */
-		return;
+		return CTL_OK; /* sink_close() says why */
 	while (there >= 0 && capture_now_ns() < end) {
 		bool last = capture_stop;
 
 		there = tap_wait(tap, last ? 0 : WAIT_MS);
 		if ((there > 0 && !move(tap, sink, o->count)) || last)
-			return;
+			return CTL_OK;
 	}
-	if (there < 0 && !o->quiet)
-		ctl_fail(0, "%s is gone", o->port);
+	return there < 0 ? tap_gone(tap) : CTL_OK;
 }
 
 int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 {
 	uint64_t written, seen, missed;
+	int status, ended;
 	struct capture_options o;
 	struct sink *sink;
 	struct tap *tap;
-	int status = capture_parse(argc, argv, &o);
 
+	status = capture_parse(argc, argv, &o);
 	if (status)
 		return status;
 	hear_signals();
@@ -213,7 +214,7 @@ int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 		tap_close(tap);
 		return status;
 	}
-	run(tap, sink, &o);
+	ended = run(tap, sink, &o);
 	status = sink_close(sink, tap, &written, &seen, &missed);
 	tap_close(tap);
 	if (ctl->json)
@@ -224,5 +225,5 @@ int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 		fprintf(stderr, "%llu packets captured, %llu seen, %llu missed\n",
 			(unsigned long long)written, (unsigned long long)seen,
 			(unsigned long long)missed);
-	return status;
+	return status ? status : ended;
 }

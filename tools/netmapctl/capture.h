@@ -47,6 +47,9 @@ int tap_wait(struct tap *tap, int ms);
 /* The next packet that is there; it stays where it is until the next call. False: there is none. */
 bool tap_next(struct tap *tap, struct pcapng_packet *packet);
 
+/* The exit status when the port is gone, or netmapd is; told on stderr. */
+int tap_gone(struct tap *tap);
+
 /* How many packets the monitor had no room for, so far. */
 uint64_t tap_missed(struct tap *tap);
 

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto_client.h"
+
 enum {
 	PACKET_MAX = 1 << 18,      /* 64 slots of the largest usual buffers */
 	LOOK_NS = 2 * 1000 * 1000, /* how long an answer about the port is good for */
@@ -200,16 +202,29 @@ bool tap_next(struct tap *tap, struct pcapng_packet *packet)
 	return false;
 }
 
+int tap_gone(struct tap *tap)
+{
+	struct nm_error err;
+	int fd = nmd_connect(tap->ctl->socket, NULL, &err);
+
+	if (fd < 0)
+		return ctl_fail(CTL_UNREACHABLE, "%s is gone: netmapd has ended", tap->port);
+	close(fd);
+	return ctl_fail(CTL_NOT_FOUND, "%s is gone", tap->port);
+}
+
 /* netmapd counts them at the monitor, which is known by this process. */
 uint64_t tap_missed(struct tap *tap)
 {
 	json_t *root, *app, *port, *ring;
+	struct nm_error err;
 	uint64_t missed = 0;
 	int fd;
 	size_t i, j;
 
-	if (ctl_connect(tap->ctl, &fd) != CTL_OK)
-		return tap->missed;
+	fd = nmd_connect(tap->ctl->socket, NULL, &err);
+	if (fd < 0)
+		return tap->missed; /* it has ended: tap_gone() says so */
 	if (ctl_report_on(fd, &root) == CTL_OK) {
 		json_array_foreach(json_object_get(root, "applications"), i, app)
 		{

@@ -29,6 +29,8 @@ int ctl_status_of(int error)
 	switch (-error) {
 	case EINVAL: /* netmapd knows better than netmapctl what can be */
 		return CTL_USAGE;
+	case ECONNRESET: /* it has ended */
+		return CTL_UNREACHABLE;
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
