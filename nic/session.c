@@ -91,7 +91,7 @@ static int tell_plain(struct session *s, enum nic_message_type type)
 
 static int tell_facts(struct session *s, enum nic_message_type type)
 {
-	struct nic_told msg = {.facts = s->facts};
+	struct nic_told msg = {.facts = s->facts, .deferred = s->deferred};
 
 	return tell(s, &msg, sizeof(msg), type);
 }
@@ -522,10 +522,20 @@ static bool has_changed(const struct session *s)
 	return (s->watch[1] >= 0 && netlink_drain(s->watch[1])) || changed || s->untold;
 }
 
+/* Drivers forget it, and have other instances for other channels. Of a device that is down there are none. */
+static void defer_again(struct session *s)
+{
+	if (s->state == SESSION_BOUND && s->facts.up)
+		session_defer(s);
+	else
+		s->deferred = 0;
+}
+
 /* The facts are compared, and told when they are others. */
 static void on_change(struct session *s)
 {
 	struct nic_facts now = s->facts, before = s->facts;
+	uint32_t deferred = s->deferred;
 	struct nm_error err;
 
 	if (!has_changed(s))
@@ -546,9 +556,8 @@ static void on_change(struct session *s)
 	if (device_facts(&now, &err) != 0)
 		return;
 	s->facts = now;
-	if (s->state == SESSION_BOUND && now.up)
-		session_defer(s); /* drivers forget it */
-	if (memcmp(&now, &before, sizeof(now)) == 0 && !s->untold)
+	defer_again(s);
+	if (memcmp(&now, &before, sizeof(now)) == 0 && s->deferred == deferred && !s->untold)
 		return;
 	s->untold = false;
 	if (s->state != SESSION_FAILED && s->state < SESSION_DETACHED)

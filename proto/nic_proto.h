@@ -53,7 +53,7 @@
 #define NIC_SOCKET_DEFAULT "/run/netmapd-nic/nic.sock"
 
 enum {
-	NIC_VERSION = 4,
+	NIC_VERSION = 5,
 	NIC_QUEUES_MAX = 64,
 	NIC_ADDRESSES_MAX = 8,
 	NIC_NAME_MAX = 16, /* IFNAMSIZ */
@@ -177,6 +177,7 @@ struct nic_released {
 struct nic_told {
 	struct nic_header hdr;
 	struct nic_facts facts;
+	uint32_t deferred; /* as in struct nic_bound, now; 0 before that */
 };
 
 /*

@@ -113,6 +113,11 @@ static void take_facts(struct nic_link *link, const struct nic_facts *facts)
 	link->facts = f;
 }
 
+static void take_deferred(struct nic_link *link, uint32_t deferred)
+{
+	link->deferred = deferred < link->num_queues ? deferred : link->num_queues;
+}
+
 /* 0, or a negative errno as nic_send(). */
 static int send_released(struct nic_link *link, uint32_t first, uint32_t count)
 {
@@ -211,7 +216,7 @@ static int on_bound(
 	take_facts(link, &msg->facts);
 	link->mode = msg->mode;
 	link->prog_id = msg->prog_id;
-	link->deferred = msg->deferred < link->num_queues ? msg->deferred : link->num_queues;
+	take_deferred(link, msg->deferred);
 	take_text(link->why, msg->why, sizeof(link->why));
 	link->state = NIC_LINK_BOUND;
 	link->ops->bound(link->arg, link);
@@ -285,6 +290,7 @@ static int on_detached(struct nic_link *link)
 static int on_changed(struct nic_link *link, const struct nic_told *msg)
 {
 	take_facts(link, &msg->facts);
+	take_deferred(link, msg->deferred);
 	if (link->state < NIC_LINK_FAILED)
 		link->ops->changed(link->arg, link);
 	return 0;

@@ -81,7 +81,7 @@ struct nic_link {
 	uint32_t first_queue;   /* of the device */
 	enum nic_mode mode;     /* granted, from bound() on */
 	uint32_t prog_id;       /* of the program */
-	uint32_t deferred;      /* queues whose interrupts are put off while they are polled */
+	uint32_t deferred;      /* queues whose interrupts are put off now, while polled */
 	char why[NIC_TEXT_MAX]; /* why it isn't a better mode; "" if there is none */
 	const struct nic_counters *counters; /* written by others at any time; NULL: none */
 	char twin[NIC_NAME_MAX];             /* the TAP; "": none */

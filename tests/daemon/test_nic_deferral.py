@@ -13,7 +13,7 @@ import pytest
 from nic_lab import Lab, why_no_nic
 from ptnet_real import Port, wait_until
 from test_netmapd_nic import NOBODY, OLD_KERNEL, is_as_before, nic_check
-from test_nic import REASON as NO_PORTS, V, nic, rest, start   # noqa: F401
+from test_nic import REASON as NO_PORTS, V, W, nic, rest, start   # noqa: F401
 from test_tap import inside
 
 PROGRAM = [sys.executable, Path(__file__).with_name("napi.py")]
@@ -165,6 +165,34 @@ def test_nic_check_says_it(lab):
     assert "  busy polling    interrupts are put off meanwhile (netmapd --nic-busy-poll)" in nic_check(lab, "nic0").stdout.splitlines()
     assert json.loads(nic_check(lab, "nic0", "--json").stdout)["deferrable"] is True
     assert settings(lab) == [[0, 0]]
+
+
+def wait_deferred(daemon, number, wanted):
+    wait_until(lambda: nic(daemon)["nic"]["deferred_queues"] == number, f"interrupts of {number} queues are put off")
+    wait_until(lambda: json.loads(inside(daemon, *PROGRAM, V)) == wanted, f"the settings are {wanted}")
+
+
+def test_status_follows_channels_and_link(start):   # noqa: F811
+    """A port has one queue of two, then there is a second one, of which it knows nothing; the interface goes down, and up."""
+    daemon = start("--nic-busy-poll", "50", queues=2)
+    for interface in (V, W):
+        inside(daemon, "ethtool", "-L", interface, "rx", "1", "tx", "1")
+    inside(daemon, "ethtool", "-K", V, "gro", "on")
+    with Port(daemon.path, V):
+        wait_deferred(daemon, 1, [DEFERRED])
+        inside(daemon, "ethtool", "-L", V, "rx", "2")
+        wait_until(lambda: nic(daemon)["nic"]["device_queues"] == 2, "there are two")
+        wait_deferred(daemon, 1, [DEFERRED, [0, 0]])
+        inside(daemon, "ip", "link", "set", V, "down")
+        wait_deferred(daemon, 0, [])
+        inside(daemon, "ip", "link", "set", V, "up")
+        wait_deferred(daemon, 1, [DEFERRED, [0, 0]])
+        inside(daemon, "ethtool", "-L", V, "rx", "1")
+        wait_deferred(daemon, 1, [DEFERRED])
+        inside(daemon, "ethtool", "-L", V, "rx", "2")
+        wait_deferred(daemon, 1, [DEFERRED, [0, 0]])
+    rest(daemon)
+    wait_until(lambda: json.loads(inside(daemon, *PROGRAM, V)) == [[0, 0]] * 2, "all are as they were")
 
 
 @pytest.mark.parametrize("options, deferred, wanted", [(("--nic-busy-poll", "50"), 2, DEFERRED), ((), 0, [0, 0])])

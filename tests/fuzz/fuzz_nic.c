@@ -394,6 +394,7 @@ static void answer_badly(struct fuzz_in *in, struct link *l)
 		set_facts(&msg.told.facts, l->name);
 		msg.told.facts.carrier = fuzz_u8(in) & 1;
 		msg.told.facts.mtu = (uint32_t)fuzz_edge(in, 1500);
+		msg.told.deferred = msg.told.facts.mtu;
 		if (fuzz_u8(in) & 1)
 			fuzz_text(in, msg.told.facts.ifname, sizeof(msg.told.facts.ifname));
 	} else {
