@@ -474,15 +474,22 @@ def test_machines_on_devices(host, kernel, driver):
 
 
 @contextlib.contextmanager
-def polls_busily(host):
+def polls_busily(host, options=""):
     """A netmapd beside the other one: the path of its socket."""
-    daemon = host.spawn("exec netmapd --socket /tmp/busy --workers 1 --nic-busy-poll 50")
+    daemon = host.spawn(f"exec netmapd --socket /tmp/busy --workers 1 --nic-busy-poll 50 {options}")
     try:
         daemon.wait_output("serves")
         yield "/tmp/busy"
     finally:
         daemon.kill(signal.SIGTERM)
         daemon.wait(60)
+
+
+def wait_napis(host, interface, queues, wanted):
+    """Of so many queues."""
+    lines = " ".join(f"'{line}'" for line in wanted)
+    host.run(f'for i in $(seq 300); do [ "$(napis {interface} {queues})" = "$(for line in {lines}; do echo $line; done)" ] && exit; '
+             f"sleep 0.1; done; napis {interface} {queues}; exit 1", 60)
 
 
 @pytest.mark.every_kernel
@@ -495,8 +502,7 @@ def test_interrupts_are_put_off_while_it_is_polled(host, kernel, driver):
     known = queues if kernel.line in PER_QUEUE else 0
 
     def wait_settings(line):
-        host.run(f'for i in $(seq 300); do [ "$(napis {a} {queues})" = "$(for i in $(seq {known}); do echo {line}; done)" ] && exit; '
-                 f"sleep 0.1; done; napis {a} {queues}; exit 1", 60)
+        wait_napis(host, a, queues, [line] * known)
 
     wait_settings("0 0")
     with polls_busily(host) as path:
@@ -512,6 +518,43 @@ def test_interrupts_are_put_off_while_it_is_polled(host, kernel, driver):
         assert netlab.checked(rx) == (PACKETS, 0, 0, 0, 0), rx.output
         wait_settings("0 0")
     host.drain(b)
+
+
+@pytest.mark.every_kernel
+def test_interrupts_of_a_device_whose_channels_change(host, kernel):
+    """igb is reset by that, and has other instances afterwards: those of the port's queues have their interrupts put off again, and
+    no others; in the end there is nothing left of it."""
+    a = name("igb", 0)
+    known = kernel.line in PER_QUEUE
+    before = int(host.run(f"ls -d /sys/class/net/{a}/queues/rx-* | wc -l").out)
+    assert before > 1
+
+    def wait_settings(*lines):
+        wait_napis(host, a, len(lines), lines if known else [])
+
+    def wait_status(queues):
+        for _ in range(300):
+            nic = host.port(a, socket=path)["nic"]
+            if (nic["device_queues"], nic["deferred_queues"]) == (queues, known):
+                return
+            host.run("sleep 0.1")
+        raise AssertionError(nic)
+
+    host.run(f"ethtool -L {a} combined 1")
+    try:
+        with polls_busily(host, f"--nic-mode {a}=native") as path:
+            rx = host.spawn(f"NETMAPD_SOCKET={path} NETMAP_BACKEND=daemon exec pkt-gen -i {a} -f rx -w 0")
+            rx.wait_output(r"^rx on ", 60)
+            wait_status(1)
+            wait_settings("2 200000")
+            host.run(f"ethtool -L {a} combined {before}", 60)
+            wait_status(before)
+            wait_settings("2 200000", *["0 0"] * (before - 1))
+            rx.kill()
+            rx.wait(60)
+            wait_settings(*["0 0"] * before)
+    finally:
+        host.run(f"ethtool -L {a} combined {before} || [ $(ls -d /sys/class/net/{a}/queues/rx-* | wc -l) = {before} ]", 60)
 
 
 # ------------------------------------------------------------ rounds
