@@ -275,9 +275,11 @@ class Host(ptnguest.Guest):
         raise AssertionError(f"{port}: the link is not {'up' if link else 'down'}: {found}")
 
     def drain(self, *names):
-        """Nobody has them any more."""
-        self.run("for i in $(seq 300); do netmapctl --socket /tmp/socket list | grep -qE '^(" + "|".join(names) + ")$' || exit 0; "
-                 "sleep 0.1; done; exit 1", 60)
+        """Nobody has them any more, and netmapd-nic has put all back: igb is reset by that, see port(), and what has to do with any
+        interface waits meanwhile, longer than netmapd's clients do."""
+        self.run("for i in $(seq 1000); do netmapctl --socket /tmp/socket list | grep -qE '^(" + "|".join(names) + ")$' || "
+                 f"for n in {' '.join(names)}; do ls /run/netmapd-nic/*-$(cat /sys/class/net/$n/ifindex); done 2>/dev/null | grep -q . || "
+                 "exit 0; sleep 0.1; done; exit 1", 60)
 
 
 @pytest.fixture(scope="module")
