@@ -272,7 +272,8 @@ def test_netmapd_ends(start_netmapd, place):
     port.close()
     daemon.stop()
     _, words = child.communicate(timeout=60)
-    assert child.returncode == 3 and words == b"netmapctl: vale1:a is gone: netmapd has ended\n0 packets captured, 0 seen, 0 missed\n", words
+    assert child.returncode == 3, words
+    assert words == b"netmapctl: vale1:a is gone: netmapd has ended\n0 packets captured, 0 seen, 0 missed\n"
     assert statistics(place / "out.pcapng")[3] == 0
 
 

@@ -116,7 +116,8 @@ def test_blank_lines_and_width(daemon, open_port):
     text = good(daemon, "status")
     assert "\n\n\n" not in text and not text.endswith("\n\n") and text.count("\n\n") == 2
     for args in ["status"], ["limit"], ["show", "vale1:a-port-with-a-name"]:
-        wide, narrow = (run(NETMAPCTL, "--socket", daemon.path, *args, env=environment(COLUMNS=n)).stdout.splitlines() for n in ("300", "40"))
+        wide, narrow = (run(NETMAPCTL, "--socket", daemon.path, *args, env=environment(COLUMNS=columns)).stdout.splitlines()
+                        for columns in ("300", "40"))
         assert len(wide) == len(narrow)
         table = [i for i, line in enumerate(wide) if re.match(r"(PORT|LIMIT|  RING) ", line)]
         assert table and all(len(wide[i]) > 40 and len(narrow[i]) <= 40 for i in table)
