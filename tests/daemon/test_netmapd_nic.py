@@ -960,7 +960,7 @@ def test_nic_check_says_which_privilege_is_missing(lab):
 
 @pytest.mark.parametrize("args, status, why", [
     ((), 2, "needs the name"), (("a", "b"), 2, "takes"), (("--x",), 2, "takes"), (("x" * 16,), 2, "no network interface has such a name"),
-    (("nosuch0",), 1, "nosuch0: there is no such network interface"),
+    (("nosuch0",), 4, "nosuch0: there is no such network interface"),
 ])
 def test_nic_check_of_nothing(lab, args, status, why):
     result = nic_check(lab, *args)
