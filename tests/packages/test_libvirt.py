@@ -241,7 +241,7 @@ def page_commands(title, next_title):
 
 
 def test_apparmor(libvirt):
-    """The rules of the page compile, with Debian's profiles, and are in them. No kernel here enforces any."""
+    """The rules of the page compile, with Debian's profiles, and are in them. Whether they do is test_apparmor.py's."""
     commands = page_commands("APPARMOR", "FILES")
     assert len(commands) == 4 and commands[-1].startswith("apparmor_parser -r ")
     for command in commands[:-1]:
