@@ -308,14 +308,14 @@ static bool read_amount(const struct bound *b, const char **p, uint64_t *amount)
 	return errno == 0;
 }
 
-static int wrong_name(const char *text, int length, struct nm_error *err)
+static void wrong_name(const char *text, int length, struct nm_error *err)
 {
 	char names[160] = "";
 
 	for (int i = 0; i < LIMITS; i++)
 		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
 			i ? ", " : "", bounds[i].name);
-	return nm_error_set(
+	nm_error_set(
 		err, -ENOENT, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
 }
 
@@ -332,8 +332,10 @@ static int parse(const char *text, bool one_user, struct wanted *w, struct nm_er
 	bool good;
 
 	*w = (struct wanted){.bound = find(text, length)};
-	if (!w->bound)
-		return wrong_name(text, (int)length, err);
+	if (!w->bound) {
+		wrong_name(text, (int)length, err);
+		return -ENOENT;
+	}
 	good = *p++ == '=' && read_amount(w->bound, &p, &w->user);
 	if (good && !one_user && *p == '/') {
 		p++;
