@@ -257,7 +257,8 @@ static void on_changed(void *arg, struct nic_link *link)
 	int carrier = nic->carrier;
 
 	nic_take_facts(nic);
-	if (nic->state == NIC_RUNNING)
+	if (nic->state == NIC_RUNNING &&
+		(nic->warned_queues != link->facts.queues || nic->warned_mtu != link->facts.mtu))
 		nic_warn(nic);
 	if (carrier != nic->carrier)
 		os_log(OS_LOG_INFO, "%s: link is %s", nic->name, nic->carrier ? "up" : "down");

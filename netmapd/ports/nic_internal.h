@@ -56,13 +56,14 @@ struct nic {
 	int carrier;
 	struct nm_region *region; /* CLOSING: a reference, for buffers of owner `held` */
 	uint32_t held;
-	struct tap host;                 /* its queues, while the port is there: host rings */
-	struct nic_users asked;          /* netmapd-nic was told so, */
-	uint32_t asks;                   /* in the name of this one of the users */
-	enum nic_right right[NIC_USERS]; /* until nobody has host rings any more */
-	uint64_t counted_lost;           /* frames for host rings, which are in a ring's drops */
-	uint32_t mtu;                    /* of the device; loaded at any time */
-	bool unproven;                   /* nobody knows whether the kernel has let go of buffers */
+	struct tap host;                    /* its queues, while the port is there: host rings */
+	struct nic_users asked;             /* netmapd-nic was told so, */
+	uint32_t asks;                      /* in the name of this one of the users */
+	enum nic_right right[NIC_USERS];    /* until nobody has host rings any more */
+	uint64_t counted_lost;              /* frames for host rings, which are in a ring's drops */
+	uint32_t mtu;                       /* of the device; loaded at any time */
+	uint32_t warned_queues, warned_mtu; /* nic_warn() has said what is to be said of them */
+	bool unproven; /* nobody knows whether the kernel has let go of buffers */
 };
 
 /* ---- nic_port.c -------------------------------------------------------------------------------- */
@@ -84,7 +85,7 @@ void nic_halt(struct nic *nic);
 void nic_take_facts(struct nic *nic);
 
 /* Says what of the device's traffic the port doesn't see. */
-void nic_warn(const struct nic *nic);
+void nic_warn(struct nic *nic);
 
 /* ---- nic_host.c -------------------------------------------------------------------------------- */
 

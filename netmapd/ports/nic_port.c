@@ -376,10 +376,12 @@ void nic_take_facts(struct nic *nic)
 		OS_STORE(&nic->queues[i].longest, longest);
 }
 
-void nic_warn(const struct nic *nic)
+void nic_warn(struct nic *nic)
 {
 	const struct nic_facts *facts = &nic->link->facts;
 
+	nic->warned_queues = facts->queues;
+	nic->warned_mtu = facts->mtu;
 	if (facts->queues > nic->num_queues)
 		os_log(OS_LOG_WARN,
 			"%s: the device has %u queues, the port %u: what comes to the others goes to the host; fewer are set by ethtool -L",

@@ -191,6 +191,8 @@ def test_status_follows_channels_and_link(start):   # noqa: F811
         wait_deferred(daemon, 1, [DEFERRED])
         inside(daemon, "ethtool", "-L", V, "rx", "2")
         wait_deferred(daemon, 1, [DEFERRED, [0, 0]])
+        # Said when it becomes so, and not whenever the device is down or up.
+        assert daemon.log().count("the device has 2 queues, the port 1") == 2
     rest(daemon)
     wait_until(lambda: json.loads(inside(daemon, *PROGRAM, V)) == [[0, 0]] * 2, "all are as they were")
 
