@@ -90,7 +90,7 @@ FILE *ctl_replace(const char *path, char **beside)
 
 int ctl_replaced(FILE *out, char *beside, const char *path)
 {
-	bool good = fflush(out) == 0 && fsync(fileno(out)) == 0;
+	bool good = fflush(out) == 0 && !ferror(out) && fsync(fileno(out)) == 0;
 	int status = CTL_OK;
 
 	good = fclose(out) == 0 && good;
