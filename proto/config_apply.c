@@ -335,7 +335,8 @@ static void change(struct applying *a, const struct config_item *item, const cha
 
 	if (!a->how->check)
 		error = fn(a->how->fd, item, &err);
-	if (error == -ECONNRESET || error == -EPIPE)
+	/* An answer that comes too late would be taken for the next one's. */
+	if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT)
 		a->broken = true;
 	tell(a, item, text, was, error ? err.text : NULL);
 }
