@@ -15,7 +15,8 @@
  *      tap_leaves_has(), tap_leaves_wait()    may a port of this name be made? No: wait, then ask again
  *      tap_leaves_refuse()              the same for who can't wait
  *
- * Waiting is the connection's (port_wait.h), never this thread's.
+ * Waiting is the connection's (port_wait.h), never this thread's. What is left is a part of close() in which the kernel has its lock of
+ * all network devices (rtnl): requests that make a device, or set one's carrier, which this thread does, wait for that.
  *
  * Thread safety: control thread.
  */
