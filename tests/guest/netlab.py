@@ -158,17 +158,18 @@ class Node(ptnguest.Guest):
     """A guest with passed-through ports: `data` with the address 10.0.0.NUMBER on switch vale1, and maybe `more` on vale2.
 
     conf: how the first one is to be made, e.g. "rings=2,slots=512"; ifname: another port of the host in its place;
-    options: of qemu-ptnet; machine: what ptnguest.Guest takes.
+    options: of qemu-ptnet; before: arguments in front of the ports, keys: more of the device's; machine: what ptnguest.Guest takes.
     """
 
-    def __init__(self, kernel, initramfs, daemon, number, name, conf="", second=False, ifname=None, options=(), args=(), **machine):
+    def __init__(self, kernel, initramfs, daemon, number, name, conf="", second=False, ifname=None, options=(), before=(), keys="",
+                 args=(), **machine):
         suffix = "@conf:" + conf.replace(",", ",,") if conf else ""
         more = ["-netdev", f"netmap,ifname=vale2:{number},id=more,passthrough=on", "-device", "ptnet-pci,netdev=more"]
         super().__init__(
             kernel, initramfs, qemu=[str(QEMU_PTNET), "--quiet", "--socket", daemon.socket, "--qemu", ptnguest.qemu_path(), *options],
             accelerator=None, name=name, **machine,
-            args=["-netdev", f"netmap,ifname={ifname or f'vale1:{number}'}{suffix},id=data,passthrough=on",
-                  "-device", f"ptnet-pci,netdev=data,mac=00:aa:bb:cc:00:{number:02x}", *(more if second else ()), *args])
+            args=[*before, "-netdev", f"netmap,ifname={ifname or f'vale1:{number}'}{suffix},id=data,passthrough=on",
+                  "-device", f"ptnet-pci,netdev=data,mac=00:aa:bb:cc:00:{number:02x}{keys}", *(more if second else ()), *args])
         self.number = number
         self.address = f"10.0.0.{number}"
 

@@ -132,6 +132,17 @@ def test_complaints_are_found(initramfs, make_guest):
     guest.close()
 
 
+def test_wanted_panic_is_no_complaint():
+    """What the kernel says then isn't; what it says before and after is, and what looks like it without having been asked for."""
+    wanted = "\n".join(["[ 7.5] sysrq: Trigger a crash", "[ 7.5] Kernel panic - not syncing: sysrq triggered crash", "[ 7.5] Call Trace:",
+                        "[ 7.5]  <TASK>", "[ 7.6] Kernel Offset: disabled", "[ 7.6] Rebooting in 1 seconds.."])
+    assert ptnguest.find_complaints(f"[ 7.4] fine\n{wanted}\n[ 0.1] fine\n{wanted}") == []
+    assert ptnguest.find_complaints(f"[ 7.4] BUG: a\n{wanted}\n[ 0.1] BUG: b\n{wanted}") == ["[ 7.4] BUG: a", "[ 0.1] BUG: b"]
+    for broken in (wanted.replace("sysrq triggered crash", "Fatal exception"), wanted.replace("sysrq: ", ""),
+                   wanted.replace("sysrq: Trigger a crash", "BUG: c\n[ 7.5] sysrq: Trigger a crash")):
+        assert ptnguest.find_complaints(broken)
+
+
 @pytest.mark.one_kernel
 def test_qemu_that_does_not_start(initramfs, make_guest):
     guest = make_guest(initramfs, start=False, args=["-device", "no-such-device"])
