@@ -21,7 +21,7 @@
 #include "guestprog.h"
 
 enum {
-	WAIT_MS = 60000, /* for what must happen: only a failure takes that long */
+	WAIT_MS = 180000, /* for what must happen: only a failure takes that long */
 	PAYLOAD = 60,
 };
 
