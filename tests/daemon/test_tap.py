@@ -376,6 +376,29 @@ def test_no_more_than_some_devices_leave_at_a_time(slow):
     assert slow.daemon.ports() == ["other"]
 
 
+def test_who_waits_for_a_device_may_go(slow):
+    """Neither the one who has removed it nor one who wants its name is there any more when it is gone."""
+    control(slow.daemon, newif)
+    for c in slow.delif(), slow.newif(), slow.ask(PORT_INFO_GET, P, bytes(32)):
+        assert others_are_served(slow.daemon) and have_no_answer(c)
+        c.close()
+    assert others_are_served(slow.daemon)
+    slow.let_go()
+    assert status_of(slow.newif()) == 0 and device(slow.daemon)
+    requests = next(one for one in slow.daemon.status()["limits"] if one["name"] == "requests")
+    assert requests["used"] == 1, requests      # the one that asks
+
+
+def test_netmapd_ends_while_a_device_leaves(slow):
+    control(slow.daemon, newif)
+    waiting = slow.delif(), slow.newif()
+    assert others_are_served(slow.daemon) and have_no_answer(*waiting)
+    slow.daemon.process.send_signal(signal.SIGTERM)
+    assert [c.receive() for c in waiting] == [(b"", [])] * 2
+    slow.let_go()
+    assert slow.daemon.process.wait(PATIENCE) == 0, slow.daemon.log()
+
+
 def test_a_device_that_could_not_be_made_leaves_as_well(slow):
     """Of a port with rings that nobody can have: the device was there already."""
     with Connection(slow.daemon.path) as c, pytest.raises(Refused) as refused:
