@@ -19,8 +19,13 @@
 
 enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
 
+struct handles {
+	struct loop_handle *first, **end;
+};
+
 struct loop_handle {
-	struct loop_handle *next, **link; /* in one of the loop's lists */
+	struct handles *in; /* one of the loop's lists */
+	struct loop_handle *next, **link;
 	int fd;
 	uint32_t events;
 	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
@@ -36,21 +41,39 @@ struct loop {
 	int epoll_fd;
 	bool in_round; /* events of a round are being handed out */
 	uint64_t next_source;
-	struct loop_handle *live;   /* in epoll */
-	struct loop_handle *paused; /* in epoll, for errors alone */
-	struct loop_handle *again;  /* in epoll, and called back without an event */
-	struct loop_handle *dead;   /* deleted during this round, freed at its end */
-	uint64_t cpu_us;            /* when the last callback was over */
+	struct handles live;   /* in epoll */
+	struct handles paused; /* in epoll, for errors alone */
+	struct handles
+		again; /* in epoll, and called back without an event, in the order in which they asked */
+	struct handles dead; /* deleted during this round, freed at its end */
+	uint64_t cpu_us;     /* when the last callback was over */
 	struct loop_stats stats;
 };
 
-static void list_insert(struct loop_handle **list, struct loop_handle *handle)
+static void list_init(struct handles *list)
 {
-	handle->next = *list;
+	*list = (struct handles){.end = &list->first};
+}
+
+static void list_insert(struct handles *list, struct loop_handle *handle)
+{
+	handle->in = list;
+	handle->next = list->first;
+	handle->link = &list->first;
 	if (handle->next)
 		handle->next->link = &handle->next;
-	handle->link = list;
-	*list = handle;
+	else
+		list->end = &handle->next;
+	list->first = handle;
+}
+
+static void list_append(struct handles *list, struct loop_handle *handle)
+{
+	handle->in = list;
+	handle->next = NULL;
+	handle->link = list->end;
+	*list->end = handle;
+	list->end = &handle->next;
 }
 
 static void list_remove(struct loop_handle *handle)
@@ -58,19 +81,21 @@ static void list_remove(struct loop_handle *handle)
 	*handle->link = handle->next;
 	if (handle->next)
 		handle->next->link = handle->link;
+	else
+		handle->in->end = handle->link;
 }
 
-static void list_free(struct loop_handle **list)
+static void list_free(struct handles *list)
 {
 	struct loop_handle *handle;
 
-	while ((handle = *list)) {
+	while ((handle = list->first)) {
 		list_remove(handle);
 		os_free(handle);
 	}
 }
 
-static void list_move(struct loop_handle **list, struct loop_handle *handle)
+static void list_move(struct handles *list, struct loop_handle *handle)
 {
 	list_remove(handle);
 	list_insert(list, handle);
@@ -105,6 +130,10 @@ int loop_new(struct loop **out)
 		os_free(loop);
 		return error;
 	}
+	list_init(&loop->live);
+	list_init(&loop->paused);
+	list_init(&loop->again);
+	list_init(&loop->dead);
 	*out = loop;
 	return 0;
 }
@@ -193,7 +222,7 @@ static int end_pauses(struct loop *loop, int timeout_ms)
 	struct loop_handle *next;
 	uint64_t now = now_ms();
 
-	for (struct loop_handle *h = loop->paused; h; h = next) {
+	for (struct loop_handle *h = loop->paused.first; h; h = next) {
 		next = h->next;
 		if (h->paused_until > now) {
 			uint64_t left = h->paused_until - now;
@@ -203,7 +232,8 @@ static int end_pauses(struct loop *loop, int timeout_ms)
 			continue;
 		}
 		h->paused_until = 0;
-		list_move(h->again ? &loop->again : &loop->live, h);
+		list_remove(h);
+		list_append(h->again ? &loop->again : &loop->live, h);
 		(void)wait_for(loop, h, h->events);
 	}
 	return timeout_ms;
@@ -214,8 +244,10 @@ static int end_pauses(struct loop *loop, int timeout_ms)
 void loop_again(struct loop *loop, struct loop_handle *handle)
 {
 	handle->again = true;
-	if (!handle->paused_until)
-		list_move(&loop->again, handle);
+	if (!handle->paused_until && handle->in != &loop->again) {
+		list_remove(handle);
+		list_append(&loop->again, handle);
+	}
 }
 
 void loop_share(struct loop_handle *handle, struct loop_budget *budget)
@@ -282,10 +314,10 @@ static bool turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
 	return true;
 }
 
-/* The next handle that wants a turn without an event, and hasn't had one in this round. */
+/* The handle that has wanted a turn without an event for longest, and hasn't had one in this round. */
 static struct loop_handle *next_again(struct loop *loop)
 {
-	struct loop_handle *handle = loop->again;
+	struct loop_handle *handle = loop->again.first;
 
 	while (handle && handle->turn == loop->stats.rounds)
 		handle = handle->next;
@@ -314,9 +346,9 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	struct loop_handle *handle;
 	int ready, i, called = 0;
 
-	if (loop->paused)
+	if (loop->paused.first)
 		timeout_ms = end_pauses(loop, timeout_ms);
-	if (loop->again)
+	if (loop->again.first)
 		timeout_ms = 0;
 	ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
 	if (ready < 0)

@@ -76,7 +76,7 @@ void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
  * out. A handle has its turn in any case when its descriptor has an error or has hung up. */
 void loop_share(struct loop_handle *handle, struct loop_budget *budget);
 
-/* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready. */
+/* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready, in the order of asking. */
 void loop_again(struct loop *loop, struct loop_handle *handle);
 
 /*

@@ -197,6 +197,39 @@ static void test_again(void **state)
 	assert_int_equal(loop_run_once(f.loop, 0), 0);
 }
 
+static int order[HANDLES], orders;
+
+static void note_order(void *arg, uint32_t events)
+{
+	assert_true(orders < HANDLES);
+	order[orders++] = (int)(intptr_t)arg;
+}
+
+/* Those who ask have their turns in the order in which they did. */
+static void test_again_in_order(void **state)
+{
+	int asks[HANDLES];
+
+	for (int i = 0; i < HANDLES; i++) {
+		uint64_t count;
+
+		assert_int_equal(read(f.fd[i], &count, sizeof(count)), sizeof(count));
+		loop_del(f.loop, f.handle[i]);
+		assert_int_equal(loop_add(f.loop, f.fd[i], EPOLLIN, note_order, (void *)(intptr_t)i,
+					 &f.handle[i]),
+			0);
+	}
+	orders = 0;
+	for (int i = 0; i < HANDLES; i++) {
+		asks[i] = (3 * i + 2) % HANDLES;
+		loop_again(f.loop, f.handle[asks[i]]);
+	}
+	loop_again(f.loop, f.handle[asks[0]]); /* it has asked already */
+	assert_int_equal(loop_run_once(f.loop, -1), HANDLES);
+	assert_memory_equal(order, asks, sizeof(asks));
+	assert_int_equal(loop_run_once(f.loop, 0), 0);
+}
+
 static uint64_t cpu_us(void)
 {
 	struct timespec ts;
@@ -281,6 +314,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_add_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_again_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shared_budget, setup, teardown),
 	};
