@@ -158,12 +158,15 @@ static void conn_ready(void *arg, uint32_t events)
 	size_t bytes = 0;
 	int error = 0;
 
-	if (events & (EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLHUP | EPOLLERR)) {
 		error = -ECONNRESET;
-	else if (c->kept)
-		return; /* an event of before it was */
-	else if (!ctl_is_busy(c))
+	} else if (c->kept) {
+		if (c->taps_gone)
+			ctl_taps_go_on(c);
+		return; /* else an event of before it was */
+	} else if (!ctl_is_busy(c)) {
 		error = next_message(c, &bytes);
+	}
 	if (error == 0)
 		error = handle(c, bytes);
 	if (error < 0)

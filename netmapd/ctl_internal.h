@@ -44,6 +44,7 @@ struct conn {
 	union ctl_message *kept;
 	size_t kept_bytes;
 	int kept_fd;
+	bool taps_gone;          /* it goes on in the connection's next turn */
 	bool counted;            /* its message is one of the user's requests */
 	bool settles;            /* the reply in `unsent` is that to an NMD_SET that goes on */
 	struct status *building; /* the answer to an NMD_STATUS; NULL: none */
@@ -122,6 +123,8 @@ int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl
 	size_t bytes, struct nm_error *err);
 int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
 	size_t bytes);
+/* c->taps_gone: another try. May end the connection. */
+void ctl_taps_go_on(struct conn *c);
 
 /* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
 void ctl_refuse(int fd, const struct nm_error *err);

@@ -69,6 +69,16 @@ static void handle_kept(void *arg, const struct nm_error *err)
 		ctl_end(c);
 }
 
+/* A turn of the connection's own, so that its user pays for what it does; all who wait are told of each device. */
+static void taps_are_gone(void *arg, const struct nm_error *err)
+{
+	struct conn *c = arg;
+
+	(void)err; /* there is none */
+	c->taps_gone = true;
+	loop_again(c->daemon->loop, c->handle);
+}
+
 /* It waits in a list: -EINPROGRESS, or -ENOMEM, and it doesn't any more. */
 static int keep_waiting(
 	struct conn *c, const union ctl_message *message, size_t bytes, struct nm_error *err)
@@ -87,6 +97,8 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 	c->wait.fn = handle_kept;
 	c->wait.arg = c;
 	error = nics_ask(c->daemon, name, attach, account_uid(c->user), &c->wait, err);
+	if (error == -EINPROGRESS && taps_have(c->daemon, &c->wait))
+		c->wait.fn = taps_are_gone;
 	return error == -EINPROGRESS ? keep_waiting(c, message, bytes, err) : error;
 }
 
@@ -110,7 +122,7 @@ int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl
 
 	if ((!new && hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF) || !short_name(hdr, name))
 		return 0;
-	c->wait.fn = handle_kept;
+	c->wait.fn = taps_are_gone;
 	c->wait.arg = c;
 	return taps_ask(c->daemon, name, new, &c->wait) ? keep_waiting(c, message, bytes, err) : 0;
 }
@@ -168,9 +180,8 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 }
 
 /* A device is gone: is it this one's? */
-static void send_when_gone(void *arg, const struct nm_error *err)
+static void send_when_gone(struct conn *c)
 {
-	struct conn *c = arg;
 	const struct nmreq_header *hdr = (const void *)(c->kept->bytes + sizeof(struct nmd_hdr));
 	char name[IFNAMSIZ];
 
@@ -186,12 +197,21 @@ int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union c
 
 	if (hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF || !short_name(hdr, name))
 		return 0;
-	c->wait.fn = send_when_gone;
+	c->wait.fn = taps_are_gone;
 	c->wait.arg = c;
 	if (taps_wait_for_end(c->daemon, name, &c->wait) == 0)
 		return 0;
 	/* Without memory the reply comes before the device is gone. */
 	return keep_waiting(c, message, bytes, &err) == -EINPROGRESS ? -EINPROGRESS : 0;
+}
+
+void ctl_taps_go_on(struct conn *c)
+{
+	c->taps_gone = false;
+	if (c->unsent)
+		send_when_gone(c);
+	else
+		handle_kept(c, NULL);
 }
 
 void ctl_nics_forget(struct conn *c)

@@ -324,6 +324,11 @@ int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait
 	return tap_leaves_has(leaves, name) ? tap_leaves_wait(leaves, wait) : 0;
 }
 
+bool taps_have(const struct daemon *d, const struct port_wait *wait)
+{
+	return tap_leaves_have(d->taps->leaves, wait);
+}
+
 uint32_t taps_count(const struct daemon *d)
 {
 	uint32_t count = 0;

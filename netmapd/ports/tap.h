@@ -59,6 +59,9 @@ int taps_ask(struct daemon *d, const char *name, bool new, struct port_wait *wai
 /* Is the device of a former port of this name still there? 0: no; -EINPROGRESS: wait->fn will be called, then ask again. */
 int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait);
 
+/* Does it wait for one of these two? */
+bool taps_have(const struct daemon *d, const struct port_wait *wait);
+
 uint32_t taps_count(const struct daemon *d);
 
 /* newif and delif of nm_platform_ops. */

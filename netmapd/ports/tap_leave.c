@@ -172,3 +172,8 @@ int tap_leaves_wait(struct tap_leaves *leaves, struct port_wait *wait)
 {
 	return port_wait_for(&leaves->waits, wait);
 }
+
+bool tap_leaves_have(const struct tap_leaves *leaves, const struct port_wait *wait)
+{
+	return wait->list == &leaves->waits;
+}

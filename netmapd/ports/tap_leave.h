@@ -55,5 +55,6 @@ int tap_leaves_refuse(struct tap_leaves *leaves, const char *ifname, struct nm_e
 
 /* wait->fn is called, without an error, when the next device is gone, whichever that is. Returns -EINPROGRESS. */
 int tap_leaves_wait(struct tap_leaves *leaves, struct port_wait *wait);
+bool tap_leaves_have(const struct tap_leaves *leaves, const struct port_wait *wait);
 
 #endif
