@@ -458,7 +458,7 @@ def test_addresses(open_port, daemon):
     for args, status, text in (
         (["macs", "vale9"], 4, "vale9: no such switch"), (["flush", "vale9"], 4, "vale9: no such switch"),
         (["flush"], 2, "needs the name"), (["flush", "a", "b"], 2, "needs the name"), (["macs", "a", "b"], 2, "one switch"),
-        (["macs", "v" * 64], 2, "can't be the name"), (["flush", ""], 2, "can't be the name"),
+        (["macs", "v" * 64], 2, "at most 63 bytes"), (["flush", ""], 2, "'' is not"),
     ):
         result = ctl(daemon, *args)
         assert (result.returncode, result.stdout) == (status, "") and text in result.stderr, args

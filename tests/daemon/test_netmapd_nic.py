@@ -969,7 +969,7 @@ def test_nic_check_of_nothing(lab, args, status, why):
 
 # ------------------------------------------------------------ hostile clients
 
-VERSION = 4
+VERSION = 5
 ASK, OPEN, BIND, CLOSE, RELEASED, CHECK, USE, KNOWN, OPENED, BOUND, CHANGED, FAILED, USED = 1, 2, 3, 4, 5, 6, 8, 64, 65, 66, 67, 71, 74
 MAPPED, UNBOUND = 7, 72
 TEXT = 256
@@ -1181,14 +1181,15 @@ def test_no_messages_at_all(lab):
     assert user.close() == 0
 
 
-KNOWN_BODY = struct.pack("=16sI32s6sBB9I", b"nic0", 1, b"fake", bytes(6), 1, 1, 1500, 1, 1, 1, 0, 0, 0, 0, 0)
+FACTS = struct.pack("=16sI32s6sBB9I", b"nic0", 1, b"fake", bytes(6), 1, 1, 1500, 1, 1, 1, 0, 0, 0, 0, 0)
+KNOWN_BODY = FACTS + struct.pack("=I", 0)
 
 
 @pytest.mark.parametrize("kind, body, fds", [
     (KNOWN, b"", 0), (KNOWN, KNOWN_BODY + bytes(1), 0), (0, b"", 0), (2**32 - 1, bytes(8), 0), (ASK, bytes(24), 0),
-    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 0), 0), (OPENED, KNOWN_BODY + struct.pack("=II", 0, 65), 1),
-    (OPENED, KNOWN_BODY + struct.pack("=II", 0, 2**32 - 1), 64),
-    (66, KNOWN_BODY + struct.pack("=III", 7, 0, 0) + bytes(TEXT), 0), (66, KNOWN_BODY + struct.pack("=III", 2, 0, 0) + bytes(TEXT), 0),
+    (OPENED, FACTS + struct.pack("=II", 0, 0), 0), (OPENED, FACTS + struct.pack("=II", 0, 65), 1),
+    (OPENED, FACTS + struct.pack("=II", 0, 2**32 - 1), 64),
+    (66, FACTS + struct.pack("=III", 7, 0, 0) + bytes(TEXT), 0), (66, FACTS + struct.pack("=III", 2, 0, 0) + bytes(TEXT), 0),
     (68, b"", 0), (69, bytes(8), 0), (FAILED, struct.pack("=i", 5) + TEXT * b"x", 0), (FAILED, struct.pack("=i", -5) + TEXT * b"\xff", 9),
     (KNOWN, KNOWN_BODY, 64), (KNOWN, KNOWN_BODY, 200), (72, b"", 0), (72, b"", 1), (73, b"", 0), (73, b"", 1), (73, b"", 2),
     (USED, bytes(24 + TEXT), 0), (USED, bytes(24 + TEXT), 3), (USED, b"", 1),
