@@ -140,13 +140,6 @@ int ctl_rename(int argc, char **argv, const struct ctl *ctl)
 	return status ? status : ctl_done(ctl, "rename", "from", argv[1], "to", to, NULL);
 }
 
-static void put_bound(struct table *t, const json_t *limit, const char *key)
-{
-	char buf[32];
-
-	table_cell(t, "%s", ctl_bound(limit, key, buf));
-}
-
 /* All limits, or the one of this name. */
 static int put_limits(const struct ctl *ctl, const char *name)
 {
@@ -174,10 +167,10 @@ static int put_limits(const struct ctl *ctl, const char *name)
 		char *users = ctl_member(limit, "users");
 
 		table_cell(t, "%s", ctl_string(limit, "name"));
-		put_bound(t, limit, "limit");
-		put_bound(t, limit, "limit_all");
-		put_bound(t, limit, "used");
-		put_bound(t, limit, "refused");
+		table_bound(t, limit, "limit");
+		table_bound(t, limit, "limit_all");
+		table_bound(t, limit, "used");
+		table_bound(t, limit, "refused");
 		table_cell(t, "%s", users);
 		free(users);
 	}

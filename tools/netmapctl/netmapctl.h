@@ -171,9 +171,6 @@ const char *ctl_unit(double value, const char *space, char buf[CTL_UNIT]);
 /* 1234567 as "1.23 Mp/s", 12 as "12 p/s". Returns buf. */
 const char *ctl_amount(double value, const char *unit, char buf[32]);
 
-/* What a limit of the report has by this key: "no limit", a number, or, of memory, "16.0 GiB", in the units of --max. Returns buf. */
-const char *ctl_bound(const json_t *limit, const char *key, char buf[32]);
-
 /* A user by name, or by number; "-": nobody. Returns buf. */
 enum { CTL_USER = 36 };
 const char *ctl_user(const json_t *object, char buf[CTL_USER]);
@@ -191,6 +188,8 @@ unsigned ctl_columns(void);
 struct table;
 struct table *table_new(const char *titles);
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What a limit of the report has by this key: "no limit", a number, or, of memory, "16.0 GiB", in the units of --max. */
+void table_bound(struct table *t, const json_t *limit, const char *key);
 bool table_is_empty(const struct table *t);
 /* Lines are cut behind `columns`, and begin with `indent` spaces. Frees it. */
 void table_print(struct table *t, FILE *out, unsigned columns, unsigned indent);

@@ -134,7 +134,6 @@ static struct table *table_of_machines(const json_t *root)
 static struct table *table_of_limits(const json_t *root)
 {
 	struct table *t = table_new("LIMIT|>USED|>OF ALL|>OF EACH|>REFUSED");
-	char buf[32];
 	json_t *limit;
 	size_t i;
 
@@ -145,10 +144,10 @@ static struct table *table_of_limits(const json_t *root)
 		if (ctl_int(limit, "refused") == 0 && used <= all / 5 * 4)
 			continue;
 		table_cell(t, "%s", ctl_string(limit, "name"));
-		table_cell(t, "%s", ctl_bound(limit, "used", buf));
-		table_cell(t, "%s", ctl_bound(limit, "limit_all", buf));
-		table_cell(t, "%s", ctl_bound(limit, "limit", buf));
-		table_cell(t, "%s", ctl_bound(limit, "refused", buf));
+		table_bound(t, limit, "used");
+		table_bound(t, limit, "limit_all");
+		table_bound(t, limit, "limit");
+		table_bound(t, limit, "refused");
 	}
 	return t;
 }

@@ -59,23 +59,6 @@ static const char *bytes_1024(double value, char buf[32])
 	return buf;
 }
 
-const char *ctl_bound(const json_t *limit, const char *key, char buf[32])
-{
-	static const char memory[] = "memory";
-	const char *name = ctl_string(limit, "name");
-	json_int_t value = ctl_int(limit, key);
-	size_t length = strlen(name);
-
-	if (value == INT64_MAX)
-		snprintf(buf, 32, "no limit");
-	else if (strcmp(key, "refused") != 0 && length >= strlen(memory) &&
-		 !strcmp(name + length - strlen(memory), memory))
-		bytes_1024((double)value, buf);
-	else
-		ctl_amount((double)value, "", buf);
-	return buf;
-}
-
 const char *ctl_user(const json_t *object, char buf[CTL_USER])
 {
 	const json_t *uid = json_object_get(object, "user");
@@ -202,6 +185,24 @@ static void put_row(
 		at--;
 	fprintf(out, "%.*s\n", (int)at, line);
 	free(line);
+}
+
+void table_bound(struct table *t, const json_t *limit, const char *key)
+{
+	static const char memory[] = "memory";
+	const char *name = ctl_string(limit, "name");
+	json_int_t value = ctl_int(limit, key);
+	size_t length = strlen(name);
+	char buf[32];
+
+	if (value == INT64_MAX)
+		snprintf(buf, 32, "no limit");
+	else if (strcmp(key, "refused") != 0 && length >= strlen(memory) &&
+		 !strcmp(name + length - strlen(memory), memory))
+		bytes_1024((double)value, buf);
+	else
+		ctl_amount((double)value, "", buf);
+	table_cell(t, "%s", buf);
 }
 
 bool table_is_empty(const struct table *t)
