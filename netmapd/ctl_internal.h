@@ -118,7 +118,8 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 	size_t bytes);
 void ctl_nics_forget(struct conn *c);
 
-/* The same for a request to make a persistent port, or to remove one: its device, or others, may still be leaving. Any other: 0. */
+/* The same for a request to make a persistent port, or to remove one: its device, or others, may still be leaving. ask: any other: 0;
+ * ready: only for one that has removed a port. */
 int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
 	size_t bytes, struct nm_error *err);
 int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,

@@ -162,6 +162,15 @@ static void send_kept(void *arg, const struct nm_error *err)
 		ctl_end(c);
 }
 
+/* The reply waits in a list: -EINPROGRESS; or 0 without memory, and it is sent before what it waits for. */
+static int keep_reply(struct conn *c, const union ctl_message *message, size_t bytes)
+{
+	if (keep(c, message, bytes) == 0)
+		return -EINPROGRESS;
+	port_wait_forget(&c->wait);
+	return 0;
+}
+
 int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
 	size_t bytes)
 {
@@ -173,45 +182,32 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 	c->wait.arg = c;
 	if (nics_ready(c->daemon, name, attach, host, account_uid(c->user), &c->wait) == 0)
 		return 0;
-	if (keep(c, message, bytes) == 0)
-		return -EINPROGRESS;
-	port_wait_forget(&c->wait);
-	return 0; /* it comes up without the reply having waited */
+	return keep_reply(c, message, bytes);
 }
 
-/* A device is gone: is it this one's? */
-static void send_when_gone(struct conn *c)
+/* Does it wait for the device that this request has removed? */
+static bool waits_for_end(struct conn *c, const struct nmreq_header *hdr)
 {
-	const struct nmreq_header *hdr = (const void *)(c->kept->bytes + sizeof(struct nmd_hdr));
 	char name[IFNAMSIZ];
 
-	if (!short_name(hdr, name) || taps_wait_for_end(c->daemon, name, &c->wait) == 0)
-		send_kept(c, NULL);
+	return short_name(hdr, name) && taps_wait_for_end(c->daemon, name, &c->wait) != 0;
 }
 
 int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
 	size_t bytes)
 {
-	char name[IFNAMSIZ];
-	struct nm_error err;
-
-	if (hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF || !short_name(hdr, name))
-		return 0;
 	c->wait.fn = taps_are_gone;
 	c->wait.arg = c;
-	if (taps_wait_for_end(c->daemon, name, &c->wait) == 0)
-		return 0;
-	/* Without memory the reply comes before the device is gone. */
-	return keep_waiting(c, message, bytes, &err) == -EINPROGRESS ? -EINPROGRESS : 0;
+	return waits_for_end(c, hdr) ? keep_reply(c, message, bytes) : 0;
 }
 
 void ctl_taps_go_on(struct conn *c)
 {
 	c->taps_gone = false;
-	if (c->unsent)
-		send_when_gone(c);
-	else
+	if (!c->unsent)
 		handle_kept(c, NULL);
+	else if (!waits_for_end(c, (const void *)(c->kept->bytes + sizeof(struct nmd_hdr))))
+		send_kept(c, NULL);
 }
 
 void ctl_nics_forget(struct conn *c)
