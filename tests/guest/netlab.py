@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +153,17 @@ class Daemon:
         self._process.kill()
         self._process.wait(60)
         self._dir.cleanup()
+
+
+@contextmanager
+def killed_after(seconds, process):
+    """A program of the host, whose output is read without a limit of its own meanwhile, is ended when that takes longer."""
+    limit = threading.Timer(seconds, process.kill)
+    limit.start()
+    try:
+        yield
+    finally:
+        limit.cancel()
 
 
 class Node(ptnguest.Guest):

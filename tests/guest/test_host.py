@@ -3,7 +3,6 @@
 
 import os
 import subprocess
-import threading
 from pathlib import Path
 
 import netlab
@@ -31,22 +30,20 @@ def test_room_that_comes_and_goes(kernel, netmap_ko, tmp_path):
         guest.run("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev data; ping -c 3 -i 0.2 -W 1 10.0.0.9; true")
         host = subprocess.Popen([netlab.build_program(SOURCE), memory_of(guest), "1024"], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True)
-        limit = threading.Timer(600, host.kill)
-        limit.start()
         try:
-            assert host.stdout.readline() == "look\n"
-            guest.run("ping -c 3 -i 0.2 -W 1 10.0.0.9; true")
-            host.stdin.write("\n")
-            host.stdin.flush()
-            assert host.stdout.readline() == "found\n"
-            sender = guest.spawn("taskset 1 ping -c 20 -i 0.1 -W 1 10.0.0.9")
-            # The same CPU still does other things, and so does the sender.
-            guest.run("for i in $(seq 10); do taskset 1 sleep 0.1; done", 60)
-            sender.wait(60)
-            host.stdin.close()
-            assert host.stdout.read() == "ok\n" and host.wait() == 0
+            with netlab.killed_after(600, host):
+                assert host.stdout.readline() == "look\n"
+                guest.run("ping -c 3 -i 0.2 -W 1 10.0.0.9; true")
+                host.stdin.write("\n")
+                host.stdin.flush()
+                assert host.stdout.readline() == "found\n"
+                sender = guest.spawn("taskset 1 ping -c 20 -i 0.1 -W 1 10.0.0.9")
+                # The same CPU still does other things, and so does the sender.
+                guest.run("for i in $(seq 10); do taskset 1 sleep 0.1; done", 60)
+                sender.wait(60)
+                host.stdin.close()
+                assert host.stdout.read() == "ok\n" and host.wait() == 0
         finally:
-            limit.cancel()
             host.kill()
             host.wait()
         guest.run("for i in $(seq 100); do ping -c 1 -W 1 10.0.0.9; "

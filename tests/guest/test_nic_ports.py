@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import threading
 
 import pytest
 
@@ -96,12 +95,8 @@ class Child:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def wait_output(self, text, timeout=60):
-        limit = threading.Timer(timeout, self.process.kill)
-        limit.start()
-        try:
+        with netlab.killed_after(timeout, self.process):
             assert any(text in line for line in iter(self.process.stdout.readline, "")), f"it ends, or is ended, without saying {text}"
-        finally:
-            limit.cancel()
 
     def wait(self, timeout=60):
         self.out = self.process.communicate(timeout=timeout)[0]
