@@ -40,9 +40,12 @@ enum {
 static struct fuzz_in *input;
 static int server = -1;    /* the last connection's other end */
 static char *region, *csb; /* of the last registration, as netmapd has them */
-static bool is_right;      /* the region: what the library believes is true */
+static bool is_right;      /* that region: what the library believes is true */
 static char said[1024];    /* by the library, last */
-static struct nmport_d *ports[PORTS];
+static struct {
+	struct nmport_d *d;
+	bool is_right; /* its region */
+} ports[PORTS];
 
 static void hear(struct nmctx *ctx, const char *text)
 {
@@ -163,7 +166,8 @@ static union {
 	struct nmd_hello hello;
 } request, reply;
 
-static void fill_register(struct nmreq_register *reg)
+/* Returns whether where the region's rings are is told right. */
+static bool fill_register(struct nmreq_register *reg)
 {
 	uint8_t lies = fuzz_u8(input);
 
@@ -176,6 +180,7 @@ static void fill_register(struct nmreq_register *reg)
 	reg->nr_tx_slots = reg->nr_rx_slots = lies & 32 ? (uint32_t)fuzz_edge(input, 8) : SLOTS;
 	reg->nr_mode = lies & 64 ? fuzz_below(input, 10) : reg->nr_mode;
 	reg->nr_mem_id = 5;
+	return !(lies & 31);
 }
 
 static void fill_attach(struct nmd_attach *at)
@@ -212,15 +217,17 @@ static size_t answer_nmreq(size_t bytes, int *fds, uint32_t *nfds)
 	size_t payload = bytes - sizeof(request.hdr);
 	char *copy = (char *)(&reply.nmreq + 1);
 	struct nmreq_header hdr;
+	bool told;
 
 	memcpy(copy, request.bytes + sizeof(request.hdr), payload);
 	memcpy(&hdr, copy, sizeof(hdr));
 	reply.nmreq.payload = (uint32_t)payload;
 	if (hdr.nr_reqtype == NETMAP_REQ_REGISTER && !reply.hdr.status &&
 		hdr.nr_body + sizeof(struct nmreq_register) <= payload) {
-		fill_register((struct nmreq_register *)(void *)(copy + hdr.nr_body));
+		told = fill_register((struct nmreq_register *)(void *)(copy + hdr.nr_body));
 		fill_attach(&reply.nmreq.attach);
 		*nfds = make_fds(fds);
+		is_right &= told;
 		reply.nmreq.nfds = *nfds;
 	} else if (hdr.nr_body && fuzz_u8(input) & 1) {
 		fuzz_bytes(input, copy + hdr.nr_body,
@@ -307,24 +314,30 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 
 /* ---- a program ------------------------------------------------------------------------------------------ */
 
-static void open_port(struct nmport_d **d)
+static void open_port(int i)
 {
 	static const char *const names[] = {"vale0:1", "netmap:dev0-1", "netmap:dev0^", "vale0:1/x",
 		"netmap:dev0*", "vale0:1{1@offset=16", "netmap:dev0/T",
 		"netmap:dev0@share=netmap:dev1"};
 
 	said[0] = '\0';
-	*d = nmport_open(names[fuzz_below(input, 8)]);
-	fuzz_check(*d || said[0], "an error has no text");
+	is_right = false;
+	ports[i].d = nmport_open(names[fuzz_below(input, 8)]);
+	ports[i].is_right = is_right;
+	fuzz_check(ports[i].d || said[0], "an error has no text");
 }
 
-/* Of rings that the library has looked at. */
+static void close_port(int i)
+{
+	nmport_close(ports[i].d);
+	ports[i].d = NULL;
+}
+
+/* Packets, in a region that is right. */
 static void use_rings(struct nmport_d *d)
 {
 	char packet[2 * BUF_SIZE] = "";
 
-	if (!is_right)
-		return;
 	for (uint32_t i = d->first_tx_ring; i <= d->last_tx_ring && i < 2; i++)
 		(void)nmport_inject(d, packet, fuzz_u16(input) % sizeof(packet));
 	for (uint32_t i = d->first_rx_ring; i <= d->last_rx_ring && i < 1; i++) {
@@ -372,34 +385,35 @@ static void ask(struct nmport_d *d)
 static void step(void)
 {
 	uint8_t what = fuzz_u8(input);
-	struct nmport_d **d = &ports[what & 1];
+	int i = what & 1;
+	struct nmport_d *d = ports[i].d;
 
-	if (!*d) {
-		open_port(d);
+	if (!d) {
+		open_port(i);
 		return;
 	}
 	switch (what >> 1 & 7) {
 	case 0:
-		nmport_close(*d);
-		*d = NULL;
+		close_port(i);
 		break;
 	case 1:
 		lie();
 		break;
 	case 2:
-		ask(*d);
+		ask(d);
 		break;
 	case 3:
-		(void)nmport_poll(*d, POLLIN | POLLOUT, 0);
+		(void)nmport_poll(d, POLLIN | POLLOUT, 0);
 		break;
 	case 4:
-		use_rings(*d);
+		if (ports[i].is_right)
+			use_rings(d);
 		break;
 	case 5:
-		(void)nmport_txsync(*d);
+		(void)nmport_txsync(d);
 		break;
 	default:
-		(void)nmport_rxsync(*d);
+		(void)nmport_rxsync(d);
 	}
 }
 
@@ -408,10 +422,8 @@ void fuzz_one(struct fuzz_in *in)
 	input = in;
 	for (int i = 0; i < STEPS && fuzz_more(in); i++)
 		step();
-	for (int i = 0; i < PORTS; i++) {
-		nmport_close(ports[i]);
-		ports[i] = NULL;
-	}
+	for (int i = 0; i < PORTS; i++)
+		close_port(i);
 	fuzz_check(!nmctx_get()->mem_descs, "a mapping is left");
 	if (server >= 0)
 		close(server);
