@@ -2,6 +2,16 @@
 /*
  * epoll with a handle per descriptor.
  *
+ * Handles whose turn has an order stand in the list `queue`: who has asked for a turn, and who had to rest. A round calls back those that
+ * are ready and in no order, then the queue, from the first on, each once.
+ *
+ *      ready ---- its budget is used up, or others who share it wait ----> queue ---- may go, in order ----> callback
+ *                                                                        ^      \
+ *                                  when it is earned again, these first  |       `- used up: refused, in order
+ *                                                                  those behind  `- used up by its callback: rested
+ *
+ * So of those who share a budget each has a turn before any has two, whatever comes first.
+ *
  * A handler may delete any handle, its own or one whose event of this round is still to come. So in
  * a round a deleted handle is only marked (fn NULL) and put on a list of the dead, freed when the
  * round ends.
@@ -31,6 +41,8 @@ struct loop_handle {
 	uint64_t paused_until; /* milliseconds of the monotonic clock; 0: not paused */
 	struct log_source source;
 	bool again;                         /* wants a turn in any case */
+	bool waits;                         /* is one of shared->waiting */
+	uint32_t ready;                     /* events of this round, until its turn */
 	uint64_t turn;                      /* the round of its last one */
 	struct loop_budget budget, *shared; /* shared: NULL: none */
 	loop_fn *fn;                        /* NULL: dead */
@@ -41,30 +53,18 @@ struct loop {
 	int epoll_fd;
 	bool in_round; /* events of a round are being handed out */
 	uint64_t next_source;
-	struct handles live;   /* in epoll */
-	struct handles paused; /* in epoll, for errors alone */
-	struct handles
-		again; /* in epoll, and called back without an event, in the order in which they asked */
-	struct handles dead; /* deleted during this round, freed at its end */
-	uint64_t cpu_us;     /* when the last callback was over */
+	struct handles live; /* in epoll */
+	/* In epoll for errors alone: those that had no turn, in the order of their turns; those that had one, or are paused. */
+	struct handles refused, rested;
+	struct handles queue; /* in epoll, and have their turns in this order */
+	struct handles dead;  /* deleted during this round, freed at its end */
+	uint64_t cpu_us;      /* when the last callback was over */
 	struct loop_stats stats;
 };
 
 static void list_init(struct handles *list)
 {
 	*list = (struct handles){.end = &list->first};
-}
-
-static void list_insert(struct handles *list, struct loop_handle *handle)
-{
-	handle->in = list;
-	handle->next = list->first;
-	handle->link = &list->first;
-	if (handle->next)
-		handle->next->link = &handle->next;
-	else
-		list->end = &handle->next;
-	list->first = handle;
 }
 
 static void list_append(struct handles *list, struct loop_handle *handle)
@@ -98,7 +98,7 @@ static void list_free(struct handles *list)
 static void list_move(struct handles *list, struct loop_handle *handle)
 {
 	list_remove(handle);
-	list_insert(list, handle);
+	list_append(list, handle);
 }
 
 static uint64_t now_ms(void)
@@ -131,8 +131,9 @@ int loop_new(struct loop **out)
 		return error;
 	}
 	list_init(&loop->live);
-	list_init(&loop->paused);
-	list_init(&loop->again);
+	list_init(&loop->refused);
+	list_init(&loop->rested);
+	list_init(&loop->queue);
 	list_init(&loop->dead);
 	*out = loop;
 	return 0;
@@ -144,8 +145,9 @@ void loop_free(struct loop *loop)
 		return;
 	assert(!loop->in_round);
 	list_free(&loop->live);
-	list_free(&loop->paused);
-	list_free(&loop->again);
+	list_free(&loop->refused);
+	list_free(&loop->rested);
+	list_free(&loop->queue);
 	list_free(&loop->dead);
 	close(loop->epoll_fd);
 	os_free(loop);
@@ -181,7 +183,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	handle->source = source_of(loop, fd);
 	handle->fn = fn;
 	handle->arg = arg;
-	list_insert(&loop->live, handle);
+	list_append(&loop->live, handle);
 	*out = handle;
 	return 0;
 }
@@ -206,23 +208,26 @@ int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events)
 
 /* ---- pauses ----------------------------------------------------------------------------- */
 
-void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms)
+static void pause_until(
+	struct loop *loop, struct handles *list, struct loop_handle *handle, uint64_t until)
 {
-	uint64_t until = now_ms() + ms;
-
 	if (until > handle->paused_until)
 		handle->paused_until = until;
-	list_move(&loop->paused, handle);
+	list_move(list, handle);
 	(void)wait_for(loop, handle, 0); /* a change of what is there can't fail */
 }
 
+void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms)
+{
+	pause_until(loop, &loop->rested, handle, now_ms() + ms);
+}
+
 /* Ends pauses that are over. Milliseconds until the next one is, at most timeout_ms. */
-static int end_pauses(struct loop *loop, int timeout_ms)
+static int end_pauses(struct loop *loop, struct handles *list, uint64_t now, int timeout_ms)
 {
 	struct loop_handle *next;
-	uint64_t now = now_ms();
 
-	for (struct loop_handle *h = loop->paused.first; h; h = next) {
+	for (struct loop_handle *h = list->first; h; h = next) {
 		next = h->next;
 		if (h->paused_until > now) {
 			uint64_t left = h->paused_until - now;
@@ -232,8 +237,7 @@ static int end_pauses(struct loop *loop, int timeout_ms)
 			continue;
 		}
 		h->paused_until = 0;
-		list_remove(h);
-		list_append(h->again ? &loop->again : &loop->live, h);
+		list_move(&loop->queue, h);
 		(void)wait_for(loop, h, h->events);
 	}
 	return timeout_ms;
@@ -244,10 +248,8 @@ static int end_pauses(struct loop *loop, int timeout_ms)
 void loop_again(struct loop *loop, struct loop_handle *handle)
 {
 	handle->again = true;
-	if (!handle->paused_until && handle->in != &loop->again) {
-		list_remove(handle);
-		list_append(&loop->again, handle);
-	}
+	if (!handle->paused_until && handle->in != &loop->queue)
+		list_move(&loop->queue, handle);
 }
 
 void loop_share(struct loop_handle *handle, struct loop_budget *budget)
@@ -255,8 +257,9 @@ void loop_share(struct loop_handle *handle, struct loop_budget *budget)
 	handle->shared = budget;
 }
 
-/* Takes from a budget, with what was earned since the last time. Milliseconds until it has something again. */
-static uint32_t charge(struct loop_budget *b, uint64_t used_us)
+/* Takes from a budget, with what was earned since the last time. When it has something again, which is the same for all who ask
+ * until then; 0: it has. */
+static uint64_t charge(struct loop_budget *b, uint64_t used_us)
 {
 	uint64_t now = now_ms(), since = now - b->ms;
 	int64_t us = LOOP_BURST_US;
@@ -267,13 +270,29 @@ static uint32_t charge(struct loop_budget *b, uint64_t used_us)
 		us = LOOP_BURST_US;
 	b->us = us - (int64_t)used_us;
 	b->ms = now;
-	return b->us < 0 ? (uint32_t)(-b->us / ((int64_t)10 * LOOP_SHARE)) + 1 : 0;
+	return b->us < 0 ? now + (uint64_t)(-b->us / ((int64_t)10 * LOOP_SHARE)) + 1 : 0;
 }
 
-static void rest(struct loop *loop, struct loop_handle *handle, uint32_t ms)
+static void begin_waiting(struct loop_handle *handle)
+{
+	if (handle->shared && !handle->waits)
+		handle->shared->waiting++;
+	handle->waits = true;
+}
+
+static void end_waiting(struct loop_handle *handle)
+{
+	if (handle->shared && handle->waits)
+		handle->shared->waiting--;
+	handle->waits = false;
+}
+
+static void rest(
+	struct loop *loop, struct handles *list, struct loop_handle *handle, uint64_t until)
 {
 	loop->stats.rests++;
-	loop_pause(loop, handle, ms);
+	begin_waiting(handle);
+	pause_until(loop, list, handle, until);
 }
 
 /* CPU time since it was asked for the last time. */
@@ -291,36 +310,59 @@ static uint64_t take_time(struct loop *loop)
 static bool turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
 {
 	struct loop_budget *shared = handle->shared;
-	uint32_t ms = shared ? charge(shared, 0) : 0, own;
-	uint64_t used;
+	uint64_t until = shared ? charge(shared, 0) : 0, own, used;
 
 	handle->turn = loop->stats.rounds;
-	if (ms && !(events & (EPOLLHUP | EPOLLERR))) {
-		rest(loop, handle, ms);
+	handle->ready = 0;
+	if (until && !(events & (EPOLLHUP | EPOLLERR))) {
+		rest(loop, &loop->refused, handle, until);
 		return false;
 	}
-	if (handle->again && !handle->paused_until)
+	end_waiting(handle);
+	if (!handle->paused_until)
 		list_move(&loop->live, handle);
 	handle->again = false;
 	log_from(&handle->source);
 	handle->fn(handle->arg, events);
 	used = take_time(loop);
-	ms = shared ? charge(shared, used) : 0;
+	until = shared ? charge(shared, used) : 0;
 	if (!handle->fn)
 		return true;
 	own = charge(&handle->budget, used);
-	if (ms || own)
-		rest(loop, handle, ms > own ? ms : own);
+	if (until || own)
+		rest(loop, &loop->rested, handle, until > own ? until : own);
 	return true;
 }
 
-/* The handle that has wanted a turn without an event for longest, and hasn't had one in this round. */
-static struct loop_handle *next_again(struct loop *loop)
+/* It has its turn at once, or a place in the queue. */
+static bool take_event(struct loop *loop, struct loop_handle *handle, uint32_t events)
 {
-	struct loop_handle *handle = loop->again.first;
+	bool queued = handle->in == &loop->queue;
 
-	while (handle && handle->turn == loop->stats.rounds)
-		handle = handle->next;
+	if (events & (EPOLLHUP | EPOLLERR))
+		return turn(loop, handle, events);
+	if (!queued && !(handle->shared && handle->shared->waiting > 0))
+		return turn(loop, handle, events);
+	handle->ready = events;
+	if (!queued)
+		list_move(&loop->queue, handle);
+	return false;
+}
+
+/* The first of those in the queue that had no turn in this round; who had to rest and wants nothing any more leaves it. */
+static struct loop_handle *next_queued(struct loop *loop)
+{
+	struct loop_handle *handle = loop->queue.first, *next;
+
+	for (; handle; handle = next) {
+		next = handle->next;
+		if (handle->turn == loop->stats.rounds)
+			continue;
+		if (handle->again || handle->ready)
+			break;
+		end_waiting(handle);
+		list_move(&loop->live, handle);
+	}
 	return handle;
 }
 
@@ -330,6 +372,7 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 		return;
 	/* Fails only when the caller closed fd too early; then epoll has dropped it already. */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, handle->fd, NULL);
+	end_waiting(handle);
 	list_remove(handle);
 	if (!loop->in_round) {
 		os_free(handle);
@@ -337,7 +380,19 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 	}
 	/* This round may hold an event that points to it. */
 	handle->fn = NULL;
-	list_insert(&loop->dead, handle);
+	list_append(&loop->dead, handle);
+}
+
+/* Who was refused stands before who was not. How long to wait for what is ready. */
+static int before_round(struct loop *loop, int timeout_ms)
+{
+	if (loop->refused.first || loop->rested.first) {
+		uint64_t now = now_ms();
+
+		timeout_ms = end_pauses(loop, &loop->refused, now, timeout_ms);
+		timeout_ms = end_pauses(loop, &loop->rested, now, timeout_ms);
+	}
+	return loop->queue.first ? 0 : timeout_ms;
 }
 
 int loop_run_once(struct loop *loop, int timeout_ms)
@@ -346,10 +401,7 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	struct loop_handle *handle;
 	int ready, i, called = 0;
 
-	if (loop->paused.first)
-		timeout_ms = end_pauses(loop, timeout_ms);
-	if (loop->again.first)
-		timeout_ms = 0;
+	timeout_ms = before_round(loop, timeout_ms);
 	ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -359,12 +411,11 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	loop->cpu_us = cpu_us();
 	for (i = 0; i < ready; i++) {
 		handle = events[i].data.ptr;
-		if (!handle->fn)
-			continue;
-		called += turn(loop, handle, events[i].events);
+		if (handle->fn)
+			called += take_event(loop, handle, events[i].events);
 	}
-	while ((handle = next_again(loop)))
-		called += turn(loop, handle, EPOLLIN);
+	while ((handle = next_queued(loop)))
+		called += turn(loop, handle, handle->ready ? handle->ready : EPOLLIN);
 	log_from(NULL);
 	loop->in_round = false;
 	list_free(&loop->dead);

@@ -12,7 +12,8 @@
  * A turn can be long all the same, since one message can be much work. So a handle has
  * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
  * it up is not called back until it is earned again. Handles can share another budget (loop_share): all
- * connections of a user do, for a client that comes again has a new one of its own.
+ * connections of a user do, for a client that comes again has a new one of its own. When it is used up they have their turns one after
+ * the other: who had one stands behind those who wait, and so does who comes only now.
  *
  *      struct loop_handle *h;
  *      int error = loop_add(loop, fd, EPOLLIN, on_ready, arg, &h);
@@ -44,8 +45,9 @@ enum {
 };
 
 struct loop_budget {
-	int64_t us;  /* left at `ms`; negative: overdrawn */
-	uint64_t ms; /* of the monotonic clock; 0: nothing was used yet */
+	int64_t us;       /* left at `ms`; negative: overdrawn */
+	uint64_t ms;      /* of the monotonic clock; 0: nothing was used yet */
+	uint32_t waiting; /* handles that share it, and rest, or wait for their turn after that */
 };
 
 /* `events`: what epoll reported, EPOLLHUP and EPOLLERR included. */

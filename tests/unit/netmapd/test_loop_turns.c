@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Handles that share a budget of the event loop, and want more than it has: whose turn is next. The clocks are the test's, so it is the order
+ * of events that decides, and nothing else.
+ */
+#include "loop.h"
+#include "testutil.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+enum {
+	HANDLES = 16,
+	TURNS = 60,
+	LONG_US = LOOP_BURST_US + 5000, /* of a turn: it uses up the budget */
+	ROUNDS_MAX = 100000,
+};
+
+static struct fixture {
+	struct loop *loop;
+	struct loop_budget budget;
+	int fd[HANDLES];
+	struct loop_handle *handle[HANDLES];
+	bool asks[HANDLES]; /* for its next turn, and its descriptor is never ready */
+	int order[TURNS], turns;
+	bool others_come; /* all but the first go behind their turn, and others come */
+} f;
+
+static uint64_t cpu_us, wall_ms;
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	uint64_t us = clock == CLOCK_THREAD_CPUTIME_ID ? cpu_us : wall_ms * 1000;
+
+	*ts = (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+	return 0;
+}
+
+static void add(int i, bool asks);
+
+static void take_out(int i)
+{
+	if (!f.handle[i])
+		return;
+	loop_del(f.loop, f.handle[i]);
+	close(f.fd[i]);
+	f.handle[i] = NULL;
+}
+
+static void work(void *arg, uint32_t events)
+{
+	const int i = (int)(intptr_t)arg;
+
+	assert_true(events & EPOLLIN);
+	cpu_us += LONG_US;
+	if (f.turns < TURNS)
+		f.order[f.turns++] = i;
+	if (f.asks[i])
+		loop_again(f.loop, f.handle[i]);
+	if (f.others_come && i > 0)
+		add(i, false);
+}
+
+static void add(int i, bool asks)
+{
+	take_out(i);
+	f.asks[i] = asks;
+	f.fd[i] = eventfd(asks ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(
+		loop_add(f.loop, f.fd[i], EPOLLIN, work, (void *)(intptr_t)i, &f.handle[i]), 0);
+	loop_share(f.handle[i], &f.budget);
+	if (asks)
+		loop_again(f.loop, f.handle[i]);
+}
+
+static int setup(void **state)
+{
+	f = (struct fixture){0};
+	cpu_us = wall_ms = 1;
+	return loop_new(&f.loop);
+}
+
+static int teardown(void **state)
+{
+	for (int i = 0; i < HANDLES; i++)
+		take_out(i);
+	assert_int_equal(f.budget.waiting, 0);
+	loop_free(f.loop);
+	return 0;
+}
+
+static void run(void)
+{
+	for (int round = 0; f.turns < TURNS; round++) {
+		assert_true(round < ROUNDS_MAX);
+		assert_true(loop_run_once(f.loop, 0) >= 0);
+		wall_ms++;
+	}
+}
+
+static void expect_in_turn(int handles)
+{
+	run();
+	for (int i = 0; i < TURNS; i++) {
+		for (int k = 1; k < handles && k <= i; k++)
+			assert_int_not_equal(f.order[i], f.order[i - k]);
+	}
+}
+
+static void each_has_a_turn_before_any_has_two(void **state)
+{
+	for (int i = 0; i < 3; i++)
+		add(i, false);
+	expect_in_turn(3);
+}
+
+static void so_do_many(void **state)
+{
+	for (int i = 0; i < HANDLES; i++)
+		add(i, false);
+	expect_in_turn(HANDLES);
+}
+
+/* Who goes on with what it was asked for is no better than who is asked, and no worse. */
+static void who_asks_for_a_turn_is_as_one_that_is_ready(void **state)
+{
+	for (int ask = 0; ask < 3; ask++) {
+		for (int i = 0; i < 3; i++)
+			add(i, i == ask);
+		f.turns = 0;
+		expect_in_turn(3);
+	}
+	for (int ready = 0; ready < 3; ready++) {
+		for (int i = 0; i < 3; i++)
+			add(i, i != ready);
+		f.turns = 0;
+		expect_in_turn(3);
+	}
+}
+
+/* Connections that come anew each time stand behind the one that waits. */
+static void who_comes_new_comes_last(void **state)
+{
+	for (int i = 0; i < 3; i++)
+		add(i, false);
+	f.others_come = true;
+	run();
+	for (int i = 3; i < TURNS; i++)
+		assert_true(f.order[i] == 0 || f.order[i - 1] == 0 || f.order[i - 2] == 0);
+}
+
+/* Others pay for themselves. */
+static void another_budget_has_nothing_to_do_with_it(void **state)
+{
+	struct loop_budget other = {0};
+	int others = 0;
+
+	for (int i = 0; i < 3; i++)
+		add(i, false);
+	loop_share(f.handle[2], &other);
+	run();
+	for (int i = 0; i < TURNS; i++)
+		others += f.order[i] == 2;
+	assert_in_range(others, TURNS / 3 + 1, TURNS - 2);
+	take_out(2);
+	assert_int_equal(other.waiting, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(each_has_a_turn_before_any_has_two),
+		TEST(so_do_many),
+		TEST(who_asks_for_a_turn_is_as_one_that_is_ready),
+		TEST(who_comes_new_comes_last),
+		TEST(another_budget_has_nothing_to_do_with_it),
+	};
+
+	return cmocka_run_group_tests_name("loop_turns", tests, NULL, NULL);
+}
