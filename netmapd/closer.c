@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,8 +34,7 @@ struct closer_queue {
 /* A descriptor for the thread of known kinds. */
 struct later {
 	struct os_job job;
-	uint32_t count;
-	int fds[];
+	int fd;
 };
 
 static struct {
@@ -352,42 +350,28 @@ void closer_stats(struct closer_stats *stats)
 
 /* ---- known kinds --------------------------------------------------------------------------- */
 
-static void close_all(const int *fds, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
-	}
-}
-
 static void close_later(struct os_job *job)
 {
 	struct later *later = (struct later *)job;
 
-	close_all(later->fds, later->count);
+	close(later->fd);
 	free(later);
-}
-
-void closer_later_all(const int *fds, uint32_t count)
-{
-	struct later *later;
-
-	if (count == 0)
-		return;
-	later = c.running ? malloc(sizeof(*later) + count * sizeof(*fds)) : NULL;
-	if (!later) {
-		close_all(fds, count);
-		return;
-	}
-	later->job.run = close_later;
-	later->count = count;
-	memcpy(later->fds, fds, count * sizeof(*fds));
-	closer_run(&later->job);
 }
 
 void closer_later(int fd)
 {
-	closer_later_all(&fd, fd >= 0 ? 1 : 0);
+	struct later *later;
+
+	if (fd < 0)
+		return;
+	later = c.running ? malloc(sizeof(*later)) : NULL;
+	if (!later) {
+		close(fd);
+		return;
+	}
+	later->job.run = close_later;
+	later->fd = fd;
+	closer_run(&later->job);
 }
 
 void closer_run(struct os_job *job)

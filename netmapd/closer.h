@@ -23,7 +23,7 @@
  * use, messages that carry descriptors are left unread, other messages go on.
  *
  * Known kinds (memfds, eventfds: checked by somebody) take time, and don't hang: closer_later() and closer_run() have
- * a thread of their own for them.
+ * a thread of their own for them. What the kernel can hang on, network devices, is not among them: device_closer.h.
  *
  * Thread safety: closer_init(), closer_exit() and queues: the control thread. closer_later(), closer_run(): any thread.
  * Without closer_init(), as in tests of single modules, all is closed and run at once.
@@ -77,12 +77,8 @@ void closer_queue_end(struct closer_queue *q, int sock);
 /* The same for a socket just accepted that nobody serves. */
 void closer_turn_away(int sock);
 
-/* Closes a descriptor of a known kind: a memfd, an eventfd; or what came from netmapd-nic, as the last one to close a queue
- * of a TAP, or a socket, waits for the device. -1 is allowed. */
+/* Closes a descriptor of a known kind: a memfd, an eventfd. -1 is allowed. */
 void closer_later(int fd);
-
-/* The same for each of these. */
-void closer_later_all(const int *fds, uint32_t count);
 
 /* Calls job->run(job) in the thread of known kinds; in the order of the calls. */
 void closer_run(struct os_job *job);

@@ -9,6 +9,7 @@
  *            VALE_LOCK, NM_MONITORS_LOCK … NM_PRODUCE_LOCK, of the syncs in a round
  *        NIC_POLL_LOCK     of nic_poll.c     who sleeps until a NIC has something; nothing is locked within
  *        CLOSER_LOCK       of closer.c       what waits to be closed; nothing is locked within
+ *        DEVICE_CLOSER_LOCK  of device_closer.c  the same of network devices; nothing is locked within
  *
  *      control thread   core->lock -> gate -> rounds, gate is released    (a device comes on a switch, or
  *                                                                          leaves: attachment_start, _stop)
@@ -32,5 +33,6 @@ OS_ACQUIRED_AFTER(WORKER_GATE) OS_ACQUIRED_BEFORE(VALE_LOCK, NM_MONITORS_LOCK);
 OS_LOCK_CLASS(TAP_QUEUE_LOCK) OS_ACQUIRED_AFTER(WORKER_ROUNDS);
 OS_LOCK_CLASS(NIC_POLL_LOCK) OS_ACQUIRED_AFTER(NM_PRODUCE_LOCK);
 OS_LOCK_CLASS(CLOSER_LOCK) OS_ACQUIRED_AFTER(NM_CORE_LOCK);
+OS_LOCK_CLASS(DEVICE_CLOSER_LOCK) OS_ACQUIRED_AFTER(NM_CORE_LOCK);
 
 #endif

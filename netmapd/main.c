@@ -2,6 +2,7 @@
 /* netmapd: start, the control thread's loop, and a clean stop. */
 #include "closer.h"
 #include "configuration.h"
+#include "device_closer.h"
 #include "ctl.h"
 #include "accounts.h"
 #include "directory.h"
@@ -207,6 +208,8 @@ static int start_closer(void)
 {
 	int error = closer_init();
 
+	if (!error)
+		error = device_closer_init();
 	if (error) {
 		errno = -error;
 		return error;
@@ -373,6 +376,7 @@ static void stop(struct daemon *d)
 	nm_core_destroy(&d->core);
 	os_mem_free_by(NULL);
 	closer_exit();
+	device_closer_exit();
 	taps_exit(d);
 	nics_exit(d);
 	free_workers(d);

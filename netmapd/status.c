@@ -9,6 +9,7 @@
 #include "status.h"
 #include "bufown.h"
 #include "ctl.h"
+#include "device_closer.h"
 #include "accounts.h"
 #include "attachments.h"
 #include "os_user.h"
@@ -294,6 +295,7 @@ static json_t *loop_json(const struct loop *loop)
 	set_u64(out, "rests", stats.rests);
 	set_u64(out, "longest_us", stats.most_us);
 	set_u64(out, "settings_turns", settings_turns());
+	set_u64(out, "leaving_devices", device_closer_count());
 	return out;
 }
 

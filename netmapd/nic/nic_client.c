@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "closer.h"
+#include "device_closer.h"
 #include "nic_connect.h"
 
 enum { NIC_ERRNO_MAX = 4096 };
@@ -44,13 +44,19 @@ static void drop_queues(struct nic_link *link)
 	link->mapped = false;
 }
 
+/* What came from netmapd-nic can be the last one of a network device. */
+static void close_later(const struct nic_link *link, const int *fds, uint32_t num_fds)
+{
+	device_closer_later(link->facts.ifname, fds, num_fds);
+}
+
 static void hang_up(struct nic_link *link)
 {
 	loop_del(link->loop, link->handle);
 	link->handle = NULL;
 	if (link->sock >= 0)
 		shutdown(link->sock, SHUT_RDWR); /* the other side needn't wait, */
-	closer_later(link->sock);                /* but for what is in it to be read */
+	close_later(link, &link->sock, 1);       /* but for what is in it to be read */
 	link->sock = -1;
 }
 
@@ -209,7 +215,7 @@ static int on_bound(
 	int error = link->mapped ? 0 : map_queues(link, fds, fits ? num_fds : 0);
 
 	if (!fits)
-		closer_later_all(fds, num_fds);
+		close_later(link, fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	drop_posted(link);
@@ -245,12 +251,12 @@ static int on_used(
 
 	if (!link->using || msg->error > 0 || msg->error < -NIC_ERRNO_MAX ||
 		(num_fds > 0 && (msg->error || num_fds != link->asked_host))) {
-		closer_later_all(fds, num_fds);
+		close_later(link, fds, num_fds);
 		return -EPROTO;
 	}
 	link->using = false;
 	if (link->state != NIC_LINK_BOUND) {
-		closer_later_all(fds, num_fds); /* it was closed meanwhile */
+		close_later(link, fds, num_fds); /* it was closed meanwhile */
 		return 0;
 	}
 	take_text(link->twin, msg->twin_name, sizeof(link->twin));
@@ -267,7 +273,7 @@ static int on_unbound(struct nic_link *link, const int *fds, uint32_t num_fds)
 	int error = map_queues(link, fds, fits ? num_fds : 0);
 
 	if (!fits)
-		closer_later_all(fds, num_fds);
+		close_later(link, fds, num_fds);
 	if (!fits || error)
 		return fits ? error : -EPROTO;
 	link->mapped = true;
@@ -323,7 +329,7 @@ static int on_message(
 		return on_unbound(link, fds, num_fds);
 	if (msg->hdr.type == NIC_USED)
 		return on_used(link, &msg->used, fds, num_fds);
-	closer_later_all(fds, num_fds);
+	close_later(link, fds, num_fds);
 	switch (msg->hdr.type) {
 	case NIC_DROPPED:
 		return error;
@@ -423,7 +429,7 @@ static void on_ready(void *arg, uint32_t events)
 	if (error > 0)
 		error = on_message(link, &msg, fds, num_fds);
 	else
-		closer_later_all(fds, num_fds);
+		close_later(link, fds, num_fds);
 	if (error < 0)
 		on_end(link, error);
 }

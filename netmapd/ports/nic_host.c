@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "closer.h"
+#include "device_closer.h"
 
 /*
  * In generic mode the kernel puts a cookie in front of each frame (nic/program.h), if both are no longer than an skb's linear part,
@@ -99,7 +99,7 @@ void nic_host_halt(struct nic *nic)
 	if (!nic->host.queues)
 		return;
 	stop_host(nic);
-	tap_queues_leave(&nic->host);
+	tap_queues_leave(&nic->host, nic->name);
 }
 
 static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct nm_error *err)
@@ -113,8 +113,8 @@ static int open_host(struct nic *nic, const int *fds, uint32_t num_fds, struct n
 		taken++;
 	}
 	if (error) {
-		closer_later_all(fds + taken, num_fds - taken);
-		tap_queues_leave(tap);
+		device_closer_later(nic->name, fds + taken, num_fds - taken);
+		tap_queues_leave(tap, nic->name);
 		return nm_error_set(err, error, "%s: its host rings can't be opened: %s", nic->name,
 			strerror(-error));
 	}
@@ -216,13 +216,14 @@ int nic_host_used(struct nic *nic, const int *fds, uint32_t num_fds, const struc
 	*host = nic->asked.host && *right == NIC_RIGHT_WANTED;
 	*user = number_of(nic, nic->asks);
 	if (!nic->asked.host)
-		tap_queues_leave(&nic->host);
+		tap_queues_leave(&nic->host, nic->name);
 	if (refused)
 		error = nm_error_set(err, refused->code, "%s", refused->text);
 	else if (starts)
 		error = open_host(nic, fds, num_fds, err);
 	else
-		closer_later_all(fds, num_fds); /* queues are sent only where there are none yet */
+		device_closer_later(nic->name, fds,
+			num_fds); /* queues are sent only where there are none yet */
 	if (*host)
 		*right = error ? NIC_RIGHT_REFUSED : NIC_RIGHT_GRANTED;
 	if (refused && starts)

@@ -124,8 +124,8 @@ static void free_tap(struct tap *tap)
 	int fds[NM_RINGS_MAX];
 
 	tap_queues_take(tap, fds);
-	tap_leaving_go(tap->taps->leaves, tap->leaving, tap->gone ? "" : tap->ifname, fds,
-		tap->num_queues);
+	tap_leaving_go(
+		tap->taps->leaves, tap->leaving, tap->ifname, tap->gone, fds, tap->num_queues);
 	tap_queues_free(tap);
 	os_free(tap);
 }

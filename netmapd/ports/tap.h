@@ -50,7 +50,7 @@ struct port_wait;
 
 /* Once, when d->loop is there; d->taps. Negative errno. */
 int taps_init(struct daemon *d);
-void taps_exit(struct daemon *d); /* after nm_core_destroy() and closer_exit() */
+void taps_exit(struct daemon *d); /* after nm_core_destroy() and device_closer_exit() */
 
 /* Port `name` is about to be made (new) or removed. 0: carry it out; -EINPROGRESS: wait->fn will be called, then ask again. Who can't
  * wait is refused with -EBUSY when devices are leaving (tap_leave.h). */

@@ -10,16 +10,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "closer.h"
+#include "device_closer.h"
 #include "os.h"
 #include "os_user.h"
 
 struct tap_leaving {
-	struct os_job job;
+	struct device_close close;
 	struct tap_leaving *next;
-	char ifname[IFNAMSIZ];
-	int event; /* of the list */
-	int done;  /* stored by the thread that closes, last of all */
+	char ifname[IFNAMSIZ]; /* "": it has none any more */
+	int event;             /* of the list */
+	int done;              /* stored by the thread that closes, last of all */
 	uint32_t count;
 	int fds[];
 };
@@ -35,9 +35,9 @@ struct tap_leaves {
 /* ---- the thread that closes ---------------------------------------------------------------- */
 
 /* Once it is done it may be freed at any time. The eventfd stays until no thread closes any more. */
-static void close_device(struct os_job *job)
+static void close_device(struct device_close *close_)
 {
-	struct tap_leaving *l = (struct tap_leaving *)job;
+	struct tap_leaving *l = (struct tap_leaving *)close_;
 	const uint64_t one = 1;
 	int event = l->event;
 	bool told;
@@ -108,10 +108,10 @@ void tap_leaves_free(struct tap_leaves *leaves)
 {
 	uint32_t left = take_out_done(leaves);
 
-	os_assert(left == 0 && !leaves->waits.first);
-	(void)left;
+	os_assert(!leaves->waits.first);
 	loop_del(leaves->loop, leaves->handle);
-	close(leaves->event);
+	if (left == 0)
+		close(leaves->event); /* else threads have it until the process ends */
 	os_free(leaves);
 }
 
@@ -126,7 +126,7 @@ void tap_leaving_free(struct tap_leaving *leaving)
 }
 
 void tap_leaving_go(struct tap_leaves *leaves, struct tap_leaving *leaving, const char *ifname,
-	const int *fds, uint32_t count)
+	bool gone, const int *fds, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (fds[i] >= 0)
@@ -135,12 +135,13 @@ void tap_leaving_go(struct tap_leaves *leaves, struct tap_leaving *leaving, cons
 		os_free(leaving);
 		return;
 	}
-	memcpy(leaving->ifname, ifname, strlen(ifname) + 1);
-	leaving->job.run = close_device;
+	if (!gone)
+		memcpy(leaving->ifname, ifname, strlen(ifname) + 1);
+	leaving->close.run = close_device;
 	leaving->event = leaves->event;
 	leaving->next = leaves->list;
 	leaves->list = leaving;
-	closer_run(&leaving->job);
+	device_closer_run(&leaving->close, ifname);
 }
 
 bool tap_leaves_has(struct tap_leaves *leaves, const char *ifname)

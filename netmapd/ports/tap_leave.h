@@ -2,8 +2,9 @@
 /*
  * tap_leave.h - TAP devices on their way out: nobody waits while the kernel removes one.
  *
- * close() of the last queue of a TAP returns when the kernel has removed the device, which takes 10 to 20 ms on a system that is idle, and
- * longer the busier it is. So another thread closes it (closer.h). Meanwhile the device is still there:
+ * close() of the last queue of a TAP returns when the kernel has removed the device, which takes 10 to 20 ms on a system that is idle,
+ * longer the busier it is, and for ever when the kernel is stuck. So another thread closes it (device_closer.h). Meanwhile the device is
+ * still there:
  *
  *      its name    is nobody's. A new port of that name would get a queue of the old device, and a NIC of that name would be the
  *                  old device: who wants one waits until it is gone
@@ -36,16 +37,17 @@ struct tap_leaving; /* one device */
 
 /* 0 or a negative errno. */
 int tap_leaves_new(struct loop *loop, struct tap_leaves **out);
-/* All of them are gone: behind closer_exit(). */
+/* No more events: behind device_closer_exit(). What that has left goes on until the process ends. */
 void tap_leaves_free(struct tap_leaves *leaves);
 
 /* For a device of so many queues. NULL: no memory. */
 struct tap_leaving *tap_leaving_new(uint32_t queues);
 void tap_leaving_free(struct tap_leaving *leaving);
 
-/* The device of this name leaves as another thread closes these descriptors, of which there are no more than it has queues; -1 are allowed. */
+/* The device of this name leaves as another thread closes these descriptors, of which there are no more than it has queues; -1 are allowed.
+ * gone: others have removed it, so the name isn't its own any more. */
 void tap_leaving_go(struct tap_leaves *leaves, struct tap_leaving *leaving, const char *ifname,
-	const int *fds, uint32_t count);
+	bool gone, const int *fds, uint32_t count);
 
 /* Is a device of this name leaving? NULL: are there so many that no port may be made? */
 bool tap_leaves_has(struct tap_leaves *leaves, const char *ifname);

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "closer.h"
+#include "device_closer.h"
 
 /* ---- events ---------------------------------------------------------------------------- */
 
@@ -129,13 +129,12 @@ void tap_queues_take(struct tap *tap, int *fds)
 	}
 }
 
-void tap_queues_leave(struct tap *tap)
+void tap_queues_leave(struct tap *tap, const char *port)
 {
 	int fds[NM_RINGS_MAX];
 
 	tap_queues_take(tap, fds);
-	for (uint32_t i = 0; i < tap->num_queues; i++)
-		closer_later(fds[i]);
+	device_closer_later(port, fds, tap->num_queues);
 }
 
 void tap_queues_free(struct tap *tap)

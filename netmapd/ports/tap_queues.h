@@ -43,8 +43,9 @@ void tap_queues_free(struct tap *tap); /* which have no descriptors */
 int tap_set_queue(struct tap *tap, uint32_t i, int fd);
 /* No event of theirs is looked at any more. Stopped. */
 void tap_queues_unwatch(struct tap *tap);
-/* All of them lose theirs. With the last one the kernel's device goes, for which another thread waits (closer.h). Stopped. */
-void tap_queues_leave(struct tap *tap);
+/* All of them lose theirs. With the last one the kernel's device goes, for which another thread waits (device_closer.h), in the name of
+ * this port. Stopped. */
+void tap_queues_leave(struct tap *tap, const char *port);
 /* They are in fds, one for each queue, -1 where there was none. */
 void tap_queues_take(struct tap *tap, int *fds);
 

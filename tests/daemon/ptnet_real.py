@@ -192,7 +192,7 @@ class Netmapd:
     def threads(self, closers=False):
         """How many there are; with those that close what clients had, which come and go as they like, or without."""
         names = self.thread_names()
-        return len(names) if closers else len(names) - names.count("closer")
+        return len(names) if closers else len([name for name in names if name not in ("closer", "closer-device")])
 
     def workers(self):
         """The names of the threads that serve rings."""

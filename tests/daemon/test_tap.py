@@ -268,11 +268,11 @@ LEAVING_MAX = 8
 class Slow:
     """A netmapd with slow_tap.c: the kernel removes a device, or one queue of it, when let_go() says so."""
 
-    def __init__(self, start_netmapd, place):
+    def __init__(self, start_netmapd, place, **env):
         fifo = place / "slow_tap"
         os.mkfifo(fifo)
         self.fifo = os.open(fifo, os.O_RDWR)
-        env = environment(LD_PRELOAD=str(BUILD / "tests/daemon/libslow_tap.so"), SLOW_TAP=str(fifo))
+        env = environment(LD_PRELOAD=str(BUILD / "tests/daemon/libslow_tap.so"), SLOW_TAP=str(fifo), **env)
         env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
         self.daemon = start_netmapd("--workers", "2", nics=True, sandbox=None, preexec_fn=new_namespace, env=env)
         self.connections = []
@@ -302,6 +302,17 @@ class Slow:
 @pytest.fixture
 def slow(start_netmapd, place):
     s = Slow(start_netmapd, place)
+    yield s
+    s.end()
+
+
+STUCK = "stuck0"
+
+
+@pytest.fixture
+def stuck(start_netmapd, place):
+    """The kernel never removes STUCK."""
+    s = Slow(start_netmapd, place, STUCK_TAP=STUCK)
     yield s
     s.end()
 
@@ -397,6 +408,29 @@ def test_netmapd_ends_while_a_device_leaves(slow):
     assert [c.receive() for c in waiting] == [(b"", [])] * 2
     slow.let_go()
     assert slow.daemon.process.wait(PATIENCE) == 0, slow.daemon.log()
+
+
+def leaving(daemon):
+    return daemon.status()["daemon"]["control"]["leaving_devices"]
+
+
+def test_a_device_that_never_goes_holds_up_nothing_else(stuck):
+    """Others go, memory is given back, and netmapd ends, with a line that says what it has left."""
+    before = stuck.daemon.at_rest()
+    for name in STUCK, P:
+        control(stuck.daemon, newif, name)
+    hangs, removes = stuck.delif(STUCK), stuck.delif()
+    assert others_are_served(stuck.daemon) and have_no_answer(hangs, removes) and leaving(stuck.daemon) == 2
+    stuck.let_go()
+    assert status_of(removes) == 0 and have_no_answer(hangs) and leaving(stuck.daemon) == 1
+    with Port(stuck.daemon.path, "vale1:1"):
+        pass
+    removes.close()
+    hangs.close()
+    wait_until(lambda: len(stuck.daemon.descriptors()) == len(before) + 1, "what a port had is closed")
+    stuck.daemon.process.send_signal(signal.SIGTERM)
+    assert stuck.daemon.process.wait(2 * PATIENCE) == 0
+    assert f"{STUCK}: the kernel doesn't let go of its network device" in stuck.daemon.log()
 
 
 def test_a_device_that_could_not_be_made_leaves_as_well(slow):

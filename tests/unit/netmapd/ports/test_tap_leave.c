@@ -6,10 +6,12 @@
 #include "tap_leave.h"
 
 #include "closer.h"
+#include "device_closer.h"
 #include "testutil.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ static struct {
 static struct loop *loop;
 static struct tap_leaves *leaves;
 static uint32_t calls;
+static bool no_patience; /* what is waited for a while doesn't come */
 
 int __real_close(int fd);
 int __wrap_close(int fd);
@@ -37,6 +40,17 @@ int __wrap_close(int fd)
 		pthread_cond_wait(&kernel.changed, &kernel.lock);
 	pthread_mutex_unlock(&kernel.lock);
 	return __real_close(fd);
+}
+
+int __real_pthread_cond_timedwait(
+	pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *end);
+int __wrap_pthread_cond_timedwait(
+	pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *end);
+
+int __wrap_pthread_cond_timedwait(
+	pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *end)
+{
+	return no_patience ? ETIMEDOUT : __real_pthread_cond_timedwait(cond, mutex, end);
 }
 
 static void let_go(int fd)
@@ -65,7 +79,7 @@ static int leave(const char *ifname)
 	struct tap_leaving *leaving = tap_leaving_new(QUEUES);
 
 	assert_non_null(leaving);
-	tap_leaving_go(leaves, leaving, ifname, fds, QUEUES);
+	tap_leaving_go(leaves, leaving, ifname, false, fds, QUEUES);
 	return fds[1];
 }
 
@@ -110,6 +124,7 @@ static int setup(void **state)
 {
 	calls = 0;
 	assert_int_equal(closer_init(), 0);
+	assert_int_equal(device_closer_init(), 0);
 	assert_int_equal(loop_new(&loop), 0);
 	assert_int_equal(tap_leaves_new(loop, &leaves), 0);
 	return 0;
@@ -120,6 +135,7 @@ static int teardown(void **state)
 	for (int fd = 0; fd < FDS; fd++)
 		let_go(fd);
 	closer_exit();
+	assert_int_equal(device_closer_exit(), 0);
 	tap_leaves_free(leaves);
 	loop_free(loop);
 	return 0;
@@ -191,26 +207,84 @@ static void who_waits_can_wait_again_or_end(void **state)
 	port_wait_forget(&again);
 }
 
-/* One of which no queue was opened. */
+/* Neither other devices nor what is no device. */
+static void one_that_hangs_holds_up_nothing_else(void **state)
+{
+	struct port_wait wait = {.fn = called};
+	int hangs = leave("tap0"), ends[2], other;
+	struct pollfd hup = {.events = 0};
+
+	other = leave("tap1");
+	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	let_go(other);
+	run_until(1);
+	assert_false(tap_leaves_has(leaves, "tap1"));
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	closer_later(ends[1]);
+	hup.fd = ends[0];
+	assert_int_equal(poll(&hup, 1, -1), 1);
+	__real_close(ends[0]);
+	assert_true(tap_leaves_has(leaves, "tap0"));
+	let_go(hangs);
+}
+
+/* All threads hang: the others wait for one of them. */
+static void what_finds_no_thread_waits(void **state)
+{
+	enum { DEVICES = DEVICE_CLOSER_THREADS + 3 };
+	struct port_wait wait = {.fn = called};
+	int devices[DEVICES];
+
+	for (int i = 0; i < DEVICES; i++)
+		devices[i] = leave(i == DEVICES - 1 ? "last" : "tap0");
+	assert_int_equal(device_closer_count(), DEVICES);
+	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	for (int i = DEVICE_CLOSER_THREADS; i < DEVICES; i++)
+		let_go(devices[i]);
+	assert_int_equal(device_closer_count(), DEVICES);
+	for (int i = 0; i < 3; i++)
+		let_go(devices[i]);
+	run_until(1);
+	while (tap_leaves_has(leaves, "last"))
+		;
+}
+
+/* One of which no queue was opened; and one that others have removed, whose name is free. */
 static void what_was_never_there_does_not_leave(void **state)
 {
 	const int fds[QUEUES] = {-1, -1, -1};
+	int device = queue();
 
-	tap_leaving_go(leaves, tap_leaving_new(QUEUES), "tap0", fds, QUEUES);
+	tap_leaving_go(leaves, tap_leaving_new(QUEUES), "tap0", false, fds, QUEUES);
 	expect_allowed("tap0");
 	tap_leaving_free(tap_leaving_new(QUEUES));
 	tap_leaving_free(NULL);
+	tap_leaving_go(leaves, tap_leaving_new(1), "tap0", true, &device, 1);
+	expect_allowed("tap0");
+}
+
+/* The last test: the thread stays in close(). */
+static void the_end_leaves_what_hangs(void **state)
+{
+	leave("tap0");
+	no_patience = true;
+	closer_exit();
+	assert_int_equal(device_closer_exit(), 1);
+	tap_leaves_free(leaves);
+	loop_free(loop);
 }
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			a_name_is_taken_until_the_device_is_gone, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_more_than_some_leave_at_a_time, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_waits_can_wait_again_or_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			what_was_never_there_does_not_leave, setup, teardown),
+		TEST(a_name_is_taken_until_the_device_is_gone),
+		TEST(no_more_than_some_leave_at_a_time),
+		TEST(who_waits_can_wait_again_or_end),
+		TEST(one_that_hangs_holds_up_nothing_else),
+		TEST(what_finds_no_thread_waits),
+		TEST(what_was_never_there_does_not_leave),
+		cmocka_unit_test_setup(the_end_leaves_what_hangs, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
