@@ -41,6 +41,7 @@ struct conn {
 	uint32_t num_unsent_fds;
 	/* A message that waits for a network interface, or whose reply, in `unsent`, does. NULL: none. */
 	struct port_wait wait;
+	struct tap_wait tap_wait; /* or for TAP devices that are leaving */
 	union ctl_message *kept;
 	size_t kept_bytes;
 	int kept_fd;

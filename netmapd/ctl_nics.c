@@ -48,6 +48,12 @@ static void listen_again(struct conn *c)
 
 /* ---- before it is handled ---------------------------------------------------------------------- */
 
+static void forget_taps(struct conn *c)
+{
+	tap_wait_forget(&c->tap_wait);
+	c->taps_gone = false;
+}
+
 /* Its port is there, or can't be. */
 static void handle_kept(void *arg, const struct nm_error *err)
 {
@@ -62,6 +68,8 @@ static void handle_kept(void *arg, const struct nm_error *err)
 	c->daemon->core.payer = account_quota(c->user);
 	error = err ? ctl_answer_error(c, message, err) : ctl_handle(c, message, c->kept_bytes);
 	c->daemon->core.payer = NULL;
+	if (!c->kept)
+		forget_taps(c); /* if it kept its place, and was refused for another reason */
 	free(message);
 	ctl_put_fd(c);
 	ctl_end_request(c);
@@ -69,12 +77,11 @@ static void handle_kept(void *arg, const struct nm_error *err)
 		ctl_end(c);
 }
 
-/* A turn of the connection's own, so that its user pays for what it does; all who wait are told of each device. */
-static void taps_are_gone(void *arg, const struct nm_error *err)
+/* A turn of the connection's own, so that its user pays for what it does. */
+static void taps_are_gone(void *arg)
 {
 	struct conn *c = arg;
 
-	(void)err; /* there is none */
 	c->taps_gone = true;
 	loop_again(c->daemon->loop, c->handle);
 }
@@ -86,6 +93,7 @@ static int keep_waiting(
 	if (keep(c, message, bytes) == 0)
 		return -EINPROGRESS;
 	port_wait_forget(&c->wait);
+	forget_taps(c);
 	return nm_error_set(err, -ENOMEM, "netmapd is out of memory");
 }
 
@@ -96,10 +104,15 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 
 	c->wait.fn = handle_kept;
 	c->wait.arg = c;
-	error = nics_ask(c->daemon, name, attach, account_uid(c->user), &c->wait, err);
-	if (error == -EINPROGRESS && taps_have(c->daemon, &c->wait))
-		c->wait.fn = taps_are_gone;
-	return error == -EINPROGRESS ? keep_waiting(c, message, bytes, err) : error;
+	c->tap_wait.fn = taps_are_gone;
+	c->tap_wait.arg = c;
+	error = nics_ask(
+		c->daemon, name, attach, account_uid(c->user), &c->wait, &c->tap_wait, err);
+	if (error != NICS_WAIT_FOR_TAP)
+		forget_taps(c);
+	if (error != NICS_WAIT_FOR_TAP && error != -EINPROGRESS)
+		return error;
+	return keep_waiting(c, message, bytes, err);
 }
 
 /* That could be a device's. */
@@ -122,9 +135,11 @@ int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl
 
 	if ((!new && hdr->nr_reqtype != NETMAP_REQ_VALE_DELIF) || !short_name(hdr, name))
 		return 0;
-	c->wait.fn = taps_are_gone;
-	c->wait.arg = c;
-	return taps_ask(c->daemon, name, new, &c->wait) ? keep_waiting(c, message, bytes, err) : 0;
+	c->tap_wait.fn = taps_are_gone;
+	c->tap_wait.arg = c;
+	if (taps_ask(c->daemon, new ? TAP_WANT_NEW : TAP_WANT_ROOM, name, &c->tap_wait) == 0)
+		return 0;
+	return keep_waiting(c, message, bytes, err);
 }
 
 /* ---- behind it ------------------------------------------------------------------------------------ */
@@ -168,6 +183,7 @@ static int keep_reply(struct conn *c, const union ctl_message *message, size_t b
 	if (keep(c, message, bytes) == 0)
 		return -EINPROGRESS;
 	port_wait_forget(&c->wait);
+	forget_taps(c);
 	return 0;
 }
 
@@ -190,14 +206,14 @@ static bool waits_for_end(struct conn *c, const struct nmreq_header *hdr)
 {
 	char name[IFNAMSIZ];
 
-	return short_name(hdr, name) && taps_wait_for_end(c->daemon, name, &c->wait) != 0;
+	return short_name(hdr, name) && taps_ask(c->daemon, TAP_WANT_END, name, &c->tap_wait) != 0;
 }
 
 int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message,
 	size_t bytes)
 {
-	c->wait.fn = taps_are_gone;
-	c->wait.arg = c;
+	c->tap_wait.fn = taps_are_gone;
+	c->tap_wait.arg = c;
 	return waits_for_end(c, hdr) ? keep_reply(c, message, bytes) : 0;
 }
 
@@ -213,6 +229,7 @@ void ctl_taps_go_on(struct conn *c)
 void ctl_nics_forget(struct conn *c)
 {
 	port_wait_forget(&c->wait);
+	forget_taps(c);
 	if (c->kept)
 		drop_kept(c);
 }

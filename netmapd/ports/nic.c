@@ -393,7 +393,7 @@ static int ask_again(struct nic *nic, uint32_t user, struct port_wait *wait, str
 }
 
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct port_wait *wait,
-	struct nm_error *err)
+	struct tap_wait *tap_wait, struct nm_error *err)
 {
 	char device[IFNAMSIZ];
 	struct nic *nic;
@@ -409,8 +409,8 @@ int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, str
 		return port_wait_for(&nic->waits, wait);
 	if (is_registered(d, device))
 		return 0;
-	if (taps_wait_for_end(d, device, wait) != 0)
-		return -EINPROGRESS; /* it is no NIC, nor is it gone */
+	if (taps_ask(d, TAP_WANT_NAME, device, tap_wait) != 0)
+		return NICS_WAIT_FOR_TAP; /* it is no NIC, nor is it gone */
 	if (!may_exist(d, device))
 		return 0;
 	nic = new_nic(d, device, user, err);

@@ -57,6 +57,9 @@
 
 #include "daemon.h"
 #include "port_wait.h"
+#include "tap_leave.h"
+
+enum { NICS_WAIT_FOR_TAP = 1 };
 
 /* Once, when d->loop is there; d->nics. Negative errno. */
 int nics_init(struct daemon *d);
@@ -66,10 +69,11 @@ void nics_exit(struct daemon *d);  /* after it */
 /*
  * A request of this user is about to concern port `name` (as in nr_name; a pipe's means its parent; attach: a switch port's
  * means the device). 0: carry it out, with the port there if there can be one; -EINPROGRESS: wait->fn will be called, then ask again;
- * other errors with a text: it can't be.
+ * NICS_WAIT_FOR_TAP: tap_wait->fn will be, for a TAP device of this name is leaving, then ask again; other errors with a text: it can't
+ * be. tap_wait keeps its place from one NICS_WAIT_FOR_TAP to the next; after anything else the caller forgets it.
  */
 int nics_ask(struct daemon *d, const char *name, bool attach, uint32_t user, struct port_wait *wait,
-	struct nm_error *err);
+	struct tap_wait *tap_wait, struct nm_error *err);
 
 /* This user's request was carried out, or not; host: it has host rings. 0: no port is opening; -EINPROGRESS: wait->fn will be called,
  * with what it is to say. That he may not have host rings it says to those who have some. */

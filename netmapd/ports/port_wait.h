@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * port_wait.h - requests that wait for something to happen to a port: a NIC comes up (nic.h), a TAP device is gone (tap_leave.h).
+ * port_wait.h - requests that wait for something to happen to the port of a NIC (nic.h).
  *
  *      struct port_waits waits;  port_waits_init(&waits);
  *      return port_wait_for(&waits, wait);        -EINPROGRESS: wait->fn will be called

@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tap_leave.h"
 #include "tap_queues.h"
 #include "vm.h"
 
@@ -308,25 +307,9 @@ void taps_exit(struct daemon *d)
 
 /* ---- who wants one ----------------------------------------------------------------------- */
 
-int taps_ask(struct daemon *d, const char *name, bool new, struct port_wait *wait)
+int taps_ask(struct daemon *d, enum tap_want want, const char *name, struct tap_wait *wait)
 {
-	struct tap_leaves *leaves = d->taps->leaves;
-
-	if (!tap_leaves_has(leaves, NULL) && !(new &&tap_leaves_has(leaves, name)))
-		return 0;
-	return tap_leaves_wait(leaves, wait);
-}
-
-int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait)
-{
-	struct tap_leaves *leaves = d->taps->leaves;
-
-	return tap_leaves_has(leaves, name) ? tap_leaves_wait(leaves, wait) : 0;
-}
-
-bool taps_have(const struct daemon *d, const struct port_wait *wait)
-{
-	return tap_leaves_have(d->taps->leaves, wait);
+	return tap_leaves_ask(d->taps->leaves, want, name, wait);
 }
 
 uint32_t taps_count(const struct daemon *d)

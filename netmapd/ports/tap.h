@@ -45,22 +45,15 @@
 #define NETMAPD_TAP_H
 
 #include "daemon.h"
-
-struct port_wait;
+#include "tap_leave.h"
 
 /* Once, when d->loop is there; d->taps. Negative errno. */
 int taps_init(struct daemon *d);
 void taps_exit(struct daemon *d); /* after nm_core_destroy() and device_closer_exit() */
 
-/* Port `name` is about to be made (new) or removed. 0: carry it out; -EINPROGRESS: wait->fn will be called, then ask again. Who can't
- * wait is refused with -EBUSY when devices are leaving (tap_leave.h). */
-int taps_ask(struct daemon *d, const char *name, bool new, struct port_wait *wait);
-
-/* Is the device of a former port of this name still there? 0: no; -EINPROGRESS: wait->fn will be called, then ask again. */
-int taps_wait_for_end(struct daemon *d, const char *name, struct port_wait *wait);
-
-/* Does it wait for one of these two? */
-bool taps_have(const struct daemon *d, const struct port_wait *wait);
+/* A request wants something of port `name` that devices which are leaving may have. As tap_leaves_ask(): 0: carry it out; -EINPROGRESS:
+ * wait->fn will be called, then ask again. Who can't wait is refused with -EBUSY. */
+int taps_ask(struct daemon *d, enum tap_want want, const char *name, struct tap_wait *wait);
 
 uint32_t taps_count(const struct daemon *d);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The thread that closes sets `done` and writes to an eventfd; the control thread, which alone has the list, takes out those
- * that are done when it is asked, and tells who waits when the eventfd wakes it.
+ * The thread that closes sets `done` and writes to an eventfd; the control thread, which alone has the lists, takes out those
+ * that are done when it is asked, and tells who waits when the eventfd wakes it, or when somebody who waits goes.
  */
 #include "tap_leave.h"
 
@@ -18,6 +18,7 @@ struct tap_leaving {
 	struct device_close close;
 	struct tap_leaving *next;
 	char ifname[IFNAMSIZ]; /* "": it has none any more */
+	uint64_t number;       /* the how manieth it is, from 1 on */
 	int event;             /* of the list */
 	int done;              /* stored by the thread that closes, last of all */
 	uint32_t count;
@@ -25,8 +26,9 @@ struct tap_leaving {
 };
 
 struct tap_leaves {
-	struct tap_leaving *list;
-	struct port_waits waits;
+	struct tap_leaving *list; /* the last one first */
+	uint64_t numbers;
+	struct tap_wait *first, **end; /* who waits, in the order in which they came */
 	int event;
 	struct loop *loop;
 	struct loop_handle *handle;
@@ -50,7 +52,7 @@ static void close_device(struct device_close *close_)
 	(void)told;
 }
 
-/* ---- the control thread -------------------------------------------------------------------- */
+/* ---- what leaves --------------------------------------------------------------------------- */
 
 /* How many are left. */
 static uint32_t take_out_done(struct tap_leaves *leaves)
@@ -70,15 +72,151 @@ static uint32_t take_out_done(struct tap_leaves *leaves)
 	return left;
 }
 
+/* The last one that had this name; NULL: none. */
+static const struct tap_leaving *find_name(const struct tap_leaves *leaves, const char *ifname)
+{
+	const struct tap_leaving *l = leaves->list;
+
+	while (l && strcmp(l->ifname, ifname) != 0)
+		l = l->next;
+	return l;
+}
+
+static bool has_number(const struct tap_leaves *leaves, uint64_t number)
+{
+	const struct tap_leaving *l = leaves->list;
+
+	while (l && l->number != number)
+		l = l->next;
+	return l != NULL;
+}
+
+/* ---- who waits ----------------------------------------------------------------------------- */
+
+static bool wants_name(const struct tap_wait *w)
+{
+	return w->want == TAP_WANT_NEW || w->want == TAP_WANT_NAME;
+}
+
+static bool wants_room(const struct tap_wait *w)
+{
+	return w->want == TAP_WANT_NEW || w->want == TAP_WANT_ROOM;
+}
+
+static bool same_name(const struct tap_wait *a, const struct tap_wait *b)
+{
+	return wants_name(a) && wants_name(b) && strcmp(a->ifname, b->ifname) == 0;
+}
+
+/* For how many more devices there is room while they leave. */
+static uint32_t room_now(struct tap_leaves *leaves)
+{
+	uint32_t left = take_out_done(leaves);
+
+	return left < TAPS_LEAVING_MAX ? TAPS_LEAVING_MAX - left : 0;
+}
+
+/* *room: for how many of those who have not been looked at yet, of whom this is the first; it may remove a device. */
+static bool may_go(const struct tap_leaves *leaves, const struct tap_wait *w, uint32_t *room)
+{
+	if (w->want == TAP_WANT_END)
+		return !has_number(leaves, w->device);
+	if (wants_name(w) && (w->ahead > 0 || find_name(leaves, w->ifname)))
+		return false;
+	if (!wants_room(w))
+		return true;
+	if (*room == 0)
+		return false;
+	--*room;
+	return true;
+}
+
+/* Those who may go, and don't know it. */
+static void tell(struct tap_leaves *leaves)
+{
+	uint32_t room = room_now(leaves);
+
+	for (struct tap_wait *w = leaves->first; w; w = w->next) {
+		if (!may_go(leaves, w, &room) || w->told)
+			continue;
+		w->told = true;
+		w->fn(w->arg);
+	}
+}
+
+static bool has_its_turn(struct tap_leaves *leaves, const struct tap_wait *wait)
+{
+	uint32_t room = room_now(leaves);
+
+	for (const struct tap_wait *w = leaves->first; w != wait; w = w->next)
+		(void)may_go(leaves, w, &room);
+	return may_go(leaves, wait, &room);
+}
+
+static void add_wait(struct tap_leaves *leaves, struct tap_wait *wait)
+{
+	const struct tap_leaving *last = find_name(leaves, wait->ifname);
+
+	wait->leaves = leaves;
+	wait->next = NULL;
+	wait->ahead = 0;
+	wait->device = last ? last->number : 0;
+	for (const struct tap_wait *w = leaves->first; w; w = w->next)
+		wait->ahead += same_name(w, wait);
+	*leaves->end = wait;
+	leaves->end = &wait->next;
+}
+
+static void remove_wait(struct tap_wait *wait)
+{
+	struct tap_leaves *leaves = wait->leaves;
+	struct tap_wait **link = &leaves->first;
+
+	while (*link != wait)
+		link = &(*link)->next;
+	*link = wait->next;
+	if (!wait->next)
+		leaves->end = link;
+	for (struct tap_wait *w = wait->next; w; w = w->next)
+		w->ahead -= same_name(w, wait);
+	wait->leaves = NULL;
+}
+
+void tap_wait_forget(struct tap_wait *wait)
+{
+	struct tap_leaves *leaves = wait->leaves;
+
+	if (!leaves)
+		return;
+	remove_wait(wait);
+	tell(leaves);
+}
+
+int tap_leaves_ask(
+	struct tap_leaves *leaves, enum tap_want want, const char *ifname, struct tap_wait *wait)
+{
+	if (!wait->leaves) {
+		wait->want = want;
+		memcpy(wait->ifname, ifname, strlen(ifname) + 1);
+		add_wait(leaves, wait);
+	}
+	os_assert(wait->want == want && strcmp(wait->ifname, ifname) == 0);
+	wait->told = false;
+	if (!has_its_turn(leaves, wait))
+		return -EINPROGRESS;
+	tap_wait_forget(wait);
+	return 0;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
 static void some_are_gone(void *arg, uint32_t events)
 {
 	struct tap_leaves *leaves = arg;
 	uint64_t count;
 
-	if (read(leaves->event, &count, sizeof(count)) != sizeof(count))
-		return;
-	take_out_done(leaves);
-	port_waits_tell(&leaves->waits, NULL, NULL);
+	if (read(leaves->event, &count, sizeof(count)) == sizeof(count))
+		tell(leaves);
 }
 
 int tap_leaves_new(struct loop *loop, struct tap_leaves **out)
@@ -88,7 +226,7 @@ int tap_leaves_new(struct loop *loop, struct tap_leaves **out)
 
 	if (!leaves)
 		return -ENOMEM;
-	port_waits_init(&leaves->waits);
+	leaves->end = &leaves->first;
 	leaves->loop = loop;
 	leaves->event = os_fd_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	error = leaves->event < 0 ? -errno
@@ -108,7 +246,7 @@ void tap_leaves_free(struct tap_leaves *leaves)
 {
 	uint32_t left = take_out_done(leaves);
 
-	os_assert(!leaves->waits.first);
+	os_assert(!leaves->first);
 	loop_del(leaves->loop, leaves->handle);
 	if (left == 0)
 		close(leaves->event); /* else threads have it until the process ends */
@@ -138,6 +276,7 @@ void tap_leaving_go(struct tap_leaves *leaves, struct tap_leaving *leaving, cons
 	if (!gone)
 		memcpy(leaving->ifname, ifname, strlen(ifname) + 1);
 	leaving->close.run = close_device;
+	leaving->number = ++leaves->numbers;
 	leaving->event = leaves->event;
 	leaving->next = leaves->list;
 	leaves->list = leaving;
@@ -150,10 +289,7 @@ bool tap_leaves_has(struct tap_leaves *leaves, const char *ifname)
 
 	if (!ifname)
 		return left >= TAPS_LEAVING_MAX;
-	for (const struct tap_leaving *l = leaves->list; l; l = l->next)
-		if (strcmp(l->ifname, ifname) == 0)
-			return true;
-	return false;
+	return find_name(leaves, ifname) != NULL;
 }
 
 int tap_leaves_refuse(struct tap_leaves *leaves, const char *ifname, struct nm_error *err)
@@ -167,14 +303,4 @@ int tap_leaves_refuse(struct tap_leaves *leaves, const char *ifname, struct nm_e
 			"%s: the kernel is still removing the network devices of %d persistent ports, as many as may be leaving at a time: try again",
 			ifname, TAPS_LEAVING_MAX);
 	return 0;
-}
-
-int tap_leaves_wait(struct tap_leaves *leaves, struct port_wait *wait)
-{
-	return port_wait_for(&leaves->waits, wait);
-}
-
-bool tap_leaves_have(const struct tap_leaves *leaves, const struct port_wait *wait)
-{
-	return wait->list == &leaves->waits;
 }

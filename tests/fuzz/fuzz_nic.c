@@ -54,7 +54,8 @@ struct link {
 struct app {
 	struct nm_client client; /* port NULL: closed */
 	struct port_wait wait;
-	bool opens; /* waits for the port to move packets */
+	struct tap_wait tap_wait; /* never: there are no TAPs */
+	bool opens;               /* waits for the port to move packets */
 	uint8_t how;
 	char device[8], name[16];
 };
@@ -527,7 +528,8 @@ static void open_app(struct app *app, uint8_t how)
 	snprintf(app->name, sizeof(app->name), "%s%s", app->device, how > 230 ? "{1" : "");
 	app->wait.fn = told;
 	app->wait.arg = app;
-	error = nics_ask(&d, app->name, false, how == 99 ? USER + 1 : USER, &app->wait, &err);
+	error = nics_ask(&d, app->name, false, how == 99 ? USER + 1 : USER, &app->wait,
+		&app->tap_wait, &err);
 	if (error != -EINPROGRESS)
 		fuzz_check_error(error, err.text);
 	if (error == 0 && find_port(app->device))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Devices that leave. A "device" is an end of a pipe, and close() of it waits until the test lets it go: who waits in it is another
- * thread, or the test hangs.
+ * Devices that leave, and who waits for them. A "device" is an end of a pipe, and close() of it waits until the test lets it go: who waits
+ * in it is another thread, or the test hangs.
  */
 #include "tap_leave.h"
 
@@ -99,17 +99,25 @@ static void expect_allowed(const char *ifname)
 	assert_int_equal(tap_leaves_refuse(leaves, ifname, &err), 0);
 }
 
-static void called(void *arg, const struct nm_error *err)
+static void called(void *arg)
 {
-	assert_null(err);
 	calls++;
 }
 
-/* As a request that has to wait once more. */
-static void called_again(void *arg, const struct nm_error *err)
+static struct tap_wait waits_for(void (*fn)(void *arg))
 {
-	calls++;
-	assert_int_equal(tap_leaves_wait(leaves, arg), -EINPROGRESS);
+	return (struct tap_wait){.fn = fn};
+}
+
+static void expect_waits(struct tap_wait *wait, enum tap_want want, const char *ifname)
+{
+	assert_int_equal(tap_leaves_ask(leaves, want, ifname, wait), -EINPROGRESS);
+}
+
+static void expect_goes(struct tap_wait *wait, enum tap_want want, const char *ifname)
+{
+	assert_int_equal(tap_leaves_ask(leaves, want, ifname, wait), 0);
+	assert_null(wait->leaves);
 }
 
 /* Events come when they come: the loop waits for them. */
@@ -141,10 +149,19 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* The kernel has removed it, and no event has come yet. */
+static void wait_until_closed(int fd)
+{
+	struct pollfd event = {.fd = -1};
+
+	while (fcntl(fd, F_GETFD) >= 0)
+		poll(&event, 1, 1);
+}
+
 /* Its name is taken until it is gone; who waits is told then, once. */
 static void a_name_is_taken_until_the_device_is_gone(void **state)
 {
-	struct port_wait wait = {.fn = called};
+	struct tap_wait wait = waits_for(called);
 	int device;
 
 	expect_allowed("tap0");
@@ -154,20 +171,20 @@ static void a_name_is_taken_until_the_device_is_gone(void **state)
 	assert_false(tap_leaves_has(leaves, NULL));
 	expect_refused("tap0", "still removing the network device");
 	expect_allowed("tap1");
-	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	expect_waits(&wait, TAP_WANT_NEW, "tap0");
 	assert_true(fcntl(device, F_GETFD) >= 0);
 	let_go(device);
 	run_until(1);
 	assert_int_equal(fcntl(device, F_GETFD), -1);
 	assert_false(tap_leaves_has(leaves, "tap0"));
 	expect_allowed("tap0");
-	assert_null(wait.list);
+	expect_goes(&wait, TAP_WANT_NEW, "tap0");
 }
 
 /* So many, of whatever names; the first that is gone makes room. */
 static void no_more_than_some_leave_at_a_time(void **state)
 {
-	struct port_wait wait = {.fn = called};
+	struct tap_wait wait = waits_for(called);
 	int devices[TAPS_LEAVING_MAX];
 	char name[IFNAMSIZ] = "tap0";
 
@@ -179,46 +196,138 @@ static void no_more_than_some_leave_at_a_time(void **state)
 	}
 	assert_true(tap_leaves_has(leaves, NULL));
 	expect_refused("other", "as many as may be leaving");
-	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	expect_waits(&wait, TAP_WANT_ROOM, "other");
 	let_go(devices[0]);
 	run_until(1);
 	assert_false(tap_leaves_has(leaves, NULL));
 	expect_allowed("other");
 	expect_allowed("tap0");
 	expect_refused("tap1", "had this name");
+	expect_goes(&wait, TAP_WANT_ROOM, "other");
 }
 
-/* One is told of each device, and waits for its own; another one has ended. */
-static void who_waits_can_wait_again_or_end(void **state)
+/* One waits for its own device, whatever others are gone; another one has ended. */
+static void who_waits_is_told_of_its_own_or_ends(void **state)
 {
-	struct port_wait again = {.fn = called_again, .arg = &again}, ends = {.fn = called};
+	struct tap_wait one = waits_for(called), two = waits_for(called), ends = waits_for(called);
 	int first = leave("tap0"), second = leave("tap1");
 
-	assert_int_equal(tap_leaves_wait(leaves, &ends), -EINPROGRESS);
-	assert_int_equal(tap_leaves_wait(leaves, &again), -EINPROGRESS);
-	port_wait_forget(&ends);
+	expect_waits(&ends, TAP_WANT_NAME, "tap0");
+	expect_waits(&two, TAP_WANT_NAME, "tap1");
+	expect_waits(&one, TAP_WANT_NAME, "tap0");
+	tap_wait_forget(&ends);
+	assert_int_equal(calls, 0);
 	let_go(first);
 	run_until(1);
-	assert_true(tap_leaves_has(leaves, "tap1"));
+	expect_goes(&one, TAP_WANT_NAME, "tap0");
+	expect_waits(&two, TAP_WANT_NAME, "tap1");
 	let_go(second);
 	run_until(2);
-	assert_false(tap_leaves_has(leaves, "tap1"));
-	port_wait_forget(&again);
-	port_wait_forget(&again);
+	expect_goes(&two, TAP_WANT_NAME, "tap1");
+	tap_wait_forget(&two);
+}
+
+/* Also when the device is gone, and the first has not heard of it, or has, and hasn't had its turn. */
+static void who_came_first_has_the_name_first(void **state)
+{
+	struct tap_wait first = waits_for(called), second = waits_for(called),
+			third = waits_for(called), other = waits_for(called);
+	int device = leave("tap0");
+
+	expect_waits(&first, TAP_WANT_NEW, "tap0");
+	let_go(device);
+	wait_until_closed(device);
+	while (tap_leaves_has(leaves, "tap0"))
+		;
+	expect_waits(&second, TAP_WANT_NEW, "tap0");
+	expect_goes(&other, TAP_WANT_NEW, "tap1");
+	run_until(1);
+	assert_true(first.told);
+	expect_waits(&second, TAP_WANT_NEW, "tap0");
+	expect_waits(&third, TAP_WANT_NAME, "tap0");
+	expect_goes(&first, TAP_WANT_NEW, "tap0");
+	assert_int_equal(calls, 2);
+	assert_true(second.told);
+	/* It was made, and removed again: they keep their places. */
+	device = leave("tap0");
+	expect_waits(&first, TAP_WANT_NEW, "tap0");
+	expect_waits(&second, TAP_WANT_NEW, "tap0");
+	let_go(device);
+	run_until(3);
+	assert_true(second.told);
+	tap_wait_forget(&second); /* it has ended */
+	assert_int_equal(calls, 4);
+	assert_true(third.told);
+	expect_goes(&third, TAP_WANT_NAME, "tap0");
+	assert_int_equal(calls, 5);
+	expect_goes(&first, TAP_WANT_NEW, "tap0");
+}
+
+/* Who waits for a name takes none of it from others. */
+static void who_came_first_has_the_room_first(void **state)
+{
+	struct tap_wait named = waits_for(called), first = waits_for(called),
+			second = waits_for(called), late = waits_for(called);
+	int devices[TAPS_LEAVING_MAX];
+	char name[IFNAMSIZ] = "tap0";
+
+	for (int i = 0; i < TAPS_LEAVING_MAX; i++) {
+		name[3] = (char)('0' + i);
+		devices[i] = leave(name);
+	}
+	expect_waits(&named, TAP_WANT_NEW, "tap0");
+	expect_waits(&first, TAP_WANT_ROOM, "a");
+	expect_waits(&second, TAP_WANT_NEW, "b");
+	let_go(devices[1]);
+	run_until(1);
+	assert_true(first.told);
+	expect_waits(&late, TAP_WANT_ROOM, "c");
+	expect_goes(&first, TAP_WANT_ROOM, "a");
+	assert_int_equal(calls, 2);
+	assert_true(second.told);
+	/* The first has used the room. */
+	devices[1] = leave("a");
+	expect_waits(&second, TAP_WANT_NEW, "b");
+	let_go(devices[2]);
+	run_until(3);
+	assert_true(second.told && !late.told && !named.told);
+	expect_waits(&late, TAP_WANT_ROOM, "c");
+	expect_goes(&second, TAP_WANT_NEW, "b");
+	expect_goes(&late, TAP_WANT_ROOM, "c");
+	tap_wait_forget(&named);
+}
+
+/* Not of the next one that has its name by then. */
+static void the_end_is_that_of_one_device(void **state)
+{
+	struct tap_wait end = waits_for(called), next = waits_for(called);
+	int device = leave("tap0"), again;
+
+	expect_waits(&end, TAP_WANT_END, "tap0");
+	let_go(device);
+	wait_until_closed(device);
+	again = leave("tap0");
+	run_until(1);
+	expect_waits(&next, TAP_WANT_END, "tap0");
+	expect_goes(&end, TAP_WANT_END, "tap0");
+	let_go(again);
+	run_until(2);
+	expect_goes(&next, TAP_WANT_END, "tap0");
+	expect_goes(&next, TAP_WANT_END, "tap0"); /* long gone */
 }
 
 /* Neither other devices nor what is no device. */
 static void one_that_hangs_holds_up_nothing_else(void **state)
 {
-	struct port_wait wait = {.fn = called};
+	struct tap_wait wait = waits_for(called);
 	int hangs = leave("tap0"), ends[2], other;
 	struct pollfd hup = {.events = 0};
 
 	other = leave("tap1");
-	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	expect_waits(&wait, TAP_WANT_NAME, "tap1");
 	let_go(other);
 	run_until(1);
-	assert_false(tap_leaves_has(leaves, "tap1"));
+	expect_goes(&wait, TAP_WANT_NAME, "tap1");
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	closer_later(ends[1]);
 	hup.fd = ends[0];
@@ -232,21 +341,20 @@ static void one_that_hangs_holds_up_nothing_else(void **state)
 static void what_finds_no_thread_waits(void **state)
 {
 	enum { DEVICES = DEVICE_CLOSER_THREADS + 3 };
-	struct port_wait wait = {.fn = called};
+	struct tap_wait wait = waits_for(called);
 	int devices[DEVICES];
 
 	for (int i = 0; i < DEVICES; i++)
 		devices[i] = leave(i == DEVICES - 1 ? "last" : "tap0");
 	assert_int_equal(device_closer_count(), DEVICES);
-	assert_int_equal(tap_leaves_wait(leaves, &wait), -EINPROGRESS);
+	expect_waits(&wait, TAP_WANT_NAME, "last");
 	for (int i = DEVICE_CLOSER_THREADS; i < DEVICES; i++)
 		let_go(devices[i]);
 	assert_int_equal(device_closer_count(), DEVICES);
 	for (int i = 0; i < 3; i++)
 		let_go(devices[i]);
 	run_until(1);
-	while (tap_leaves_has(leaves, "last"))
-		;
+	expect_goes(&wait, TAP_WANT_NAME, "last");
 }
 
 /* One of which no queue was opened; and one that others have removed, whose name is free. */
@@ -280,7 +388,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_name_is_taken_until_the_device_is_gone),
 		TEST(no_more_than_some_leave_at_a_time),
-		TEST(who_waits_can_wait_again_or_end),
+		TEST(who_waits_is_told_of_its_own_or_ends),
+		TEST(who_came_first_has_the_name_first),
+		TEST(who_came_first_has_the_room_first),
+		TEST(the_end_is_that_of_one_device),
 		TEST(one_that_hangs_holds_up_nothing_else),
 		TEST(what_finds_no_thread_waits),
 		TEST(what_was_never_there_does_not_leave),
