@@ -102,6 +102,9 @@ static int apply(struct nm_error *err)
 	};
 	int failures = config_apply(&state.next, &how, err);
 
+	if (how.given_up)
+		os_log(OS_LOG_ERR,
+			"what the configuration has behind that was not asked for: have it read again when that is over (SIGHUP, systemctl reload netmapd)");
 	return failures < 0 ? failures : 0;
 }
 

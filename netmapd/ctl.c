@@ -11,6 +11,7 @@
 #include "local.h"
 #include "log.h"
 #include "os_user.h"
+#include "proto_client.h"
 #include "status.h"
 #include "vm.h"
 
@@ -278,8 +279,10 @@ int ctl_connect_self(struct daemon *d, struct nm_error *err)
 	error = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0
 			? nm_error_set(err, -errno, "no socket: %s", strerror(errno))
 			: add_conn(d, fds[0], err);
-	if (!error)
+	if (!error) {
+		nmd_limit_waiting(fds[1]);
 		return fds[1];
+	}
 	close(fds[0]);
 	close(fds[1]);
 	return error;

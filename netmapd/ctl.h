@@ -28,7 +28,7 @@ struct local;
  * connected. UINT64_MAX: of all. NULL: there is none. */
 const struct local *ctl_next_local(const struct daemon *d, uint64_t *number, struct ucred *peer);
 
-/* A connection to netmapd itself, for another thread, which closes it. A negative errno with a text. */
+/* A connection to netmapd itself, as by nmd_connect(), for another thread, which closes it. A negative errno with a text. */
 int ctl_connect_self(struct daemon *d, struct nm_error *err);
 
 #endif

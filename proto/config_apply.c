@@ -330,14 +330,18 @@ static void tell(struct applying *a, const struct config_item *item, const char 
 static void change(struct applying *a, const struct config_item *item, const char *text,
 	const char *was, change_fn *fn)
 {
-	struct nm_error err;
+	struct nm_error err, why;
 	int error = 0;
 
 	if (!a->how->check)
 		error = fn(a->how->fd, item, &err);
 	/* An answer that comes too late would be taken for the next one's. */
-	if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT)
+	if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT) {
 		a->broken = true;
+		a->how->given_up = error == -ETIMEDOUT;
+		why = err;
+		nm_error_set(&err, error, "%.200s: %s", text, why.text);
+	}
 	tell(a, item, text, was, error ? err.text : NULL);
 }
 

@@ -34,6 +34,7 @@ struct config_apply {
 	void (*changed)(void *arg, const struct config_change *change); /* each, once */
 	void *arg;
 	unsigned changes; /* how many there were, failures included */
+	bool given_up; /* no answer came: what the configuration has behind that was not asked for */
 };
 
 /* How many changes failed, each told; or a negative errno with a text: there is no netmapd, or it is none. */

@@ -70,18 +70,24 @@ static int connect_error(int error, const char *path, struct nm_error *err)
 	}
 }
 
+void nmd_limit_waiting(int fd)
+{
+	const struct timeval limit = {.tv_sec = NMD_REPLY_SECONDS};
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+}
+
 /* A connected socket, not greeted yet. */
 static int open_socket(const char *path, struct nm_error *err)
 {
-	struct timeval limit = {.tv_sec = NMD_REPLY_SECONDS};
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd, error;
 
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return nm_error_set(err, -errno, "can't make a socket: %s", strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	nmd_limit_waiting(fd);
 
 	memcpy(addr.sun_path, path, strlen(path) + 1);
 	while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {

@@ -58,6 +58,9 @@ int nmd_socket_path(const char *path, char out[NMD_PATH_MAX], struct nm_error *e
  */
 int nmd_connect(const char *path, struct nmd_hello *hello, struct nm_error *err);
 
+/* Calls on this socket wait NMD_REPLY_SECONDS at most: of those that nmd_connect() makes they do. */
+void nmd_limit_waiting(int fd);
+
 /* Fills in the header of a request of `size` bytes, header included. */
 void nmd_hdr_init(struct nmd_hdr *hdr, enum nmd_type type, size_t size);
 

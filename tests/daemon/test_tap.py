@@ -268,13 +268,13 @@ LEAVING_MAX = 8
 class Slow:
     """A netmapd with slow_tap.c: the kernel removes a device, or one queue of it, when let_go() says so."""
 
-    def __init__(self, start_netmapd, place, **env):
+    def __init__(self, start_netmapd, place, *options, **env):
         fifo = place / "slow_tap"
         os.mkfifo(fifo)
         self.fifo = os.open(fifo, os.O_RDWR)
         env = environment(LD_PRELOAD=str(BUILD / "tests/daemon/libslow_tap.so"), SLOW_TAP=str(fifo), **env)
         env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        self.daemon = start_netmapd("--workers", "2", nics=True, sandbox=None, preexec_fn=new_namespace, env=env)
+        self.daemon = start_netmapd("--workers", "2", *options, nics=True, sandbox=None, preexec_fn=new_namespace, env=env)
         self.connections = []
 
     def let_go(self, queues=1):
@@ -311,8 +311,9 @@ STUCK = "stuck0"
 
 @pytest.fixture
 def stuck(start_netmapd, place):
-    """The kernel never removes STUCK."""
-    s = Slow(start_netmapd, place, STUCK_TAP=STUCK)
+    """The kernel never removes STUCK; and netmapd has a configuration, which is empty at first, and little patience with itself."""
+    (place / "conf").write_text("")
+    s = Slow(start_netmapd, place, "--config", place / "conf", STUCK_TAP=STUCK, SHORT_PATIENCE="5")
     yield s
     s.end()
 
@@ -431,6 +432,21 @@ def test_a_device_that_never_goes_holds_up_nothing_else(stuck):
     stuck.daemon.process.send_signal(signal.SIGTERM)
     assert stuck.daemon.process.wait(2 * PATIENCE) == 0
     assert f"{STUCK}: the kernel doesn't let go of its network device" in stuck.daemon.log()
+
+
+def test_a_configuration_that_has_to_wait_for_ever_is_given_up(stuck, place):
+    """It is said, with what it waited for and what to do; the next one is applied."""
+    control(stuck.daemon, newif, STUCK)
+    hangs = stuck.delif(STUCK)
+    assert others_are_served(stuck.daemon) and have_no_answer(hangs)
+    (place / "conf").write_text(f"port {STUCK}\nport {P}\n")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    log = stuck.daemon.logged("what the configuration has behind that was not asked for")
+    assert re.search(f"conf:1: port {STUCK}: netmapd gave no answer", log) and tap(stuck.daemon) is None, log
+    (place / "conf").write_text(f"port {P}\n")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: tap(stuck.daemon), "the next one is applied")
+    stuck.daemon.process.kill()
 
 
 def test_a_device_that_could_not_be_made_leaves_as_well(slow):

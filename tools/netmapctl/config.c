@@ -61,6 +61,9 @@ static int apply(const struct config *config, bool check, bool exact, const stru
 		return status;
 	failures = config_apply(config, &how, &err);
 	close(how.fd);
+	if (how.given_up)
+		fputs("netmapctl: what the configuration has behind that was not asked for\n",
+			stderr);
 	if (failures < 0) {
 		json_decref(telling.json);
 		return ctl_failed(&err);
