@@ -151,6 +151,14 @@ static int try_again(struct conn *c)
 	return error;
 }
 
+/* The reply in `out` is for later. False: no memory. */
+static bool keep_reply(struct conn *c)
+{
+	c->num_unsent_fds = 0;
+	c->unsent = copy_of(&out);
+	return c->unsent != NULL;
+}
+
 /* The reply is in c->unsent: it is sent when the NIC that it concerns works. */
 static int send_when_ready(
 	struct conn *c, const char *name, bool attach, const union ctl_message *message)
@@ -158,22 +166,18 @@ static int send_when_ready(
 	return ctl_nics_ready(c, name, attach, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
 }
 
-/* The same for the one in `out`. */
+/* The same for the one in `out`. What was asked for is done: without memory the one who asked is told so now, as by ctl_nics_ready(). */
 static int reply_when_ready(
 	struct conn *c, const char *name, bool attach, const union ctl_message *message)
 {
-	c->num_unsent_fds = 0;
-	c->unsent = copy_of(&out);
-	return c->unsent ? send_when_ready(c, name, attach, message) : -ENOMEM;
+	return keep_reply(c) ? send_when_ready(c, name, attach, message) : send_reply(c, NULL, 0);
 }
 
 /* The same, when the device that it was to remove is gone. */
 static int reply_when_gone(
 	struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message)
 {
-	c->num_unsent_fds = 0;
-	c->unsent = copy_of(&out);
-	if (!c->unsent) /* it is on its way, and the one who asked is told so */
+	if (!keep_reply(c)) /* it is on its way, and the one who asked is told so */
 		return send_reply(c, NULL, 0);
 	return ctl_taps_ready(c, hdr, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
 }
@@ -181,10 +185,19 @@ static int reply_when_gone(
 /* The reply that is in `out` is completed, and sent, when there is no more to do. */
 static int reply_in_parts(struct conn *c)
 {
-	c->num_unsent_fds = 0;
-	c->unsent = copy_of(&out);
-	c->request = copy_of(in);
-	return c->unsent && c->request ? ctl_go_on(c) : -ENOMEM;
+	struct nm_error err;
+
+	c->request = keep_reply(c) ? copy_of(in) : NULL;
+	if (c->request)
+		return ctl_go_on(c);
+	free(c->unsent);
+	c->unsent = NULL;
+	if (c->vm)
+		vm_add_port_cancel(c->vm);
+	else
+		local_release(c->local);
+	nm_error_set(&err, -ENOMEM, "netmapd is out of memory");
+	return ctl_answer_error(c, in, &err);
 }
 
 /* As local_go_on(); the name of the port as well. */
@@ -623,10 +636,8 @@ static int reply_when_settled(struct conn *c)
 	start_reply(sizeof(struct nmd_reply));
 	if (!settings_go_on())
 		return send_reply(c, NULL, 0);
-	c->num_unsent_fds = 0;
-	c->unsent = copy_of(&out);
-	if (!c->unsent)
-		return -ENOMEM;
+	if (!keep_reply(c)) /* it goes on, and the one who asked is told so */
+		return send_reply(c, NULL, 0);
 	c->settles = true;
 	wait_for_settings(c);
 	return 0;
@@ -651,8 +662,11 @@ static int on_set(struct conn *c, size_t bytes)
 		error = config_parse(text, &item, &err);
 	if (!error && settings_go_on()) {
 		c->waiting = copy_of(in);
-		wait_for_settings(c);
-		return c->waiting ? 0 : -ENOMEM;
+		if (c->waiting) {
+			wait_for_settings(c);
+			return 0;
+		}
+		error = nm_error_set(&err, -ENOMEM, "netmapd is out of memory");
 	}
 	if (!error)
 		error = settings_change(c->daemon, &item, &err);

@@ -155,6 +155,12 @@ int vm_add_port_go_on(struct vm *vm, const struct vm_port **out, struct nm_error
 	return 0;
 }
 
+void vm_add_port_cancel(struct vm *vm)
+{
+	vm_port_free(vm->making);
+	vm->making = NULL;
+}
+
 void vm_drop_port(struct vm *vm)
 {
 	os_assert(vm->num_ports > 0);

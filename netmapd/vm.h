@@ -93,6 +93,9 @@ int vm_add_port(struct vm *vm, const char *ifname, const uint8_t mac[6], struct 
  * with *err: there is no such port. */
 int vm_add_port_go_on(struct vm *vm, const struct vm_port **port, struct nm_error *err);
 
+/* Instead of that: there is no such port. */
+void vm_add_port_cancel(struct vm *vm);
+
 /* The last one that was added goes again. */
 void vm_drop_port(struct vm *vm);
 

@@ -17,7 +17,7 @@ from ptnet_real import (
     ALL_NIC, ATTACH, HDR, HELLO, MAGIC, MONITOR_RX, MONITOR_TX, MSG_MAX, NMREQ, NMREQ_HEADER, NMREQ_REGISTER, NMREQ_REPLY, ONE_NIC,
     EVENTS, LIMIT, ONE_SW, OPTION, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, REGISTER, RENAME, REPLY, REQ_MAX, STATUS, SW,
     VALE_FLUSH, VALE_LIST, VALE_MACS, VERSION, VM_ADD_PORT, VM_CREATE, Connection, Port, Refused, message, nmreq, register, wait_until,
-    SANITIZED, ZCOPY_MON,
+    BUILD, SANITIZED, ZCOPY_MON, environment,
 )
 
 
@@ -785,3 +785,47 @@ def test_noise(daemon, connect, checked_traffic):
     assert traffic.finish() > 500
     wait_until(lambda: (daemon.descriptors(), daemon.mappings()) == before, "nothing is left")
     assert nothing_left(connect().status())
+
+
+def reply_to(connection, kind, body):
+    """All of it."""
+    connection.send(message(kind, body))
+    return connection.receive()[0]
+
+
+@pytest.mark.skipif(SANITIZED, reason="the allocator is the sanitizers'")
+def test_without_memory_for_its_reply_a_request_is_answered(start_netmapd):
+    """What is done at once is told at once, what goes on in parts is undone; neither ends the connection."""
+    info = nmreq(PORT_INFO_GET, "vale1:7", bytes(2345))
+    add = b"vale1:2".ljust(264, b"\0")
+    daemon = start_netmapd()
+    with Port(daemon.path, "vale1:7"), Connection(daemon.path) as c, Connection(daemon.path) as vm:
+        vm.vm_create()
+        sizes = [len(reply_to(c, NMREQ, info)), len(reply_to(vm, VM_ADD_PORT, add))]
+        assert c.nmreq(info)
+    daemon.stop()
+
+    def starve(size):
+        return start_netmapd(env=environment(LD_PRELOAD=str(BUILD / "tests/daemon/libno_memory.so"), NO_MEMORY=str(size)))
+
+    starved = starve(sizes[0])
+    with Port(starved.path, "vale1:7"), Connection(starved.path) as c:
+        assert c.nmreq(info)
+        request = register("vale1:1")
+        long_one = request + bytes(len(info) - len(request))
+        for _ in range(2):
+            with pytest.raises(Refused, match="out of memory") as refused:
+                c.nmreq(long_one)
+            assert refused.value.errno == errno.ENOMEM and starved.ports() == ["vale1:7"]
+        for fd in c.nmreq(request)[2]:
+            os.close(fd)
+        assert starved.ports() == ["vale1:1", "vale1:7"]
+    starved.stop()
+    starved = starve(sizes[1])
+    with Connection(starved.path) as vm:
+        vm.vm_create()
+        for _ in range(2):
+            with pytest.raises(Refused, match="out of memory"):
+                vm.ask(VM_ADD_PORT, add)
+            assert starved.ports() == []
+        assert vm.hello() == starved.pid
