@@ -5,13 +5,15 @@
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from ptnet_real import BUILD, PORT_HDR_SET, REPO, Port, environment, frame, nmreq, run, wait_until
+from ptnet_real import BUILD, NETMAPD, PORT_HDR_SET, REPO, Connection, Port, environment, frame, nmreq, run, wait_until
 
 NETMAPCTL = BUILD / "tools/netmapctl"
 SMALL = {"tx_slots": 64, "rx_slots": 64}
@@ -275,6 +277,41 @@ def test_netmapd_ends(start_netmapd, place):
     assert child.returncode == 3, words
     assert words == b"netmapctl: vale1:a is gone: netmapd has ended\n0 packets captured, 0 seen, 0 missed\n"
     assert statistics(place / "out.pcapng")[3] == 0
+
+
+def test_netmapd_ends_and_another_one_is_started(place):
+    """By whoever listens for both, at once: nothing is asked of the second one, which never had the port."""
+    def serve(listener):
+        inner = f"""if True:
+            import os
+            os.dup2({listener.fileno()}, 3)
+            os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+            os.execv("{NETMAPD}", ["netmapd", "--socket", "{place}/socket", "--nic", "off"])"""
+        return subprocess.Popen(["/usr/bin/python3", "-c", inner], pass_fds=[listener.fileno()], env=environment())
+
+    daemon = SimpleNamespace(path=place / "socket", status=lambda: Connection(place / "socket").status())
+    file = place / "out.pcapng"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(daemon.path))
+        listener.listen(8)
+        first = serve(listener)
+        with Port(daemon.path, "vale1:a", tx_slots=1024, rx_slots=1024) as a, Port(daemon.path, "vale1:b", **SMALL):
+            child = capture(daemon, "vale1:a", "-w", file, "-S", 64, "--file-size", 1)
+            child.send_signal(signal.SIGSTOP)
+            for n in range(1000):
+                a.send(numbered(n, 1500))
+            child.send_signal(signal.SIGCONT)
+            first.terminate()
+            second = serve(listener)
+            assert first.wait(60) == 0
+        _, words = child.communicate(timeout=60)
+        assert child.returncode == 3, words
+        assert words.startswith(b"netmapctl: vale1:a is gone: netmapd has ended\n"), words
+        assert daemon.status()["applications"] == []
+        second.terminate()
+        assert second.wait(60) == 0
+    received, dropped, accepted, written = statistics(place / "out_00001.pcapng")
+    assert received == written + dropped <= 1000 and accepted == written
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A monitor on the port, and a second connection that asks netmapd about it: whether the port is still there, how long the
- * virtio-net header before its packets is (which changes when a guest's driver starts), what the monitor has missed.
+ * virtio-net header before its packets is (which changes when a guest's driver starts), what the monitor has missed. Both are of
+ * one netmapd, and so are all answers: where a service manager listens, the next connection would start another one.
  */
 #include "capture.h"
 
 #include <errno.h>
 #include <libnetmap.h>
+#include <net/netmap.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #include "proto_client.h"
+#include "report.h"
 
 enum {
 	PACKET_MAX = 1 << 18,      /* 64 slots of the largest usual buffers */
@@ -21,8 +24,8 @@ enum {
 };
 
 struct tap {
-	const struct ctl *ctl;
-	struct nmport_d *monitor, *question;
+	struct nmport_d *monitor;
+	int question; /* the second connection; -1: netmapd has ended */
 	char port[NETMAP_REQ_IFNAMSIZ];
 	uint64_t looked_ns, missed;
 	uint32_t hdr_len;
@@ -48,22 +51,53 @@ uint64_t capture_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+/* An answer that didn't come, or that is none: nothing more can be asked. */
+static void hang_up(struct tap *tap)
+{
+	close(tap->question);
+	tap->question = -1;
+	tap->gone = true;
+}
+
+/* The length of the header before the port's packets. A negative errno; -ENOTCONN: nobody answers. */
+static int ask_header(struct tap *tap, uint32_t *bytes)
+{
+	struct {
+		struct nmd_hdr hdr;
+		struct nmreq_header req;
+		struct nmreq_port_hdr body;
+	} message = {.req = {.nr_version = NETMAP_API, .nr_reqtype = NETMAP_REQ_PORT_HDR_GET}};
+	struct {
+		struct nmd_nmreq_reply reply;
+		struct nmreq_header req;
+		struct nmreq_port_hdr body;
+	} answer;
+	ssize_t n;
+
+	message.req.nr_body = sizeof(message.req);
+	memcpy(message.req.nr_name, tap->port, sizeof(message.req.nr_name));
+	nmd_hdr_init(&message.hdr, NMD_NMREQ, sizeof(message));
+	n = nmd_request(tap->question, &message, &answer, sizeof(answer), NULL, NULL);
+	if (n < 0)
+		return -ENOTCONN;
+	if (answer.reply.reply.hdr.status < 0)
+		return answer.reply.reply.hdr.status;
+	if ((size_t)n != sizeof(answer))
+		return -ENOTCONN;
+	*bytes = answer.body.nr_hdr_len;
+	return 0;
+}
+
 /* Is the port there, and with which header? */
 static void look(struct tap *tap)
 {
-	struct nmreq_port_hdr body = {0};
-	struct nmreq_header hdr;
-	uint64_t now = capture_now_ns();
+	int error = tap->question < 0 ? -ENOTCONN : ask_header(tap, &tap->hdr_len);
 
-	if (now - tap->looked_ns < LOOK_NS)
-		return;
-	nmreq_header_init(&hdr, NETMAP_REQ_PORT_HDR_GET, &body);
-	memcpy(hdr.nr_name, tap->port, sizeof(hdr.nr_name));
-	if (nmport_request(tap->question, &hdr) == 0)
-		tap->hdr_len = body.nr_hdr_len;
-	else if (errno != EOPNOTSUPP) /* a kind that has no header */
+	if (tap->question >= 0 && error == -ENOTCONN)
+		hang_up(tap);
+	else if (error && error != -EOPNOTSUPP) /* a kind that has no header */
 		tap->gone = true;
-	tap->looked_ns = now;
+	tap->looked_ns = capture_now_ns();
 }
 
 static int open_monitor(struct tap *tap, const struct capture_options *o)
@@ -82,7 +116,7 @@ static int open_monitor(struct tap *tap, const struct capture_options *o)
 static int find_port(struct tap *tap, const struct capture_options *o)
 {
 	json_t *root;
-	int status = ctl_report(tap->ctl, &root);
+	int status = ctl_report_on(tap->question, &root);
 	bool found;
 
 	if (status)
@@ -103,15 +137,15 @@ int tap_open(const struct ctl *ctl, const struct capture_options *o, struct tap 
 
 	if (!tap)
 		return ctl_fail(CTL_FAILED, "out of memory");
-	tap->ctl = ctl;
 	setenv("NETMAP_BACKEND", "daemon", 1);
 	if (ctl->socket)
 		setenv("NETMAPD_SOCKET", ctl->socket, 1);
 	nmctx_get()->error = on_error;
-	status = find_port(tap, o);
+	status = ctl_connect(ctl, &tap->question);
+	if (!status)
+		status = find_port(tap, o);
 	if (!status)
 		status = open_monitor(tap, o);
-	tap->question = nmport_new();
 	if (status) {
 		tap_close(tap);
 		return status;
@@ -124,7 +158,8 @@ int tap_open(const struct ctl *ctl, const struct capture_options *o, struct tap 
 void tap_close(struct tap *tap)
 {
 	nmport_close(tap->monitor);
-	nmport_close(tap->question);
+	if (tap->question >= 0)
+		close(tap->question);
 	free(tap);
 }
 
@@ -147,7 +182,8 @@ int tap_wait(struct tap *tap, int ms)
 		return 0;
 	if (n < 0 || (n & POLLERR))
 		tap->gone = true;
-	look(tap);
+	if (capture_now_ns() - tap->looked_ns >= LOOK_NS)
+		look(tap);
 	tap->time_ns = capture_now_ns();
 	if (has_packets(tap))
 		return 1;
@@ -204,41 +240,46 @@ bool tap_next(struct tap *tap, struct pcapng_packet *packet)
 
 int tap_gone(struct tap *tap)
 {
-	struct nm_error err;
-	int fd = nmd_connect(tap->ctl->socket, NULL, &err);
-
-	if (fd < 0)
+	look(tap);
+	if (tap->question < 0)
 		return ctl_fail(CTL_UNREACHABLE, "%s is gone: netmapd has ended", tap->port);
-	close(fd);
 	return ctl_fail(CTL_NOT_FOUND, "%s is gone", tap->port);
 }
 
-/* netmapd counts them at the monitor, which is known by this process. */
-uint64_t tap_missed(struct tap *tap)
+/* Of this process' monitor. */
+static uint64_t missed_in(const json_t *root)
 {
-	json_t *root, *app, *port, *ring;
-	struct nm_error err;
+	json_t *app, *port, *ring;
 	uint64_t missed = 0;
-	int fd;
 	size_t i, j;
 
-	fd = nmd_connect(tap->ctl->socket, NULL, &err);
-	if (fd < 0)
-		return tap->missed; /* it has ended: tap_gone() says so */
-	if (ctl_report_on(fd, &root) == CTL_OK) {
-		json_array_foreach(json_object_get(root, "applications"), i, app)
-		{
-			if (ctl_int(app, "pid") != getpid())
-				continue;
-			port = ctl_find_int(root, "ports", "id", ctl_int(app, "port"));
-			if (strcmp(ctl_string(port, "kind"), "monitor") != 0)
-				continue;
-			json_array_foreach(json_object_get(port, "rings"), j, ring) missed +=
-				(uint64_t)ctl_int(json_object_get(ring, "errors"), "missed");
-		}
-		tap->missed = missed;
-		json_decref(root);
+	json_array_foreach(json_object_get(root, "applications"), i, app)
+	{
+		if (ctl_int(app, "pid") != getpid())
+			continue;
+		port = ctl_find_int(root, "ports", "id", ctl_int(app, "port"));
+		if (strcmp(ctl_string(port, "kind"), "monitor") != 0)
+			continue;
+		json_array_foreach(json_object_get(port, "rings"), j, ring) missed +=
+			(uint64_t)ctl_int(json_object_get(ring, "errors"), "missed");
 	}
-	close(fd);
+	return missed;
+}
+
+uint64_t tap_missed(struct tap *tap)
+{
+	struct nm_error err;
+	json_t *root;
+
+	if (tap->question < 0)
+		return tap->missed; /* tap_gone() says so */
+	if (nmd_report(tap->question, &root, &err) != 0) {
+		hang_up(tap);
+		return tap->missed;
+	}
+	/* A monitor that has gone with its port is in no report. */
+	if (missed_in(root) > tap->missed)
+		tap->missed = missed_in(root);
+	json_decref(root);
 	return tap->missed;
 }
