@@ -236,6 +236,20 @@ def test_files(daemon, open_port, place):
     assert sum(statistics(f)[3] for f in files) == len(numbers)
 
 
+def test_a_file_that_can_not_be_opened(daemon, open_port, place):
+    """The second one: what was captured is told, and the exit status is not that of success."""
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    (place / "out").mkdir()
+    child = capture(daemon, "vale1:a", "-w", place / "out/x.pcapng", "--file-size", 1)
+    shutil.rmtree(place / "out")
+    for n in range(800):
+        a.send(numbered(n, 1500))
+        b.receive(1)
+    _, words = child.communicate(timeout=60)
+    assert child.returncode == 1, words
+    assert words.startswith(f"netmapctl: can't open {place}/out/x_00002.pcapng: No such file".encode()), words
+
+
 def test_port_that_comes_back(daemon, open_port, place):
     """Its user goes, and another one comes: the capture goes on."""
     file = place / "out.pcapng"

@@ -136,8 +136,6 @@ int capture_parse(int argc, char **argv, struct capture_options *o)
 	if (!o->port)
 		return ctl_fail(CTL_USAGE, "capture needs the name of a port, as vale1:10");
 	status = ctl_name("capture", "a port, as vale1:10", o->port);
-	if (!status)
-		status = sink_check_filter(o);
 	if (status)
 		return status;
 	if (o->file && !*o->file)
@@ -206,12 +204,18 @@ int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 	if (status)
 		return status;
 	hear_signals();
-	status = tap_open(ctl, &o, &tap);
+	status = sink_new(&o, &sink); /* a wrong filter is told whether the port is there or not */
 	if (status)
 		return status;
-	status = sink_open(&o, &sink);
+	status = tap_open(ctl, &o, &tap);
+	if (status) {
+		sink_free(sink);
+		return status;
+	}
+	status = sink_begin(sink);
 	if (status) {
 		tap_close(tap);
+		sink_free(sink);
 		return status;
 	}
 	ended = run(tap, sink, &o);

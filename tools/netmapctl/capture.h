@@ -57,16 +57,19 @@ uint64_t tap_missed(struct tap *tap);
 
 struct sink;
 
-/* 0, or an exit status, told on stderr: the filter is no expression of libpcap's. */
-int sink_check_filter(const struct capture_options *o);
-
-/* 0, or an exit status, told on stderr. The options stay the caller's, and must outlive it. */
-int sink_open(const struct capture_options *o, struct sink **out);
+/*
+ * With its filter, without a file. 0, or an exit status, told on stderr: the filter is no expression of libpcap's. The options stay
+ * the caller's, and must outlive it.
+ */
+int sink_new(const struct capture_options *o, struct sink **out);
+void sink_free(struct sink *sink); /* of one that has not begun */
+/* The first file. 0, or an exit status, told on stderr. */
+int sink_begin(struct sink *sink);
 /* False: it can't be written; told on stderr. */
 bool sink_put(struct sink *sink, const struct pcapng_packet *packet, struct tap *tap);
 /* What was put is on its way to the reader. */
 bool sink_flush(struct sink *sink);
-/* Statistics, and the end. What was written, or filtered out. An exit status. */
+/* Statistics, and the end of it. What was written, or filtered out. An exit status. */
 int sink_close(
 	struct sink *sink, struct tap *tap, uint64_t *written, uint64_t *seen, uint64_t *missed);
 uint64_t sink_written(const struct sink *sink);

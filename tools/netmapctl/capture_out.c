@@ -20,40 +20,30 @@ struct sink {
 	char *buffer;
 	struct bpf_program program;
 	bool filters;
+	bool failed;                    /* a file is not whole, or isn't there */
 	uint32_t number;                /* of the file */
 	uint64_t bytes;                 /* in it */
 	struct pcapng_statistics stats; /* of the file */
 	uint64_t missed_before, written, seen;
 };
 
-static bool has_filter(const struct capture_options *o)
+/* Into sink->program. An exit status. */
+static int compile(struct sink *sink)
 {
-	return o->filter && *o->filter;
-}
-
-static int compile(const struct capture_options *o, struct bpf_program *program)
-{
-	pcap_t *dead = pcap_open_dead(DLT_EN10MB, FILTER_SNAPLEN);
+	const char *filter = sink->o->filter;
 	int status = CTL_OK;
+	pcap_t *dead;
 
+	if (!filter || !*filter)
+		return CTL_OK;
+	dead = pcap_open_dead(DLT_EN10MB, FILTER_SNAPLEN);
 	if (!dead)
 		return ctl_fail(CTL_FAILED, "out of memory");
-	if (pcap_compile(dead, program, o->filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		status = ctl_fail(CTL_USAGE, "filter '%.200s': %s", o->filter, pcap_geterr(dead));
+	if (pcap_compile(dead, &sink->program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		status = ctl_fail(CTL_USAGE, "filter '%.200s': %s", filter, pcap_geterr(dead));
+	else
+		sink->filters = true;
 	pcap_close(dead);
-	return status;
-}
-
-int sink_check_filter(const struct capture_options *o)
-{
-	struct bpf_program program;
-	int status;
-
-	if (!has_filter(o))
-		return CTL_OK;
-	status = compile(o, &program);
-	if (!status)
-		pcap_freecode(&program);
 	return status;
 }
 
@@ -131,8 +121,10 @@ static bool next_file(struct sink *sink, struct tap *tap)
 {
 	char *oldest;
 
-	if (!end_file(sink, tap) || !begin_file(sink))
+	if (!end_file(sink, tap) || !begin_file(sink)) {
+		sink->failed = true;
 		return false;
+	}
 	if (sink->o->files == 0 || sink->number <= sink->o->files)
 		return true;
 	oldest = numbered(sink->o->file, sink->number - sink->o->files);
@@ -142,7 +134,7 @@ static bool next_file(struct sink *sink, struct tap *tap)
 	return true;
 }
 
-int sink_open(const struct capture_options *o, struct sink **out)
+int sink_new(const struct capture_options *o, struct sink **out)
 {
 	struct sink *sink = calloc(1, sizeof(*sink));
 	int status;
@@ -154,19 +146,27 @@ int sink_open(const struct capture_options *o, struct sink **out)
 		return ctl_fail(CTL_FAILED, "out of memory");
 	}
 	sink->o = o;
-	status = has_filter(o) ? compile(o, &sink->program) : CTL_OK;
-	sink->filters = !status && has_filter(o);
-	if (!status && !begin_file(sink))
-		status = CTL_FAILED;
-	if (!status) {
+	status = compile(sink);
+	if (status)
+		sink_free(sink);
+	else
 		*out = sink;
-		return CTL_OK;
-	}
+	return status;
+}
+
+void sink_free(struct sink *sink)
+{
 	if (sink->filters)
 		pcap_freecode(&sink->program);
+	/* stdout is used until the end. */
+	setvbuf(stdout, NULL, _IOFBF, 0);
 	free(sink->buffer);
 	free(sink);
-	return status;
+}
+
+int sink_begin(struct sink *sink)
+{
+	return begin_file(sink) ? CTL_OK : CTL_FAILED;
 }
 
 static bool is_wanted(const struct sink *sink, const struct pcapng_packet *p)
@@ -207,16 +207,11 @@ uint64_t sink_written(const struct sink *sink)
 int sink_close(
 	struct sink *sink, struct tap *tap, uint64_t *written, uint64_t *seen, uint64_t *missed)
 {
-	bool good = !sink->out || end_file(sink, tap);
+	bool good = (!sink->out || end_file(sink, tap)) && !sink->failed;
 
 	*written = sink->written;
 	*seen = sink->seen;
 	*missed = sink->missed_before;
-	if (sink->filters)
-		pcap_freecode(&sink->program);
-	/* stdout is used until the end. */
-	setvbuf(stdout, NULL, _IOFBF, 0);
-	free(sink->buffer);
-	free(sink);
+	sink_free(sink);
 	return good ? CTL_OK : CTL_FAILED;
 }
