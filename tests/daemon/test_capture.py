@@ -13,10 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from ptnet_real import BUILD, NETMAPD, PORT_HDR_SET, REPO, Connection, Port, environment, frame, nmreq, run, wait_until
+from ptnet_real import BUILD, NETMAPD, PATIENCE, PORT_HDR_SET, REPO, Connection, Port, environment, frame, nmreq, run, wait_until
 
 NETMAPCTL = BUILD / "tools/netmapctl"
 SMALL = {"tx_slots": 64, "rx_slots": 64}
+# Seconds. Before it captures, tshark reads all that it can dissect, and asks each program in its folder three times what it has: two
+# seconds of a processor, of which there may be a tenth. Should it end, nobody waits.
+WIRESHARK = 8 * PATIENCE
 
 
 def capture(daemon, *args, **kwargs):
@@ -371,7 +374,7 @@ def extcap(daemon, place, monkeypatch):
         command = ["unshare", "-m", "sh", "-c", f'mount --bind "{folder}" "{usual}" && exec tshark "$@"', "sh"]
 
     def ask(*args, **more):
-        return run(*command, *args, env=env | more)
+        return run(*command, *args, env=env | more, timeout=WIRESHARK)
 
     ask.env, ask.command = env, command
     return ask
@@ -402,12 +405,12 @@ def test_extcap_captures(extcap, daemon, open_port, args):
         env=extcap.env | {"NETMAP_EXTCAP_HOSTS": "other"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: monitors(daemon) == 1 or child.poll() is not None, "the monitor is there")
+    wait_until(lambda: monitors(daemon) == 1 or child.poll() is not None, "the monitor is there", WIRESHARK)
     assert child.poll() is None, child.communicate()
     for n in range(15):
         a.send(numbered(n))
         b.receive(1)
-    output, errors = child.communicate(timeout=60)
+    output, errors = child.communicate(timeout=WIRESHARK)
     assert output.split() == [numbered(n)[14:].hex() for n in range(5, 15)], errors
     wait_until(lambda: monitors(daemon) == 0, "the capture has ended")
 
