@@ -24,24 +24,22 @@ struct account {
 
 /* Without accounts_init() there is no bound of memory and descriptors. */
 static struct bound {
-	const char *name;
-	bool bytes;
 	uint64_t user, all;
 	uint64_t used, refused;
 	bool changed; /* by accounts_change() */
 } bounds[LIMITS] = {
-	[NM_RES_PORTS] = {"ports", false, 4096, 16384},
-	[NM_RES_RINGS] = {"rings", false, 16384, 65536},
-	[NM_RES_SLOTS] = {"buffers", false, 1 << 22, 1 << 24},
-	[NM_RES_EXTRA] = {"extra-buffers", false, 1 << 19, 1 << 22},
-	[NM_RES_MEMORY] = {"memory", true, UINT64_MAX, UINT64_MAX},
-	[NM_RES_EXTMEM] = {"external-memory", true, 64 * GIB, 1024 * GIB},
-	[NM_RES_SWITCHES] = {"switches", false, 256, 1024},
-	[LIMIT_CONNECTIONS] = {"connections", false, 1024, 4096},
-	[LIMIT_MACHINES] = {"machines", false, 256, 1024},
-	[LIMIT_DMA_RANGES] = {"dma-ranges", false, 1 << 17, 1 << 19},
-	[LIMIT_DESCRIPTORS] = {"descriptors", false, UINT64_MAX, UINT64_MAX},
-	[LIMIT_REQUESTS] = {"requests", false, 256, 1024},
+	[NM_RES_PORTS] = {4096, 16384},
+	[NM_RES_RINGS] = {16384, 65536},
+	[NM_RES_SLOTS] = {1 << 22, 1 << 24},
+	[NM_RES_EXTRA] = {1 << 19, 1 << 22},
+	[NM_RES_MEMORY] = {UINT64_MAX, UINT64_MAX},
+	[NM_RES_EXTMEM] = {64 * GIB, 1024 * GIB},
+	[NM_RES_SWITCHES] = {256, 1024},
+	[LIMIT_CONNECTIONS] = {1024, 4096},
+	[LIMIT_MACHINES] = {256, 1024},
+	[LIMIT_DMA_RANGES] = {1 << 17, 1 << 19},
+	[LIMIT_DESCRIPTORS] = {UINT64_MAX, UINT64_MAX},
+	[LIMIT_REQUESTS] = {256, 1024},
 };
 
 static struct account *users;
@@ -56,25 +54,26 @@ static struct exception {
 
 /* ---- taking and giving --------------------------------------------------------------------- */
 
-static const char *write_amount(const struct bound *b, uint64_t amount, char text[32])
+static const char *write_amount(uint32_t what, uint64_t amount, char text[32])
 {
-	if (b->bytes)
+	if (bound_is_bytes(what))
 		snprintf(text, 32, "%llu MiB", (unsigned long long)((amount + MIB - 1) / MIB));
 	else
 		snprintf(text, 32, "%llu", (unsigned long long)amount);
 	return text;
 }
 
-static int refuse(struct bound *b, const char *whose, uint64_t used, uint64_t limit,
-	uint64_t amount, struct nm_error *err)
+static int refuse(uint32_t what, const char *whose, uint64_t used, uint64_t limit, uint64_t amount,
+	struct nm_error *err)
 {
+	const char *name = bound_name(what);
 	char have[32], most[32], more[32];
 
-	b->refused++;
+	bounds[what].refused++;
 	return nm_error_set(err, -EDQUOT,
 		"%s: %s %s of at most %s, and %s more are asked for; netmapd --max %s=%s raises that",
-		b->name, whose, write_amount(b, used, have), write_amount(b, limit, most),
-		write_amount(b, amount, more), b->name, limit == b->all ? "N/ALL" : "N");
+		name, whose, write_amount(what, used, have), write_amount(what, limit, most),
+		write_amount(what, amount, more), name, limit == bounds[what].all ? "N/ALL" : "N");
 }
 
 static bool is_over(uint64_t used, uint64_t amount, uint64_t limit)
@@ -101,9 +100,9 @@ static int take(struct nm_quota *quota, uint32_t what, uint64_t amount, struct n
 	most = most_of(user->uid, what);
 	snprintf(whose, sizeof(whose), "user %u has", (unsigned)user->uid);
 	if (is_over(user->used[what], amount, most))
-		return refuse(b, whose, user->used[what], most, amount, err);
+		return refuse(what, whose, user->used[what], most, amount, err);
 	if (is_over(b->used, amount, b->all))
-		return refuse(b, "all users have", b->used, b->all, amount, err);
+		return refuse(what, "all users have", b->used, b->all, amount, err);
 	user->used[what] += amount;
 	b->used += amount;
 	return 0;
@@ -279,89 +278,20 @@ void accounts_init(uint64_t files)
 
 /* ---- options ------------------------------------------------------------------------------- */
 
-static struct bound *find(const char *name, size_t length)
-{
-	for (int i = 0; i < LIMITS; i++)
-		if (strlen(bounds[i].name) == length && memcmp(bounds[i].name, name, length) == 0)
-			return &bounds[i];
-	return NULL;
-}
-
-/* A number at *p, behind which *p is moved; false: there is none, or it is too large. */
-static bool read_amount(const struct bound *b, const char **p, uint64_t *amount)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	char *end;
-
-	if (**p < '0' || **p > '9')
-		return false;
-	errno = 0;
-	*amount = strtoull(*p, &end, 10);
-	unit = *end && b->bytes ? strchr(units, *end) : NULL;
-	*p = unit ? end + 1 : end;
-	for (long i = unit ? unit - units : -1; i >= 0; i--) {
-		if (*amount > UINT64_MAX / 1024)
-			return false;
-		*amount *= 1024;
-	}
-	return errno == 0;
-}
-
-static void wrong_name(const char *text, int length, struct nm_error *err)
-{
-	char names[160] = "";
-
-	for (int i = 0; i < LIMITS; i++)
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
-			i ? ", " : "", bounds[i].name);
-	nm_error_set(
-		err, -ENOENT, "\"%.*s\" is none of %s", length < 40 ? length : 40, text, names);
-}
-
-/* NAME=N, or NAME=N/M; of one user the first alone. */
-struct wanted {
-	struct bound *bound;
-	uint64_t user, all; /* all 0: isn't said */
-};
-
-static int parse(const char *text, bool one_user, struct wanted *w, struct nm_error *err)
-{
-	size_t length = strcspn(text, "=");
-	const char *p = text + length;
-	bool good;
-
-	*w = (struct wanted){.bound = find(text, length)};
-	if (!w->bound) {
-		wrong_name(text, (int)length, err);
-		return -ENOENT;
-	}
-	good = *p++ == '=' && read_amount(w->bound, &p, &w->user);
-	if (good && !one_user && *p == '/') {
-		p++;
-		good = read_amount(w->bound, &p, &w->all) && w->all >= w->user;
-	}
-	if (good && !*p)
-		return 0;
-	return nm_error_set(err, -EINVAL,
-		one_user
-			? "\"%.60s\": a bound of one user is %s=N%s"
-			: "\"%.60s\": a bound is %s=N of each user, or N/M with M of all, not less%s",
-		text, w->bound->name, w->bound->bytes ? "; bytes, or with K, M, G, T" : "");
-}
-
 /** Sets the bound that @text names, which is *@found then. */
 static int set(const char *text, struct bound **found, struct nm_error *err)
 {
-	struct wanted w;
-	int error = parse(text, false, &w, err);
+	struct bound_wanted w;
+	struct bound *b;
+	int error = bound_parse(text, false, &w, err);
 
 	if (error)
 		return error;
-	w.bound->user = w.user;
-	if (w.all || w.user > w.bound->all)
-		w.bound->all = w.all ? w.all : w.user;
-	*found = w.bound;
+	b = &bounds[w.what];
+	b->user = w.user;
+	if (w.all || w.user > b->all)
+		b->all = w.all ? w.all : w.user;
+	*found = b;
 	return 0;
 }
 
@@ -382,28 +312,21 @@ int accounts_change(const char *text, struct nm_error *err)
 	return error;
 }
 
-int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err)
-{
-	struct wanted w;
-
-	return parse(text, uid != NM_USER_ANY, &w, err);
-}
-
 int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err)
 {
+	struct bound_wanted w;
 	struct exception *e;
-	struct wanted w;
 	int error;
 
 	if (uid == NM_USER_ANY)
 		return accounts_change(text, err);
-	error = parse(text, true, &w, err);
+	error = bound_parse(text, true, &w, err);
 	if (error)
 		return error;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return nm_error_set(err, -ENOMEM, "out of memory");
-	*e = (struct exception){exceptions, uid, (uint32_t)(w.bound - bounds), w.user};
+	*e = (struct exception){exceptions, uid, w.what, w.user};
 	exceptions = e;
 	return 0;
 }
@@ -420,12 +343,13 @@ void accounts_forget_users(void)
 
 void accounts_get(const char *text, char bound[ACCOUNTS_BOUND])
 {
-	const struct bound *b = find(text, strcspn(text, "="));
+	uint32_t what = bound_find(text, strcspn(text, "="));
 
 	bound[0] = '\0';
-	if (b)
-		snprintf(bound, ACCOUNTS_BOUND, "%s=%llu/%llu", b->name,
-			(unsigned long long)b->user, (unsigned long long)b->all);
+	if (what < LIMITS)
+		snprintf(bound, ACCOUNTS_BOUND, "%s=%llu/%llu", bound_name(what),
+			(unsigned long long)bounds[what].user,
+			(unsigned long long)bounds[what].all);
 }
 
 /* ---- status -------------------------------------------------------------------------------- */
@@ -456,7 +380,7 @@ json_t *accounts_json(uint32_t viewer)
 			if (user->used[i])
 				json_object_set_new(each, uid, number(user->used[i]));
 		}
-		json_object_set_new(one, "name", json_string(b->name));
+		json_object_set_new(one, "name", json_string(bound_name((uint32_t)i)));
 		json_object_set_new(one, "limit",
 			number(viewer == NM_USER_ANY ? b->user : most_of(viewer, (uint32_t)i)));
 		json_object_set_new(one, "limit_all", number(b->all));

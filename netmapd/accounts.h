@@ -24,19 +24,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "bounds.h"
 #include "loop.h"
 #include "nm_error.h"
 #include "quota.h"
-
-/* Behind those of the core. */
-enum limit {
-	LIMIT_CONNECTIONS = NM_RESOURCES,
-	LIMIT_MACHINES,
-	LIMIT_DMA_RANGES,
-	LIMIT_DESCRIPTORS, /* open files, also those that may come: eventfds and memory of guests */
-	LIMIT_REQUESTS,    /* that take more than a turn of the control thread, at a time */
-	LIMITS,
-};
 
 enum { ACCOUNTS_BOUND = 64 }; /* bytes of a bound as text */
 
@@ -46,8 +37,7 @@ struct account;
 void accounts_init(uint64_t files);
 
 /*
- * One bound, as a user writes it: NAME=N, of one user, or NAME=N/M, M of all together. Bytes may end in K, M, G
- * or T. -EINVAL with a text.
+ * One bound, as a user writes it (bounds.h): NAME=N, of one user, or NAME=N/M, M of all together. -ENOENT or -EINVAL with a text.
  */
 int accounts_set(const char *text, struct nm_error *err);
 /* The same, by a file or a request, not by an option: `netmapctl save` writes it. */
@@ -55,8 +45,6 @@ int accounts_change(const char *text, struct nm_error *err);
 
 /* The same for one user, NAME=N, instead of what accounts_set() says for each; NM_USER_ANY: for each. */
 int accounts_set_user(uint32_t uid, const char *text, struct nm_error *err);
-/* Would it be one? 0, or -EINVAL with a text. Any thread. */
-int accounts_check_user(uint32_t uid, const char *text, struct nm_error *err);
 /* No user has one of his own any more. */
 void accounts_forget_users(void);
 

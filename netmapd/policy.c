@@ -7,6 +7,7 @@
 #include "accounts.h"
 #include "directory.h"
 #include "names.h"
+#include "policy_line.h"
 #include "port.h"
 #include "region.h"
 
@@ -17,21 +18,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum right { RIGHT_PORT, RIGHT_CAPTURE, RIGHT_DEVICE, RIGHT_REGION, RIGHT_STATUS, RIGHTS };
-
-static const char *const rights[RIGHTS] = {"port", "capture", "device", "region", "status"};
-
 struct rule {
 	struct rule *next;
 	uint32_t uid; /* NM_USER_ANY: all */
-	enum right right;
-	char pattern[2 * NETMAP_REQ_IFNAMSIZ]; /* %u and %n are replaced, unless it is for all */
+	enum policy_right right;
+	char pattern[POLICY_WORD]; /* %u and %n are replaced, unless it is for all */
 };
 
 struct user_limit {
 	struct user_limit *next;
 	uint32_t uid;
-	char text[2 * NETMAP_REQ_IFNAMSIZ];
+	char text[POLICY_WORD];
 };
 
 struct policy {
@@ -58,33 +55,8 @@ static int wrong(const struct place *at, const char *what, const char *word)
 	return nm_error_set(at->err, -EINVAL, "%s:%u: %s '%.60s'", at->file, at->line, what, word);
 }
 
-/* %u and %n of a pattern, for one user. False: it gets too long. */
-static bool expand(const char *pattern, uint32_t uid, const char *name, char *out, size_t size)
-{
-	size_t at = 0;
-
-	for (; *pattern && at + 1 < size; pattern++) {
-		int n;
-
-		if (pattern[0] != '%') {
-			out[at++] = *pattern;
-			continue;
-		}
-		n = pattern[1] == 'u'   ? snprintf(out + at, size - at, "%u", (unsigned)uid)
-		    : pattern[1] == 'n' ? snprintf(out + at, size - at, "%s", name)
-					: -1;
-		if (n < 0)
-			return false;
-		at += (size_t)n;
-		pattern++;
-	}
-	if (at >= size)
-		return false;
-	out[at] = '\0';
-	return !*pattern;
-}
-
-static int add_rule(const struct place *at, uint32_t uid, enum right right, const char *pattern)
+static int add_rule(
+	const struct place *at, uint32_t uid, enum policy_right right, const char *pattern)
 {
 	struct rule *rule = calloc(1, sizeof(*rule));
 
@@ -104,13 +76,8 @@ static int add_rule(const struct place *at, uint32_t uid, enum right right, cons
 
 static int add_limit(const struct place *at, uint32_t uid, const char *text)
 {
-	struct user_limit *limit;
-	struct nm_error err;
+	struct user_limit *limit = calloc(1, sizeof(*limit));
 
-	if (accounts_check_user(uid, text, &err) != 0)
-		return nm_error_set(
-			at->err, -EINVAL, "%.120s:%u: %s", at->file, at->line, err.text);
-	limit = calloc(1, sizeof(*limit));
 	if (!limit)
 		return nm_error_set(at->err, -ENOMEM, "out of memory");
 	limit->uid = uid;
@@ -120,53 +87,47 @@ static int add_limit(const struct place *at, uint32_t uid, const char *text)
 	return 0;
 }
 
-/* One pattern, or limit, for one user; NM_USER_ANY: all. */
-static int apply(const struct place *at, uint32_t uid, int right, const char *word)
+/* One pattern, or limit, for one user. */
+static int add_word(const struct place *at, uint32_t uid, const char *name, enum policy_right right,
+	const char *word)
 {
-	char *end;
+	char expanded[POLICY_WORD];
 
-	if (right == RIGHTS)
-		return add_limit(at, uid, word);
-	if (right == RIGHT_REGION) {
-		unsigned long id = strtoul(word, &end, 10);
-
-		if (end == word || *end || id < 1 || id > 0xffff)
-			return wrong(at, "no number of a region, 1 to 65535:", word);
-	}
-	return add_rule(at, uid, (enum right)right, word);
+	if (!policy_expand(word, uid, name, expanded, sizeof(expanded)))
+		return wrong(at, "too long for a user's number or name:", word);
+	return right == RIGHTS ? add_limit(at, uid, expanded) : add_rule(at, uid, right, expanded);
 }
 
 static int apply_to_user(
-	const struct place *at, uint32_t uid, const char *name, int right, char *const words[])
+	const struct place *at, uint32_t uid, const char *name, const struct policy_line *line)
 {
-	static char *const any[] = {"*", NULL};
+	char *const *words = line->words;
+	int error = 0;
 
-	if (right == RIGHT_STATUS)
-		words = any;
-	for (; *words; words++) {
-		char word[2 * NETMAP_REQ_IFNAMSIZ];
-		int error;
+	if (line->right == RIGHT_STATUS)
+		return add_rule(at, uid, RIGHT_STATUS, "*");
+	for (; *words && !error; words++)
+		error = add_word(at, uid, name, line->right, *words);
+	return error;
+}
 
-		/* For all it is done when somebody asks. */
-		if (uid == NM_USER_ANY && strstr(*words, "%n"))
-			return wrong(at, "%n is for users and groups, %u for all:", *words);
-		if (!expand(*words, 0, "", word, sizeof(word)) || strlen(*words) >= sizeof(word))
-			return wrong(at, "a % that is neither %u nor %n, or too long:", *words);
-		if (uid == NM_USER_ANY)
-			snprintf(word, sizeof(word), "%s", *words);
-		else if (!expand(*words, uid, name, word, sizeof(word)))
-			return wrong(at, "a % that is neither %u nor %n, or too long:", *words);
-		error = apply(at, uid, right, word);
-		if (error)
-			return error;
-	}
-	return 0;
+/* What is the user's in a pattern is put in when somebody asks. */
+static int apply_to_all(const struct place *at, const struct policy_line *line)
+{
+	char *const *words = line->words;
+	int error = 0;
+
+	if (line->right == RIGHT_STATUS)
+		return add_rule(at, NM_USER_ANY, RIGHT_STATUS, "*");
+	for (; *words && !error; words++)
+		error = line->right == RIGHTS ? add_limit(at, NM_USER_ANY, *words)
+					      : add_rule(at, NM_USER_ANY, line->right, *words);
+	return error;
 }
 
 struct granted {
 	const struct place *at;
-	int right;
-	char *const *words;
+	const struct policy_line *line;
 	int error; /* of the line, with its text */
 };
 
@@ -174,77 +135,39 @@ static int apply_to_found(void *arg, uint32_t uid, const char *name)
 {
 	struct granted *granted = arg;
 
-	granted->error = apply_to_user(granted->at, uid, name, granted->right, granted->words);
+	granted->error = apply_to_user(granted->at, uid, name, granted->line);
 	return granted->error;
 }
 
 /* By number, also one who has no name. */
-static int apply_to_number(const struct place *at, const char *word, int right, char *const words[])
+static int apply_to_number(const struct place *at, const struct policy_line *line)
 {
 	char number[16], *end;
-	unsigned long uid = strtoul(word, &end, 10);
+	unsigned long uid = strtoul(line->name, &end, 10);
 
 	snprintf(number, sizeof(number), "%u", (unsigned)uid);
-	if (*end || strcmp(number, word) != 0)
-		return wrong(at, "no such user:", word);
-	return apply_to_user(at, (uint32_t)uid, number, right, words);
+	if (*end || strcmp(number, line->name) != 0)
+		return wrong(at, "no such user:", line->name);
+	return apply_to_user(at, (uint32_t)uid, number, line);
 }
 
-/* words: WHO, and what follows. */
-static int apply_to(
-	const struct place *at, int right, char *const words[], unsigned who, unsigned what)
+static int apply_to(const struct place *at, const struct policy_line *line)
 {
-	struct granted granted = {at, right, words + what, 0};
-	bool group = strcmp(words[who], "group") == 0;
+	struct granted granted = {at, line, 0};
+	bool group = line->who == POLICY_GROUP;
 	int error;
 
-	if (strcmp(words[who], "all") == 0)
-		return apply_to_user(at, NM_USER_ANY, "", right, words + what);
-	error = (group ? directory_group : directory_user)(
-		words[who + 1], apply_to_found, &granted);
+	if (line->who == POLICY_ALL)
+		return apply_to_all(at, line);
+	error = (group ? directory_group : directory_user)(line->name, apply_to_found, &granted);
 	if (!error || granted.error)
 		return error;
 	if (error != -ENOENT)
 		return nm_error_set(at->err, error, "%.120s:%u: %s '%.60s' can't be looked up: %s",
-			at->file, at->line, words[who], words[who + 1],
+			at->file, at->line, group ? "group" : "user", line->name,
 			error == -EPIPE ? "netmapd-names is gone; restart netmapd"
 					: strerror(-error));
-	return group ? wrong(at, "no such group:", words[who + 1])
-		     : apply_to_number(at, words[who + 1], right, words + what);
-}
-
-static int find_right(const char *word)
-{
-	for (int i = 0; i < RIGHTS; i++)
-		if (word && strcmp(rights[i], word) == 0)
-			return i;
-	return -1;
-}
-
-static int take_line(const struct place *at, char *const words[], unsigned count)
-{
-	bool limit = strcmp(words[0], "limit") == 0;
-	unsigned what = count > 1 && strcmp(words[1], "all") == 0 ? 2 : 3;
-	int right = limit ? RIGHTS : -1;
-
-	if (!limit && strcmp(words[0], "allow") != 0)
-		return wrong(at, "a line begins with allow or limit, not", words[0]);
-	if (count <= what ||
-		(what == 3 && strcmp(words[1], "user") != 0 && strcmp(words[1], "group") != 0))
-		return wrong(at, "user NAME, group NAME or all, and what they may, should follow",
-			words[0]);
-	if (!limit) {
-		right = find_right(words[what++]);
-		if (right < 0)
-			return wrong(at, "port, capture, device, region or status, not",
-				words[what - 1]);
-		if ((right == RIGHT_STATUS) != (count == what))
-			return wrong(at,
-				right == RIGHT_STATUS ? "nothing follows" : "which ones? behind",
-				words[what - 1]);
-	}
-	at->policy->names_users |= !limit || strcmp(words[1], "all") != 0;
-	return apply_to(at, right, words, 1, what);
+	return group ? wrong(at, "no such group:", line->name) : apply_to_number(at, line);
 }
 
 struct policy *policy_new(void)
@@ -281,8 +204,13 @@ int policy_take(void *policy, const struct config_place *at, char *const words[]
 	struct nm_error *err)
 {
 	const struct place place = {at->file, at->line, policy, err};
+	struct policy_line line;
+	int error = policy_line_parse(at, words, count, &line, err);
 
-	return take_line(&place, words, count);
+	if (error)
+		return error;
+	place.policy->names_users |= line.right != RIGHTS || line.who != POLICY_ALL;
+	return apply_to(&place, &line);
 }
 
 void policy_use(struct policy *policy)
@@ -360,11 +288,11 @@ static bool matches(const struct rule *rule, uint32_t uid, const char *text)
 	if (rule->uid != NM_USER_ANY)
 		return rule->uid == uid && fnmatch(rule->pattern, text, 0) == 0;
 	/* %n is known for those who are named; a directory is not asked here. */
-	return expand(rule->pattern, uid, "", pattern, sizeof(pattern)) &&
+	return policy_expand(rule->pattern, uid, "", pattern, sizeof(pattern)) &&
 	       fnmatch(pattern, text, 0) == 0;
 }
 
-static bool may(uint32_t uid, enum right right, const char *text)
+static bool may(uint32_t uid, enum policy_right right, const char *text)
 {
 	for (const struct rule *rule = current->rules; rule; rule = rule->next)
 		if (rule->right == right && matches(rule, uid, text))
@@ -372,11 +300,11 @@ static bool may(uint32_t uid, enum right right, const char *text)
 	return false;
 }
 
-static int refuse(uint32_t uid, enum right right, const char *what, struct nm_error *err)
+static int refuse(uint32_t uid, enum policy_right right, const char *what, struct nm_error *err)
 {
 	return nm_error_set(err, -EPERM,
 		"%.63s: no rule of %.80s allows it to user %u; 'allow user %u %s %.63s' would",
-		what, path, (unsigned)uid, (unsigned)uid, rights[right], what);
+		what, path, (unsigned)uid, (unsigned)uid, policy_right_name(right), what);
 }
 
 bool policy_sees_all(uint32_t uid)
@@ -449,7 +377,7 @@ int policy_device(uint32_t uid, const char *name, struct nm_error *err)
 
 /* They are the stack of the whole host: a right of their own. */
 static int check_host(
-	uint32_t uid, enum right right, const struct nm_name *name, struct nm_error *err)
+	uint32_t uid, enum policy_right right, const struct nm_name *name, struct nm_error *err)
 {
 	char host[NETMAP_REQ_IFNAMSIZ + 1];
 
@@ -504,7 +432,7 @@ int policy_bind(struct nm_core *core, uint32_t uid, const char *text, uint32_t m
 	bool monitor = flags & (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON);
 	struct nm_error ignored;
 	struct nm_name name;
-	enum right right;
+	enum policy_right right;
 	uint32_t owner;
 	int error;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config.h"
+#include "policy_line.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -10,6 +11,9 @@
 #include <sys/stat.h>
 
 enum { LINE_BYTES = 4096 };
+
+static const char TOO_MANY_WORDS[] = "a line has at most 63 words, begin another one with";
+static_assert(CONFIG_WORDS_MAX == 64, "as the text says");
 
 static_assert(CONFIG_TEXT_MAX > sizeof("place  ") + NMD_NAME_MAX + CONFIG_LIST_MAX, "a line fits");
 static_assert(CONFIG_LIST_MAX >= CONFIG_WORKERS_MAX * 5, "a list fits, of numbers up to 1023");
@@ -233,15 +237,20 @@ static int take_item(const struct config_place *at, char *const words[], unsigne
 
 /* ---- lines, files ------------------------------------------------------------------------------- */
 
+/* The last of `words` is NULL. CONFIG_WORDS_MAX: there are more. */
 static unsigned split(char *line, char *words[CONFIG_WORDS_MAX])
 {
 	unsigned count = 0;
 	char *word, *rest = line;
 
 	line[strcspn(line, "#\n")] = '\0';
-	while (count < CONFIG_WORDS_MAX - 1 && (word = strsep(&rest, " \t\r")))
-		if (*word)
-			words[count++] = word;
+	while ((word = strsep(&rest, " \t\r"))) {
+		if (!*word)
+			continue;
+		words[count++] = word;
+		if (count == CONFIG_WORDS_MAX)
+			return count;
+	}
 	words[count] = NULL;
 	return count;
 }
@@ -264,7 +273,9 @@ int config_read_lines(const char *file, config_policy_fn *take, void *arg, struc
 			break;
 		}
 		count = split(line, words);
-		if (count > 0)
+		if (count == CONFIG_WORDS_MAX)
+			error = wrong(&at, err, TOO_MANY_WORDS, words[count - 1]);
+		else if (count > 0)
 			error = take(arg, &at, words, count, err);
 	}
 	if (!error && ferror(f))
@@ -323,26 +334,27 @@ static int add_item(struct config *config, const struct config_item *item, struc
 		same->at.file, same->at.line);
 }
 
-/* Of what netmapd reads alone, netmapctl can change what concerns all users (NMD_LIMIT). */
+/* Of what netmapd reads alone, netmapctl checks what it can, and can change what concerns all users (NMD_LIMIT). */
 static int take_policy(struct reading *r, const struct config_place *at, char *const words[],
 	unsigned count, struct nm_error *err)
 {
 	struct config_item item = {.kind = CONFIG_LIMIT_ALL, .at = *at};
+	struct policy_line line;
+	int error;
 
-	r->config->policy_lines++;
-	if (r->policy)
+	if (r->policy) {
+		r->config->policy_lines++;
 		return r->policy->take(r->policy->arg, at, words, count, err);
-	if (strcmp(words[0], "limit") != 0 || count < 3 || strcmp(words[1], "all") != 0)
-		return 0;
-	r->config->policy_lines--;
-	for (unsigned i = 2; i < count; i++) {
-		int error = take_name(item.name, words[i]) ? add_item(r->config, &item, err)
-							   : wrong(at, err, "too long:", words[i]);
-
-		if (error)
-			return error;
 	}
-	return 0;
+	error = policy_line_parse(at, words, count, &line, err);
+	if (error || line.right != RIGHTS || line.who != POLICY_ALL) {
+		r->config->policy_lines++;
+		return error;
+	}
+	for (char *const *word = line.words; *word && !error; word++)
+		error = take_name(item.name, *word) ? add_item(r->config, &item, err)
+						    : wrong(at, err, "too long:", *word);
+	return error;
 }
 
 static int take_line(void *arg, const struct config_place *at, char *const words[], unsigned count,
@@ -435,6 +447,8 @@ int config_parse(const char *text, struct config_item *item, struct nm_error *er
 	if ((size_t)snprintf(line, sizeof(line), "%s", text) >= sizeof(line))
 		return wrong(&nowhere, err, "a line is too long:", text);
 	count = split(line, words);
+	if (count == CONFIG_WORDS_MAX)
+		return wrong(&nowhere, err, TOO_MANY_WORDS, words[count - 1]);
 	error = count ? take_item(&nowhere, words, count, item, err)
 		      : wrong(&nowhere, err, "nothing is in", text);
 	if (!error && item->kind != CONFIG_SET && item->kind != CONFIG_PLACE &&

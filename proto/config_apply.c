@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config_apply.h"
+#include "bounds.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -141,6 +142,11 @@ static const char *string(const json_t *object, const char *key)
 static uint32_t number(const json_t *object, const char *key)
 {
 	return (uint32_t)json_integer_value(json_object_get(object, key));
+}
+
+static uint64_t amount(const json_t *object, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
 /* "set NAME VALUE", "place PATTERN WORKERS", as netmapd has it in its report. */
@@ -443,49 +449,21 @@ static void want_full_wait(
 		want_value(a, item, have);
 }
 
-/* Is this the number that *text begins with, as it is or in K, M, G or T? *text is moved behind it. */
-static bool is_amount(const char **text, json_int_t amount)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	unsigned long long value;
-	char *end;
-
-	if (**text < '0' || **text > '9')
-		return false;
-	errno = 0;
-	value = strtoull(*text, &end, 10);
-	unit = *end ? strchr(units, *end) : NULL;
-	*text = unit ? end + 1 : end;
-	for (long i = unit ? unit - units : -1; i >= 0; i--) {
-		if (value > UINT64_MAX / 1024)
-			return false;
-		value *= 1024;
-	}
-	return errno == 0 && amount >= 0 && value == (unsigned long long)amount;
-}
-
 /* A limit with only a part for each user, "ports=5", says nothing of all. */
 static bool has_limit(const json_t *report, const struct config_item *item)
 {
-	size_t length = strcspn(item->name, "="), i;
-	const char *text = item->name + length;
+	struct bound_wanted wanted;
+	struct nm_error err;
 	const json_t *limit;
+	size_t i;
 
+	if (bound_parse(item->name, false, &wanted, &err) != 0)
+		return false; /* netmapd says why */
 	json_array_foreach(json_object_get(report, "limits"), i, limit)
 	{
-		const char *name = string(limit, "name");
-
-		if (strlen(name) != length || strncmp(name, item->name, length) != 0)
-			continue;
-		if (*text++ != '=' ||
-			!is_amount(&text, json_integer_value(json_object_get(limit, "limit"))))
-			return false;
-		if (!*text)
-			return true;
-		return *text++ == '/' &&
-		       is_amount(&text, json_integer_value(json_object_get(limit, "limit_all"))) &&
-		       !*text;
+		if (strcmp(string(limit, "name"), bound_name(wanted.what)) == 0)
+			return amount(limit, "limit") == wanted.user &&
+			       (!wanted.all || amount(limit, "limit_all") == wanted.all);
 	}
 	return false;
 }

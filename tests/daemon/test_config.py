@@ -177,7 +177,7 @@ def test_what_fails(start_netmapd, place):
     result = ctl(daemon, "apply", write(place, "port tapc0 tx-rings=1\n"), status=1)
     assert "is there with other rings" in result.stderr
     result = ctl(daemon, "apply", write(place, "allow all port x\nset poll-us 30\n"))
-    assert "1 lines say what users may" in result.stderr and result.stdout == "nothing to change\n"
+    assert "1 line says what users may" in result.stderr and result.stdout == "nothing to change\n"
 
 
 @taps
@@ -223,12 +223,27 @@ def test_host_rings_and_polling(start_netmapd, place):
     ("set poll-us 1\nset workers 1\nset poll-us 2", ":3: poll-us is in "),
     ("port x\nport x tx-rings=2", ":2: x is in "),
     ("set " + "x" * 5000, "a line is too long"),
+    ("allow all ports x", "1: port, capture, device, region or status, not 'ports'"),
+    ("allow all port", "1: which ones? behind 'port'"),
+    ("allow user root status x", "1: nothing follows 'status'"),
+    ("allow", "1: user NAME, group NAME or all, and what they may, should follow 'allow'"),
+    ("allow nobody-here port x", "1: user NAME, group NAME or all"),
+    ("allow group root region 65536", "1: no number of a region, 1 to 65535: '65536'"),
+    ("allow user root port vale%x:*", "1: a % that is neither %u nor %n, or too long: 'vale%x:*'"),
+    ("allow all port vale%n:*", "1: %n is for users and groups, %u for all:"),
+    ("allow user root port " + "x" * 128, "1: a % that is neither %u nor %n, or too long:"),
+    ("set poll-us 1\nallow all port" + " x" * 61, "2: a line has at most 63 words, begin another one with 'x'"),
+    ("limit user root ports=1/2", '1: "ports=1/2": a bound of one user is ports=N'),
+    ("limit group root portz=1", '1: "portz" is none of ports, rings,'),
+    ("limit all ports=2/1", '1: "ports=2/1": a bound is ports=N of each user, or N/M with M of all, not less'),
+    ("limit all portz=1", '1: "portz" is none of ports, rings,'),
 ])
 def test_wrong_lines(place, text, wrong):
     """netmapd doesn't start, netmapctl changes nothing; both name file and line."""
     file = write(place, text + "\n")
     expect_line(run(NETMAPD, "--socket", place / "socket", "--config", place / "d"), 2, "netmapd", f"--config: {file}:", wrong)
-    expect_line(run(NETMAPCTL, "--socket", place / "socket", "apply", file), 2, "netmapctl", f"{file}:", wrong)
+    for option in "--check", "--exact":
+        expect_line(run(NETMAPCTL, "--socket", place / "socket", "apply", option, file), 2, "netmapctl", f"{file}:", wrong)
 
 
 def test_a_wrong_file_changes_nothing(start_netmapd, place):

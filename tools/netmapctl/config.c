@@ -111,8 +111,8 @@ int ctl_apply(int argc, char **argv, const struct ctl *ctl)
 		status = ctl_fail(CTL_USAGE, "apply needs a file, as /etc/netmapd/switch.conf");
 	if (!status && config.policy_lines)
 		ctl_fail(0,
-			"%u lines say what users may (allow, limit): netmapd itself reads those, at its start and on SIGHUP",
-			config.policy_lines);
+			"%u %s what users may (allow, limit): netmapd itself reads those, at its start and on SIGHUP, and knows whether the users are there",
+			config.policy_lines, config.policy_lines == 1 ? "line says" : "lines say");
 	if (!status)
 		status = apply(&config, check, exact, ctl);
 	config_free(&config);
