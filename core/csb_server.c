@@ -222,6 +222,16 @@ bool nm_csb_server_waits(const struct nm_csb_server *s)
 	return ring->dir == NM_TX && !s->stopped && nm_ring_waits(ring);
 }
 
+uint32_t nm_csb_server_head(const struct nm_csb_server *s)
+{
+	const struct nm_ring *ring = s->ring;
+	uint32_t published = OS_LOAD_ACQUIRE(&s->atok->head), head = OS_LOAD(&ring->head);
+
+	return nm_ring_move_legal(head, OS_LOAD(&ring->tail), published, published, ring->num_slots)
+		       ? published
+		       : head;
+}
+
 void nm_csb_server_awake(struct nm_csb_server *s)
 {
 	if (!s->stopped)

@@ -77,6 +77,12 @@ bool nm_csb_server_prepare_sleep(struct nm_csb_server *s);
  * again before long, though nobody wakes it. */
 bool nm_csb_server_waits(const struct nm_csb_server *s);
 
+/*
+ * Where the application's head is: as it has published it, also what no step has taken yet (an rx ring of which half is free is left
+ * alone), or as the last step left it, when that can't be. For who looks, in any thread, while the arrays are there.
+ */
+uint32_t nm_csb_server_head(const struct nm_csb_server *s);
+
 /* No kicks, please. */
 void nm_csb_server_awake(struct nm_csb_server *s);
 

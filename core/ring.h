@@ -32,6 +32,7 @@
 struct nm_port;
 struct nm_region;
 struct nm_monitor;
+struct nm_csb_server;
 
 enum nm_dir { NM_TX, NM_RX, NM_DIRS };
 
@@ -101,6 +102,8 @@ struct nm_ring {
 	/* Who watches it; see monitor.h. nm_ring_sync() looks whether there is one without the lock. */
 	struct nm_monitor *monitors OS_GUARDED_BY(NM_MONITORS_LOCK);
 	struct os_spin monitor_lock; /* of monitors, for monitor.c alone */
+	/* By which CSB its user moves it, for who looks; NULL: by none. The platform's. */
+	const struct nm_csb_server *served;
 
 	/* The application's side: written only by the thread that syncs. */
 	struct {
@@ -295,14 +298,12 @@ static inline uint32_t nm_ring_avail(const struct nm_ring *ring)
 }
 
 /*
- * Slots that are in use: of a tx ring those that the application has released and has not got back, of an rx ring those that it has
- * been sent and has not given back. Any thread that holds core->lock, so that the port keeps its rings; the other side moves on
- * meanwhile.
+ * Slots that are in use, with the application's head: of a tx ring those that it has released and has not got back, of an rx ring those
+ * that it has been sent and has not given back. Any thread that holds core->lock, so that the port keeps its rings; the other side
+ * moves on meanwhile.
  */
-static inline uint32_t nm_ring_fill(const struct nm_ring *ring)
+static inline uint32_t nm_ring_fill(const struct nm_ring *ring, uint32_t head)
 {
-	uint32_t head = OS_LOAD(&ring->head);
-
 	if (!ring->shared)
 		return 0;
 	if (ring->dir == NM_RX)

@@ -359,8 +359,10 @@ static void serve_all(struct port_service *s)
 {
 	struct worker_ring *rings[PORT_SERVICE_RINGS_MAX];
 
-	for (uint32_t i = 0; i < all_rings(s); i++)
+	for (uint32_t i = 0; i < all_rings(s); i++) {
 		worker_add(s->rings[i].worker, rings, rings_of_one(s, i, rings));
+		core_ring(s, i)->served = &s->rings[i].ring.serve;
+	}
 	/* What is kicked for between the two is in the socket, and seen at once. */
 	watch_socket(s);
 	s->state = PORT_RUNNING;
@@ -378,9 +380,14 @@ static void quiesce(struct port_service *s)
 	unwatch_socket(s);
 	for (uint32_t i = 0; i < all_rings(s); i++)
 		worker_remove(s->rings[i].worker, rings, rings_of_one(s, i, rings));
-	for (uint32_t i = 0; i < all_rings(s); i++)
+	for (uint32_t i = 0; i < all_rings(s); i++) {
+		const struct nm_csb_server *serve = &s->rings[i].ring.serve;
+
 		if (nm_csb_server_finish(&s->rings[i].ring.serve) & NM_CSB_SERVER_INTERRUPT)
 			(void)worker_signal(&s->rings[i].ring);
+		if (core_ring(s, i)->served == serve)
+			core_ring(s, i)->served = NULL; /* the arrays may go */
+	}
 }
 
 static void link_event(const struct port_service *s, enum nmd_event_what what)

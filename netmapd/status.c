@@ -8,6 +8,7 @@
  */
 #include "status.h"
 #include "bufown.h"
+#include "csb_server.h"
 #include "ctl.h"
 #include "device_closer.h"
 #include "accounts.h"
@@ -75,13 +76,14 @@ static bool sees_region(const struct view *view, const struct nm_region *region)
 static json_t *ring_json(const struct nm_ring *ring)
 {
 	json_t *out = json_object(), *errors = json_object();
+	uint32_t head = ring->served ? nm_csb_server_head(ring->served) : OS_LOAD(&ring->head);
 
 	json_object_set_new(out, "dir", json_string(ring->dir == NM_TX ? "tx" : "rx"));
 	set_u64(out, "id", ring->id);
 	if (ring->host)
 		json_object_set_new(out, "host", json_true());
 	set_u64(out, "slots", ring->num_slots);
-	set_u64(out, "fill", nm_ring_fill(ring));
+	set_u64(out, "fill", nm_ring_fill(ring, head));
 	set_u64(out, "packets", OS_LOAD(&ring->stats.packets));
 	set_u64(out, "bytes", OS_LOAD(&ring->stats.bytes));
 	if (ring->dir == NM_TX) {

@@ -141,6 +141,25 @@ def test_fill(daemon, open_port):
     right.receive(5)
 
 
+def rounds(daemon):
+    return [w["rounds"] for w in daemon.status()["daemon"]["workers"]]
+
+
+def test_fill_of_who_has_read_everything(start_netmapd):
+    """As he has published it, though no worker is awake to take it, and none is to be woken while half of the ring is free."""
+    daemon = start_netmapd("--workers", "1", "--poll-us", "0")
+    with Port(daemon.path, "vale1:a", **SMALL) as a, Port(daemon.path, "vale1:b", **SMALL) as b:
+        a.send(*[frame(2, 1)] * 20)
+        wait_until(lambda: daemon.ring("vale1:b", "rx")["fill"] == 20, "they have come")
+        wait_until(lambda: rounds(daemon) == rounds(daemon), "the worker sleeps")
+        head = b.rx[0].next(b.rx[0].head, 20)
+        b.csb[b.rx[0].atok + 1] = b.csb[b.rx[0].atok] = head    # without a kick
+        assert daemon.ring("vale1:b", "rx")["fill"] == 0
+        b.rx[0].head = head
+        a.send(*[frame(2, 1)] * 3)
+        wait_until(lambda: daemon.ring("vale1:b", "rx")["fill"] == 3, "three more have come")
+
+
 # ------------------------------------------------------------ top
 
 

@@ -252,6 +252,32 @@ static void an_unfinished_packet(void **state)
 
 /* ---- illegal positions ------------------------------------------------------------------------- */
 
+/* What no step has taken is seen; what none could take isn't. */
+static void the_published_head_is_seen(void **state)
+{
+	const struct nm_ring *ring = app_private(&b, NM_RX, 0);
+
+	put(9);
+	nm_csb_server_step(&tx.kern);
+	nm_csb_server_step(&rx.kern);
+	assert_int_equal(received(), 9);
+	assert_int_equal(nm_ring_fill(ring, nm_csb_server_head(&rx.kern)), 9);
+	for (uint32_t back = 0; back <= 9; back++) {
+		rx.atok.head = back;
+		assert_int_equal(nm_ring_fill(ring, nm_csb_server_head(&rx.kern)), 9 - back);
+	}
+	for (uint32_t wrong = 10; wrong < SLOTS + 3; wrong++) {
+		rx.atok.head = wrong;
+		assert_int_equal(nm_csb_server_head(&rx.kern), 0);
+	}
+	rx.atok.head = UINT32_MAX;
+	assert_int_equal(nm_csb_server_head(&rx.kern), 0);
+	rx.atok.head = 0;
+	put(3);
+	assert_int_equal(nm_csb_server_head(&tx.kern), 12);
+	assert_int_equal(nm_ring_fill(app_private(&a, NM_TX, 0), 12), 3);
+}
+
 static void illegal_positions_stop_the_ring(void **state)
 {
 	static const struct {
@@ -546,6 +572,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_step_takes_a_share, begin, end),
 		cmocka_unit_test_setup_teardown(interrupts, begin, end),
 		cmocka_unit_test_setup_teardown(an_unfinished_packet, begin, end),
+		cmocka_unit_test_setup_teardown(the_published_head_is_seen, begin, end),
 		cmocka_unit_test_setup_teardown(illegal_positions_stop_the_ring, begin, end),
 		cmocka_unit_test_setup_teardown(any_positions, begin, end),
 		cmocka_unit_test_setup_teardown(a_dead_port_stops, begin, end),
