@@ -63,17 +63,50 @@ static const char *write_amount(uint32_t what, uint64_t amount, char text[32])
 	return text;
 }
 
-static int refuse(uint32_t what, const char *whose, uint64_t used, uint64_t limit, uint64_t amount,
-	struct nm_error *err)
+/* Of what a user has, all have, and that is asked for. */
+struct shortage {
+	uint32_t what;
+	const char *whose;
+	uint64_t used, limit, amount;
+};
+
+static int refuse(const struct shortage *s, const char *remedy, struct nm_error *err)
 {
-	const char *name = bound_name(what);
 	char have[32], most[32], more[32];
 
-	bounds[what].refused++;
-	return nm_error_set(err, -EDQUOT,
-		"%s: %s %s of at most %s, and %s more are asked for; netmapd --max %s=%s raises that",
-		name, whose, write_amount(what, used, have), write_amount(what, limit, most),
-		write_amount(what, amount, more), name, limit == bounds[what].all ? "N/ALL" : "N");
+	bounds[s->what].refused++;
+	return nm_error_set(err, -EDQUOT, "%s: %s %s of at most %s, and %s more are asked for; %s",
+		bound_name(s->what), s->whose, write_amount(s->what, s->used, have),
+		write_amount(s->what, s->limit, most), write_amount(s->what, s->amount, more),
+		remedy);
+}
+
+/* What raises the bound of a user, which may be his own, or of all. */
+static int refuse_user(const struct account *user, uint32_t what, uint64_t amount, uint64_t most,
+	bool own, struct nm_error *err)
+{
+	unsigned uid = (unsigned)user->uid;
+	char whose[40], remedy[120];
+
+	snprintf(whose, sizeof(whose), "user %u has", uid);
+	if (own)
+		snprintf(remedy, sizeof(remedy),
+			"that is a limit of netmapd's policy: 'limit user %u %s=N' there raises it",
+			uid, bound_name(what));
+	else
+		snprintf(remedy, sizeof(remedy), "netmapd --max %s=%s raises that",
+			bound_name(what), most == bounds[what].all ? "N/ALL" : "N");
+	return refuse(&(struct shortage){what, whose, user->used[what], most, amount}, remedy, err);
+}
+
+static int refuse_all(uint32_t what, uint64_t amount, struct nm_error *err)
+{
+	const struct bound *b = &bounds[what];
+	char remedy[80];
+
+	snprintf(remedy, sizeof(remedy), "netmapd --max %s=N/ALL raises that", bound_name(what));
+	return refuse(
+		&(struct shortage){what, "all users have", b->used, b->all, amount}, remedy, err);
 }
 
 static bool is_over(uint64_t used, uint64_t amount, uint64_t limit)
@@ -81,12 +114,20 @@ static bool is_over(uint64_t used, uint64_t amount, uint64_t limit)
 	return used > limit || amount > limit - used;
 }
 
+static const struct exception *find_exception(uid_t uid, uint32_t what)
+{
+	const struct exception *e = exceptions;
+
+	while (e && (e->uid != uid || e->what != what))
+		e = e->next;
+	return e;
+}
+
 static uint64_t most_of(uid_t uid, uint32_t what)
 {
-	for (const struct exception *e = exceptions; e; e = e->next)
-		if (e->uid == uid && e->what == what)
-			return e->most;
-	return bounds[what].user;
+	const struct exception *own = find_exception(uid, what);
+
+	return own ? own->most : bounds[what].user;
 }
 
 static int take(struct nm_quota *quota, uint32_t what, uint64_t amount, struct nm_error *err)
@@ -94,15 +135,14 @@ static int take(struct nm_quota *quota, uint32_t what, uint64_t amount, struct n
 	struct account *user = (struct account *)quota;
 	struct bound *b = &bounds[what];
 	uint64_t most;
-	char whose[40];
 
 	os_assert(what < LIMITS);
 	most = most_of(user->uid, what);
-	snprintf(whose, sizeof(whose), "user %u has", (unsigned)user->uid);
 	if (is_over(user->used[what], amount, most))
-		return refuse(what, whose, user->used[what], most, amount, err);
+		return refuse_user(
+			user, what, amount, most, find_exception(user->uid, what) != NULL, err);
 	if (is_over(b->used, amount, b->all))
-		return refuse(what, "all users have", b->used, b->all, amount, err);
+		return refuse_all(what, amount, err);
 	user->used[what] += amount;
 	b->used += amount;
 	return 0;

@@ -370,7 +370,8 @@ def test_rights(start, hold, place):
     assert own(ALICE) in [p["name"] for p in as_user(BOB, call, daemon.path, "status")["ports"]]
     hold(BOB, keep_port, daemon.path, own(BOB))
     hold(BOB, keep_port, daemon.path, own(BOB, "1:b"))
-    refused(BOB, "ports: user 51002 has 2 of at most 2", open_port, daemon.path, own(BOB, "1:c"), error=errno.EDQUOT)
+    refused(BOB, "ports: user 51002 has 2 of at most 2, and 1 more are asked for; that is a limit of netmapd's policy: "
+            "'limit user 51002 ports=N' there raises it", open_port, daemon.path, own(BOB, "1:c"), error=errno.EDQUOT)
     assert next(e["limit"] for e in as_user(ALICE, call, daemon.path, "status")["limits"] if e["name"] == "ports") == 4096
 
 
