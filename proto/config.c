@@ -27,7 +27,8 @@ static const struct {
 	[CONFIG_CPUS] = {"cpus", 0, CONFIG_CPUS_MAX - 1, "any, or CPUs, as in 2,3"},
 	[CONFIG_POLL_US] = {"poll-us", 0, 1000000, "a number from 0 to 1000000"},
 	[CONFIG_SPREAD] = {"spread", 0, 1, "port or ring"},
-	[CONFIG_FULL_WAIT_MS] = {"full-wait-ms", 0, 10000, "a number from 0 to 10000"},
+	[CONFIG_FULL_WAIT_MS] = {"full-wait-ms", 0, CONFIG_FULL_WAIT_MAX_MS,
+		"a number from 0 to 10000"},
 };
 
 /* ---- words ------------------------------------------------------------------------------------ */

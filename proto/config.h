@@ -31,6 +31,7 @@
 
 enum {
 	CONFIG_WORKERS_MAX = 64,
+	CONFIG_FULL_WAIT_MAX_MS = 10000,
 	CONFIG_CPUS_MAX = 1024,        /* as cpu_set_t has */
 	CONFIG_WORDS_MAX = 64,         /* of a line */
 	CONFIG_LIST_MAX = 320,         /* bytes of a list: so many CPUs as there can be workers */

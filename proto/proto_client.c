@@ -58,7 +58,9 @@ static int connect_error(int error, const char *path, struct nm_error *err)
 			err, -error, "netmapd is not running: nobody listens on %s", path);
 	case EACCES:
 	case EPERM:
-		return nm_error_set(err, -EACCES, "no permission to use netmapd's socket %s", path);
+		return nm_error_set(err, -EACCES,
+			"no permission to use netmapd's socket %s: its owner and its group have it (ls -l shows them)",
+			path);
 	case EPROTOTYPE:
 		return nm_error_set(err, -error, "%s is a socket, but not netmapd's", path);
 	case EAGAIN:

@@ -413,7 +413,7 @@ def test_full_wait(daemon, open_port):
     assert "full_wait_us 10000000" in shown and "WAITED" in shown and "EXPIRED" in shown
     for status, text, *args in (
         (4, "vale1:x: no such port", "vale1:x", "1"),
-        (2, "0 to 10000 are possible", "vale1", "10001"),
+        (2, "from 0 to 10000, not '10001'", "vale1", "10001"),
         (2, '"eth0" is not the name of a switch', "eth0", "1"),
         (2, '"vale1{1" is not the name of a switch', "vale1{1", "1"),
         (2, '" " is not the name of a switch', " ", "1"),
@@ -469,7 +469,10 @@ def test_limit(daemon, open_port):
     assert len(daemon.ports()) == 3
     shown = check_json(good(daemon, "limit", "ports", "--json"), "limit")
     assert [(e["limit"], e["limit_all"], e["used"], e["refused"]) for e in shown] == [(1, 2, 3, 1)]
-    assert re.search(r"ports +1 +2 +3 +1", good(daemon, "limit"))
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    assert re.search(rf"ports +1 +2 +3 +1 +{user} 3$", good(daemon, "limit"), re.M)
+    assert re.search(rf"buffers +4194304 +16777216 +384 +0 +{user} 384$", good(daemon, "limit"), re.M), "all digits"
+    assert re.search(rf"memory .* {user} [0-9.]+ [KM]iB$", good(daemon, "limit"), re.M)
     # As they are typed.
     good(daemon, "limit", "memory=2G/3000M")
     good(daemon, "limit", "external-memory=100K/1T")

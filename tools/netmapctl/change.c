@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "proto_client.h"
 
 /* ---- devices on switches ---------------------------------------------------------------------- */
@@ -140,6 +141,25 @@ int ctl_rename(int argc, char **argv, const struct ctl *ctl)
 	return status ? status : ctl_done(ctl, "rename", "from", argv[1], "to", to, NULL);
 }
 
+/* "alice 2, bob 1" */
+static char *users_of(const json_t *limit)
+{
+	char *out = ctl_format("%s", ""), *longer, user[CTL_USER], amount[32];
+	json_t *used, *who;
+	const char *uid;
+
+	json_object_foreach(json_object_get(limit, "users"), uid, used)
+	{
+		who = json_pack("{s:I}", "user", (json_int_t)strtoll(uid, NULL, 10));
+		longer = ctl_format("%s%s%s %s", out, *out ? ", " : "", ctl_user(who, user),
+			ctl_bound(limit, "used", json_integer_value(used), amount));
+		free(out);
+		json_decref(who);
+		out = longer;
+	}
+	return out;
+}
+
 /* All limits, or the one of this name. */
 static int put_limits(const struct ctl *ctl, const char *name)
 {
@@ -161,10 +181,10 @@ static int put_limits(const struct ctl *ctl, const char *name)
 	}
 	if (ctl->json)
 		return ctl_put_json(found, JSON_INDENT(1));
-	t = table_new("LIMIT|>OF EACH USER|>OF ALL|>USED|>REFUSED|USERS (BY NUMBER)");
+	t = table_new("LIMIT|>OF EACH USER|>OF ALL|>USED|>REFUSED|USERS");
 	json_array_foreach(found, i, limit)
 	{
-		char *users = ctl_member(limit, "users");
+		char *users = users_of(limit);
 
 		table_cell(t, "%s", ctl_string(limit, "name"));
 		table_bound(t, limit, "limit");
@@ -209,7 +229,7 @@ int ctl_full_wait(int argc, char **argv, const struct ctl *ctl)
 		return ctl_fail(CTL_USAGE,
 			"full-wait needs a switch or a port of one, and milliseconds, as vale1 50");
 	if (ctl_name("full-wait", "a switch or a port of one, as vale1", argv[1]) != CTL_OK ||
-		ctl_number("full-wait: MS", argv[2], 0, UINT32_MAX, &ms) != CTL_OK)
+		ctl_number("full-wait: MS", argv[2], 0, CONFIG_FULL_WAIT_MAX_MS, &ms) != CTL_OK)
 		return CTL_USAGE;
 	nmd_hdr_init(&req.hdr, NMD_FULL_WAIT, sizeof(req));
 	memcpy(req.name, argv[1], strlen(argv[1]));

@@ -43,6 +43,16 @@ const char *ctl_command_name(unsigned i)
 	return i < NUM_SUBCOMMANDS && subcommands[i].help ? subcommands[i].name : NULL;
 }
 
+/* Bytes of a text in UTF-8 that are no characters of their own. */
+static int count_more_bytes(const char *text)
+{
+	int count = 0;
+
+	for (; *text; text++)
+		count += ((unsigned char)*text & 0xc0) == 0x80;
+	return count;
+}
+
 static void put_usage(void)
 {
 	fputs("Usage: netmapctl [--socket PATH] [--json] SUBCOMMAND [ARGUMENT…]\n\n", stdout);
@@ -51,7 +61,7 @@ static void put_usage(void)
 
 		snprintf(
 			left, sizeof(left), "%s %s", subcommands[i].name, subcommands[i].arguments);
-		printf("  %-32s %s\n", left, subcommands[i].help);
+		printf("  %-*s %s\n", 32 + count_more_bytes(left), left, subcommands[i].help);
 	}
 	fputs("\n  --socket PATH  the control socket of netmapd\n"
 	      "  --json         JSON instead of text (netmapctl(1) says where its schema is)\n"

@@ -175,6 +175,9 @@ const char *ctl_amount(double value, const char *unit, char buf[32]);
 enum { CTL_USER = 36 };
 const char *ctl_user(const json_t *object, char buf[CTL_USER]);
 
+/* What a limit of the report has by this key: "no limit", a number, or, of memory, "16.0 GiB", in the units of --max. Returns buf. */
+const char *ctl_bound(const json_t *limit, const char *key, json_int_t value, char buf[32]);
+
 /* 3723 as "1 h 2 min". Returns buf. */
 const char *ctl_duration(uint64_t seconds, char buf[32]);
 
@@ -188,7 +191,7 @@ unsigned ctl_columns(void);
 struct table;
 struct table *table_new(const char *titles);
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* What a limit of the report has by this key: "no limit", a number, or, of memory, "16.0 GiB", in the units of --max. */
+/* ctl_bound() of what the limit has by this key. */
 void table_bound(struct table *t, const json_t *limit, const char *key);
 bool table_is_empty(const struct table *t);
 /* Lines are cut behind `columns`, and begin with `indent` spaces. Frees it. */

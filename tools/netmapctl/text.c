@@ -59,6 +59,23 @@ static const char *bytes_1024(double value, char buf[32])
 	return buf;
 }
 
+/* Numbers are as they are: who compares them with a limit wants all digits. */
+const char *ctl_bound(const json_t *limit, const char *key, json_int_t value, char buf[32])
+{
+	static const char memory[] = "memory";
+	const char *name = ctl_string(limit, "name");
+	size_t length = strlen(name);
+
+	if (value == INT64_MAX)
+		snprintf(buf, 32, "no limit");
+	else if (strcmp(key, "refused") != 0 && length >= strlen(memory) &&
+		 !strcmp(name + length - strlen(memory), memory))
+		bytes_1024((double)value, buf);
+	else
+		snprintf(buf, 32, "%" JSON_INTEGER_FORMAT, value);
+	return buf;
+}
+
 const char *ctl_user(const json_t *object, char buf[CTL_USER])
 {
 	const json_t *uid = json_object_get(object, "user");
@@ -189,20 +206,9 @@ static void put_row(
 
 void table_bound(struct table *t, const json_t *limit, const char *key)
 {
-	static const char memory[] = "memory";
-	const char *name = ctl_string(limit, "name");
-	json_int_t value = ctl_int(limit, key);
-	size_t length = strlen(name);
 	char buf[32];
 
-	if (value == INT64_MAX)
-		snprintf(buf, 32, "no limit");
-	else if (strcmp(key, "refused") != 0 && length >= strlen(memory) &&
-		 !strcmp(name + length - strlen(memory), memory))
-		bytes_1024((double)value, buf);
-	else
-		ctl_amount((double)value, "", buf);
-	table_cell(t, "%s", buf);
+	table_cell(t, "%s", ctl_bound(limit, key, ctl_int(limit, key), buf));
 }
 
 bool table_is_empty(const struct table *t)
