@@ -578,6 +578,17 @@ def test_ordinary_pages(daemon):
         assert not region_is_huge(daemon)
 
 
+@pytest.mark.parametrize("options,dumped", [([], False), (["--dump-packets"], True)], ids=["as-it-is", "asked-for"])
+def test_packets_in_core_dumps(start_netmapd, options, dumped):
+    """Regions, of applications and of machines, are left out, unless they are wanted (guests' memory: test_guestmem.c)."""
+    daemon = start_netmapd(*options)
+    with Port(daemon.path, "vale1:1"), Connection(daemon.path) as machine:
+        machine.vm_create()
+        mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{daemon.pid}/smaps").read_text(), flags=re.M)
+    flags = [re.search(r"^VmFlags:(.*)", m, re.M).group(1).split() for m in mappings if "/memfd:netmap-region" in m]
+    assert len(flags) >= 2 and {"dd" not in f for f in flags} == {dumped}, flags
+
+
 # ------------------------------------------------------------ an idle one
 
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of DMA ranges: what is taken, what is refused, which memory a window shows. */
 #include "guestmem.h"
+#include "os_user.h"
 #include "testutil.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -44,6 +46,46 @@ static void test_same_inode(void **state)
 	guestmem_free(gm);
 	close(small);
 	close(large);
+}
+
+/* "dd" among the flags of the mapping that begins there. */
+static bool is_left_out_of_dumps(const void *addr)
+{
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	unsigned long begin, end, at = 0;
+	bool found = false;
+	char line[512];
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &begin, &end) ==
+			2) /* NOLINT(cert-err34-c): the kernel's */
+			at = begin;
+		else if (at == (unsigned long)addr && strncmp(line, "VmFlags:", 8) == 0)
+			found = strstr(line, " dd ") || strstr(line, " dd\n");
+	}
+	fclose(maps);
+	return found;
+}
+
+/* What a guest has in its memory is not the host's to keep. */
+static void test_core_dumps(void **state)
+{
+	for (int wanted = 0; wanted < 2; wanted++) {
+		struct guestmem *gm = guestmem_new("test");
+		int fd = make_memfd(4 * PAGE, RAM_SEALS);
+		struct guestmem_window window;
+
+		os_mem_want_dump(wanted);
+		assert_int_equal(guestmem_map(gm, 0, 4 * PAGE, RW, fd, 0), 0);
+		assert_int_equal(guestmem_open(gm, PAGE, PAGE, RW, &window), 0);
+		assert_int_equal(is_left_out_of_dumps(window.addr), !wanted);
+		guestmem_close(gm, &window);
+		guestmem_unmap_all(gm);
+		guestmem_free(gm);
+		close(fd);
+	}
+	os_mem_want_dump(false);
 }
 
 static void test_arguments(void **state)
@@ -382,6 +424,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_core_dumps),
 		cmocka_unit_test(test_same_inode),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_overlap_helper),
