@@ -253,3 +253,23 @@ def test_error_texts():
         for part in row.split("…"):
             words = part.strip(" '()").replace("--max  =", "--max")
             assert not words or words in sources, f"no program says '{words}'"
+
+
+def test_manual_pages():
+    """Each has an example; that of the library has each function that it exports, as libnetmap.h declares it."""
+    rooms = "apps", "linux", "libnetmap", "netmapd", "nic", "tools"
+    found = {page.name: page.read_text() for room in rooms for page in (REPO / room).rglob("*.[1-8]")}
+    wanted = ("netmapd.8 netmapd.conf.5 netmapctl.1 qemu-ptnet.1 pkt-gen.1 netmap-bridge.8 vale-ctl.8 netmap-run.1 netmapd-nic.8 ptnet.4 "
+              "vale.4 netmap.4 libnetmap.3").split()
+    assert set(wanted) <= set(found)
+    assert [name for name in wanted if not re.search(r"^\.S[hH] EXAMPLES?$", found[name], re.M)] == []
+    page = found["libnetmap.3"].split("\n.SH FUNCTIONS\n")[1].split("\n.SH ")[0]
+    lines = [line for line in page.splitlines() if line.startswith(".BI ")]
+    calls = {re.search(r"(nm\w+_\w+)\(", line).group(1): line for line in lines}
+    exported = re.findall(r"^\t(\w+);", (REPO / "libnetmap/libnetmap.map").read_text().split("local:")[0], re.M)
+    assert len(lines) == len(calls) and sorted(calls) == sorted(exported) and len(exported) > 40
+    header = (REPO / "include/libnetmap.h").read_text()
+    for name, line in calls.items():
+        kind, arguments = re.search(rf"^([a-z][^;{{}}()#]*)\b{name}\(([^;]*?)\)(?=\s*(?:;|__attribute__))", header, re.M).groups()
+        assert f'"{kind}{name}(' in line, f"{line}: {kind}"
+        assert line.count(",") == arguments.count(","), f"{line}: {arguments}"
