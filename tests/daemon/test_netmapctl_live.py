@@ -254,6 +254,30 @@ def test_top_drops(daemon, open_port):
     assert len(b.received()) == 63
 
 
+@pytest.mark.parametrize("columns,told", [(80, "receiver_full [0-9.k]+"), (120, r"receiver_full [0-9.k]+, no_receiver [0-9.k]+\)$")])
+def test_top_says_why_packets_are_dropped(daemon, open_port, columns, told):
+    """The most frequent cause first, on a narrow screen, too."""
+    a = open_port("vale1:a", **SMALL)
+    open_port("vale1:b", **SMALL)
+    lone = open_port("vale2:lone", **SMALL)
+    a.send(*[frame(2, 1)] * 63)
+    child = subprocess.Popen(
+        [NETMAPCTL, "--socket", daemon.path, "top", "--interval", "0.3", "--count", "50", "--width", str(columns)], stdout=subprocess.PIPE,
+        text=True, env=environment(),
+    )
+    said = False
+    for line in child.stdout:
+        a.send(*[frame(2, 1)] * 40)
+        lone.send(*[frame(2, 1)] * 5)
+        assert len(line) <= columns + 1
+        said = re.search(rf"drops [0-9.]+ k?p/s \({told}", line)
+        if said:
+            break
+    child.terminate()
+    child.communicate()
+    assert said
+
+
 def at_terminal(daemon, keys, done, columns=100, lines=24):
     """Runs top at a terminal, types keys, and returns all that it has drawn, when done(text) says so."""
     pid, fd = pty.fork()

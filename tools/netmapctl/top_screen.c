@@ -239,12 +239,42 @@ static bool put_text(struct screen *s, const char *text)
 	return true;
 }
 
+/* Of all ports, by cause: " (receiver_full 120, no_receiver 3)", or "". To be freed. */
+static char *causes(const json_t *rates)
+{
+	json_t *sums = json_object(), *port, *rate;
+	char *out = ctl_format("%s", ""), *longer, number[CTL_UNIT];
+	const char *cause;
+	size_t i;
+
+	json_array_foreach(json_object_get(rates, "ports"), i, port)
+	{
+		json_object_foreach(json_object_get(port, "drops"), cause, rate)
+		{
+			double sum = ctl_real(sums, cause) + json_number_value(rate);
+
+			json_object_set_new(sums, cause, json_real(sum));
+		}
+	}
+	while (*(cause = worst_cause(sums))) {
+		longer = ctl_format("%s%s%s %s", out, *out ? ", " : " (", cause,
+			ctl_unit(ctl_real(sums, cause), "", number));
+		free(out);
+		out = longer;
+		json_object_set_new(sums, cause, json_real(0)); /* told */
+	}
+	json_decref(sums);
+	longer = ctl_format("%s%s", out, *out ? ")" : "");
+	free(out);
+	return longer;
+}
+
 static void put_sums(
 	struct screen *s, const json_t *rates, const struct top_view *view, size_t shown)
 {
 	double sum[5] = {0};
 	static const char *const units[] = {"p/s", "b/s", "p/s", "b/s", "p/s"};
-	char u[5][32], uptime[32], *text;
+	char u[5][32], uptime[32], *text, *why = causes(rates);
 	json_t *port;
 	size_t i;
 
@@ -266,9 +296,10 @@ static void put_sums(
 		view->filter && *view->filter ? view->filter : "", view->paused ? ", PAUSED" : "");
 	put_text(s, text);
 	free(text);
-	text = ctl_format("tx %s %s, rx %s %s, drops %s", u[0], u[1], u[2], u[3], u[4]);
+	text = ctl_format("tx %s %s, rx %s %s, drops %s%s", u[0], u[1], u[2], u[3], u[4], why);
 	put_text(s, text);
 	free(text);
+	free(why);
 }
 
 static void put_workers(struct screen *s, const json_t *rates)
