@@ -204,7 +204,8 @@ static int set_port_locked(struct nm_core *core, uint32_t owner, const char *nam
 	if (!port)
 		return nm_error_set(err, -ENOENT, "%s: no such port", name);
 	if (owner != NM_USER_ANY && accounts_payer(port->payer) != owner)
-		return nm_error_set(err, -EPERM, "%s: another user has made it", name);
+		return nm_error_set(err, -EPERM,
+			"%s: another user has made it; its user and root can change that", name);
 	store(port, ms);
 	return 0;
 }

@@ -35,7 +35,9 @@ static int rename_locked(struct nm_core *core, uint32_t user, const struct nm_na
 	if (!port)
 		return nm_error_set(err, -ENOENT, "%s: no such port", from->base);
 	if (user != NM_USER_ANY && accounts_payer(port->payer) != user)
-		return nm_error_set(err, -EPERM, "%s: another user has made it", from->base);
+		return nm_error_set(err, -EPERM,
+			"%s: another user has made it; its user and root can rename it",
+			from->base);
 	if (port->pins > 0 || is_attached(port))
 		return nm_error_set(err, -EBUSY,
 			"%s: pipes, monitors or a device go by this name: it stays until they are gone",

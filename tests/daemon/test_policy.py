@@ -331,7 +331,7 @@ def test_shared_by_a_rule(start, hold):
     refused(BOB, "'allow user 51002 capture vale_lab:a' would", open_port, daemon.path, "vale_lab:a", {"flags": MONITOR_RX})
     with pytest.raises(Refused, match="private to user 51001|in use"):
         as_user(BOB, open_port, daemon.path, "vale_lab:a")
-    with pytest.raises(Refused, match="another user has made it"):
+    with pytest.raises(Refused, match="another user has made it; its user and root can rename it"):
         as_user(BOB, raw, daemon.path, RENAME, b"vale_lab:a".ljust(64, b"\0") + b"vale_lab:c".ljust(64, b"\0"))
 
 
