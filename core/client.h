@@ -91,7 +91,7 @@ struct nm_client {
 	uint32_t owner;               /* of its extra buffers; NM_OWNER_NONE: it has none */
 	uint32_t extra_bufs;          /* how many it was given */
 	struct nm_quota *extra_payer; /* for them; NULL: nobody */
-	uint32_t to_link, link_at;    /* how many are not in the list yet; where to look for them */
+	uint32_t to_link;             /* how many are promised, and not in the list yet */
 	uint32_t bufs_head;           /* of their list, as it was given */
 	bool in_parts;                /* its binds are finished by nm_client_go_on() */
 	bool exclusive;               /* has its rings alone */

@@ -79,7 +79,7 @@ static int give_extra(struct nm_client *client, struct nm_port *port, uint32_t w
 {
 	struct nm_region *region = port->region;
 	uint32_t keep = region->shared ? region->pool[NM_POOL_BUF].count / LEFT_TO_OTHERS : 0;
-	uint32_t left = nm_bufown_num_free(region, NM_POOL_BUF), index;
+	uint32_t left = nm_bufown_num_free(region, NM_POOL_BUF);
 	int error;
 
 	if (left <= keep || wanted == 0)
@@ -91,19 +91,16 @@ static int give_extra(struct nm_client *client, struct nm_port *port, uint32_t w
 		return error;
 	client->extra_payer = client->core->payer;
 	client->owner = nm_core_new_owner(client->core);
-	while (client->extra_bufs < wanted &&
-		nm_bufown_alloc(region, NM_POOL_BUF, client->owner, &index) == 0)
-		client->extra_bufs++;
-	os_assert(client->extra_bufs == wanted);
-	client->to_link = wanted;
-	client->link_at = NM_BUFS_RESERVED;
-	return 0;
+	client->extra_bufs = client->to_link = wanted;
+	error = nm_bufown_promise(region, wanted);
+	os_assert(error == 0); /* so many are left */
+	return error;
 }
 
-/* The first word of each buffer is the number of the next; 0 is the end. */
+/* Out of those that are promised. The first word of each buffer is the number of the next; 0 is the end. */
 bool nm_nifp_link(struct nm_client *client, struct nm_port *port, uint32_t *most)
 {
-	const struct nm_region *region = port->region;
+	struct nm_region *region = port->region;
 	uint32_t left = *most / SLOTS_PER_LINK;
 
 	if (client->to_link == 0)
@@ -112,13 +109,10 @@ bool nm_nifp_link(struct nm_client *client, struct nm_port *port, uint32_t *most
 		left = 1;
 	*most = left > client->to_link ? *most - client->to_link * SLOTS_PER_LINK : 0;
 	for (; left > 0 && client->to_link > 0; left--, client->to_link--) {
-		uint32_t index = nm_bufown_next(region, client->owner, &client->link_at);
+		uint32_t index = nm_bufown_alloc_promised(region, client->owner);
 
-		if (index == 0) /* others have exchanged some meanwhile: the list ends here */
-			client->to_link = 1;
-		else
-			OS_STORE((uint32_t *)nm_region_buf(region, index), client->bufs_head);
-		client->bufs_head = index ? index : client->bufs_head;
+		OS_STORE((uint32_t *)nm_region_buf(region, index), client->bufs_head);
+		client->bufs_head = index;
 	}
 	*(uint32_t *)(uintptr_t)&nifp_of(client, port)->ni_bufs_head = client->bufs_head;
 	return client->to_link > 0;
@@ -198,6 +192,7 @@ int nm_nifp_make(struct nm_client *client, struct nm_port *port, uint32_t extra_
 
 void nm_nifp_free(struct nm_client *client, struct nm_port *port)
 {
+	nm_bufown_unpromise(port->region, client->to_link);
 	if (client->owner != NM_OWNER_NONE)
 		nm_bufown_free_owner(port->region, client->owner);
 	if (client->nifp_index != UINT32_MAX)
