@@ -11,7 +11,7 @@
  *            it rings; a later one joins, or is refused
  *   nifp     the client's own netmap_if and extra buffers
  *   enlist   from here on the port is the client's; if it is the first, the port is being made
- *   parts    buffers into the slots of the rings, extra buffers into their list (nm_client_go_on)
+ *   parts    buffers into the slots of the rings, extra buffers into their list; the lock is let go of between them
  *   start    the port's kind starts; users of the rings are counted; a ring's first user finds it empty, but for
  *            pipes
  *
@@ -442,9 +442,17 @@ static void see_if_region_ends(const struct nm_port *port) OS_REQUIRES(NM_CORE_L
 
 static void set_maker(struct nm_port *port, const struct nm_client *maker) OS_REQUIRES(NM_CORE_LOCK)
 {
+	struct nm_core *core = port->core;
+	bool ends = port->maker && !maker;
+
 	port->maker = maker;
 	if (port->peer)
 		port->peer->maker = maker;
+	if (!ends)
+		return;
+	OS_STORE(&core->makes_ended, core->makes_ended + 1);
+	if (core->platform_ops && core->platform_ops->make_ended)
+		core->platform_ops->make_ended(core);
 }
 
 static void set_started(struct nm_port *port, bool started) OS_REQUIRES(NM_CORE_LOCK)
@@ -472,7 +480,7 @@ static int check_started(struct nm_client *client, struct nm_port *port, const s
 {
 	int error;
 
-	if (bind->extmem)
+	if (nm_bind_has_extmem(bind))
 		return nm_error_set(&client->err, -EBUSY,
 			"%s: is in use and has its memory already", port->name);
 	error = nm_client_region_admitted(client, port, port->region);
@@ -500,7 +508,7 @@ static int take_port(struct nm_client *client, struct nm_port *port, const struc
 	int error = 0;
 
 	set_maker(port, client);
-	if (port->region && bind->extmem)
+	if (port->region && nm_bind_has_extmem(bind))
 		error = nm_error_set(
 			&client->err, -EINVAL, "%s: brings its own memory", port->name);
 	if (!error)
@@ -592,8 +600,6 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	if (!error)
 		error = nm_nifp_make(client, port, bind->extra_bufs);
 	if (error) {
-		if (bind->extmem && !was_in_use && port->own_memory)
-			port->region->mem = NULL; /* stays the caller's */
 		nm_attachment_take_back_locked(port);
 		client->fill.port = NULL;
 		release_port(port);
@@ -601,7 +607,7 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	}
 	client->exclusive = exclusive;
 	enlist(client, port);
-	return was_in_use ? start_port(client, port) : 0;
+	return port->started ? start_port(client, port) : 0;
 }
 
 /* Of a port that is being made, in which nobody has changed anything. */
@@ -703,18 +709,13 @@ int nm_client_go_on(struct nm_client *client, uint32_t most)
 	return error;
 }
 
-/* All of it, at once. */
-static int finish(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
-	OS_REQUIRES(NM_CORE_LOCK)
+/* The first part, under the lock of the bind itself: that of a small port is all of it. */
+static int first_part(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
-	int error = go_on(client, port, UINT32_MAX);
+	int error = go_on(client, port, NM_SLOTS_PER_PART);
 
-	os_assert(error <= 0);
-	if (error == 0)
-		return 0;
-	if (bind->extmem)
-		port->region->mem = NULL; /* stays the caller's */
-	unbind_failed(client, port);
+	if (error < 0)
+		unbind_failed(client, port);
 	return error;
 }
 
@@ -733,14 +734,72 @@ static int bind_port(struct nm_client *client, struct nm_port *port, const struc
 		return error;
 	}
 	client->flags = bind->flags;
-	return client->in_parts ? 0 : finish(client, port, bind);
+	return client->in_parts ? 0 : first_part(client, port);
+}
+
+/* 1: there is more to be done. *ended: as many binds had ended when the lock was held. */
+static int begin_bind(struct nm_client *client, const char *name, const struct nm_bind *bind,
+	const struct nm_bind *plain, uint32_t *ended)
+{
+	struct nm_core *core = client->core;
+	struct nm_wish wish = {0};
+	struct nm_port *port;
+	int error;
+
+	do {
+		nm_wish_lock(core, &wish);
+		*ended = core->makes_ended;
+		port = find_port(client, name, bind);
+		error = port ? bind_port(client, port, bind, plain) : client->err.code;
+	} while (nm_wish_unlock(core, &wish, error < 0 ? error : 0));
+	return error;
+}
+
+/* Somebody is about to open what the client wants. 0: not any more; -EINPROGRESS: here nobody waits for that. */
+static int await_maker(struct nm_client *client, const char *name, uint32_t ended)
+{
+	const struct nm_platform_ops *platform = client->core->platform_ops;
+	int error;
+
+	if (!platform || !platform->await_make)
+		return -EINPROGRESS;
+	error = platform->await_make(client->core, ended);
+	return error ? nm_error_set(&client->err, error,
+			       "%s: ended while another client was about to open it", name)
+		     : 0;
+}
+
+/* Nobody wants the rest of it. */
+static int end_bind(struct nm_client *client, int why)
+{
+	struct nm_port *port = client->port;
+
+	nm_core_lock(client->core);
+	nm_error_set(&client->err, why, "%s: ended while it was about to open it", port->name);
+	unbind_failed(client, port);
+	nm_core_unlock(client->core);
+	return why;
+}
+
+/* The other parts. */
+static int finish(struct nm_client *client)
+{
+	const struct nm_platform_ops *platform = client->core->platform_ops;
+	int more;
+
+	while ((more = nm_client_go_on(client, NM_SLOTS_PER_PART)) > 0) {
+		int error = platform && platform->between_parts ? platform->between_parts() : 0;
+
+		if (error)
+			return end_bind(client, error);
+	}
+	return more;
 }
 
 int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
 {
 	struct nm_bind plain = *bind;
-	struct nm_wish wish = {0};
-	struct nm_port *port;
+	uint32_t ended;
 	int error;
 
 	if (client->port)
@@ -752,9 +811,10 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 		plain.flags &= ~(uint64_t)(NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY);
 	}
 	do {
-		nm_wish_lock(client->core, &wish);
-		port = find_port(client, name, bind);
-		error = port ? bind_port(client, port, bind, &plain) : client->err.code;
-	} while (nm_wish_unlock(client->core, &wish, error));
+		error = begin_bind(client, name, bind, &plain, &ended);
+		if (error != -EINPROGRESS)
+			return error > 0 ? finish(client) : error;
+		error = await_maker(client, name, ended);
+	} while (!error);
 	return error;
 }

@@ -21,14 +21,17 @@
  * A bind in parts
  * ---------------
  * What a bind costs beyond a little for each ring are the slots, each of which gets a buffer, and the list of extra buffers,
- * which touches each. A client with in_parts is bound by nm_client_bind() but for these, and calls until they are done
+ * which touches each. So nm_client_bind() lets go of the lock after NM_SLOTS_PER_PART of them, and has it again for the next
+ * part. Until the last one is done the port is *being made*: it has its name, its memory and its shape, and what it needs is
+ * set aside; but it is not started, its rings have no users, and no other client can bind to it, to its peer, or to a
+ * monitor of it. Whoever wants to waits for that (nm_platform_ops.await_make); who makes a port waits for nobody. It may
+ * be told between two parts that the rest isn't wanted, and the port's device may go.
  *
- *      while ((more = nm_client_go_on(client, 8192)) > 0)
+ * Where one thread does everything (netmapd) it can't wait for itself: there others find -EINPROGRESS, and ask again. A client
+ * with in_parts is bound by nm_client_bind() but for the parts, calls until they are done, and may unbind at any time:
+ *
+ *      while ((more = nm_client_go_on(client, NM_SLOTS_PER_PART)) > 0)
  *              let others have their turn;
- *
- * Until then the port is *being made*: it has its name, its memory and its shape, and what it needs is set aside; but it
- * is not started, its rings have no users, and no other client can bind to it, to its peer, or to a monitor of it (-EINPROGRESS:
- * later it will be possible). The client may unbind at any time. For all others nm_client_bind() does the same at once.
  *
  * A ring keeps its buffers while the port is in use. When its last user leaves it is repaired: each slot
  * references a buffer that the port owns and no other slot references (bufown.h).
@@ -42,6 +45,9 @@
 
 #include "port.h"
 
+/* With core->lock held, at a time: some 200 microseconds. */
+enum { NM_SLOTS_PER_PART = 8192 };
+
 /* What a client wants of a port: the input fields of nmreq_register that matter here. */
 struct nm_bind {
 	uint32_t mode;  /* NR_REG_* */
@@ -54,7 +60,9 @@ struct nm_bind {
 	/* Wanted; client->extra_bufs is what was given: as many as there are, but in a region that is
 	 * there for all a quarter of its buffers stays for rings. */
 	uint32_t extra_bufs;
-	struct os_mem *extmem; /* region on this memory; the reference is taken over on success */
+	/* Region on this memory, of which NULL is left when a region has it: it ends with that, whatever becomes of the
+	 * bind. NULL, or a pointer to NULL: none. */
+	struct os_mem **extmem;
 	uint64_t extmem_bytes;
 	struct nm_region_params extmem_params; /* requested; 0: the default */
 	const struct nm_offsets *offsets;      /* NULL: none wanted */
@@ -112,7 +120,7 @@ void nm_client_init(struct nm_client *client, struct nm_core *core);
 /*
  * Binds to the rings of port `name`, making the port when it is one that is made on demand
  * (VALE). 0 or a negative errno with client->err: -EBUSY rings in use, -ENXIO no such port,
- * -ENOMEM with the pool, wanted and left, -EINPROGRESS being made, -EINVAL … Takes the lock.
+ * -ENOMEM with the pool, wanted and left, -EINPROGRESS being made, where nobody waits for that, -EINVAL … Takes the lock.
  */
 int nm_client_bind(struct nm_client *client, const char *name, const struct nm_bind *bind)
 	OS_EXCLUDES(NM_CORE_LOCK);

@@ -14,6 +14,12 @@
 
 #include "client.h"
 
+/* Memory that is still the caller's. */
+static inline bool nm_bind_has_extmem(const struct nm_bind *bind)
+{
+	return bind->extmem && *bind->extmem;
+}
+
 /* ---- client.c -------------------------------------------------------------------------- */
 
 /* Rings of a client that is bound, and stays so without them: nobody is in a sync of them. Taken again,

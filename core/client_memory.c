@@ -272,8 +272,6 @@ int nm_memory_take(struct nm_client *client, struct nm_port *port, const struct 
 		client->fill = (struct nm_fill){.port = port};
 		return 0;
 	}
-	if (bind->extmem) /* stays the caller's after a failure */
-		port->region->mem = NULL;
 	nm_memory_release(port);
 	return error;
 }

@@ -144,6 +144,7 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 {
 	struct nm_region_params params = bind->extmem_params;
 	struct need need = need_of(port);
+	struct nm_region *region;
 
 	if (nm_client_region_nic(port)) {
 		nm_error_set(&client->err, -EOPNOTSUPP,
@@ -156,8 +157,11 @@ static struct nm_region *external_region(struct nm_client *client, const struct 
 			need.most_slots < NM_SLOTS_DEFAULT ? NM_SLOTS_DEFAULT : need.most_slots);
 	if (params.size[NM_POOL_IF] == 0)
 		params.size[NM_POOL_IF] = client->core->region_params.size[NM_POOL_IF];
-	return owned_by(client, nm_region_create_on(client->core, bind->extmem, bind->extmem_bytes,
-					&params, &client->err));
+	region = nm_region_create_on(
+		client->core, *bind->extmem, bind->extmem_bytes, &params, &client->err);
+	if (region)
+		*bind->extmem = NULL;
+	return owned_by(client, region);
 }
 
 int nm_client_region_admitted(
@@ -287,12 +291,12 @@ struct nm_region *nm_client_region_choose(
 	bool must;
 	struct nm_region *region = prefer_region(client, port, &must);
 
-	if (must && (bind->extmem || (bind->mem_id && bind->mem_id != region->id))) {
+	if (must && (nm_bind_has_extmem(bind) || (bind->mem_id && bind->mem_id != region->id))) {
 		nm_error_set(&client->err, -EINVAL, "%s: it must lie in memory region %u",
 			port->name, region->id);
 		return NULL;
 	}
-	if (bind->extmem)
+	if (nm_bind_has_extmem(bind))
 		return external_region(client, port, bind);
 	if (bind->mem_id)
 		return named_region(client, port, bind->mem_id);

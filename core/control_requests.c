@@ -282,8 +282,9 @@ static bool requested_fit(const struct nm_region_params *requested, uint64_t byt
 	return true;
 }
 
-/* Takes hold of the caller's memory; bind->extmem is the core's to free then. */
-static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm_bind *bind)
+/* Takes hold of the caller's memory. */
+static int wanted_extmem(
+	struct nm_client *client, struct request *rq, struct nm_bind *bind, struct os_mem **mem)
 {
 	const struct nmreq_pools_info *info = &rq->extmem.nro_info;
 
@@ -310,13 +311,13 @@ static int wanted_extmem(struct nm_client *client, struct request *rq, struct nm
 			info->nr_buf_pool_objtotal, info->nr_buf_pool_objsize,
 			(unsigned long long)info->nr_memsize);
 	bind->extmem_bytes = info->nr_memsize;
-	bind->extmem =
-		rq->ua->extmem(rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &client->err);
-	return bind->extmem ? 0 : client->err.code;
+	*mem = rq->ua->extmem(rq->ua->arg, rq->extmem.nro_usrptr, info->nr_memsize, &client->err);
+	bind->extmem = mem;
+	return *mem ? 0 : client->err.code;
 }
 
 static int prepare_bind(struct nm_client *client, struct request *rq, struct nm_bind *bind,
-	struct nm_offsets *offsets)
+	struct nm_offsets *offsets, struct os_mem **mem)
 {
 	int error = 0;
 
@@ -329,7 +330,7 @@ static int prepare_bind(struct nm_client *client, struct request *rq, struct nm_
 	}
 	if (!error && rq->given[NETMAP_REQ_OPT_EXTMEM])
 		error = nm_option_failed(
-			rq, NETMAP_REQ_OPT_EXTMEM, wanted_extmem(client, rq, bind));
+			rq, NETMAP_REQ_OPT_EXTMEM, wanted_extmem(client, rq, bind, mem));
 	return error;
 }
 
@@ -363,6 +364,7 @@ static void fill_register(const struct nm_client *client, struct request *rq)
 static int do_register(struct nm_client *client, struct request *rq)
 {
 	const struct nmreq_register *reg = &rq->body.reg;
+	struct os_mem *mem = NULL;
 	struct nm_offsets offsets;
 	struct nm_bind bind = {
 		.mode = reg->nr_mode,
@@ -374,15 +376,14 @@ static int do_register(struct nm_client *client, struct request *rq)
 		.num_slots = {reg->nr_tx_slots, reg->nr_rx_slots},
 		.extra_bufs = reg->nr_extra_bufs,
 	};
-	int error = prepare_bind(client, rq, &bind, &offsets);
+	int error = prepare_bind(client, rq, &bind, &offsets, &mem);
 
 	if (error)
 		return error;
 	error = nm_client_bind(client, rq->hdr.nr_name, &bind);
-	if (error) {
-		os_mem_free(bind.extmem);
+	os_mem_free(mem);
+	if (error)
 		return error;
-	}
 	if (rq->given[NETMAP_REQ_OPT_CSB])
 		error = enable_csb(client, rq);
 	if (error)

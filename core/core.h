@@ -33,7 +33,7 @@ struct nm_wish;
 
 /*
  * What a platform does for the core, beyond os.h. Any may be NULL: then requests that need it fail
- * with -EOPNOTSUPP (lookup: there are no such ports). All are called with core->lock held.
+ * with -EOPNOTSUPP (lookup: there are no such ports). All but two are called with core->lock held.
  */
 struct nm_platform_ops {
 	/* The platform's own ports (network devices): asked when a name is not registered; may
@@ -61,6 +61,15 @@ struct nm_platform_ops {
 	const char *(*more_objects)(const struct nm_region *region, enum nm_pool pool);
 	/* Does it take long to get memory of so many bytes for a region? Then others go on meanwhile (wish.h). NULL: no. */
 	bool (*mem_takes_long)(uint64_t bytes);
+	/*
+	 * Where several threads make requests at a time; NULL where one makes all. A bind has let go of the lock between two
+	 * of its parts (client.h): 0, or a negative errno: nobody wants the rest. await_make, without the lock: until
+	 * core->makes_ended isn't `ended` any more: 0, or a negative errno: nobody waits for that. make_ended, with the lock:
+	 * it is another.
+	 */
+	int (*between_parts)(void);
+	int (*await_make)(const struct nm_core *core, uint32_t ended);
+	void (*make_ended)(const struct nm_core *core);
 	/* A port is there, or is about to go, or is dead: its name, its kind and its payer are those that it has, or
 	 * had. NULL: nobody wants to know. */
 	void (*port_changed)(const struct nm_port *port, bool is_there);
@@ -91,6 +100,8 @@ struct nm_core {
 	const struct nm_platform_ops *platform_ops; /* may be NULL */
 	void *platform;                             /* the platform's */
 	struct nm_attachment *attachments OS_GUARDED_BY(NM_CORE_LOCK);
+	/* Of ports, done or given up; stored with the lock, loaded by any (OS_LOAD). */
+	uint32_t makes_ended;
 	struct nm_wish *wish OS_GUARDED_BY(
 		NM_CORE_LOCK); /* of who has the lock; NULL: none (wish.h) */
 };

@@ -173,7 +173,7 @@ static int run_request(
 	if (!f->view.region) /* not registered, or not told so */
 		leave(f);
 	/* The end of a list, and a signal, are nothing to tell of. */
-	if (error && error != -ENOENT && error != -ERESTARTSYS)
+	if (error && error != -ENOENT && error != -ERESTARTSYS && error != -EINTR)
 		os_log(OS_LOG_INFO, "%s (%d): %s", current->comm, task_pid_nr(current),
 			f->client.err.text);
 	return error;

@@ -63,6 +63,8 @@ static void show_port(struct seq_file *out, const struct nm_port *port)
 	if (port->parent)
 		seq_printf(out, " of %s", port->parent->name);
 	show_netns(out, port->ns);
+	if (nm_port_is_being_made(port))
+		seq_puts(out, " being_made");
 	seq_puts(out, port->dead ? " dead\n" : "\n");
 	for (int dir = 0; dir < NM_DIRS; dir++)
 		for (uint32_t i = 0; i < nm_port_all_rings(port, dir); i++)

@@ -9,6 +9,7 @@
  *      mmap.c      regions in the memory of applications, and out of it
  *      extmem.c    memory of applications that is used here
  *      mem.c       memory of regions
+ *      turns.c     ports that are made in parts: others wait, or go on
  *      nic*.c      network devices: see nic.h; xmit_hook.c in front of their drivers; hostring.c their host rings, attach_threads.c
  *                  devices on switches, persist.c devices that the module makes
  *      skb_ring.c  slots as sk_buffs, and back
@@ -25,6 +26,9 @@
  * mmap lock; so mmap() and page faults don't take that. No lock of a process or of a file system is taken
  * under core->lock: whoever holds one for long would hold up all. The sync loop holds no lock but `sync` of
  * the ring that it steps.
+ *
+ * Who waits for a port that another thread makes (turns.h) holds nmk_file.bound of its own file, and no other lock; who makes
+ * one takes core->lock alone, again and again, and waits for nobody.
  *
  * What the system does to a network device:
  *

@@ -11,6 +11,7 @@
 #include "params.h"
 #include "persist.h"
 #include "attach_threads.h"
+#include "turns.h"
 #include "kmod.h"
 
 #include <linux/module.h>
@@ -41,6 +42,9 @@ static const struct nm_platform_ops platform_ops = {
 	.attachment_poll = nmk_attachment_poll,
 	.more_objects = more_objects,
 	.mem_takes_long = nmk_mem_takes_long,
+	.between_parts = nmk_between_parts,
+	.await_make = nmk_await_make,
+	.make_ended = nmk_make_ended,
 };
 
 static int __init nmk_init(void)

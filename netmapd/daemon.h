@@ -39,8 +39,6 @@
 
 enum {
 	WORKERS_MAX = 64,
-	SLOTS_PER_TURN =
-		8192, /* of nm_client_go_on(), when a port is made: some 200 microseconds */
 };
 
 struct ctl;

@@ -471,7 +471,7 @@ int local_request(struct local *l, void *payload, size_t bytes, int extmem_fd, b
 int local_go_on(struct local *l, struct nmd_attach *attach, int fds[NMD_FDS_MAX], uint32_t *nfds,
 	struct nm_error *err)
 {
-	int error = nm_client_go_on(&l->client, SLOTS_PER_TURN);
+	int error = nm_client_go_on(&l->client, NM_SLOTS_PER_PART);
 
 	if (error > 0)
 		return error;

@@ -265,7 +265,7 @@ static void leave_port(struct vm_port *port)
 
 int vm_port_go_on(struct vm *vm, struct vm_port *port, struct nm_error *err)
 {
-	int error = nm_client_go_on(&port->client, SLOTS_PER_TURN);
+	int error = nm_client_go_on(&port->client, NM_SLOTS_PER_PART);
 
 	if (error > 0)
 		return error;

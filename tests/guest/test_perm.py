@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""/dev/netmap that was opened to users: which ports need CAP_NET_ADMIN, and how much memory is theirs."""
+"""/dev/netmap that was opened to users: which ports need CAP_NET_ADMIN, how much memory is theirs, and that they have turns."""
 
 import re
 
@@ -11,13 +11,15 @@ import ptnguest
 MOSTLY_ONE_KERNEL = True     # see conftest.py
 
 SOURCE = netlab.NMCHECK_SOURCE.with_name("nmperm.c")
+TURNS_SOURCE = netlab.NMCHECK_SOURCE.with_name("nmturns.c")
 PARAMETERS = "/sys/module/netmap/parameters"
 
 
 @pytest.fixture(scope="module")
 def booted(kernel, netmap_ko):
     initramfs = ptnguest.build_initramfs(kernel, kos=[netmap_ko], modules=["veth"], programs=[
-        (netlab.build_program(SOURCE), "bin/nmperm"), netlab.VALE_CTL, ("ip", "sbin/ip")])
+        (netlab.build_program(SOURCE), "bin/nmperm"), (netlab.build_program(TURNS_SOURCE), "bin/nmturns"),
+        netlab.VALE_CTL, ("ip", "sbin/ip")])
     with ptnguest.Guest(kernel, initramfs, name=f"perm-{kernel.line}") as guest:
         guest.run("mount -t debugfs debugfs /sys/kernel/debug; modprobe veth; /sbin/ip link add nmv0 type veth peer name nmv1")
         yield guest
@@ -32,10 +34,14 @@ def guest(booted):
     booted.assert_clean_log()
 
 
-def nmperm(guest, *words):
-    result = guest.run("nmperm " + " ".join(words), check=False)
-    assert result.rc == 0 and result.out.endswith("ok\n"), f"nmperm {' '.join(words)}: {result.out}"
+def program(guest, *words):
+    result = guest.run(" ".join(words), check=False)
+    assert result.rc == 0 and result.out.endswith("ok\n"), f"{' '.join(words)}: {result.out}"
     return result.out[:-3]
+
+
+def nmperm(guest, *words):
+    return program(guest, "nmperm", *words)
 
 
 @pytest.mark.every_kernel
@@ -91,3 +97,32 @@ def test_what_is_given_back_can_be_had_again(guest):
         nmperm(guest, "again", "100")
     finally:
         guest.run(f"echo 0 >{PARAMETERS}/regions_max_mb")
+
+
+@pytest.fixture
+def small_buffers(guest):
+    """Hundreds of thousands of slots are some 30 MiB."""
+    guest.run(f"echo 64 >{PARAMETERS}/priv_buf_size; echo 16384 >{PARAMETERS}/nic_slots")
+    yield
+    guest.run(f"echo 0 >{PARAMETERS}/priv_buf_size; echo 1024 >{PARAMETERS}/nic_slots")
+
+
+@pytest.mark.every_kernel
+def test_others_go_on_while_slots_are_filled(guest, small_buffers):
+    """A port that is being made doesn't hold the core lock all the time."""
+    print(program(guest, "nmturns", "others"))
+
+
+@pytest.mark.every_kernel
+def test_who_wants_the_same_port_waits_for_it(guest, small_buffers):
+    print(program(guest, "nmturns", "same"))
+
+
+@pytest.mark.every_kernel
+def test_who_makes_a_port_and_who_waits_can_be_killed(guest, small_buffers):
+    program(guest, "nmturns", "killed")
+
+
+@pytest.mark.every_kernel
+def test_a_device_goes_while_its_port_is_made(guest, small_buffers):
+    print(program(guest, "nmturns", "gone", "nmv0", "nmv1"))

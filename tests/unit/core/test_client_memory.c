@@ -649,19 +649,24 @@ static void a_machine_keeps_its_memory(void **state)
 static void external_memory(void **state)
 {
 	struct nm_port *port = add("p", &quiet_ops, 1, 0);
-	struct os_mem *mem = os_mem_alloc(1 << 20, &(struct nm_error){0});
-	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .extmem = mem, .extmem_bytes = 1 << 20};
+	struct os_mem *mem = os_mem_alloc(1 << 20, &(struct nm_error){0}), *left = mem;
+	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .extmem = &left, .extmem_bytes = 1 << 20};
 	struct nm_client a, b;
 
 	bind.extmem_bytes = 4096; /* too little: it stays the caller's */
 	assert_int_equal(bind_as(&a, "p", &bind), -ENOMEM);
+	assert_ptr_equal(left, mem);
 	bind.extmem_bytes = 1 << 20;
-	bind.extmem_params.count[NM_POOL_BUF] = 10; /* too few for the rings */
+	/* Too few for the rings: it goes with the region. */
+	bind.extmem_params.count[NM_POOL_BUF] = 10;
 	assert_int_equal(bind_as(&a, "p", &bind), -ENOMEM);
+	assert_null(left);
 	bind.extmem_params.count[NM_POOL_BUF] = 0;
 	for (uint32_t nth = 1;; nth++) {
 		int error;
 
+		os_mem_free(left);
+		left = mem = os_mem_alloc(1 << 20, &(struct nm_error){0});
 		fail_allocation(nth);
 		error = bind_as(&a, "p", &bind);
 		if (!allocation_failed())
@@ -671,8 +676,12 @@ static void external_memory(void **state)
 	}
 	fail_allocation(0);
 	assert_ptr_equal(port->region->base, os_mem_addr(mem));
+	assert_null(left);
+	left = os_mem_alloc(1 << 20, &(struct nm_error){0});
 	assert_int_equal(bind_as(&b, "p", &bind), -EBUSY);
-	bind.extmem = NULL;
+	assert_non_null(left);
+	os_mem_free(left);
+	left = NULL;
 	assert_int_equal(bind_as(&b, "p", &bind), 0);
 	nm_client_unbind(&a);
 	nm_client_unbind(&b);
