@@ -336,7 +336,7 @@ static void tell(struct applying *a, const struct config_item *item, const char 
 static void change(struct applying *a, const struct config_item *item, const char *text,
 	const char *was, change_fn *fn)
 {
-	struct nm_error err, why;
+	struct nm_error err = {0}, why;
 	int error = 0;
 
 	if (!a->how->check)

@@ -97,16 +97,14 @@ static enum policy_right find_right(const char *word)
 	return (enum policy_right)i;
 }
 
-/* Moves *what behind the right. */
-static int take_right(const struct config_place *at, char *const words[], unsigned count,
-	unsigned *what, struct policy_line *line, struct nm_error *err)
+/* more: words follow. */
+static int take_right(const struct config_place *at, const char *word, bool more,
+	struct policy_line *line, struct nm_error *err)
 {
-	const char *word = words[(*what)++];
-
 	line->right = find_right(word);
 	if (line->right == RIGHTS)
 		return wrong(at, err, "port, capture, device, region or status, not", word);
-	if ((line->right == RIGHT_STATUS) == (count == *what))
+	if ((line->right == RIGHT_STATUS) == !more)
 		return 0;
 	return wrong(at, err,
 		line->right == RIGHT_STATUS ? "nothing follows" : "which ones? behind", word);
@@ -116,9 +114,9 @@ static int take_right(const struct config_place *at, char *const words[], unsign
 static int take_who(const struct config_place *at, char *const words[], unsigned count,
 	unsigned *what, struct policy_line *line, struct nm_error *err)
 {
-	bool all = count > 1 && strcmp(words[1], "all") == 0;
-	bool user = count > 1 && strcmp(words[1], "user") == 0;
-	bool group = count > 1 && strcmp(words[1], "group") == 0;
+	const char *whom = count > 1 ? words[1] : "";
+	bool all = strcmp(whom, "all") == 0, user = strcmp(whom, "user") == 0;
+	bool group = strcmp(whom, "group") == 0;
 
 	*what = all ? 2 : 3;
 	if (count <= *what || (!all && !user && !group))
@@ -140,8 +138,10 @@ int policy_line_parse(const struct config_place *at, char *const words[], unsign
 	if (!limit && strcmp(words[0], "allow") != 0)
 		return wrong(at, err, "a line begins with allow or limit, not", words[0]);
 	error = take_who(at, words, count, &what, line, err);
-	if (!error && !limit)
-		error = take_right(at, words, count, &what, line, err);
+	if (!error && !limit) {
+		error = take_right(at, words[what], what + 1 < count, line, err);
+		what++;
+	}
 	line->words = words + what;
 	for (unsigned i = what; i < count && !error; i++)
 		error = check_word(at, line, words[i], err);
