@@ -155,15 +155,22 @@ static int choose(const struct nm_port *watched, const struct nm_bind *bind, str
 	return !error && c->most > NM_RINGS_MAX ? -EINVAL : error;
 }
 
-static bool has_zcopy(struct nm_ring *ring)
+static bool watches_zcopy(const struct monitor_port *mp, const struct nm_ring *ring)
 {
-	const struct nm_monitor *m;
+	for (uint32_t i = 0; i < mp->num_links; i++)
+		if (mp->links[i].watched == ring && is_zcopy(&mp->links[i]))
+			return true;
+	return false;
+}
 
-	nm_monitors_lock(ring);
-	for (m = ring->monitors; m && !is_zcopy(m); m = m->next)
-		;
-	nm_monitors_unlock(ring);
-	return m != NULL;
+/* Or will have, when one that is being made (client.h) is linked. */
+static bool has_zcopy(const struct nm_ring *ring) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct nm_port *port = ring->port->core->ports;
+
+	while (port && !(port->ops == &monitor_ops && watches_zcopy(port->priv, ring)))
+		port = port->next;
+	return port != NULL;
 }
 
 /* A link for ring i of those that are watched in a direction. */
@@ -186,7 +193,7 @@ static struct nm_monitor make_link(
 	return m;
 }
 
-static int make_links(struct monitor_port *mp, const struct choice *c)
+static int make_links(struct monitor_port *mp, const struct choice *c) OS_REQUIRES(NM_CORE_LOCK)
 {
 	mp->links = os_zalloc((c->count[NM_TX] + c->count[NM_RX]) * sizeof(*mp->links));
 	if (!mp->links)

@@ -217,6 +217,48 @@ static void extra_buffers_are_linked_in_parts(void **state)
 }
 
 static void nobody_wants_the_rest(void **state)
+static const struct nm_bind monitor_rx = {
+	.mode = NR_REG_ALL_NIC, .num_slots = {0, SLOTS}, .flags = NR_ZCOPY_MON | NR_MONITOR_RX};
+
+/* The ring isn't linked to the first monitor yet. */
+static void watch_too(uint32_t turn)
+{
+	struct nm_bind how = {.mode = NR_REG_ALL_NIC, .num_slots = {0, 64}};
+
+	how.flags = NR_ZCOPY_MON | NR_MONITOR_RX;
+	assert_int_equal(bind_other("vale0:1", &how), -EBUSY);
+	how.flags = NR_ZCOPY_MON;
+	assert_int_equal(bind_other("vale0:1", &how), -EBUSY);
+	how.flags = NR_ZCOPY_MON | NR_MONITOR_TX;
+	assert_int_equal(bind_other("vale0:1", &how), 0);
+	how.flags = NR_MONITOR_RX;
+	assert_int_equal(bind_other("vale0:1", &how), 0);
+}
+
+static void one_zero_copy_monitor(void **state)
+{
+	const struct nm_bind how = {
+		.mode = NR_REG_ALL_NIC, .num_rings = {1, 1}, .num_slots = {64, SLOTS}};
+	struct nm_client watched, client;
+
+	core.spare_bufs = 2 * SLOTS;
+	assert_int_equal(bind(&watched, "vale0:1", &how), 0);
+	maker.turns = 0;
+	maker.others = watch_too;
+	assert_int_equal(bind(&client, "vale0:1", &monitor_rx), 0);
+	assert_in_range(maker.turns, 1, 2 * SLOTS / NM_SLOTS_PER_PART);
+	watch_too(0);
+	nm_client_unbind(&client);
+	/* One that was given up leaves the place to others. */
+	maker.others = NULL;
+	maker.turns = 0;
+	maker.unwanted = 1;
+	assert_int_equal(bind(&client, "vale0:1", &monitor_rx), -EINTR);
+	assert_int_equal(bind(&client, "vale0:1", &monitor_rx), 0);
+	nm_client_unbind(&client);
+	nm_client_unbind(&watched);
+}
+
 {
 	const struct nm_bind how = {.mode = NR_REG_ALL_NIC, .num_host_rings = {2, 1}};
 	struct nm_port *port = add_port();
@@ -416,3 +458,4 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
+		cmocka_unit_test_setup_teardown(one_zero_copy_monitor, begin, core_end),
