@@ -24,8 +24,9 @@
  * which touches each. So nm_client_bind() lets go of the lock after NM_SLOTS_PER_PART of them, and has it again for the next
  * part. Until the last one is done the port is *being made*: it has its name, its memory and its shape, and what it needs is
  * set aside; but it is not started, its rings have no users, and no other client can bind to it, to its peer, or to a
- * monitor of it. Whoever wants to waits for that (nm_platform_ops.await_make); who makes a port waits for nobody. It may
- * be told between two parts that the rest isn't wanted, and the port's device may go.
+ * new monitor of it; a monitor begun before may be done first, and its rings show nothing yet. Whoever wants to waits for that
+ * (nm_platform_ops.await_make); who makes a port waits for nobody. It may be told between two parts that the rest isn't wanted,
+ * and the port's device may go.
  *
  * Where one thread does everything (netmapd) it can't wait for itself: there others find -EINPROGRESS, and ask again. A client
  * with in_parts is bound by nm_client_bind() but for the parts, calls until they are done, and may unbind at any time:
