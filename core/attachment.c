@@ -635,15 +635,18 @@ int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint3
 
 /* What there is to attach again when an attachment has ended; name "": nothing. */
 struct again {
+	struct nm_core *core;
 	void *ns;
 	char name[NETMAP_REQ_IFNAMSIZ];
 	struct nm_bind bind;
+	struct nm_error *err;
+	int error;
 };
 
 /* The attachment on a second switch, whose device is the place on the first one. */
 static struct again find_second(struct nm_core *core, const void *ns, const char *name)
 {
-	struct again again = {.name = ""};
+	struct again again = {.core = core, .name = ""};
 	const struct nm_attachment *first, *second;
 
 	nm_core_lock(core);
@@ -658,6 +661,28 @@ static struct again find_second(struct nm_core *core, const void *ns, const char
 	return again;
 }
 
+static void add_again(void *arg)
+{
+	struct again *again = arg;
+	uint32_t ignored;
+
+	again->error = nm_attachment_add(
+		again->core, again->ns, again->name, &again->bind, &ignored, again->err);
+}
+
+/* It isn't the caller's, who may be killed by now. */
+static int put_back(struct again *again, struct nm_error *err)
+{
+	const struct nm_platform_ops *platform = again->core->platform_ops;
+
+	again->err = err;
+	if (platform->run_apart)
+		platform->run_apart(add_again, again);
+	else
+		add_again(again);
+	return again->error;
+}
+
 int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint32_t *port_index,
 	struct nm_error *err)
 {
@@ -670,6 +695,6 @@ int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint3
 	if (!error)
 		error = remove_attachment(core, ns, name, true, port_index, err);
 	if (!error && again.name[0])
-		error = nm_attachment_add(core, again.ns, again.name, &again.bind, &ignored, err);
+		error = put_back(&again, err);
 	return error;
 }

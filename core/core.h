@@ -33,7 +33,7 @@ struct nm_wish;
 
 /*
  * What a platform does for the core, beyond os.h. Any may be NULL: then requests that need it fail
- * with -EOPNOTSUPP (lookup: there are no such ports). All but two are called with core->lock held.
+ * with -EOPNOTSUPP (lookup: there are no such ports). All but three are called with core->lock held.
  */
 struct nm_platform_ops {
 	/* The platform's own ports (network devices): asked when a name is not registered; may
@@ -70,6 +70,9 @@ struct nm_platform_ops {
 	int (*between_parts)(void);
 	int (*await_make)(const struct nm_core *core, uint32_t ended);
 	void (*make_ended)(const struct nm_core *core);
+	/* Without the lock: fn(arg) in a thread that no signal for the caller ends or holds up; returns when that has. NULL: the
+	 * caller's thread is such a one. */
+	void (*run_apart)(void (*fn)(void *arg), void *arg);
 	/* A port is there, or is about to go, or is dead: its name, its kind and its payer are those that it has, or
 	 * had. NULL: nobody wants to know. */
 	void (*port_changed)(const struct nm_port *port, bool is_there);

@@ -45,6 +45,7 @@ static const struct nm_platform_ops platform_ops = {
 	.between_parts = nmk_between_parts,
 	.await_make = nmk_await_make,
 	.make_ended = nmk_make_ended,
+	.run_apart = nmk_run_apart,
 };
 
 static int __init nmk_init(void)

@@ -8,6 +8,9 @@
  *
  * Nobody waits for ever: who makes a port waits for no other one, and for no user.
  *
+ * What must be made although its caller was killed is made by a worker (nmk_run_apart): there is more than these waits that a fatal
+ * signal ends, in the kernel itself, as kthread_create() and vmalloc().
+ *
  * Thread safety: any thread; nmk_await_make() without the core's lock, which the one waited for needs.
  */
 #ifndef LINUX_TURNS_H
@@ -19,5 +22,6 @@
 int nmk_between_parts(void);
 int nmk_await_make(const struct nm_core *core, uint32_t ended);
 void nmk_make_ended(const struct nm_core *core);
+void nmk_run_apart(void (*fn)(void *arg), void *arg);
 
 #endif

@@ -32,10 +32,31 @@ static bool takes_long(uint64_t bytes)
 	return true;
 }
 
+static bool killed; /* the thread that asks */
+static uint32_t turns;
+
+static int between_parts(void)
+{
+	turns++;
+	return killed ? -EINTR : 0;
+}
+
+/* In a thread that isn't killed. */
+static void run_apart(void (*fn)(void *arg), void *arg)
+{
+	bool was_killed = killed;
+
+	killed = false;
+	fn(arg);
+	killed = was_killed;
+}
+
 static const struct nm_platform_ops platform = {.attachment_start = attachment_start,
 	.attachment_stop = attachment_stop,
 	.attachment_pause = attachment_pause,
-	.mem_takes_long = takes_long};
+	.mem_takes_long = takes_long,
+	.between_parts = between_parts,
+	.run_apart = run_apart};
 
 static bool step_each(bool (*step)(struct nm_attachment *att, uint32_t pair))
 {
@@ -56,14 +77,29 @@ static void step_all(void)
 	assert_false(step_each(nm_attachment_prepare_sleep));
 }
 
-static int begin(void **state)
+static int begin_shape(const struct nm_shape *shape)
 {
-	pauses = 0;
+	pauses = turns = 0;
+	killed = false;
 	begin_core(&platform);
 	persistent_ops = fake_nic_ops;
 	persistent_ops.persistent = true;
-	fake_nic_add(&core, &persistent_ops, &one_ring);
+	fake_nic_add(&core, &persistent_ops, shape);
 	return 0;
+}
+
+static int begin(void **state)
+{
+	return begin_shape(&one_ring);
+}
+
+/* A device, and its ports on switches, that are made in parts (client.h). */
+static int begin_large(void **state)
+{
+	const struct nm_shape shape = {
+		.rings = {1, 1}, .slots = {NM_SLOTS_PER_PART, NM_SLOTS_PER_PART}};
+
+	return begin_shape(&shape);
 }
 
 /* ---- packets ----------------------------------------------------------------------- */
@@ -333,6 +369,29 @@ static void off_the_first_switch_first(void **state)
 	app_close(&other);
 }
 
+/* Who detaches it is killed: it is his that is off, not the one on the other switch. */
+static void killed_off_the_first_switch(void **state)
+{
+	const struct nm_attachment *second;
+	struct nm_error err;
+	uint32_t index;
+
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), 0);
+	killed = true;
+	turns = 0;
+	assert_int_equal(nm_attachment_detach(&core, NULL, "vale0:dev", &index, &err), 0);
+	assert_true(turns >= 2); /* the device and its port on the switch */
+	nm_core_lock(&core);
+	second = nm_attachment_find_locked(&core, NULL, "vale1:dev");
+	assert_non_null(second);
+	assert_ptr_equal(second->device.port, fake_nic_port);
+	assert_null(nm_attachment_find_locked(&core, NULL, "vale0:dev"));
+	nm_core_unlock(&core);
+	assert_int_equal(detach("vale1:dev"), 0);
+	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EINTR); /* his own */
+}
+
 /* The platform takes both off, in whichever order it finds them. */
 static void the_platform_detaches(void **state)
 {
@@ -361,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_nic_lends_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(on_a_second_switch, begin, end),
 		cmocka_unit_test_setup_teardown(off_the_first_switch_first, begin, end),
+		cmocka_unit_test_setup_teardown(killed_off_the_first_switch, begin_large, end),
 		cmocka_unit_test_setup_teardown(the_platform_detaches, begin, end),
 	};
 
