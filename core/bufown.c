@@ -276,6 +276,8 @@ void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	map = &region->own->map[NM_POOL_BUF];
 	make_known(map, index + 1);
 	if (map->owner[index] == NM_OWNER_NONE) {
+		if (all_free(map) == map->promised)
+			return;
 		for (i = 0; map->free[i] != index; i++)
 			os_assert(i + 1 < map->num_free);
 		map->free[i] = map->free[--map->num_free];

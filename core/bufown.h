@@ -170,7 +170,8 @@ int nm_bufown_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, 
 uint32_t nm_bufown_free_owner(struct nm_region *region, uint32_t owner) OS_REQUIRES(NM_CORE_LOCK);
 
 /* A buffer in a slot that came with a foreign region becomes the owner's, if it is the other side's or
- * free (a driver before this one has left it there). Else, and for any other index, nothing happens. */
+ * free (a driver before this one has left it there). Else, and for any other index, nothing happens; nor where all that is free
+ * is promised: such a slot wants repair. */
 void nm_bufown_claim(struct nm_region *region, uint32_t owner, uint32_t index)
 	OS_REQUIRES(NM_CORE_LOCK);
 

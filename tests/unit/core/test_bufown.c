@@ -703,6 +703,33 @@ static void claims(void **state)
 	nm_core_destroy(&c);
 }
 
+/* Of the free ones: what is promised to others is not for who finds it in a slot. The host's own is. */
+static void claims_no_promised_buffer(void **state)
+{
+	uint32_t index, at = NM_BUFS_RESERVED;
+	struct nm_region *r;
+	struct nm_core c;
+
+	nm_core_init(&c);
+	r = adopt(&c);
+	assert_int_equal(nm_bufown_promise(r, F_PART - 1), 0);
+	nm_bufown_claim(r, 7, F_FIRST + 3); /* one is nobody's */
+	nm_bufown_claim(r, 7, F_FIRST + 4);
+	nm_bufown_claim(r, 7, 9);
+	assert_int_equal(nm_bufown_next(r, 7, &at), 9);
+	assert_int_equal(nm_bufown_next(r, 7, &at), F_FIRST + 3);
+	assert_int_equal(nm_bufown_next(r, 7, &at), 0);
+	assert_int_equal(nm_bufown_num_free(r, NM_POOL_BUF), 0);
+	for (uint32_t i = 0; i < F_PART - 1; i++) {
+		index = nm_bufown_alloc_promised(r, 6);
+		assert_in_range(index, F_FIRST, F_FIRST + F_PART - 1);
+		assert_int_not_equal(index, F_FIRST + 3);
+	}
+	assert_int_equal(nm_bufown_free_owner(r, 6), F_PART - 1);
+	nm_region_put(r);
+	nm_core_destroy(&c);
+}
+
 /* Slots of the host and buffers of the part are exchanged all over, and spoiled. In the end the slots have the
  * host's buffers again, each one. */
 static void restores(void **state)
@@ -770,6 +797,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_memory, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_right_is_only_looked_at, begin, end),
 		cmocka_unit_test(claims),
+		cmocka_unit_test(claims_no_promised_buffer),
 		cmocka_unit_test(restores),
 	};
 
