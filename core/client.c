@@ -122,6 +122,7 @@ static int check_not_being_made(struct nm_client *client, const struct nm_port *
 {
 	if (!nm_port_is_being_made(port))
 		return 0;
+	client->waits = true;
 	return nm_error_set(&client->err, -EINPROGRESS,
 		"%s: another client is about to open it; try again", port->name);
 }
@@ -749,6 +750,7 @@ static int begin_bind(struct nm_client *client, const char *name, const struct n
 	do {
 		nm_wish_lock(core, &wish);
 		*ended = core->makes_ended;
+		client->waits = false;
 		port = find_port(client, name, bind);
 		error = port ? bind_port(client, port, bind, plain) : client->err.code;
 	} while (nm_wish_unlock(core, &wish, error < 0 ? error : 0));
@@ -812,7 +814,7 @@ int nm_client_bind(struct nm_client *client, const char *name, const struct nm_b
 	}
 	do {
 		error = begin_bind(client, name, bind, &plain, &ended);
-		if (error != -EINPROGRESS)
+		if (!client->waits)
 			return error > 0 ? finish(client) : error;
 		error = await_maker(client, name, ended);
 	} while (!error);

@@ -103,6 +103,7 @@ struct nm_client {
 	uint32_t to_link;             /* how many are promised, and not in the list yet */
 	uint32_t bufs_head;           /* of their list, as it was given */
 	bool in_parts;                /* its binds are finished by nm_client_go_on() */
+	bool waits;                   /* its last bind has found the port being made */
 	bool exclusive;               /* has its rings alone */
 	struct nm_fill fill;
 	struct { /* the shape of a port that lets its client choose one */

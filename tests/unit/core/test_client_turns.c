@@ -17,6 +17,7 @@ static struct {
 	uint32_t turns;
 	uint32_t unwanted; /* at this turn nobody wants the rest, counted from 1; 0: never */
 	uint32_t starts, stops;
+	int start_error;
 } maker;
 
 /* The second thread, and what it waits for. */
@@ -70,7 +71,7 @@ static const struct nm_platform_ops platform = {
 static int start(struct nm_port *port, struct nm_error *err)
 {
 	maker.starts++;
-	return 0;
+	return maker.start_error ? nm_error_set(err, maker.start_error, "not today") : 0;
 }
 
 static void stop(struct nm_port *port)
@@ -108,9 +109,9 @@ static const struct nm_bind large = {
 	.mode = NR_REG_ALL_NIC, .num_rings = {3, 2}, .num_slots = {SLOTS, SLOTS}};
 
 /* A port that stays when nobody uses it. */
-static struct nm_port *add_port(void)
+static struct nm_port *add_port(uint32_t slots)
 {
-	static const struct nm_shape shape = {.rings = {3, 2}, .slots = {SLOTS, SLOTS}};
+	const struct nm_shape shape = {.rings = {3, 2}, .slots = {slots, slots}};
 	struct nm_error err;
 	struct nm_port *port;
 
@@ -216,7 +217,6 @@ static void extra_buffers_are_linked_in_parts(void **state)
 	nm_client_unbind(&first);
 }
 
-static void nobody_wants_the_rest(void **state)
 static const struct nm_bind monitor_rx = {
 	.mode = NR_REG_ALL_NIC, .num_slots = {0, SLOTS}, .flags = NR_ZCOPY_MON | NR_MONITOR_RX};
 
@@ -259,9 +259,10 @@ static void one_zero_copy_monitor(void **state)
 	nm_client_unbind(&watched);
 }
 
+static void nobody_wants_the_rest(void **state)
 {
 	const struct nm_bind how = {.mode = NR_REG_ALL_NIC, .num_host_rings = {2, 1}};
-	struct nm_port *port = add_port();
+	struct nm_port *port = add_port(SLOTS);
 	struct nm_client client;
 	uint32_t turn = 0;
 	int error;
@@ -296,7 +297,7 @@ static void the_device_goes(void **state)
 {
 	struct nm_client client;
 
-	add_port();
+	add_port(SLOTS);
 	maker.others = remove_device;
 	assert_int_equal(bind(&client, "p", &all), -ENXIO);
 	assert_int_equal(maker.turns, 2);
@@ -304,6 +305,26 @@ static void the_device_goes(void **state)
 	assert_int_equal(maker.starts, 0);
 	assert_int_equal(maker.stops, 0);
 	assert_int_equal(core_count_ports(&core), 0);
+}
+
+/* An error of the kind's that reads as if another client made the port. */
+static void the_kind_says_in_progress(void **state)
+{
+	static const uint32_t slots[] = {64, SLOTS};
+	struct nm_client client;
+
+	for (int i = 0; i < 2; i++) {
+		struct nm_port *port = add_port(slots[i]);
+
+		maker.start_error = -EINPROGRESS;
+		assert_int_equal(bind(&client, "p", &all), -EINPROGRESS);
+		assert_string_equal(client.err.text, "not today");
+		assert_int_equal(maker.starts, 1 + 2 * i);
+		maker.start_error = 0;
+		assert_int_equal(bind(&client, "p", &all), 0);
+		nm_client_unbind(&client);
+		remove_port(port);
+	}
 }
 
 /* ---- external memory ---------------------------------------------------------------------- */
@@ -448,8 +469,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(others_have_turns, begin, core_end),
 		cmocka_unit_test_setup_teardown(not_in_a_small_bind, begin, core_end),
 		cmocka_unit_test_setup_teardown(extra_buffers_are_linked_in_parts, begin, core_end),
+		cmocka_unit_test_setup_teardown(one_zero_copy_monitor, begin, core_end),
 		cmocka_unit_test_setup_teardown(nobody_wants_the_rest, begin, core_end),
 		cmocka_unit_test_setup_teardown(the_device_goes, begin, core_end),
+		cmocka_unit_test_setup_teardown(the_kind_says_in_progress, begin, core_end),
 		cmocka_unit_test_setup_teardown(external_memory_stays_for_others, begin, core_end),
 		cmocka_unit_test_setup_teardown(who_wants_the_same_gets_it, begin, core_end),
 		cmocka_unit_test_setup_teardown(or_makes_it, begin, core_end),
@@ -458,4 +481,3 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
-		cmocka_unit_test_setup_teardown(one_zero_copy_monitor, begin, core_end),
