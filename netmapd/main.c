@@ -368,6 +368,8 @@ static int start(struct daemon *d, struct loop_handle **signals)
 /* Connections and what they own, then those who served them. */
 static void stop(struct daemon *d)
 {
+	uint32_t left;
+
 	ctl_close(d);
 	configuration_end(d);
 	attachments_end(d);
@@ -376,8 +378,8 @@ static void stop(struct daemon *d)
 	nm_core_destroy(&d->core);
 	os_mem_free_by(NULL);
 	closer_exit();
-	device_closer_exit();
-	taps_exit(d);
+	left = device_closer_exit();
+	taps_exit(d, left);
 	nics_exit(d);
 	free_workers(d);
 	loop_free(d->loop);

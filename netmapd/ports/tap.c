@@ -290,17 +290,17 @@ int taps_init(struct daemon *d)
 		return 0;
 	}
 	if (taps->leaves)
-		tap_leaves_free(taps->leaves);
+		tap_leaves_free(taps->leaves, 0);
 	os_free(taps);
 	return error;
 }
 
-void taps_exit(struct daemon *d)
+void taps_exit(struct daemon *d, uint32_t left)
 {
 	if (!d->taps)
 		return;
 	tap_watch_exit(&d->taps->watch);
-	tap_leaves_free(d->taps->leaves);
+	tap_leaves_free(d->taps->leaves, left);
 	os_free(d->taps);
 	d->taps = NULL;
 }

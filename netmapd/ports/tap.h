@@ -49,7 +49,8 @@
 
 /* Once, when d->loop is there; d->taps. Negative errno. */
 int taps_init(struct daemon *d);
-void taps_exit(struct daemon *d); /* after nm_core_destroy() and device_closer_exit() */
+/* After nm_core_destroy() and device_closer_exit(), which has left so many. */
+void taps_exit(struct daemon *d, uint32_t left);
 
 /* A request wants something of port `name` that devices which are leaving may have. As tap_leaves_ask(): 0: carry it out; -EINPROGRESS:
  * wait->fn will be called, then ask again. Who can't wait is refused with -EBUSY. */

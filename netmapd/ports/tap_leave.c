@@ -34,6 +34,9 @@ struct tap_leaves {
 	struct loop_handle *handle;
 };
 
+/* What threads may still write to at the end of the process. It is never read: leak checkers find it here. */
+static struct tap_leaves *volatile left_behind;
+
 /* ---- the thread that closes ---------------------------------------------------------------- */
 
 /* Once it is done it may be freed at any time. The eventfd stays until no thread closes any more. */
@@ -242,14 +245,17 @@ int tap_leaves_new(struct loop *loop, struct tap_leaves **out)
 	return error;
 }
 
-void tap_leaves_free(struct tap_leaves *leaves)
+void tap_leaves_free(struct tap_leaves *leaves, uint32_t left)
 {
-	uint32_t left = take_out_done(leaves);
-
 	os_assert(!leaves->first);
 	loop_del(leaves->loop, leaves->handle);
-	if (left == 0)
-		close(leaves->event); /* else threads have it until the process ends */
+	/* A thread whose device is done may not have told it yet. */
+	if (left > 0) {
+		left_behind = leaves;
+		return;
+	}
+	(void)take_out_done(leaves);
+	close(leaves->event);
 	os_free(leaves);
 }
 

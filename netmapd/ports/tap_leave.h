@@ -65,8 +65,8 @@ struct tap_wait {
 
 /* 0 or a negative errno. */
 int tap_leaves_new(struct loop *loop, struct tap_leaves **out);
-/* No more events: behind device_closer_exit(). What that has left goes on until the process ends. */
-void tap_leaves_free(struct tap_leaves *leaves);
+/* No more events: behind device_closer_exit(), and `left` is what that has left, which goes on until the process ends. */
+void tap_leaves_free(struct tap_leaves *leaves, uint32_t left);
 
 /* For a device of so many queues. NULL: no memory. */
 struct tap_leaving *tap_leaving_new(uint32_t queues);

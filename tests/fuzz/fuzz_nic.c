@@ -734,7 +734,7 @@ void fuzz_one(struct fuzz_in *in)
 	free_regions();
 	fuzz_core_end(&d.core);
 	nics_exit(&d);
-	taps_exit(&d);
+	taps_exit(&d, 0);
 	for (uint32_t i = 0; i < num_links; i++) {
 		hang_up(&links[i]);
 		for (uint32_t q = 0; q < QUEUES; q++)

@@ -20,7 +20,10 @@ enum { FDS = 1024, QUEUES = 3 };
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool held[FDS]; /* close() of it waits */
+	bool held[FDS];   /* close() of it waits */
+	bool mute;        /* write() waits */
+	int writes, last; /* begun, and to which; how many of them were done */
+	int written;
 } kernel = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static struct loop *loop;
@@ -40,6 +43,28 @@ int __wrap_close(int fd)
 		pthread_cond_wait(&kernel.changed, &kernel.lock);
 	pthread_mutex_unlock(&kernel.lock);
 	return __real_close(fd);
+}
+
+ssize_t __real_write(int fd, const void *data, size_t bytes);
+ssize_t __wrap_write(int fd, const void *data, size_t bytes);
+
+ssize_t __wrap_write(int fd, const void *data, size_t bytes)
+{
+	ssize_t n;
+
+	if (bytes != sizeof(uint64_t)) /* the log's */
+		return __real_write(fd, data, bytes);
+	pthread_mutex_lock(&kernel.lock);
+	kernel.writes++;
+	kernel.last = fd;
+	pthread_cond_broadcast(&kernel.changed);
+	while (kernel.mute)
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	n = __real_write(fd, data, bytes);
+	kernel.written += n == (ssize_t)bytes;
+	pthread_cond_broadcast(&kernel.changed);
+	pthread_mutex_unlock(&kernel.lock);
+	return n;
 }
 
 int __real_pthread_cond_timedwait(
@@ -144,7 +169,7 @@ static int teardown(void **state)
 		let_go(fd);
 	closer_exit();
 	assert_int_equal(device_closer_exit(), 0);
-	tap_leaves_free(leaves);
+	tap_leaves_free(leaves, 0);
 	loop_free(loop);
 	return 0;
 }
@@ -371,15 +396,52 @@ static void what_was_never_there_does_not_leave(void **state)
 	expect_allowed("tap0");
 }
 
-/* The last test: the thread stays in close(). */
+/* The thread's device is gone, and nobody has been told. */
+static void wait_until_it_tells(void)
+{
+	pthread_mutex_lock(&kernel.lock);
+	while (kernel.writes == 0)
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+static void let_it_tell(void)
+{
+	pthread_mutex_lock(&kernel.lock);
+	kernel.mute = false;
+	pthread_cond_broadcast(&kernel.changed);
+	while (kernel.written == 0)
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+static void end_with(uint32_t left)
+{
+	no_patience = true;
+	closer_exit();
+	assert_int_equal(device_closer_exit(), left);
+	tap_leaves_free(leaves, left);
+	loop_free(loop);
+}
+
+/* The last tests: their threads stay. This one's in close(). */
 static void the_end_leaves_what_hangs(void **state)
 {
 	leave("tap0");
-	no_patience = true;
-	closer_exit();
-	assert_int_equal(device_closer_exit(), 1);
-	tap_leaves_free(leaves);
-	loop_free(loop);
+	end_with(1);
+}
+
+/* What hangs is there still; and what one that is about to be done tells, it tells into what is there. */
+static void the_end_leaves_who_has_not_told_yet(void **state)
+{
+	no_patience = false;
+	kernel.mute = true;
+	kernel.writes = kernel.written = 0;
+	let_go(leave("tap1"));
+	wait_until_it_tells();
+	end_with(2);
+	assert_true(fcntl(kernel.last, F_GETFD) >= 0);
+	let_it_tell();
 }
 
 int main(void)
@@ -396,6 +458,7 @@ int main(void)
 		TEST(what_finds_no_thread_waits),
 		TEST(what_was_never_there_does_not_leave),
 		cmocka_unit_test_setup(the_end_leaves_what_hangs, setup),
+		cmocka_unit_test_setup(the_end_leaves_who_has_not_told_yet, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
