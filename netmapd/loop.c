@@ -21,13 +21,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "os_user.h"
 
-enum { LOOP_EVENTS_MAX = 64 }; /* handled per round */
+enum { FIRST_ROOM = 64 };
 
 struct handles {
 	struct loop_handle *first, **end;
@@ -53,6 +54,8 @@ struct loop {
 	int epoll_fd;
 	bool in_round; /* events of a round are being handed out */
 	uint64_t next_source;
+	struct epoll_event *events; /* of a round: room for one of each handle */
+	uint32_t num_handles, room;
 	struct handles live; /* in epoll */
 	/* In epoll for errors alone: those that had no turn, in the order of their turns; those that had one, or are paused. */
 	struct handles refused, rested;
@@ -117,6 +120,22 @@ static uint64_t cpu_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* Whose event a round has no room for would be taken for one who wants nothing, and lose its place in the queue. */
+static bool make_room(struct loop *loop)
+{
+	uint32_t room = loop->room ? 2 * loop->room : FIRST_ROOM;
+	struct epoll_event *more;
+
+	if (loop->num_handles < loop->room)
+		return true;
+	more = realloc(loop->events, room * sizeof(*more));
+	if (!more)
+		return false;
+	loop->events = more;
+	loop->room = room;
+	return true;
+}
+
 int loop_new(struct loop **out)
 {
 	struct loop *loop = os_zalloc(sizeof(*loop));
@@ -124,9 +143,10 @@ int loop_new(struct loop **out)
 
 	if (!loop)
 		return -ENOMEM;
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	loop->epoll_fd = make_room(loop) ? epoll_create1(EPOLL_CLOEXEC) : -1;
 	if (loop->epoll_fd < 0) {
-		error = -errno;
+		error = loop->events ? -errno : -ENOMEM;
+		free(loop->events);
 		os_free(loop);
 		return error;
 	}
@@ -150,6 +170,7 @@ void loop_free(struct loop *loop)
 	list_free(&loop->queue);
 	list_free(&loop->dead);
 	close(loop->epoll_fd);
+	free(loop->events);
 	os_free(loop);
 }
 
@@ -166,7 +187,7 @@ static struct log_source source_of(struct loop *loop, int fd)
 int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	struct loop_handle **out)
 {
-	struct loop_handle *handle = os_zalloc(sizeof(*handle));
+	struct loop_handle *handle = make_room(loop) ? os_zalloc(sizeof(*handle)) : NULL;
 	struct epoll_event event = {.events = events};
 	int error;
 
@@ -184,6 +205,7 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 	handle->fn = fn;
 	handle->arg = arg;
 	list_append(&loop->live, handle);
+	loop->num_handles++;
 	*out = handle;
 	return 0;
 }
@@ -374,6 +396,7 @@ void loop_del(struct loop *loop, struct loop_handle *handle)
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, handle->fd, NULL);
 	end_waiting(handle);
 	list_remove(handle);
+	loop->num_handles--;
 	if (!loop->in_round) {
 		os_free(handle);
 		return;
@@ -397,12 +420,11 @@ static int before_round(struct loop *loop, int timeout_ms)
 
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
-	struct epoll_event events[LOOP_EVENTS_MAX];
 	struct loop_handle *handle;
 	int ready, i, called = 0;
 
 	timeout_ms = before_round(loop, timeout_ms);
-	ready = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
+	ready = epoll_wait(loop->epoll_fd, loop->events, (int)loop->room, timeout_ms);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	assert(!loop->in_round);
@@ -410,9 +432,11 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	loop->stats.rounds++;
 	loop->cpu_us = cpu_us();
 	for (i = 0; i < ready; i++) {
-		handle = events[i].data.ptr;
+		const struct epoll_event event = loop->events[i]; /* a callback may add handles */
+
+		handle = event.data.ptr;
 		if (handle->fn)
-			called += take_event(loop, handle, events[i].events);
+			called += take_event(loop, handle, event.events);
 	}
 	while ((handle = next_queued(loop)))
 		called += turn(loop, handle, handle->ready ? handle->ready : EPOLLIN);

@@ -12,8 +12,9 @@
 #include <time.h>
 
 enum {
-	HANDLES = 16,
-	TURNS = 60,
+	HANDLES = 150, /* more than the loop begins with room for */
+	SOME = 16,
+	TURNS = 400,
 	LONG_US = LOOP_BURST_US + 5000, /* of a turn: it uses up the budget */
 	ROUNDS_MAX = 100000,
 };
@@ -25,7 +26,8 @@ static struct fixture {
 	struct loop_handle *handle[HANDLES];
 	bool asks[HANDLES]; /* for its next turn, and its descriptor is never ready */
 	int order[TURNS], turns;
-	bool others_come; /* all but the first go behind their turn, and others come */
+	uint32_t round_ms; /* of the wall clock, from one to the next */
+	bool others_come;  /* all but the first go behind their turn, and others come */
 } f;
 
 static uint64_t cpu_us, wall_ms;
@@ -79,7 +81,7 @@ static void add(int i, bool asks)
 
 static int setup(void **state)
 {
-	f = (struct fixture){0};
+	f = (struct fixture){.round_ms = 1};
 	cpu_us = wall_ms = 1;
 	return loop_new(&f.loop);
 }
@@ -98,7 +100,7 @@ static void run(void)
 	for (int round = 0; f.turns < TURNS; round++) {
 		assert_true(round < ROUNDS_MAX);
 		assert_true(loop_run_once(f.loop, 0) >= 0);
-		wall_ms++;
+		wall_ms += f.round_ms;
 	}
 }
 
@@ -120,9 +122,20 @@ static void each_has_a_turn_before_any_has_two(void **state)
 
 static void so_do_many(void **state)
 {
-	for (int i = 0; i < HANDLES; i++)
+	for (int i = 0; i < SOME; i++)
 		add(i, false);
-	expect_in_turn(HANDLES);
+	expect_in_turn(SOME);
+}
+
+/* However much is earned until the next round. */
+static void so_do_more_than_it_had_room_for(void **state)
+{
+	for (f.round_ms = 1; f.round_ms < 200; f.round_ms *= 3) {
+		for (int i = 0; i < HANDLES; i++)
+			add(i, false);
+		f.turns = 0;
+		expect_in_turn(HANDLES);
+	}
 }
 
 /* Who goes on with what it was asked for is no better than who is asked, and no worse. */
@@ -176,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_has_a_turn_before_any_has_two),
 		TEST(so_do_many),
+		TEST(so_do_more_than_it_had_room_for),
 		TEST(who_asks_for_a_turn_is_as_one_that_is_ready),
 		TEST(who_comes_new_comes_last),
 		TEST(another_budget_has_nothing_to_do_with_it),
