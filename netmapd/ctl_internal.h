@@ -117,6 +117,9 @@ int ctl_nics_ask(struct conn *c, const char *name, bool attach, const union ctl_
 	size_t bytes, struct nm_error *err);
 int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
 	size_t bytes);
+/* ready, for a reply that can't wait: what the port needs is asked for all the same. */
+void ctl_nics_start(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes);
 void ctl_nics_forget(struct conn *c);
 
 /* The same for a request to make a persistent port, or to remove one: its device, or others, may still be leaving. ask: any other: 0;

@@ -166,11 +166,15 @@ static int send_when_ready(
 	return ctl_nics_ready(c, name, attach, message, message->hdr.size) == 0 ? ctl_go_on(c) : 0;
 }
 
-/* The same for the one in `out`. What was asked for is done: without memory the one who asked is told so now, as by ctl_nics_ready(). */
+/* The same for the one in `out`. Without memory, too, the NIC is asked for host rings, where it is to have them; the one who asked is
+ * then told now that it is done, not when they work. */
 static int reply_when_ready(
 	struct conn *c, const char *name, bool attach, const union ctl_message *message)
 {
-	return keep_reply(c) ? send_when_ready(c, name, attach, message) : send_reply(c, NULL, 0);
+	if (keep_reply(c))
+		return send_when_ready(c, name, attach, message);
+	ctl_nics_start(c, name, attach, message, message->hdr.size);
+	return send_reply(c, NULL, 0);
 }
 
 /* The same, when the device that it was to remove is gone. */

@@ -187,8 +187,9 @@ static int keep_reply(struct conn *c, const union ctl_message *message, size_t b
 	return 0;
 }
 
-int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
-	size_t bytes)
+/* Does it wait for the interface? */
+static bool waits_for_nic(struct conn *c, const char *name, bool attach,
+	const union ctl_message *message, size_t bytes)
 {
 	bool host = message->hdr.type == NMD_NMREQ &&
 		    policy_host_rings(message->bytes + sizeof(struct nmd_hdr),
@@ -196,9 +197,20 @@ int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ct
 
 	c->wait.fn = send_kept;
 	c->wait.arg = c;
-	if (nics_ready(c->daemon, name, attach, host, account_uid(c->user), &c->wait) == 0)
-		return 0;
-	return keep_reply(c, message, bytes);
+	return nics_ready(c->daemon, name, attach, host, account_uid(c->user), &c->wait) != 0;
+}
+
+int ctl_nics_ready(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes)
+{
+	return waits_for_nic(c, name, attach, message, bytes) ? keep_reply(c, message, bytes) : 0;
+}
+
+void ctl_nics_start(struct conn *c, const char *name, bool attach, const union ctl_message *message,
+	size_t bytes)
+{
+	if (waits_for_nic(c, name, attach, message, bytes))
+		port_wait_forget(&c->wait);
 }
 
 /* Does it wait for the device that this request has removed? */
