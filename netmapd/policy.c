@@ -91,10 +91,15 @@ static int add_limit(const struct place *at, uint32_t uid, const char *text)
 static int add_word(const struct place *at, uint32_t uid, const char *name, enum policy_right right,
 	const char *word)
 {
+	const struct config_place line = {at->file, at->line};
 	char expanded[POLICY_WORD];
+	int error;
 
 	if (!policy_expand(word, uid, name, expanded, sizeof(expanded)))
 		return wrong(at, "too long for a user's number or name:", word);
+	error = policy_check_word(&line, right, true, expanded, at->err);
+	if (error)
+		return error;
 	return right == RIGHTS ? add_limit(at, uid, expanded) : add_rule(at, uid, right, expanded);
 }
 

@@ -67,7 +67,17 @@ static int check_limit(
 	return nm_error_set(err, -EINVAL, "%.120s:%u: %s", at->file, at->line, why.text);
 }
 
-/* The user's number and name may be as short as can be. */
+int policy_check_word(const struct config_place *at, enum policy_right right, bool one_user,
+	const char *word, struct nm_error *err)
+{
+	if (right == RIGHTS)
+		return check_limit(at, one_user, word, err);
+	if (right == RIGHT_REGION && !is_region(word))
+		return wrong(at, err, "no number of a region, 1 to 65535:", word);
+	return 0;
+}
+
+/* The user's number and name may be as short as can be; who knows them checks again what comes of it. */
 static int check_word(const struct config_place *at, const struct policy_line *line,
 	const char *word, struct nm_error *err)
 {
@@ -76,14 +86,11 @@ static int check_word(const struct config_place *at, const struct policy_line *l
 	/* For all it is done when somebody asks. */
 	if (line->who == POLICY_ALL && strstr(word, "%n"))
 		return wrong(at, err, "%n is for users and groups, %u for all:", word);
-	if (!policy_expand(word, 0, "", expanded, sizeof(expanded)) ||
+	if (!policy_expand(word, 1, "1", expanded, sizeof(expanded)) ||
 		strlen(word) >= sizeof(expanded))
 		return wrong(at, err, "a % that is neither %u nor %n, or too long:", word);
-	if (line->right == RIGHTS)
-		return check_limit(at, line->who != POLICY_ALL, word, err);
-	if (line->right == RIGHT_REGION && !is_region(word))
-		return wrong(at, err, "no number of a region, 1 to 65535:", word);
-	return 0;
+	return policy_check_word(at, line->right, line->who != POLICY_ALL,
+		line->who == POLICY_ALL ? word : expanded, err);
 }
 
 /* ---- the line -------------------------------------------------------------------------------- */

@@ -44,6 +44,10 @@ const char *policy_right_name(enum policy_right right);
 int policy_line_parse(const struct config_place *at, char *const words[], unsigned count,
 	struct policy_line *line, struct nm_error *err);
 
+/* A region's number or a limit (RIGHTS), of which %u and %n are replaced; all else is right. 0, or -EINVAL with a text that names the line. */
+int policy_check_word(const struct config_place *at, enum policy_right right, bool one_user,
+	const char *word, struct nm_error *err);
+
 /* %u and %n of a pattern, for one user. False: it gets too long, or there is another %. */
 bool policy_expand(const char *pattern, uint32_t uid, const char *name, char *out, size_t size);
 

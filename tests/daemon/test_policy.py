@@ -562,6 +562,11 @@ def test_sockets_of_machines(start, hold):
         ("allow all status x", "nothing follows"),
         ("allow all region 0", "no number of a region"),
         ("allow all region x", "no number of a region"),
+        ("allow all region %u", "no number of a region"),
+        ("allow user 65536 region %u", "2: no number of a region, 1 to 65535: '65536'"),
+        ("allow user 7 region %ux", "2: no number of a region, 1 to 65535: '"),
+        ("allow user daemon region %n", "2: no number of a region, 1 to 65535: 'daemon'"),
+        ("limit user daemon ports=%n", "ports=N"),
         ("allow all port vale%x:*", "neither %u nor %n"),
         ("allow all port vale%n:*", "%n is for users and groups"),
         ("limit user 7 ports", "ports=N"),
@@ -581,6 +586,16 @@ def test_wrong_files(place, line, text):
 def test_no_file(place):
     expect_line(run(NETMAPD, "--policy", place / "none"), 2, "netmapd", "none: No such file")
     expect_line(run(NETMAPD, "--group", "nobody-here"), 2, "netmapd", "no group")
+
+
+def test_numbers_of_users(start):
+    """As numbers of regions, and in limits, also for a group; and who has no name has his number in its place."""
+    daemon = start(f"allow user {BOB} region %u", f"allow user {ALICE} region %n", "allow group daemon region %u",
+                   f"limit user {BOB} ports=%u")
+    for user in ALICE, BOB, 1:
+        assert as_user(user, open_port, daemon.path, own(user), {"mem_id": user}) == user
+    refused(BOB, f"region {ALICE}' would", open_port, daemon.path, own(BOB, "1:b"), {"mem_id": ALICE})
+    assert next(e["limit"] for e in as_user(BOB, call, daemon.path, "status")["limits"] if e["name"] == "ports") == BOB
 
 
 def test_groups_and_names(start):
