@@ -9,7 +9,7 @@
  *            VALE_LOCK, NM_MONITORS_LOCK … NM_PRODUCE_LOCK, of the syncs in a round
  *        NIC_POLL_LOCK     of nic_poll.c     who sleeps until a NIC has something; nothing is locked within
  *        CLOSER_LOCK       of closer.c       what waits to be closed; nothing is locked within
- *        DEVICE_CLOSER_LOCK  of device_closer.c  the same of network devices; nothing is locked within
+ *        DEVICE_CLOSER_LOCK  of device_closer.c  the same of network devices; threads are made with it held, and the log's lock is taken within
  *
  *      control thread   core->lock -> gate -> rounds, gate is released    (a device comes on a switch, or
  *                                                                          leaves: attachment_start, _stop)

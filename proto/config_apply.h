@@ -8,7 +8,7 @@
  *      struct config_apply how = {.fd = fd, .changed = say, .arg = …};
  *      failures = config_apply(&config, &how, &err);
  *
- * netmapctl does so with its connection, netmapd with one to itself, in a thread of its own (config_thread.c).
+ * netmapctl does so with its connection, netmapd with one to itself, in a thread of its own (configuration.c).
  *
  * Thread safety: one thread per connection.
  */
