@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* The thread has `next`, `rules`, `fd`, `error` and `applied` while it runs. */
+/* The thread has `next`, `rules`, `fd`, `error`, `given_up` and `applied` while it runs. */
 static struct {
 	char *config, *policy; /* paths from the root; NULL: none */
 	struct config have;    /* as it was applied last */
@@ -21,6 +21,7 @@ static struct {
 	bool several;         /* users, since the start */
 	bool read;            /* the files are to be read first */
 	int error;
+	bool given_up;
 	bool applied; /* as far as it could be; false: nothing of it */
 	int fd;       /* to netmapd itself */
 	int done;     /* eventfd: the thread is about to end */
@@ -102,6 +103,7 @@ static int apply(struct nm_error *err)
 	};
 	int failures = config_apply(&state.next, &how, err);
 
+	state.given_up = how.given_up;
 	if (how.given_up)
 		os_log(OS_LOG_ERR,
 			"what the configuration has behind that was not asked for: have it read again when that is over (SIGHUP, systemctl reload netmapd)");
@@ -153,6 +155,21 @@ static void join(void)
 	state.running = false;
 }
 
+/* What was to go and may not have been asked for: the next time it is. */
+static void keep_the_rest(void)
+{
+	static const struct config_place nowhere;
+	struct nm_error err;
+
+	for (const struct config_item *i = state.have.items; i; i = i->next) {
+		struct config_item item = *i;
+
+		item.at = nowhere; /* the names of files go */
+		if (!config_find(&state.next, i) && config_add(&state.next, &item, &err) != 0)
+			os_log(OS_LOG_ERR, "the configuration: %s: %s", i->name, err.text);
+	}
+}
+
 /* What was read is what there is now, also where something of it failed; where all of it did, what was there before. */
 static void take_over(void)
 {
@@ -168,6 +185,8 @@ static void take_over(void)
 		config_free(&state.next);
 		return;
 	}
+	if (state.given_up)
+		keep_the_rest();
 	config_free(&state.have);
 	state.have = state.next;
 	state.next = (struct config){0};

@@ -306,9 +306,7 @@ int config_add(struct config *config, const struct config_item *item, struct nm_
 	return 0;
 }
 
-/* Twice the same thing would be changed each time. */
-static const struct config_item *find_same(
-	const struct config *config, const struct config_item *item)
+const struct config_item *config_find(const struct config *config, const struct config_item *item)
 {
 	for (const struct config_item *i = config->items; i; i = i->next)
 		if (i->kind == item->kind &&
@@ -318,11 +316,11 @@ static const struct config_item *find_same(
 	return NULL;
 }
 
-/* In other words it is an error; in the same ones it is said twice, as in a file that netmapctl has saved beside others. */
+/* Twice the same thing would be changed each time. In other words it is an error; in the same ones it is said twice, as in a file that netmapctl has saved beside others. */
 static int add_item(struct config *config, const struct config_item *item, struct nm_error *err)
 {
 	const struct config_item *same =
-		item->kind == CONFIG_LIMIT_ALL ? NULL : find_same(config, item);
+		item->kind == CONFIG_LIMIT_ALL ? NULL : config_find(config, item);
 	char text[CONFIG_TEXT_MAX], again[CONFIG_TEXT_MAX];
 
 	if (!same)

@@ -101,6 +101,8 @@ int config_read(struct config *config, const char *path, const struct config_pol
 	struct nm_error *err);
 /* A copy of the item, as the last one. 0, or -ENOMEM with a text. */
 int config_add(struct config *config, const struct config_item *item, struct nm_error *err);
+/* The one that says something of the same setting, port, …; NULL: none. */
+const struct config_item *config_find(const struct config *config, const struct config_item *item);
 void config_free(struct config *config);
 
 /* Each line of a file that has words: for other readers of the same form. */

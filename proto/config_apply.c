@@ -300,16 +300,6 @@ int config_of_report(const json_t *report, struct config *config, struct nm_erro
 	return error ? error : add_attached(config, report, err);
 }
 
-static const struct config_item *find(const struct config *config, const struct config_item *wanted)
-{
-	for (const struct config_item *i = config->items; i; i = i->next)
-		if (i->kind == wanted->kind &&
-			(i->kind == CONFIG_SET ? i->setting == wanted->setting
-					       : strcmp(i->name, wanted->name) == 0))
-			return i;
-	return NULL;
-}
-
 /* ---- changes ---------------------------------------------------------------------------------------- */
 
 struct applying {
@@ -471,7 +461,7 @@ static bool has_limit(const json_t *report, const struct config_item *item)
 static void want(struct applying *a, const struct config_item *item, const struct config *have,
 	const json_t *report)
 {
-	const struct config_item *same = find(have, item);
+	const struct config_item *same = config_find(have, item);
 	char text[CONFIG_TEXT_MAX];
 
 	switch (item->kind) {
@@ -527,8 +517,8 @@ static void drop_kind(struct applying *a, enum config_kind kind, const struct co
 	const struct config *have)
 {
 	for (const struct config_item *i = have->items; i && !a->broken; i = i->next)
-		if (i->kind == kind && !find(config, i) &&
-			(!a->how->before || find(a->how->before, i)))
+		if (i->kind == kind && !config_find(config, i) &&
+			(!a->how->before || config_find(a->how->before, i)))
 			drop(a, i);
 }
 
@@ -545,7 +535,7 @@ static const struct config_item *find_setting(
 {
 	const struct config_item item = {.kind = CONFIG_SET, .setting = setting};
 
-	return find(config, &item);
+	return config_find(config, &item);
 }
 
 /* In their own order: the workers, then the CPUs of so many. */

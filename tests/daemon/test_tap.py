@@ -449,6 +449,20 @@ def test_a_configuration_that_has_to_wait_for_ever_is_given_up(stuck, place):
     stuck.daemon.process.kill()
 
 
+def test_what_was_given_up_goes_the_next_time(stuck, place):
+    """Two that the configuration has no more: the first one never goes, the second one is asked for when it is read again."""
+    (place / "conf").write_text(f"port {STUCK}\nport tapp1\n")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(stuck.daemon.ports()) == 2, "both are there")
+    (place / "conf").write_text("")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    stuck.daemon.logged("what the configuration has behind that was not asked for")
+    assert stuck.daemon.ports() == ["tapp1"]
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: stuck.daemon.ports() == [], "the other one goes, too")
+    stuck.daemon.process.kill()
+
+
 def test_a_device_that_could_not_be_made_leaves_as_well(slow):
     """Of a port with rings that nobody can have: the device was there already."""
     with Connection(slow.daemon.path) as c, pytest.raises(Refused) as refused:
