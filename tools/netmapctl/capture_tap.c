@@ -25,7 +25,8 @@ enum {
 
 struct tap {
 	struct nmport_d *monitor;
-	int question; /* the second connection; -1: netmapd has ended */
+	int question;    /* the second connection; -1: nothing more can be asked */
+	const char *why; /* then */
 	char port[NETMAP_REQ_IFNAMSIZ];
 	uint64_t looked_ns, missed;
 	uint32_t hdr_len;
@@ -52,15 +53,18 @@ uint64_t capture_now_ns(void)
 }
 
 /* An answer that didn't come, or that is none: nothing more can be asked. */
-static void hang_up(struct tap *tap)
+static void hang_up(struct tap *tap, int error)
 {
+	tap->why = error == -ECONNRESET || error == -EPIPE ? "is gone: netmapd has ended"
+		   : error == -ETIMEDOUT ? "can't be watched: netmapd doesn't answer"
+					 : "can't be watched: an answer is not netmapd's";
 	close(tap->question);
 	tap->question = -1;
 	tap->gone = true;
 }
 
-/* The length of the header before the port's packets. A negative errno; -ENOTCONN: nobody answers. */
-static int ask_header(struct tap *tap, uint32_t *bytes)
+/* The length of the header before the port's packets. A negative errno; *broken: of the connection, else netmapd's. */
+static int ask_header(struct tap *tap, uint32_t *bytes, bool *broken)
 {
 	struct {
 		struct nmd_hdr hdr;
@@ -78,12 +82,14 @@ static int ask_header(struct tap *tap, uint32_t *bytes)
 	memcpy(message.req.nr_name, tap->port, sizeof(message.req.nr_name));
 	nmd_hdr_init(&message.hdr, NMD_NMREQ, sizeof(message));
 	n = nmd_request(tap->question, &message, &answer, sizeof(answer), NULL, NULL);
+	*broken = n < 0;
 	if (n < 0)
-		return -ENOTCONN;
+		return (int)n;
 	if (answer.reply.reply.hdr.status < 0)
 		return answer.reply.reply.hdr.status;
-	if ((size_t)n != sizeof(answer))
-		return -ENOTCONN;
+	*broken = (size_t)n != sizeof(answer);
+	if (*broken)
+		return -EPROTO;
 	*bytes = answer.body.nr_hdr_len;
 	return 0;
 }
@@ -91,11 +97,13 @@ static int ask_header(struct tap *tap, uint32_t *bytes)
 /* Is the port there, and with which header? */
 static void look(struct tap *tap)
 {
-	int error = tap->question < 0 ? -ENOTCONN : ask_header(tap, &tap->hdr_len);
+	bool broken = false;
+	int error = tap->question < 0 ? 0 : ask_header(tap, &tap->hdr_len, &broken);
 
-	if (tap->question >= 0 && error == -ENOTCONN)
-		hang_up(tap);
-	else if (error && error != -EOPNOTSUPP) /* a kind that has no header */
+	if (broken)
+		hang_up(tap, error);
+	else if (error == -ENXIO ||
+		 error == -EPERM) /* others: it isn't known now, or has no header */
 		tap->gone = true;
 	tap->looked_ns = capture_now_ns();
 }
@@ -242,7 +250,7 @@ int tap_gone(struct tap *tap)
 {
 	look(tap);
 	if (tap->question < 0)
-		return ctl_fail(CTL_UNREACHABLE, "%s is gone: netmapd has ended", tap->port);
+		return ctl_fail(CTL_UNREACHABLE, "%s %s", tap->port, tap->why);
 	return ctl_fail(CTL_NOT_FOUND, "%s is gone", tap->port);
 }
 
@@ -266,20 +274,31 @@ static uint64_t missed_in(const json_t *root)
 	return missed;
 }
 
+/* Of the connection: netmapd itself refuses with others, and goes on. */
+static bool is_broken(int error)
+{
+	return error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT || error == -EPROTO ||
+	       error == -EMSGSIZE || error == -EPROTONOSUPPORT;
+}
+
 uint64_t tap_missed(struct tap *tap)
 {
 	struct nm_error err;
+	uint64_t missed;
+	int error;
 	json_t *root;
 
 	if (tap->question < 0)
 		return tap->missed; /* tap_gone() says so */
-	if (nmd_report(tap->question, &root, &err) != 0) {
-		hang_up(tap);
+	error = nmd_report(tap->question, &root, &err);
+	if (is_broken(error))
+		hang_up(tap, error);
+	if (error)
 		return tap->missed;
-	}
+	missed = missed_in(root);
 	/* A monitor that has gone with its port is in no report. */
-	if (missed_in(root) > tap->missed)
-		tap->missed = missed_in(root);
+	if (missed > tap->missed)
+		tap->missed = missed;
 	json_decref(root);
 	return tap->missed;
 }
