@@ -316,7 +316,10 @@ const struct config_item *config_find(const struct config *config, const struct 
 	return NULL;
 }
 
-/* Twice the same thing would be changed each time. In other words it is an error; in the same ones it is said twice, as in a file that netmapctl has saved beside others. */
+/*
+ * Twice the same thing would be changed each time. In other words it is an error; in the same ones it is said twice, as in a file that
+ * netmapctl has saved beside others.
+ */
 static int add_item(struct config *config, const struct config_item *item, struct nm_error *err)
 {
 	const struct config_item *same =
