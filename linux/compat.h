@@ -61,7 +61,7 @@ struct netdev_queue_stats_rx {
 	u64 bytes, packets, alloc_fail, hw_drops;
 };
 struct netdev_queue_stats_tx {
-	u64 bytes, packets, hw_drops, stop, wake;
+	u64 bytes, packets, hw_drops, stop, wake, hw_gso_packets, hw_gso_bytes;
 };
 struct netdev_stat_ops {
 	void (*get_queue_stats_rx)(

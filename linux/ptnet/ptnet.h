@@ -134,6 +134,8 @@ struct ptnet_stats {
 	u64_stats_t packets, bytes, drops[PTNET_DROPS];
 	u64_stats_t kicks;        /* doorbells rung */
 	u64_stats_t stops, wakes; /* tx: of the stack's queue, for want of slots */
+	u64_stats_t gso_packets;  /* tx: of these, left to the host to cut into segments */
+	u64_stats_t gso_bytes;
 	u64_stats_t xdp_drops, xdp_tx, xdp_redirects; /* rx: what programs have done */
 };
 
@@ -359,7 +361,7 @@ int ptnet_rss_set(
 
 /* A consistent copy of what a ring has counted for the stack. */
 struct ptnet_sums {
-	uint64_t packets, bytes, drops, no_memory, stops, wakes;
+	uint64_t packets, bytes, drops, no_memory, stops, wakes, gso_packets, gso_bytes;
 };
 struct ptnet_sums ptnet_queue_sums(const struct ptnet_queue *q);
 /* The interface is not registered yet; interrupts are requested. */

@@ -4,7 +4,8 @@
  * counters that have a common meaning, and which NAPI and interrupt a queue has. The others are in ethtool -S.
  *
  * Counters begin with the device. Those of queues that nothing is sent on (ethtool -L) are part of the
- * device's, and are not shown by themselves.
+ * device's, and are not shown by themselves. Packets that the host is to cut into segments (hw-gso-packets) are counted
+ * as they are; how many are made of them, if any, is the receiver's business.
  */
 #include "compat.h"
 #include "ptnet.h"
@@ -23,6 +24,8 @@ struct ptnet_sums ptnet_queue_sums(const struct ptnet_queue *q)
 			.no_memory = u64_stats_read(&stats->drops[NM_DROP_NO_MEMORY]),
 			.stops = u64_stats_read(&stats->stops),
 			.wakes = u64_stats_read(&stats->wakes),
+			.gso_packets = u64_stats_read(&stats->gso_packets),
+			.gso_bytes = u64_stats_read(&stats->gso_bytes),
 		};
 		for (int cause = 0; cause < PTNET_DROPS; cause++)
 			sums.drops += u64_stats_read(&stats->drops[cause]);
@@ -51,6 +54,8 @@ static void get_queue_stats_tx(
 	stats->hw_drops = sums.drops;
 	stats->stop = sums.stops;
 	stats->wake = sums.wakes;
+	stats->hw_gso_packets = sums.gso_packets;
+	stats->hw_gso_bytes = sums.gso_bytes;
 }
 
 /* Of queues that are not shown. */
@@ -61,6 +66,7 @@ static void get_base_stats(struct net_device *netdev, struct netdev_queue_stats_
 
 	rx->packets = rx->bytes = rx->alloc_fail = rx->hw_drops = 0;
 	tx->packets = tx->bytes = tx->hw_drops = tx->stop = tx->wake = 0;
+	tx->hw_gso_packets = tx->hw_gso_bytes = 0;
 	for (uint32_t i = netdev->real_num_rx_queues; i < ptn->num_rings[NM_RX]; i++) {
 		struct ptnet_sums sums = ptnet_queue_sums(ptnet_queue(ptn, NM_RX, i));
 
@@ -77,6 +83,8 @@ static void get_base_stats(struct net_device *netdev, struct netdev_queue_stats_
 		tx->hw_drops += sums.drops;
 		tx->stop += sums.stops;
 		tx->wake += sums.wakes;
+		tx->hw_gso_packets += sums.gso_packets;
+		tx->hw_gso_bytes += sums.gso_bytes;
 	}
 }
 

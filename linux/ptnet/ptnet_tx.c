@@ -168,6 +168,17 @@ static uint32_t fill_slot(struct ptnet_queue *q, const struct filling *f, uint32
 	return bytes;
 }
 
+static void count_sent(struct ptnet_queue *q, const struct sk_buff *skb)
+{
+	ptnet_count_packet(q, skb->len);
+	if (!skb_is_gso(skb))
+		return;
+	u64_stats_update_begin(&q->stats.sync);
+	u64_stats_inc(&q->stats.gso_packets);
+	u64_stats_add(&q->stats.gso_bytes, skb->len);
+	u64_stats_update_end(&q->stats.sync);
+}
+
 /* Copies a packet into the next slots. NM_DROPS: it is on its way. */
 static enum nm_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
 {
@@ -183,7 +194,7 @@ static enum nm_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
 		return NM_DROP_BAD_BUFFER;
 	for (uint32_t n = 0; n < f.slots; n++)
 		from += fill_slot(q, &f, n, from);
-	ptnet_count_packet(q, skb->len);
+	count_sent(q, skb);
 	return NM_DROPS;
 }
 

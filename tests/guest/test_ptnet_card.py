@@ -293,6 +293,12 @@ def objects(node, command, **attributes):
     return [dict(tuple(map(int, pair.split("="))) for pair in line.split()) for line in out.splitlines()[:-1]]
 
 
+def left_to_be_segmented(node, index):
+    """Packets and bytes that were sent so: of qstats-get."""
+    whole, = objects(node, 12, _1=index)
+    return whole[28], whole[29]
+
+
 @pytest.mark.every_kernel
 @pytest.mark.not_on_6_1      # the kernel has no such statistics
 def test_queue_statistics(pair):
@@ -300,6 +306,7 @@ def test_queue_statistics(pair):
     a, b = pair
     index = b.run("cat /sys/class/net/data/ifindex").out.strip()
     a.ping(b)
+    before = left_to_be_segmented(b, index)
     Stream(b, a, 5500, 20).finish()
     queues = objects(b, 10, _2=index)     # queue-get: 1 id, 3 type (0: rx), 4 NAPI
     assert sorted((q.get(3, 0), q.get(1, 0)) for q in queues) == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -313,6 +320,14 @@ def test_queue_statistics(pair):
     sums = [sum(s.get(what, 0) for s in stats) for what in (8, 9, 10, 11)]
     shown = [int(n) for n in b.run("cd /sys/class/net/data/statistics; cat rx_packets rx_bytes tx_packets tx_bytes").out.split()]
     assert sums == shown and min(sums) > 0
+    # Some are longer than the wire's packets, for the host to cut; what the stack has cut itself is not among them.
+    packets, size = (now - then for now, then in zip(left_to_be_segmented(b, index), before))
+    assert 0 < packets < sums[2] and 1500 * packets < size < sums[3]
+    before = left_to_be_segmented(b, index)
+    b.run("ethtool -K data tso off")
+    Stream(b, a, 5501, 20).finish()
+    b.run("ethtool -K data tso on")
+    assert left_to_be_segmented(b, index) == before
     # Queues that are not used any more are part of the sum.
     b.run("ethtool -L data combined 1")
     whole, = objects(b, 12, _1=index)
