@@ -7,7 +7,7 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-programs test-packages nic-long life-long fuzz fuzz-merge fuzz-coverage bench bench-tcp build module install deb dist clean
+.PHONY: help demo check test test-programs test-packages nic-long life-long programs-long fuzz fuzz-merge fuzz-coverage bench bench-tcp build module install deb dist clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
@@ -21,6 +21,7 @@ help:
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
 	@echo 'make nic-long   network interfaces as ports: 100,000 packets to the last byte, 100 rounds of each (PACKETS=, ROUNDS=)'
 	@echo 'make life-long  the life of machines with passed-through ports: 50 rounds of each event (ROUNDS=)'
+	@echo 'make programs-long  iperf3, ssh and ping between guests, with 256 MiB (PROGRAM_MIB=)'
 	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look; ONLY="vale pipe")'
 	@echo 'make bench-tcp  TCP between two guests, by ptnet and by virtio-net (root)'
 	@echo 'make build      daemon, library, programs: into build/'
@@ -100,6 +101,11 @@ life-long:
 	@setup/prepare demo 6.12
 	@$(MAKE) --no-print-directory build
 	@LIFE_ROUNDS=$(or $(ROUNDS),50) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/guest/test_ptnet_life.py
+
+programs-long:
+	@setup/prepare demo 6.12
+	@$(MAKE) --no-print-directory build
+	@PROGRAM_MIB=$(or $(PROGRAM_MIB),256) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/guest/test_ptnet_programs.py --kernel 6.12
 
 bench:
 	@setup/prepare bench

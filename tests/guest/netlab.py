@@ -2,6 +2,7 @@
 """Guests with netmap.ko, alone or on a switch of a netmapd of their own."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
 VALE_CTL = ptnguest.BUILD / "apps" / "vale-ctl"
 BRIDGE = ptnguest.BUILD / "apps" / "netmap-bridge"
+NETMAPCTL = ptnguest.BUILD / "tools" / "netmapctl"
 
 CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
 
@@ -153,6 +155,13 @@ class Daemon:
         self._process.kill()
         self._process.wait(60)
         self._dir.cleanup()
+
+
+def switch_counts(daemon, *names):
+    """Sums over all rings of the ports of vale1."""
+    done = subprocess.run([str(NETMAPCTL), "--socket", daemon.socket, "--json", "status"], capture_output=True, text=True, check=True)
+    rings = [ring for port in json.loads(done.stdout)["ports"] if port["name"].startswith("vale1:") for ring in port["rings"]]
+    return [sum(ring.get(name, 0) + ring["errors"].get(name, 0) for ring in rings) for name in names]
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 """A passed-through port as a network card: what administrators set and see, TCP, programs in the driver."""
 
 import hashlib
-import json
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,7 +18,6 @@ import pages  # noqa: E402
 
 MOSTLY_ONE_KERNEL = True     # see conftest.py
 MODULES = ("bonding", "netconsole", "dummy")
-NETMAPCTL = ptnguest.BUILD / "tools" / "netmapctl"
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +40,6 @@ def pair(pair_of_kernel):
     yield pair_of_kernel
     for node in pair_of_kernel:
         node.assert_clean_log()
-
-
-def switch_counts(daemon, *names):
-    """Sums over all rings of the ports of vale1."""
-    done = subprocess.run([str(NETMAPCTL), "--socket", daemon.socket, "--json", "status"], capture_output=True, text=True, check=True)
-    rings = [ring for port in json.loads(done.stdout)["ports"] if port["name"].startswith("vale1:") for ring in port["rings"]]
-    return [sum(ring.get(name, 0) + ring["errors"].get(name, 0) for ring in rings) for name in names]
 
 
 class Stream:
@@ -77,7 +67,7 @@ def test_tcp_without_loss(pair):
     before = [retransmitted(node) for node in pair]
     for stream in [Stream(pair[i % 2], pair[1 - i % 2], 5000 + i, 500) for i in range(6)]:
         stream.finish()
-    full, waits, expired = switch_counts(pair[0].daemon, "receiver_full", "waits", "expired")
+    full, waits, expired = netlab.switch_counts(pair[0].daemon, "receiver_full", "waits", "expired")
     print(f"waits {waits}, retransmitted {[retransmitted(node) - n for node, n in zip(pair, before)]}")
     assert (full, expired) == (0, 0)
 
