@@ -32,9 +32,10 @@ struct tap_leaves {
 	int event;
 	struct loop *loop;
 	struct loop_handle *handle;
+	struct tap_leaves *before; /* left_behind */
 };
 
-/* What threads may still write to at the end of the process. It is never read: leak checkers find it here. */
+/* What threads may still write to at the end of the process: a list, that nobody but leak checkers reads. */
 static struct tap_leaves *volatile left_behind;
 
 /* ---- the thread that closes ---------------------------------------------------------------- */
@@ -251,6 +252,7 @@ void tap_leaves_free(struct tap_leaves *leaves, uint32_t left)
 	loop_del(leaves->loop, leaves->handle);
 	/* A thread whose device is done may not have told it yet. */
 	if (left > 0) {
+		leaves->before = left_behind;
 		left_behind = leaves;
 		return;
 	}
