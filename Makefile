@@ -7,13 +7,14 @@ MESON := /usr/bin/meson
 KERNEL ?= 6.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-programs test-packages nic-long life-long programs-long fuzz fuzz-merge fuzz-coverage bench bench-tcp build module install deb dist clean
+.PHONY: help demo check test test-programs test-packages selftests nic-long life-long programs-long fuzz fuzz-merge fuzz-coverage bench bench-tcp build module install deb dist clean
 
 help:
 	@echo 'make demo       two virtual machines exchange packets through one VALE switch'
 	@echo 'make test       all tests (make test PART=check|unit|fuzz|daemon|guest|programs|packages for some of them)'
 	@echo 'make test-programs  tcpdump, Suricata, …: netmap programs of others, built here with our headers'
 	@echo 'make test-packages  the packages, also made in a Debian 13 by its compiler (minutes, as root)'
+	@echo "make selftests  the kernel's own tests of network drivers, on ptnet (KERNEL=6.12|newest; root)"
 	@echo 'make check      compilers, static analysis, layout (make check TOOL=clang-tidy for one; the table'
 	@echo '                in docs/testing.md has their names)'
 	@echo 'make fuzz       look for inputs that do harm (make fuzz TARGET=ctl SECONDS=600: one target, so long)'
@@ -66,6 +67,11 @@ test-programs:
 test-packages:
 	@setup/prepare test
 	@tests/run packages -- --everything
+
+selftests:
+	@setup/prepare demo $(KERNEL)
+	@$(MAKE) --no-print-directory build
+	@/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/selftests --kernel $(KERNEL)
 
 # What fuzz has found becomes part of the corpus; which lines the corpus reaches.
 fuzz:

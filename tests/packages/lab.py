@@ -132,12 +132,21 @@ class System:
         (self.root / "etc/hostname").write_text(f"{self.suite}\n")
         self.run("systemctl enable agent.service; systemctl mask serial-getty@ttyS0 getty@tty1 systemd-timesyncd apt-daily.timer "
                  "apt-daily-upgrade.timer e2scrub_reap.service")
+        image = self.write_disk(place)
+        ramdisk = ptnguest.build_initramfs(kernel, modules=initramfs.DISK_MODULES)
+        return ptnguest.Guest(kernel, ramdisk, cmdline="guest.disk rw systemd.show_status=no", args=disk_args(image),
+                              **{"memory": "1G", **kwargs})
+
+    def write_disk(self, place):
+        """The tree as it is now becomes a disk image; its path."""
         image = place / "disk.img"
         run("mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum,^has_journal,^64bit", "-d", f"{self.root}/", image, "3G")
-        ramdisk = ptnguest.build_initramfs(kernel, modules=initramfs.DISK_MODULES)
-        return ptnguest.Guest(kernel, ramdisk, cmdline="guest.disk rw systemd.show_status=no", args=[
-            "-drive", f"file={image},if=none,id=disk,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"],
-            **{"memory": "1G", **kwargs})
+        return image
+
+
+def disk_args(image):
+    """Arguments for QEMU."""
+    return ["-drive", f"file={image},if=none,id=disk,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"]
 
 
 class Process:
