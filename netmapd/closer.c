@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Queues with something in them, and no thread at work for them, are in the list `ready`. A thread takes the first whose
- * user has no more than its share of threads, closes one descriptor, and puts the queue back, at the end. Threads are
- * made when there is work and none of them is idle; one that finds nothing to do ends when another one is idle already.
+ * user has no more than its share of threads, closes one descriptor, and puts the queue back, at the end.
  */
 #include "closer.h"
+#include "crew.h"
 #include "privileges.h"
 #include "daemon_locks.h"
 #include "os.h"
@@ -37,21 +37,22 @@ struct later {
 	int fd;
 };
 
+static void *run(void *arg);
+
 static struct {
 	struct os_mutex lock;
-	pthread_cond_t work, slow_work;
-	bool running, stop; /* running: only the control thread changes it */
+	struct crew crew OS_GUARDED_BY(CLOSER_LOCK);
+	pthread_cond_t slow_work;
+	bool running; /* only the control thread changes it */
 	struct user *users OS_GUARDED_BY(CLOSER_LOCK);
 	struct closer_queue *ready OS_GUARDED_BY(CLOSER_LOCK),
 		**ready_end OS_GUARDED_BY(CLOSER_LOCK);
-	uint32_t threads OS_GUARDED_BY(CLOSER_LOCK), idle OS_GUARDED_BY(CLOSER_LOCK),
-		starting OS_GUARDED_BY(CLOSER_LOCK); /* made, and not running yet */
 	struct closer_stats stats OS_GUARDED_BY(CLOSER_LOCK);
 	struct os_job *jobs OS_GUARDED_BY(CLOSER_LOCK), **jobs_end OS_GUARDED_BY(CLOSER_LOCK);
 	bool slow_waits OS_GUARDED_BY(CLOSER_LOCK);
 	pthread_t slow;
 } c = {.lock = OS_MUTEX_INIT,
-	.work = PTHREAD_COND_INITIALIZER,
+	.crew = CREW_INIT(run, CLOSER_THREADS),
 	.slow_work = PTHREAD_COND_INITIALIZER};
 
 static void lock(void) OS_LOCKS(CLOSER_LOCK)
@@ -180,58 +181,29 @@ static void close_one(struct closer_queue *q) OS_REQUIRES(CLOSER_LOCK)
 		free_queue(q);
 }
 
-static void *run(void *arg);
-
-static int add_thread(void) OS_REQUIRES(CLOSER_LOCK)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int error;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	error = pthread_create(&thread, &attr, run, NULL);
-	pthread_attr_destroy(&attr);
-	if (!error) {
-		c.threads++;
-		c.starting++;
-	}
-	return -error;
-}
-
-/* A thread for what is ready, if it may have one; that sees to the rest. Without a new thread it waits for one of those that are there. */
 static void see_to_it(void) OS_REQUIRES(CLOSER_LOCK)
 {
-	if (!*find_ready() || c.starting > 0)
-		return;
-	if (c.idle > 0)
-		pthread_cond_signal(&c.work);
-	else if (c.threads < CLOSER_THREADS)
-		(void)add_thread();
+	if (*find_ready())
+		crew_call(&c.crew);
+}
+
+static bool serve(void) OS_REQUIRES(CLOSER_LOCK)
+{
+	struct closer_queue *q = c.crew.stop ? NULL : take_ready();
+
+	if (!q)
+		return false;
+	see_to_it(); /* whoever put it may have put more before this thread woke up */
+	close_one(q);
+	return true;
 }
 
 static void *run(void *arg)
 {
-	struct closer_queue *q;
-
 	pthread_setname_np(pthread_self(), "closer");
 	privileges_none();
 	lock();
-	c.starting--;
-	while (!c.stop) {
-		q = take_ready();
-		if (q) {
-			see_to_it(); /* whoever put it may have put more before this thread woke up */
-			close_one(q);
-			continue;
-		}
-		if (c.idle > 0)
-			break;
-		c.idle++;
-		pthread_cond_wait(&c.work, &c.lock.l);
-		c.idle--;
-	}
-	c.threads--;
+	crew_serve(&c.crew, &c.lock, serve);
 	unlock();
 	return NULL;
 }
@@ -398,7 +370,7 @@ static void *run_jobs(void *arg)
 
 	privileges_none();
 	lock();
-	while (c.jobs || !c.stop) {
+	while (c.jobs || !c.crew.stop) {
 		struct os_job *job = c.jobs;
 
 		if (!job) {
@@ -423,16 +395,14 @@ int closer_init(void)
 	int error;
 
 	lock();
-	c.stop = false;
-	error = add_thread();
+	error = crew_start(&c.crew);
 	unlock();
 	if (error)
 		return error;
 	error = -pthread_create(&c.slow, NULL, run_jobs, NULL);
 	if (error) {
 		lock();
-		c.stop = true;
-		pthread_cond_broadcast(&c.work);
+		crew_stop(&c.crew);
 		unlock();
 		return error;
 	}
@@ -446,8 +416,7 @@ void closer_exit(void)
 	if (!c.running)
 		return;
 	lock();
-	c.stop = true;
-	pthread_cond_broadcast(&c.work);
+	crew_stop(&c.crew);
 	pthread_cond_broadcast(&c.slow_work);
 	unlock();
 	pthread_join(c.slow, NULL);

@@ -4,7 +4,8 @@
  *
  *      main.c      arguments, start, stop
  *      ctl.c       control socket: connections and their messages (proto.h)
- *      closer.c    closes what clients have passed, in other threads; device_closer.c: what network devices hang on
+ *      closer.c    closes what clients have passed, in other threads; device_closer.c: what network devices hang on;
+ *                  crew.c: their threads
  *      vm.c        virtual machines; vm_dir.c, vm_region.c, vm_port.c: what they consist of
  *      local.c     applications on this host: a port, its CSB, eventfds
  *      port_service.c    a port served through a CSB, for a guest or an application alike

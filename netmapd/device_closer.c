@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * `waiting` has what no thread has taken, `busy` what is in close(). Threads are made when there is work and none of them is idle; one
- * that finds nothing to do ends when another one is idle already. So one is always there, unless all are in close().
+ * `waiting` has what no thread has taken, `busy` what is in close().
  */
 #include "device_closer.h"
+#include "crew.h"
 #include "daemon_locks.h"
 #include "os.h"
 #include "os_user.h"
@@ -25,18 +25,19 @@ struct later {
 	int fds[];
 };
 
+static void *run(void *arg);
+
 static struct {
 	struct os_mutex lock;
-	pthread_cond_t work, closed;
-	bool running, stop; /* running: only the control thread changes it */
+	struct crew crew OS_GUARDED_BY(DEVICE_CLOSER_LOCK);
+	pthread_cond_t closed; /* something is, or a thread has ended */
+	bool running;          /* only the control thread changes it */
 	struct device_close *waiting OS_GUARDED_BY(DEVICE_CLOSER_LOCK),
 		**waiting_end OS_GUARDED_BY(DEVICE_CLOSER_LOCK),
 		*busy OS_GUARDED_BY(DEVICE_CLOSER_LOCK);
 	uint32_t num_waiting OS_GUARDED_BY(DEVICE_CLOSER_LOCK), num_busy
 		OS_GUARDED_BY(DEVICE_CLOSER_LOCK);
-	uint32_t threads OS_GUARDED_BY(DEVICE_CLOSER_LOCK), idle OS_GUARDED_BY(DEVICE_CLOSER_LOCK),
-		starting OS_GUARDED_BY(DEVICE_CLOSER_LOCK); /* made, and not running yet */
-} c = {.lock = OS_MUTEX_INIT, .work = PTHREAD_COND_INITIALIZER};
+} c = {.lock = OS_MUTEX_INIT, .crew = CREW_INIT(run, DEVICE_CLOSER_THREADS)};
 
 static void lock(void) OS_LOCKS(DEVICE_CLOSER_LOCK)
 {
@@ -79,59 +80,30 @@ static void close_one(struct device_close *close) OS_REQUIRES(DEVICE_CLOSER_LOCK
 	pthread_cond_broadcast(&c.closed);
 }
 
-static void *run(void *arg);
-
-static int add_thread(void) OS_REQUIRES(DEVICE_CLOSER_LOCK)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int error;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	error = pthread_create(&thread, &attr, run, NULL);
-	pthread_attr_destroy(&attr);
-	if (!error) {
-		c.threads++;
-		c.starting++;
-	}
-	return -error;
-}
-
-/* A thread for what waits, if it may have one; that sees to the rest. Without a new one it waits for those that are there. */
 static void see_to_it(void) OS_REQUIRES(DEVICE_CLOSER_LOCK)
 {
-	if (!c.waiting || c.starting > 0)
-		return;
-	if (c.idle > 0)
-		pthread_cond_signal(&c.work);
-	else if (c.threads < DEVICE_CLOSER_THREADS)
-		(void)add_thread();
+	if (c.waiting)
+		crew_call(&c.crew);
 }
 
 /* Also what waits at the stop. */
+static bool serve(void) OS_REQUIRES(DEVICE_CLOSER_LOCK)
+{
+	struct device_close *close = take_waiting();
+
+	if (!close)
+		return false;
+	see_to_it(); /* whoever put it may have put more before this thread woke up */
+	close_one(close);
+	return true;
+}
+
 static void *run(void *arg)
 {
-	struct device_close *close;
-
 	pthread_setname_np(pthread_self(), "closer-device");
 	privileges_none();
 	lock();
-	c.starting--;
-	while (true) {
-		close = take_waiting();
-		if (close) {
-			see_to_it(); /* whoever put it may have put more before this thread woke up */
-			close_one(close);
-			continue;
-		}
-		if (c.idle > 0 || c.stop)
-			break;
-		c.idle++;
-		pthread_cond_wait(&c.work, &c.lock.l);
-		c.idle--;
-	}
-	c.threads--;
+	crew_serve(&c.crew, &c.lock, serve);
 	pthread_cond_broadcast(&c.closed);
 	unlock();
 	return NULL;
@@ -221,8 +193,7 @@ int device_closer_init(void)
 
 	init_closed();
 	lock();
-	c.stop = false;
-	error = add_thread();
+	error = crew_start(&c.crew);
 	unlock();
 	c.running = !error;
 	return error;
@@ -256,9 +227,8 @@ uint32_t device_closer_exit(void)
 	if (!c.running)
 		return 0;
 	lock();
-	c.stop = true;
-	pthread_cond_broadcast(&c.work);
-	while (c.threads > 0 && wait_for_one())
+	crew_stop(&c.crew);
+	while (c.crew.threads > 0 && wait_for_one())
 		;
 	say_left();
 	left = c.num_busy + c.num_waiting;
