@@ -41,21 +41,8 @@ static struct nm_port *add(
 {
 	const struct nm_shape shape = {
 		.rings = {rings, rings}, .host_rings = {host, host}, .slots = {8, 8}};
-	struct nm_port *port;
-	struct nm_error error;
 
-	nm_core_lock(&core);
-	port = nm_port_add_locked(&core, name, ops, &shape, &error);
-	nm_core_unlock(&core);
-	assert_non_null(port);
-	return port;
-}
-
-static void remove_port(struct nm_port *port)
-{
-	nm_core_lock(&core);
-	nm_port_remove_locked(port);
-	nm_core_unlock(&core);
+	return fixture_add(name, ops, &shape);
 }
 
 static int bind_as(struct nm_client *client, const char *name, const struct nm_bind *bind)
@@ -124,7 +111,7 @@ static void the_others_go_on(void **state)
 	for (int i = 0; i < 7; i++) {
 		if (i < 6)
 			nm_client_unbind(&clients[i]);
-		remove_port(ports[i]);
+		fixture_remove(ports[i]);
 	}
 }
 
@@ -180,7 +167,7 @@ static void host_rings(void **state)
 	}
 	nm_client_unbind(&keeper);
 	assert_true(changes > 6);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* ---- extra buffers ------------------------------------------------------------------------- */
@@ -230,7 +217,7 @@ static void as_many_as_there_are(void **state)
 		assert_int_equal(nm_bufown_num_free(client.port->region, NM_POOL_BUF), 0);
 		nm_client_unbind(&client);
 	}
-	remove_port(port);
+	fixture_remove(port);
 	nm_region_put(region);
 }
 
@@ -256,8 +243,8 @@ static void some_are_left_for_others(void **state)
 	assert_int_equal(bind_as(&other, "b", &bind), 0);
 	assert_int_equal(other.extra_bufs, 3);
 	nm_client_unbind(&other);
-	remove_port(a);
-	remove_port(b);
+	fixture_remove(a);
+	fixture_remove(b);
 }
 
 /* Clients of two ports exchange buffers between slots and lists, all over the region, leave lists that
@@ -314,8 +301,8 @@ static void lists_and_slots_exchanged(void **state)
 		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 400);
 		assert_int_equal(nm_bufown_num_free(region, NM_POOL_IF), 8);
 	}
-	remove_port(ports[0]);
-	remove_port(ports[1]);
+	fixture_remove(ports[0]);
+	fixture_remove(ports[1]);
 	nm_region_put(region);
 }
 
@@ -352,8 +339,8 @@ static void a_list_that_goes_round(void **state)
 		nm_client_unbind(&stays);
 		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 200);
 	}
-	remove_port(port);
-	remove_port(other);
+	fixture_remove(port);
+	fixture_remove(other);
 	nm_region_put(region);
 }
 
@@ -415,7 +402,7 @@ static void slots_of_a_ring_that_changes_hands(void **state)
 		region_check(region);
 	}
 	nm_client_unbind(&keeper);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* ---- offsets ------------------------------------------------------------------------------------- */
@@ -475,7 +462,7 @@ static void offsets_granted(void **state)
 		nm_client_unbind(&client);
 		assert_int_equal(port->offsets.mask, 0);
 	}
-	remove_port(port);
+	fixture_remove(port);
 }
 
 static void offsets_for_one_are_for_all(void **state)
@@ -514,7 +501,7 @@ static void offsets_for_one_are_for_all(void **state)
 		assert_int_equal(bind_as(&b, names[k], &bind), -EINVAL);
 		nm_client_unbind(&a);
 	}
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* A packet begins where the sender says, and fits with its offset and the gap; else it is dropped. */
@@ -606,8 +593,8 @@ static void regions_in_order(void **state)
 	assert_int_equal(nm_client_bind(&a, "p", &bind), 0);
 	assert_ptr_equal(p->region, own);
 	nm_client_unbind(&a);
-	remove_port(nic);
-	remove_port(p);
+	fixture_remove(nic);
+	fixture_remove(p);
 	nm_region_put(own);
 }
 
@@ -685,7 +672,7 @@ static void external_memory(void **state)
 	assert_int_equal(bind_as(&b, "p", &bind), 0);
 	nm_client_unbind(&a);
 	nm_client_unbind(&b);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* ---- in memory of another machine ------------------------------------------------------------------- */
@@ -791,7 +778,7 @@ static void the_part_that_is_set_aside(void **state)
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 8);
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_IF), 4);
 	check_untouched(4, 8, 100);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* Host rings for which there is no memory are refused; the others are not. */
@@ -820,7 +807,7 @@ static void host_rings_without_memory(void **state)
 	nm_client_unbind(&client);
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_RING), 1);
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 100);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* Buffers go between a pipe and the port that came with the region. Whoever of the two goes first: what the
@@ -863,7 +850,7 @@ static void exchanged_with_the_host(void **state)
 			owned += nm_bufown_owner(region, NM_POOL_BUF, i) == port->hw_owner;
 		assert_int_equal(owned, 16);
 		assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 40);
-		remove_port(port);
+		fixture_remove(port);
 	}
 }
 
@@ -879,7 +866,7 @@ static void the_memory_goes(void **state)
 	assert_int_equal(bind_as(&app, "ptnet0", &bind), 0);
 	bind.mode = NR_REG_ALL_NIC;
 	assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
-	remove_port(port);
+	fixture_remove(port);
 	assert_int_equal(nm_ring_sync(nm_client_ring(&app, NM_TX, 0), 0, 0), -ENXIO);
 	assert_int_equal(nm_ring_sync(nm_client_ring(&pipe, NM_TX, 0), 0, 0), -ENXIO);
 	memset(foreign_memory, 0xa5, sizeof(foreign_memory));
@@ -906,7 +893,7 @@ static void what_a_device_holds(void **state)
 	assert_int_equal(port->promised, 0);
 	nm_core_unlock(&core);
 	nm_client_unbind(&client);
-	remove_port(port);
+	fixture_remove(port);
 	core_check_empty(&core);
 }
 

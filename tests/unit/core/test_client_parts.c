@@ -6,36 +6,9 @@
 #include <sys/mman.h>
 
 #include "fixture.h"
+#include "counted_kind.h"
 
 enum { SLOTS = 64, PART = 50, OWNER_OF_OTHERS = 0x7fffffff };
-
-static struct {
-	uint32_t starts, stops;
-	int start_error;
-} kind;
-
-static int start(struct nm_port *port, struct nm_error *err)
-{
-	kind.starts++;
-	return kind.start_error ? nm_error_set(err, kind.start_error, "%s: no", port->name) : 0;
-}
-
-static void stop(struct nm_port *port)
-{
-	kind.stops++;
-}
-
-static int sync_nothing(struct nm_ring *ring)
-{
-	return 0;
-}
-
-static const struct nm_port_ops ops = {.kind = "test",
-	.start = start,
-	.stop = stop,
-	.txsync = sync_nothing,
-	.rxsync = sync_nothing,
-	.chosen_host_rings = true};
 
 static int begin(void **state)
 {
@@ -43,25 +16,11 @@ static int begin(void **state)
 	return core_begin(state);
 }
 
-/* A port that stays when nobody uses it. */
 static struct nm_port *add_port(void)
 {
 	static const struct nm_shape shape = {.rings = {3, 2}, .slots = {SLOTS, SLOTS}};
-	struct nm_error err;
-	struct nm_port *port;
 
-	nm_core_lock(&core);
-	port = nm_port_add_locked(&core, "p", &ops, &shape, &err);
-	nm_core_unlock(&core);
-	assert_non_null(port);
-	return port;
-}
-
-static void remove_port(struct nm_port *port)
-{
-	nm_core_lock(&core);
-	nm_port_remove_locked(port);
-	nm_core_unlock(&core);
+	return fixture_add("p", &kind_ops, &shape);
 }
 
 static const struct nm_bind all = {.mode = NR_REG_ALL_NIC};
@@ -128,7 +87,7 @@ static void a_part_is_no_more_than_that(void **state)
 	region_check(port->region);
 	nm_client_unbind(&client);
 	assert_int_equal(kind.stops, 1);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* Its name is taken, and nobody else has it until it is done. */
@@ -212,7 +171,7 @@ static void it_is_set_aside(void **state)
 		;
 	check_slots(port);
 	nm_client_unbind(&client);
-	remove_port(port);
+	fixture_remove(port);
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 5 * SLOTS);
 	nm_region_put(region);
 }
@@ -251,7 +210,7 @@ static void the_device_goes(void **state)
 
 	assert_int_equal(bind(&client, "p", &all), 0);
 	assert_int_equal(nm_client_go_on(&client, PART), 1);
-	remove_port(port); /* in use: dead */
+	fixture_remove(port); /* in use: dead */
 	assert_int_equal(nm_client_go_on(&client, PART), -ENXIO);
 	assert_null(client.port);
 	assert_int_equal(kind.starts, 0);
@@ -275,7 +234,7 @@ static void a_start_that_fails(void **state)
 	assert_int_equal(kind.stops, 0);
 	assert_int_equal(port->num_host_rings[NM_TX], 0); /* as it was */
 	assert_null(port->region);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* The bytes of a region can't be read any more: who looks into it dies. */
@@ -307,7 +266,7 @@ static void the_end_of_all_touches_nothing(void **state)
 		nm_client_unbind(&client);
 		assert_int_equal(core_count_regions(&core), 0);
 		if (port)
-			remove_port(port);
+			fixture_remove(port);
 	}
 }
 

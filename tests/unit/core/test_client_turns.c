@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "fixture.h"
+#include "counted_kind.h"
 
 enum { SLOTS = NM_SLOTS_MAX, RINGS = 5, PARTS = RINGS * SLOTS / NM_SLOTS_PER_PART, EXTRA = 1000 };
 
@@ -16,8 +17,6 @@ static struct {
 	void (*others)(uint32_t turn); /* NULL: nobody does anything */
 	uint32_t turns;
 	uint32_t unwanted; /* at this turn nobody wants the rest, counted from 1; 0: never */
-	uint32_t starts, stops;
-	int start_error;
 } maker;
 
 /* The second thread, and what it waits for. */
@@ -68,32 +67,10 @@ static void make_ended(const struct nm_core *of)
 static const struct nm_platform_ops platform = {
 	.between_parts = between_parts, .await_make = await_make, .make_ended = make_ended};
 
-static int start(struct nm_port *port, struct nm_error *err)
-{
-	maker.starts++;
-	return maker.start_error ? nm_error_set(err, maker.start_error, "not today") : 0;
-}
-
-static void stop(struct nm_port *port)
-{
-	maker.stops++;
-}
-
-static int sync_nothing(struct nm_ring *ring)
-{
-	return 0;
-}
-
-static const struct nm_port_ops ops = {.kind = "test",
-	.start = start,
-	.stop = stop,
-	.txsync = sync_nothing,
-	.rxsync = sync_nothing,
-	.chosen_host_rings = true};
-
 static int begin(void **state)
 {
 	memset(&maker, 0, sizeof(maker));
+	memset(&kind, 0, sizeof(kind));
 	waiter.waiting = waiter.waited = 0;
 	waiter.unwanted = waiter.runs = false;
 	core_begin(state);
@@ -108,25 +85,11 @@ static const struct nm_bind small = {
 static const struct nm_bind large = {
 	.mode = NR_REG_ALL_NIC, .num_rings = {3, 2}, .num_slots = {SLOTS, SLOTS}};
 
-/* A port that stays when nobody uses it. */
 static struct nm_port *add_port(uint32_t slots)
 {
 	const struct nm_shape shape = {.rings = {3, 2}, .slots = {slots, slots}};
-	struct nm_error err;
-	struct nm_port *port;
 
-	nm_core_lock(&core);
-	port = nm_port_add_locked(&core, "p", &ops, &shape, &err);
-	nm_core_unlock(&core);
-	assert_non_null(port);
-	return port;
-}
-
-static void remove_port(struct nm_port *port)
-{
-	nm_core_lock(&core);
-	nm_port_remove_locked(port);
-	nm_core_unlock(&core);
+	return fixture_add("p", &kind_ops, &shape);
 }
 
 static int bind(struct nm_client *client, const char *name, const struct nm_bind *how)
@@ -154,7 +117,7 @@ static void small_requests(uint32_t turn)
 	assert_int_equal(bind_other("vale0:2", &all), 0);
 	assert_int_equal(bind_other("vale0:1{x", &small), 0);
 	assert_int_equal(bind_other("vale0:1", &all), -EINTR); /* would wait */
-	assert_int_equal(maker.starts, 0);
+	assert_int_equal(kind.starts, 0);
 	nm_core_lock(&core);
 	assert_int_equal(nm_vale_list_locked(&core, NULL, name, &sw, &number), -ENOENT);
 	nm_core_unlock(&core);
@@ -282,15 +245,15 @@ static void nobody_wants_the_rest(void **state)
 		assert_int_equal(core_count_regions(&core), 0);
 	} while (error);
 	assert_true(turn > PARTS);
-	assert_int_equal(maker.starts, 1);
-	assert_int_equal(maker.stops, 1);
-	remove_port(port);
+	assert_int_equal(kind.starts, 1);
+	assert_int_equal(kind.stops, 1);
+	fixture_remove(port);
 }
 
 static void remove_device(uint32_t turn)
 {
 	if (turn == 2)
-		remove_port(core.ports);
+		fixture_remove(core.ports);
 }
 
 static void the_device_goes(void **state)
@@ -302,8 +265,8 @@ static void the_device_goes(void **state)
 	assert_int_equal(bind(&client, "p", &all), -ENXIO);
 	assert_int_equal(maker.turns, 2);
 	assert_null(client.port);
-	assert_int_equal(maker.starts, 0);
-	assert_int_equal(maker.stops, 0);
+	assert_int_equal(kind.starts, 0);
+	assert_int_equal(kind.stops, 0);
 	assert_int_equal(core_count_ports(&core), 0);
 }
 
@@ -316,14 +279,14 @@ static void the_kind_says_in_progress(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct nm_port *port = add_port(slots[i]);
 
-		maker.start_error = -EINPROGRESS;
+		kind.start_error = -EINPROGRESS;
 		assert_int_equal(bind(&client, "p", &all), -EINPROGRESS);
-		assert_string_equal(client.err.text, "not today");
-		assert_int_equal(maker.starts, 1 + 2 * i);
-		maker.start_error = 0;
+		assert_string_equal(client.err.text, "p: no");
+		assert_int_equal(kind.starts, 1 + 2 * i);
+		kind.start_error = 0;
 		assert_int_equal(bind(&client, "p", &all), 0);
 		nm_client_unbind(&client);
-		remove_port(port);
+		fixture_remove(port);
 	}
 }
 

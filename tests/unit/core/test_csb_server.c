@@ -529,12 +529,8 @@ static void what_came_before_the_sleep(void **state)
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
 	struct nm_client client;
 	struct nm_port *port;
-	struct nm_error error;
 
-	nm_core_lock(&core);
-	port = nm_port_add_locked(&core, "fetching", &ops, &shape, &error);
-	nm_core_unlock(&core);
-	assert_non_null(port);
+	port = fixture_add("fetching", &ops, &shape);
 	nm_client_init(&client, &core);
 	assert_int_equal(nm_client_bind(&client, "fetching", &bind), 0);
 	serve(&rx, nm_client_ring(&client, NM_RX, 0));
@@ -558,9 +554,7 @@ static void what_came_before_the_sleep(void **state)
 	assert_false(nm_csb_server_prepare_sleep(&rx.kern));
 	OS_STORE(&port->dead, false);
 	nm_client_unbind(&client);
-	nm_core_lock(&core);
-	nm_port_remove_locked(port);
-	nm_core_unlock(&core);
+	fixture_remove(port);
 }
 
 int main(void)

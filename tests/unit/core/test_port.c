@@ -80,13 +80,6 @@ static struct nm_port *add(const char *name, struct nm_error *error)
 	return port;
 }
 
-static void remove_port(struct nm_port *port)
-{
-	nm_core_lock(&core);
-	nm_port_remove_locked(port);
-	nm_core_unlock(&core);
-}
-
 static int begin_kind(void **state)
 {
 	memset(&kind, 0, sizeof(kind));
@@ -129,7 +122,7 @@ static void names_in_the_registry(void **state)
 	assert_int_equal(nm_port_set_hdr_len_locked(b, 12), -EOPNOTSUPP);
 	assert_int_equal(nm_port_set_hdr_len_locked(b, 11), -EINVAL);
 	nm_core_unlock(&core);
-	remove_port(a);
+	fixture_remove(a);
 	assert_int_equal(kind.destroys, 1);
 	nm_core_destroy(&core); /* takes the other one with it */
 	assert_int_equal(kind.destroys, 2);
@@ -189,7 +182,7 @@ static void add_without_memory(void **state)
 	}
 	fail_allocation(0);
 	assert_int_equal(failures, 3);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* The platform's own ports: asked for when a name is unknown, and only then. */
@@ -221,7 +214,7 @@ static void the_platform_is_asked(void **state)
 	assert_int_equal(nm_client_bind(&client, "nic", &all), 0);
 	assert_int_equal(lookups, 2);
 	nm_client_unbind(&client);
-	remove_port(core.ports);
+	fixture_remove(core.ports);
 }
 
 /* ---- start and stop ------------------------------------------------------------------------------------ */
@@ -251,7 +244,7 @@ static void first_and_last_client(void **state)
 		assert_null(core.regions);
 	}
 	assert_int_equal(kind.destroys, 0);
-	remove_port(port);
+	fixture_remove(port);
 	assert_int_equal(kind.destroys, 1);
 }
 
@@ -273,7 +266,7 @@ static void a_start_that_fails(void **state)
 	kind.start_error = 0;
 	assert_int_equal(nm_client_bind(&client, "p", &all), 0);
 	nm_client_unbind(&client);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* Whom the kind refuses has neither the port, nor a pipe or a monitor of it, and leaves nothing there. */
@@ -311,7 +304,7 @@ static void who_may_have_it(void **state)
 		assert_int_equal(nm_client_bind(&client, ways[i].name, &ways[i].how), 0);
 		nm_client_unbind(&client);
 	}
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* A port whose first client can't have a netmap_if is not even started. */
@@ -335,7 +328,7 @@ static void no_netmap_if_no_start(void **state)
 	nm_bufown_free_owner(region, UINT32_MAX);
 	region_check(region);
 	assert_int_equal(nm_bufown_num_free(region, NM_POOL_BUF), 98);
-	remove_port(port);
+	fixture_remove(port);
 	nm_region_put(region);
 }
 
@@ -380,7 +373,7 @@ static void a_foreign_region(void **state)
 	for (size_t i = 0; i < sizeof(memory); i++)
 		assert_int_equal(memory[i], 0x77); /* nothing was written */
 	assert_ptr_equal(core.regions, kind.foreign);
-	remove_port(port);
+	fixture_remove(port);
 	assert_null(core.regions);
 }
 
@@ -417,7 +410,7 @@ static void removed_with_clients(void **state)
 	nm_client_init(&b, &core);
 	assert_int_equal(nm_client_bind(&a, "p", &all), 0);
 	assert_int_equal(nm_client_bind(&b, "p", &all), 0);
-	remove_port(port);
+	fixture_remove(port);
 	assert_int_equal(kind.stops + kind.destroys, 0);
 	assert_int_equal(nm_ring_sync(nm_client_ring(&a, NM_TX, 0), 0, 0), -ENXIO);
 	again = add("p", &error); /* the name is free, the old port is nobody's to find */
@@ -428,7 +421,7 @@ static void removed_with_clients(void **state)
 	assert_int_equal(kind.stops, 1);
 	assert_int_equal(kind.destroys, 1);
 	assert_ptr_equal(core.ports, again);
-	remove_port(again);
+	fixture_remove(again);
 }
 
 /* ---- first users ------------------------------------------------------------------------------------------------- */
@@ -479,7 +472,7 @@ static void held_while_restarted(void **state)
 	nm_client_unbind(&first);
 	nm_client_unbind(&second);
 	assert_null(quiet_now.ring);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* ---- held ----------------------------------------------------------------------------------------------------- */
@@ -569,7 +562,7 @@ static void host_rings(void **state)
 	nm_client_unbind(&client);
 	assert_int_equal(set_host_rings(port, 1, 0), 0);
 	assert_int_equal(nm_port_all_rings(port, NM_RX), 1);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* The first client says how many, where the kind lets it; later ones take what there is. */
@@ -606,7 +599,7 @@ static void chosen_host_rings(void **state)
 	assert_int_equal(nm_client_bind(&first, "p", &bind), 0);
 	assert_int_equal(port->num_slots[NM_RX], 16);
 	nm_client_unbind(&first);
-	remove_port(port);
+	fixture_remove(port);
 	/* Others have what they were made with. */
 	port = add("q", &error);
 	bind.mode = NR_REG_ALL_NIC;
@@ -614,7 +607,7 @@ static void chosen_host_rings(void **state)
 	assert_int_equal(nm_client_bind(&first, "q", &bind), 0);
 	assert_int_equal(port->num_host_rings[NM_TX], 0);
 	nm_client_unbind(&first);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 /* The same with slots. Numbers that can't be are none; what fails leaves the port as it was. */
@@ -652,7 +645,7 @@ static void chosen_slots(void **state)
 	assert_int_equal(port->region->id, NM_REGION_SHARED_ID);
 	assert_int_equal(port->num_slots[NM_TX], 64);
 	nm_client_unbind(&client);
-	remove_port(port);
+	fixture_remove(port);
 }
 
 static void bind_in(struct nm_client *client, void *ns, const char *name)
@@ -727,8 +720,8 @@ static void pipes_of_a_renamed_port(void **state)
 	nm_client_unbind(&master);
 	nm_client_unbind(&slave);
 	nm_client_unbind(&other);
-	remove_port(port);
-	remove_port(another);
+	fixture_remove(port);
+	fixture_remove(another);
 }
 
 /* Names of ports that aren't found by name are free, and found is the other one. */
