@@ -9,6 +9,7 @@
 #include "request.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 enum { LARGE = 4 << 20, EXTRA = 16384 };
@@ -29,7 +30,16 @@ static bool takes_long(uint64_t bytes)
 	return bytes >= LARGE;
 }
 
-static const struct nm_platform_ops ops = {.mem_takes_long = takes_long};
+/* The second client, of two_want_the_same(), may find the port with parts of it left to be made. */
+static int await_make(const struct nm_core *of, uint32_t ended)
+{
+	while (OS_LOAD(&of->makes_ended) == ended)
+		sched_yield();
+	return 0;
+}
+
+static const struct nm_platform_ops ops = {
+	.mem_takes_long = takes_long, .await_make = await_make};
 
 /* Others would wait for the lock, which this thread has, for ever. */
 static void others_go_on(uint64_t bytes)
