@@ -38,8 +38,7 @@ static int await_make(const struct nm_core *of, uint32_t ended)
 	return 0;
 }
 
-static const struct nm_platform_ops ops = {
-	.mem_takes_long = takes_long, .await_make = await_make};
+static const struct nm_platform_ops ops = {.mem_takes_long = takes_long, .await_make = await_make};
 
 /* Others would wait for the lock, which this thread has, for ever. */
 static void others_go_on(uint64_t bytes)
