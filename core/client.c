@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Binding clients to ports: which port, which rings, and the way back.
+ * Binding clients to ports: which port, and the way there and back.
  *
  * A bind checks everything before it changes anything but the port, which it may have made:
  *
@@ -154,275 +154,6 @@ static struct nm_port *find_port(struct nm_client *client, const char *name,
 	return make_monitor(client, bind, port);
 }
 
-/* ---- which rings --------------------------------------------------------------------- */
-
-/* Ring `wanted` of `have`; in a direction with fewer than the other one has, its ring 0. */
-static void one_ring(
-	uint32_t wanted, uint32_t have, uint32_t have_other, uint32_t *first, uint32_t *count)
-{
-	*first = wanted < have ? wanted : 0;
-	*count = have > 0 && (wanted < have || wanted < have_other);
-}
-
-bool nm_mode_rings(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir,
-	uint32_t *first, uint32_t *count)
-{
-	uint32_t hw = port->num_rings[dir], host = port->num_host_rings[dir];
-
-	*first = 0;
-	*count = hw;
-	switch (bind->mode) {
-	case NR_REG_ALL_NIC:
-	case NR_REG_PIPE_MASTER:
-	case NR_REG_PIPE_SLAVE:
-		return true;
-	case NR_REG_NIC_SW:
-	case NR_REG_NULL:
-		*count = hw + host;
-		return true;
-	case NR_REG_SW:
-		*first = hw;
-		*count = host;
-		return true;
-	case NR_REG_ONE_NIC:
-		one_ring(bind->ringid, hw, port->num_rings[!dir], first, count);
-		return true;
-	case NR_REG_ONE_SW:
-		one_ring(bind->ringid, host, port->num_host_rings[!dir], first, count);
-		*first += hw;
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Ports may have rings in one direction only, and null ports none at all. */
-static bool may_be_empty(const struct nm_port *port, const struct nm_bind *bind, enum nm_dir dir)
-{
-	if (bind->mode == NR_REG_NULL)
-		return true;
-	return bind->mode != NR_REG_ONE_NIC && bind->mode != NR_REG_ONE_SW &&
-	       port->num_rings[dir] == 0 && port->num_rings[!dir] > 0;
-}
-
-static bool wants_host(const struct nm_bind *bind)
-{
-	return bind->mode == NR_REG_SW || bind->mode == NR_REG_ONE_SW;
-}
-
-static int choose_rings(struct nm_client *client, struct nm_port *port, const struct nm_bind *bind)
-{
-	static const uint64_t only[NM_DIRS] = {NR_TX_RINGS_ONLY, NR_RX_RINGS_ONLY};
-
-	if (bind->mode == NR_REG_NIC_SW &&
-		port->num_host_rings[NM_TX] + port->num_host_rings[NM_RX] == 0)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: host rings asked for as well (mode %u); the port has none", port->name,
-			bind->mode);
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		uint32_t first, count;
-
-		if (!nm_mode_rings(port, bind, dir, &first, &count))
-			return nm_error_set(&client->err, -EINVAL,
-				"%s: mode %u is not a way to register", port->name, bind->mode);
-		if ((bind->flags & (NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY)) &&
-			!(bind->flags & only[dir]))
-			first = count = 0;
-		else if (count == 0 && !may_be_empty(port, bind, dir))
-			return nm_error_set(&client->err, -EINVAL,
-				"%s: %s %sring %u asked for; the port has %u rings and %u host rings there",
-				port->name, dir == NM_TX ? "tx" : "rx",
-				wants_host(bind) ? "host " : "", bind->ringid, port->num_rings[dir],
-				port->num_host_rings[dir]);
-		client->first[dir] = first;
-		client->count[dir] = count;
-	}
-	return 0;
-}
-
-static bool share_a_ring(const struct nm_client *a, const struct nm_client *b)
-{
-	bool shared = false;
-
-	for (int dir = 0; dir < NM_DIRS; dir++)
-		shared |= a->first[dir] < b->first[dir] + b->count[dir] &&
-			  b->first[dir] < a->first[dir] + a->count[dir];
-	return shared;
-}
-
-bool nm_client_same_rings(const struct nm_client *a, const struct nm_client *b)
-{
-	bool same = true;
-
-	for (int dir = 0; dir < NM_DIRS; dir++)
-		same &= a->count[dir] == b->count[dir] &&
-			(a->count[dir] == 0 || a->first[dir] == b->first[dir]);
-	return same;
-}
-
-/* All or none of its rings are others'. */
-static int check_same_rings(struct nm_client *client, struct nm_port *port)
-	OS_REQUIRES(NM_CORE_LOCK)
-{
-	for (const struct nm_client *c = port->client_list; c && client->same_rings; c = c->next)
-		if (share_a_ring(client, c) && !(c->same_rings && nm_client_same_rings(client, c)))
-			return nm_error_set(&client->err, -EBUSY,
-				"%s: some of its rings are in use by a program that has others as well: register exactly the same, or others (-N), or one direction each (/T, /R)",
-				port->name);
-	return 0;
-}
-
-static int check_rings_free(struct nm_client *client, struct nm_port *port, bool exclusive)
-	OS_REQUIRES(NM_CORE_LOCK)
-{
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		for (uint32_t i = 0; i < client->count[dir]; i++) {
-			const struct nm_ring *ring = &port->rings[dir][client->first[dir] + i];
-
-			if (ring->exclusive || (exclusive && ring->users > 0))
-				return nm_error_set(&client->err, -EBUSY,
-					"%s: %s ring %u is in use%s", port->name,
-					dir == NM_TX ? "tx" : "rx", ring->id,
-					ring->exclusive ? ", exclusively"
-							: ", and is wanted exclusively");
-		}
-	}
-	return check_same_rings(client, port);
-}
-
-/* For the first user of a ring: on a port that others kept in use, a former user has left packets,
- * half a packet, or any value in the shared indices. What is in a pipe is kept. */
-static void begin_use(struct nm_ring *ring)
-{
-	const struct nm_port_ops *ops = ring->port->ops;
-
-	if (ops->quiesce)
-		ops->quiesce(ring, true);
-	if (ring->port->peer) {
-		(void)(ring->dir == NM_TX ? ops->txsync(ring) : ops->rxsync(ring));
-		nm_ring_reset_shared(ring);
-	} else if (ring->port->own_memory || ring->host) {
-		nm_ring_restart(ring);
-	}
-	if (ops->quiesce)
-		ops->quiesce(ring, false);
-}
-
-/* True when a ring has lost its last user. */
-static bool count_rings(struct nm_client *client, struct nm_port *port, bool exclusive, int by)
-{
-	bool unused = false;
-
-	for (int dir = 0; dir < NM_DIRS; dir++) {
-		for (uint32_t i = 0; i < client->count[dir]; i++) {
-			struct nm_ring *ring = &port->rings[dir][client->first[dir] + i];
-
-			if (ring->users == 0)
-				begin_use(ring);
-			os_assert(by > 0 || ring->users > 0);
-			OS_STORE(&ring->users, ring->users + (uint32_t)by);
-			ring->exclusive = exclusive && by > 0;
-			unused |= ring->users == 0;
-		}
-	}
-	return unused;
-}
-
-void nm_client_leave_rings(struct nm_client *client)
-{
-	if (count_rings(client, client->port, false, -1))
-		nm_bufown_repair_port(client->port, NULL, false);
-	client->count[NM_TX] = client->count[NM_RX] = 0;
-}
-
-void nm_client_take_rings(struct nm_client *client, const uint32_t count[NM_DIRS])
-{
-	memcpy(client->count, count, sizeof(client->count));
-	count_rings(client, client->port, true, 1);
-}
-
-/* ---- offsets ------------------------------------------------------------------------- */
-
-static uint64_t offset_mask(uint32_t bits)
-{
-	return bits == 0 || bits >= 64 ? UINT64_MAX : (1ULL << bits) - 1;
-}
-
-int nm_offsets_check(struct nm_client *client, const char *name, const struct nm_offsets *o)
-{
-	uint64_t mask = offset_mask(o->bits);
-
-	if (o->bits > 64)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: an offset has at most 64 bits, not %u", name, o->bits);
-	if (o->max > mask)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: %u bits can't hold an offset of %llu", name, o->bits,
-			(unsigned long long)o->max);
-	if (o->initial > o->max)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: initial offset %llu is larger than the largest, %llu", name,
-			(unsigned long long)o->initial, (unsigned long long)o->max);
-	if (o->tx_align & (o->tx_align - 1))
-		return nm_error_set(&client->err, -EINVAL, "%s: alignment %u is not a power of two",
-			name, o->tx_align);
-	return 0;
-}
-
-/* What was granted, or is about to be, leaves room for a packet. */
-static int check_buffer(struct nm_client *client, const struct nm_port *port)
-{
-	uint64_t size = port->region->buf_room;
-
-	if (port->offsets.mask &&
-		(port->offsets.max >= size || port->offsets.gap >= size - port->offsets.max))
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: offset %llu and gap %llu leave nothing of a buffer of %llu bytes",
-			port->name, (unsigned long long)port->offsets.max,
-			(unsigned long long)port->offsets.gap, (unsigned long long)size);
-	if (port->offsets.align > size)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: alignment %llu is larger than a buffer of %llu bytes", port->name,
-			(unsigned long long)port->offsets.align, (unsigned long long)size);
-	return 0;
-}
-
-/* A client of a port that others have started. */
-static int join_offsets(
-	struct nm_client *client, const struct nm_port *port, const struct nm_offsets *o)
-{
-	if (!o)
-		return port->offsets.mask == 0
-			       ? 0
-			       : nm_error_set(&client->err, -EBUSY,
-					 "%s: packets have an offset in their buffers; register with the option OFFSETS",
-					 port->name);
-	if (port->offsets.mask != offset_mask(o->bits) || o->max > port->offsets.max ||
-		o->initial != port->offsets.initial || o->min_gap > port->offsets.gap ||
-		o->tx_align > port->offsets.align)
-		return nm_error_set(&client->err, -EINVAL,
-			"%s: other users have registered without these offsets", port->name);
-	return 0;
-}
-
-/* The first client decides, for both ends of a pipe. */
-static int grant_offsets(struct nm_client *client, struct nm_port *port, const struct nm_offsets *o)
-{
-	if (!o)
-		return 0;
-	if (port->region && port->region->foreign)
-		return nm_error_set(&client->err, -EOPNOTSUPP,
-			"%s: offsets are not possible on a port of another system", port->name);
-	port->offsets.max = o->max;
-	port->offsets.initial = o->initial;
-	port->offsets.mask = offset_mask(o->bits);
-	port->offsets.align = o->tx_align;
-	port->offsets.gap = o->min_gap;
-	if (port->peer)
-		memcpy(&port->peer->offsets, &port->offsets, sizeof(port->offsets));
-	return 0;
-}
-
 /* ---- bind and unbind ----------------------------------------------------------------- */
 
 static bool is_in_use(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
@@ -487,7 +218,7 @@ static int check_started(struct nm_client *client, struct nm_port *port, const s
 	error = nm_client_region_admitted(client, port, port->region);
 	if (error)
 		return error;
-	return join_offsets(client, port, bind->offsets);
+	return nm_offsets_join(client, port, bind->offsets);
 }
 
 static int start_kind(struct nm_client *client, struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
@@ -513,11 +244,11 @@ static int take_port(struct nm_client *client, struct nm_port *port, const struc
 		error = nm_error_set(
 			&client->err, -EINVAL, "%s: brings its own memory", port->name);
 	if (!error)
-		error = grant_offsets(client, port, bind->offsets);
+		error = nm_offsets_grant(client, port, bind->offsets);
 	if (!error)
 		error = nm_memory_take(client, port, bind);
 	if (!error)
-		error = check_buffer(client, port);
+		error = nm_offsets_check_buffer(client, port);
 	/* A kind that brings its memory, which needn't be filled, may place its rings only now. */
 	return error || port->own_memory ? error : start_kind(client, port);
 }
@@ -568,7 +299,7 @@ static int start_port(struct nm_client *client, struct nm_port *port) OS_REQUIRE
 		set_maker(port, client);
 		return error;
 	}
-	count_rings(client, port, client->exclusive, 1);
+	nm_rings_count(client, port, client->exclusive, 1);
 	if (port->ops->users_changed)
 		port->ops->users_changed(port);
 	return 0;
@@ -586,12 +317,12 @@ static int bind_locked(struct nm_client *client, struct nm_port *port, const str
 	if (!error)
 		error = nm_port_admit_locked(port, &client->err);
 	if (!error)
-		error = choose_rings(client, port, bind);
+		error = nm_rings_choose(client, port, bind);
 	if (!error)
 		error = check_wishes(client, port, bind);
 	if (!error) {
 		nm_attachment_lend_locked(port);
-		error = check_rings_free(client, port, exclusive);
+		error = nm_rings_check_free(client, port, exclusive);
 	}
 	if (!error)
 		error = was_in_use ? check_started(client, port, bind)
@@ -632,7 +363,7 @@ static void unbind_locked(struct nm_client *client, struct nm_port *port) OS_REQ
 		return;
 	}
 	see_if_region_ends(port);
-	unused = count_rings(client, port, false, -1);
+	unused = nm_rings_count(client, port, false, -1);
 	/* First what it has put back into its list; then the others, so that it can't list theirs. */
 	if (extra)
 		nm_bufown_reconcile_list(client);

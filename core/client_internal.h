@@ -2,7 +2,9 @@
 /*
  * client_internal.h - what the parts of binding share.
  *
- *      client.c          which port, which rings; bind and unbind
+ *      client.c          which port; bind and unbind
+ *      client_rings.c    which rings of it, and who else has them
+ *      client_offsets.c  where packets begin in their buffers
  *      client_region.c   in which region a port lies
  *      client_memory.c   rings and buffers of a port
  *      client_nifp.c     what one client gets: its netmap_if, its extra buffers
@@ -20,13 +22,39 @@ static inline bool nm_bind_has_extmem(const struct nm_bind *bind)
 	return bind->extmem && *bind->extmem;
 }
 
-/* ---- client.c -------------------------------------------------------------------------- */
+/* ---- client_rings.c -------------------------------------------------------------------- */
+
+/* Rings of the bind's mode and flags into client->first and count: 0, or -EINVAL with client->err. */
+int nm_rings_choose(
+	struct nm_client *client, const struct nm_port *port, const struct nm_bind *bind);
+
+/* Those may be had beside what others have: 0, or -EBUSY with client->err. */
+int nm_rings_check_free(struct nm_client *client, const struct nm_port *port, bool exclusive)
+	OS_REQUIRES(NM_CORE_LOCK);
+
+/* The client's rings have a user more (by: 1), whose they are alone if exclusive, or less (-1). A ring's first user finds it empty,
+ * but for pipes. Returns whether one has lost its last user. */
+bool nm_rings_count(struct nm_client *client, struct nm_port *port, bool exclusive, int by)
+	OS_REQUIRES(NM_CORE_LOCK);
 
 /* Rings of a client that is bound, and stays so without them: nobody is in a sync of them. Taken again,
  * for itself, they are empty; nobody else has any then. */
 void nm_client_leave_rings(struct nm_client *client) OS_REQUIRES(NM_CORE_LOCK);
 void nm_client_take_rings(struct nm_client *client, const uint32_t count[NM_DIRS])
 	OS_REQUIRES(NM_CORE_LOCK);
+
+/* ---- client_offsets.c ------------------------------------------------------------------ */
+
+/* The first client's wish becomes the port's offsets, and its peer's; o may be NULL. 0, or -EOPNOTSUPP with client->err. */
+int nm_offsets_grant(struct nm_client *client, struct nm_port *port, const struct nm_offsets *o)
+	OS_REQUIRES(NM_CORE_LOCK);
+
+/* A later client's wish, or NULL, agrees with what the port has: 0, -EBUSY or -EINVAL with client->err. */
+int nm_offsets_join(
+	struct nm_client *client, const struct nm_port *port, const struct nm_offsets *o);
+
+/* The port's offsets, granted or about to be, leave room for a packet: 0, or -EINVAL with client->err. */
+int nm_offsets_check_buffer(struct nm_client *client, const struct nm_port *port);
 
 /* ---- client_region.c ------------------------------------------------------------------- */
 
