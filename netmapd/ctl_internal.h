@@ -4,6 +4,8 @@
  *
  *      ctl.c            connections: taken, read, ended
  *      ctl_messages.c   a handler per message, and the table of who may send it when
+ *      ctl_long.c       messages that take more than a turn
+ *      ctl_reply.c      replies: made, sent, kept for later
  *      ctl_nics.c       messages that wait for a network interface to come, or to go
  *      ctl_socket.c     the socket's path, with its lock file
  *
@@ -31,7 +33,8 @@ struct conn {
 	enum conn_state state;
 	struct local *local; /* from the first NMREQ on */
 	struct vm *vm;
-	int rx_fd; /* a descriptor that came with the message being handled, or -1 */
+	const union ctl_message *in; /* the message being handled */
+	int rx_fd;                   /* a descriptor that came with it, or -1 */
 	/* A message that takes more than a turn; while one of these is there, no other one is read. */
 	union ctl_message *waiting; /* others are about to open its port: it is tried again */
 	uint32_t tries;
@@ -72,20 +75,70 @@ union ctl_message {
 	struct nmd_hdr hdr;
 };
 
+/* ---- ctl_messages.c -------------------------------------------------------------------- */
+
 /* Handles a message of `bytes` bytes, and replies. 0, or a negative errno: the connection is to be ended. */
 int ctl_handle(struct conn *c, const union ctl_message *message, size_t bytes);
+
+/* Replies to a message as its handler does that has failed. */
+int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err);
+
+/* The reply to an NMD_EVENTS that waits (c->watches), if there is an event, or now: also without one. As ctl_handle(). */
+int ctl_tell_events(struct conn *c, bool now);
+
+/* Another part of a status (c->building). As ctl_handle(). */
+int ctl_go_on_status(struct conn *c);
+
+/* ---- ctl_long.c ------------------------------------------------------------------------ */
 
 /* Another part of a message that takes longer than a turn: while ctl_is_busy(), and no other message is read. As
  * ctl_handle(). */
 int ctl_go_on(struct conn *c);
 
-/* The reply to an NMD_EVENTS that waits (c->watches), if there is an event, or now: also without one. As ctl_handle(). */
-int ctl_tell_events(struct conn *c, bool now);
+/* What was begun with ctl_reply_begin() is sent later: when the NIC of port `name` works (attach: as below); when the device that the
+ * request was to remove is gone; when all rings have the workers that they are to have; when there is no more to do for c->local or
+ * c->vm, and then it is completed. As ctl_handle(). */
+int ctl_reply_when_ready(
+	struct conn *c, const char *name, bool attach, const union ctl_message *message);
+int ctl_reply_when_gone(
+	struct conn *c, const struct nmreq_header *hdr, const union ctl_message *message);
+int ctl_reply_when_settled(struct conn *c);
+int ctl_reply_in_parts(struct conn *c);
+
+/* The message being handled is tried again: for a while, since somebody else is about to open what it is about; or behind a change of
+ * settings, which moves rings for some turns, however long that takes. False: no more, or no memory. */
+bool ctl_try_later(struct conn *c);
+bool ctl_try_behind_settings(struct conn *c);
 
 static inline bool ctl_is_busy(const struct conn *c)
 {
 	return c->unsent || c->waiting || c->building;
 }
+
+/* ---- ctl_reply.c ----------------------------------------------------------------------- */
+
+/* A reply of `bytes` bytes to the message being handled, or to one of a type: zeroes but for its header. It is sent, or kept, before
+ * another one is begun. */
+struct nmd_reply *ctl_reply_begin(const struct conn *c, size_t bytes);
+struct nmd_reply *ctl_reply_begin_as(uint16_t type, size_t bytes);
+
+/* Sends it, with descriptors. As ctl_handle(). */
+int ctl_reply_send(struct conn *c, const int *fds, uint32_t nfds);
+
+/* A reply of `bytes` bytes that says only this error, sent at once. */
+int ctl_reply_error(struct conn *c, size_t bytes, int error, const char *text);
+
+/* It becomes c->unsent, with descriptors in c->unsent_fds if they come; false: no memory. And what was kept is sent. */
+bool ctl_reply_keep(struct conn *c);
+int ctl_reply_send_kept(struct conn *c);
+
+/* A message of its own; NULL: no memory. The caller frees it. */
+union ctl_message *ctl_copy(const union ctl_message *message);
+
+/* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
+void ctl_refuse(int fd, const struct nm_error *err);
+
+/* ---- ctl.c ----------------------------------------------------------------------------- */
 
 /* A message that may take more than a turn: one of the requests that its user may have at a time, until it is done. -EDQUOT with a
  * text. */
@@ -102,11 +155,10 @@ static inline void ctl_put_fd(struct conn *c)
 	c->rx_fd = -1;
 }
 
-/* Replies to a message as its handler does that has failed. */
-int ctl_answer_error(struct conn *c, const union ctl_message *message, const struct nm_error *err);
-
 /* Ends a connection and what it owns. */
 void ctl_end(struct conn *c);
+
+/* ---- ctl_nics.c ------------------------------------------------------------------------ */
 
 /*
  * Port `name` may be a network interface (attach: the port of a switch that a device of this name is about to have). ask: before
@@ -131,8 +183,7 @@ int ctl_taps_ready(struct conn *c, const struct nmreq_header *hdr, const union c
 /* c->taps_gone: another try. May end the connection. */
 void ctl_taps_go_on(struct conn *c);
 
-/* Tells a client that is turned away why, as the reply to the greeting that it is about to send, or has sent. */
-void ctl_refuse(int fd, const struct nm_error *err);
+/* ---- ctl_socket.c ---------------------------------------------------------------------- */
 
 /* The socket at config.socket_path, or the one that systemd has opened there, and the lock beside it. It is for netmapd's user, for
  * `group` unless that is -1, or, with a policy and without a group, for all. What was made when it fails is in *ctl. */

@@ -21,7 +21,7 @@ NOT_SO = [
     ("core/checksum.c", "uninitialized value ‘*(long unsigned int *)&word’", "memcpy() sets it, inlined"),
     ("netmapd/closer.c", "leak of ‘q’", "a queue frees itself with its last descriptor"),
     ("netmapd/closer.c", "leak of ‘later’", "close_later() frees it, as a job of the slow thread"),
-    ("netmapd/ctl_messages.c", "NULL ‘cmsg’", "msg_controllen has room for a header, so CMSG_FIRSTHDR() finds one"),
+    ("netmapd/ctl_reply.c", "NULL ‘cmsg’", "msg_controllen has room for a header, so CMSG_FIRSTHDR() finds one"),
     ("proto/config.c", "leak of ‘<unknown>’", "the configuration owns its items until config_free()"),
     ("proto/config.c", "leak of ‘strdup(path)’", "the same with the names of its files"),
     ("tools/qemu-ptnet/text.c", "leak of ‘<unknown>’", "the vector owns the string until text_argv_free()"),
