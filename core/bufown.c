@@ -5,8 +5,8 @@
  * however large it is.
  *
  *   exchange    finds in the references of each owner the next one that the other has, and swaps the two
- *   reconcile   marks what the owner references; then one walk over the map takes each marked buffer of
- *               others, and gives for it the next buffer of the owner that has no mark
+ *   reconcile   marks what the owner references, takes what is another's of it, and gives for it the next buffer of the owner's
+ *               list that has no mark. The lists of all owners come from one walk over the map, for all reconciles of a pass
  *   repair      marks what rings that stay reference, then the good slots of the others; bad slots get
  *               number 0, and, in a second walk, the next buffer of the owner that has no mark
  */
@@ -25,9 +25,29 @@ struct map {
 	uint32_t count;
 };
 
+/* An owner's list. */
+struct head {
+	uint32_t owner, first;
+};
+
+/*
+ * Who has which buffers. They may have changed hands since they were listed: the map tells. What is listed of an owner is
+ * looked at once, so he can have one reconcile.
+ */
+struct lists {
+	bool tried;
+	uint32_t *next;      /* per buffer: the next one of the list, or 0. NULL: no memory */
+	struct head *head;   /* a hash table */
+	uint32_t bits, used; /* it has 1 << bits places */
+	uint64_t key;        /* whoever chooses numbers of owners can't choose their places */
+	uint64_t *marks;     /* a bit per buffer; between two reconciles all are 0 */
+};
+
 struct nm_bufown {
 	struct map map[NM_POOLS];
 	struct nm_run part; /* buffers of a foreign region that are set aside for this side */
+	bool in_pass;
+	struct lists lists;
 };
 
 static uint32_t first_index(enum nm_pool pool)
@@ -171,6 +191,7 @@ int nm_bufown_alloc(struct nm_region *region, enum nm_pool pool, uint32_t owner,
 {
 	if (nm_bufown_num_free(region, pool) == 0)
 		return -ENOMEM;
+	os_assert(!region->own->in_pass);
 	*index = take_any(&region->own->map[pool], owner);
 	return 0;
 }
@@ -251,6 +272,7 @@ int nm_bufown_free(struct nm_region *region, enum nm_pool pool, uint32_t owner, 
 	if (owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN || region->ending ||
 		nm_bufown_owner(region, pool, index) != owner)
 		return -EINVAL;
+	os_assert(!region->own->in_pass);
 	push_free(&region->own->map[pool], index);
 	return 0;
 }
@@ -323,6 +345,134 @@ static bool is_marked(const uint64_t *marks, uint32_t index)
 	return marks[index / MARKS] >> index % MARKS & 1;
 }
 
+/* ---- lists of owners ------------------------------------------------------------------------ */
+
+enum { FIRST_BITS = 7 };
+
+/* Its place, or the one where it would be. */
+static struct head *head_of(const struct lists *l, uint32_t owner)
+{
+	uint32_t at = (uint32_t)(owner * l->key >> (64 - l->bits));
+
+	while (l->head[at].owner != owner && l->head[at].owner != NM_OWNER_NONE)
+		at = (at + 1) & ((1u << l->bits) - 1);
+	return &l->head[at];
+}
+
+static bool grow(struct lists *l)
+{
+	struct head *old = l->head;
+	uint32_t places = old ? 1u << l->bits : 0, bits = old ? l->bits + 1 : FIRST_BITS;
+
+	l->head = os_zalloc(sizeof(*old) << bits);
+	if (!l->head) {
+		l->head = old;
+		return false;
+	}
+	l->bits = bits;
+	for (uint32_t i = 0; i < places; i++)
+		if (old[i].owner != NM_OWNER_NONE)
+			*head_of(l, old[i].owner) = old[i];
+	os_free(old);
+	return true;
+}
+
+/* NULL: no memory. */
+static struct head *add_head(struct lists *l, uint32_t owner)
+{
+	struct head *head = head_of(l, owner);
+
+	if (head->owner == owner)
+		return head;
+	if (2 * ++l->used > 1u << l->bits) {
+		if (!grow(l))
+			return NULL;
+		head = head_of(l, owner);
+	}
+	head->owner = owner;
+	return head;
+}
+
+static void list_first(struct lists *l, struct head *head, uint32_t index)
+{
+	l->next[index] = head->first;
+	head->first = index;
+}
+
+/* The lowest index comes first. */
+static bool list_all(struct lists *l, const struct map *map) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct head *head = NULL;
+
+	for (uint32_t i = map->fresh; i-- > NM_BUFS_RESERVED;) {
+		uint32_t owner = map->owner[i];
+
+		if (owner == NM_OWNER_NONE || owner == NM_OWNER_FOREIGN)
+			continue;
+		if (!head || head->owner != owner)
+			head = add_head(l, owner);
+		if (!head)
+			return false;
+		list_first(l, head, i);
+	}
+	return true;
+}
+
+static void drop_lists(struct lists *l)
+{
+	os_table_free(l->next);
+	os_free(l->head);
+	os_free(l->marks);
+	*l = (struct lists){0};
+}
+
+/* False: no memory for that; then it isn't tried again in this pass. */
+static bool have_lists(const struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK)
+{
+	const struct map *map = &region->own->map[NM_POOL_BUF];
+	struct lists *l = &region->own->lists;
+
+	if (l->tried)
+		return l->next;
+	l->next = os_table_alloc((size_t)map->fresh * sizeof(*l->next));
+	l->marks = new_marks(region);
+	os_random(&l->key, sizeof(l->key));
+	l->key |= 1;
+	if (!l->next || !l->marks || !grow(l) || !list_all(l, map))
+		drop_lists(l);
+	l->tried = true;
+	return l->next;
+}
+
+/* A buffer of the owner that has no mark, or 0. */
+static uint32_t next_surplus(struct lists *l, const struct map *map, uint32_t owner)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct head *head = head_of(l, owner);
+	uint32_t index;
+
+	while ((index = head->first) != 0) {
+		head->first = l->next[index];
+		if (map->owner[index] == owner && !is_marked(l->marks, index))
+			return index;
+	}
+	return 0;
+}
+
+void nm_bufown_begin_pass(struct nm_region *region)
+{
+	if (region->own)
+		region->own->in_pass = true;
+}
+
+void nm_bufown_end_pass(struct nm_region *region)
+{
+	if (!region->own)
+		return;
+	region->own->in_pass = false;
+	drop_lists(&region->own->lists);
+}
+
 /* ---- reconcile ------------------------------------------------------------------------------ */
 
 bool nm_bufown_has_slots(const struct nm_region *region, uint32_t owner,
@@ -350,47 +500,52 @@ static bool all_own(const struct nm_region *region, uint32_t owner, const uint32
 	return true;
 }
 
-static uint64_t *mark_all(const struct nm_region *region, const uint32_t *refs, uint32_t count)
-{
-	uint64_t *referenced = new_marks(region);
-
-	for (uint32_t i = 0; referenced && i < count; i++)
-		if (nm_region_buf_valid(region, refs[i]))
-			mark(referenced, refs[i]);
-	return referenced;
-}
-
 static bool can_be_taken(uint32_t from, uint32_t by)
 {
 	return from != by && from != NM_OWNER_NONE && !(from & NM_OWNER_FIXED);
 }
 
+/* Each that it takes is exchanged for one that it doesn't reference. */
+static void take_marked(struct nm_region *region, uint32_t owner, const uint32_t *refs,
+	uint32_t count) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct map *map = &region->own->map[NM_POOL_BUF];
+	struct lists *l = &region->own->lists;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t from = nm_bufown_owner(region, NM_POOL_BUF, refs[i]), surplus;
+
+		if (!nm_region_buf_valid(region, refs[i]) || !can_be_taken(from, owner))
+			continue;
+		surplus = next_surplus(l, map, owner);
+		if (surplus == 0)
+			return; /* references more than it can give for: not an exchange */
+		map->owner[refs[i]] = owner;
+		map->owner[surplus] = from;
+		list_first(l, head_of(l, from), surplus);
+	}
+}
+
 void nm_bufown_reconcile(
 	struct nm_region *region, uint32_t owner, const uint32_t *refs, uint32_t count)
 {
-	uint32_t surplus = NM_BUFS_RESERVED; /* buffers below are referenced, or not the owner's */
-	uint64_t *referenced;
-	struct map *map;
+	uint64_t *marks;
 
 	if (!region->own || region->ending || owner == NM_OWNER_NONE ||
 		all_own(region, owner, refs, count))
 		return;
-	referenced = mark_all(region, refs, count);
-	if (!referenced)
-		return;
-	map = &region->own->map[NM_POOL_BUF];
-	for (uint32_t i = NM_BUFS_RESERVED; i < map->fresh; i++) {
-		if (!is_marked(referenced, i) || !can_be_taken(map->owner[i], owner))
-			continue;
-		while (surplus < map->fresh &&
-			(map->owner[surplus] != owner || is_marked(referenced, surplus)))
-			surplus++;
-		if (surplus == map->fresh)
-			break; /* references more than it can give for: not an exchange */
-		map->owner[surplus] = map->owner[i];
-		map->owner[i] = owner;
+	if (have_lists(region)) {
+		marks = region->own->lists.marks;
+		for (uint32_t i = 0; i < count; i++)
+			if (nm_region_buf_valid(region, refs[i]))
+				mark(marks, refs[i]);
+		take_marked(region, owner, refs, count);
+		for (uint32_t i = 0; i < count; i++)
+			if (nm_region_buf_valid(region, refs[i]))
+				marks[refs[i] / MARKS] = 0;
 	}
-	os_free(referenced);
+	if (!region->own->in_pass)
+		drop_lists(&region->own->lists);
 }
 
 /* From *at on, the next reference of one owner to a buffer that the map has for the other. */

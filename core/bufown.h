@@ -47,7 +47,8 @@
  *
  * What is usual costs as much as there are slots, whatever the region has. They are looked at first, and when an owner has all that
  * they show that was all: nothing is collected. The two ends of a pipe have buffers of each other: those are collected. The slots of
- * a port that ends name all that it owns. Only when that is not so are the map, and free lists, gone through.
+ * a port that ends name all that it owns. Only when that is not so are the map, and free lists, gone through: once, for all
+ * owners of the region together.
  *
  * A region that goes with the port that is leaving (nm_region.ending) has nothing that could be given to others: its map
  * is left as it is, so the end of a large port costs nothing.
@@ -191,9 +192,15 @@ bool nm_bufown_has_slots(const struct nm_region *region, uint32_t owner,
  * Reconciles the map with the `count` indices (any value) that `owner` references: each that belongs to
  * another owner, who is not fixed, is exchanged for one of `owner`'s that is not among them.
  * Without memory for that nothing happens: what was exchanged stays so in the map.
+ *
+ * The first one that has something to exchange goes through all of the map. In a pass the others have that as well, and cost as
+ * much as they reference. Each owner is reconciled once in it, and nothing is given out or freed meanwhile.
  */
 void nm_bufown_reconcile(struct nm_region *region, uint32_t owner, const uint32_t *refs,
 	uint32_t count) OS_REQUIRES(NM_CORE_LOCK);
+
+void nm_bufown_begin_pass(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
+void nm_bufown_end_pass(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
 /* The same for two owners who have exchanged buffers with each other, as far as one for one is possible. */
 void nm_bufown_exchange(struct nm_region *region, const uint32_t owner[2],

@@ -40,6 +40,14 @@ static bool moves_between_ports(const struct nm_region *region) OS_REQUIRES(NM_C
 	return false;
 }
 
+/* The two ends of a pipe, or one port, where not all come to rest. */
+static void pause_ends(struct nm_port *port, bool on) OS_REQUIRES(NM_CORE_LOCK)
+{
+	pause_port(port, on);
+	if (port->peer)
+		pause_port(port->peer, on);
+}
+
 /*
  * The ports that come to rest with one: itself and its peer; or all of the region. Meanwhile the core moves
  * no buffer into a slot of theirs or out of it.
@@ -52,9 +60,7 @@ static void pause_around(struct nm_region *region, struct nm_port *port, bool on
 			if (p->region == region)
 				pause_port(p, on);
 	} else if (port) {
-		pause_port(port, on);
-		if (port->peer)
-			pause_port(port->peer, on);
+		pause_ends(port, on);
 	}
 }
 
@@ -139,11 +145,11 @@ static void reconcile_both(struct nm_port *ends[2], struct refs refs[2], bool pa
 	struct nm_region *region = ends[0]->region;
 
 	if (pause)
-		pause_around(region, ends[0], true);
+		pause_ends(ends[0], true);
 	for (int i = 0; i < 2; i++)
 		each_ring(ends[i], collect, &refs[i]);
 	if (pause)
-		pause_around(region, ends[0], false);
+		pause_ends(ends[0], false);
 	nm_bufown_exchange(region, (uint32_t[]){ends[0]->owner, ends[1]->owner},
 		(const uint32_t *const[]){refs[0].buf, refs[1].buf},
 		(uint32_t[]){refs[0].count, refs[1].count});
@@ -157,10 +163,10 @@ static bool have_all(struct nm_port *ends[2], bool pause) OS_REQUIRES(NM_CORE_LO
 	bool all;
 
 	if (pause)
-		pause_around(ends[0]->region, ends[0], true);
+		pause_ends(ends[0], true);
 	all = has_all(ends[0], ends[0]->owner, true) && has_all(ends[1], ends[1]->owner, true);
 	if (pause)
-		pause_around(ends[0]->region, ends[0], false);
+		pause_ends(ends[0], false);
 	return all;
 }
 
@@ -178,7 +184,7 @@ static void reconcile_ends(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE
 	os_free(refs[0].buf);
 }
 
-/* With its peer; pause: it is not at rest yet. */
+/* With its peer; pause: it is not at rest yet, and not all of the region are to rest together. */
 static void reconcile_port(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE_LOCK)
 {
 	if (is_in(port->peer, port->region)) {
@@ -186,12 +192,12 @@ static void reconcile_port(struct nm_port *port, bool pause) OS_REQUIRES(NM_CORE
 		return;
 	}
 	if (pause)
-		pause_around(port->region, port, true);
+		pause_ends(port, true);
 	if (port->hw_owner != NM_OWNER_NONE)
 		reconcile_rings(port, port->hw_owner, false);
 	reconcile_rings(port, port->owner, true);
 	if (pause)
-		pause_around(port->region, port, false);
+		pause_ends(port, false);
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -270,6 +276,7 @@ static void reconcile_all(struct nm_region *region, struct nm_port *first) OS_RE
 	struct nm_port *peer = first ? first->peer : NULL, *port;
 	bool together = moves_between_ports(region);
 
+	nm_bufown_begin_pass(region);
 	for (port = region->core->ports; port; port = port->next)
 		if (port->held_owner && is_in(port, region))
 			reconcile_held(port);
@@ -286,6 +293,7 @@ static void reconcile_all(struct nm_region *region, struct nm_port *first) OS_RE
 			continue;
 		reconcile_port(port, !together);
 	}
+	nm_bufown_end_pass(region);
 }
 
 void nm_bufown_reconcile_region(struct nm_region *region, struct nm_port *first)

@@ -226,6 +226,81 @@ static void reconcile_any_list(void **state)
 	nm_core_destroy(&core);
 }
 
+static void swap(uint32_t *a, uint32_t *b)
+{
+	uint32_t tmp = *a;
+
+	*a = *b;
+	*b = tmp;
+}
+
+/* What all have exchanged is reconciled in one pass. Some references may name anything: then the honest ones' may be taken. */
+static void a_pass_for_all(void **state)
+{
+	enum { MANY = 300, EACH = 4, ROOM = MANY * EACH + 100 };
+	static uint32_t refs[MANY * EACH];
+	struct prng r = prng_new(6);
+	struct nm_core core;
+
+	nm_core_init(&core);
+	for (int round = 0; round < 100; round++) {
+		struct nm_region *region = make_region(&core, ROOM, 64, 16);
+		bool honest = prng_chance(&r, 50);
+
+		for (uint32_t i = 0; i < MANY * EACH; i++)
+			nm_bufown_alloc(region, NM_POOL_BUF, 1 + i % MANY,
+				&refs[i % MANY * EACH + i / MANY]);
+		for (uint32_t n = prng_below(&r, 2 * MANY * EACH); n > 0; n--)
+			swap(&refs[prng_below(&r, MANY * EACH)],
+				&refs[prng_below(&r, MANY * EACH)]);
+		for (uint32_t n = honest ? 0 : prng_below(&r, 200); n > 0; n--)
+			refs[prng_below(&r, MANY * EACH)] = prng_edge32(&r, ROOM);
+		nm_bufown_begin_pass(region);
+		for (uint32_t o = 0; o < MANY; o++)
+			nm_bufown_reconcile(region, 1 + o, &refs[o * EACH], EACH);
+		nm_bufown_end_pass(region);
+		for (uint32_t i = 0; i < MANY * EACH && honest; i++)
+			assert_int_equal(
+				nm_bufown_owner(region, NM_POOL_BUF, refs[i]), 1 + i / EACH);
+		for (uint32_t o = 1; o <= MANY; o++)
+			assert_int_equal(nm_bufown_free_owner(region, o), EACH);
+		region_check(region);
+		nm_region_put(region);
+	}
+	nm_core_destroy(&core);
+}
+
+/* … and costs as much as there are buffers and slots, not as much as there are buffers for each port. */
+static void a_pass_costs_once(void **state)
+{
+	enum { MANY = 200, LARGE = 60000, EACH = 2 };
+	static uint32_t refs[MANY][EACH];
+	struct nm_region *region;
+	struct nm_core core;
+	uint32_t index;
+
+	nm_core_init(&core);
+	region = make_region(&core, LARGE, 64, 16);
+	while (nm_bufown_alloc(region, NM_POOL_BUF, MANY + 1, &index) == 0 && index < LARGE - 1)
+		; /* all have been given out */
+	nm_bufown_free_owner(region, MANY + 1);
+	for (uint32_t i = 0; i < MANY * EACH; i++)
+		nm_bufown_alloc(region, NM_POOL_BUF, 1 + i / EACH, &refs[i / EACH][i % EACH]);
+	for (uint32_t i = 1; i < MANY; i++)
+		swap(&refs[i - 1][0], &refs[i][0]);
+	(void)allocated_bytes();
+	nm_bufown_begin_pass(region);
+	for (uint32_t i = 0; i < MANY; i++)
+		nm_bufown_reconcile(region, 1 + i, refs[i], EACH);
+	nm_bufown_end_pass(region);
+	assert_in_range(allocated_bytes(), 1, 2 * LARGE * sizeof(uint32_t));
+	for (uint32_t i = 0; i < MANY * EACH; i++)
+		assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, refs[i / EACH][i % EACH]),
+			1 + i / EACH);
+	nm_region_put(region);
+	nm_core_destroy(&core);
+}
+
 /* Without memory for the exchange the map alone decides, and stays whole. */
 static void reconcile_without_memory(void **state)
 {
@@ -238,12 +313,17 @@ static void reconcile_without_memory(void **state)
 	nm_bufown_alloc(region, NM_POOL_BUF, 1, &a);
 	nm_bufown_alloc(region, NM_POOL_BUF, 2, &b);
 	count_owners(region, before);
-	fail_allocation(1);
+	for (uint32_t nth = 1; nth <= 3; nth++) { /* lists, marks, who has lists */
+		fail_allocation(nth);
+		nm_bufown_reconcile(region, 1, &b, 1);
+		assert_true(allocation_failed());
+		fail_allocation(0);
+		count_owners(region, after);
+		assert_memory_equal(before, after, sizeof(before));
+	}
 	nm_bufown_reconcile(region, 1, &b, 1);
-	assert_true(allocation_failed());
-	fail_allocation(0);
-	count_owners(region, after);
-	assert_memory_equal(before, after, sizeof(before));
+	assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, b), 1);
+	assert_int_equal(nm_bufown_owner(region, NM_POOL_BUF, a), 2);
 	region_check(region);
 	nm_region_put(region);
 	nm_core_destroy(&core);
@@ -451,14 +531,6 @@ static void check_model(void)
 	for (int i = 0; i < PARTIES; i++)
 		for (int k = 0; k < PORTS; k++)
 			assert_int_equal(owned[i][k], 2 * SLOTS);
-}
-
-static void swap(uint32_t *a, uint32_t *b)
-{
-	uint32_t index = *a;
-
-	*a = *b;
-	*b = index;
 }
 
 /* Some packets of a ring go on, in buffers from the hand or from other slots. */
@@ -788,6 +860,8 @@ int main(void)
 		cmocka_unit_test(reconcile_after_honest_exchange),
 		cmocka_unit_test(exchange_between_two),
 		cmocka_unit_test(reconcile_any_list),
+		cmocka_unit_test(a_pass_for_all),
+		cmocka_unit_test(a_pass_costs_once),
 		cmocka_unit_test(reconcile_without_memory),
 		cmocka_unit_test(runs_against_a_table),
 		cmocka_unit_test(fixed_owners),

@@ -115,6 +115,13 @@ bool allocation_failed(void)
 	return has_failed;
 }
 
+static uint64_t bytes_asked;
+
+uint64_t allocated_bytes(void)
+{
+	return __atomic_exchange_n(&bytes_asked, 0, __ATOMIC_RELAXED);
+}
+
 static bool fails_now(void)
 {
 	if (allocations_until_failure == 0 || --allocations_until_failure > 0)
@@ -134,6 +141,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 
 void *__wrap_os_zalloc(size_t bytes)
 {
+	__atomic_fetch_add(&bytes_asked, bytes, __ATOMIC_RELAXED);
 	return fails_now() ? NULL : __real_os_zalloc(bytes);
 }
 

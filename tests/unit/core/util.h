@@ -64,6 +64,9 @@ uint64_t prng_edge64(struct prng *r, uint64_t about);
 void fail_allocation(uint32_t nth);
 bool allocation_failed(void); /* since the last fail_allocation() */
 
+/* By os_zalloc() and os_table_alloc(), since the last call of this. */
+uint64_t allocated_bytes(void);
+
 /* Called in os_mem_alloc(), before it does anything; NULL: nothing is. */
 extern void (*on_mem_alloc)(uint64_t bytes);
 
