@@ -7,9 +7,10 @@
  * Each process does one random thing after the other: opens, requests (well formed, nearly so, and random bytes;
  * options in chains, with loops, at bad addresses; the older interface), syncs, polls, mappings at odd offsets,
  * random values in rings and slots, forks, files passed from process to process, closes, kernel loops, namespaces
- * that come and go. The parent kills them at random moments and starts others. Ends after SECONDS, or, when ROUNDS
- * is given, when so many processes have done as much as they do; prints the seed first and what was done at the end. Its
- * status is 0: whether all went well is for the kernel's log to say, and for what is left afterwards.
+ * that come and go. Some have children do what takes the module long, and kill them in the middle of it: two that open one port of
+ * many slots, and one that takes a persistent port off the first of two switches. The parent kills them at random moments and starts
+ * others. Ends after SECONDS, or, when ROUNDS is given, when so many processes have done as much as they do; prints the seed first
+ * and what was done at the end. Its status is 0: whether all went well is for the kernel's log to say, and for what is left afterwards.
  *
  * Interfaces that it takes and gives back: nma0, nma1 (a pair), data (a passed-through port), nmp0, nmp1 (persistent).
  *
@@ -79,8 +80,8 @@ static void fail_allocation(uint32_t n)
 static const char *const names[] = {"valea:1", "valea:2", "valea:3", "valeb:1", "valea:1{p",
 	"valea:1}p", "free{1", "free}1", "free{2", "nma0", "nma1", "nma0^", "nma0*", "nma0{x",
 	"nma0}x", "nma0{x{y", "data", "data^", "data{1", "data}1", "nmp0", "nmp1", "nmp0{1",
-	"valea:nma0", "valeb:data", "valea:nmp0", "valea:nma0^", "lo", "vale",
-	"vale:", "valea:", "", "{", "}1", "null", "valea:1/t",
+	"valea:nma0", "valeb:data", "valea:nmp0", "valeb:nmp0", "valea:nmp1", "valea:nma0^", "lo",
+	"vale", "vale:", "valea:", "", "{", "}1", "null", "valea:1/t",
 	"a.name.that.is.as.long.as.the.field.that.it.has.to.fit.into.can.be", "\xff\x1b[2J\n"};
 
 static const char *a_name(void)
@@ -445,6 +446,124 @@ static void in_a_namespace(void)
 		(void)waitpid(child, NULL, 0);
 }
 
+/* ---- what takes long ------------------------------------------------------------------- */
+
+enum { LARGE_RINGS = 2, LARGE_SLOTS = 16384, MOMENT_MS = 40 };
+
+/* What takes long, how often it was done, and how often whoever did it was killed before. */
+enum { OPENED, TAKEN_OFF, TASKS };
+
+struct done {
+	uint32_t whole, killed;
+};
+
+static struct done *done; /* of each task, by all processes */
+
+/* Small buffers: a large port is some 5 MiB then. Others get them, too. The module may be gone. */
+static void set_buf_size(const char *bytes)
+{
+	int fd = open("/sys/module/netmap/parameters/priv_buf_size", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, bytes, strlen(bytes)) < 0) {
+		/* then they are large */
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool open_large(const char *name)
+{
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC,
+		.nr_tx_slots = LARGE_SLOTS,
+		.nr_rx_slots = LARGE_SLOTS,
+		.nr_tx_rings = LARGE_RINGS,
+		.nr_rx_rings = LARGE_RINGS};
+
+	return request(open("/dev/netmap", O_RDWR | O_CLOEXEC), NETMAP_REQ_REGISTER, name, &reg,
+		       NULL) == 0;
+}
+
+static bool attach(int fd, const char *name)
+{
+	struct nmreq_vale_attach body = {.reg = {.nr_mode = NR_REG_ALL_NIC}};
+
+	return request(fd, NETMAP_REQ_VALE_ATTACH, name, &body, NULL) == 0;
+}
+
+/* Of two switches: it is put back on the other one. */
+static bool take_off(const char *name)
+{
+	struct nmreq_vale_detach body = {0};
+
+	return request(open("/dev/netmap", O_RDWR | O_CLOEXEC), NETMAP_REQ_VALE_DETACH, name, &body,
+		       NULL) == 0;
+}
+
+static pid_t begin_task(uint32_t task, bool (*does)(const char *name), const char *name)
+{
+	uint32_t failing = one_in(4) ? 1 + below(60) : 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(10);
+		fail_allocation(failing);
+		if (does(name))
+			__atomic_fetch_add(&done[task].whole, 1, __ATOMIC_RELAXED);
+		_exit(0);
+	}
+	return child;
+}
+
+static void end_task(uint32_t task, pid_t child)
+{
+	int status;
+
+	if (child > 0 && one_in(2))
+		(void)kill(child, SIGKILL);
+	if (child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status))
+		__atomic_fetch_add(&done[task].killed, 1, __ATOMIC_RELAXED);
+}
+
+static void pass_a_moment(void)
+{
+	struct timespec moment = {.tv_nsec = (long)below(MOMENT_MS) * 1000000};
+
+	nanosleep(&moment, NULL);
+}
+
+/* Two want the same port, or the two ends of a pipe. */
+static void open_large_ports(void)
+{
+	bool pipe = one_in(3);
+	pid_t first, second;
+
+	set_buf_size("64");
+	first = begin_task(OPENED, open_large, pipe ? "large{1" : "valea:large");
+	second = begin_task(OPENED, open_large, pipe ? "large}1" : "valea:large");
+	pass_a_moment();
+	end_task(OPENED, first);
+	end_task(OPENED, second);
+	set_buf_size("0");
+}
+
+static void take_off_a_switch(void)
+{
+	struct nmreq_vale_newif newif = {.nr_tx_rings = 1, .nr_rx_rings = 1};
+	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+
+	(void)request(fd, NETMAP_REQ_VALE_NEWIF, "nmp1", &newif, NULL);
+	(void)attach(fd, "valea:nmp1");
+	if (attach(fd, "valeb:nmp1")) {
+		pid_t child = begin_task(TAKEN_OFF, take_off, "valea:nmp1");
+
+		pass_a_moment();
+		end_task(TAKEN_OFF, child);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 static void one_thing(void)
 {
 	int i = (int)below(FILES), map = (int)below(MAPS), fd = files[i];
@@ -501,6 +620,10 @@ static void one_thing(void)
 			fork_child();
 		else if (one_in(5))
 			in_a_namespace();
+		else if (one_in(3))
+			open_large_ports();
+		else if (one_in(2))
+			take_off_a_switch();
 		break;
 	default:
 		close_file(i);
@@ -527,7 +650,7 @@ static void __attribute__((noreturn)) process(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	uint32_t processes, rounds, done = 0, killed = 0;
+	uint32_t processes, rounds, ended = 0, killed = 0;
 	pid_t pids[PROCESSES_MAX] = {0};
 	uint64_t seed;
 	time_t end;
@@ -540,12 +663,15 @@ int main(int argc, char **argv)
 	seed = strtoull(argv[3], NULL, 0);
 	rounds = argc > 4 ? (uint32_t)atoi(argv[4]) : UINT32_MAX;
 	CHECK(processes > 0 && processes <= PROCESSES_MAX);
+	done = mmap(NULL, TASKS * sizeof(*done), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		-1, 0);
+	CHECK(done != MAP_FAILED);
 	CHECK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, post) == 0);
 	printf("seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
 	state = seed;
 	end = time(NULL) + atoi(argv[1]);
-	while (done < rounds && time(NULL) < end) {
+	while (ended < rounds && time(NULL) < end) {
 		uint32_t i = below(processes);
 		struct timespec moment = {.tv_nsec = (long)below(50) * 1000000};
 
@@ -563,7 +689,7 @@ int main(int argc, char **argv)
 		for (i = 0; i < processes; i++) {
 			if (pids[i] > 0 && waitpid(pids[i], NULL, WNOHANG) == pids[i]) {
 				pids[i] = 0;
-				done++;
+				ended++;
 			}
 		}
 		while (one_in(50)) { /* files that nobody fetched */
@@ -580,6 +706,8 @@ int main(int argc, char **argv)
 			(void)waitpid(pids[i], NULL, 0);
 		}
 	}
-	printf("%u processes, %u killed\nok\n", done, killed);
+	printf("%u processes, %u killed; large ports: %u opened, %u killed before; off a switch: %u, %u killed before\nok\n",
+		ended, killed, done[OPENED].whole, done[OPENED].killed, done[TAKEN_OFF].whole,
+		done[TAKEN_OFF].killed);
 	return 0;
 }

@@ -8,6 +8,7 @@ debug kernel, with KASAN, lockdep, kmemleak and allocations that fail.
 import itertools
 import os
 import random
+import re
 import time
 
 import pytest
@@ -94,7 +95,9 @@ def abuse(guest, seconds, processes, seed, rounds=""):
     guest.run("modprobe netmap", 60)
     guest.assert_clean_log()
     assert leaks == "", leaks
-    return result.out.splitlines()[-2]
+    said = result.out.splitlines()[-2]
+    assert all(int(times) > 0 for times in re.findall(r"\d+", said.partition(";")[2])), said     # what takes long was done, and cut short
+    return said
 
 
 def test_abuse(victim):
