@@ -12,16 +12,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* The thread has `next`, `rules`, `fd`, `error`, `given_up` and `applied` while it runs. */
+/* The thread has `next`, `owned`, `rules`, `fd`, `error` and `applied` while it runs. */
 static struct {
 	char *config, *policy; /* paths from the root; NULL: none */
-	struct config have;    /* as it was applied last */
+	struct config have;    /* what there is because of those that were applied */
+	struct config owned;   /* the same, of the next one */
 	struct config next;
 	struct policy *rules; /* with it; NULL: none, or taken over already */
 	bool several;         /* users, since the start */
 	bool read;            /* the files are to be read first */
 	int error;
-	bool given_up;
 	bool applied; /* as far as it could be; false: nothing of it */
 	int fd;       /* to netmapd itself */
 	int done;     /* eventfd: the thread is about to end */
@@ -99,11 +99,11 @@ static int apply(struct nm_error *err)
 		.fd = state.fd,
 		.exact = state.read,
 		.before = &state.have,
+		.owned = &state.owned,
 		.changed = changed,
 	};
 	int failures = config_apply(&state.next, &how, err);
 
-	state.given_up = how.given_up;
 	if (how.given_up)
 		os_log(OS_LOG_ERR,
 			"what the configuration has behind that was not asked for: have it read again when that is over (SIGHUP, systemctl reload netmapd)");
@@ -155,22 +155,7 @@ static void join(void)
 	state.running = false;
 }
 
-/* What was to go and may not have been asked for: the next time it is. */
-static void keep_the_rest(void)
-{
-	static const struct config_place nowhere;
-	struct nm_error err;
-
-	for (const struct config_item *i = state.have.items; i; i = i->next) {
-		struct config_item item = *i;
-
-		item.at = nowhere; /* the names of files go */
-		if (!config_find(&state.next, i) && config_add(&state.next, &item, &err) != 0)
-			os_log(OS_LOG_ERR, "the configuration: %s: %s", i->name, err.text);
-	}
-}
-
-/* What was read is what there is now, also where something of it failed; where all of it did, what was there before. */
+/* Where all of it failed there is what was there before. */
 static void take_over(void)
 {
 	if (state.rules && policy_names_users(state.rules) && !state.several) {
@@ -181,15 +166,14 @@ static void take_over(void)
 	if (state.rules)
 		policy_use(state.rules);
 	state.rules = NULL;
+	config_free(&state.next);
 	if (!state.applied) {
-		config_free(&state.next);
+		config_free(&state.owned);
 		return;
 	}
-	if (state.given_up)
-		keep_the_rest();
 	config_free(&state.have);
-	state.have = state.next;
-	state.next = (struct config){0};
+	state.have = state.owned;
+	state.owned = (struct config){0};
 }
 
 static void applied(void *arg, uint32_t events)
@@ -257,6 +241,7 @@ void configuration_end(struct daemon *d)
 	state.rules = NULL;
 	config_free(&state.have);
 	config_free(&state.next);
+	config_free(&state.owned);
 	free(state.config);
 	free(state.policy);
 	state.config = state.policy = NULL;

@@ -8,7 +8,8 @@
  *
  *      options        configuration_read()            errors with FILE:LINE, before anything is there
  *      start          configuration_begin()           the thread applies what was read
- *      SIGHUP         configuration_reload()          reads and applies again; what the files said before, and don't any more, goes
+ *      SIGHUP         configuration_reload()          reads and applies again; what is there because of the files, and not in
+ *                                                     them any more, goes; what can't, the next time
  *      end            configuration_end()             behind ctl_close()
  *
  * A file with an error changes nothing. What can't be had (an interface that is not there) is logged, the rest is done.

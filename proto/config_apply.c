@@ -486,6 +486,22 @@ static void want(struct applying *a, const struct config_item *item, const struc
 	}
 }
 
+static void own(struct applying *a, const struct config_item *item)
+{
+	struct config_item copy = *item;
+	char text[CONFIG_TEXT_MAX];
+	struct nm_error err;
+
+	copy.at = nowhere; /* the names of files go */
+	if (a->how->owned && config_add(a->how->owned, &copy, &err) != 0)
+		tell(a, item, config_text(item, text), "", err.text);
+}
+
+static bool was_before(const struct applying *a, const struct config_item *item)
+{
+	return a->how->before && config_find(a->how->before, item);
+}
+
 /* Of one that is there and isn't wanted any more. */
 static void drop(struct applying *a, const struct config_item *have)
 {
@@ -513,21 +529,41 @@ static void drop(struct applying *a, const struct config_item *have)
 	}
 }
 
+/* What could not go, or was not asked for, goes the next time. */
 static void drop_kind(struct applying *a, enum config_kind kind, const struct config *config,
 	const struct config *have)
 {
-	for (const struct config_item *i = have->items; i && !a->broken; i = i->next)
-		if (i->kind == kind && !config_find(config, i) &&
-			(!a->how->before || config_find(a->how->before, i)))
+	for (const struct config_item *i = have->items; i; i = i->next) {
+		int failures = a->failures;
+		bool asked = !a->broken;
+
+		if (i->kind != kind || config_find(config, i) ||
+			(a->how->before && !was_before(a, i)))
+			continue;
+		if (asked)
 			drop(a, i);
+		if (!asked || a->failures > failures)
+			own(a, i);
+	}
 }
 
+/* What could not be made is another's, if it is there: unless it was the configuration's before, no answer came, or it was made but
+ * for how it is polled. */
 static void apply_kind(struct applying *a, enum config_kind kind, const struct config *config,
 	const struct config *have, const json_t *report)
 {
-	for (const struct config_item *i = config->items; i && !a->broken; i = i->next)
-		if (i->kind == kind)
+	for (const struct config_item *i = config->items; i; i = i->next) {
+		int failures = a->failures;
+		bool asked = !a->broken;
+
+		if (i->kind != kind)
+			continue;
+		if (asked)
 			want(a, i, have, report);
+		if ((asked && (a->failures == failures || a->broken || i->poll_threads > 0)) ||
+			(config_find(have, i) && was_before(a, i)))
+			own(a, i);
+	}
 }
 
 static const struct config_item *find_setting(

@@ -31,6 +31,9 @@ struct config_apply {
 	bool check; /* nothing is changed */
 	bool exact; /* persistent ports, devices on switches, placements and waiting times that the configuration doesn't have go */
 	const struct config *before; /* of those only what this one has; NULL: all */
+	/* {0} at first, and to be freed: what there is now because of the configuration, or of `before` still is; it is `before`
+	 * the next time. Not what others have made under such a name. NULL: nobody asks */
+	struct config *owned;
 	void (*changed)(void *arg, const struct config_change *change); /* each, once */
 	void *arg;
 	unsigned changes; /* how many there were, failures included */

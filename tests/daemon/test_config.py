@@ -16,7 +16,7 @@ from ptnet_real import (
     BUILD, HDR, NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, message, nmreq, run, wait_until,
 )
 from test_policy import as_user, open_port, refused
-from test_tap import LIBC, REASON, device, new_namespace
+from test_tap import LIBC, REASON, control, device, new_namespace, newif
 
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 1 << 18
 
@@ -70,6 +70,41 @@ def test_at_the_start_and_again(start_netmapd, place):
     left = lines(daemon)
     # What somebody else has made stays: the device on a second switch, and so the device.
     assert "place vale1:* 1" not in left and "attach vale1:tapc0" not in left and "set poll-us 80" in left
+
+
+def read_again(daemon, place, text, until):
+    """The last line of the text is applied behind what goes, and is new each time."""
+    write(place, text)
+    daemon.process.send_signal(signal.SIGHUP)
+    return daemon.logged(until)
+
+
+@taps
+def test_what_could_not_go_goes_the_next_time(start_netmapd, place):
+    """A port that an application has is not removed; nor forgotten."""
+    write(place, "port tapc0\n")
+    daemon = start_netmapd("--config", place / "d", preexec_fn=new_namespace)
+    daemon.logged("port tapc0")
+    with Port(daemon.path, "tapc0"):
+        log = read_again(daemon, place, "set poll-us 71\n", "set poll-us 71")
+        assert "tapc0: the port is in use" in log, log
+        read_again(daemon, place, "set poll-us 72\n", "set poll-us 72")
+        assert daemon.ports() == ["tapc0"]
+    wait_until(lambda: [p["users"] for p in daemon.status()["ports"]] == [0], "the application is gone")
+    read_again(daemon, place, "set poll-us 73\n", "set poll-us 73")
+    assert daemon.ports() == []
+
+
+@taps
+def test_what_others_have_made_under_its_name_stays(start_netmapd, place):
+    """Of other rings than the configuration wants: that is said, and when it wants none any more, nothing is removed."""
+    (place / "d").mkdir(exist_ok=True)
+    daemon = start_netmapd("--config", place / "d", preexec_fn=new_namespace)
+    control(daemon, newif, "tapc0")
+    log = read_again(daemon, place, "set poll-us 71\nport tapc0 tx-rings=3\n", "is there with other rings")
+    assert "a.conf:2: tapc0 is there" in log, log
+    read_again(daemon, place, "set poll-us 72\n", "set poll-us 72")
+    assert daemon.ports() == ["tapc0"]
 
 
 @taps

@@ -463,6 +463,24 @@ def test_what_was_given_up_goes_the_next_time(stuck, place):
     stuck.daemon.process.kill()
 
 
+def test_what_went_before_it_was_given_up_is_forgotten(stuck, place):
+    """Who makes a port of that name by hand keeps it."""
+    (place / "conf").write_text(f"port tapp1\nport {STUCK}\n")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(stuck.daemon.ports()) == 2, "both are there")
+    (place / "conf").write_text("")
+    stuck.let_go()    # the other one
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    log = stuck.daemon.logged("what the configuration has behind that was not asked for")
+    assert "remove tapp1 (was: port" in log and stuck.daemon.ports() == [], log
+    control(stuck.daemon, newif, "tapp1")
+    (place / "conf").write_text("set poll-us 77\n")
+    stuck.daemon.process.send_signal(signal.SIGHUP)
+    stuck.daemon.logged("conf:1: set poll-us 77")    # behind what goes
+    assert stuck.daemon.ports() == ["tapp1"]
+    stuck.daemon.process.kill()
+
+
 def test_a_device_that_could_not_be_made_leaves_as_well(slow):
     """Of a port with rings that nobody can have: the device was there already."""
     with Connection(slow.daemon.path) as c, pytest.raises(Refused) as refused:
