@@ -31,6 +31,7 @@ PKT_GEN = BUILD / "apps/pkt-gen"
 NMAPP = BUILD / "tests/daemon/nmapp"
 
 PATIENCE = 30  # seconds; only a failure takes so long
+NO_MEMORY = BUILD / "tests/daemon/libno_memory.so"      # no_memory.c
 SANITIZED = b"__asan_init" in NETMAPD.read_bytes() if NETMAPD.exists() else False
 
 # An error ends the program; memory given back is reused soon, so that it can be measured.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Configuration that stays: files, netmapctl apply and save, reload; settings that change while packets flow."""
 
+import contextlib
 import errno
 import itertools
 import json
@@ -13,7 +14,8 @@ import jsonschema
 import pytest
 
 from ptnet_real import (
-    BUILD, HDR, NETMAPCTL, NETMAPD, REPO, SET, VALE_ATTACH, Connection, Port, Refused, expect_line, frame, message, nmreq, run, wait_until,
+    BUILD, HDR, NETMAPCTL, NETMAPD, NO_MEMORY, REPLY, REPO, SANITIZED, SET, VALE_ATTACH, Connection, Port, Refused, environment,
+    expect_line, frame, message, nmreq, run, wait_until,
 )
 from test_policy import as_user, open_port, refused
 from test_tap import LIBC, REASON, control, device, new_namespace, newif
@@ -447,6 +449,28 @@ def test_many_rings_move_in_turns(daemon, checked_traffic):
     assert traffic.finish() > 0
     for port in ports:
         port.close()
+
+
+@pytest.mark.skipif(SANITIZED, reason="the allocator is the sanitizers'")
+def test_without_memory_a_change_goes_on(start_netmapd):
+    """Whoever asked is told before all rings have moved; the next one, which would have to wait for that, is refused."""
+    order = message(SET, b"place vale* 1".ljust(300, b"\0"))
+    for size, statuses in (REPLY, [0]), (len(order), [-errno.ENOMEM, 0]):
+        starved = start_netmapd("--workers", "2", env=environment(LD_PRELOAD=str(NO_MEMORY), NO_MEMORY=str(size)))
+        change(starved, "place vale* 0")
+        ports = [Port(starved.path, f"vale1:{i}", tx_slots=8, rx_slots=8) for i in range(100)]    # of more than a turn: see above
+        with contextlib.ExitStack() as stack:
+            asks = [stack.enter_context(Connection(starved.path)) for _ in statuses]
+            starved.process.send_signal(signal.SIGSTOP)
+            for c in asks:
+                c.send(order)
+            starved.process.send_signal(signal.SIGCONT)
+            assert sorted(HDR.unpack_from(c.receive()[0])[4] for c in asks) == statuses
+            wait_until(lambda: [w["rings"] for w in starved.status()["daemon"]["workers"]] == [0, 200], "all rings have moved")
+            assert all(c.hello() == starved.pid for c in asks)
+        for port in ports:
+            port.close()
+        starved.stop()
 
 
 def test_a_ring_wakes_its_new_worker(daemon):

@@ -17,7 +17,7 @@ from ptnet_real import (
     ALL_NIC, ATTACH, HDR, HELLO, MAGIC, MONITOR_RX, MONITOR_TX, MSG_MAX, NMREQ, NMREQ_HEADER, NMREQ_REGISTER, NMREQ_REPLY, ONE_NIC,
     EVENTS, LIMIT, ONE_SW, OPTION, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, REGISTER, RENAME, REPLY, REQ_MAX, STATUS, SW,
     VALE_FLUSH, VALE_LIST, VALE_MACS, VERSION, VM_ADD_PORT, VM_CREATE, Connection, Port, Refused, message, nmreq, register, wait_until,
-    BUILD, SANITIZED, ZCOPY_MON, environment,
+    NO_MEMORY, SANITIZED, ZCOPY_MON, environment,
 )
 
 
@@ -806,7 +806,7 @@ def test_without_memory_for_its_reply_a_request_is_answered(start_netmapd):
     daemon.stop()
 
     def starve(size):
-        return start_netmapd(env=environment(LD_PRELOAD=str(BUILD / "tests/daemon/libno_memory.so"), NO_MEMORY=str(size)))
+        return start_netmapd(env=environment(LD_PRELOAD=str(NO_MEMORY), NO_MEMORY=str(size)))
 
     starved = starve(sizes[0])
     with Port(starved.path, "vale1:7"), Connection(starved.path) as c:

@@ -19,8 +19,8 @@ import sys
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, ONE_SW, SET, SW, Connection, Port, Refused, environment, frame,
-    user, wait_until,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ_REGISTER, NMREQ_REPLY, NO_MEMORY, ONE_SW, REGISTER_FIELDS,
+    SANITIZED, SET, SW, VALE_ATTACH, Connection, Port, Refused, environment, frame, nmreq, user, wait_until,
 )
 from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
@@ -37,11 +37,11 @@ HOST, PEER = "192.0.2.2", "192.0.2.1"
 
 @pytest.fixture
 def start(start_netmapd):
-    """with start(option…, mtu=…) as (daemon, peer): a netmapd whose v0 has an address, and a peer at the other end of the wire."""
+    """with start(option…, mtu=…, env=…) as (daemon, peer): a netmapd whose v0 has an address, and a peer at the other end of the wire."""
 
     @contextlib.contextmanager
-    def start_(*options, mtu=1500, queues=1):
-        daemon = start_netmapd("--workers", "2", *options, nics=True, preexec_fn=new_namespace)
+    def start_(*options, mtu=1500, queues=1, **kwargs):
+        daemon = start_netmapd("--workers", "2", *options, nics=True, preexec_fn=new_namespace, **kwargs)
         add_pair(daemon, mtu=mtu, queues=queues)
         inside(daemon, "ip", "addr", "add", f"{HOST}/24", "dev", V)
         with elsewhere(daemon, W, PEER) as peer:
@@ -433,6 +433,20 @@ def test_nic_and_stack_on_a_switch(start):
         rest(daemon)
         assert not any(name.startswith("nmhost") for name in others(daemon))
         ping(daemon, PEER)
+
+
+@pytest.mark.skipif(SANITIZED, reason="the allocator is the sanitizers'")
+def test_without_memory_for_the_reply_the_stack_is_on_the_switch_as_well(start):
+    """The reply comes before the host rings work, and they do."""
+    body = NMREQ_REGISTER.pack(*(NIC_SW if f == "mode" else 0 for f in REGISTER_FIELDS)) + bytes(2345)
+    request = nmreq(VALE_ATTACH, f"vale1:{V}", body)
+    env = environment(LD_PRELOAD=str(NO_MEMORY), NO_MEMORY=str(NMREQ_REPLY + len(request)))
+    with start(env=env) as (daemon, _), Connection(daemon.path) as c:
+        c.nmreq(request)
+        wait_until(lambda: twin(daemon), "its host rings")
+        wait_until(lambda: nic(daemon)["nic"]["link"], "link")
+        ping(daemon, PEER)
+        assert c.hello() == daemon.pid
 
 
 def test_two_places_and_the_stack_on_a_switch(start):
