@@ -150,9 +150,9 @@ static void link_region(struct nm_core *core, struct nm_region *region) OS_REQUI
 	core->regions = region;
 }
 
-/* An id and the private maps. 0 or a negative errno, in err as well; the caller frees the region. */
-static int init_region(struct nm_core *core, struct nm_region *region, uint16_t id,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+/* 0 or a negative errno, in err as well; the caller frees the region. */
+static int set_id(struct nm_core *core, struct nm_region *region, uint16_t id, struct nm_error *err)
+	OS_REQUIRES(NM_CORE_LOCK)
 {
 	region->id = id ? id : free_id(core);
 	if (region->id == 0)
@@ -160,6 +160,12 @@ static int init_region(struct nm_core *core, struct nm_region *region, uint16_t 
 	if (nm_region_find(core, region->id)) {
 		return nm_error_set(err, -EEXIST, "region %u exists already", id);
 	}
+	return 0;
+}
+
+/* The same, behind its memory: with a wish for that it is made once. */
+static int make_map(struct nm_region *region, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+{
 	if (nm_bufown_init(region) != 0)
 		return nm_error_set(err, -ENOMEM, "no memory for the map of a region");
 	return 0;
@@ -198,12 +204,12 @@ static struct nm_region *create(struct nm_core *core, const struct nm_region_par
 	if (!err->code && !shared)
 		err->code = pay(core, region, err);
 	if (!err->code)
-		err->code = init_region(core, region, id, err);
+		err->code = set_id(core, region, id, err);
 	if (err->code)
 		goto fail;
 	region->shared = shared;
 	region->mem = nm_wish_take(core, region->size, err);
-	if (!region->mem)
+	if (!region->mem || make_map(region, err) != 0)
 		goto fail;
 	region->base = os_mem_addr(region->mem);
 	link_region(core, region);
@@ -297,7 +303,9 @@ struct nm_region *nm_region_create_on(struct nm_core *core, struct os_mem *mem, 
 	region->external = true;
 	err->code = pay(core, region, err);
 	if (!err->code)
-		err->code = init_region(core, region, 0, err);
+		err->code = set_id(core, region, 0, err);
+	if (!err->code)
+		err->code = make_map(region, err);
 	if (err->code) {
 		free_region(region);
 		return NULL;

@@ -151,6 +151,19 @@ static void others_bind_meanwhile(void **state)
 }
 
 /* A small one is made in place: the section is not made again. */
+/* The section that wishes is made again, but not the map of owners, which is as long as the region has buffers. */
+static void the_map_is_made_once(void **state)
+{
+	uint64_t map;
+
+	assert_int_equal(nm_client_bind(&meanwhile.other, "vale0:2", &meanwhile.bind), 0);
+	(void)allocated_bytes();
+	assert_int_equal(bind_large("vale0:1"), 0);
+	assert_int_equal(meanwhile.large, 1);
+	map = 2 * sizeof(uint32_t) * client.port->region->pool[NM_POOL_BUF].count;
+	assert_in_range(allocated_bytes(), map, 2 * map - 1);
+}
+
 static void small_memory_is_not_wished_for(void **state)
 {
 	struct nm_wish wish = {0};
@@ -294,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(others_bind_meanwhile, begin, end),
+		cmocka_unit_test_setup_teardown(the_map_is_made_once, begin, end),
 		cmocka_unit_test_setup_teardown(small_memory_is_not_wished_for, begin, end),
 		cmocka_unit_test_setup_teardown(somebody_else_makes_the_port, begin, end),
 		cmocka_unit_test_setup_teardown(two_want_the_same, begin, end),
