@@ -48,12 +48,13 @@ bool policy_expand(const char *pattern, uint32_t uid, const char *name, char *ou
 
 /* ---- one word -------------------------------------------------------------------------------- */
 
+/* As netmapd writes it, which compares texts. */
 static bool is_region(const char *word)
 {
-	char *end;
-	unsigned long id = strtoul(word, &end, 10);
+	char text[16];
 
-	return end != word && !*end && id >= 1 && id <= 0xffff;
+	snprintf(text, sizeof(text), "%u", (unsigned)(uint16_t)strtoul(word, NULL, 10));
+	return strcmp(text, word) == 0 && *text != '0';
 }
 
 static int check_limit(
