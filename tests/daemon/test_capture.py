@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """netmapctl capture, read by tshark and tcpdump: every packet, in order, with its content, its direction and its time."""
 
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ptnet_real import BUILD, NETMAPD, PATIENCE, PORT_HDR_SET, REPO, Connection, Port, environment, frame, nmreq, run, wait_until
+from ptnet_real import BUILD, LIMIT, NETMAPD, PATIENCE, PORT_HDR_SET, REPO, Connection, Port, environment, frame, nmreq, run, wait_until
 
 NETMAPCTL = BUILD / "tools/netmapctl"
 SMALL = {"tx_slots": 64, "rx_slots": 64}
@@ -96,10 +98,11 @@ def packets_in(file):
 
 
 def statistics(file):
-    """Of the last block: received, dropped, accepted, delivered."""
+    """Of the last block: received, dropped, accepted, delivered. None: it doesn't say."""
     kind, body = blocks(file)[-1]
     assert kind == 5
-    return [struct.unpack("=Q", options(body, 12)[code])[0] for code in (4, 5, 6, 8)]
+    found = options(body, 12)
+    return [struct.unpack("=Q", found[code])[0] if code in found else None for code in (4, 5, 6, 8)]
 
 
 def test_a_known_stream(daemon, open_port, place):
@@ -292,8 +295,45 @@ def test_netmapd_ends(start_netmapd, place):
     daemon.stop()
     _, words = child.communicate(timeout=60)
     assert child.returncode == 3, words
-    assert words == b"netmapctl: vale1:a is gone: netmapd has ended\n0 packets captured, 0 seen, 0 missed\n"
-    assert statistics(place / "out.pcapng")[3] == 0
+    assert words == (b"netmapctl: vale1:a is gone: netmapd has ended\n"
+                     b"0 packets captured, 0 seen; how many were missed isn't known: at least 0\n")
+    assert statistics(place / "out.pcapng") == [None, None, 0, 0]
+
+
+def test_what_is_not_known_is_no_number(start_netmapd, place):
+    """How many were missed, when netmapd has ended first: in JSON as well."""
+    daemon = start_netmapd()
+    with Port(daemon.path, "vale1:a", **SMALL):
+        child = capture(daemon, "vale1:a", "-w", place / "out.pcapng", "--json")
+    daemon.stop()
+    _, words = child.communicate(timeout=60)
+    assert child.returncode == 3 and json.loads(words.splitlines()[-1]) == {"captured": 0, "seen": 0, "missed": None}
+
+
+def test_refused_meanwhile(daemon, open_port, place):
+    """netmapd answers nothing more to this user as a file ends, and again later: the capture goes on, and knows the sum."""
+    a, b = open_port("vale1:a", **SMALL), open_port("vale1:b", **SMALL)
+    child = capture(daemon, "vale1:a", "-w", place / "out.pcapng", "--file-size", 1)
+    files = [place / f"out_0000{n}.pcapng" for n in (1, 2, 3)]
+
+    def send_until(there):
+        while not there():
+            assert child.poll() is None, child.stderr.read()
+            a.send(numbered(next(numbers), 1500))
+            b.receive(1)
+
+    with Connection(daemon.path) as c:
+        numbers = itertools.count()
+        c.ask(LIMIT, b"requests=0".ljust(64, b"\0"))
+        send_until(files[1].exists)
+        c.ask(LIMIT, b"requests=256/1024".ljust(64, b"\0"))
+    send_until(files[2].exists)
+    sent = next(numbers)
+    wait_until(lambda: sum(map(packets_in, files)) == sent, "all are written")
+    assert end(child) == f"{sent} packets captured, {sent} seen, 0 missed\n"
+    found = [statistics(file) for file in files]
+    assert [f[:2] == [None, None] for f in found] == [True, False, False], found
+    assert sum(f[3] for f in found) == sent
 
 
 def test_netmapd_ends_and_another_one_is_started(place):
@@ -328,7 +368,10 @@ def test_netmapd_ends_and_another_one_is_started(place):
         second.terminate()
         assert second.wait(60) == 0
     received, dropped, accepted, written = statistics(place / "out_00001.pcapng")
-    assert received == written + dropped <= 1000 and accepted == written
+    if received is None:    # it ended before it was asked how many were missed
+        assert dropped is None and b"missed isn't known" in words and accepted == written <= 1000
+    else:
+        assert received == written + dropped <= 1000 and accepted == written
 
 
 @pytest.mark.parametrize(

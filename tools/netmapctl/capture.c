@@ -192,9 +192,28 @@ static int run(struct tap *tap, struct sink *sink, const struct capture_options 
 	return there < 0 ? tap_gone(tap) : CTL_OK;
 }
 
+static void tell(const struct ctl *ctl, const struct capture_sums *sums)
+{
+	char *missed = sums->missed_known ? ctl_format("%llu", (unsigned long long)sums->missed)
+					  : ctl_format("null");
+
+	if (ctl->json)
+		fprintf(stderr, "{\"captured\": %llu, \"seen\": %llu, \"missed\": %s}\n",
+			(unsigned long long)sums->written, (unsigned long long)sums->seen, missed);
+	else if (sums->missed_known)
+		fprintf(stderr, "%llu packets captured, %llu seen, %s missed\n",
+			(unsigned long long)sums->written, (unsigned long long)sums->seen, missed);
+	else
+		fprintf(stderr,
+			"%llu packets captured, %llu seen; how many were missed isn't known: at least %llu\n",
+			(unsigned long long)sums->written, (unsigned long long)sums->seen,
+			(unsigned long long)sums->missed);
+	free(missed);
+}
+
 int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 {
-	uint64_t written, seen, missed;
+	struct capture_sums sums;
 	int status, ended;
 	struct capture_options o;
 	struct sink *sink;
@@ -219,15 +238,9 @@ int ctl_capture(int argc, char **argv, const struct ctl *ctl)
 		return status;
 	}
 	ended = run(tap, sink, &o);
-	status = sink_close(sink, tap, &written, &seen, &missed);
+	status = sink_close(sink, tap, &sums);
 	tap_close(tap);
-	if (ctl->json)
-		fprintf(stderr, "{\"captured\": %llu, \"seen\": %llu, \"missed\": %llu}\n",
-			(unsigned long long)written, (unsigned long long)seen,
-			(unsigned long long)missed);
-	else if (!o.quiet)
-		fprintf(stderr, "%llu packets captured, %llu seen, %llu missed\n",
-			(unsigned long long)written, (unsigned long long)seen,
-			(unsigned long long)missed);
+	if (ctl->json || !o.quiet)
+		tell(ctl, &sums);
 	return status ? status : ended;
 }

@@ -50,8 +50,8 @@ bool tap_next(struct tap *tap, struct pcapng_packet *packet);
 /* The exit status when the port is gone, or netmapd is; told on stderr. */
 int tap_gone(struct tap *tap);
 
-/* How many packets the monitor had no room for, so far. */
-uint64_t tap_missed(struct tap *tap);
+/* How many packets the monitor had no room for, so far. False: it isn't known now; *missed is what was known last. */
+bool tap_missed(struct tap *tap, uint64_t *missed);
 
 /* ---- into files ---------------------------------------------------------------------------- */
 
@@ -69,9 +69,15 @@ int sink_begin(struct sink *sink);
 bool sink_put(struct sink *sink, const struct pcapng_packet *packet, struct tap *tap);
 /* What was put is on its way to the reader. */
 bool sink_flush(struct sink *sink);
-/* Statistics, and the end of it. What was written, or filtered out. An exit status. */
-int sink_close(
-	struct sink *sink, struct tap *tap, uint64_t *written, uint64_t *seen, uint64_t *missed);
+/* What there was of packets, in the end. */
+struct capture_sums {
+	uint64_t written, seen; /* seen: or filtered out */
+	uint64_t missed;
+	bool missed_known; /* else there were at least so many */
+};
+
+/* Statistics, and the end of it. An exit status. */
+int sink_close(struct sink *sink, struct tap *tap, struct capture_sums *sums);
 uint64_t sink_written(const struct sink *sink);
 
 uint64_t capture_now_ns(void);

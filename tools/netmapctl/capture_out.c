@@ -24,7 +24,8 @@ struct sink {
 	uint32_t number;                /* of the file */
 	uint64_t bytes;                 /* in it */
 	struct pcapng_statistics stats; /* of the file */
-	uint64_t missed_before, written, seen;
+	uint64_t missed_before;         /* of the files before, as far as that was known */
+	struct capture_sums sums;
 };
 
 /* Into sink->program. An exit status. */
@@ -100,13 +101,15 @@ static bool begin_file(struct sink *sink)
 
 static bool end_file(struct sink *sink, struct tap *tap)
 {
-	uint64_t missed = tap_missed(tap);
+	struct capture_sums *sums = &sink->sums;
 	bool good;
 
+	sums->missed_known = tap_missed(tap, &sums->missed);
 	sink->stats.end_ns = capture_now_ns();
-	sink->stats.dropped = missed - sink->missed_before;
+	sink->stats.dropped_known = sums->missed_known;
+	sink->stats.dropped = sums->missed - sink->missed_before;
 	sink->stats.received += sink->stats.dropped;
-	sink->missed_before = missed;
+	sink->missed_before = sums->missed;
 	pcapng_end(sink->out, &sink->stats);
 	good = fflush(sink->out) == 0 && !ferror(sink->out);
 	if (!good)
@@ -179,7 +182,7 @@ bool sink_put(struct sink *sink, const struct pcapng_packet *packet, struct tap 
 {
 	struct pcapng_packet cut = *packet;
 
-	sink->seen++;
+	sink->sums.seen++;
 	sink->stats.received++;
 	if (!is_wanted(sink, packet))
 		return true;
@@ -190,7 +193,7 @@ bool sink_put(struct sink *sink, const struct pcapng_packet *packet, struct tap 
 		cut.captured = sink->o->snaplen;
 	sink->bytes += pcapng_packet(sink->out, &cut);
 	sink->stats.written++;
-	sink->written++;
+	sink->sums.written++;
 	return !ferror(sink->out) || !write_failed(sink);
 }
 
@@ -201,17 +204,14 @@ bool sink_flush(struct sink *sink)
 
 uint64_t sink_written(const struct sink *sink)
 {
-	return sink->written;
+	return sink->sums.written;
 }
 
-int sink_close(
-	struct sink *sink, struct tap *tap, uint64_t *written, uint64_t *seen, uint64_t *missed)
+int sink_close(struct sink *sink, struct tap *tap, struct capture_sums *sums)
 {
 	bool good = (!sink->out || end_file(sink, tap)) && !sink->failed;
 
-	*written = sink->written;
-	*seen = sink->seen;
-	*missed = sink->missed_before;
+	*sums = sink->sums;
 	sink_free(sink);
 	return good ? CTL_OK : CTL_FAILED;
 }

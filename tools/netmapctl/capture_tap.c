@@ -254,13 +254,14 @@ int tap_gone(struct tap *tap)
 	return ctl_fail(CTL_NOT_FOUND, "%s is gone", tap->port);
 }
 
-/* Of this process' monitor. */
-static uint64_t missed_in(const json_t *root)
+/* Of this process' monitor. False: it is not in the report, as one that has gone with its port. */
+static bool missed_in(const json_t *root, uint64_t *missed)
 {
 	json_t *app, *port, *ring;
-	uint64_t missed = 0;
+	bool found = false;
 	size_t i, j;
 
+	*missed = 0;
 	json_array_foreach(json_object_get(root, "applications"), i, app)
 	{
 		if (ctl_int(app, "pid") != getpid())
@@ -268,10 +269,11 @@ static uint64_t missed_in(const json_t *root)
 		port = ctl_find_int(root, "ports", "id", ctl_int(app, "port"));
 		if (strcmp(ctl_string(port, "kind"), "monitor") != 0)
 			continue;
-		json_array_foreach(json_object_get(port, "rings"), j, ring) missed +=
+		found = true;
+		json_array_foreach(json_object_get(port, "rings"), j, ring) *missed +=
 			(uint64_t)ctl_int(json_object_get(ring, "errors"), "missed");
 	}
-	return missed;
+	return found;
 }
 
 /* Of the connection: netmapd itself refuses with others, and goes on. */
@@ -281,24 +283,26 @@ static bool is_broken(int error)
 	       error == -EMSGSIZE || error == -EPROTONOSUPPORT;
 }
 
-uint64_t tap_missed(struct tap *tap)
+bool tap_missed(struct tap *tap, uint64_t *missed)
 {
 	struct nm_error err;
-	uint64_t missed;
+	bool known;
 	int error;
 	json_t *root;
 
+	*missed = tap->missed;
 	if (tap->question < 0)
-		return tap->missed; /* tap_gone() says so */
+		return false; /* tap_gone() says so */
 	error = nmd_report(tap->question, &root, &err);
 	if (is_broken(error))
 		hang_up(tap, error);
 	if (error)
-		return tap->missed;
-	missed = missed_in(root);
-	/* A monitor that has gone with its port is in no report. */
-	if (missed > tap->missed)
-		tap->missed = missed;
+		return false;
+	known = missed_in(root, missed);
 	json_decref(root);
-	return tap->missed;
+	if (known)
+		tap->missed = *missed;
+	else
+		*missed = tap->missed;
+	return known;
 }

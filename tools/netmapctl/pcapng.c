@@ -169,8 +169,10 @@ uint64_t pcapng_end(FILE *out, const struct pcapng_statistics *s)
 	put_u32(&b, (uint32_t)s->end_ns);
 	put_time(&b, ISB_START, s->start_ns);
 	put_time(&b, ISB_END, s->end_ns);
-	put_count(&b, ISB_RECEIVED, s->received);
-	put_count(&b, ISB_DROPPED, s->dropped);
+	if (s->dropped_known) {
+		put_count(&b, ISB_RECEIVED, s->received);
+		put_count(&b, ISB_DROPPED, s->dropped);
+	}
 	put_count(&b, ISB_ACCEPTED, s->accepted);
 	put_count(&b, ISB_DELIVERED, s->written);
 	put_option(&b, OPT_END, NULL, 0);

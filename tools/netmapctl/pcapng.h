@@ -36,9 +36,10 @@ struct pcapng_packet {
 
 struct pcapng_statistics {
 	uint64_t start_ns, end_ns;
-	uint64_t received; /* all that passed, dropped ones included */
-	uint64_t dropped;  /* no room for them */
-	uint64_t accepted; /* by the filter */
+	bool dropped_known; /* else the next two are left out */
+	uint64_t received;  /* all that passed, dropped ones included */
+	uint64_t dropped;   /* no room for them */
+	uint64_t accepted;  /* by the filter */
 	uint64_t written;
 };
 
