@@ -4,6 +4,7 @@
 #include "attachment.h"
 #include "daemon.h"
 #include "names.h"
+#include "proto.h"
 #include "vm.h"
 
 #include <stdlib.h>
@@ -87,8 +88,8 @@ static int set_bound(
 
 	if (i == FULL_WAIT_NAMES)
 		return nm_error_set(err, -ENOSPC,
-			"%s: %d switches and ports have a bound of their own, the most that can; set that of a switch back to %u ms",
-			name, FULL_WAIT_NAMES, bounds->all);
+			"%s: %d switches and ports have a bound of their own, the most that can; netmapctl full-wait NAME any takes one back",
+			name, FULL_WAIT_NAMES);
 	if (i == bounds->count)
 		memcpy(bounds->of[bounds->count++].name, name, strlen(name) + 1);
 	bounds->of[i].ms = ms;
@@ -99,7 +100,7 @@ static int set_bound(
 static int set_switch(
 	struct full_wait_bounds *bounds, const char *sw_name, uint32_t ms, struct nm_error *err)
 {
-	if (ms != bounds->all)
+	if (ms != bounds->all && ms != NMD_FULL_WAIT_ANY)
 		return set_bound(bounds, sw_name, ms, err);
 	remove_bound(bounds, sw_name);
 	return 0;
@@ -166,27 +167,36 @@ void full_wait_of_new(const struct daemon *d, struct nm_port *port)
 	store(port, bound_of(&d->config.full_wait, port));
 }
 
-/* As if it were new, if it is that port (the name ends there), its host rings, or on that switch. */
-static void renew(const struct daemon *d, struct nm_port *port, const char *name)
+/* As if it were new, if it is that port (the name ends there), its host rings, or on that switch. 1: it is. */
+static uint32_t renew(const struct daemon *d, struct nm_port *port, const char *name)
 {
 	size_t len = name ? strlen(name) : 0;
 
-	if (port &&
-		(!name || (strncmp(port->name, name, len) == 0 && strchr(":^", port->name[len]))))
-		full_wait_of_new(d, port);
+	if (!port ||
+		(name && (strncmp(port->name, name, len) != 0 || !strchr(":^", port->name[len]))))
+		return 0;
+	full_wait_of_new(d, port);
+	return 1;
 }
 
-/* Those that have their bound from their name or their switch (NULL: any): of machines, and those behind which the host's stack is. */
+/* Those that have their bound from their name or their switch (NULL: any): of machines, and those behind which the host's stack is.
+ * Returns how many. */
+static uint32_t renew_ports_locked(struct daemon *d, const char *name) OS_REQUIRES(NM_CORE_LOCK)
+{
+	uint32_t count = 0;
+
+	for (const struct vm *vm = d->vms; vm; vm = vm->next)
+		for (uint32_t i = 0; i < vm->num_ports; i++)
+			count += renew(d, vm->ports[i]->client.port, name);
+	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next)
+		count += renew(d, att->sw.port, name) + renew(d, att->sw_host.port, name);
+	return count;
+}
+
 static void renew_ports(struct daemon *d, const char *name)
 {
 	nm_core_lock(&d->core);
-	for (const struct vm *vm = d->vms; vm; vm = vm->next)
-		for (uint32_t i = 0; i < vm->num_ports; i++)
-			renew(d, vm->ports[i]->client.port, name);
-	for (const struct nm_attachment *att = d->core.attachments; att; att = att->next) {
-		renew(d, att->sw.port, name);
-		renew(d, att->sw_host.port, name);
-	}
+	renew_ports_locked(d, name);
 	nm_core_unlock(&d->core);
 }
 
@@ -196,8 +206,8 @@ void full_wait_set_all(struct daemon *d, uint32_t ms)
 	renew_ports(d, NULL);
 }
 
-static int set_port_locked(struct nm_core *core, uint32_t owner, const char *name, uint32_t ms,
-	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+static int find_port_locked(struct nm_core *core, uint32_t owner, const char *name,
+	struct nm_port **out, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = nm_port_find_locked(core, name);
 
@@ -206,7 +216,7 @@ static int set_port_locked(struct nm_core *core, uint32_t owner, const char *nam
 	if (owner != NM_USER_ANY && accounts_payer(port->payer) != owner)
 		return nm_error_set(err, -EPERM,
 			"%s: another user has made it; its user and root can change that", name);
-	store(port, ms);
+	*out = port;
 	return 0;
 }
 
@@ -223,28 +233,66 @@ static bool is_device(struct nm_core *core, const char *name) OS_REQUIRES(NM_COR
  * A device has its name for as long as it is attached: what an administrator sets for it is as if a configuration said so. So is
  * what he sets for a port of which it says something.
  */
-static int set_port(
-	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err)
+static int set_port_locked(struct daemon *d, uint32_t owner, const char *name, uint32_t ms,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct full_wait_bounds *bounds = &d->config.full_wait;
 	char key[NETMAP_REQ_IFNAMSIZ];
-	struct nm_name parsed;
-	bool stays;
-	int error = check_port(name, &parsed, err);
+	struct nm_port *port;
+	int error = check_name(name, key, err);
 
 	if (!error)
-		error = check_name(name, key, err);
+		error = find_port_locked(&d->core, owner, name, &port, err);
+	if (error)
+		return error;
+	if (owner != NM_USER_ANY ||
+		(!is_device(&d->core, key) && find(bounds, key) == bounds->count)) {
+		store(port, ms);
+		return 0;
+	}
+	error = set_bound(bounds, key, ms, err);
+	if (!error)
+		renew_ports_locked(d, key);
+	return error;
+}
+
+/*
+ * What an administrator takes back for a name needs no port that is there. An application's port, which has no bound of its own
+ * accord, is none of those that are renewed.
+ */
+static int set_port_back_locked(struct daemon *d, uint32_t owner, const char *name,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+{
+	struct full_wait_bounds *bounds = &d->config.full_wait;
+	struct nm_port *port = NULL;
+	char key[NETMAP_REQ_IFNAMSIZ];
+	int error = check_name(name, key, err);
+
+	if (!error)
+		error = find_port_locked(&d->core, owner, name, &port, err);
+	if (owner == NM_USER_ANY && error == -ENOENT && find(bounds, key) < bounds->count)
+		error = 0;
+	if (error)
+		return error;
+	if (owner == NM_USER_ANY)
+		remove_bound(bounds, key);
+	if (renew_ports_locked(d, key) == 0 && port)
+		store(port, 0);
+	return 0;
+}
+
+static int set_port(
+	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err)
+{
+	struct nm_name parsed;
+	int error = check_port(name, &parsed, err);
+
 	if (error)
 		return error;
 	nm_core_lock(&d->core);
-	error = set_port_locked(&d->core, owner, parsed.base, ms, err);
-	stays = owner == NM_USER_ANY &&
-		(is_device(&d->core, key) || find(bounds, key) < bounds->count);
+	error = ms == NMD_FULL_WAIT_ANY ? set_port_back_locked(d, owner, parsed.base, err)
+					: set_port_locked(d, owner, parsed.base, ms, err);
 	nm_core_unlock(&d->core);
-	if (!error && stays)
-		error = set_bound(bounds, key, ms, err);
-	if (!error && stays)
-		renew_ports(d, key);
 	return error;
 }
 
@@ -252,7 +300,7 @@ int full_wait_set(
 	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err)
 {
 	struct nm_name parsed;
-	int error = check_ms(name, ms, err);
+	int error = ms == NMD_FULL_WAIT_ANY ? 0 : check_ms(name, ms, err);
 
 	if (error)
 		return error;

@@ -7,7 +7,9 @@
  * it exists or not; so has a port for which a configuration says one ("full-wait vale1:eth1 0"), and that counts more. Setting one for
  * a switch sets it for the ports that are there, too. What a user sets for a port (netmapctl full-wait vale1:10 0, or
  * vale1:10@conf:full-wait-ms=0) lasts until that, or as long as the port; for a device, or a port with one by its name, what an
- * administrator sets takes the place of that. Host rings of a device, vale1:eth1^, have the device's.
+ * administrator sets takes the place of that. Host rings of a device, vale1:eth1^, have the device's. What was set for a switch or a port
+ * can be taken back ("any"): then a switch has the one for all, and a port what it would have if it were made now; what a
+ * configuration says for a port is an administrator's to take back.
  *
  * Thread safety: control thread, or before the daemon runs.
  */
@@ -54,7 +56,7 @@ int full_wait_rule(struct daemon *d, const struct config_item *item, struct nm_e
 /* [{"name", "ms"}]: those that have one of their own. */
 json_t *full_wait_json(const struct daemon *d);
 
-/* For a port ("vale1:10"), or a switch ("vale1"). owner: the user that must have made the port; NM_USER_ANY: anybody.
+/* For a port ("vale1:10"), or a switch ("vale1"). ms: or NMD_FULL_WAIT_ANY. owner: the user that must have made the port; NM_USER_ANY: anybody.
  * -ENOENT no such port, -EPERM another user's, -EINVAL the name, the value; -ENOSPC too many names. Takes core.lock. */
 int full_wait_set(
 	struct daemon *d, uint32_t owner, const char *name, uint32_t ms, struct nm_error *err);

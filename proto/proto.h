@@ -344,12 +344,15 @@ struct nmd_set {
 
 /*
  * NMD_FULL_WAIT: how long packets between network stacks wait for a receiver that is full: those of a port ("vale1:10"), or of
- * a switch ("vale1"), its ports to come included. 0: they don't. The reply is struct nmd_reply. -ENOENT no such port, -EINVAL
- * the name or the time, -EPERM another user's port; switches are for root, and the user whose netmapd it is.
+ * a switch ("vale1"), its ports to come included. 0: they don't. NMD_FULL_WAIT_ANY: as if nothing had been set for it. The reply is
+ * struct nmd_reply. -ENOENT no such port, -EINVAL the name or the time, -EPERM another user's port; switches are for root, and the user
+ * whose netmapd it is.
  */
+#define NMD_FULL_WAIT_ANY UINT32_MAX
+
 struct nmd_full_wait {
 	struct nmd_hdr hdr;
-	uint32_t ms; /* 0 to 10000 */
+	uint32_t ms; /* 0 to 10000, or NMD_FULL_WAIT_ANY */
 	uint32_t spare;
 	char name[NMD_NAME_MAX];
 };

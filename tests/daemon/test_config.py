@@ -200,6 +200,13 @@ def test_full_waits(start_netmapd, place):
             change(daemon, "full-wait vale5:x 5")
         change(daemon, "full-wait vale5:0 any")
         change(daemon, "full-wait vale5:x 5")
+        # The same by hand, whether the port is there or not.
+        ctl(daemon, "full-wait", "vale5:x", "any")
+        change(daemon, "full-wait vale1:a 9")
+        ctl(daemon, "full-wait", "vale1:a", "any")
+        assert waits(daemon)["vale1:a"] == 60
+        names = [w["name"] for w in daemon.status()["daemon"]["full_wait"]]
+        assert "vale1:a" not in names and "vale5:x" not in names and "vale5:1" in names
 
 
 @taps

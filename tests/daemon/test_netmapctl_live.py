@@ -443,10 +443,20 @@ def test_full_wait(daemon, open_port):
         (2, '" " is not the name of a switch', " ", "1"),
         (2, "too long for the name of a switch", "vale" + "1" * 59, "1"),
         (2, "on switches only", "vale1:a{1", "1"),
-        (2, "MS needs a number", "vale1", "-1"),
+        (2, "MS, which may be any, needs a number", "vale1", "-1"),
+        (2, "not 'none'", "vale1", "none"),
+        (4, "vale1:x: no such port", "vale1:x", "any"),
+        (2, '"eth0" is not the name of a switch', "eth0", "any"),
         (2, "needs a switch", "vale1"),
     ):
         bad(daemon, status, text, "full-wait", *args)
+    # Taken back: a port is as its switch, an application's without one, a switch as all.
+    good(daemon, "full-wait", "vale1:vm", "any")
+    good(daemon, "full-wait", "vale1:a", "any")
+    assert (bounds(daemon)["vale1:vm"], bounds(daemon)["vale1:a"]) == (250000, 0)
+    check_json(good(daemon, "full-wait", "vale1", "any", "--json"), "done")
+    assert (bounds(daemon)["vale1:vm"], bounds(daemon)["vale1:vm2"]) == (100000, 100000)
+    assert daemon.status()["daemon"]["full_wait"] == []
     # So many switches have a bound of their own; one that is as the others needs no place.
     for i in range(64):
         good(daemon, "full-wait", f"vale1{i:03}" if i else "vale1", "1")
@@ -454,7 +464,7 @@ def test_full_wait(daemon, open_port):
     good(daemon, "full-wait", "vale1", "100")
     good(daemon, "full-wait", "vale9", "1")
     with Connection(daemon.path) as c, pytest.raises(Refused):
-        c.ask(FULL_WAIT, b"\xff" * 72)
+        c.ask(FULL_WAIT, b"\xfe" * 72)
     machine.close()
 
 

@@ -219,21 +219,32 @@ int ctl_limit(int argc, char **argv, const struct ctl *ctl)
 	return status ? status : ctl_done(ctl, "limit", "limit", argv[1], NULL);
 }
 
+/* 0, or an exit status, told on stderr. */
+static int take_full_wait(const char *text, uint32_t *ms)
+{
+	uint64_t number = NMD_FULL_WAIT_ANY;
+	int status = CTL_OK;
+
+	if (strcmp(text, "any") != 0)
+		status = ctl_number("full-wait: MS, which may be any,", text, 0,
+			CONFIG_FULL_WAIT_MAX_MS, &number);
+	*ms = (uint32_t)number;
+	return status;
+}
+
 int ctl_full_wait(int argc, char **argv, const struct ctl *ctl)
 {
 	struct nmd_full_wait req = {.name = ""};
-	uint64_t ms;
 	int status;
 
 	if (argc != 3)
 		return ctl_fail(CTL_USAGE,
-			"full-wait needs a switch or a port of one, and milliseconds, as vale1 50");
+			"full-wait needs a switch or a port of one, and milliseconds or any, as vale1 50");
 	if (ctl_name("full-wait", "a switch or a port of one, as vale1", argv[1]) != CTL_OK ||
-		ctl_number("full-wait: MS", argv[2], 0, CONFIG_FULL_WAIT_MAX_MS, &ms) != CTL_OK)
+		take_full_wait(argv[2], &req.ms) != CTL_OK)
 		return CTL_USAGE;
 	nmd_hdr_init(&req.hdr, NMD_FULL_WAIT, sizeof(req));
 	memcpy(req.name, argv[1], strlen(argv[1]));
-	req.ms = (uint32_t)ms;
 	status = call(ctl, &req);
 	return status ? status : ctl_done(ctl, "full-wait", "name", argv[1], "ms", argv[2], NULL);
 }
