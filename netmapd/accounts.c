@@ -399,36 +399,64 @@ static json_t *number(uint64_t value)
 	return json_integer((json_int_t)least(value, INT64_MAX));
 }
 
+/* What each that the viewer sees has of it; the sum in *used. */
+static json_t *used_by(int what, uint32_t viewer, uint64_t *used)
+{
+	json_t *each = json_object();
+	char uid[16];
+
+	*used = 0;
+	for (const struct account *user = users; user; user = user->next) {
+		if ((viewer != NM_USER_ANY && user->uid != viewer) || !user->used[what])
+			continue;
+		*used += user->used[what];
+		snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
+		json_object_set_new(each, uid, number(user->used[what]));
+	}
+	return each;
+}
+
+static json_t *bound_json(int what, uint32_t viewer)
+{
+	const struct bound *b = &bounds[what];
+	bool all = viewer == NM_USER_ANY;
+	json_t *one = json_object(), *each;
+	uint64_t used;
+
+	each = used_by(what, viewer, &used);
+	json_object_set_new(one, "name", json_string(bound_name((uint32_t)what)));
+	json_object_set_new(one, "limit", number(all ? b->user : most_of(viewer, (uint32_t)what)));
+	json_object_set_new(one, "limit_all", number(b->all));
+	json_object_set_new(one, "changed", json_boolean(b->changed));
+	json_object_set_new(one, "used", number(used));
+	json_object_set_new(one, "refused", number(all ? b->refused : 0));
+	json_object_set_new(one, "users", each);
+	json_object_set_new(one, "user_limits", json_object());
+	return one;
+}
+
+/* Those of single users, into what accounts_json() returns. The last line of a file counts: it is the first here. */
+static void add_exceptions(json_t *out, uint32_t viewer)
+{
+	json_t *limits;
+	char uid[16];
+
+	for (const struct exception *e = exceptions; e; e = e->next) {
+		if (viewer != NM_USER_ANY && e->uid != viewer)
+			continue;
+		limits = json_object_get(json_array_get(out, e->what), "user_limits");
+		snprintf(uid, sizeof(uid), "%u", (unsigned)e->uid);
+		if (!json_object_get(limits, uid))
+			json_object_set_new(limits, uid, number(e->most));
+	}
+}
+
 json_t *accounts_json(uint32_t viewer)
 {
 	json_t *out = json_array();
 
-	for (int i = 0; i < LIMITS; i++) {
-		const struct bound *b = &bounds[i];
-		json_t *one = json_object(), *each = json_object();
-
-		uint64_t used = viewer == NM_USER_ANY ? b->used : 0;
-
-		for (const struct account *user = users; user; user = user->next) {
-			char uid[16];
-
-			if (viewer != NM_USER_ANY && user->uid != viewer)
-				continue;
-			if (viewer != NM_USER_ANY)
-				used = user->used[i];
-			snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
-			if (user->used[i])
-				json_object_set_new(each, uid, number(user->used[i]));
-		}
-		json_object_set_new(one, "name", json_string(bound_name((uint32_t)i)));
-		json_object_set_new(one, "limit",
-			number(viewer == NM_USER_ANY ? b->user : most_of(viewer, (uint32_t)i)));
-		json_object_set_new(one, "limit_all", number(b->all));
-		json_object_set_new(one, "changed", json_boolean(b->changed));
-		json_object_set_new(one, "used", number(used));
-		json_object_set_new(one, "refused", number(viewer == NM_USER_ANY ? b->refused : 0));
-		json_object_set_new(one, "users", each);
-		json_array_append_new(out, one);
-	}
+	for (int i = 0; i < LIMITS; i++)
+		json_array_append_new(out, bound_json(i, viewer));
+	add_exceptions(out, viewer);
 	return out;
 }

@@ -62,7 +62,10 @@ uid_t account_uid(const struct account *user);
 /* Who pays (nm_port.payer); NM_USER_ANY: nobody. */
 uint32_t accounts_payer(const struct nm_quota *quota);
 
-/* For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "changed" (by accounts_change), "used", "refused" (requests), "users": { UID: used } }] */
+/*
+ * For this user, who sees himself alone; NM_USER_ANY: all. [{ "name", "limit" (of each user), "limit_all", "changed" (by
+ * accounts_change), "used", "refused" (requests), "users": { UID: used }, "user_limits": { UID: of those who have one of their own } }]
+ */
 json_t *accounts_json(uint32_t viewer);
 
 #endif

@@ -4,7 +4,7 @@
  *
  *      { "daemon":   {"version", "pid", "uptime_s", "control": {"rounds", "rests", "longest_us", "settings_turns"}, "clock_us", "workers": [{"rounds", "sleeps", "busy_us", …}],
  *                     "pollers": the same of workers made for devices that are polled},
- *        "limits":   [{"name", "limit", "limit_all", "used", "refused", "users": {uid: used}}], see accounts.h
+ *        "limits":   [{"name", "limit", "limit_all", "used", "refused", "users": {uid: used}, "user_limits": {uid: limit}}], see accounts.h
  *        "ports":    [{"name", "kind", "id", "user", "parent", "region", "users", "holds", "hdr_len", "dead",
  *                      "rings": [{"dir", "id", "host", "slots", "fill", "packets", "bytes", "copies", "syncs",
  *                                 "bad_syncs", "errors": {cause: count}}]}],

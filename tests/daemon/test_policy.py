@@ -375,6 +375,29 @@ def test_rights(start, hold, place):
     assert next(e["limit"] for e in as_user(ALICE, call, daemon.path, "status")["limits"] if e["name"] == "ports") == 4096
 
 
+def limits_of(daemon, uid=0):
+    return {e["name"]: e for e in as_user(uid, call, daemon.path, "status")["limits"]}
+
+
+def test_limits_of_users_are_shown(start, hold):
+    """To root, and to each user his own; the last line counts. The tables say who has how much of what."""
+    daemon = start(f"limit user {BOB} ports=9 machines=3", f"limit user {BOB} ports=2", f"limit user {ALICE} ports=50",
+                   "limit all ports=70")
+    hold(BOB, keep_port, daemon.path, own(BOB))
+    ports = limits_of(daemon)["ports"]
+    assert ports["limit"] == 70 and ports["user_limits"] == {str(BOB): 2, str(ALICE): 50} and ports["users"] == {str(BOB): 1}
+    assert limits_of(daemon)["machines"]["user_limits"] == {str(BOB): 3} and limits_of(daemon)["rings"]["user_limits"] == {}
+    assert limits_of(daemon, BOB)["ports"]["user_limits"] == {str(BOB): 2} and limits_of(daemon, BOB)["ports"]["limit"] == 2
+
+    def table(subcommand):
+        return run(NETMAPCTL, "--socket", daemon.path, subcommand, env=dict(os.environ, COLUMNS="200")).stdout
+
+    assert re.search(rf"^ports +70 .* {BOB} 1 of 2, {ALICE} 0 of 50$", table("limit"), re.M)
+    assert "LIMIT" not in table("status")
+    hold(BOB, keep_port, daemon.path, own(BOB, "1:b"))
+    assert re.search(rf"^ports .* {BOB} 2 of 2, {ALICE} 0 of 50$", table("status"), re.M), "he is near his limit"
+
+
 def host_attach(name):
     return nmreq(VALE_ATTACH, name, struct.pack("=QQIIHHHHHHII4xQ", *[0] * 10, NIC_SW, 0, 0) + bytes(8))
 

@@ -141,25 +141,6 @@ int ctl_rename(int argc, char **argv, const struct ctl *ctl)
 	return status ? status : ctl_done(ctl, "rename", "from", argv[1], "to", to, NULL);
 }
 
-/* "alice 2, bob 1" */
-static char *users_of(const json_t *limit)
-{
-	char *out = ctl_format("%s", ""), *longer, user[CTL_USER], amount[32];
-	json_t *used, *who;
-	const char *uid;
-
-	json_object_foreach(json_object_get(limit, "users"), uid, used)
-	{
-		who = json_pack("{s:I}", "user", (json_int_t)strtoll(uid, NULL, 10));
-		longer = ctl_format("%s%s%s %s", out, *out ? ", " : "", ctl_user(who, user),
-			ctl_bound(limit, "used", json_integer_value(used), amount));
-		free(out);
-		json_decref(who);
-		out = longer;
-	}
-	return out;
-}
-
 /* All limits, or the one of this name. */
 static int put_limits(const struct ctl *ctl, const char *name)
 {
@@ -184,7 +165,7 @@ static int put_limits(const struct ctl *ctl, const char *name)
 	t = table_new("LIMIT|>OF EACH USER|>OF ALL|>USED|>REFUSED|USERS");
 	json_array_foreach(found, i, limit)
 	{
-		char *users = users_of(limit);
+		char *users = ctl_limit_users(limit);
 
 		table_cell(t, "%s", ctl_string(limit, "name"));
 		table_bound(t, limit, "limit");

@@ -121,6 +121,9 @@ json_t *ctl_find_int(const json_t *root, const char *list, const char *key, json
 /* Sum of a number over all rings of a port with dir `dir`. */
 json_int_t ctl_ring_sum(const json_t *port, const char *dir, const char *key);
 
+/* Of a limit, who has how much, and of what where he has a limit of his own: "alice 2, bob 1 of 6". The caller frees. */
+char *ctl_limit_users(const json_t *limit);
+
 /* { cause: count } of all rings of a port. A new reference. */
 json_t *ctl_drops(const json_t *port);
 

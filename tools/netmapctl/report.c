@@ -291,3 +291,33 @@ json_int_t ctl_ring_sum(const json_t *port, const char *dir, const char *key)
 	}
 	return sum;
 }
+
+static char *add_limit_user(char *list, const json_t *limit, const char *uid)
+{
+	const json_t *own = json_object_get(json_object_get(limit, "user_limits"), uid);
+	json_t *who = json_pack("{s:I}", "user", (json_int_t)strtoll(uid, NULL, 10));
+	char user[CTL_USER], used[32], most[32], *longer;
+
+	longer = ctl_format("%s%s%s %s%s%s", list, *list ? ", " : "", ctl_user(who, user),
+		ctl_bound(limit, "used", ctl_int(json_object_get(limit, "users"), uid), used),
+		own ? " of " : "",
+		own ? ctl_bound(limit, "limit", json_integer_value(own), most) : "");
+	json_decref(who);
+	free(list);
+	return longer;
+}
+
+char *ctl_limit_users(const json_t *limit)
+{
+	json_t *users = json_object_get(limit, "users"), *value;
+	char *list = ctl_format("%s", "");
+	const char *uid;
+
+	json_object_foreach(users, uid, value) list = add_limit_user(list, limit, uid);
+	json_object_foreach(json_object_get(limit, "user_limits"), uid, value)
+	{
+		if (!json_object_get(users, uid))
+			list = add_limit_user(list, limit, uid);
+	}
+	return list;
+}

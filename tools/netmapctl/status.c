@@ -130,24 +130,49 @@ static struct table *table_of_machines(const json_t *root)
 	return t;
 }
 
+static bool is_near(json_int_t used, json_int_t most)
+{
+	return (double)used > 0.8 * (double)most;
+}
+
+/* By all together, or by a user. */
+static bool is_limit_near(const json_t *limit)
+{
+	const json_t *own, *limits = json_object_get(limit, "user_limits");
+	json_t *used;
+	const char *uid;
+
+	json_object_foreach(json_object_get(limit, "users"), uid, used)
+	{
+		own = json_object_get(limits, uid);
+		if (is_near(json_integer_value(used),
+			    own ? json_integer_value(own) : ctl_int(limit, "limit")))
+			return true;
+	}
+	return is_near(ctl_int(limit, "used"), ctl_int(limit, "limit_all"));
+}
+
 /* Those that were met, or are near. */
 static struct table *table_of_limits(const json_t *root)
 {
-	struct table *t = table_new("LIMIT|>USED|>OF ALL|>OF EACH|>REFUSED");
+	struct table *t = table_new("LIMIT|>USED|>OF ALL|>OF EACH|>REFUSED|USERS");
 	json_t *limit;
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "limits"), i, limit)
 	{
-		json_int_t used = ctl_int(limit, "used"), all = ctl_int(limit, "limit_all");
+		char *users;
 
-		if (ctl_int(limit, "refused") == 0 && used <= all / 5 * 4)
+		if (ctl_int(limit, "refused") == 0 && !is_limit_near(limit))
 			continue;
+		users = ctl_limit_users(limit);
 		table_cell(t, "%s", ctl_string(limit, "name"));
 		table_bound(t, limit, "used");
 		table_bound(t, limit, "limit_all");
 		table_bound(t, limit, "limit");
 		table_bound(t, limit, "refused");
+		table_cell(t, "%s", users);
+		free(users);
 	}
 	return t;
 }
