@@ -587,6 +587,15 @@ COMPLETIONS = [
     (["sta"], ["status"]), (["show", ""], ["vale1:a", "vale1:b"]), (["show", "vale1:b"], ["vale1:b"]), (["top", "--so"], ["--sort"]),
     (["top", "--sort", "na"], ["name"]), (["flush", ""], ["vale1"]), (["limit", "mem"], ["memory"]), (["--js"], ["--json"]),
     (["--json", "li"], ["limit", "list"]),
+    # Options' values, and what stands behind a name.
+    (["capture", "--direction", ""], ["both", "rx", "tx"]),
+    (["capture", "-w", ""], []),
+    (["capture", "-c", "3", "-q", "vale1:a"], ["vale1:a"]),
+    (["capture", "vale1:a", ""], []),
+    (["rename", "vale1:a", ""], []),
+    (["full-wait", "vale1"], ["vale1", "vale1:a", "vale1:b"]),
+    (["full-wait", "vale1", ""], ["any"]),
+    (["nic-check", "--n"], ["--nic-socket"]),
 ]
 
 
@@ -625,6 +634,6 @@ def test_complete_zsh(daemon, two_ports):
     """
     for words, expected in COMPLETIONS:
         result = run("zsh", "-fc", script, "zsh", *words, env=environment(daemon.path))
-        assert (sorted(result.stdout.split()), result.stderr) == (expected, ""), words
+        assert (sorted(result.stdout.split()), result.stderr) == (expected or ["files"], ""), words
     assert run("zsh", "-fc", script, "zsh", "show", "x", env=environment(daemon.path)).stdout == "files\n"
     assert (REPO / "tools/netmapctl/_netmapctl").read_text().startswith("#compdef netmapctl\n")
