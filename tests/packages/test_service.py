@@ -11,11 +11,12 @@ import re
 
 import pytest
 
+import ptnguest     # found by conftest.py
 from lab import REPO, USER_SPACE, Processes, System, build_packages
 
 pytestmark = [pytest.mark.xdist_group("packages-service")]
 
-POLICY = "limit user bob ports=6 connections=6\nallow user eve capture valeu*:*\nallow user alice port eth1 eth1^\n"
+POLICY = "limit user bob ports=8 connections=8\nallow user eve capture valeu*:*\nallow user alice port eth1 eth1^\n"
 USERS = ("alice", "bob")
 MACHINES = (1, 2)
 REFUSALS = "no rule of|is for root|[Oo]peration not permitted|no port|no such|not allowed|by root|root and the user|is not for user"
@@ -54,6 +55,7 @@ def installed(system):
     system.run("adduser alice netmap && adduser bob netmap && adduser eve netmap")
     (system.root / "etc/netmapd/policy.conf").write_text(POLICY)
     system.bring(*debs, to="root/build/deb")
+    system.bring(ptnguest.BUILD / "tests/soak/soak_vfio", to="usr/local/bin")
     for name, text in PROGRAMS.items():
         (system.root / "usr/local/bin" / name).write_text(f"#!/usr/bin/perl\n{text}\n")
         (system.root / "usr/local/bin" / name).chmod(0o755)
@@ -113,7 +115,8 @@ def test_at_boot(guest):
 
 
 class Owner:
-    """A user with an application that receives, and two machines whose ports qemu-ptnet holds."""
+    """A user with an application that receives, two machines whose ports qemu-ptnet holds, and two that exchange packets all the time,
+    each of which is checked (tests/soak/soak_vfio.c; a lost one ends them)."""
 
     def __init__(self, guest, name):
         self.guest, self.name, self.uid = guest, name, uid(guest, name)
@@ -125,17 +128,34 @@ class Owner:
             guest.run(as_user(name, f"mkdir ~/vm{n} && qemu-ptnet --hold ~/vm{n} -name {name}{n} -nic netmap,ifname={port},passthrough=on"))
         self.sockets = guest.run(f"for i in /home/{name}/vm?/net0 /home/{name}/vm?/mem0; do readlink -f $i; done").out.split()
         assert len(self.sockets) == 2 * len(MACHINES)
+        self.flow = guest.spawn(as_user(name, f"echo $$ >~/flow.pid; exec soak_vfio flow /run/netmapd/socket {self.switch}2 0 >~/flow"))
         until(guest, f"netmapctl list | grep -q {self.app}")
+        until(guest, f"[ $(tail -n 1 /home/{name}/flow 2>/dev/null || echo 0) -gt 0 ]")
+        pid = guest.run(f"cat /home/{name}/flow.pid").out.strip()
+        self.playing = [f"{self.switch}2:{side}{pid}" for side in "ab"]
 
     def ports(self):
-        return {self.app, *self.machines}
+        return {self.app, *self.machines, *self.playing}
 
     def does(self, command, timeout=60):
         return self.guest.run(as_user(self.name, command), timeout=timeout, check=False)
 
+    def packets(self):
+        """That the two machines have had of each other: a line each second."""
+        return int(self.guest.run(f"tail -n 1 /home/{self.name}/flow").out)
+
+    def more_packets(self):
+        until(self.guest, f"[ $(tail -n 1 /home/{self.name}/flow) -gt {self.packets()} ]")
+
+    def end_flow(self):
+        """Its exit status: 1 when a packet was lost or changed."""
+        self.guest.run(f"kill $(cat /home/{self.name}/flow.pid)", check=False)
+        return self.flow.wait(60).rc
+
     def end(self):
         self.receiver.kill()
         self.receiver.wait()
+        self.end_flow()
         # They may have ended with the service.
         self.guest.run(f"kill $(cat /home/{self.name}/vm?/pid)", check=False)
 
@@ -151,21 +171,28 @@ def owners(guest):
 
 def wrong_requests(me, other):
     """Everything that one can ask for with the programs, of what is another's."""
-    app, vm, mine = other.app, other.machines[0], me.app
-    yield from (f"pkt-gen -i {port} -f {way} -n 1" for port in (app, vm, f"{app}2", f"{vm}2") for way in ("tx", "rx"))
+    app, vm, mine, busy = other.app, other.machines[0], me.app, other.playing[0]
+    yield from (f"pkt-gen -i {port} -f {way} -n 1" for port in (app, vm, busy, f"{app}2", f"{vm}2") for way in ("tx", "rx"))
     # Its pipes, monitors, one ring, a share of it, its memory.
     yield from (f"pkt-gen -i {name} -f rx -n 1" for name in
-                (f"{app}{{1", f"{vm}}}1", f"{app}/r", f"{app}/t", f"{vm}/rz", f"{app}-0", f"{app}/x", f"{mine}8@share={app}", f"{mine}8@1"))
+                (f"{app}{{1", f"{vm}}}1", f"{app}/r", f"{app}/t", f"{vm}/rz", f"{busy}/rt", f"{busy}/rz", f"{app}-0", f"{app}/x", f"{mine}8@share={app}", f"{mine}8@1"))
     yield from (f"netmapctl {command}" for command in (
-        f"capture {app} -c 1 -w /dev/null", f"capture {vm} -c 1 -w /dev/null", f"show {app}", f"show {vm}", f"rename {app} {mine}9",
+        f"capture {app} -c 1 -w /dev/null", f"capture {vm} -c 1 -w /dev/null", f"capture {busy} -c 1 -w /dev/null", f"show {app}", f"show {vm}", f"rename {app} {mine}9",
         f"rename {mine} {other.switch}:mine", f"flush {other.switch}", f"macs {other.switch}", f"attach {other.switch}:tap9",
         f"detach {other.switch}:tap9", f"full-wait {app} 1", f"full-wait {other.switch} 1", "limit ports=1", "limit memory=1G/1G",
-        "full-wait 9 1"))
+        "full-wait 9 1", f"full-wait {vm} any", f"full-wait {other.switch} any",
+        "apply ~/set.conf", "apply ~/attach.conf"))
     yield from (f"vale-ctl {option} {name}" for option, name in (
         ("-n", "tap9"), ("-r", "tap9"), ("-a", f"{other.switch}:tap9"), ("-h", f"{other.switch}:tap9"), ("-d", f"{other.switch}:tap9")))
     yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={vm}2,passthrough=on"
     yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={app},passthrough=on"
     yield "pkt-gen -i netmap:u0_root -f rx -n 1"
+
+
+def state(guest, owner):
+    """Of his application's port, and what there is: all that doesn't count netmapd's rounds."""
+    shown = guest.run(f"netmapctl show {owner.app} --json; netmapctl list").out
+    return re.sub(r'"(\w*syncs|\w*steps)": \d+', "", shown)
 
 
 @in_each
@@ -176,20 +203,22 @@ def test_the_other(owners, guest, name, other):
     assert set(me.does("netmapctl list").out.split()) == me.ports()
     seen = json.loads(me.does("netmapctl status --json").out)
     assert {p["name"] for p in seen["ports"]} == me.ports() and other.switch not in json.dumps(seen)
-    assert {m["name"] for m in seen["vms"]} == {f"{name}{n}" for n in MACHINES}
-    before = guest.run(f"netmapctl show {other.app} --json; netmapctl list").out
+    assert {port["name"] for m in seen["vms"] for port in m["ports"]} == {*me.machines, *me.playing}
+    assert {f"{name}{n}" for n in MACHINES} <= {m["name"] for m in seen["vms"]}
+    before = state(guest, other)
     # In one go: each wants a process, and the guest is slow.
     requests = list(wrong_requests(me, other))
     script = "\n".join(f"timeout 20 {command} </dev/null >/tmp/{name}.{n} 2>&1; echo $? >>/tmp/{name}.{n}"
                        for n, command in enumerate(requests))
-    guest.run(f"cat >/tmp/{name}.sh <<'EOF'\nmkdir -p ~/none\n{script}\nEOF\nchmod 755 /tmp/{name}.sh")
+    guest.run(f"cat >/tmp/{name}.sh <<'EOF'\nmkdir -p ~/none\necho set poll-us 1 >~/set.conf\n"
+              f"echo attach {other.switch}:tap9 >~/attach.conf\n{script}\nEOF\nchmod 755 /tmp/{name}.sh")
     assert me.does(f"sh /tmp/{name}.sh", timeout=400).rc == 0
     results = guest.run(f"cd /tmp; for i in $(seq 0 {len(requests) - 1}); do cat {name}.$i; echo ===; done").out.split("===\n")
     for command, result in zip(requests, results):
         said, status = result.rstrip("\n").rsplit("\n", 1) if "\n" in result.rstrip("\n") else (result, "0")
         assert status not in ("0", "124"), f"{name}: {command}: {result}"
         assert re.search(REFUSALS, said), f"{name}: {command}: {said}"
-    assert guest.run(f"netmapctl show {other.app} --json; netmapctl list").out == before
+    assert state(guest, other) == before
     # Machines' sockets: reached by their path, and closed at once.
     for path in other.sockets:
         guest.run(f"chmod o+x /home/{other.name} /home/{other.name}/vm?")
@@ -205,7 +234,7 @@ def test_root_and_rules(owners, guest):
     """Root sees all; one whom a rule lets captures all, and opens nothing."""
     assert set(guest.run("netmapctl list").out.split()) == owners["alice"].ports() | owners["bob"].ports()
     status = json.loads(guest.run("netmapctl status --json").out)
-    assert len(status["vms"]) == 4 and {p["user"] for p in status["ports"]} == {int(o.uid) for o in owners.values()}
+    assert len(status["vms"]) == 8 and {p["user"] for p in status["ports"]} == {int(o.uid) for o in owners.values()}
     alice = owners["alice"]
     capture = guest.spawn(as_user("eve", f"netmapctl capture {alice.app} -c 20 -w /dev/null && touch /tmp/captured"))
     # It has begun some time, and ends with its twentieth packet.
@@ -217,13 +246,23 @@ def test_root_and_rules(owners, guest):
 
 @in_each
 def test_at_the_limits(owners, guest):
-    """bob takes all that he can get, and is told so; alice has what she had."""
+    """bob takes all that he can get, and is told so; alice has what she had, and so have the machines of both."""
     alice, bob = owners["alice"], owners["bob"]
     out = bob.does("for i in 1 2 3 4 5 6 7; do pkt-gen -i valeu$(id -u)_x:m$i -f rx >/tmp/bob.$i 2>&1 & started=\"$started $!\"; done; "
-                   "for i in $(seq 300); do grep -l \"at most 6\" /tmp/bob.? && break; sleep 0.1; done; kill $started; "
+                   "for i in $(seq 300); do grep -l \"at most 8\" /tmp/bob.? && break; sleep 0.1; done; kill $started; "
                    "cat /tmp/bob.?").out
-    assert re.search(rf"(ports|connections): user {bob.uid} has 6 of at most 6, and 1 more", out), out
+    assert re.search(rf"(ports|connections): user {bob.uid} has 8 of at most 8, and 1 more", out), out
     assert alice.does(f"pkt-gen -i {alice.switch}:more -f tx -n 100").rc == 0
+    shown = guest.run("COLUMNS=200 netmapctl limit ports").out
+    assert re.search(r"\bbob \d of 8\b", shown) and re.search(r"\balice \d(,|$)", shown, re.M), shown
+
+
+@in_each
+def test_no_packet_was_lost(owners, guest):
+    """Of those that two machines of each user exchange, whatever the other one, and they themselves, have tried meanwhile."""
+    for owner in owners.values():
+        owner.more_packets()
+    assert [owner.end_flow() for owner in owners.values()] == [0, 0]
 
 
 @booted
