@@ -8,17 +8,20 @@ a netmapd of the packages in a Debian 13 that isn't booted.
 
 import json
 import re
+import socket
 
 import pytest
 
 import ptnguest     # found by conftest.py
 from lab import REPO, USER_SPACE, Processes, System, build_packages
+from ptnguest.channel import Channel
 
 pytestmark = [pytest.mark.xdist_group("packages-service")]
 
 POLICY = "limit user bob ports=8 connections=8\nallow user eve capture valeu*:*\nallow user alice port eth1 eth1^\n"
 USERS = ("alice", "bob")
 MACHINES = (1, 2)
+PATIENCE = 400      # seconds; only a failure takes so long
 REFUSALS = "no rule of|is for root|[Oo]peration not permitted|no port|no such|not allowed|by root|root and the user|is not for user"
 
 PROGRAMS = {
@@ -175,18 +178,33 @@ def wrong_requests(me, other):
     yield from (f"pkt-gen -i {port} -f {way} -n 1" for port in (app, vm, busy, f"{app}2", f"{vm}2") for way in ("tx", "rx"))
     # Its pipes, monitors, one ring, a share of it, its memory.
     yield from (f"pkt-gen -i {name} -f rx -n 1" for name in
-                (f"{app}{{1", f"{vm}}}1", f"{app}/r", f"{app}/t", f"{vm}/rz", f"{busy}/rt", f"{busy}/rz", f"{app}-0", f"{app}/x", f"{mine}8@share={app}", f"{mine}8@1"))
+                (f"{app}{{1", f"{vm}}}1", f"{app}/r", f"{app}/t", f"{vm}/rz", f"{busy}/rt", f"{busy}/rz", f"{app}-0", f"{app}/x",
+                 f"{mine}8@share={app}", f"{mine}8@1"))
     yield from (f"netmapctl {command}" for command in (
-        f"capture {app} -c 1 -w /dev/null", f"capture {vm} -c 1 -w /dev/null", f"capture {busy} -c 1 -w /dev/null", f"show {app}", f"show {vm}", f"rename {app} {mine}9",
+        *(f"capture {port} -c 1 -w /dev/null" for port in (app, vm, busy)), f"show {app}", f"show {vm}", f"rename {app} {mine}9",
         f"rename {mine} {other.switch}:mine", f"flush {other.switch}", f"macs {other.switch}", f"attach {other.switch}:tap9",
         f"detach {other.switch}:tap9", f"full-wait {app} 1", f"full-wait {other.switch} 1", "limit ports=1", "limit memory=1G/1G",
-        "full-wait 9 1", f"full-wait {vm} any", f"full-wait {other.switch} any",
-        "apply ~/set.conf", "apply ~/attach.conf"))
+        "full-wait 9 1", f"full-wait {vm} any", f"full-wait {other.switch} any", "apply ~/set.conf", "apply ~/attach.conf"))
     yield from (f"vale-ctl {option} {name}" for option, name in (
         ("-n", "tap9"), ("-r", "tap9"), ("-a", f"{other.switch}:tap9"), ("-h", f"{other.switch}:tap9"), ("-d", f"{other.switch}:tap9")))
     yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={vm}2,passthrough=on"
     yield f"qemu-ptnet --hold ~/none -nic netmap,ifname={app},passthrough=on"
     yield "pkt-gen -i netmap:u0_root -f rx -n 1"
+
+
+def all_are_refused(guest, me, other):
+    """In one go: each wants a process, and the guest is slow."""
+    name, requests = me.name, list(wrong_requests(me, other))
+    script = "\n".join(f"timeout 20 {command} </dev/null >/tmp/{name}.{n} 2>&1; echo $? >>/tmp/{name}.{n}"
+                       for n, command in enumerate(requests))
+    guest.run(f"cat >/tmp/{name}.sh <<'EOF'\nmkdir -p ~/none\necho set poll-us 1 >~/set.conf\n"
+              f"echo attach {other.switch}:tap9 >~/attach.conf\n{script}\nEOF\nchmod 755 /tmp/{name}.sh")
+    assert me.does(f"sh /tmp/{name}.sh", timeout=400).rc == 0
+    results = guest.run(f"cd /tmp; for i in $(seq 0 {len(requests) - 1}); do cat {name}.$i; echo ===; done").out.split("===\n")
+    for command, result in zip(requests, results):
+        said, status = result.rstrip("\n").rsplit("\n", 1) if "\n" in result.rstrip("\n") else (result, "0")
+        assert status not in ("0", "124"), f"{name}: {command}: {result}"
+        assert re.search(REFUSALS, said), f"{name}: {command}: {said}"
 
 
 def state(guest, owner):
@@ -206,18 +224,7 @@ def test_the_other(owners, guest, name, other):
     assert {port["name"] for m in seen["vms"] for port in m["ports"]} == {*me.machines, *me.playing}
     assert {f"{name}{n}" for n in MACHINES} <= {m["name"] for m in seen["vms"]}
     before = state(guest, other)
-    # In one go: each wants a process, and the guest is slow.
-    requests = list(wrong_requests(me, other))
-    script = "\n".join(f"timeout 20 {command} </dev/null >/tmp/{name}.{n} 2>&1; echo $? >>/tmp/{name}.{n}"
-                       for n, command in enumerate(requests))
-    guest.run(f"cat >/tmp/{name}.sh <<'EOF'\nmkdir -p ~/none\necho set poll-us 1 >~/set.conf\n"
-              f"echo attach {other.switch}:tap9 >~/attach.conf\n{script}\nEOF\nchmod 755 /tmp/{name}.sh")
-    assert me.does(f"sh /tmp/{name}.sh", timeout=400).rc == 0
-    results = guest.run(f"cd /tmp; for i in $(seq 0 {len(requests) - 1}); do cat {name}.$i; echo ===; done").out.split("===\n")
-    for command, result in zip(requests, results):
-        said, status = result.rstrip("\n").rsplit("\n", 1) if "\n" in result.rstrip("\n") else (result, "0")
-        assert status not in ("0", "124"), f"{name}: {command}: {result}"
-        assert re.search(REFUSALS, said), f"{name}: {command}: {said}"
+    all_are_refused(guest, me, other)
     assert state(guest, other) == before
     # Machines' sockets: reached by their path, and closed at once.
     for path in other.sockets:
@@ -263,6 +270,86 @@ def test_no_packet_was_lost(owners, guest):
     for owner in owners.values():
         owner.more_packets()
     assert [owner.end_flow() for owner in owners.values()] == [0, 0]
+
+
+QEMU = """-nodefaults -display none -machine q35 -m 256M -kernel /boot/vmlinux -initrd /boot/initramfs \
+-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check" \
+-device virtio-serial-pci -device virtserialport,chardev=agent,nr=1,name=agent"""
+
+
+class Real:
+    """A user with two virtual machines of Debian's QEMU, run by qemu-ptnet; the first one sends to the second."""
+
+    def __init__(self, guest, name):
+        self.guest, self.name, self.uid = guest, name, uid(guest, name)
+        self.switch = f"valeu{self.uid}_x"
+        self.machines = self.playing = [f"{self.switch}:vm{n}" for n in MACHINES]
+        self.app = self.machines[1]
+        for n, port in zip(MACHINES, self.machines):
+            guest.spawn(as_user(name, f"cd; exec qemu-ptnet -name {name}{n} -chardev socket,id=agent,path=agent{n},server=on,wait=off "
+                                f"{QEMU} -nic netmap,ifname={port},passthrough=on,mac=52:54:00:00:00:0{n}"))
+
+    def boot(self):
+        """Both have an interface that is up: its name is the same."""
+        self.agents = []
+        for n in MACHINES:
+            until(self.guest, f"[ -S /home/{self.name}/agent{n} ]")
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(f"/proc/{self.guest.pid}/root/home/{self.name}/agent{n}")
+            self.agents.append(Channel(sock))
+        for n, agent in zip(MACHINES, self.agents):
+            assert agent.wait_for(lambda a=agent: a.hellos == 1, PATIENCE), "the guest boots"
+            self.interface = self.run(agent, f"modprobe netmap; grep -l 52:54:00:00:00:0{n} /sys/class/net/*/address | cut -d/ -f5")
+            self.run(agent, f"ip link set {self.interface} up")
+
+    def run(self, agent, command):
+        _, state = agent.run(command)
+        assert agent.wait_for(lambda: state.exit is not None or agent.closed, PATIENCE), f"{command}: {state.output}"
+        assert state.exit == 0, f"{command}: {state.exit}: {state.output.decode()}"
+        return state.output.decode().strip()
+
+    def send(self):
+        """500 packets, for ten seconds or more: no more than a ring can hold, whoever waits for whom."""
+        self.receiver = self.agents[1].run(f"pkt-gen -i {self.interface} -f rx -n 500 -T 400 --check")[1]
+        # It prints its first line of numbers when its port is open.
+        assert self.agents[1].wait_for(lambda: b"\nmain: " in self.receiver.output or self.receiver.exit is not None, PATIENCE)
+        self.sender = self.agents[0].run(f"pkt-gen -i {self.interface} -f tx -n 500 -R 50 -T 400 --check")[1]
+
+    def received(self):
+        assert self.agents[1].wait_for(lambda: self.receiver.exit is not None, PATIENCE)
+        return self.receiver.output.decode()
+
+    def does(self, command, timeout=60):
+        return self.guest.run(as_user(self.name, command), timeout=timeout, check=False)
+
+
+@pytest.mark.everything
+def test_real_machines():
+    """Two users, each with two virtual machines that exchange packets: each tries everything with those of the other."""
+    kernel = ptnguest.Kernel.get("6.12")
+    ko = next(p for p in ptnguest.build_module(kernel) if p.name == "netmap.ko")
+    ramdisk = ptnguest.build_initramfs(kernel, programs=[ptnguest.BUILD / "apps/pkt-gen"], kos=[ko])
+    with System("trixie", "libvirt") as system:
+        for path, name in (ramdisk, "initramfs"), (kernel.image, "vmlinux"):
+            system.bring(path, to="boot")
+            (system.root / "boot" / path.name).rename(system.root / "boot" / name)
+        guest = Processes(installed(system), START)
+        try:
+            users = [Real(guest, name) for name in USERS]
+            for user in users:
+                user.boot()
+            for user in users:
+                user.send()
+            for me, other in users, users[::-1]:
+                assert set(me.does("netmapctl list").out.split()) == set(me.machines)
+                all_are_refused(guest, me, other)
+                for vm in json.loads(guest.run("netmapctl status --json").out)["vms"]:
+                    if vm["name"].startswith(other.name):
+                        assert me.does(f"connect /run/netmapd/vm{vm['id']}/net0").out == "hung up"
+            for user in users:
+                assert "received 500 lost 0 reordered 0 duplicate 0 corrupt 0" in user.received()
+        finally:
+            guest.close()
 
 
 @booted
