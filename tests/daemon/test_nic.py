@@ -607,6 +607,39 @@ def test_more_channels(start, stack):
     rest(daemon)
 
 
+def set_mtu(daemon, mtu, *names):
+    for name in names:
+        inside(daemon, "ip", "link", "set", name, "mtu", str(mtu))
+
+
+def test_mtu_in_use(start, stack):
+    """What fits a buffer goes by the new one at once. What doesn't is lost until the port is opened anew, which the log says."""
+    daemon = start()
+    s = stack()
+    with Port(daemon.path, V) as p:
+        exchange(p, s, [60, 1514])
+        for mtu in 3400, 1400:
+            set_mtu(daemon, mtu, W, V)
+            wait_until(lambda: nic(daemon)["nic"]["mtu"] == mtu, "it is told")
+            exchange(p, s, [60, 1024, mtu + 14], window=8)
+        p.send(packet(1, 1400 + 14 + 9))    # two tags would have room
+        exchange(p, s, [60])
+        assert daemon.ring(V, "tx")["errors"] == {"too_long": 1}
+        set_mtu(daemon, 9000, V)
+        wait_until(lambda: re.search("v0: an MTU of 9000; packets of more than 3840 bytes.*are lost until the port is opened anew",
+                                     daemon.log()), "the log says it")
+        exchange(p, s, [60, 1414])
+    rest(daemon)
+    set_mtu(daemon, 9000, W)
+    with Port(daemon.path, V) as p:
+        one = packet(2, 9014)
+        p.send(one, fragments=[3840, 3840, 1334])
+        assert s.recv(1 << 17) == one
+        s.send(one)
+        assert p.receive(1) == [one]
+    rest(daemon)
+
+
 @pytest.mark.parametrize("value", ["50", "1000/16"])
 def test_busy_polling(start, stack, value):
     daemon = start("--nic-busy-poll", value)
