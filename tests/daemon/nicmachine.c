@@ -6,8 +6,9 @@
  *      nicmachine SOCKET PORT PORT COUNT [stay]      of that netmapd: netmap:a and netmap:b
  *
  * Writes "through" when packets get through both ways (interfaces take seconds to get their link), sends COUNT each way, of 60 to
- * 1514 bytes, and writes "ok COUNT COUNT" when each has come once, in order, every byte as it was sent (traffic.h). Else what is wrong, and
- * exits with 1. stay: the machines are there until SIGTERM then.
+ * 1514 bytes, and writes "ok COUNT COUNT" when each has come once, in order, every byte as it was sent (traffic.h), in a buffer that
+ * was given to the device: from the rings' second round on, none lies in the buffer that its slot had when the machine gave it back. Else
+ * what is wrong, and exits with 1. stay: the machines are there until SIGTERM then.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,11 +22,41 @@
 
 enum {
 	SIDES = 2,
+	SLOTS = 2048,
 	TRIES = 60,      /* of two seconds, until there is a link */
 	PATIENCE_S = 60, /* without any progress: only a failure takes so long */
 	WINDOW =
 		64, /* packets under way, each way: a hub of QEMU drops what its receiver has no room for */
 };
+
+/* The buffers of an rx ring's slots, as the machine has given them back; 0: not yet. */
+struct buffers {
+	const struct vg_ring *rx;
+	uint32_t at; /* the first slot that was not looked at */
+	uint32_t index[SLOTS];
+};
+
+static void look_at_buffers(struct buffers *b, const struct vg_ring *rx)
+{
+	if (rx->csb.num_slots > SLOTS)
+		fail("a ring of %u slots", rx->csb.num_slots);
+	*b = (struct buffers){.rx = rx, .at = rx->head};
+}
+
+/* Slots that were filled have got other ones. Less than a ring of them since the last time. */
+static void check_exchanged(struct buffers *b)
+{
+	const struct vg_ring *rx = b->rx;
+
+	for (; b->at != rx->csb.hwtail; b->at = nm_ring_advance(b->at, 1, rx->csb.num_slots)) {
+		uint32_t index = rx->ring->slot[b->at].buf_idx;
+
+		if (index == b->index[b->at])
+			fail("a packet lies in the slot's own buffer %u: it was copied there",
+				index);
+		b->index[b->at] = index;
+	}
+}
 
 /* What is lost before there is a link is not missed. */
 static void wait_through(struct flow *f, int i)
@@ -42,6 +73,10 @@ static void wait_through(struct flow *f, int i)
 
 static void stream(struct flow flows[SIDES], uint64_t count)
 {
+	struct buffers buffers[SIDES];
+
+	for (int i = 0; i < SIDES; i++)
+		look_at_buffers(&buffers[i], flows[i].rx);
 	while (flows[0].received < count || flows[1].received < count) {
 		int moved = 0;
 
@@ -52,11 +87,13 @@ static void stream(struct flow flows[SIDES], uint64_t count)
 				fail("from machine %d, after %llu packets: %s", i,
 					(unsigned long long)flows[i].received, strerror(-n));
 			moved += n;
+			check_exchanged(&buffers[i]);
 		}
 		/* Nothing moves: waits for what is still missing. */
 		for (int i = 0; i < SIDES && !moved; i++) {
 			int error = flow_run(&flows[i], 0);
 
+			check_exchanged(&buffers[i]);
 			if (error)
 				fail("lost: machine %d has sent %llu, the other one has %llu: %s",
 					i, (unsigned long long)flows[i].sent,
