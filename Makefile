@@ -98,9 +98,9 @@ soak-module:
 nic-long:
 	@setup/prepare demo newest
 	@$(MAKE) --no-print-directory build
-	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -v -s --durations=0 -p no:cacheprovider \
 		tests/daemon/test_nic_long.py
-	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider \
+	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -v -s --durations=0 -p no:cacheprovider \
 		tests/guest/test_nic_ports.py --kernel newest -k 'no_byte or bridged or rounds or machines_on or a_switch'
 
 life-long:
