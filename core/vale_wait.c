@@ -131,6 +131,8 @@ int nm_vale_rxsync(struct nm_ring *ring)
 	/* Who has given nothing back has nothing to say: no barrier then. */
 	if (likely(ring->hwcur == before) || likely(nm_port_full_wait(ring->port) == 0))
 		return error;
+	if (OS_LOAD(&ring->port->rss))
+		OS_STORE(&room->given_at, now_us());
 	os_mb(); /* F: pairs with E */
 	wanted = OS_LOAD(&room->wanted);
 	if (likely(wanted == 0))
@@ -227,10 +229,23 @@ static void mark_stuck(struct nm_ring *rx, uint32_t drops)
 	nm_produce_unlock(rx);
 }
 
+/* Those of its rings that have not given back anything in time either. */
+static void mark_idle_stuck(const struct vale_tx *tx, struct nm_port *port)
+{
+	const uint32_t now = now_us();
+
+	for (uint32_t i = 0; i < port->num_rings[NM_RX]; i++) {
+		const struct vale_room *room = port->rings[NM_RX][i].priv;
+
+		if (is_over(OS_LOAD(&room->given_at), tx->wait_us, now))
+			mark_stuck(&port->rings[NM_RX][i], 0);
+	}
+}
+
 /*
  * The receiver has not taken anything in time: all that waits for it is dropped. When it has several rings only packet `first`
- * is, which waits for tx->full: others may be for rings that have room. Those that are not, in whatever ring, are dropped by the
- * next try, for a receiver costs its senders the time once, not once per ring.
+ * is, which waits for tx->full: others may be for rings that have room, or are read. Those that are not, in whatever ring, are
+ * dropped by the next try, for a receiver costs its senders the time once, not once per ring.
  */
 static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_SHARED(VALE_LOCK)
 {
@@ -251,8 +266,8 @@ static void expire(struct vale_tx *tx, uint8_t to, uint32_t first) OS_REQUIRES_S
 	nm_count(&tx->ring->stats.drops[NM_DROP_RX_FULL], packets);
 	nm_count(&tx->ring->stats.expired, packets);
 	mark_stuck(tx->full, packets);
-	for (uint32_t i = 0; only_first && i < port->num_rings[NM_RX]; i++)
-		mark_stuck(&port->rings[NM_RX][i], 0);
+	if (only_first)
+		mark_idle_stuck(tx, port);
 }
 
 /* rx NULL: there was none yet. */

@@ -18,7 +18,7 @@
  * The bound: a packet that has waited for full_wait_us of its sender is dropped, as NM_DROP_RX_FULL, and
  * counted as `expired` besides. From then on the receiver counts as stuck: what it has no room for is dropped at once
  * until it has given back a slot. So a receiver that has gone away costs a sender one such time, not one
- * per packet.
+ * per packet; nor one per ring, when it has several: those of its rings that have not given back a slot in that time are stuck, too.
  *
  * Turns: when several senders wait for a ring they are let in one after the other, each for a quarter of
  * the ring at most. Who does not come in TURN_US loses its turn.
@@ -34,7 +34,7 @@
  * goes was decided when it came: to that port, as long as it is the same one.
  *
  * Thread safety: struct vale_queue belongs to the thread that syncs the tx ring, but for `room`; struct
- * vale_room to the holder of the rx ring's produce.lock, but for `wanted`.
+ * vale_room to the holder of the rx ring's produce.lock, but for `wanted` and `given_at`.
  */
 #ifndef CORE_VALE_WAIT_H
 #define CORE_VALE_WAIT_H
@@ -76,6 +76,7 @@ struct vale_room {
 	uint32_t wanted; /* slots that a sender waits for; 0: none does */
 	bool stuck;
 	uint32_t stuck_at; /* hwcur */
+	uint32_t given_at; /* slots, by the receiver; microseconds, of a port of several rings */
 	uint32_t cycle;    /* when `turn` was filled, microseconds */
 	/* Senders that may come in now, and those that were refused since; by port number. */
 	struct vale_set turn, refused;

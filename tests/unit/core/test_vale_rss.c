@@ -287,6 +287,37 @@ static void a_ring_that_hangs(void **state)
 	close_ports();
 }
 
+/* Nor do those that are full at that moment, but were read in time: their packets wait on. */
+static void a_ring_hangs_one_is_full(void **state)
+{
+	uint32_t hangs, lives = 1;
+
+	open_ports(16, BOUND_US);
+	hangs = ring_of(0);
+	while (ring_of(lives) == hangs)
+		lives++;
+	for (uint32_t i = 0; i < 16; i++)
+		assert_true(put(2, 0, LEN, 0));
+	for (uint32_t i = 0; i < 10; i++)
+		assert_true(put(2, lives, LEN, 0));
+	sync();
+	advance_clock(BOUND_US / 1000000);
+	assert_int_equal(take(ring_of(lives), UINT32_MAX), 10);
+	for (uint32_t i = 0; i < 20; i++)
+		assert_true(put(2, lives, LEN, 0));
+	sync();
+	advance_clock(1);
+	sync();
+	assert_int_equal(tx()->expired, 1);
+	sync();
+	assert_int_equal(tx()->drops[NM_DROP_RX_FULL], 1);
+	assert_int_equal(take(ring_of(lives), UINT32_MAX), 15);
+	sync();
+	assert_int_equal(take(ring_of(lives), UINT32_MAX), 5);
+	assert_int_equal(tx()->drops[NM_DROP_RX_FULL], 1);
+	close_ports();
+}
+
 /* Whatever its rings: a receiver that takes nothing costs its sender the time once. */
 static void all_rings_hang(void **state)
 {
@@ -434,6 +465,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_without, begin_rss, end),
 		cmocka_unit_test_setup_teardown(nothing_is_lost_when_packets_wait, begin_rss, end),
 		cmocka_unit_test_setup_teardown(a_ring_that_hangs, begin_rss, end),
+		cmocka_unit_test_setup_teardown(a_ring_hangs_one_is_full, begin_rss, end),
 		cmocka_unit_test_setup_teardown(all_rings_hang, begin_rss, end),
 		cmocka_unit_test_setup_teardown(another_table, begin_rss, end),
 		cmocka_unit_test_setup_teardown(two_senders, begin_rss, end),
