@@ -142,21 +142,33 @@ struct ethtool_rxfh_param {
 #define NMK_RXFH_OP(op) nmk_old_##op
 #endif
 
-/* How many rings packets come to: had been one of the questions about flow rules, which newer kernels don't ask for it. */
+/* How many rings packets come to, and what of them is hashed: had been questions about flow rules, which newer kernels don't ask for
+ * that. (6.17 and 6.18 ask for the fields in the new way only: they don't show them.) */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
-#define NMK_RX_RING_COUNT(get)
-#define NMK_RX_RING_COUNT_OP(get) .get_rx_ring_count = get
+#define NMK_RXNFC(ring_count, fields)                                                             \
+	static int nmk_new_##fields(struct net_device *netdev, struct ethtool_rxfh_fields *asked) \
+	{                                                                                         \
+		return fields(netdev, asked->flow_type, &asked->data);                            \
+	}
+#define NMK_RXNFC_OPS(ring_count, fields) \
+	.get_rx_ring_count = ring_count, .get_rxfh_fields = nmk_new_##fields
 #else
-#define NMK_RX_RING_COUNT(get)                                                      \
-	static int nmk_old_##get(                                                   \
+#define NMK_RXNFC(ring_count, fields)                                               \
+	static int nmk_old_##ring_count(                                            \
 		struct net_device *netdev, struct ethtool_rxnfc *rxnfc, u32 *rules) \
 	{                                                                           \
-		if (rxnfc->cmd != ETHTOOL_GRXRINGS)                                 \
-			return -EOPNOTSUPP;                                         \
-		rxnfc->data = get(netdev);                                          \
-		return 0;                                                           \
+		u32 data = ring_count(netdev);                                      \
+		int error = 0;                                                      \
+                                                                                    \
+		if (rxnfc->cmd == ETHTOOL_GRXFH)                                    \
+			error = fields(netdev, rxnfc->flow_type, &data);            \
+		else if (rxnfc->cmd != ETHTOOL_GRXRINGS)                            \
+			error = -EOPNOTSUPP;                                        \
+		if (!error)                                                         \
+			rxnfc->data = data;                                         \
+		return error;                                                       \
 	}
-#define NMK_RX_RING_COUNT_OP(get) .get_rxnfc = nmk_old_##get
+#define NMK_RXNFC_OPS(ring_count, fields) .get_rxnfc = nmk_old_##ring_count
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)

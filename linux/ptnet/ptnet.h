@@ -353,6 +353,8 @@ int ptnet_rss_set_rings(struct ptnet *ptn, uint32_t rings);
 /* For ethtool, under RTNL. */
 uint32_t ptnet_rss_key_size(struct net_device *netdev);
 uint32_t ptnet_rss_table_size(struct net_device *netdev);
+/* RXH_…, of packets of that kind (TCP_V4_FLOW …). */
+int ptnet_rss_fields(struct net_device *netdev, uint32_t flow_type, uint32_t *fields);
 int ptnet_rss_get(struct net_device *netdev, struct ethtool_rxfh_param *rxfh);
 int ptnet_rss_set(
 	struct net_device *netdev, struct ethtool_rxfh_param *rxfh, struct netlink_ext_ack *extack);

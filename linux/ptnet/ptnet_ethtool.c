@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * What ethtool shows and sets: driver (-i), link (-s), rings (-g, -G), channels (-l, -L), interrupts (-c, -C), time
- * stamps (-T), counters by cause (-S); ptnet_rss.c: the receive hash (-x, -X).
+ * stamps (-T), counters by cause (-S); ptnet_rss.c: the receive hash (-x, -X, -n).
  *
  * Rings are the host's: the stack can use less of each, and fewer of them. Where the host has no hash, which of the rings it
  * receives from packets come to is for the senders to say, and all of those are used.
@@ -162,7 +162,7 @@ static uint32_t rx_ring_count(struct net_device *netdev)
 	return netdev->real_num_rx_queues;
 }
 
-NMK_RX_RING_COUNT(rx_ring_count)
+NMK_RXNFC(rx_ring_count, ptnet_rss_fields)
 NMK_RXFH_OPS(ptnet_rss_get, ptnet_rss_set)
 
 static int get_coalesce(struct net_device *netdev, struct ethtool_coalesce *coalesce,
@@ -305,7 +305,7 @@ const struct ethtool_ops ptnet_ethtool_ops = {
 	.set_coalesce = set_coalesce,
 	.get_channels = get_channels,
 	.set_channels = set_channels,
-	NMK_RX_RING_COUNT_OP(rx_ring_count),
+	NMK_RXNFC_OPS(rx_ring_count, ptnet_rss_fields),
 	.get_rxfh_key_size = ptnet_rss_key_size,
 	.get_rxfh_indir_size = ptnet_rss_table_size,
 	.get_rxfh = NMK_RXFH_OP(ptnet_rss_get),

@@ -86,6 +86,35 @@ int ptnet_rss_get(struct net_device *netdev, struct ethtool_rxfh_param *rxfh)
 	return 0;
 }
 
+/* See rss.h: the host has no choice of them. */
+int ptnet_rss_fields(struct net_device *netdev, uint32_t flow_type, uint32_t *fields)
+{
+	if (!has_rss(ptnet_of(netdev)))
+		return -EOPNOTSUPP;
+	switch (flow_type) {
+	case TCP_V4_FLOW:
+	case TCP_V6_FLOW:
+	case UDP_V4_FLOW:
+	case UDP_V6_FLOW:
+		*fields = RXH_IP_SRC | RXH_IP_DST | RXH_L4_B_0_1 | RXH_L4_B_2_3;
+		return 0;
+	case SCTP_V4_FLOW:
+	case SCTP_V6_FLOW:
+	case AH_V4_FLOW:
+	case AH_V6_FLOW:
+	case ESP_V4_FLOW:
+	case ESP_V6_FLOW:
+	case AH_ESP_V4_FLOW:
+	case AH_ESP_V6_FLOW:
+	case IPV4_FLOW:
+	case IPV6_FLOW:
+		*fields = RXH_IP_SRC | RXH_IP_DST;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 /* From now on; an application that has the rings meanwhile keeps them as they are. After an error all is as before. */
 static int apply(struct ptnet *ptn, const struct nm_rss_config *config)
 {

@@ -164,6 +164,9 @@ def test_receive_hash(hashed):
     shown = b.run("ethtool -x data").out
     assert "with 2 RX ring(s)" in shown and "toeplitz: on" in shown and re.search("^ *120: +0 +1 +0 +1", shown, re.M)
     assert KEY.hex(":") in shown
+    for kind, fields in ("udp4", 4), ("tcp6", 4), ("esp4", 2):
+        assert b.run(f"ethtool -n data rx-flow-hash {kind} | grep -cE '^(IP|L4) '").out == f"{fields}\n"
+    assert b.run("ethtool -N data rx-flow-hash udp4 sd", check=False).rc != 0
     assert flows(a, b) == spread
     b.run("ethtool -X data weight 0 1")
     assert flows(a, b) == [0, len(PORTS)]
