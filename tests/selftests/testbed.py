@@ -21,7 +21,7 @@ import netlab
 import ptnguest
 from ptnguest import initramfs
 
-RINGS = 4
+RINGS = 6       # rss_ctx and rss_drv want more than four
 MACS = {"data": "00:aa:bb:cc:01:01", "wire": "00:aa:bb:cc:01:02"}
 
 # The agent is the first process: what else there is, a test has started.
@@ -47,8 +47,13 @@ for i in all default; do
 	echo 1 > /proc/sys/net/ipv6/conf/$i/keep_addr_on_down
 	echo 0 > /proc/sys/net/ipv6/conf/$i/accept_dad
 done
-modprobe netmap
+# The other end is like a wire: without a virtio-net header, so that what comes there is as it would be on one, checksums and
+# segments made by the switch, and what it sends are packets of the MTU, of which an emulated machine makes as many as tests count.
+modprobe netmap ptnet_vnet_hdr=0
 name() {{ for i in /sys/class/net/*; do ! grep -q $1 $i/address || echo ${{i##*/}}; done; }}
+data=$(readlink -f /sys/class/net/$(name {MACS["data"]})/device)
+echo 1 > /sys/module/netmap/parameters/ptnet_vnet_hdr
+for what in unbind bind; do echo ${{data##*/}} > /sys/bus/pci/drivers/ptnet/$what; done
 ip link set $(name {MACS["data"]}) name data
 ip link set $(name {MACS["wire"]}) name wire
 ip netns add remote
@@ -59,8 +64,14 @@ at "ip netns exec remote" wire 2
 ip netns exec remote ip link set lo up
 """
 
+# That of Debian 13 has no JSON for the numbers of queues.
+_ETHTOOL = """#!/bin/sh
+[ "$1 $2" = "--json -l" ] || exec /usr/sbin/ethtool "$@"
+/usr/sbin/ethtool -l "$3" | awk '/^Current/ {now = 1} now && /^Combined:/ {print "[{\\"combined\\": " $2 "}]"}'
+"""
+
 ENVIRONMENT = ("NETIF=data LOCAL_V4=192.0.2.1 REMOTE_V4=192.0.2.2 LOCAL_V6=2001:db8::1 REMOTE_V6=2001:db8::2 "
-               "REMOTE_TYPE=netns REMOTE_ARGS=remote PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1")
+               "REMOTE_TYPE=netns REMOTE_ARGS=remote KSFT_MACHINE_SLOW=yes PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1")
 
 
 def selftests(line):
@@ -85,8 +96,9 @@ def write_system(kernel, netmap_ko, place):
         shutil.copy(netmap_ko, modules / "extra")
         subprocess.run(["/sbin/depmod", "-b", root, kernel.version], check=True)
         shutil.copytree(selftests(kernel.line), root / "selftests")
-        (root / "sbin/init").write_text(_INIT)
-        (root / "sbin/init").chmod(0o755)
+        for name, script in ("sbin/init", _INIT), ("usr/local/sbin/ethtool", _ETHTOOL):
+            (root / name).write_text(script)
+            (root / name).chmod(0o755)
         shutil.copy(initramfs.build_agent(), root / "usr/local/sbin/agent")
         (root / "etc/fstab").write_text("")
         return system.write_disk(place)
@@ -134,6 +146,7 @@ def cases(output):
 
 
 def settings(guest):
-    """What a test has to leave as it was. An address that has just come back is tentative for a moment."""
-    return guest.run("ethtool -k data; ethtool -g data; ethtool -l data; ethtool -c data; ethtool -x data; ip -d addr show data | "
-                     "sed 's/ promiscuity.*//; s/ tentative//'; tc qdisc show dev data").out
+    """What a test has to leave as it was. An address that has just come back is tentative for a moment. Queueing disciplines are the
+    stack's: ring_reconfig leaves its own, and they are set back here."""
+    return guest.run("tc qdisc del dev data root 2> /dev/null; for i in k g l c x; do ethtool -$i data; done; ip -d addr show data | "
+                     "sed 's/ promiscuity.*//; s/ tentative//'").out
