@@ -32,7 +32,7 @@ static uint32_t now_us(void)
 	return (uint32_t)os_time_us();
 }
 
-/* Both mod 2^32; nothing waits for half an hour. */
+/* Both mod 2^32, some 71 minutes: nothing waits for that long; a ring that was idle for it passes for one that was read just now. */
 static bool is_over(uint32_t since, uint32_t us, uint32_t now)
 {
 	return now - since >= us;
@@ -229,15 +229,14 @@ static void mark_stuck(struct nm_ring *rx, uint32_t drops)
 	nm_produce_unlock(rx);
 }
 
-/* Those of its rings that have not given back anything in time either. */
+/* Those of its rings that have not given back anything in time either. The clock is read behind given_at, which is not later then. */
 static void mark_idle_stuck(const struct vale_tx *tx, struct nm_port *port)
 {
-	const uint32_t now = now_us();
-
 	for (uint32_t i = 0; i < port->num_rings[NM_RX]; i++) {
 		const struct vale_room *room = port->rings[NM_RX][i].priv;
+		const uint32_t given_at = OS_LOAD_ACQUIRE(&room->given_at);
 
-		if (is_over(OS_LOAD(&room->given_at), tx->wait_us, now))
+		if (is_over(given_at, tx->wait_us, now_us()))
 			mark_stuck(&port->rings[NM_RX][i], 0);
 	}
 }

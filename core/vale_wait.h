@@ -18,7 +18,8 @@
  * The bound: a packet that has waited for full_wait_us of its sender is dropped, as NM_DROP_RX_FULL, and
  * counted as `expired` besides. From then on the receiver counts as stuck: what it has no room for is dropped at once
  * until it has given back a slot. So a receiver that has gone away costs a sender one such time, not one
- * per packet; nor one per ring, when it has several: those of its rings that have not given back a slot in that time are stuck, too.
+ * per packet; nor one per ring, when it has several: those of its rings that have not given back a slot in that time are stuck, too,
+ * also those that had nothing to give back.
  *
  * Turns: when several senders wait for a ring they are let in one after the other, each for a quarter of
  * the ring at most. Who does not come in TURN_US loses its turn.
