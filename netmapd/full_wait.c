@@ -180,7 +180,7 @@ static uint32_t renew(const struct daemon *d, struct nm_port *port, const char *
 }
 
 /* Those that have their bound from their name or their switch (NULL: any): of machines, and those behind which the host's stack is.
- * Returns how many. */
+ * Returns how many; an application's, which has none of its own accord, is none of them. */
 static uint32_t renew_ports_locked(struct daemon *d, const char *name) OS_REQUIRES(NM_CORE_LOCK)
 {
 	uint32_t count = 0;
@@ -251,15 +251,12 @@ static int set_port_locked(struct daemon *d, uint32_t owner, const char *name, u
 		return 0;
 	}
 	error = set_bound(bounds, key, ms, err);
-	if (!error)
-		renew_ports_locked(d, key);
+	if (!error && renew_ports_locked(d, key) == 0)
+		store(port, ms);
 	return error;
 }
 
-/*
- * What an administrator takes back for a name needs no port that is there. An application's port, which has no bound of its own
- * accord, is none of those that are renewed.
- */
+/* What an administrator takes back for a name needs no port that is there. */
 static int set_port_back_locked(struct daemon *d, uint32_t owner, const char *name,
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
