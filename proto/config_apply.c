@@ -547,8 +547,13 @@ static void drop_kind(struct applying *a, enum config_kind kind, const struct co
 	}
 }
 
+static bool is_any(const struct config_item *item)
+{
+	return (item->kind == CONFIG_PLACE || item->kind == CONFIG_FULL_WAIT) && item->count == 0;
+}
+
 /* What could not be made is another's, if it is there: unless it was the configuration's before, no answer came, or it was made but
- * for how it is polled. */
+ * for how it is polled. A line that takes something back has made nothing. */
 static void apply_kind(struct applying *a, enum config_kind kind, const struct config *config,
 	const struct config *have, const json_t *report)
 {
@@ -560,6 +565,8 @@ static void apply_kind(struct applying *a, enum config_kind kind, const struct c
 			continue;
 		if (asked)
 			want(a, i, have, report);
+		if (is_any(i))
+			continue;
 		if ((asked && (a->failures == failures || a->broken || i->poll_threads > 0)) ||
 			(config_find(have, i) && was_before(a, i)))
 			own(a, i);
