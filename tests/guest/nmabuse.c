@@ -80,8 +80,8 @@ static void fail_allocation(uint32_t n)
 static const char *const names[] = {"valea:1", "valea:2", "valea:3", "valeb:1", "valea:1{p",
 	"valea:1}p", "free{1", "free}1", "free{2", "nma0", "nma1", "nma0^", "nma0*", "nma0{x",
 	"nma0}x", "nma0{x{y", "data", "data^", "data{1", "data}1", "nmp0", "nmp1", "nmp0{1",
-	"valea:nma0", "valeb:data", "valea:nmp0", "valeb:nmp0", "valea:nmp1", "valea:nma0^", "lo",
-	"vale", "vale:", "valea:", "", "{", "}1", "null", "valea:1/t",
+	"valea:nma0", "valeb:data", "valea:nmp0", "valeb:nmp0", "valea:nmp1", "valeb:nmp1",
+	"valea:nma0^", "lo", "vale", "vale:", "valea:", "", "{", "}1", "null", "valea:1/t",
 	"a.name.that.is.as.long.as.the.field.that.it.has.to.fit.into.can.be", "\xff\x1b[2J\n"};
 
 static const char *a_name(void)
@@ -559,6 +559,7 @@ static void take_off_a_switch(void)
 
 		pass_a_moment();
 		end_task(TAKEN_OFF, child);
+		(void)take_off("valeb:nmp1");
 	}
 	if (fd >= 0)
 		close(fd);
@@ -648,6 +649,14 @@ static void __attribute__((noreturn)) process(uint64_t seed)
 	_exit(0);
 }
 
+static bool all_tasks_were_done(void)
+{
+	for (uint32_t task = 0; task < TASKS; task++)
+		if (!__atomic_load_n(&done[task].whole, __ATOMIC_RELAXED) || !done[task].killed)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t processes, rounds, ended = 0, killed = 0;
@@ -671,7 +680,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	state = seed;
 	end = time(NULL) + atoi(argv[1]);
-	while (ended < rounds && time(NULL) < end) {
+	while ((ended < rounds || !all_tasks_were_done()) && time(NULL) < end) {
 		uint32_t i = below(processes);
 		struct timespec moment = {.tv_nsec = (long)below(50) * 1000000};
 
@@ -690,6 +699,8 @@ int main(int argc, char **argv)
 			if (pids[i] > 0 && waitpid(pids[i], NULL, WNOHANG) == pids[i]) {
 				pids[i] = 0;
 				ended++;
+				set_buf_size(
+					"0"); /* whoever wanted small ones may have been killed */
 			}
 		}
 		while (one_in(50)) { /* files that nobody fetched */
