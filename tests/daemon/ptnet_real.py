@@ -32,6 +32,7 @@ NMAPP = BUILD / "tests/daemon/nmapp"
 
 PATIENCE = 30  # seconds; only a failure takes so long
 NO_MEMORY = BUILD / "tests/daemon/libno_memory.so"      # no_memory.c
+REFUSED_MEMORY = "no_memory.c: there is none"     # in the log, where it did that
 SANITIZED = b"__asan_init" in NETMAPD.read_bytes() if NETMAPD.exists() else False
 
 # An error ends the program; memory given back is reused soon, so that it can be measured.

@@ -319,8 +319,11 @@ def test_refused_meanwhile(daemon, open_port, place):
     def send_until(there):
         while not there():
             assert child.poll() is None, child.stderr.read()
-            a.send(numbered(next(numbers), 1500))
+            sent = next(numbers) + 1
+            a.send(numbered(sent - 1, 1500))
             b.receive(1)
+            if sent % 50 == 0:
+                wait_until(lambda: sum(map(packets_in, files)) > sent - 100, "the capture keeps up")
 
     with Connection(daemon.path) as c:
         numbers = itertools.count()

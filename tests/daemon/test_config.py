@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 
 from ptnet_real import (
-    BUILD, HDR, NETMAPCTL, NETMAPD, NO_MEMORY, REPLY, REPO, SANITIZED, SET, VALE_ATTACH, Connection, Port, Refused, environment,
-    expect_line, frame, message, nmreq, run, wait_until,
+    BUILD, HDR, NETMAPCTL, NETMAPD, NO_MEMORY, REFUSED_MEMORY, REPLY, REPO, SANITIZED, SET, VALE_ATTACH, Connection, Port, Refused,
+    environment, expect_line, frame, message, nmreq, run, wait_until,
 )
 from test_policy import as_user, open_port, refused
 from test_tap import LIBC, REASON, control, device, new_namespace, newif
@@ -205,6 +205,15 @@ def test_full_waits(start_netmapd, place):
         change(daemon, "full-wait vale1:a 9")
         ctl(daemon, "full-wait", "vale1:a", "any")
         assert waits(daemon)["vale1:a"] == 60
+        # An application's has one when it is said; a line for its name or none.
+        with Port(daemon.path, "vale1:app"):
+            for line in None, "full-wait vale1:app 9":
+                if line:
+                    change(daemon, line)
+                ctl(daemon, "full-wait", "vale1:app", "20")
+                assert waits(daemon)["vale1:app"] == 20
+                ctl(daemon, "full-wait", "vale1:app", "any")
+                assert "vale1:app" not in waits(daemon)
         names = [w["name"] for w in daemon.status()["daemon"]["full_wait"]]
         assert "vale1:a" not in names and "vale5:x" not in names and "vale5:1" in names
 
@@ -475,6 +484,7 @@ def test_without_memory_a_change_goes_on(start_netmapd):
             assert sorted(HDR.unpack_from(c.receive()[0])[4] for c in asks) == statuses
             wait_until(lambda: [w["rings"] for w in starved.status()["daemon"]["workers"]] == [0, 200], "all rings have moved")
             assert all(c.hello() == starved.pid for c in asks)
+            assert REFUSED_MEMORY in starved.log()
         for port in ports:
             port.close()
         starved.stop()

@@ -19,8 +19,8 @@ import sys
 import pytest
 
 from ptnet_real import (
-    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ_REGISTER, NMREQ_REPLY, NO_MEMORY, ONE_SW, REGISTER_FIELDS,
-    SANITIZED, SET, SW, VALE_ATTACH, Connection, Port, Refused, environment, frame, nmreq, user, wait_until,
+    ALL_NIC, BROADCAST, BUILD, EXCLUSIVE, MONITOR_RX, NIC_SW, NMREQ_REGISTER, NMREQ_REPLY, NO_MEMORY, ONE_SW, REFUSED_MEMORY,
+    REGISTER_FIELDS, SANITIZED, SET, SW, VALE_ATTACH, Connection, Port, Refused, environment, frame, nmreq, user, wait_until,
 )
 from test_api import TESTS
 from test_nic import NOBODY, REASON, TALK, V, W, add_pair, elsewhere, nic, packet, rest, served  # noqa: F401
@@ -443,6 +443,7 @@ def test_without_memory_for_the_reply_the_stack_is_on_the_switch_as_well(start):
     env = environment(LD_PRELOAD=str(NO_MEMORY), NO_MEMORY=str(NMREQ_REPLY + len(request)))
     with start(env=env) as (daemon, _), Connection(daemon.path) as c:
         c.nmreq(request)
+        assert REFUSED_MEMORY in daemon.log()
         wait_until(lambda: twin(daemon), "its host rings")
         wait_until(lambda: nic(daemon)["nic"]["link"], "link")
         ping(daemon, PEER)

@@ -152,7 +152,7 @@ class Owner:
 
     def end_flow(self):
         """Its exit status: 1 when a packet was lost or changed."""
-        self.guest.run(f"kill $(cat /home/{self.name}/flow.pid)", check=False)
+        self.guest.run(f"cd /home/{self.name} && [ -e flow.pid ] && kill $(cat flow.pid) && rm flow.pid", check=False)
         return self.flow.wait(60).rc
 
     def end(self):
@@ -338,16 +338,17 @@ def test_real_machines():
             users = [Real(guest, name) for name in USERS]
             for user in users:
                 user.boot()
-            for user in users:
-                user.send()
             for me, other in users, users[::-1]:
+                for user in users:
+                    user.send()
                 assert set(me.does("netmapctl list").out.split()) == set(me.machines)
                 all_are_refused(guest, me, other)
-                for vm in json.loads(guest.run("netmapctl status --json").out)["vms"]:
-                    if vm["name"].startswith(other.name):
-                        assert me.does(f"connect /run/netmapd/vm{vm['id']}/net0").out == "hung up"
-            for user in users:
-                assert "received 500 lost 0 reordered 0 duplicate 0 corrupt 0" in user.received()
+                others = [vm for vm in json.loads(guest.run("netmapctl status --json").out)["vms"] if vm["name"].startswith(other.name)]
+                assert len(others) == len(MACHINES)
+                for vm in others:
+                    assert me.does(f"connect /run/netmapd/vm{vm['id']}/net0").out == "hung up"
+                for user in users:
+                    assert "received 500 lost 0 reordered 0 duplicate 0 corrupt 0" in user.received()
         finally:
             guest.close()
 

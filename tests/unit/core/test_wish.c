@@ -150,7 +150,6 @@ static void others_bind_meanwhile(void **state)
 	region_check(client.port->region);
 }
 
-/* A small one is made in place: the section is not made again. */
 /* The section that wishes is made again, but not the map of owners, which is as long as the region has buffers. */
 static void the_map_is_made_once(void **state)
 {
@@ -164,6 +163,7 @@ static void the_map_is_made_once(void **state)
 	assert_in_range(allocated_bytes(), map, 2 * map - 1);
 }
 
+/* A small one is made in place: the section is not made again. */
 static void small_memory_is_not_wished_for(void **state)
 {
 	struct nm_wish wish = {0};
