@@ -101,7 +101,8 @@ nic-long:
 	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -v -s --durations=0 -p no:cacheprovider \
 		tests/daemon/test_nic_long.py
 	@NIC_ROUNDS=$(or $(ROUNDS),100) NIC_PACKETS=$(or $(PACKETS),100000) /usr/bin/python3 -m pytest -v -s --durations=0 -p no:cacheprovider \
-		tests/guest/test_nic_ports.py --kernel newest -k 'no_byte or bridged or rounds or machines_on or a_switch'
+		tests/guest/test_nic_ports.py --kernel newest \
+		-k 'applications or no_byte or all_queues or reset or bridged or bridges or rounds or machines_on or a_switch'
 
 life-long:
 	@setup/prepare demo 6.12

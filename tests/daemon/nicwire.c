@@ -7,8 +7,8 @@
  *
  * Writes "ready", waits until packets get through both ways (interfaces take seconds to get their link), sends COUNT each way, and
  * writes "ok COUNT COUNT BUFFERS, rx rings BITS of N, BITS of N": in how many
- * different buffers packets came, and through which rings. stay: it has the ports until SIGTERM then. Else it writes what is wrong, and
- * exits with 1:
+ * different buffers packets came, and through which rings. stay: it has the ports until SIGTERM then, and begins anew at SIGUSR1, from
+ * "through" on. Else it writes what is wrong, and exits with 1:
  *
  *      a packet is lost, comes twice, or any byte of it is another one: when it comes, and when its slot is given back later
  *      a packet lies in a buffer that this program had: it was not received there, but copied there
@@ -85,8 +85,16 @@ static struct {
 	uint32_t num_bufs, num_used;
 	uint32_t extra[EXTRA], num_extra, next_extra;
 	uint32_t generation, looked;
+	uint32_t round; /* number of its marks */
 	uint8_t pattern[PATTERNS + ROOM];
 } g;
+
+static volatile sig_atomic_t again;
+
+static void stream_again(int signo)
+{
+	again = 1;
+}
 
 static uint64_t now_ms(void)
 {
@@ -298,7 +306,7 @@ static void arrived(struct end *end, struct side *s, uint32_t slot)
 	memcpy(&msg, buffer(ours->buf_idx), sizeof(msg));
 	if (ours->len < sizeof(msg) || msg.protocol != 253 || memcmp(msg.src, "\2wire", 6) != 0)
 		return; /* not ours */
-	if (msg.kind == MARK && msg.way == way)
+	if (msg.kind == MARK && msg.way == way && msg.number == g.round)
 		end->marked = true;
 	if (msg.kind == MARK)
 		return;
@@ -440,8 +448,8 @@ static void wait_for_links(void)
 				: g.end[1].marked ? "from the second to the first"
 						  : "neither way");
 		if (now_ms() >= due) {
-			(void)put(&g.end[0], MARK, 0, 60);
-			(void)put(&g.end[1], MARK, 0, 60);
+			(void)put(&g.end[0], MARK, g.round, 60);
+			(void)put(&g.end[1], MARK, g.round, 60);
 			due = now_ms() + MARK_MS;
 		}
 		sync_all();
@@ -477,12 +485,40 @@ static void stream(void)
 	}
 }
 
+static void begin(struct end *end)
+{
+	end->marked = false;
+	end->sent = end->received = end->queues = 0;
+	memset(end->came, 0, g.count);
+}
+
+/* All packets, from the first on, as soon as there are links. */
+static void run(void)
+{
+	const struct end *end = g.end;
+
+	g.round++;
+	g.num_used = 0;
+	memset(g.used, 0, g.num_bufs);
+	begin(&g.end[0]);
+	begin(&g.end[1]);
+	wait_for_links();
+	printf("through\n");
+	stream();
+	receive_some(&g.end[0], 0);
+	receive_some(&g.end[1], 0);
+	look_at_all();
+	printf("ok %u %u %u, rx rings %x of %u, %x of %u\n", end[1].received, end[0].received,
+		g.num_used, end[0].queues, end[0].num_rx, end[1].queues, end[1].num_rx);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 5)
 		fail("usage: nicwire PORT PORT COUNT BYTES [stay]");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	testprog_until_sigterm();
+	signal(SIGUSR1, stream_again);
 	g.count = (uint32_t)strtoul(argv[3], NULL, 10);
 	g.most = (uint32_t)strtoul(argv[4], NULL, 10);
 	if (g.most < 60 || g.most > ROOM)
@@ -493,17 +529,15 @@ int main(int argc, char **argv)
 	open_end(&g.end[1], argv[2], 0);
 	take_buffers();
 	printf("ready\n");
-	wait_for_links();
-	printf("through\n");
-	stream();
-	receive_some(&g.end[0], 0);
-	receive_some(&g.end[1], 0);
-	look_at_all();
-	give_extra_back();
-	printf("ok %u %u %u, rx rings %x of %u, %x of %u\n", g.end[1].received, g.end[0].received,
-		g.num_used, g.end[0].queues, g.end[0].num_rx, g.end[1].queues, g.end[1].num_rx);
-	while (argc > 5 && !ended)
+	run();
+	while (argc > 5 && !ended) {
 		(void)usleep(10000);
+		if (again) {
+			again = 0;
+			run();
+		}
+	}
+	give_extra_back();
 	nmport_close(g.end[1].d);
 	nmport_close(g.end[0].d);
 	return 0;

@@ -19,6 +19,10 @@ from ptnguest.env import BUILD
 
 MOSTLY_ONE_KERNEL = True
 
+PACKETS = 1000      # fewer than any ring has slots
+STREAM = int(os.environ.get("NIC_PACKETS", 10000))  # packets that guests send each way; make nic-long: 100,000
+PARTS = int(os.environ.get("NIC_PACKETS", PACKETS)) // PACKETS      # and as many by pkt-gen
+
 # ------------------------------------------------------------ guests of this host, wired by a veth
 
 WIRE = """
@@ -53,11 +57,16 @@ def pair(wired):
 
 @pytest.mark.every_kernel
 def test_applications_of_guests_reach_the_wire(pair):
-    """Numbered packets, each way: none is lost, changed, or out of order."""
+    """Numbered packets, each way: none is lost, changed, or out of order. Those of pkt-gen, which waits for no receiver, come in parts
+    that a ring has room for."""
     a, b = pair
     for sender, receiver in (a, b), (b, a):
-        netlab.stream(sender, "data", receiver, "data")
-        netlab.pkt_gen(sender, "data", receiver, "data")
+        netlab.stream(sender, "data", receiver, "data", STREAM)
+        for _ in range(PARTS):
+            rx = receiver.spawn(f"pkt-gen -i data -f rx -w 0 -k -n {PACKETS} -q 60")
+            rx.wait_output("^rx on ", 60)
+            tx = sender.run(f"pkt-gen -i data -f tx -w 0 -k -n {PACKETS} -R 20000", 60)
+            assert f"Sent {PACKETS} packets" in tx.out and netlab.checked(rx) == (PACKETS, 0, 0, 0, 0), rx.output
 
 
 def test_stacks_of_guests_reach_the_wire(pair):
@@ -114,12 +123,21 @@ ip link set v1 up
 """
 
 
-@pytest.fixture
-def switched(kernel, netmap_ko, tmp_path):
-    """(daemon, stations): two guests, the host's stack by a TAP, and a machine outside, behind a NIC; all on one switch."""
+# How the host's stack comes to the switch, and the interface that it has there.
+STACKS = {
+    "tap": ("{0} -n tap0 && {0} -a vale1:tap0 && {0} -a vale1:v1", "tap0"),
+    "own": ("{0} -h vale1:v1", "v1"),
+}
+
+
+@pytest.fixture(params=STACKS)
+def switched(request, kernel, netmap_ko, tmp_path):
+    """(daemon, stations): two guests, the host's stack (by a TAP, or that of the NIC itself), and a machine outside, behind a NIC; all on
+    one switch."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces and AF_XDP")
-    name = f"nic-switch-{kernel.line}"
+    name = f"nic-switch-{request.param}-{kernel.line}"
+    attach, interface = STACKS[request.param]
     initramfs = ptnguest.build_initramfs(kernel, programs=["iperf3", "ethtool"], kos=[netmap_ko])
     # No test decides by time: a receiver may be slow.
     with netlab.Daemon(BUILD / "test-logs" / f"{name}.netmapd", "--full-wait-ms", "10000", prepare=SWITCHED) as daemon, \
@@ -127,8 +145,8 @@ def switched(kernel, netmap_ko, tmp_path):
         keeper.stdout.readline()
         host, outside = (Place(p.pid, f"10.0.0.{n}", tmp_path) for p, n in ((daemon, 3), (keeper, 4)))
         control = f"NETMAPD_SOCKET={daemon.socket} NETMAP_BACKEND=daemon {netlab.VALE_CTL}"
-        host.run(f"ip link set w1 netns {keeper.pid}; {control} -n tap0 && {control} -a vale1:tap0 && {control} -a vale1:v1 && "
-                 "sysctl -qw net.ipv6.conf.tap0.disable_ipv6=1; ip addr add 10.0.0.3/24 dev tap0; ip link set tap0 up")
+        host.run(f"ip link set w1 netns {keeper.pid}; {attach.format(control)} && sysctl -qw net.ipv6.conf.{interface}.disable_ipv6=1 && "
+                 f"ip addr add 10.0.0.3/24 dev {interface} && ip link set {interface} up")
         outside.run("ip addr add 10.0.0.4/24 dev w1; ip link set w1 up")
         nodes = [netlab.Node(kernel, initramfs, daemon, n, f"{name}-{n}") for n in (1, 2)]
         try:
@@ -211,8 +229,8 @@ MODULES = [*DEVICES, "sch_ingress", "cls_bpf", "tun"]
 ZERO_COPY = ("newest",)     # kernels where these drivers do without copies
 PER_QUEUE = ("newest",)     # where interrupts are put off for each queue
 SIZES = (60, 1024, 1025, 1514)
-PACKETS = 1000
 WIRED = int(os.environ.get("NIC_PACKETS", 3000))    # packets that nicwire sends each way; make nic-long: 100,000
+RESET = 1500        # packets after each reset: more than a ring has slots
 ROUNDS = int(os.environ.get("NIC_ROUNDS", 1))       # make nic-long: 100
 ROUNDS_OF = DEVICES if "NIC_ROUNDS" in os.environ else ["virtio_net"]
 WARM = 2            # rounds until netmapd and the kernel have what they keep
@@ -223,29 +241,30 @@ def name(driver, end):
     return f"{driver.replace('_', '')}{end}"
 
 
-def devices():
-    for hub, (driver, device) in enumerate(DEVICES.items()):
+def devices(kinds=None):
+    for hub, (driver, device) in enumerate((kinds or DEVICES).items()):
         for end in range(2):
             yield hub, end, driver, device, f"00:aa:bb:cc:{hub:02x}:{end:02x}"
 
 
 class Host(ptnguest.Guest):
-    """A guest in which netmapd runs."""
+    """A guest in which netmapd runs. kinds: its devices; wire: what is behind each of them."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel, kinds=None, wire="hubport,hubid={hub}", name="nic-ports-host", **options):
+        self.devices = list(devices(kinds))
         initramfs = ptnguest.build_initramfs(kernel, programs=[*PROGRAMS, ("ip", "sbin/ip"), ("tc", "sbin/tc"), "ethtool", "ss"],
                                              modules=[*MODULES, *(["xsk_diag"] if kernel.line in ZERO_COPY else [])])
         args = []
-        for hub, end, _, device, mac in devices():
+        for hub, end, _, device, mac in self.devices:
             args += ["-device", f"pcie-root-port,id=port{hub}{end},chassis={2 * hub + end + 1}",
-                     "-netdev", f"hubport,id=h{hub}{end},hubid={hub}",
+                     "-netdev", f"{wire.format(hub=hub, end=end)},id=h{hub}{end}",
                      "-device", f"{device},bus=port{hub}{end},netdev=h{hub}{end},mac={mac}"]
-        super().__init__(kernel, initramfs, name=f"nic-ports-host-{kernel.line}", args=args, memory="1G")
+        super().__init__(kernel, initramfs, name=f"{name}-{kernel.line}", args=args, memory="1G", **options)
 
     def set_up(self):
         self.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; "
                  f"for m in {' '.join(MODULES)}; do modprobe $m; done")
-        for _, end, driver, _, mac in devices():
+        for _, end, driver, _, mac in self.devices:
             self.set_up_device(name(driver, end), mac)
         self.spawn("exec netmapd --socket /tmp/socket --workers 1").wait_output("serves")
         return self
@@ -433,6 +452,67 @@ def test_no_byte_of_another_packet_changes(host, kernel, driver):
         # The kernel says so, too, of each queue of both.
         wanted = sum(rings for _, rings in result["rings"]) if best(kernel) == "zero-copy" else 0
         assert result["sockets"].count("zc:1") == wanted, result["sockets"]
+
+
+TAPS = """
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+ip link add wire type bridge mcast_snooping 0
+for n in 0 1; do
+    ip tuntap add tap$n mode tap multi_queue vnet_hdr
+    ip link set tap$n master wire up
+done
+ip link set wire up
+exec "$@"
+"""
+
+
+@pytest.mark.not_on_6_1     # where it was not tried
+@pytest.mark.every_kernel
+def test_all_queues_of_virtio_net(kernel):
+    """Two of each device: only TAPs of QEMU's host have several."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for TAPs")
+    kinds = {"virtio_net": f"{DEVICES['virtio_net']},mq=on,vectors=6"}
+    with Host(kernel, kinds, "tap,ifname=tap{end},queues=2,script=no,downscript=no", "nic-ports-queues",
+              qemu=["unshare", "-n", "sh", "-ec", TAPS, "sh", ptnguest.qemu_path()]) as host:
+        host.set_up()
+        result = nicwire(host, *(name("virtio_net", end) for end in range(2)))
+        assert result["modes"] == [best(kernel)] * 2 and result["rings"] == [(0b11, 2)] * 2
+        assert result["sockets"].count("zc:1") == (4 if best(kernel) == "zero-copy" else 0), result["sockets"]
+        host.assert_clean_log()
+
+
+# Each resets the device, or its queues.
+RESETS = {
+    "igb": ("ethtool -G {} rx 512 tx 512", "ethtool -r {}"),
+    "virtio_net": ("ethtool -G {} rx 128", "ethtool -G {} tx 128"),
+}
+
+
+@pytest.mark.not_on_6_1     # where it was not tried
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("driver", DEVICES)
+def test_a_device_that_is_reset(host, kernel, driver):
+    """By its driver, while a port has it: all packets come again, both ways, and no buffer is lost or used twice."""
+    a, b = name(driver, 0), name(driver, 1)
+    before = host.run(f"ethtool -g {a} | awk '/^Current/ {{now = 1}} now && /^(RX|TX):/ {{print $2}}'").out.split()
+    program = host.application(f"nicwire netmap:{a}@9 netmap:{b}@9 {RESET} 1514 stay")
+    try:
+        resets = [command.format(interface) for interface in (a, b) for command in RESETS[driver]]
+        for times, reset in enumerate((None, *resets), 1):
+            if reset:
+                host.run(reset, 60)
+                program.kill(signal.SIGUSR1)
+            program.wait_output("^through$", 120, times)
+            program.wait_output(f"^ok {RESET} {RESET} ", 120, times)
+        assert [host.port(n)["nic"]["mode"] for n in (a, b)] == [best(kernel)] * 2
+        program.kill(signal.SIGTERM)
+        assert program.wait(60).rc == 0, program.output
+    finally:
+        program.kill()
+        host.drain(a, b)
+        for interface in a, b:
+            host.run(f"ethtool -G {interface} rx {before[0]} tx {before[1]}", 60, check=False)
 
 
 @pytest.mark.not_on_6_1     # where it was not tried
