@@ -570,8 +570,8 @@ def test_moved_to_another_namespace_and_back(daemon, stack):
             inside(daemon, "ip", "link", "set", V, "netns", str(keeper.pid))
             wait_until(lambda: any(x.get("dead") for x in daemon.status()["ports"]), "the port is dead")
             p.tx[0].publish(p.put(packet(1, 60)))
-            there = subprocess.run(["nsenter", "-t", str(keeper.pid), "-n", "ip", "link", "show", V], capture_output=True, text=True)
-            assert there.returncode == 0 and "xdp" not in there.stdout
+            show = ["nsenter", "-t", str(keeper.pid), "-n", "ip", "link", "show", V]
+            wait_until(lambda: "xdp" not in subprocess.run(show, capture_output=True, text=True, check=True).stdout, "it is the stack's")
         wait_until(lambda: daemon.status()["ports"] == [], "nothing is left")
         with pytest.raises(Refused) as refused:
             Port(daemon.path, V)
