@@ -641,8 +641,10 @@ static void __attribute__((noreturn)) process(uint64_t seed)
 	(void)sigaction(SIGBUS, &act, NULL);
 	for (int i = 0; i < FILES; i++)
 		files[i] = -1;
-	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* With a page behind it that nobody may use: `done` would be next. */
+	arena = mmap(NULL, ARENA + 4096, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(arena != MAP_FAILED);
+	CHECK(mprotect(arena, ARENA, PROT_READ | PROT_WRITE) == 0);
 	alarm(20); /* one in a loop of the kernel's, or asleep */
 	for (int n = 0; n < THINGS; n++)
 		one_thing();
