@@ -206,18 +206,20 @@ void full_wait_set_all(struct daemon *d, uint32_t ms)
 	renew_ports(d, NULL);
 }
 
-static int find_port_locked(struct nm_core *core, uint32_t owner, const char *name,
-	struct nm_port **out, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
+/* NULL with *err: -ENOENT, or -EPERM. */
+static struct nm_port *find_port_locked(struct nm_core *core, uint32_t owner, const char *name,
+	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct nm_port *port = nm_port_find_locked(core, name);
 
-	if (!port)
-		return nm_error_set(err, -ENOENT, "%s: no such port", name);
-	if (owner != NM_USER_ANY && accounts_payer(port->payer) != owner)
-		return nm_error_set(err, -EPERM,
+	if (!port) {
+		nm_error_set(err, -ENOENT, "%s: no such port", name);
+	} else if (owner != NM_USER_ANY && accounts_payer(port->payer) != owner) {
+		nm_error_set(err, -EPERM,
 			"%s: another user has made it; its user and root can change that", name);
-	*out = port;
-	return 0;
+		port = NULL;
+	}
+	return port;
 }
 
 static bool is_device(struct nm_core *core, const char *name) OS_REQUIRES(NM_CORE_LOCK)
@@ -241,10 +243,11 @@ static int set_port_locked(struct daemon *d, uint32_t owner, const char *name, u
 	struct nm_port *port;
 	int error = check_name(name, key, err);
 
-	if (!error)
-		error = find_port_locked(&d->core, owner, name, &port, err);
 	if (error)
 		return error;
+	port = find_port_locked(&d->core, owner, name, err);
+	if (!port)
+		return err->code;
 	if (owner != NM_USER_ANY ||
 		(!is_device(&d->core, key) && find(bounds, key) == bounds->count)) {
 		store(port, ms);
@@ -261,16 +264,15 @@ static int set_port_back_locked(struct daemon *d, uint32_t owner, const char *na
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK)
 {
 	struct full_wait_bounds *bounds = &d->config.full_wait;
-	struct nm_port *port = NULL;
+	struct nm_port *port;
 	char key[NETMAP_REQ_IFNAMSIZ];
 	int error = check_name(name, key, err);
 
-	if (!error)
-		error = find_port_locked(&d->core, owner, name, &port, err);
-	if (owner == NM_USER_ANY && error == -ENOENT && find(bounds, key) < bounds->count)
-		error = 0;
 	if (error)
 		return error;
+	port = find_port_locked(&d->core, owner, name, err);
+	if (!port && (owner != NM_USER_ANY || find(bounds, key) == bounds->count))
+		return err->code;
 	if (owner == NM_USER_ANY)
 		remove_bound(bounds, key);
 	if (renew_ports_locked(d, key) == 0 && port)
