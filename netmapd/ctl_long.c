@@ -21,23 +21,17 @@ static void pause_for_a_try(struct conn *c)
 	loop_again(c->daemon->loop, c->handle);
 }
 
-bool ctl_try_later(struct conn *c)
-{
-	if (++c->tries > TRIES_MAX)
-		return false;
-	c->waiting = ctl_copy(c->in);
-	if (!c->waiting)
-		return false;
-	pause_for_a_try(c);
-	return true;
-}
-
 bool ctl_try_behind_settings(struct conn *c)
 {
 	c->waiting = ctl_copy(c->in);
 	if (c->waiting)
 		pause_for_a_try(c);
 	return c->waiting != NULL;
+}
+
+bool ctl_try_later(struct conn *c)
+{
+	return ++c->tries <= TRIES_MAX && ctl_try_behind_settings(c);
 }
 
 /* The descriptor that came with the message is still in c->rx_fd. */
@@ -100,9 +94,8 @@ int ctl_reply_in_parts(struct conn *c)
 int ctl_reply_when_settled(struct conn *c)
 {
 	ctl_reply_begin(c, sizeof(struct nmd_reply));
-	if (!settings_go_on())
-		return ctl_reply_send(c, NULL, 0);
-	if (!ctl_reply_keep(c)) /* it goes on, and the one who asked is told so */
+	/* Without memory to keep it, too: it goes on, and the one who asked is told so. */
+	if (!settings_go_on() || !ctl_reply_keep(c))
 		return ctl_reply_send(c, NULL, 0);
 	c->settles = true;
 	pause_for_a_try(c);

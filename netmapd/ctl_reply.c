@@ -55,17 +55,10 @@ int ctl_reply_send(struct conn *c, const int *fds, uint32_t nfds)
 
 void ctl_refuse(int fd, const struct nm_error *err)
 {
-	struct nmd_hello *hello = (struct nmd_hello *)out.bytes;
+	struct nmd_reply *reply = ctl_reply_begin_as(NMD_HELLO, sizeof(struct nmd_hello));
 
-	memset(hello, 0, sizeof(*hello));
-	hello->reply.hdr = (struct nmd_hdr){
-		.magic = NMD_MAGIC,
-		.version = NMD_VERSION,
-		.type = NMD_HELLO,
-		.size = sizeof(*hello),
-		.status = err->code,
-	};
-	snprintf(hello->reply.text, sizeof(hello->reply.text), "%s", err->text);
+	reply->hdr.status = err->code;
+	snprintf(reply->text, sizeof(reply->text), "%s", err->text);
 	(void)send_message(fd, NULL, 0);
 }
 
