@@ -322,6 +322,11 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, bool nic, s
 	struct nm_region *region = nm_region_find(core, id);
 	struct nm_region_params params = core->shared_params;
 
+	if (region && region->ending) {
+		nm_error_set(err, -ENXIO,
+			"memory region %u is gone with its device; name another one, or none", id);
+		return NULL;
+	}
 	if (region) {
 		nm_region_get(region);
 		return region;
@@ -393,6 +398,12 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 fail:
 	free_region(region);
 	return NULL;
+}
+
+void nm_region_end(struct nm_region *region)
+{
+	nm_core_assert_locked(region->core);
+	region->ending = true;
 }
 
 bool nm_region_admits(const struct nm_region *region, uint32_t user)

@@ -99,7 +99,8 @@ struct nm_region {
 	struct nm_quota *payer; /* for what is its memory; NULL: nobody */
 	uint64_t paid;          /* bytes, of NM_RES_MEMORY or, external, NM_RES_EXTMEM */
 	bool shared;            /* made for all clients that name it by its id, not for one */
-	bool ending; /* it goes with those who leave now: nothing of it is given out any more, and its map not kept */
+	bool ending; /* it goes with those who leave now, or its memory does: nothing of it is given out or looked at any more, and
+	                its map not kept */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;    /* NULL when foreign */
 	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */
@@ -141,6 +142,12 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, bool nic, s
 struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t size,
 	const struct nm_pool_geometry pool[NM_POOLS], const struct nm_run part[NM_POOLS],
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
+
+/*
+ * The memory of a foreign region is about to go, whoever still has references; its ports are dead. From here on the core
+ * touches it no more: who names it is refused, and who leaves gives nothing back.
+ */
+void nm_region_end(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
 /* May ports of this user (nm_client.user) lie in it, or be used there? All, if it is there for all, or is nobody's. */
 bool nm_region_admits(const struct nm_region *region, uint32_t user);

@@ -339,8 +339,8 @@ void ptnet_port_remove(struct ptnet *ptn);
  * are as the host has them, and who waits for one looks. */
 void ptnet_port_sleep(struct ptnet *ptn);
 void ptnet_port_wake(struct ptnet *ptn);
-/* The same as ptnet_port_remove() for all ports that lie in a region (pipes, monitors): it goes. */
-void ptnet_port_end_region(const struct nm_region *region);
+/* The same as ptnet_port_remove() for all ports that lie in a region (pipes, monitors), and nobody comes in any more: it goes. */
+void ptnet_port_end_region(struct nm_region *region);
 
 /* ---- ptnet_rss.c ------------------------------------------------------------------------ */
 

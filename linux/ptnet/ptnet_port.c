@@ -422,7 +422,7 @@ static struct nm_port *next_alive(const struct nm_region *region)
 	return port;
 }
 
-void ptnet_port_end_region(const struct nm_region *region)
+void ptnet_port_end_region(struct nm_region *region)
 {
 	struct nm_port *port;
 
@@ -443,4 +443,5 @@ void ptnet_port_end_region(const struct nm_region *region)
 	for (port = netmap_core.ports; port; port = port->next)
 		if (port->region == region && port->clients > 0 && port->ops->stop)
 			port->ops->stop(port);
+	nm_region_end(region);
 }

@@ -22,7 +22,8 @@
  *	ptcheck apart PORT		each slot has a buffer of its own
  *	ptcheck parts PORT		mappings of all of the region that are cut, moved, protected, out of step
  *	ptcheck policy PORT		a memory policy for a mapping of all of the region is checked by the kernel
- *	ptcheck removal PORT		until the region is gone, with pipe and monitor open
+ *	ptcheck removal PORT FILE	until the ports are gone, with pipe and monitor open; and, once there is FILE, the
+ *					region: nobody comes in, and all leave
  *
  * Prints "ok" and exits with 0 when the check held; else one line that says what did not, and 1.
  * Checks which wait for something else say "ready" first.
@@ -677,6 +678,16 @@ static void check_policy(char **args)
 	close_port(&p);
 }
 
+/* The number of the region is in use for as long as somebody hasn't left. */
+static void check_nobody_comes_in(uint16_t mem_id)
+{
+	struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC, .nr_mem_id = mem_id};
+	int fd = open_dev();
+
+	CHECK(request(fd, NETMAP_REQ_REGISTER, "valep:1", &reg, NULL) == -1 && errno == ENXIO);
+	CHECK(close(fd) == 0);
+}
+
 static void check_removal(char **args)
 {
 	struct port p[4] = {open_port(args[0], "", NR_REG_NIC_SW, 0, EXTRA),
@@ -695,6 +706,11 @@ static void check_removal(char **args)
 		CHECK(ioctl(p[i].fd, NIOCRXSYNC) == -1 && errno == ENXIO);
 		CHECK(ioctl(p[i].fd, NIOCTXSYNC) == -1 && errno == ENXIO);
 	}
+	for (int ms = 0; access(args[1], F_OK) != 0; ms++) {
+		CHECK(ms < WAIT_MS);
+		usleep(1000);
+	}
+	check_nobody_comes_in(p[1].reg.nr_mem_id);
 	for (int i = 0; i < 4; i++)
 		close_port(&p[(i + 1) % 4]);
 }
@@ -717,7 +733,7 @@ static const struct check checks[] = {
 	{"apart", check_apart, 1},
 	{"parts", check_parts, 1},
 	{"policy", check_policy, 1},
-	{"removal", check_removal, 1},
+	{"removal", check_removal, 2},
 };
 
 int main(int argc, char **argv)

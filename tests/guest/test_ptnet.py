@@ -262,9 +262,9 @@ def test_region_goes_with_all_in_it(pair):
     a, b = pair.nodes
     before = room(a)
     memory = a.memory_function().rsplit("/", 1)[1]
-    waiting = a.spawn("ptcheck removal data")
+    waiting = a.spawn("ptcheck removal data /tmp/gone")
     waiting.wait_output("^ready$")
-    a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/unbind")
+    a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/unbind && touch /tmp/gone")
     assert waiting.wait(60).out == "ready\nok\n"
     a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/bind")   # its network functions come with it
     a.run("for i in $(seq 100); do [ $(ls -d /sys/class/net/eth* | wc -l) = 2 ] && exit; sleep 0.1; done; exit 1", 60)

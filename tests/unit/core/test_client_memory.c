@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "fixture.h"
 
@@ -854,27 +856,56 @@ static void exchanged_with_the_host(void **state)
 	}
 }
 
-/* The device is pulled: its pipes end with it, and nothing of that memory is read or written. */
+/* From the end on whoever touches it is ended by a signal. */
+static void end_region(struct nm_region *region)
+{
+	nm_core_lock(&core);
+	nm_region_end(region);
+	nm_core_unlock(&core);
+	assert_int_equal(mprotect(foreign_memory, F_SIZE, PROT_NONE), 0);
+}
+
+/* The device is pulled: its pipes end with it, and nothing of that memory is read or written, whoever leaves first. */
 static void the_memory_goes(void **state)
 {
-	struct nm_bind bind = {.mode = NR_REG_NIC_SW, .num_slots = {8, 8}, .extra_bufs = 2};
+	for (int first = 0; first < 3; first++) {
+		struct nm_bind bind = {.mode = NR_REG_NIC_SW, .num_slots = {8, 8}, .extra_bufs = 2};
+		struct nm_region *region = adopt(4, 8, 100);
+		struct nm_port *port = add_brought(region, "ptnet0", 1);
+		struct nm_client client[3];
+
+		assert_int_equal(bind_as(&client[0], "ptnet0", &bind), 0);
+		bind.mode = NR_REG_ALL_NIC;
+		assert_int_equal(bind_as(&client[1], "ptnet0{1", &bind), 0);
+		assert_int_equal(bind_as(&client[2], "ptnet0}1", &bind), 0);
+		fixture_remove(port);
+		end_region(region);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(
+				nm_ring_sync(nm_client_ring(&client[i], NM_TX, 0), 0, 0), -ENXIO);
+		for (int i = 0; i < 3; i++)
+			nm_client_unbind(&client[(first + i) % 3]);
+		assert_int_equal(mprotect(foreign_memory, F_SIZE, PROT_READ | PROT_WRITE), 0);
+		core_check_empty(&core);
+	}
+}
+
+/* Who still has something there keeps the number of the region in use, but nobody comes in by it. */
+static void nobody_comes_into_what_has_gone(void **state)
+{
 	struct nm_region *region = adopt(4, 8, 100);
 	struct nm_port *port = add_brought(region, "ptnet0", 1);
-	static char before[F_SIZE];
-	struct nm_client app, pipe;
+	struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .num_slots = {8, 8}};
+	struct nm_client app, other;
 
 	assert_int_equal(bind_as(&app, "ptnet0", &bind), 0);
-	bind.mode = NR_REG_ALL_NIC;
-	assert_int_equal(bind_as(&pipe, "ptnet0{1", &bind), 0);
 	fixture_remove(port);
-	assert_int_equal(nm_ring_sync(nm_client_ring(&app, NM_TX, 0), 0, 0), -ENXIO);
-	assert_int_equal(nm_ring_sync(nm_client_ring(&pipe, NM_TX, 0), 0, 0), -ENXIO);
-	memset(foreign_memory, 0xa5, sizeof(foreign_memory));
-	memcpy(before, foreign_memory, sizeof(before));
-	region->base = (char *)4096; /* a pointer that would be noticed */
+	end_region(region);
+	bind.mem_id = region->id;
+	assert_int_equal(bind_as(&other, "vale0:1", &bind), -ENXIO);
+	assert_non_null(strstr(other.err.text, "is gone with its device"));
 	nm_client_unbind(&app);
-	nm_client_unbind(&pipe);
-	assert_memory_equal(before, foreign_memory, sizeof(before));
+	assert_int_equal(mprotect(foreign_memory, F_SIZE, PROT_READ | PROT_WRITE), 0);
 	core_check_empty(&core);
 }
 
@@ -918,6 +949,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(host_rings_without_memory, begin, core_end),
 		cmocka_unit_test_setup_teardown(exchanged_with_the_host, begin, core_end),
 		cmocka_unit_test_setup_teardown(the_memory_goes, begin, core_end),
+		cmocka_unit_test_setup_teardown(nobody_comes_into_what_has_gone, begin, core_end),
 		cmocka_unit_test_setup_teardown(what_a_device_holds, begin, core_end),
 	};
 
