@@ -12,8 +12,8 @@ Standard library only; nothing here needs pytest.
 """
 
 from .env import BUILD, ROOT, Kernel, accelerator_args, build_module, kvm_usable, qemu_path
-from .guest import Command, Guest, GuestError, Result, find_complaints
+from .guest import PATIENCE, Command, Guest, GuestError, Result, find_complaints
 from .initramfs import build_initramfs
 
-__all__ = ["BUILD", "ROOT", "Kernel", "accelerator_args", "build_module", "kvm_usable", "qemu_path",
+__all__ = ["BUILD", "PATIENCE", "ROOT", "Kernel", "accelerator_args", "build_module", "kvm_usable", "qemu_path",
            "Command", "Guest", "GuestError", "Result", "find_complaints", "build_initramfs"]

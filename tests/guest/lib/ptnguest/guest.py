@@ -320,18 +320,25 @@ class Guest:
             return
         if self._channel.closed:
             raise GuestError(self._explain(f"QEMU ended while waiting for {what}", command))
-        raise GuestError(self._explain(f"waited {limit} s for {what}", command))
+        raise GuestError(self._explain(f"waited {limit} s for {what}", command, self._where_all_are()))
 
-    def _explain(self, what, command=None):
+    def _where_all_are(self):
+        """Where in the kernel each process of the guest is, or sleeps: what a wait in vain is explained by."""
+        command = self.spawn("cd /proc; for p in [0-9]*; do [ ! -e $p/exe ] || echo \"$p $(cat $p/comm $p/stack | tr '\\n' ' ')\"; done; "
+                             "dmesg | tail -n 60")
+        self._channel.wait_for(lambda: not command.running or self._channel.closed, 10 * PATIENCE)
+        return command.output or "it runs nothing any more: not even a shell"
+
+    def _explain(self, what, command=None, where=""):
         """An error text with all that helps to understand it."""
         status = "never started" if self.process is None else \
             "runs" if self.alive else f"ended with {self.process.returncode}"
         parts = [f"{self.name}: {what} (QEMU {status}; logs: {self.console_path} {self.stderr_path})"]
         stderr = self.stderr_path.read_text(errors="replace") if self.stderr_path.exists() else ""
         for title, text in (("output", command.output if command else ""), ("QEMU says", stderr),
-                            ("console", self.console())):
+                            ("console", self.console()), ("where its processes are", where)):
             if text.strip():
-                parts.append(f"--- {title}:\n{_tail(text, 40)}")
+                parts.append(f"--- {title}:\n{_tail(text, 400 if text is where else 40)}")
         return "\n".join(parts)
 
 
