@@ -11,9 +11,17 @@
 #include "proto_client.h"
 #include "report.h"
 
-enum { DEFAULT_REGION = 1 }; /* of persistent ports and pipes */
+enum {
+	DEFAULT_REGION = 1, /* of persistent ports and pipes */
+	PART_DONE = 1,      /* see change_fn */
+};
 
 static const struct config_place nowhere;
+
+/*
+ * Makes a change: 0, a negative errno, or PART_DONE: it is made but for what the text says, whose errno err->code is.
+ */
+typedef int change_fn(int fd, const struct config_item *item, struct nm_error *err);
 
 /* ---- requests ---------------------------------------------------------------------------------- */
 
@@ -101,7 +109,9 @@ static int attach_device(int fd, const struct config_item *item, struct nm_error
 		.reg = {.nr_mode = item->host ? NR_REG_NIC_SW : NR_REG_ALL_NIC}};
 	int error = ask(fd, NETMAP_REQ_VALE_ATTACH, item->name, &body, sizeof(body), err);
 
-	return error || item->poll_threads == 0 ? error : poll_device(fd, item, err);
+	if (error || item->poll_threads == 0)
+		return error;
+	return poll_device(fd, item, err) ? PART_DONE : 0;
 }
 
 static int detach_device(int fd, const struct config_item *item, struct nm_error *err)
@@ -305,13 +315,12 @@ int config_of_report(const json_t *report, struct config *config, struct nm_erro
 struct applying {
 	struct config_apply *how;
 	int failures;
-	bool broken; /* the connection: nothing more can be asked */
+	bool broken;    /* the connection: nothing more can be asked */
+	bool part_done; /* the last change that failed had made something */
 	const struct config_item
 		*placed; /* the last placement that was there as the file wants it */
 	bool place_anew; /* so are all that follow */
 };
-
-typedef int change_fn(int fd, const struct config_item *item, struct nm_error *err);
 
 static void tell(struct applying *a, const struct config_item *item, const char *text,
 	const char *was, const char *error)
@@ -331,6 +340,9 @@ static void change(struct applying *a, const struct config_item *item, const cha
 
 	if (!a->how->check)
 		error = fn(a->how->fd, item, &err);
+	a->part_done = error == PART_DONE;
+	if (a->part_done)
+		error = err.code;
 	/* An answer that comes too late would be taken for the next one's. */
 	if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT) {
 		a->broken = true;
@@ -563,11 +575,12 @@ static void apply_kind(struct applying *a, enum config_kind kind, const struct c
 
 		if (i->kind != kind)
 			continue;
+		a->part_done = false;
 		if (asked)
 			want(a, i, have, report);
 		if (is_any(i))
 			continue;
-		if ((asked && (a->failures == failures || a->broken || i->poll_threads > 0)) ||
+		if ((asked && (a->failures == failures || a->broken || a->part_done)) ||
 			(config_find(have, i) && was_before(a, i)))
 			own(a, i);
 	}

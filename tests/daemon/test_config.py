@@ -110,6 +110,29 @@ def test_what_others_have_made_under_its_name_stays(start_netmapd, place):
 
 
 @taps
+def test_what_a_line_has_not_made_stays(start_netmapd, place):
+    """There was no such device for it. One that somebody has made and attached since doesn't go when the line does."""
+    (place / "d").mkdir(exist_ok=True)
+    daemon = start_netmapd("--config", place / "d", preexec_fn=new_namespace)
+    read_again(daemon, place, "set poll-us 71\nattach vale1:tapc0 poll=0\n", "a.conf:2: tapc0: ")
+    control(daemon, newif, "tapc0")
+    ctl(daemon, "attach", "vale1:tapc0")
+    read_again(daemon, place, "set poll-us 72\n", "set poll-us 72")
+    assert [a["name"] for a in daemon.status()["attached"]] == ["vale1:tapc0"]
+
+
+@taps
+def test_what_a_line_has_made_in_part_goes(start_netmapd, place):
+    """The device is attached, but not polled as the line wants it."""
+    (place / "d").mkdir(exist_ok=True)
+    daemon = start_netmapd("--config", place / "d", preexec_fn=new_namespace)
+    read_again(daemon, place, "port tapc0\nattach vale1:tapc0 poll=0+4\n", "a.conf:2: ")
+    assert [a["name"] for a in daemon.status()["attached"]] == ["vale1:tapc0"]
+    read_again(daemon, place, "set poll-us 72\n", "detach vale1:tapc0")
+    wait_until(lambda: daemon.status()["attached"] == [], "it is detached")
+
+
+@taps
 def test_apply(start_netmapd, place):
     """Says what it changes, and then there is nothing to change; --check changes nothing; --exact removes."""
     daemon = start_netmapd("--workers", "1", preexec_fn=new_namespace)
