@@ -631,6 +631,21 @@ static void one_thing(void)
 	}
 }
 
+/* Some do nothing but what takes long: a slow kernel hardly comes to it otherwise. */
+static void things(void)
+{
+	bool long_ones = one_in(8);
+
+	for (int n = 0; n < THINGS; n++) {
+		if (!long_ones)
+			one_thing();
+		else if (one_in(2))
+			open_large_ports();
+		else
+			take_off_a_switch();
+	}
+}
+
 static void __attribute__((noreturn)) process(uint64_t seed)
 {
 	struct sigaction act = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
@@ -646,8 +661,7 @@ static void __attribute__((noreturn)) process(uint64_t seed)
 	CHECK(arena != MAP_FAILED);
 	CHECK(mprotect(arena, ARENA, PROT_READ | PROT_WRITE) == 0);
 	alarm(20); /* one in a loop of the kernel's, or asleep */
-	for (int n = 0; n < THINGS; n++)
-		one_thing();
+	things();
 	_exit(0);
 }
 
