@@ -290,7 +290,7 @@ void nm_attachment_take_back_locked(struct nm_port *port)
 	struct nm_attachment *att = placed_at(port);
 
 	nm_core_assert_locked(port->core);
-	if (!att || !att->lent || port->clients > 1)
+	if (!att || !att->lent || port->dead || port->clients > 1)
 		return;
 	port->core->platform_ops->attachment_pause(att, true);
 	/* Its last user may have chosen another header. The switch takes each. */

@@ -161,14 +161,16 @@ static bool is_in_use(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 	return port->clients > 0 || (port->peer && port->peer->clients > 0);
 }
 
-/* The region goes with the port, if nobody else is in it. */
+/* The region goes with the port, if nobody else is in it. One that is there for all may be named again while a device still has
+ * buffers of it. */
 static void see_if_region_ends(const struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK)
 {
 	const struct nm_port *peer = port->peer;
 	uint32_t refs = 1 + (peer && peer->region == port->region);
 
-	if (port->own_memory && port->clients + (peer ? peer->clients : 0) <= 1 &&
-		port->region->refs == refs)
+	if (!port->own_memory || (port->region->shared && port->ops->nic_memory))
+		return;
+	if (port->clients + (peer ? peer->clients : 0) <= 1 && port->region->refs == refs)
 		port->region->ending = true;
 }
 

@@ -311,6 +311,5 @@ struct nm_region *nm_client_region_choose(
 		region = client->own_region;
 	if (!region)
 		return make_private_region(client, port, bind->extra_bufs);
-	nm_region_get(region);
-	return region;
+	return nm_region_enter(region, &client->err) == 0 ? region : NULL;
 }

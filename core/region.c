@@ -322,15 +322,8 @@ struct nm_region *nm_region_by_id(struct nm_core *core, uint16_t id, bool nic, s
 	struct nm_region *region = nm_region_find(core, id);
 	struct nm_region_params params = core->shared_params;
 
-	if (region && region->ending) {
-		nm_error_set(err, -ENXIO,
-			"memory region %u is gone with its device; name another one, or none", id);
-		return NULL;
-	}
-	if (region) {
-		nm_region_get(region);
-		return region;
-	}
+	if (region)
+		return nm_region_enter(region, err) == 0 ? region : NULL;
 	params.nic = nic;
 	if (nic)
 		params.count[NM_POOL_BUF] = core->nic_bufs;
@@ -425,6 +418,16 @@ void nm_region_get(struct nm_region *region)
 {
 	os_assert(region->refs > 0);
 	region->refs++;
+}
+
+int nm_region_enter(struct nm_region *region, struct nm_error *err)
+{
+	if (region->ending)
+		return nm_error_set(err, -ENXIO,
+			"memory region %u is gone with its device; name another one, or none",
+			region->id);
+	nm_region_get(region);
+	return 0;
 }
 
 void nm_region_put(struct nm_region *region)

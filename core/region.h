@@ -99,8 +99,7 @@ struct nm_region {
 	struct nm_quota *payer; /* for what is its memory; NULL: nobody */
 	uint64_t paid;          /* bytes, of NM_RES_MEMORY or, external, NM_RES_EXTMEM */
 	bool shared;            /* made for all clients that name it by its id, not for one */
-	bool ending; /* it goes with those who leave now, or its memory does: nothing of it is given out or looked at any more, and
-	                its map not kept */
+	bool ending; /* it goes with those who leave now, or its memory does: nothing of it is given out any more, and its map not kept */
 	uint32_t refs OS_GUARDED_BY(NM_CORE_LOCK);
 	struct os_mem *mem;    /* NULL when foreign */
 	struct nm_bufown *own; /* who owns which object; bufown.c. NULL: nothing can be allocated */
@@ -144,8 +143,9 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 	struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 
 /*
- * The memory of a foreign region is about to go, whoever still has references; its ports are dead. From here on the core
- * touches it no more: who names it is refused, and who leaves gives nothing back.
+ * A region ends before its last reference: a foreign one when its ports are dead and its memory is about to go, a machine's own
+ * one with the machine. From here on nobody comes in, and who leaves gives nothing back: nothing is looked for in the slots and
+ * lists that lie there.
  */
 void nm_region_end(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 
@@ -154,6 +154,8 @@ bool nm_region_admits(const struct nm_region *region, uint32_t user);
 
 /* NULL: there is none. Takes no reference. */
 struct nm_region *nm_region_find(struct nm_core *core, uint16_t id) OS_REQUIRES(NM_CORE_LOCK);
+/* For who comes in, with a port: 0, and he has a reference; or -ENXIO with a text: the region ends. */
+int nm_region_enter(struct nm_region *region, struct nm_error *err) OS_REQUIRES(NM_CORE_LOCK);
 void nm_region_get(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 /* Frees it with the last reference; NULL is allowed. */
 void nm_region_put(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);

@@ -98,7 +98,7 @@ void vm_free(struct vm *vm)
 	was_there = vm->num_regions > 0 && vm->regions[0].mem;
 	if (vm->num_regions > 0) { /* nobody else will have anything of it */
 		nm_core_lock(&vm->daemon->core);
-		vm->regions[0].region->ending = true;
+		nm_region_end(vm->regions[0].region);
 		nm_core_unlock(&vm->daemon->core);
 	}
 	if (vm->making)

@@ -262,7 +262,7 @@ def test_region_goes_with_all_in_it(pair):
     a, b = pair.nodes
     before = room(a)
     memory = a.memory_function().rsplit("/", 1)[1]
-    waiting = a.spawn("ptcheck removal data /tmp/gone")
+    waiting = a.spawn("rm -f /tmp/gone; ptcheck removal data /tmp/gone")
     waiting.wait_output("^ready$")
     a.run(f"echo {memory} > /sys/bus/pci/drivers/ptnet-mem/unbind && touch /tmp/gone")
     assert waiting.wait(60).out == "ready\nok\n"

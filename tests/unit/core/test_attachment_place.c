@@ -205,6 +205,24 @@ static void an_application_takes_the_place(void **state)
 	app_close(&app);
 }
 
+/* Its memory is gone with a device, maybe: whoever had it leaves, and nobody writes there any more. */
+static void a_dead_place_is_not_taken_back(void **state)
+{
+	struct app place;
+	struct netmap_ring *shared;
+
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	open_place(&place, "vale0:dev");
+	shared = place.client.port->rings[NM_TX][0].shared;
+	nm_core_lock(&core);
+	nm_port_remove_locked(place.client.port);
+	nm_core_unlock(&core);
+	shared->head = shared->cur = 7;
+	app_close(&place);
+	assert_int_equal(shared->head, 7);
+	assert_int_equal(detach("vale0:dev"), 0);
+}
+
 static void who_shares_it(void **state)
 {
 	struct app app, place;
@@ -414,6 +432,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_application_takes_the_place, begin, end),
+		cmocka_unit_test_setup_teardown(a_dead_place_is_not_taken_back, begin, end),
 		cmocka_unit_test_setup_teardown(who_shares_it, begin, end),
 		cmocka_unit_test_setup_teardown(another_header, begin, end),
 		cmocka_unit_test_setup_teardown(the_ring_changes_hands_empty, begin, end),

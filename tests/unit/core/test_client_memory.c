@@ -904,8 +904,51 @@ static void nobody_comes_into_what_has_gone(void **state)
 	bind.mem_id = region->id;
 	assert_int_equal(bind_as(&other, "vale0:1", &bind), -ENXIO);
 	assert_non_null(strstr(other.err.text, "is gone with its device"));
+	/* Nor who lies where a device does: its place on a switch. */
+	bind.mem_id = 0;
+	nm_client_init(&other, &core);
+	other.own_region = region;
+	assert_int_equal(nm_client_bind(&other, "vale0:1", &bind), -ENXIO);
 	nm_client_unbind(&app);
 	assert_int_equal(mprotect(foreign_memory, F_SIZE, PROT_READ | PROT_WRITE), 0);
+	core_check_empty(&core);
+}
+
+static struct nm_region *kept; /* by a device that has buffers of it in its hands still */
+
+static void keep_region(struct nm_port *port)
+{
+	kept = port->region;
+	nm_region_get(kept);
+}
+
+/* A region that is there for all is named again while the last port that has left still holds it, and all comes back. */
+static void a_device_holds_the_region_of_all(void **state)
+{
+	static const struct nm_port_ops holding_ops = {.kind = "nic",
+		.stop = keep_region,
+		.txsync = sync_nothing,
+		.rxsync = sync_nothing,
+		.nic_memory = true};
+	struct nm_port *port = add("dev0", &holding_ops, 1, 0);
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .mem_id = 5};
+	struct nm_client client;
+	uint32_t free;
+
+	assert_int_equal(bind_as(&client, "dev0", &bind), 0);
+	nm_client_unbind(&client);
+	nm_core_lock(&core);
+	free = nm_bufown_num_free(kept, NM_POOL_BUF);
+	assert_int_equal(free, kept->pool[NM_POOL_BUF].count - NM_BUFS_RESERVED);
+	nm_core_unlock(&core);
+	assert_int_equal(bind_as(&client, "vale0:1", &bind), 0);
+	assert_ptr_equal(client.port->region, kept);
+	nm_client_unbind(&client);
+	nm_core_lock(&core);
+	assert_int_equal(nm_bufown_num_free(kept, NM_POOL_BUF), free);
+	nm_region_put(kept);
+	nm_core_unlock(&core);
+	fixture_remove(port);
 	core_check_empty(&core);
 }
 
@@ -950,6 +993,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(exchanged_with_the_host, begin, core_end),
 		cmocka_unit_test_setup_teardown(the_memory_goes, begin, core_end),
 		cmocka_unit_test_setup_teardown(nobody_comes_into_what_has_gone, begin, core_end),
+		cmocka_unit_test_setup_teardown(a_device_holds_the_region_of_all, begin, core_end),
 		cmocka_unit_test_setup_teardown(what_a_device_holds, begin, core_end),
 	};
 
