@@ -236,7 +236,8 @@ static void pause_until(
 	if (until > handle->paused_until)
 		handle->paused_until = until;
 	list_move(list, handle);
-	(void)wait_for(loop, handle, 0); /* a change of what is there can't fail */
+	/* That it has hung up is told once meanwhile, and again afterwards. A change of what is there can't fail. */
+	(void)wait_for(loop, handle, EPOLLONESHOT);
 }
 
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms)
@@ -336,7 +337,7 @@ static bool turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
 
 	handle->turn = loop->stats.rounds;
 	handle->ready = 0;
-	if (until && !(events & (EPOLLHUP | EPOLLERR))) {
+	if (until) {
 		rest(loop, &loop->refused, handle, until);
 		return false;
 	}
@@ -360,10 +361,11 @@ static bool turn(struct loop *loop, struct loop_handle *handle, uint32_t events)
 static bool take_event(struct loop *loop, struct loop_handle *handle, uint32_t events)
 {
 	bool queued = handle->in == &loop->queue;
+	bool others_wait = handle->shared && handle->shared->waiting > 0;
 
-	if (events & (EPOLLHUP | EPOLLERR))
-		return turn(loop, handle, events);
-	if (!queued && !(handle->shared && handle->shared->waiting > 0))
+	if (handle->paused_until && (handle->waits || others_wait))
+		return false; /* it has hung up, which is told again after the pause */
+	if (!queued && !others_wait)
 		return turn(loop, handle, events);
 	handle->ready = events;
 	if (!queued)

@@ -11,7 +11,7 @@
  *
  * A turn can be long all the same, since one message can be much work. So a handle has
  * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
- * it up is not called back until it is earned again. Handles can share another budget (loop_share): all
+ * it up is not called back until it is earned again, whatever has happened to its descriptor. Handles can share another budget (loop_share): all
  * connections of a user do, for a client that comes again has a new one of its own. When it is used up they have their turns one after
  * the other: who had one stands behind those who wait, and so does who comes only now.
  *
@@ -75,7 +75,7 @@ int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
 
 /* The handle's callbacks use this budget as well, which is all 0 at first and outlives the handle and the round in which it is taken
- * out. A handle has its turn in any case when its descriptor has an error or has hung up. */
+ * out. */
 void loop_share(struct loop_handle *handle, struct loop_budget *budget);
 
 /* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready, in the order of asking. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum {
@@ -42,6 +43,19 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
+int __real_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout_ms);
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout_ms);
+
+static int reported; /* events, ever */
+
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout_ms)
+{
+	int n = __real_epoll_wait(epoll, events, most, timeout_ms);
+
+	reported += n;
+	return n;
+}
+
 static void add(int i, bool asks);
 
 static void take_out(int i)
@@ -67,16 +81,32 @@ static void work(void *arg, uint32_t events)
 		add(i, false);
 }
 
-static void add(int i, bool asks)
+static void add_fd(int i, int fd)
 {
 	take_out(i);
-	f.asks[i] = asks;
-	f.fd[i] = eventfd(asks ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK);
+	f.fd[i] = fd;
 	assert_int_equal(
 		loop_add(f.loop, f.fd[i], EPOLLIN, work, (void *)(intptr_t)i, &f.handle[i]), 0);
 	loop_share(f.handle[i], &f.budget);
+}
+
+static void add(int i, bool asks)
+{
+	add_fd(i, eventfd(asks ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK));
+	f.asks[i] = asks;
 	if (asks)
 		loop_again(f.loop, f.handle[i]);
+}
+
+/* Its peer is gone, and that takes several turns. */
+static void add_hung_up(int i)
+{
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd), 0);
+	close(fd[1]);
+	add_fd(i, fd[0]);
+	f.asks[i] = false;
 }
 
 static int setup(void **state)
@@ -155,6 +185,41 @@ static void who_asks_for_a_turn_is_as_one_that_is_ready(void **state)
 	}
 }
 
+static void who_has_hung_up_is_as_one_that_is_ready(void **state)
+{
+	for (int hung_up = 0; hung_up < 3; hung_up++) {
+		for (int i = 0; i < 3; i++) {
+			if (i == hung_up)
+				add_hung_up(i);
+			else
+				add(i, false);
+		}
+		f.turns = 0;
+		expect_in_turn(3);
+	}
+	for (int i = 0; i < SOME; i++)
+		add_hung_up(i);
+	f.turns = 0;
+	expect_in_turn(SOME);
+}
+
+/* While nothing is earned, those who have hung up have no turn, and the loop has its rest. */
+static void who_has_hung_up_is_silent_meanwhile(void **state)
+{
+	int before;
+
+	for (int i = 0; i < 3; i++)
+		add_hung_up(i);
+	for (int round = 0; round < 3; round++)
+		(void)loop_run_once(f.loop, 0);
+	assert_int_equal(f.turns, 1);
+	before = reported;
+	for (int round = 0; round < SOME; round++)
+		assert_int_equal(loop_run_once(f.loop, 0), 0);
+	assert_int_equal(reported, before);
+	run();
+}
+
 /* Connections that come anew each time stand behind the one that waits. */
 static void who_comes_new_comes_last(void **state)
 {
@@ -191,6 +256,8 @@ int main(void)
 		TEST(so_do_many),
 		TEST(so_do_more_than_it_had_room_for),
 		TEST(who_asks_for_a_turn_is_as_one_that_is_ready),
+		TEST(who_has_hung_up_is_as_one_that_is_ready),
+		TEST(who_has_hung_up_is_silent_meanwhile),
 		TEST(who_comes_new_comes_last),
 		TEST(another_budget_has_nothing_to_do_with_it),
 	};
