@@ -109,6 +109,8 @@ static void publish_room(struct nm_csb_server *s)
 {
 	struct nm_ring *ring = s->ring;
 
+	if (OS_LOAD(&ring->port->dead)) /* its kind has nothing for it any more */
+		return;
 	if (!ring->port->ops->can_send || !ring->port->ops->can_send(ring) ||
 		nm_ring_sync(ring, ring->head, ring->cur) != 0 || ring->tail == s->published_hwtail)
 		return;

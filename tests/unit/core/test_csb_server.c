@@ -352,13 +352,30 @@ static void any_positions(void **state)
 	assert_int_equal(ring->stats.bad_syncs, stops);
 }
 
+static bool must_not_be_asked(struct nm_ring *ring)
+{
+	fail_msg("the kind of a dead port was asked");
+	return false;
+}
+
 static void a_dead_port_stops(void **state)
 {
+	struct nm_ring *ring = app_private(&a, NM_TX, 0);
+	const struct nm_port_ops *before = ring->port->ops;
+	struct nm_port_ops ops = *before;
+
+	ops.can_send = must_not_be_asked;
 	nm_core_lock(&core);
 	nm_port_remove_locked(a.client.port);
 	nm_core_unlock(&core);
 	/* An idle one, too. */
 	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
+	/* And one that has something to send. */
+	serve(&tx, ring);
+	(void)put(3);
+	ring->port->ops = &ops;
+	assert_int_equal(nm_csb_server_step(&tx.kern), NM_CSB_SERVER_STOPPED);
+	ring->port->ops = before;
 }
 
 /* ---- sleep -------------------------------------------------------------------------------------- */
