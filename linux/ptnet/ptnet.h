@@ -228,7 +228,8 @@ struct ptnet {
 	bool up;                /* the interface: in state stack, maybe in state netmap */
 	struct nm_port *host;   /* state netmap: where the stack's packets go; read as `state` */
 	bool gone;              /* the device is no longer ours: nothing starts again */
-	bool asleep;      /* the machine is: syncs do nothing. Also read under a ring's `sync` */
+	bool away;   /* it sleeps, or is reset: nothing is told to it, the stack has no rings */
+	bool asleep; /* the machine is: syncs do nothing. Also read under a ring's `sync` */
 	uint32_t hdr_len; /* virtio-net header in use, bytes */
 
 	/* Of whoever syncs the host rx ring: on their way from there to the host. */
@@ -314,6 +315,8 @@ int ptnet_service_start(struct ptnet *ptn);
 void ptnet_service_stop(struct ptnet *ptn);
 /* Virtio-net header from now on. The host doesn't serve. -EOPNOTSUPP: it chose otherwise. */
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes);
+/* While the function is away all three only take note: begin_anew() in ptnet_pm.c tells it. */
+
 /* Stops it whoever uses it; nothing starts it again. */
 void ptnet_service_end(struct ptnet *ptn);
 

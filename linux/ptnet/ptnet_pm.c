@@ -14,7 +14,8 @@
  * Processes are frozen meanwhile, and so is what they ask of the driver. Threads of the kernel that
  * sync a port (devices on switches, the stack on host rings) go on: they find a ring that doesn't move.
  *
- * A reset of the function, on request or since the bus has had an error, is such a sleep, too.
+ * A reset of the function, on request or since the bus has had an error, is such a sleep, too; but processes go on, and set the
+ * interface down, open its port and close it: that is taken note of, and the function told when it is back (ptnet.away).
  */
 #include "ptnet.h"
 #include "kmod.h"
@@ -36,6 +37,7 @@ static void fall_asleep(struct ptnet *ptn)
 	if (ptn->state != PTNET_IDLE)
 		ptnet_service_stop(ptn);
 	ptnet_device_forget_csb(ptn);
+	ptn->away = true;
 	mutex_unlock(&ptn->lock);
 	nm_core_unlock(&netmap_core);
 	rtnl_unlock();
@@ -49,6 +51,7 @@ static int begin_anew(struct ptnet *ptn)
 	rtnl_lock();
 	nm_core_lock(&netmap_core);
 	mutex_lock(&ptn->lock);
+	ptn->away = false;
 	ptnet_device_introduce(ptn);
 	if (ptn->state != PTNET_IDLE) {
 		ptnet_rings_repair(ptn);
@@ -69,7 +72,8 @@ static int ptnet_suspend(struct device *dev)
 	struct ptnet *ptn = dev_get_drvdata(dev);
 
 	mutex_lock(&ptnet_probe_lock);
-	if (ptn->netdev) /* else its memory function is gone */
+	if (ptn->netdev &&
+		!ptn->away) /* else its memory function is gone; or an error comes on top of a reset */
 		fall_asleep(ptn);
 	mutex_unlock(&ptnet_probe_lock);
 	return 0;
@@ -81,7 +85,7 @@ static int ptnet_resume(struct device *dev)
 	int error = 0;
 
 	mutex_lock(&ptnet_probe_lock);
-	if (ptn->netdev)
+	if (ptn->netdev && ptn->away)
 		error = begin_anew(ptn);
 	mutex_unlock(&ptnet_probe_lock);
 	return error;

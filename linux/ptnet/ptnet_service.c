@@ -68,20 +68,24 @@ static int start_service(struct ptnet *ptn)
 int ptnet_service_start(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	return ptn->gone ? -ENODEV : start_service(ptn);
+	if (ptn->gone)
+		return -ENODEV;
+	return ptn->away ? 0 : start_service(ptn);
 }
 
 void ptnet_service_stop(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	if (!ptn->gone)
+	if (!ptn->gone && !ptn->away)
 		ptnet_command(ptn, PTNETMAP_PTCTL_DELETE);
 }
 
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
 {
 	lockdep_assert_held(&ptn->lock);
-	if (!ptn->gone && ptn->hdr_len != bytes)
+	if (ptn->away)
+		ptn->hdr_len = bytes;
+	else if (!ptn->gone && ptn->hdr_len != bytes)
 		ptnet_negotiate_hdr_len(ptn, bytes);
 	return ptn->hdr_len == bytes ? 0 : -EOPNOTSUPP;
 }
@@ -99,6 +103,8 @@ void ptnet_service_end(struct ptnet *ptn)
 void ptnet_stack_on(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
+	if (ptn->away)
+		return;
 	ptnet_rss_on(ptn); /* or packets come as without */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
@@ -121,6 +127,8 @@ void ptnet_stack_on(struct ptnet *ptn)
 void ptnet_stack_off(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
+	if (ptn->away)
+		return;
 	ptnet_rss_off(ptn);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		ptnet_pause_disable(&ptn->queues[i]);
