@@ -141,6 +141,7 @@ static void net_remove(struct pci_dev *pdev)
 
 	mutex_lock(&ptnet_probe_lock);
 	ptnet_detach(ptn); /* unless it went with its memory function */
+	pci_set_drvdata(pdev, NULL);
 	mutex_unlock(&ptnet_probe_lock);
 	ptnet_put(ptn);
 	pci_release_regions(pdev);
@@ -166,18 +167,17 @@ static void net_shutdown(struct pci_dev *pdev)
 
 /* ---- a memory function comes back ------------------------------------------------------ */
 
-/* Is it bound to this driver, but went with its memory function? */
+/* Is it bound to this driver, but went with its memory function? Who unbinds it has its device_lock, and waits for whoever looks
+ * through the devices of the driver: so here nobody takes that. */
 static int is_orphan(struct device *dev, const void *nothing)
 {
 	const struct ptnet *ptn;
 	bool orphan;
 
-	device_lock(dev);
-	ptn = dev_get_drvdata(dev); /* NULL: it is on its way */
 	mutex_lock(&ptnet_probe_lock);
+	ptn = dev_get_drvdata(dev); /* NULL: it is on its way */
 	orphan = ptn && !ptn->netdev;
 	mutex_unlock(&ptnet_probe_lock);
-	device_unlock(dev);
 	return orphan;
 }
 

@@ -34,7 +34,7 @@ DISTURBANCES = (
     "n=0; while :; do n=$((n + 1)); ip netns add abuse$n; ip link set nma1 netns abuse$n; sleep 0.$((RANDOM % 5)); ip netns del abuse$n; "
     "sleep 0.2; done",
     "while :; do rmmod netmap && modprobe netmap; sleep 1; cat /sys/kernel/debug/netmap/*; done",
-    "while :; do for f in $(ls -d /sys/bus/pci/drivers/ptnet-*/0*); do d=${f%/*}; echo ${f##*/} >$d/unbind; sleep 0.1; "
+    "while :; do for f in $(ls -d /sys/bus/pci/drivers/ptnet*/0*); do d=${f%/*}; echo ${f##*/} >$d/unbind; sleep 0.1; "
     "echo ${f##*/} >$d/bind; done; sleep 0.$((RANDOM % 9)); ip link set data up; done",
     # Packets for the stacks, and for the host rings.
     "ping -i 0.05 10.0.0.99",
