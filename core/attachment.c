@@ -246,12 +246,12 @@ static bool can_lend(const struct nm_attachment *att)
 	       att->core->platform_ops->attachment_pause;
 }
 
-struct nm_port *nm_attachment_place_locked(struct nm_port *port)
+struct nm_port *nm_attachment_place_locked(struct nm_port *port, const void *ns)
 {
 	const struct nm_attachment *att = made_for(port);
 
 	nm_core_assert_locked(port->core);
-	return can_lend(att) ? att->sw.port : port;
+	return can_lend(att) && att->ns == ns ? att->sw.port : port;
 }
 
 const struct nm_port *nm_attachment_device_locked(const struct nm_port *port)
@@ -566,7 +566,7 @@ int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const st
 	return error;
 }
 
-/* The one that has the place of `first` for its device, on another switch; NULL: none. */
+/* The one that has the place of `first` for its device, on another switch of the same namespace; NULL: none. */
 static const struct nm_attachment *second_of(const struct nm_attachment *first)
 	OS_REQUIRES(NM_CORE_LOCK)
 {
@@ -636,7 +636,7 @@ int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint3
 /* What there is to attach again when an attachment has ended; name "": nothing. */
 struct again {
 	struct nm_core *core;
-	void *ns;
+	void *ns; /* the caller's, who holds it */
 	char name[NETMAP_REQ_IFNAMSIZ];
 	struct nm_bind bind;
 	struct nm_error *err;
@@ -644,16 +644,15 @@ struct again {
 };
 
 /* The attachment on a second switch, whose device is the place on the first one. */
-static struct again find_second(struct nm_core *core, const void *ns, const char *name)
+static struct again find_second(struct nm_core *core, void *ns, const char *name)
 {
-	struct again again = {.core = core, .name = ""};
+	struct again again = {.core = core, .ns = ns, .name = ""};
 	const struct nm_attachment *first, *second;
 
 	nm_core_lock(core);
 	first = nm_attachment_find_locked(core, ns, name);
 	second = first ? second_of(first) : NULL;
 	if (second) {
-		again.ns = second->ns;
 		memcpy(again.name, second->name, sizeof(again.name));
 		again.bind.mode = second->host.port ? NR_REG_NIC_SW : NR_REG_ALL_NIC;
 	}

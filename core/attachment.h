@@ -88,9 +88,11 @@ int nm_attachment_remove(struct nm_core *core, void *ns, const char *name, uint3
 struct nm_attachment *nm_attachment_find_locked(
 	struct nm_core *core, const void *ns, const char *name) OS_REQUIRES(NM_CORE_LOCK);
 
-/* For binding. The port whose rings a client gets that asks for rings of `port`: of a persistent port on a
- * switch, its port there; else `port`. */
-struct nm_port *nm_attachment_place_locked(struct nm_port *port) OS_REQUIRES(NM_CORE_LOCK);
+/* For binding. The port whose rings a client of a namespace gets that asks for rings of `port`: of a persistent
+ * port on a switch of that namespace, its port there; else `port`. A port that has moved is on a switch of another
+ * one, which its clients don't hold. */
+struct nm_port *nm_attachment_place_locked(struct nm_port *port, const void *ns)
+	OS_REQUIRES(NM_CORE_LOCK);
 /* The device's port that sits on a switch as `port`; NULL: none. */
 const struct nm_port *nm_attachment_device_locked(const struct nm_port *port)
 	OS_REQUIRES(NM_CORE_LOCK);

@@ -107,7 +107,7 @@ static struct nm_port *find_named(struct nm_client *client, const char *name,
 			bind->num_rings, bind->num_slots, &client->err);
 	port = nm_port_find_in_locked(core, client->ns, name);
 	if (port && (bind->mode == NR_REG_ALL_NIC || bind->mode == NR_REG_ONE_NIC))
-		port = nm_attachment_place_locked(port);
+		port = nm_attachment_place_locked(port, client->ns);
 	if (!port)
 		nm_error_set(&client->err, -ENXIO,
 			core->platform_ops && core->platform_ops->lookup

@@ -362,4 +362,5 @@ void nmk_attachment_stop_dead(void)
 void nmk_attachment_detach_all(const struct net *ns)
 {
 	detach(&(struct wanted){.ns = ns});
+	flush_work(&reap_work); /* what that one has found before is off, too */
 }

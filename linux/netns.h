@@ -6,7 +6,8 @@
  * struct net), whoever uses the file later. An open file holds its namespace, as a socket does. So what
  * is left in one that ends are devices: those on switches are taken off, persistent ports go;
  * one that is in use, moved here from where its user is, goes on to the first namespace like a
- * device of hardware.
+ * device of hardware. A switch is such a user: of a port that has moved only clients of the switch's namespace
+ * get its place there, so that nobody has it any longer than that is.
  *
  * Thread safety: without locks.
  */

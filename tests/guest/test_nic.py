@@ -583,6 +583,23 @@ def test_end_of_a_namespace(lab):
     assert lab.guest.run("/sbin/ip link show port || /sbin/ip link show spare", check=False).rc != 0
 
 
+@pytest.mark.every_kernel
+def test_persistent_port_moves(lab):
+    """It stays on the switch of the namespace that it has left, and nobody else gets its place there, until that one ends."""
+    lab("a", "nicheck ctl newif port")
+    lab("a", "nicheck ctl attach valea:port")
+    lab("a", "/sbin/ip link set port netns b")
+    for request in ("send port 100 60", "ctl attach valea:port", "ctl attach valeb:port"):
+        assert "Device or resource busy" in lab("b", f"nicheck {request}", check=False).out
+    lab("a", "nicheck send valea:port 100 60")
+    lab.guest.run("/sbin/ip netns del a")
+    lab.guest.run(f"for i in $(seq 200); do grep -q valea {PORTS} || exit 0; sleep 0.1; done; cat {PORTS}; exit 1")
+    lab("b", "nicheck send port 100 60")
+    lab("b", "nicheck ctl attach valea:port")
+    lab("b", "nicheck ctl detach valea:port")
+    lab("b", "nicheck ctl delif port")
+
+
 # ---------------------------------------------------------------- persistent ports
 
 @pytest.mark.every_kernel

@@ -153,16 +153,22 @@ static uint64_t cut_off(void)
 	return fake_nic_port->rings[NM_RX][0].stats.drops[NM_DROP_NO_RECEIVER];
 }
 
-static int try(const char *name, uint64_t flags)
+static int try_in(void *ns, const char *name, uint64_t flags)
 {
 	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC, .flags = flags};
 	struct nm_client client;
 	int error;
 
 	nm_client_init(&client, &core);
+	client.ns = ns;
 	error = nm_client_bind(&client, name, &bind);
 	nm_client_unbind(&client);
 	return error;
+}
+
+static int try(const char *name, uint64_t flags)
+{
+	return try_in(NULL, name, flags);
 }
 
 static void open_place(struct app *place, const char *name)
@@ -410,6 +416,35 @@ static void killed_off_the_first_switch(void **state)
 	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EINTR); /* his own */
 }
 
+/* The device is in another namespace by now. Its place stays in the first one, which clients of the other don't
+ * hold. */
+static void the_device_moves(void **state)
+{
+	const struct nm_bind bind = {.mode = NR_REG_ALL_NIC};
+	struct nm_error err;
+	struct app app;
+	uint32_t index;
+	int there;
+
+	open_app(&app, 64, 1, 0);
+	assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+	fake_nic_grant(0, 100);
+	fake_nic_port->ns = &there;
+	assert_int_equal(try_in(&there, "dev", 0), -EBUSY);
+	assert_int_equal(
+		nm_attachment_add(&core, &there, "vale0:dev", &bind, &index, &err), -EBUSY);
+	assert_int_equal(
+		nm_attachment_add(&core, &there, "vale1:dev", &bind, &index, &err), -EBUSY);
+	from_stack(APP);
+	expect(&app);
+	put(&app, DEV, APP);
+	expect_at_stack();
+	assert_int_equal(try("vale0:dev", 0), 0);
+	assert_int_equal(detach("vale0:dev"), 0);
+	assert_int_equal(try_in(&there, "dev", 0), 0);
+	app_close(&app);
+}
+
 /* The platform takes both off, in whichever order it finds them. */
 static void the_platform_detaches(void **state)
 {
@@ -440,6 +475,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(on_a_second_switch, begin, end),
 		cmocka_unit_test_setup_teardown(off_the_first_switch_first, begin, end),
 		cmocka_unit_test_setup_teardown(killed_off_the_first_switch, begin_large, end),
+		cmocka_unit_test_setup_teardown(the_device_moves, begin, end),
 		cmocka_unit_test_setup_teardown(the_platform_detaches, begin, end),
 	};
 
