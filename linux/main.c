@@ -94,6 +94,7 @@ fail_kloop:
 fail_extmem:
 	nmk_extmem_unregister();
 fail_core:
+	nmk_params_stop();
 	nm_core_destroy(&netmap_core);
 fail_mem:
 	nmk_mem_unregister();
@@ -112,6 +113,7 @@ static void __exit nmk_exit(void)
 	nmk_nic_unregister();
 	nmk_kloop_unregister();
 	nmk_extmem_unregister();
+	nmk_params_stop();
 	nm_core_destroy(&netmap_core);
 	nmk_mem_unregister();
 	pr_info("unloaded\n");

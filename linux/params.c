@@ -249,18 +249,26 @@ bool nmk_verbose(void)
 	return READ_ONCE(verbose);
 }
 
-/* Before the device exists, and after parse_args(): nobody writes but through sysfs, under the lock
- * of parameters, which waits for us. */
+/* The files in sysfs are there before the module begins, and go when it has ended: who writes then finds no core. */
 int nmk_params_start(struct nm_core *core)
 {
 	int error;
 
+	kernel_param_lock(THIS_MODULE);
 	core_shared = core->shared_params;
 	core_own = core->region_params;
 	if (!values[PRIV_BUF_NUM])
 		values[PRIV_BUF_NUM] = memory_bytes() < SZ_1G ? SPARE_BUFS_SMALL : SPARE_BUFS;
 	error = apply(core, values);
 	if (!error)
-		WRITE_ONCE(started, core);
+		started = core;
+	kernel_param_unlock(THIS_MODULE);
 	return error;
+}
+
+void nmk_params_stop(void)
+{
+	kernel_param_lock(THIS_MODULE);
+	started = NULL;
+	kernel_param_unlock(THIS_MODULE);
 }

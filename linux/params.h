@@ -35,6 +35,8 @@ struct nm_core;
 /* Fills in what was not given, and sets the core's. -EINVAL with a line in the log: they make no
  * region. Called by main.c, once, before anything else can use the core. */
 int nmk_params_start(struct nm_core *core);
+/* Nobody reads the core's or sets them any more: it goes. Also when they were not started. */
+void nmk_params_stop(void);
 
 /* Bytes that one region, and all together, may have. */
 uint64_t nmk_region_max(void);
