@@ -141,6 +141,7 @@ static int run(void *arg)
 
 /* ---- start and stop ------------------------------------------------------------------ */
 
+/* Those that were never woken have done nothing, and end as well. */
 static void stop_runners(struct runners *rs)
 {
 	for (uint32_t i = 0; i < rs->count; i++) {
@@ -165,8 +166,8 @@ static int make_waiters(struct runner *r)
 	return 0;
 }
 
-/* cpu < 0: a thread that sleeps, anywhere. */
-static int start_runner(struct runner *r, int cpu)
+/* Its thread waits to be woken. cpu < 0: one that sleeps, anywhere. */
+static int make_runner(struct runner *r, int cpu)
 {
 	const struct nm_attachment *att = r->att;
 	struct task_struct *task;
@@ -181,12 +182,11 @@ static int start_runner(struct runner *r, int cpu)
 	if (cpu >= 0)
 		kthread_bind(task, (unsigned int)cpu);
 	r->task = task;
-	wake_up_process(task);
 	return 0;
 }
 
 /* count 0: one thread that sleeps. */
-static struct runners *start_runners(struct nm_attachment *att, uint32_t first_cpu, uint32_t count)
+static struct runners *make_runners(struct nm_attachment *att, uint32_t first_cpu, uint32_t count)
 {
 	uint32_t threads = max(count, 1u);
 	struct runners *rs = kzalloc(struct_size(rs, runner, threads), GFP_KERNEL);
@@ -199,7 +199,7 @@ static struct runners *start_runners(struct nm_attachment *att, uint32_t first_c
 		rs->runner[i].att = att;
 		rs->runner[i].first = i;
 		rs->runner[i].stride = threads;
-		error = start_runner(&rs->runner[i], count > 0 ? (int)(first_cpu + i) : -1);
+		error = make_runner(&rs->runner[i], count > 0 ? (int)(first_cpu + i) : -1);
 	}
 	if (error) {
 		stop_runners(rs);
@@ -208,21 +208,19 @@ static struct runners *start_runners(struct nm_attachment *att, uint32_t first_c
 	return rs;
 }
 
+/* An error (no memory, or the caller was killed) leaves those that there are. */
 static int replace_runners(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
-	struct runners *rs;
+	struct runners *rs = make_runners(att, first_cpu, count);
 
-	if (att->sched)
-		stop_runners(att->sched);
-	att->sched = NULL;
-	rs = start_runners(att, first_cpu, count);
-	if (IS_ERR(rs)) {
-		nm_error_set(err, (int)PTR_ERR(rs), "%s: its thread can't be started: error %d",
-			att->name, (int)-PTR_ERR(rs));
-		return (int)PTR_ERR(rs);
-	}
+	if (IS_ERR(rs))
+		return nm_error_set(err, (int)PTR_ERR(rs),
+			"%s: its thread can't be started: error %d", att->name, (int)-PTR_ERR(rs));
+	nmk_attachment_stop(att); /* two threads never step the same rings */
 	att->sched = rs;
+	for (uint32_t i = 0; i < rs->count; i++)
+		wake_up_process(rs->runner[i].task);
 	return 0;
 }
 
@@ -261,8 +259,6 @@ void nmk_attachment_pause(struct nm_attachment *att, bool on)
 int nmk_attachment_poll(
 	struct nm_attachment *att, uint32_t first_cpu, uint32_t count, struct nm_error *err)
 {
-	int error;
-
 	if (is_over(att))
 		return nm_error_set(err, -ENXIO, "%s: the device is gone", att->name);
 	if (count > att->pairs) {
@@ -276,13 +272,7 @@ int nmk_attachment_poll(
 			return nm_error_set(err, -EINVAL, "%s: there is no CPU %llu", att->name,
 				(unsigned long long)first_cpu + i);
 	}
-	error = replace_runners(att, first_cpu, count, err);
-	if (error && count > 0) { /* as it was */
-		struct nm_error ignored;
-
-		(void)replace_runners(att, 0, 0, &ignored);
-	}
-	return error;
+	return replace_runners(att, first_cpu, count, err);
 }
 
 /* ---- devices that go ----------------------------------------------------------------- */

@@ -19,6 +19,7 @@
  *	nicheck removal PORT			waits until the port is dead
  *	nicheck ctl REQUEST NAME [NUMBER...]	attach, attach-host, detach, poll, no-poll, newif,
  *						delif, hdr, info
+ *	nicheck switch-polling NAME		poll, no-poll and again, until it is killed
  *
  * $NICHECK_FD is an open /dev/netmap, to be used in place of one that is opened here.
  * PORT is the name of a network device or another netmap port; with ^ behind it, its host
@@ -658,6 +659,20 @@ static void cmd_ctl(char **args)
 		fail("%s %s: %s", what, name, strerror(errno));
 }
 
+/* What was left by one that was killed may be refused. */
+static void cmd_switch_polling(char **args)
+{
+	struct nmreq_vale_polling body = {
+		.nr_mode = NETMAP_POLLING_MODE_SINGLE_CPU, .nr_num_polling_cpus = 1};
+	int fd = open_dev();
+
+	say("ready");
+	for (;;) {
+		(void)request(fd, NETMAP_REQ_VALE_POLLING_ENABLE, args[0], &body, NULL);
+		(void)request(fd, NETMAP_REQ_VALE_POLLING_DISABLE, args[0], &body, NULL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check commands[] = {
@@ -674,6 +689,7 @@ int main(int argc, char **argv)
 		{"hold", cmd_hold, 1},
 		{"removal", cmd_removal, 1},
 		{"ctl", cmd_ctl, 2},
+		{"switch-polling", cmd_switch_polling, 1},
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

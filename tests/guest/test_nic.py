@@ -497,6 +497,16 @@ def test_attach_with_host_rings(lab):
     lab.ping()
 
 
+def test_killed_while_it_switches_polling(lab):
+    """Whoever wants threads of another kind may be killed before they are made: then the device keeps those it has."""
+    lab.connect("veth")
+    lab("b", "nicheck ctl attach-host valea:right")
+    for _ in range(10):
+        end(lab.spawn("b", "nicheck switch-polling valea:right"))
+        lab("a", "ping -c 1 -w 20 10.0.0.2")
+    lab("b", "nicheck ctl detach valea:right")
+
+
 def test_removal_while_attached(lab):
     lab.connect("veth")
     lab("b", "nicheck ctl attach-host valea:right")
