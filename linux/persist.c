@@ -4,8 +4,8 @@
  * the stack sends (persist_xmit) goes into an rx ring, what a tx ring holds the device receives.
  *
  * Device and port are made and removed together. Registering and unregistering take the rtnl lock,
- * which comes before core->lock: so that is released around them, and `leaving` hides a port that
- * is being removed.
+ * which comes before core->lock: so that is released around them, and `hidden` says that nobody else
+ * gets at the port meanwhile: registering may fail when the device is listed already.
  */
 #include "persist.h"
 #include "hostring.h"
@@ -28,7 +28,7 @@ struct persist {
 	struct list_head link; /* of all that are registered; core->lock */
 	struct net_device *dev;
 	struct nm_port *port;          /* core->lock; NULL: it went with the region of its rings */
-	bool leaving;                  /* core->lock: DELIF is at work */
+	bool hidden;                   /* core->lock: NEWIF or DELIF is at work */
 	struct nm_port __rcu *started; /* while a client is bound; else NULL */
 };
 
@@ -191,12 +191,12 @@ struct nm_port *nmk_persist_port(const struct net_device *dev)
 {
 	const struct persist *p = netdev_priv(dev);
 
-	return p->leaving ? NULL : p->port;
+	return p->hidden ? NULL : p->port;
 }
 
 /* ---- making and removing --------------------------------------------------------------- */
 
-/* The port is found through nmk_nic_lookup(), in the namespace of the device. */
+/* Hidden. The port is found through nmk_nic_lookup(), in the namespace of the device. */
 static int add_port(struct nm_core *core, struct persist *p, const struct nm_shape *shape)
 {
 	struct nm_error err;
@@ -207,6 +207,7 @@ static int add_port(struct nm_core *core, struct persist *p, const struct nm_sha
 		return err.code;
 	port->priv = p;
 	p->port = port;
+	p->hidden = true;
 	list_add(&p->link, &all);
 	return 0;
 }
@@ -245,6 +246,23 @@ static int check_wishes(const char *name, uint16_t mem_id, struct nm_error *err)
 	return 0;
 }
 
+/* Lets go of core->lock for a while. */
+static int register_device(struct nm_core *core, struct persist *p)
+{
+	int error;
+
+	nm_core_unlock(core);
+	error = register_netdev(p->dev);
+	nm_core_lock(core);
+	if (error) {
+		remove_port(p);
+		return error;
+	}
+	p->hidden = false;
+	(void)nm_port_rename_locked(p->port, p->dev->name); /* who did so meanwhile found no port */
+	return 0;
+}
+
 int nmk_persist_newif(struct nm_core *core, void *ns, const char *name,
 	const struct nm_shape *shape, uint16_t mem_id, struct nm_error *err)
 {
@@ -262,13 +280,8 @@ int nmk_persist_newif(struct nm_core *core, void *ns, const char *name,
 		return error;
 	}
 	error = add_port(core, netdev_priv(dev), shape);
-	if (!error) {
-		nm_core_unlock(core);
-		error = register_netdev(dev);
-		nm_core_lock(core);
-		if (error)
-			remove_port(netdev_priv(dev));
-	}
+	if (!error)
+		error = register_device(core, netdev_priv(dev));
 	if (error) {
 		nm_error_set(err, error, "%s: the network device can't be made: %s", name,
 			error == -EEXIST ? "there is one of this name"
@@ -286,7 +299,7 @@ static bool in_use(const struct persist *p)
 /* Of a device that nobody uses. Lets go of core->lock for a while. */
 static void remove_device(struct nm_core *core, struct persist *p)
 {
-	p->leaving = true; /* no lookup finds its port any more */
+	p->hidden = true;
 	nm_core_unlock(core);
 	unregister_netdev(p->dev);
 	nm_core_lock(core);
@@ -309,7 +322,7 @@ int nmk_persist_delif(struct nm_core *core, void *ns, const char *name, struct n
 	struct persist *p = find(ns, name);
 	int error;
 
-	if (!p || p->leaving)
+	if (!p || p->hidden)
 		return nm_error_set(err, -ENXIO, "%s: no persistent port of this name", name);
 	error = nmk_admit(p->dev, err);
 	if (error)
@@ -326,7 +339,7 @@ static struct persist *next_unused(const struct net *ns)
 	struct persist *p;
 
 	list_for_each_entry (p, &all, link)
-		if (!p->leaving && !in_use(p) && (!ns || net_eq(dev_net(p->dev), ns)))
+		if (!p->hidden && !in_use(p) && (!ns || net_eq(dev_net(p->dev), ns)))
 			return p;
 	return NULL;
 }

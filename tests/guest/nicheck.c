@@ -20,6 +20,8 @@
  *	nicheck ctl REQUEST NAME [NUMBER...]	attach, attach-host, detach, poll, no-poll, newif,
  *						delif, hdr, info
  *	nicheck switch-polling NAME		poll, no-poll and again, until it is killed
+ *	nicheck refused-newif NAME TIMES	a persistent port that the kernel refuses to register: meanwhile nobody
+ *						gets at it
  *
  * $NICHECK_FD is an open /dev/netmap, to be used in place of one that is opened here.
  * PORT is the name of a network device or another netmap port; with ^ behind it, its host
@@ -39,7 +41,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "guestprog.h"
@@ -673,6 +677,38 @@ static void cmd_switch_polling(char **args)
 	}
 }
 
+/* It is listed already when the kernel refuses it. */
+static void want_again_and_again(const char *name)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		struct nmreq_register reg = {.nr_mode = NR_REG_ALL_NIC};
+		int fd = open_dev();
+
+		CHECK_ERRNO(request(fd, NETMAP_REQ_REGISTER, name, &reg, NULL), ENXIO);
+		CHECK_ERRNO(request(fd, NETMAP_REQ_VALE_DELIF, name, NULL, NULL), ENXIO);
+		CHECK(close(fd) == 0);
+	}
+}
+
+static void cmd_refused_newif(char **args)
+{
+	pid_t other = fork();
+	int fd = open_dev(), status;
+
+	CHECK(other >= 0);
+	if (other == 0)
+		want_again_and_again(args[0]);
+	for (uint32_t i = number_arg(args, 1); i > 0; i--) {
+		struct nmreq_vale_newif newif = {0};
+
+		CHECK_ERRNO(request(fd, NETMAP_REQ_VALE_NEWIF, args[0], &newif, NULL), EINVAL);
+	}
+	CHECK(kill(other, SIGKILL) == 0 && waitpid(other, &status, 0) == other);
+	if (!WIFSIGNALED(status))
+		fail("somebody got at it");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check commands[] = {
@@ -690,6 +726,7 @@ int main(int argc, char **argv)
 		{"removal", cmd_removal, 1},
 		{"ctl", cmd_ctl, 2},
 		{"switch-polling", cmd_switch_polling, 1},
+		{"refused-newif", cmd_refused_newif, 2},
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -644,3 +644,8 @@ def test_persistent_port(lab):
     lab.guest.run("rmmod netmap")
     assert lab("b", "/sbin/ip link show other", check=False).rc != 0
     lab.guest.run("modprobe netmap")
+
+
+def test_persistent_port_that_the_kernel_refuses(lab):
+    """After it is listed: IPv4 has settings of its own called "all". Nobody gets at it before it is taken back."""
+    lab("b", "nicheck refused-newif all 50")
