@@ -424,6 +424,8 @@ static int handle_write_multi(
 		if (one.rw.count > sizeof(one.data))
 			return -EINVAL;
 		error = check_access(session, &one.rw, VFIO_REGION_INFO_FLAG_WRITE);
+		if (!error && !(session->ops->light >> one.rw.region & 1))
+			error = -EINVAL; /* hundreds of commands would be one turn */
 		if (error)
 			return error;
 	}

@@ -426,7 +426,7 @@ static void test_irqs(void **state)
 	expect_alive();
 }
 
-/* Absurd counts of posted writes. */
+/* Absurd counts of posted writes; and writes that are commands. */
 static void test_write_multi(void **state)
 {
 	static const uint64_t counts[] = {
@@ -438,8 +438,9 @@ static void test_write_multi(void **state)
 	size_t i;
 
 	memset(&wire, 0, sizeof(wire));
-	wire.one[0].rw.count = 4;
-	wire.one[1].rw.count = 4;
+	for (i = 0; i < 2; i++)
+		wire.one[i].rw = (struct vu_region_rw){
+			.offset = PTNET_IO_KICK_BASE, .region = PTNET_DOORBELL_BAR, .count = 4};
 	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		wire.multi.count = counts[i];
 		assert_int_equal(
@@ -449,6 +450,10 @@ static void test_write_multi(void **state)
 	wire.multi.count = 2;
 	assert_int_equal(
 		vfc_call(client, VU_REGION_WRITE_MULTI, &wire, sizeof(wire), NULL, 0, NULL), 0);
+	wire.one[1].rw.region = PTNETMAP_IO_PCI_BAR;
+	assert_int_equal(
+		vfc_call(client, VU_REGION_WRITE_MULTI, &wire, sizeof(wire), NULL, 0, NULL),
+		-EINVAL);
 	expect_alive();
 }
 

@@ -144,6 +144,7 @@ static const struct vu_ops ops = {
 	.region = op_region,
 	.region_read = op_read,
 	.region_write = op_write,
+	.light = 1u << 0,
 	.irq = op_irq,
 	.irq_set = op_irq_set,
 	.irq_action = op_irq_action,
