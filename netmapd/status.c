@@ -346,26 +346,32 @@ struct status {
 	uint32_t section; /* that is written */
 	bool begun;       /* it has an item already */
 	uint64_t at;      /* where in it, as its function has it: at first UINT64_MAX */
+	bool unfinished;  /* it has given none, but there may be more */
 	char *text;
 	size_t length, room;
 };
 
+/* Ports of others cost a look at all rules each: so many in a part. */
+enum { LOOKS_MAX = 64 };
+
 /* From the last that was made to the first. */
 static json_t *next_port(struct status *s)
 {
-	const struct nm_port *port;
+	uint32_t looks = LOOKS_MAX;
 	json_t *out = NULL;
 
 	nm_core_lock(&s->d->core);
-	port = s->d->core.ports;
-	while (port &&
-		(port->made >= s->at || nm_port_is_being_made(port) || !sees_port(&s->view, port)))
-		port = port->next;
-	if (port) {
+	for (const struct nm_port *port = s->d->core.ports; port && !out && looks > 0;
+		port = port->next) {
+		if (port->made >= s->at)
+			continue;
+		looks--;
 		s->at = port->made;
-		out = port_json(port);
+		if (!nm_port_is_being_made(port) && sees_port(&s->view, port))
+			out = port_json(port);
 	}
 	nm_core_unlock(&s->d->core);
+	s->unfinished = !out && looks == 0;
 	return out;
 }
 
@@ -529,10 +535,14 @@ static int add_whole(struct status *s)
 static int add_item(struct status *s)
 {
 	int error = s->begun || s->at != UINT64_MAX ? 0 : begin_section(s);
-	json_t *item = error ? NULL : sections[s->section].next(s);
+	json_t *item;
 
 	if (error)
 		return error;
+	s->unfinished = false;
+	item = sections[s->section].next(s);
+	if (s->unfinished)
+		return 0;
 	if (!item) {
 		s->at = UINT64_MAX;
 		s->begun = false;
@@ -567,7 +577,7 @@ int status_go_on(struct status *s)
 
 char *status_end(struct status *s)
 {
-	char *text = s->text;
+	char *less = realloc(s->text, s->length + 1), *text = less ? less : s->text;
 
 	os_free(s);
 	return text;

@@ -335,6 +335,22 @@ def test_shared_by_a_rule(start, hold):
         as_user(BOB, raw, daemon.path, RENAME, b"vale_lab:a".ljust(64, b"\0") + b"vale_lab:c".ljust(64, b"\0"))
 
 
+def keep_ports(path, names):
+    return [keep_port(path, name) for name in names]
+
+
+def test_one_sees_his_among_many(start, hold):
+    """However many of others are looked at before, between and behind them."""
+    daemon = start()
+    hold(BOB, keep_port, daemon.path, own(BOB, "1:first"))
+    hold(ALICE, keep_ports, daemon.path, [own(ALICE, f"1:a{i}") for i in range(64)])
+    hold(BOB, keep_port, daemon.path, own(BOB, "1:second"))
+    hold(ALICE, keep_ports, daemon.path, [own(ALICE, f"2:a{i}") for i in range(70)])
+    seen = as_user(BOB, call, daemon.path, "status")
+    assert [p["name"] for p in seen["ports"]] == [own(BOB, "1:second"), own(BOB, "1:first")]
+    assert len(daemon.status()["ports"]) == 136
+
+
 def test_who_may_capture_sees_it(start, hold):
     """A rule of captures, and nothing else: netmapctl capture finds the port; its switch, other ports and machines stay hidden."""
     daemon = start(f"allow user {BOB} capture {own(ALICE)}")
