@@ -144,6 +144,14 @@ int ctl_taps_ask(struct conn *c, const struct nmreq_header *hdr, const union ctl
 
 /* ---- behind it ------------------------------------------------------------------------------------ */
 
+static void unbind(struct conn *c)
+{
+	local_release(c->local);
+	if (c->state == CONN_BOUND)
+		c->state = CONN_FRESH;
+}
+
+/* What the request has done. One that asked for a port's numbers has done nothing. */
 static void undo(struct conn *c)
 {
 	const struct nmreq_header *hdr = (const void *)(c->kept->bytes + sizeof(struct nmd_hdr));
@@ -154,10 +162,8 @@ static void undo(struct conn *c)
 		vm_drop_port(c->vm);
 	else if (hdr->nr_reqtype == NETMAP_REQ_VALE_ATTACH)
 		(void)nm_attachment_remove(&c->daemon->core, NULL, hdr->nr_name, &index, &err);
-	else
-		local_release(c->local);
-	if (c->state == CONN_BOUND)
-		c->state = CONN_FRESH;
+	else if (hdr->nr_reqtype == NETMAP_REQ_REGISTER)
+		unbind(c);
 	free(c->unsent);
 	c->unsent = NULL;
 }
