@@ -577,7 +577,7 @@ int status_go_on(struct status *s)
 
 char *status_end(struct status *s)
 {
-	char *less = realloc(s->text, s->length + 1), *text = less ? less : s->text;
+	char *text = s->text;
 
 	os_free(s);
 	return text;
