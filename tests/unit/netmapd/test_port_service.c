@@ -221,6 +221,9 @@ static void test_suspend_takes_what_was_published(void **state)
 		assert_int_equal(a.atok[TX].head, round % SLOTS);
 		assert_int_equal(a.ktoa[TX].hwcur, round % SLOTS);
 		assert_int_equal(a.ktoa[TX].hwtail, (round + SLOTS - 1) % SLOTS);
+		/* By the worker, maybe, which is at it still. */
+		assert_int_equal(
+			poll(&(struct pollfd){.fd = a.irq, .events = POLLIN}, 1, 10000), 1);
 		assert_true(signalled(a.irq));
 		if (round % 2) {
 			resume(&a);
