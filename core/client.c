@@ -171,7 +171,7 @@ static void see_if_region_ends(const struct nm_port *port) OS_REQUIRES(NM_CORE_L
 	if (!port->own_memory || (port->region->shared && port->ops->nic_memory))
 		return;
 	if (port->clients + (peer ? peer->clients : 0) <= 1 && port->region->refs == refs)
-		port->region->ending = true;
+		nm_region_end(port->region);
 }
 
 static void set_maker(struct nm_port *port, const struct nm_client *maker) OS_REQUIRES(NM_CORE_LOCK)

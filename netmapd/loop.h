@@ -11,9 +11,9 @@
  *
  * A turn can be long all the same, since one message can be much work. So a handle has
  * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
- * it up is not called back until it is earned again, whatever has happened to its descriptor. Handles can share another budget (loop_share): all
- * connections of a user do, for a client that comes again has a new one of its own. When it is used up they have their turns one after
- * the other: who had one stands behind those who wait, and so does who comes only now.
+ * it up is not called back until it is earned again, whatever has happened to its descriptor. Handles can share another budget
+ * (loop_share): all connections of a user do, for a client that comes again has a new one of its own. When it is used up they have
+ * their turns one after the other: who had one stands behind those who wait, and so does who comes only now.
  *
  *      struct loop_handle *h;
  *      int error = loop_add(loop, fd, EPOLLIN, on_ready, arg, &h);
@@ -70,8 +70,8 @@ int loop_add(struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *arg,
 /* Other events for a handle. */
 int loop_mod(struct loop *loop, struct loop_handle *handle, uint32_t events);
 
-/* Calls nothing back for a handle, but for EPOLLHUP and EPOLLERR, until so many milliseconds have passed: for
- * what is ready and can't be served now, so that the loop does not spin. */
+/* Calls nothing back for a handle until so many milliseconds have passed, but for EPOLLHUP and EPOLLERR if nobody who shares its
+ * budget waits: for what is ready and can't be served now, so that the loop does not spin. */
 void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
 
 /* The handle's callbacks use this budget as well, which is all 0 at first and outlives the handle and the round in which it is taken

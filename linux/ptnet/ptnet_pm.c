@@ -72,8 +72,8 @@ static int ptnet_suspend(struct device *dev)
 	struct ptnet *ptn = dev_get_drvdata(dev);
 
 	mutex_lock(&ptnet_probe_lock);
-	if (ptn->netdev &&
-		!ptn->away) /* else its memory function is gone; or an error comes on top of a reset */
+	/* Not when its memory function is gone, or an error comes on top of a reset. */
+	if (ptn->netdev && !ptn->away)
 		fall_asleep(ptn);
 	mutex_unlock(&ptnet_probe_lock);
 	return 0;

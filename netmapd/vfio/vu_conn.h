@@ -77,8 +77,8 @@ struct vu_ops {
 	int (*region_read)(void *dev, uint32_t index, uint64_t offset, void *data, uint32_t bytes);
 	int (*region_write)(
 		void *dev, uint32_t index, uint64_t offset, const void *data, uint32_t bytes);
-	uint32_t
-		light; /* bits of regions where a write is next to nothing: several come in a message */
+	/* Bits of regions where a write is next to nothing: several may come in a message. */
+	uint32_t light;
 
 	/* index < VFIO_PCI_NUM_IRQS. *irq is zeroed before. */
 	void (*irq)(void *dev, uint32_t index, struct vu_irq *irq);
