@@ -91,9 +91,14 @@ static bool tx_done(const struct nm_ring *ring)
  * it back before the next but one comes. Without this, 16 ports with full rings of 1024 slots lost
  * every third packet to full receivers; with it, none, and 1.5 times as many come through.
  */
+static uint32_t share_most(const struct nm_ring *ring)
+{
+	return ring->num_slots / 4 > SHARE_MIN ? ring->num_slots / 4 : SHARE_MIN;
+}
+
 static uint32_t share_of(const struct nm_ring *ring, uint32_t head, uint32_t cur)
 {
-	uint32_t most = ring->num_slots / 4 > SHARE_MIN ? ring->num_slots / 4 : SHARE_MIN;
+	uint32_t most = share_most(ring);
 
 	/* Looked at as a whole, so that what is illegal further on stops the ring at once. */
 	if (!nm_ring_move_legal(ring->head, ring->tail, head, cur, ring->num_slots) ||
@@ -161,7 +166,8 @@ int nm_csb_server_step(struct nm_csb_server *s)
 
 int nm_csb_server_finish(struct nm_csb_server *s)
 {
-	uint32_t steps = s->ring->num_slots / SHARE_MIN + 1; /* as many as the most shares */
+	/* As many as a full ring has shares: whoever publishes more meanwhile finds that in its ring later. */
+	uint32_t steps = s->ring->num_slots / share_most(s->ring) + 1;
 	int step, all = NM_CSB_SERVER_IDLE;
 
 	do {

@@ -352,6 +352,42 @@ static void any_positions(void **state)
 	assert_int_equal(ring->stats.bad_syncs, stops);
 }
 
+enum { LARGE = 1024, SHARES = 4 };
+
+static uint32_t steps;
+
+/* Before each step but the first: the application has published all that it may again. */
+static bool publish_more(struct nm_ring *ring)
+{
+	uint32_t head = nm_ring_before(tx.ktoa.hwtail, LARGE);
+
+	steps++;
+	tx.atok.head = tx.atok.cur = nm_ring_advance(head, 1, LARGE);
+	return false;
+}
+
+/* Whoever publishes as fast as it is served doesn't keep who wants to finish. */
+static void it_finishes_however_much_is_published(void **state)
+{
+	struct app large;
+	struct nm_port_ops ops;
+	const struct nm_port_ops *before;
+
+	app_open(&core, &large, &(struct app_config){"vale0:large", 64, LARGE});
+	before = large.client.port->ops;
+	ops = *before;
+	ops.can_send = publish_more;
+	tx = (struct served){0};
+	nm_csb_server_start(&tx.kern, app_private(&large, NM_TX, 0), &tx.atok, &tx.ktoa);
+	large.client.port->ops = &ops;
+	tx.atok.head = tx.atok.cur = LARGE - 1;
+	steps = 0;
+	(void)nm_csb_server_finish(&tx.kern);
+	assert_in_range(steps, SHARES, SHARES + 2);
+	large.client.port->ops = before;
+	app_close(&large);
+}
+
 static bool must_not_be_asked(struct nm_ring *ring)
 {
 	fail_msg("the kind of a dead port was asked");
@@ -586,6 +622,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_published_head_is_seen, begin, end),
 		cmocka_unit_test_setup_teardown(illegal_positions_stop_the_ring, begin, end),
 		cmocka_unit_test_setup_teardown(any_positions, begin, end),
+		cmocka_unit_test_setup_teardown(it_finishes_however_much_is_published, begin, end),
 		cmocka_unit_test_setup_teardown(a_dead_port_stops, begin, end),
 		cmocka_unit_test_setup_teardown(the_kernel_side_sleeps, begin, end),
 		cmocka_unit_test_setup_teardown(the_application_sleeps, begin, end),
