@@ -459,7 +459,7 @@ static uint32_t put_packets(struct nic_queue *q, struct nm_ring *ring)
 	return put;
 }
 
-/* Until the kernel has taken all of its ring, or takes no more. */
+/* Until the kernel has taken all of its ring, or takes no more. Without a link, a driver may say nothing of that. */
 static void kick(struct nic_queue *q)
 {
 	uint32_t left = xsk_pending(&q->xsk->tx);
@@ -470,7 +470,7 @@ static void kick(struct nic_queue *q)
 		uint32_t now = xsk_pending(&q->xsk->tx);
 
 		q->moved |= now != left;
-		q->blocked = error != 0 && now == left;
+		q->blocked = (error != 0 || !OS_LOAD(q->carrier)) && now == left;
 		if (q->blocked)
 			return;
 		left = now;

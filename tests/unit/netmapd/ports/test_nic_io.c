@@ -680,6 +680,29 @@ static void a_kernel_that_takes_nothing_has_time(void **state)
 	end(&f, HELD);
 }
 
+/* What was put while there was a link, and waits for it in the kernel's ring now: igb says nothing of that. */
+static void packets_that_wait_for_the_link_have_time(void **state)
+{
+	struct fake f;
+	uint32_t kicks, len;
+
+	begin(&f);
+	f.tx.flags = XDP_RING_NEED_WAKEUP;
+	(void)put(&f, 60, 0);
+	f.carrier = 0;
+	kicks = f.kicks;
+	(void)free_slots(&f);
+	assert_int_equal(f.kicks, kicks + 1);
+	assert_false(nic_can_send(ring_of(&f, NM_TX)));
+	assert_int_not_equal(f.queue.poll.due_ms, 0);
+	f.queue.poll.due_ms = 0;
+	assert_true(nic_can_send(ring_of(&f, NM_TX)));
+	f.carrier = 1;
+	kernel_has_sent(&f, kernel_sends(&f, &len));
+	assert_int_equal(free_slots(&f), SLOTS - 1);
+	end(&f, HELD);
+}
+
 static void without_a_carrier_packets_are_dropped(void **state)
 {
 	struct fake f;
@@ -784,6 +807,7 @@ int main(void)
 		cmocka_unit_test(a_bad_chunk_is_the_end_of_its_packet),
 		cmocka_unit_test(a_packet_of_several_chunks_waits_for_room),
 		cmocka_unit_test(a_kernel_that_takes_nothing_has_time),
+		cmocka_unit_test(packets_that_wait_for_the_link_have_time),
 		cmocka_unit_test(without_a_carrier_packets_are_dropped),
 		cmocka_unit_test(what_is_being_sent_is_kept),
 		cmocka_unit_test(buffers_that_wander_between_ports),
