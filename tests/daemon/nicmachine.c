@@ -5,7 +5,7 @@
  *
  *      nicmachine SOCKET PORT PORT COUNT [stay]      of that netmapd: netmap:a and netmap:b
  *
- * Writes "through" when packets get through both ways (interfaces take seconds to get their link), sends COUNT each way, of 60 to
+ * Writes "through" when packets have got through both ways for a second (see nicwire.c), sends COUNT each way, of 60 to
  * 1514 bytes, and writes "ok COUNT COUNT" when each has come once, in order, every byte as it was sent (traffic.h), in a buffer that
  * was given to the device: from the rings' second round on, none lies in the buffer that its slot had when the machine gave it back. Else
  * what is wrong, and exits with 1. stay: the machines are there until SIGTERM then.
@@ -23,7 +23,9 @@
 enum {
 	SIDES = 2,
 	SLOTS = 2048,
-	TRIES = 60,      /* of two seconds, until there is a link */
+	TRIES = 60,  /* of two seconds, until there is a link */
+	STEADY = 20, /* without a loss: a second */
+	PAUSE_US = 50000,
 	PATIENCE_S = 60, /* without any progress: only a failure takes so long */
 	WINDOW =
 		64, /* packets under way, each way: a hub of QEMU drops what its receiver has no room for */
@@ -58,17 +60,31 @@ static void check_exchanged(struct buffers *b)
 	}
 }
 
-/* What is lost before there is a link is not missed. */
-static void wait_through(struct flow *f, int i)
+static int settle(struct flow flows[SIDES])
 {
-	int error = -ETIMEDOUT;
+	int error = 0;
 
-	f->patience_s = 1;
-	for (int n = 0; n < TRIES && error == -ETIMEDOUT; n++)
-		error = flow_settle(f);
-	if (error)
-		fail("no packet gets through from machine %d: %s", i, strerror(-error));
-	f->patience_s = PATIENCE_S;
+	for (int i = 0; i < SIDES && !error; i++)
+		error = flow_settle(&flows[i]);
+	return error;
+}
+
+/* What is lost before there is a link is not missed. */
+static void wait_through(struct flow flows[SIDES])
+{
+	int steady = 0, error;
+
+	for (int i = 0; i < SIDES; i++)
+		flows[i].patience_s = 1;
+	for (int n = 0; steady < STEADY; n++) {
+		error = settle(flows);
+		if (error && (error != -ETIMEDOUT || n >= TRIES))
+			fail("packets don't get through: %s", strerror(-error));
+		steady = error ? 0 : steady + 1;
+		(void)usleep(PAUSE_US);
+	}
+	for (int i = 0; i < SIDES; i++)
+		flows[i].patience_s = PATIENCE_S;
 }
 
 static void stream(struct flow flows[SIDES], uint64_t count)
@@ -122,8 +138,7 @@ int main(int argc, char **argv)
 			&side[1 - i].port->rings[side[1 - i].port->tx_rings]);
 		flows[i].window = WINDOW;
 	}
-	for (int i = 0; i < SIDES; i++)
-		wait_through(&flows[i], i);
+	wait_through(flows);
 	printf("through\n");
 	stream(flows, strtoull(argv[4], NULL, 10));
 	printf("ok %llu %llu\n", (unsigned long long)flows[0].received,

@@ -5,9 +5,10 @@
  *
  *      nicwire PORT PORT COUNT BYTES [stay]     netmap:a@9 and netmap:b@9, in one region; frames of 60 to BYTES bytes
  *
- * Writes "ready", waits until packets get through both ways (interfaces take seconds to get their link), sends COUNT each way, and
- * writes "ok COUNT COUNT BUFFERS, rx rings BITS of N, BITS of N": in how many
- * different buffers packets came, and through which rings. stay: it has the ports until SIGTERM then, and begins anew at SIGUSR1, from
+ * Writes "ready", waits until packets have got through both ways for a second (interfaces take seconds to get their link, and the first
+ * packet may be through before netmapd, which drops packets where it knows of no link, has heard of that), sends COUNT each way, and
+ * writes "ok COUNT COUNT BUFFERS, rx rings BITS of N, BITS of N": in how many different buffers packets came, and through which rings.
+ * stay: it has the ports until SIGTERM then, and begins anew at SIGUSR1, from
  * "through" on. Else it writes what is wrong, and exits with 1:
  *
  *      a packet is lost, comes twice, or any byte of it is another one: when it comes, and when its slot is given back later
@@ -34,7 +35,9 @@
 
 enum {
 	PATIENCE_MS = 120000, /* without any progress: only a failure takes so long */
-	MARK_MS = 100,
+	MARK_MS = 50,         /* behind a mark that has come */
+	LOST_MS = 500,        /* behind one that has not */
+	STEADY_MS = 1000,     /* without the loss of a mark */
 	WINDOW =
 		128, /* packets under way, each way: a hub of QEMU drops what its receiver has no room for */
 	KEEP = 40,   /* packets that stay in their slots for a while */
@@ -71,7 +74,8 @@ struct end {
 	struct nmport_d *d;
 	uint32_t num_tx, num_rx, next_tx;
 	struct side tx[RINGS], rx[RINGS];
-	bool marked;                     /* a mark has come */
+	uint32_t mark;                   /* the last one that has come */
+	uint64_t steady_ms;              /* since then none was missing; 0: none has come */
 	uint32_t sent, received, queues; /* queues: bits, of rx rings that packets came to */
 	uint8_t *came;                   /* per number: it has */
 };
@@ -85,7 +89,7 @@ static struct {
 	uint32_t num_bufs, num_used;
 	uint32_t extra[EXTRA], num_extra, next_extra;
 	uint32_t generation, looked;
-	uint32_t round; /* number of its marks */
+	uint32_t first_mark, last_mark; /* of this round: numbers */
 	uint8_t pattern[PATTERNS + ROOM];
 } g;
 
@@ -286,6 +290,25 @@ static uint32_t send_some(struct end *end, const struct end *to)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+static void mark_came(struct end *end, uint32_t number)
+{
+	if (number < g.first_mark)
+		return; /* of a former round */
+	if (end->steady_ms == 0 || number != end->mark + 1)
+		end->steady_ms = now_ms();
+	end->mark = number;
+}
+
+static bool marks_came(void)
+{
+	return g.end[0].mark == g.last_mark && g.end[1].mark == g.last_mark;
+}
+
+static bool is_steady(const struct end *end)
+{
+	return end->steady_ms && now_ms() - end->steady_ms >= STEADY_MS;
+}
+
 static void arrived(struct end *end, struct side *s, uint32_t slot)
 {
 	const struct netmap_slot *ours = &s->ring->slot[slot];
@@ -306,8 +329,8 @@ static void arrived(struct end *end, struct side *s, uint32_t slot)
 	memcpy(&msg, buffer(ours->buf_idx), sizeof(msg));
 	if (ours->len < sizeof(msg) || msg.protocol != 253 || memcmp(msg.src, "\2wire", 6) != 0)
 		return; /* not ours */
-	if (msg.kind == MARK && msg.way == way && msg.number == g.round)
-		end->marked = true;
+	if (msg.kind == MARK && msg.way == way)
+		mark_came(end, msg.number);
 	if (msg.kind == MARK)
 		return;
 	if (msg.way != way || msg.number >= g.count || ours->len != length_of(msg.number))
@@ -435,22 +458,27 @@ static void give_extra_back(void)
 	g.end[0].d->nifp->ni_bufs_head = next;
 }
 
+static void send_marks(void)
+{
+	g.last_mark++;
+	(void)put(&g.end[0], MARK, g.last_mark, 60);
+	(void)put(&g.end[1], MARK, g.last_mark, 60);
+}
+
 static void wait_for_links(void)
 {
-	uint64_t start = now_ms(), due = 0;
+	uint64_t start = now_ms(), sent = start;
 
-	while (!g.end[0].marked || !g.end[1].marked) {
+	send_marks();
+	while (!marks_came() || !is_steady(&g.end[0]) || !is_steady(&g.end[1])) {
 		struct pollfd p = {.fd = -1};
 
 		if (now_ms() - start > PATIENCE_MS)
-			fail("no packet gets through: %s",
-				g.end[0].marked   ? "from the first to the second"
-				: g.end[1].marked ? "from the second to the first"
-						  : "neither way");
-		if (now_ms() >= due) {
-			(void)put(&g.end[0], MARK, g.round, 60);
-			(void)put(&g.end[1], MARK, g.round, 60);
-			due = now_ms() + MARK_MS;
+			fail("packets don't get through, or not each one: of %u the second has %u, the first %u",
+				g.last_mark, g.end[1].mark, g.end[0].mark);
+		if (now_ms() - sent >= (marks_came() ? MARK_MS : LOST_MS)) {
+			send_marks();
+			sent = now_ms();
 		}
 		sync_all();
 		if (receive_some(&g.end[0], 0) + receive_some(&g.end[1], 0) == 0)
@@ -487,7 +515,8 @@ static void stream(void)
 
 static void begin(struct end *end)
 {
-	end->marked = false;
+	end->mark = 0;
+	end->steady_ms = 0;
 	end->sent = end->received = end->queues = 0;
 	memset(end->came, 0, g.count);
 }
@@ -497,7 +526,7 @@ static void run(void)
 {
 	const struct end *end = g.end;
 
-	g.round++;
+	g.first_mark = g.last_mark + 1;
 	g.num_used = 0;
 	memset(g.used, 0, g.num_bufs);
 	begin(&g.end[0]);

@@ -498,10 +498,11 @@ def test_a_device_that_is_reset(host, kernel, driver):
     before = host.run(f"ethtool -g {a} | awk '/^Current/ {{now = 1}} now && /^(RX|TX):/ {{print $2}}'").out.split()
     program = host.application(f"nicwire netmap:{a}@9 netmap:{b}@9 {RESET} 1514 stay")
     try:
-        resets = [command.format(interface) for interface in (a, b) for command in RESETS[driver]]
-        for times, reset in enumerate((None, *resets), 1):
+        resets = [(interface, command.format(interface)) for interface in (a, b) for command in RESETS[driver]]
+        for times, (interface, reset) in enumerate(((a, None), *resets), 1):
             if reset:
-                host.run(reset, 60)
+                host.run(f"{reset}; until [ $(cat /sys/class/net/{interface}/carrier) = 1 ]; do sleep 0.1; done", 60)
+                host.port(interface)    # what netmapd has heard of the link by now it needn't hear while packets are on their way
                 program.kill(signal.SIGUSR1)
             program.wait_output("^through$", 120, times)
             program.wait_output(f"^ok {RESET} {RESET} ", 120, times)
