@@ -25,7 +25,7 @@
 #include <string.h>
 #include <libnetmap.h>
 
-enum { API_SECONDS = 60, WAIT_MS = 15000 };
+enum { API_SECONDS = 240, WAIT_MS = 15000 };
 
 struct api_test {
 	const char *name;

@@ -430,13 +430,14 @@ TEST(kloop_killed)
 		CHECK(read(ready[0], &byte, 1) == 1);
 		sleep_ms(100);
 		CHECK(kill(pid, SIGKILL) == 0);
-		limit = now_ms() + 5000;
+		limit = now_ms() + WAIT_MS;
 		while (waitpid(pid, &status, WNOHANG) == 0) {
 			CHECK(now_ms() < limit);
 			sleep_ms(5);
 		}
 		CHECK(WIFSIGNALED(status));
 		/* netmapd notices a moment later. */
+		limit = now_ms() + WAIT_MS;
 		while (try_mode("valecsb:1", NR_REG_ALL_NIC, NR_EXCLUSIVE) == -EBUSY) {
 			CHECK(now_ms() < limit);
 			sleep_ms(5);

@@ -160,13 +160,13 @@ TEST(monitor_never_stops_its_port)
 
 		converse(a, b, 0, 2000);
 		/* The oldest ones are there, and then new ones once there is room. */
-		sleep_ms(30);
+		sleep_ms(300);
 		CHECK_EQ(nmport_rxsync(mon), 0);
 		there = nm_ring_space(rx_ring(mon, 0));
 		CHECK(there > 0 && there < 2000);
 		see(mon, 0, there, kinds[i] & NR_MONITOR_TX);
 		CHECK_EQ(nmport_rxsync(mon), 0);
-		sleep_ms(30); /* netmapd sees it a moment later */
+		sleep_ms(300); /* netmapd sees it a moment later, and nothing says when */
 		converse(a, b, 5000, 5);
 		see(mon, 5000, 5, kinds[i] & NR_MONITOR_TX);
 		nmport_close(mon);

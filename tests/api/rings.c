@@ -89,9 +89,9 @@ TEST(whole_ring)
 		CHECK_EQ(nmport_txsync(a), 0);
 		for (uint32_t i = 0; i < SLOTS - 1; i++)
 			take_frame(b, 0, 1, i);
-		/* They are free when the port has seen it, which in netmapd is a moment later. */
+		/* They are free when the port has seen it, which in netmapd is a moment later, and nothing says when. */
 		CHECK_EQ(nmport_rxsync(b), 0);
-		sleep_ms(20);
+		sleep_ms(300);
 		CHECK(wait_sent(a, tx_ring(a, 0)));
 	}
 	nmport_close(a);

@@ -48,7 +48,7 @@ def shared():
 
 @pytest.mark.parametrize("test", HOST_TESTS)
 def test_api(shared, test):
-    result = run(NMAPI, test, env=environment(shared.path))
+    result = run(NMAPI, test, env=environment(shared.path), timeout=300)
     skipped = re.search(r"^ok \d+ - \w+ # SKIP (.*)", result.stdout, re.M)
     if skipped:
         pytest.skip(skipped[1])
@@ -72,7 +72,7 @@ def test_api_under_netmap_run(shared, test):
     """What needs a file of /dev/netmap, on the one that netmap-run shows."""
     env = environment(shared.path, NETMAP_BACKEND="kernel", NMAPI_RUN="1")
     env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"  # the preloaded library comes first
-    result = run(NETMAP_RUN, NMAPI, test, env=env)
+    result = run(NETMAP_RUN, NMAPI, test, env=env, timeout=300)
     assert result.returncode == 0 and re.search(rf"^ok 1 - {test}$", result.stdout, re.M), result.stdout + result.stderr
     wait_until(lambda: nothing_left(shared), "ports and regions of the test are gone")
 

@@ -118,23 +118,26 @@ static void test_pause(void **state)
 	struct timespec begin, end;
 	int i;
 
-	for (i = 1; i < HANDLES; i++)
+	for (i = 2; i < HANDLES; i++)
 		loop_del(f.loop, f.handle[i]);
+	assert_int_equal(loop_run_once(f.loop, 0), 2);
+	loop_pause(f.loop, f.handle[0], 60000);
 	assert_int_equal(loop_run_once(f.loop, 0), 1);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	loop_pause(f.loop, f.handle[0], 50);
-	assert_int_equal(loop_run_once(f.loop, 0), 0);
 	assert_int_equal(loop_mod(f.loop, f.handle[0], 0), 0);
 	assert_int_equal(loop_mod(f.loop, f.handle[0], EPOLLIN), 0);
-	assert_int_equal(loop_run_once(f.loop, 0), 0);
+	assert_int_equal(loop_run_once(f.loop, 0), 1);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	loop_pause(f.loop, f.handle[1], 50);
 	while (loop_run_once(f.loop, -1) == 0)
 		;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	assert_true(
 		(end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >= 49);
-	loop_pause(f.loop, f.handle[0], 60000);
-	loop_del(f.loop, f.handle[0]);
-	f.handle[0] = NULL;
+	loop_pause(f.loop, f.handle[1], 60000);
+	for (i = 0; i < 2; i++) {
+		loop_del(f.loop, f.handle[i]);
+		f.handle[i] = NULL;
+	}
 	assert_int_equal(loop_run_once(f.loop, 1), 0);
 }
 

@@ -317,11 +317,28 @@ static void on_signal(int number)
 	(void)number;
 }
 
+static bool interrupted;
+
+/* Until the main thread says so: what comes before it waits interrupts nothing. */
 static void *signal_soon(void *arg)
 {
-	usleep(50000);
-	pthread_kill(*(pthread_t *)arg, SIGUSR1);
+	while (!__atomic_load_n(&interrupted, __ATOMIC_ACQUIRE)) {
+		usleep(50000);
+		pthread_kill(*(pthread_t *)arg, SIGUSR1);
+	}
 	return NULL;
+}
+
+static void start_signals(pthread_t *thread, pthread_t *self)
+{
+	interrupted = false;
+	pthread_create(thread, NULL, signal_soon, self);
+}
+
+static void end_signals(pthread_t thread)
+{
+	__atomic_store_n(&interrupted, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
 }
 
 static void test_signal(void **state)
@@ -338,15 +355,15 @@ static void test_signal(void **state)
 	open_port(&a, "vale5:a");
 	sigaction(SIGUSR1, &action, NULL);
 	p = (struct pollfd){.fd = a.fd, .events = POLLIN};
-	pthread_create(&thread, NULL, signal_soon, &self);
+	start_signals(&thread, &self);
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), -1);
 	assert_int_equal(errno, EINTR);
-	pthread_join(thread, NULL);
+	end_signals(thread);
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, a.fd, &event), 0);
-	pthread_create(&thread, NULL, signal_soon, &self);
+	start_signals(&thread, &self);
 	assert_int_equal(epoll_wait(ep, &event, 1, PATIENCE_MS), -1);
 	assert_int_equal(errno, EINTR);
-	pthread_join(thread, NULL);
+	end_signals(thread);
 	/* Blocked but for the time of ppoll(). */
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR1);

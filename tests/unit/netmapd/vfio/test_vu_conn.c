@@ -32,14 +32,11 @@ static void test_fds_in_a_row(void **state)
 		/* All three are in the socket before the server looks. */
 		assert_int_equal(vfc_send(client, &m[i], sizeof(m[i]), &fds[i], i != 1), 0);
 	}
-	for (i = 0; i < 3; i++) {
+	/* The first read stops behind the first descriptor; all are read in the first turn, unless its time is over. */
+	for (i = 0; i < 3; i++)
 		assert_int_equal(vu_conn_ready(conn, EPOLLIN), 0);
-		if (i == 0) {
-			/* The first read stops behind the first descriptor; all were read by now. */
-			assert_int_equal(dev.maps, 3);
-			assert_int_equal(dev.fd_offset, 12);
-		}
-	}
+	assert_int_equal(dev.maps, 3);
+	assert_int_equal(dev.fd_offset, 12);
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(vfc_receive(client, &reply), 0);
 		assert_int_equal(reply.hdr.id, i);
