@@ -181,10 +181,11 @@ struct ptnet_queue {
 	struct {
 		struct xdp_rxq_info rxq;
 		struct page_pool *pool;
-		bool sent, redirected; /* in this poll */
-	} xdp;                         /* rx, while there is a program: ptnet_xdp.h */
-	struct ptnet_stats stats;      /* writer: the stack's user of the ring, and service start */
-	unsigned long interrupts;      /* written by the handler only */
+		struct ptnet_queue *tx; /* that has sent in this poll; NULL: none has */
+		bool redirected;        /* in this poll */
+	} xdp;                          /* rx, while there is a program: ptnet_xdp.h */
+	struct ptnet_stats stats; /* writer: the stack's user of the ring, and service start */
+	unsigned long interrupts; /* written by the handler only */
 } ____cacheline_aligned;
 
 /* Who uses the rings; see above. */

@@ -20,13 +20,18 @@ uint32_t ptnet_xdp_mtu_max(const struct ptnet *ptn)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-/* The ring that this CPU sends on, and its queue, whose lock it takes. */
-static struct ptnet_queue *own_tx(struct net_device *netdev, struct netdev_queue **txq)
+/* The ring that this CPU sends on, as many as there are now. */
+static struct ptnet_queue *own_tx(struct net_device *netdev)
 {
-	uint32_t index = (uint32_t)smp_processor_id() % netdev->real_num_tx_queues;
+	uint32_t index = (uint32_t)smp_processor_id() % READ_ONCE(netdev->real_num_tx_queues);
 
-	*txq = netdev_get_tx_queue(netdev, index);
 	return ptnet_queue(ptnet_of(netdev), NM_TX, index);
+}
+
+/* Its queue, whose lock is taken. */
+static struct netdev_queue *txq_of(const struct ptnet_queue *tx)
+{
+	return netdev_get_tx_queue(tx->ptn->netdev, tx->id);
 }
 
 int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **frames, uint32_t flags)
@@ -39,7 +44,8 @@ int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **fram
 		return -EINVAL;
 	if (!netif_carrier_ok(netdev))
 		return -ENETDOWN;
-	q = own_tx(netdev, &txq);
+	q = own_tx(netdev);
+	txq = txq_of(q);
 	__netif_tx_lock(txq, smp_processor_id());
 	while (sent < count && !xdp_frame_has_frags(frames[sent]) &&
 		ptnet_tx_frame(q, txq, frames[sent]->data, frames[sent]->len)) {
@@ -54,31 +60,33 @@ int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **fram
 
 static bool send_back(struct ptnet_queue *q, const struct xdp_buff *xdp)
 {
-	struct netdev_queue *txq;
-	struct ptnet_queue *tx = own_tx(q->ptn->netdev, &txq);
+	struct ptnet_queue *tx = q->xdp.tx ? q->xdp.tx : own_tx(q->ptn->netdev);
+	struct netdev_queue *txq = txq_of(tx);
 	bool sent;
 
 	__netif_tx_lock(txq, smp_processor_id());
 	sent = ptnet_tx_frame(tx, txq, xdp->data, (uint32_t)(xdp->data_end - xdp->data));
 	__netif_tx_unlock(txq);
-	q->xdp.sent |= sent;
+	if (sent)
+		q->xdp.tx = tx;
 	return sent;
 }
 
 void ptnet_xdp_flush(struct ptnet_queue *q)
 {
+	struct ptnet_queue *tx = q->xdp.tx;
 	struct netdev_queue *txq;
-	struct ptnet_queue *tx;
 
 	if (q->xdp.redirected)
 		xdp_do_flush();
-	if (q->xdp.sent) {
-		tx = own_tx(q->ptn->netdev, &txq);
+	if (tx) {
+		txq = txq_of(tx);
 		__netif_tx_lock(txq, smp_processor_id());
 		ptnet_tx_publish(tx, txq);
 		__netif_tx_unlock(txq);
 	}
-	q->xdp.redirected = q->xdp.sent = false;
+	q->xdp.redirected = false;
+	q->xdp.tx = NULL;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------ */
