@@ -114,12 +114,13 @@ int nmk_pin(struct nmk_pin *pin, uint64_t addr, uint64_t bytes)
 	if (bytes == 0 || check_add_overflow(addr, bytes, &end) || end > TASK_SIZE_MAX)
 		return -EFAULT;
 	count = (PAGE_ALIGN(end) - first) >> PAGE_SHIFT;
-	pin->pages = kvcalloc(count, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!pin->pages)
-		return -ENOMEM;
-	error = charge(pin, count);
+	error = charge(
+		pin, count); /* before anything is taken in proportion to what a user asks for */
 	if (!error)
-		error = pin_pages(pin, first, count);
+		pin->pages =
+			kvcalloc(count, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!error)
+		error = pin->pages ? pin_pages(pin, first, count) : -ENOMEM;
 	map = error ? NULL : vmap(pin->pages, count, VM_MAP, PAGE_KERNEL);
 	if (!map) {
 		give_back(pin);
