@@ -16,11 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* How many threads are at work for a user; in a list as long as he has queues. */
+/* How many threads are at work for a user, and descriptors wait of his; in a list as long as he has queues. */
 struct user {
 	struct user *next;
 	uid_t uid;
-	uint32_t queues, busy;
+	uint32_t queues, busy, waiting;
 };
 
 struct closer_queue {
@@ -174,6 +174,7 @@ static void close_one(struct closer_queue *q) OS_REQUIRES(CLOSER_LOCK)
 	c.stats.busy--;
 	c.stats.waiting--;
 	q->user->busy--;
+	q->user->waiting--;
 	q->busy = false;
 	if (q->count > 0)
 		make_ready(q);
@@ -213,6 +214,7 @@ static void push(struct closer_queue *q, int fd) OS_REQUIRES(CLOSER_LOCK)
 	os_assert(q->count < q->room);
 	q->fds[(q->first + q->count++) % q->room] = fd;
 	c.stats.waiting++;
+	q->user->waiting++;
 	if (q->busy || q->count > 1)
 		return; /* its thread comes back to it; or it is ready already */
 	make_ready(q);
@@ -295,7 +297,8 @@ static bool carries_descriptors(int sock)
 	return recvmsg(sock, &mh, MSG_PEEK | MSG_DONTWAIT) >= 0 && (mh.msg_flags & MSG_CTRUNC);
 }
 
-/* Behind the descriptors of a message comes the socket itself. */
+/* A user may have as many as are left to all then: one alone gets half, and leaves the others as much. Those of his
+ * connections that have ended count, too. Behind the descriptors of a message comes the socket itself. */
 bool closer_may_receive(const struct closer_queue *q, int sock)
 {
 	uint32_t room, waiting;
@@ -308,7 +311,7 @@ bool closer_may_receive(const struct closer_queue *q, int sock)
 		return false;
 	}
 	room = c.stats.room;
-	waiting = c.stats.waiting;
+	waiting = c.stats.waiting + q->user->waiting;
 	unlock();
 	return room == 0 || waiting + 2 * CLOSER_MESSAGE <= room || !carries_descriptors(sock);
 }

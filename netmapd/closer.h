@@ -19,8 +19,8 @@
  *
  * What hangs, hangs alone: one close() of a queue at a time, so a client's descriptors wait for one another; and at most
  * CLOSER_PER_USER of a user's, so the other threads are left to others. A full queue is a connection that is not read any
- * more. All together are bounded by the descriptors that are set aside for it (closer_reserve): when those are all in
- * use, messages that carry descriptors are left unread, other messages go on.
+ * more. All together are bounded by the descriptors that are set aside for it (closer_reserve): from a user of whom as
+ * many wait as are left to all, messages that carry descriptors are left unread, other messages go on.
  *
  * Known kinds (memfds, eventfds: checked by somebody) take time, and don't hang: closer_later() and closer_run() have
  * a thread of their own for them. What the kernel can hang on, network devices, is not among them: device_closer.h.

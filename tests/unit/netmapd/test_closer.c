@@ -299,6 +299,35 @@ static void without_room_plain_messages_go_on(void **state)
 	closer_reserve(0);
 }
 
+/* Also of connections that have ended: whoever has half of what is set aside waits, and others don't. */
+static void one_user_leaves_room_for_others(void **state)
+{
+	enum { QUEUES = 2, EACH = 400, FILES = 4 * CLOSER_FILES_MIN };
+	struct closer_queue *q, *same = closer_queue_new(1), *other = closer_queue_new(2);
+	int laden[2], something = eventfd(0, EFD_CLOEXEC);
+
+	assert_int_equal(closer_reserve(FILES), FILES / CLOSER_RESERVE_PART);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, laden), 0);
+	send_byte(laden[1], something);
+	assert_true(closer_may_receive(same, laden[0]));
+	for (int i = 0; i < QUEUES; i++) {
+		q = closer_queue_new(1);
+		closer_put(q, hanging_fd());
+		for (int n = 1; n < EACH; n++)
+			closer_put(q, eventfd(0, EFD_CLOEXEC));
+		closer_queue_end(q, -1);
+	}
+	assert_false(closer_may_receive(same, laden[0]));
+	assert_true(closer_may_receive(other, laden[0]));
+	release_all();
+	wait_for(0, 0);
+	assert_true(closer_may_receive(same, laden[0]));
+	closer_queue_end(same, laden[0]);
+	closer_queue_end(other, laden[1]);
+	close(something);
+	closer_reserve(0);
+}
+
 /* A process that has enough opens nothing of its own in the part that is set aside. */
 static void what_is_set_aside_is_left_free(void **state)
 {
@@ -366,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_end_of_a_connection, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_queue_receives_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_room_plain_messages_go_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_user_leaves_room_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_set_aside_is_left_free, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			known_kinds_do_not_wait_for_others, setup, teardown),
