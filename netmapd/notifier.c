@@ -8,7 +8,7 @@
  *
  * A job has a duplicate of its descriptor, so that the owner closes his own whenever he likes, and
  * waits for nobody. One slot of a client has one job at a time, or one more for each descriptor that
- * was replaced meanwhile.
+ * was replaced meanwhile; beyond two for each of its slots, those of replaced ones are dropped.
  */
 #include "notify_internal.h"
 #include "privileges.h"
@@ -30,7 +30,7 @@
 #define TRY_AGAIN_MS 100                /* what failed for want of something */
 #define FOR_EVER     UINT64_MAX
 
-enum { OFFENDERS = 64 };
+enum { OFFENDERS = 64, JOBS_PER_SLOT = 2 };
 
 struct job {
 	struct job *next;
@@ -38,6 +38,7 @@ struct job {
 	uint32_t slot;
 	int fd;     /* the duplicate */
 	int number; /* of the original */
+	uint32_t replaced;
 };
 
 /* A user with a client that was expensive. */
@@ -242,7 +243,7 @@ static void run(struct job *job)
 
 	/* A signal that comes from now on is another one. */
 	__atomic_compare_exchange_n(
-		&c->pending[job->slot], &number, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+		&c->slot[job->slot].pending, &number, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	cost = signal_timed(job->fd);
 	now = notify_now_ns();
 	if (cost > NOTIFY_LIMIT_NS)
@@ -262,6 +263,15 @@ static uint64_t due_at(const struct job *job)
 	return c->next_ns;
 }
 
+/* Nobody waits for it any more: its client is gone, or has replaced the descriptor, and has many jobs. */
+static bool is_dropped(const struct job *job)
+{
+	const struct notify_client *c = job->client;
+
+	return OS_LOAD(&c->gone) || (OS_LOAD(&c->refs) > JOBS_PER_SLOT * c->slots + 1 &&
+					    OS_LOAD(&c->slot[job->slot].replaced) != job->replaced);
+}
+
 /* Runs what is due. When the next one is. */
 static uint64_t run_waiting(void)
 {
@@ -270,16 +280,15 @@ static uint64_t run_waiting(void)
 
 	while (*link && !OS_LOAD(&n.stop)) {
 		struct job *job = *link;
+		bool dropped = is_dropped(job);
 
-		bool gone = OS_LOAD(&job->client->gone);
-
-		if (!gone && due_at(job) > notify_now_ns()) {
+		if (!dropped && due_at(job) > notify_now_ns()) {
 			if (due_at(job) < next)
 				next = due_at(job);
 			link = &job->next;
 			continue;
 		}
-		if (!gone)
+		if (!dropped)
 			run(job);
 		*link = job->next;
 		free_job(job);
@@ -344,7 +353,7 @@ bool notifier_push(struct notify_client *c, uint32_t slot, int fd)
 {
 	struct job *job;
 
-	if (__atomic_exchange_n(&c->pending[slot], fd + 1, __ATOMIC_ACQ_REL) == fd + 1)
+	if (__atomic_exchange_n(&c->slot[slot].pending, fd + 1, __ATOMIC_ACQ_REL) == fd + 1)
 		return true;
 	job = os_zalloc(sizeof(*job));
 	if (job)
@@ -352,11 +361,12 @@ bool notifier_push(struct notify_client *c, uint32_t slot, int fd)
 			.client = c,
 			.slot = slot,
 			.number = fd,
+			.replaced = OS_LOAD(&c->slot[slot].replaced),
 			.fd = os_fd_keep(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
 		};
 	if (!job || job->fd < 0) {
 		os_free(job);
-		OS_STORE(&c->pending[slot], 0);
+		OS_STORE(&c->slot[slot].pending, 0);
 		return false;
 	}
 	__atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);

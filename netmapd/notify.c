@@ -154,7 +154,7 @@ bool notify_usable(int fd)
 
 struct notify_client *notify_client_new(uint32_t slots, uint32_t user)
 {
-	struct notify_client *c = os_zalloc(sizeof(*c) + slots * sizeof(c->pending[0]));
+	struct notify_client *c = os_zalloc(sizeof(*c) + slots * sizeof(c->slot[0]));
 
 	if (!c)
 		return NULL;
@@ -183,7 +183,8 @@ void notify_client_free(struct notify_client *c)
 void notify_replaced(struct notify_client *c, uint32_t slot)
 {
 	os_assert(slot < c->slots);
-	OS_STORE(&c->pending[slot], 0);
+	OS_STORE(&c->slot[slot].pending, 0);
+	__atomic_fetch_add(&c->slot[slot].replaced, 1, __ATOMIC_RELAXED);
 }
 
 uint64_t notify_client_slow(const struct notify_client *c)

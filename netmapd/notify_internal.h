@@ -25,8 +25,10 @@ struct notify_client {
 		next_ns; /* how long; until when; when its next signal may be */
 
 	uint32_t slots;
-	int pending
-		[]; /* per slot: 1 more than the number of the descriptor that waits for the notifier */
+	struct notify_slot {
+		int pending; /* 1 more than the number of the descriptor that waits for the notifier */
+		uint32_t replaced; /* so often was there another one */
+	} slot[];
 };
 
 void notify_client_put(struct notify_client *c);

@@ -267,6 +267,35 @@ static void each_descriptor_is_signalled(void **state)
 	close(copy);
 }
 
+/* However often the descriptor of a slot is replaced, few wait: the one that there is now, and some of the others. */
+static void few_wait_for_replaced_descriptors(void **state)
+{
+	struct notify_client *c = notify_client_new(1, geteuid());
+	int fd = new_eventfd(), last, fds;
+
+	set_expensive(fd, true);
+	fds = count_fds(0); /* before the notifier has one that it may not have closed yet */
+	make_it_move(c, fd);
+	set_look(0); /* what is expensive is not due before it goes on */
+	for (int i = 0; i < 50; i++) {
+		assert_true(notify_signal(c, 0, fd));
+		last = new_eventfd();
+		notify_replaced(c, 0);
+		close(fd);
+		fd = last;
+	}
+	assert_true(notify_signal(c, 0, fd));
+	for (int ms = 0; count_fds(0) > fds + 3; ms++) {
+		assert_true(ms < PATIENCE_MS);
+		usleep(1000);
+	}
+	set_look(LOOK_NS);
+	later(1);
+	signalled(fd);
+	notify_client_free(c);
+	close(fd);
+}
+
 /* What waits for one that is gone waits no more: its descriptors are closed. */
 static void nothing_is_left_of_who_is_gone(void **state)
 {
@@ -358,6 +387,7 @@ int main(void)
 		TEST(who_is_expensive_goes_to_the_notifier),
 		TEST(users_are_remembered),
 		TEST(each_descriptor_is_signalled),
+		TEST(few_wait_for_replaced_descriptors),
 		TEST(nothing_is_left_of_who_is_gone),
 		TEST_WITHOUT(a_full_counter_blocks_nobody),
 		TEST_WITHOUT(requests_are_got_when_they_are_there),
