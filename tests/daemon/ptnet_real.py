@@ -252,6 +252,7 @@ class CheckedTraffic:
 
     def __init__(self, daemon, switch, rate):
         self.names = [f"{switch}:checked-{f}" for f in ("rx", "tx")]
+        self.daemon = daemon
         common = ("--check", "-T", "100")
         self.rx = spawn(PKT_GEN, "-i", f"{self.names[0]}@conf:rx-slots=16384", "-f", "rx", *common, path=daemon.path)
         wait_until(lambda: self.names[0] in daemon.ports(), "the receiver is there")
@@ -262,7 +263,8 @@ class CheckedTraffic:
         """Ends both; returns the number of packets."""
         self.tx.send_signal(signal.SIGINT)
         sent = int(finish(self.tx).split("Sent ")[1].split()[0])
-        time.sleep(0.1)
+        # It doesn't read any more when it is told to end.
+        wait_until(lambda: self.daemon.ring(self.names[0], "rx")["fill"] == 0, "all is read")
         self.rx.send_signal(signal.SIGINT)
         output = finish(self.rx)
         assert f"Check: received {sent} lost 0 reordered 0 duplicate 0 corrupt 0" in output, (sent, output)

@@ -449,7 +449,9 @@ def test_conservation(app, daemon):
         assert 2 * taken < copies <= 5 * taken
         names = {p["name"]: p for p in status["ports"]}
         assert [r["packets"] for r in names["vale1:deaf"]["rings"] if r["dir"] == "rx"][0] <= 2 * 63
-        # And what the applications count is what was delivered and taken.
+        # And what the applications count is what was delivered and taken; they read no more when they are told to end.
+        for name in ("fast", "slow"):
+            wait_until(lambda n=name: daemon.ring(f"vale1:{n}", "rx")["fill"] == 0, "all is read")
         for child in (fast, slow):
             child.send_signal(signal.SIGINT)
         for child, name in ((fast, "fast"), (slow, "slow")):
