@@ -145,7 +145,7 @@ def test_apply(start_netmapd, place):
         "port tapc1 rx-slots=64", "attach vale1:tapc0")]
     assert daemon.status()["ports"] == before["ports"] and settings(daemon)["workers"] == "1"
     assert ctl(daemon, "apply", file).stdout == would.replace("would ", "")
-    assert daemon.workers() == ["worker-0", "worker-1", "worker-2"]
+    wait_until(lambda: daemon.workers() == ["worker-0", "worker-1", "worker-2"], "all have named themselves")
     assert ctl(daemon, "apply", file).stdout == "nothing to change\n"
     again = json.loads(ctl(daemon, "--json", "apply", file).stdout)
     assert again == []
@@ -160,7 +160,7 @@ def test_apply(start_netmapd, place):
     schema = json.loads((REPO / "tools/netmapctl/netmapctl.schema.json").read_text())
     for kind, value in ("apply", changes), ("save", json.loads(ctl(daemon, "--json", "save").stdout)), ("status", daemon.status()):
         jsonschema.validate(value, {**schema, "$ref": f"#/definitions/{kind}"})
-    assert daemon.workers() == ["worker-0"]
+    wait_until(lambda: daemon.workers() == ["worker-0"], "the others are gone")
 
 
 def waits(daemon):
@@ -437,7 +437,7 @@ def test_rings_move_without_loss(daemon, checked_traffic):
     for line in itertools.islice(orders, 14 * 12):
         change(daemon, line)
     assert traffic.finish() > 0
-    assert daemon.workers() == ["worker-0", "worker-1"]
+    wait_until(lambda: daemon.workers() == ["worker-0", "worker-1"], "the others are gone")
 
 
 def test_many_rings_move_in_turns(daemon, checked_traffic):
@@ -484,7 +484,8 @@ def test_many_rings_move_in_turns(daemon, checked_traffic):
             shown = [w["rings"] for w in asks.status()["daemon"]["workers"]]
             assert sum(shown) == all_, "also those of workers that are to go are shown"
         assert HDR.unpack_from(a.receive()[0])[4] == 0
-    assert rings() == [all_] and daemon.workers() == ["worker-0"]
+    assert rings() == [all_]
+    wait_until(lambda: daemon.workers() == ["worker-0"], "the others are gone")
     assert traffic.finish() > 0
     for port in ports:
         port.close()
@@ -536,7 +537,7 @@ def test_a_closed_ring_names_a_worker_that_has_ended(daemon, gone, stays):
             wait_until(lambda: len(daemon.status()["applications"]) == 1, "the other end is gone")
             change(daemon, f"place vale1:p{gone}1 any")
             change(daemon, "set workers 1")
-            assert daemon.workers() == ["worker-0"]
+            wait_until(lambda: daemon.workers() == ["worker-0"], "the other one is gone")
             assert b.receive(1) == [frame(b"\xff" * 6, 1)]
             b.tx[0].publish(b.put(frame(b"\xff" * 6, 2)))
         change(daemon, "set workers 2")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """netmapd as a program: arguments, start, stop, sockets, users, limits."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -344,8 +345,14 @@ def test_one_that_is_about_to_end(place):
 
 def end_background(pid, path, how=signal.SIGTERM):
     """Ends a netmapd that is not our child."""
+    def has_ended():
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
     os.kill(pid, how)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "it ends")
+    wait_until(has_ended, "it ends")
     if how == signal.SIGTERM:
         assert not path.exists()
 
@@ -500,7 +507,7 @@ def test_log_for_the_journal(start_netmapd):
 def test_workers(start_netmapd):
     """As many threads as asked for; all rings of a port go to one, ports to one after the other."""
     daemon = start_netmapd("--workers", "3")
-    assert daemon.workers() == ["worker-0", "worker-1", "worker-2"]
+    wait_until(lambda: daemon.workers() == ["worker-0", "worker-1", "worker-2"], "all have named themselves")
     with Port(daemon.path, "vale1:a", tx_rings=2, rx_rings=2), Port(daemon.path, "vale1:b"):
         assert sorted(w["rings"] for w in daemon.status()["daemon"]["workers"]) == [0, 2, 4]
     wait_until(lambda: sum(w["rings"] for w in daemon.status()["daemon"]["workers"]) == 0, "nothing is served")
@@ -508,10 +515,13 @@ def test_workers(start_netmapd):
 
 def test_spread_and_cpus(start_netmapd):
     daemon = start_netmapd("--spread", "ring", "--cpus", "0,0", "--poll-us", "0")
-    assert daemon.workers() == ["worker-0", "worker-1"]
+    wait_until(lambda: daemon.workers() == ["worker-0", "worker-1"], "both have named themselves")
     with Port(daemon.path, "vale1:a", tx_rings=3, rx_rings=3):
         assert [w["rings"] for w in daemon.status()["daemon"]["workers"]] == [3, 3]
-    affinities = [os.sched_getaffinity(int(t.name)) for t in Path(f"/proc/{daemon.pid}/task").iterdir()]
+    affinities = []
+    for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):   # others come and go
+            affinities.append(os.sched_getaffinity(int(thread.name)))
     assert affinities.count({0}) >= 2
 
 
