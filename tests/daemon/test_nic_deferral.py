@@ -190,9 +190,10 @@ def test_status_follows_channels_and_link(start):   # noqa: F811
         inside(daemon, "ethtool", "-L", V, "rx", "1")
         wait_deferred(daemon, 1, [DEFERRED])
         inside(daemon, "ethtool", "-L", V, "rx", "2")
+        wait_until(lambda: nic(daemon)["nic"]["device_queues"] == 2, "there are two")
         wait_deferred(daemon, 1, [DEFERRED, [0, 0]])
         # Said when it becomes so, and not whenever the device is down or up.
-        assert daemon.log().count("the device has 2 queues, the port 1") == 2
+        wait_until(lambda: daemon.log().count("the device has 2 queues, the port 1") == 2, "it is said twice")
     rest(daemon)
     wait_until(lambda: json.loads(inside(daemon, *PROGRAM, V)) == [[0, 0]] * 2, "all are as they were")
 
