@@ -8,13 +8,13 @@ import json
 import os
 import pickle
 import re
+import select
 import shutil
 import signal
 import socket
 import stat
 import struct
 import subprocess
-import time
 import traceback
 
 import pytest
@@ -23,7 +23,7 @@ from ptnet_real import (
     ALL_NIC, EVENTS, FULL_WAIT, HDR, HELLO, LIMIT, MONITOR_RX, MONITOR_TX, NETMAPCTL, NETMAPD, NIC_SW, NMREQ_HEADER, NULL_REG, ONE_SW,
     POLLING_DISABLE, POLLING_ENABLE, POOLS_INFO_GET, PORT_HDR_GET, PORT_HDR_SET, PORT_INFO_GET, RENAME, REPO, VALE_ATTACH, VALE_DELIF,
     VALE_DETACH, VALE_FLUSH, VALE_LIST, VALE_MACS, VALE_NEWIF, VM_ADD_PORT, VM_CREATE, ZCOPY_MON,
-    NMREQ, SET, STATUS, SW, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, wait_until,
+    NMREQ, SET, STATUS, SW, Connection, Port, Refused, environment, expect_line, frame, message, nmreq, register, run, user, wait_until,
 )
 from test_tap import new_namespace
 
@@ -511,11 +511,16 @@ class Told:
         self.told = told
 
 
-def statuses(path, count):
-    """So many at once, on as many connections: how many were answered, and what the others were told."""
-    all_ = [Connection(path) for _ in range(count)]
+def statuses(daemon, uid, count):
+    """So many of a user's at once, on as many connections: how many were answered, and what the others were told."""
+    with user(uid):
+        all_ = [Connection(daemon.path) for _ in range(count)]
+    for c in all_:
+        c.hello()
+    daemon.process.send_signal(signal.SIGSTOP)  # it finds all of them there, none of which it has answered
     for c in all_:
         c.socket.send(message(STATUS, struct.pack("=II", 0, 0)))
+    daemon.process.send_signal(signal.SIGCONT)
     told = []
     for c in all_:
         reply = c.socket.recv(1 << 16)
@@ -530,11 +535,11 @@ def test_requests_at_a_time(start, hold):
     daemon = start(f"limit user {BOB} requests=2")
     for i in range(30):
         hold(BOB, keep_port, daemon.path, own(BOB, f"1:{i}"))
-    good, told = as_user(BOB, statuses, daemon.path, 25)
+    good, told = statuses(daemon, BOB, 25)
     assert 2 <= good < 25 and {error for error, _ in told} == {errno.EDQUOT}
     assert all("requests: user 51002 has 2 of at most 2" in text for _, text in told)
-    assert as_user(ALICE, statuses, daemon.path, 25) == (25, set())
-    assert as_user(BOB, statuses, daemon.path, 2) == (2, set())
+    assert statuses(daemon, ALICE, 25) == (25, set())
+    assert statuses(daemon, BOB, 2) == (2, set())
     used = next(e for e in daemon.status()["limits"] if e["name"] == "requests")
     assert used["used"] == 1 and used["refused"] == 25 - good    # the one that asks
 
@@ -560,14 +565,14 @@ def test_pipes_between_own_machines(start, hold):
     assert all(r["id"] != 1 for r in daemon.status()["regions"])
 
 
-def connects(path):
-    """Is somebody there who doesn't hang up?"""
+def connects(path, seconds=0.3):
+    """Is somebody there who doesn't hang up meanwhile?"""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(30)
         try:
             s.connect(path)
             s.setblocking(False)
-            time.sleep(0.3)
+            select.select([s], [], [], seconds)
             return s.recv(1) != b""
         except BlockingIOError:
             return True
@@ -580,7 +585,7 @@ def test_sockets_of_machines(start, hold):
     daemon = start()
     held = hold(ALICE, Machine, daemon.path, own(ALICE))
     for path in held.told[0]:
-        assert not as_user(BOB, connects, path)
+        assert not as_user(BOB, connects, path, 30)
         assert as_user(ALICE, connects, path)
         wait_until(lambda p=path: connects(p), "root is served, when Alice has gone")
     daemon.logged("a client of user 51002 is turned away: it is user 51001's")
@@ -634,8 +639,8 @@ def test_numbers_of_users(start):
     """As numbers of regions, and in limits, also for a group; and who has no name has his number in its place."""
     daemon = start(f"allow user {BOB} region %u", f"allow user {ALICE} region %n", "allow group daemon region %u",
                    f"limit user {BOB} ports=%u")
-    for user in ALICE, BOB, 1:
-        assert as_user(user, open_port, daemon.path, own(user), {"mem_id": user}) == user
+    for uid in ALICE, BOB, 1:
+        assert as_user(uid, open_port, daemon.path, own(uid), {"mem_id": uid}) == uid
     refused(BOB, f"region {ALICE}' would", open_port, daemon.path, own(BOB, "1:b"), {"mem_id": ALICE})
     assert next(e["limit"] for e in as_user(BOB, call, daemon.path, "status")["limits"] if e["name"] == "ports") == BOB
 

@@ -25,9 +25,9 @@ PATIENCE = 400      # seconds; only a failure takes so long
 REFUSALS = "no rule of|is for root|[Oo]peration not permitted|no port|no such|not allowed|by root|root and the user|is not for user"
 
 PROGRAMS = {
-    # Connects to a machine's socket: does it stay connected, or has who serves it hung up?
+    # Connects to a machine's socket: does it stay connected for so many seconds, or does who serves it hang up?
     "connect": """use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die "no connection: $!";
-$SIG{ALRM} = sub { print "served"; exit }; alarm 2; print sysread($s, my $b, 1) ? "talks" : "hung up";""",
+$SIG{ALRM} = sub { print "served"; exit }; alarm $ARGV[1]; print sysread($s, my $b, 1) ? "talks" : "hung up";""",
     "get": """use IO::Socket; my $s = IO::Socket::INET->new("127.0.0.1:9812") or die "no connection: $!";
 print $s "GET /metrics HTTP/1.0\\r\\n\\r\\n"; print <$s>;""",
 }
@@ -229,9 +229,9 @@ def test_the_other(owners, guest, name, other):
     # Machines' sockets: reached by their path, and closed at once.
     for path in other.sockets:
         guest.run(f"chmod o+x /home/{other.name} /home/{other.name}/vm?")
-        said = me.does(f"connect {path}").out
+        said = me.does(f"connect {path} 30").out
         assert said == "hung up", (path, said)
-    said = me.does(f"connect {me.sockets[0]}").out
+    said = me.does(f"connect {me.sockets[0]} 2").out
     assert said == "served", said
     assert me.does(f"pkt-gen -i {me.switch}:more -f tx -n 100").rc == 0
 
@@ -346,7 +346,7 @@ def test_real_machines():
                 others = [vm for vm in json.loads(guest.run("netmapctl status --json").out)["vms"] if vm["name"].startswith(other.name)]
                 assert len(others) == len(MACHINES)
                 for vm in others:
-                    assert me.does(f"connect /run/netmapd/vm{vm['id']}/net0").out == "hung up"
+                    assert me.does(f"connect /run/netmapd/vm{vm['id']}/net0 30").out == "hung up"
                 for user in users:
                     assert "received 500 lost 0 reordered 0 duplicate 0 corrupt 0" in user.received()
         finally:
