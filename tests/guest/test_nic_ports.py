@@ -304,14 +304,27 @@ def host(kernel):
         host.assert_clean_log()
 
 
+@contextlib.contextmanager
+def kept(host, port):
+    """Open, with a link, before a sender comes and after it: what it sends without one is dropped. The value is the port's status."""
+    keeper = host.application(f"pkt-gen -i {port} -f rx -w 0")
+    keeper.wait_output(r"^rx on ", 60)
+    try:
+        yield host.port(port)
+    finally:
+        keeper.kill()
+        keeper.wait(60)
+
+
 def numbered(host, source, sink, size, count=PACKETS, rate=2000):
     """Packets of one size; all arrive, each byte as it was sent."""
-    rx = host.application(f"pkt-gen -i {sink} -f rx -k -n {count} -q 60 -w 0 -l {size}")
-    rx.wait_output(r"^rx on ", 60)
-    host.port(sink)
-    tx = host.application(f"pkt-gen -i {source} -f tx -k -n {count} -R {rate} -l {size} -w 8")
-    assert f"Sent {count} packets" in tx.wait(120).out, tx.output
-    assert netlab.checked(rx) == (count, 0, 0, 0, 0), rx.output
+    with kept(host, source):
+        rx = host.application(f"pkt-gen -i {sink} -f rx -k -n {count} -q 60 -w 0 -l {size}")
+        rx.wait_output(r"^rx on ", 60)
+        host.port(sink)
+        tx = host.application(f"pkt-gen -i {source} -f tx -k -n {count} -R {rate} -l {size} -w 0")
+        assert f"Sent {count} packets" in tx.wait(120).out, tx.output
+        assert netlab.checked(rx) == (count, 0, 0, 0, 0), rx.output
 
 
 @pytest.mark.every_kernel
@@ -322,11 +335,8 @@ def test_packets_through_devices(host, kernel, driver):
     for size in SIZES:
         numbered(host, a, b, size)
         host.drain(a, b)
-    keep = host.application(f"pkt-gen -i {a} -f rx -w 0")
-    keep.wait_output(r"^rx on ", 60)
-    mode = host.port(a)["nic"]["mode"]
-    keep.kill()
-    keep.wait()
+    with kept(host, a) as port:
+        mode = port["nic"]["mode"]
     assert mode == ("zero-copy" if kernel.line in ZERO_COPY else "native")
     host.drain(a)
 
@@ -583,7 +593,7 @@ def test_interrupts_are_put_off_while_it_is_polled(host, kernel, driver):
         wait_napis(host, a, queues, [line] * known)
 
     wait_settings("0 0")
-    with polls_busily(host) as path:
+    with kept(host, b), polls_busily(host) as path:
         rx = host.spawn(f"NETMAPD_SOCKET={path} NETMAP_BACKEND=daemon exec pkt-gen -i {a} -f rx -k -n {PACKETS} -q 60 -w 0")
         rx.wait_output(r"^rx on ", 60)
         state = host.port(a, socket=path)["nic"]
@@ -591,7 +601,7 @@ def test_interrupts_are_put_off_while_it_is_polled(host, kernel, driver):
         print(kernel.line, driver, state["mode"], deferred, "of", queues)
         assert deferred == known if driver == "virtio_net" else deferred in (0, known)
         wait_settings("2 200000" if deferred else "0 0")
-        tx = host.application(f"pkt-gen -i {b} -f tx -k -n {PACKETS} -R 2000 -w 8")
+        tx = host.application(f"pkt-gen -i {b} -f tx -k -n {PACKETS} -R 2000 -w 0")
         assert f"Sent {PACKETS} packets" in tx.wait(120).out, tx.output
         assert netlab.checked(rx) == (PACKETS, 0, 0, 0, 0), rx.output
         wait_settings("0 0")
