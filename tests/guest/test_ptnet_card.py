@@ -365,7 +365,7 @@ def test_bond(pair):
             state = node.run("cat /proc/net/bonding/bond0").out
             assert "Speed: 10000 Mbps" in state and "Duplex: full" in state, state
         assert a.run("cat /sys/class/net/bond0/bonding/ad_partner_mac").out.strip() != "00:00:00:00:00:00"
-        assert " 0% packet loss" in a.run("ping -c 3 -i 0.2 -w 30 10.0.1.2", 60).out
+        a.run(netlab.pings("10.0.1.2", 3), 60)
     finally:
         for node in pair:
             node.run("ip link set bond0 down; echo -data > /sys/class/net/bond0/bonding/slaves; rmmod bonding", check=False)
