@@ -7,7 +7,7 @@
  *	ptcheck pipe PORT		packets through a pipe of the port
  *	ptcheck apart-pipe PORT		the same where a pipe doesn't lie with its port
  *	ptcheck monitor PORT		copy and zero-copy monitors of what the port sends
- *	ptcheck watch PORT SECONDS	the same of what it receives, which others must send
+ *	ptcheck watch PORT COUNT	the same of what it receives, which others must send
  *	ptcheck edge PORT COUNT		edge-triggered epoll tells of so many packets that others send
  *	ptcheck extra PORT		buffers of the list go out through the port
  *	ptcheck wander PORT ROUNDS	buffers are exchanged between port, pipe, host rings and
@@ -285,17 +285,16 @@ static void check_watch(char **args)
 	struct port nic = open_nic(args[0]);
 	struct port copy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_RX, 0);
 	struct port zcopy = open_port(args[0], "", NR_REG_ALL_NIC, NR_MONITOR_RX | NR_ZCOPY_MON, 0);
-	time_t until = time(NULL) + atoi(args[1]);
-	uint32_t seen = 0;
+	uint32_t seen = 0, count = (uint32_t)atoi(args[1]);
 
 	say("ready");
-	while (time(NULL) < until || seen == 0) {
+	while (seen < count) {
 		struct pollfd pfd = {.fd = nic.fd, .events = POLLIN};
 		struct netmap_slot slot;
 		char bytes[2048];
 
-		CHECK(time(NULL) < until + WAIT_MS / 1000);
-		if (poll(&pfd, 1, 100) == 0 || nm_ring_empty(nic.rx))
+		CHECK(poll(&pfd, 1, WAIT_MS) == 1);
+		if (nm_ring_empty(nic.rx))
 			continue;
 		slot = nic.rx->slot[nic.rx->head];
 		CHECK(slot.len <= sizeof(bytes) && !(slot.flags & NS_MOREFRAG));
@@ -314,7 +313,6 @@ static void check_watch(char **args)
 		}
 		seen++;
 	}
-	printf("seen %u\n", seen);
 	close_port(&zcopy);
 	close_port(&nic);
 	close_port(&copy);

@@ -208,11 +208,10 @@ def test_edge_triggered_epoll(pair):
 def test_monitors(pair):
     a, b = pair.nodes
     netlab.ptcheck(a, "monitor", "data")
-    watch = a.spawn("ptcheck watch data 5")
+    watch = a.spawn("ptcheck watch data 1000")      # a ring has room for them, if a is slow
     watch.wait_output("^ready$")
     b.run("pkt-gen -i data -f tx -w 0 -n 2000 -R 1000", 60)
-    seen = int(re.search(r"seen (\d+)\nok\n$", watch.wait(60).out)[1])
-    assert seen > 100
+    assert watch.wait(60).out == "ready\nok\n", watch.output
 
 
 @pytest.mark.every_kernel
