@@ -413,6 +413,7 @@ static void check_illegal(char **args)
 /* ---- signals --------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t handled;
+static bool out; /* START has returned */
 
 static void handler(int signo)
 {
@@ -425,6 +426,17 @@ static void *nudge(void *arg)
 
 	usleep(200000);
 	CHECK(pthread_kill(*to, SIGUSR1) == 0);
+	return NULL;
+}
+
+/* A signal that comes before START does not interrupt it: the next one may. */
+static void *nudge_out(void *arg)
+{
+	pthread_t *to = arg;
+
+	nudge(arg);
+	for (usleep(20000); !__atomic_load_n(&out, __ATOMIC_ACQUIRE); usleep(20000))
+		CHECK(pthread_kill(*to, SIGUSR1) == 0);
 	return NULL;
 }
 
@@ -448,9 +460,11 @@ static void check_signal(char **args)
 		action.sa_flags = 0;
 		handled = 0;
 		CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-		CHECK(pthread_create(&helper, NULL, nudge, &self) == 0);
+		__atomic_store_n(&out, false, __ATOMIC_RELAXED);
+		CHECK(pthread_create(&helper, NULL, nudge_out, &self) == 0);
 		CHECK_ERRNO(start_loop(&p, &modes[i]), EINTR);
-		CHECK(pthread_join(helper, NULL) == 0 && handled == 1);
+		__atomic_store_n(&out, true, __ATOMIC_RELEASE);
+		CHECK(pthread_join(helper, NULL) == 0 && handled >= 1);
 		action.sa_flags = SA_RESTART;
 		handled = 0;
 		CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
