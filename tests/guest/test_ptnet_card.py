@@ -365,6 +365,9 @@ def test_bond(pair):
             state = node.run("cat /proc/net/bonding/bond0").out
             assert "Speed: 10000 Mbps" in state and "Duplex: full" in state, state
         assert a.run("cat /sys/class/net/bond0/bonding/ad_partner_mac").out.strip() != "00:00:00:00:00:00"
+        for node in pair:   # each end collects and distributes, and knows that the other one does
+            node.run("cd /sys/class/net/data/bonding_slave; for i in $(seq 300); do [ $(($(cat ad_actor_oper_port_state) & "
+                     "$(cat ad_partner_oper_port_state) & 0x30)) = 48 ] && exit; sleep 0.1; done; grep '' *; exit 1", 60)
         a.run(netlab.pings("10.0.1.2", 3), 60)
     finally:
         for node in pair:
