@@ -115,7 +115,12 @@ class Others:
     def finish(self):
         self._tx.send_signal(signal.SIGINT)
         sent = int(real.finish(self._tx).split("Sent ")[1].split()[0])
-        time.sleep(0.2)
+
+        def taken():
+            ring = self._host.ring("vale1:others-rx", "rx")
+            return ring["packets"] >= sent and ring["fill"] == 0
+
+        real.wait_until(taken, f"the receiver has the {sent} packets of others", PATIENCE)
         self._rx.send_signal(signal.SIGINT)
         output = real.finish(self._rx)
         assert f"Check: received {sent} lost 0 reordered 0 duplicate 0 corrupt 0" in output, (sent, output)
