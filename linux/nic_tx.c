@@ -126,14 +126,14 @@ static void put_credit(struct nmk_credit *credit)
 /*
  * Nothing of what is out has come back for a while: this driver frees what it has sent when it is given
  * more, or when a receiver reads what it has delivered. The packets were copied, so that the
- * slots can be used again.
+ * slots can be used again. Not while its queue is full: that one will be told of room.
  */
 static void abandon_if_stalled(struct nmk_txq *q)
 {
 	struct nmk_credit *credit, *old = q->credit;
 	unsigned long flags;
 
-	if (packets_out(q) == 0 ||
+	if (packets_out(q) == 0 || q->pending ||
 		time_before(jiffies, READ_ONCE(q->last_done) + msecs_to_jiffies(STALL_MS)) ||
 		READ_ONCE(q->num_abandoned) >= ABANDONED_MAX)
 		return;
