@@ -88,7 +88,7 @@ void testbed_start(struct testbed *w)
 		prctl(PR_SET_PDEATHSIG, SIGTERM); /* it must not outlive a measurement */
 		exec_netmapd(w);
 	}
-	for (int i = 0; i < 500 && access(w->socket, F_OK) != 0; i++)
+	for (int i = 0; i < 6000 && access(w->socket, F_OK) != 0; i++)
 		usleep(10000);
 	if (access(w->socket, F_OK) != 0)
 		die(w->netmapd, ETIMEDOUT);

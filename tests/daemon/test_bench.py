@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run"
 BUILD = Path(os.environ.get("PTNETMAP_BUILD") or ROOT / "build")
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark wants two CPUs")
+# The reports have one place in the build.
+pytestmark = [pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark wants two CPUs"), pytest.mark.xdist_group("bench")]
 
 
 def bench(*args, env=None):
@@ -178,7 +179,7 @@ def test_wrong_arguments(args, says):
 
 @pytest.mark.skipif(why_no_nic() is not None, reason=f"needs root, veth and AF_XDP: {why_no_nic()}")
 def test_report_of_nics():
-    done = subprocess.run([str(ROOT / "bench/nic"), "--runs", "1", "--seconds", "0.2"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(ROOT / "bench/nic"), "--runs", "1", "--seconds", "0.2"], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {(r["what"], r["by"]): r for r in json.loads((BUILD / "nic-bench.json").read_text())}
     assert set(rows) == {(what, by) for what in ("send", "receive", "forward") for by in ("bare", "netmapd", "af_packet")}
