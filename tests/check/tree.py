@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = {"core", "user", "proto", "linux", "netmapd", "nic", "libnetmap", "apps", "tools", "include"}
 CPUS = len(os.sched_getaffinity(0))
 CHECKS = {}
+os.environ["LC_ALL"] = "C.UTF-8"    # messages are looked for as compilers say them there, with its quotation marks
 
 
 class Skip(Exception):

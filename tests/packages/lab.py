@@ -55,6 +55,7 @@ def debian(suite, kind):
 def build_packages(suite=None):
     """{name: path} of the packages, made in a Debian of that suite, or here; without those of debug symbols. PTNETMAP_DEBS: a
     directory of packages to try instead."""
+    run(REPO / "setup/packages", "build", "packages")   # what makes and tries them
     if os.environ.get("PTNETMAP_DEBS"):
         paths = Path(os.environ["PTNETMAP_DEBS"]).glob("*.deb")
     else:

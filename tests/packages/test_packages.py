@@ -20,7 +20,6 @@ pytestmark = pytest.mark.xdist_group("packages")
 @pytest.fixture(scope="module")
 def packages():
     """{name: path}, and no others but those with debug symbols."""
-    run(REPO / "setup/packages", "build", "packages")
     return build_packages()
 
 
