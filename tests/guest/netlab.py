@@ -88,7 +88,7 @@ def pkt_gen(sender, source, receiver, sink, count=10000, rate=5000):
     They are paced, but a switch drops what a receiver has no room for: on a machine that is slow just now,
     some may be lost.
     """
-    rx = receiver.spawn(f"pkt-gen -i {sink} -f rx -w 0 -k -n {count} -q 10")
+    rx = receiver.spawn(f"pkt-gen -i {sink} -f rx -w 0 -k -n {count} -q 30")
     rx.wait_output(r"^rx on ")
     sent = sender.run(f"pkt-gen -i {source} -f tx -w 0 -k -n {count} -R {rate}", 60).out
     assert f"Sent {count} packets" in sent

@@ -171,7 +171,7 @@ def test_pkt_gen(booted):
     """Its ways to make frames, over /dev/netmap; no more than the receiver's ring holds."""
     for count, frames in ((300, "-F 3"), (200, "-F 5 -l 9000"), (500, "-6 -l 200"), (500, "-l 1500 -l 60 -zZ"), (500, "-H 12"),
                           (500, "-p 2 -C 256,256,2")):
-        rx = booted.spawn(f"pkt-gen -i valeg:b -f rx -w 0 -k -n {count} -q 20")
+        rx = booted.spawn(f"pkt-gen -i valeg:b -f rx -w 0 -k -n {count} -q 60")
         rx.wait_output(r"^rx on ")
         sent = booted.run(f"pkt-gen -i valeg:a -f tx -w 0 -k -n {count} -R 4000 {frames}", 60).out
         assert f"Sent {count} packets" in sent, sent

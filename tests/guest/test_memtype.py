@@ -6,6 +6,7 @@ A few machines stand for all; --all-machines runs every combination.
 
 import itertools
 import re
+import time
 
 import pytest
 
@@ -85,10 +86,12 @@ def check_mappings(machine, bar):
     sender = node.spawn("pkt-gen -i data -f tx -w 0 -T 200 -b 64")
     sender.wait_output(r"^main: .* Mpps")
     kernel, application = machine.pages(*bar)
-    for _ in range(20):
+    for _ in range(300):
         if application:
             break
+        time.sleep(0.1)
         kernel, application = machine.pages(*bar)
+    assert application
     sender.kill()
     sender.wait()
     # P: a page of 2 MiB. Linux 6.1 has none for applications, and none for the kernel where the MTRRs have a say.

@@ -54,7 +54,7 @@ def test_traffic_between_processes(guest):
 
 def test_two_receivers(guest):
     """A broadcast reaches every other port of the switch, and no port of another switch."""
-    receivers = [guest.spawn(f"pkt-gen -i {port} -f rx -w 0 -k -n 500 -q 20") for port in ("valeb:1", "valeb:2")]
+    receivers = [guest.spawn(f"pkt-gen -i {port} -f rx -w 0 -k -n 500 -q 60") for port in ("valeb:1", "valeb:2")]
     stranger = guest.spawn("pkt-gen -i valec:1 -f rx -w 0 -k -v")
     for command in (*receivers, stranger):
         command.wait_output(r"^rx on ")

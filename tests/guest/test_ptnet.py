@@ -337,7 +337,7 @@ def test_monitor_in_a_guest(kernel, netmap_ko):
             a.start().run("modprobe netmap ptnet_vnet_hdr=0")
             a.load().run("ip link set data down")
             b.start().load()
-            rx = b.spawn("pkt-gen -i data -f rx -w 0 -k -n 500 -q 10")
+            rx = b.spawn("pkt-gen -i data -f rx -w 0 -k -n 500 -q 30")
             rx.wait_output(r"^rx on ")
             assert "Sent 500 packets" in a.run("pkt-gen -i data -f tx -w 0 -k -n 500 -R 1000", 60).out
             received, lost, *bad = netlab.checked(rx)
