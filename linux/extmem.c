@@ -114,8 +114,8 @@ int nmk_pin(struct nmk_pin *pin, uint64_t addr, uint64_t bytes)
 	if (bytes == 0 || check_add_overflow(addr, bytes, &end) || end > TASK_SIZE_MAX)
 		return -EFAULT;
 	count = (PAGE_ALIGN(end) - first) >> PAGE_SHIFT;
-	error = charge(
-		pin, count); /* before anything is taken in proportion to what a user asks for */
+	/* Before anything is taken in proportion to what a user asks for. */
+	error = charge(pin, count);
 	if (!error)
 		pin->pages =
 			kvcalloc(count, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);

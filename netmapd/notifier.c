@@ -36,9 +36,9 @@ struct job {
 	struct job *next;
 	struct notify_client *client;
 	uint32_t slot;
-	int fd;     /* the duplicate */
-	int number; /* of the original */
-	uint32_t replaced;
+	int fd;            /* the duplicate */
+	int number;        /* of the original */
+	uint32_t replaced; /* as often as the slot's had been then */
 };
 
 /* A user with a client that was expensive. */

@@ -66,7 +66,7 @@ bool notify_usable(int fd);
  */
 bool notify_signal(struct notify_client *c, uint32_t slot, int fd);
 
-/* Before another descriptor comes into a slot: what still waits is for the former one. */
+/* Before another descriptor comes into a slot: what still waits is for the former one, and dropped when that is much. */
 void notify_replaced(struct notify_client *c, uint32_t slot);
 
 /* Signals of this client that went to the notifier. */
