@@ -144,8 +144,8 @@ struct nm_region *nm_region_adopt(struct nm_core *core, void *base, uint64_t siz
 
 /*
  * A region ends before its last reference: a foreign one when its ports are dead and its memory is about to go, a machine's own
- * one with the machine, any other with the last port in it. From here on nobody comes in, and who leaves gives nothing back: nothing is looked for in the slots and
- * lists that lie there.
+ * one with the machine, any other with the last port in it. From here on nobody comes in, and who leaves gives nothing back:
+ * nothing is looked for in the slots and lists that lie there.
  */
 void nm_region_end(struct nm_region *region) OS_REQUIRES(NM_CORE_LOCK);
 

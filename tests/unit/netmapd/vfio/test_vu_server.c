@@ -211,9 +211,8 @@ static void test_accept_fails(void **state)
 		accept_error = 0;
 		while (loop_run_once(loop, 1000) == 0) /* the pause */
 			;
-		assert_true(
-			accepts >=
-			3); /* twice in vain, more often when a pause is over before the loop looks again */
+		/* Twice in vain; more often when a pause is over before the loop looks again. */
+		assert_true(accepts >= 3);
 		assert_int_equal(vfc_negotiate(c), 0);
 		vfc_close(c);
 		pump(NULL);
