@@ -46,12 +46,12 @@ def build_nmcheck():
     return build_program(NMCHECK_SOURCE)
 
 
-def build_initramfs(kernel, netmap_ko, modules=()):
+def build_initramfs(kernel, netmap_ko, modules=(), programs=(), files=None):
     return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
                                                       (build_program(PTCHECK_SOURCE), "bin/ptcheck"),
                                                       (build_program(CARDCHECK_SOURCE), "bin/cardcheck"), PKT_GEN, VALE_CTL,
-                                                      BRIDGE, "ethtool"],
-                                    kos=[netmap_ko], modules=modules)
+                                                      BRIDGE, "ethtool", *programs],
+                                    kos=[netmap_ko], modules=modules, files=files)
 
 
 def ptcheck(guest, *words, timeout=120):

@@ -39,6 +39,7 @@ ROUNDS = int(os.environ.get("LIFE_ROUNDS", "3"))
 STOPPED_S = 60 if LONG else 1
 GROWS = 4096                # KiB that netmapd's own memory may have more: the allocator's disorder
 PATIENCE = 120              # seconds; only a failure takes so long
+KEXEC_SOURCE = Path(__file__).with_name("kexec.c")
 # Places for hot-plug, and room for a BAR of 4 GiB that Linux assigns: with 40 bits of address, as QEMU's emulated CPUs have, all room is
 # where it assigns nothing (the hole of HyperTransport).
 PLACES = {"before": ["-device", "pcie-root-port,id=mem-place,chassis=1", "-device", "pcie-root-port,id=net-place,chassis=2"],
@@ -174,14 +175,15 @@ def stream_across(life, count=20000):
 
 
 class Life:
-    """Two machines and their host."""
+    """Two machines and their host. first: what the first machine has in place of what both have, see Node."""
 
-    def __init__(self, kernel, netmap_ko, name):
+    def __init__(self, kernel, netmap_ko, name, first=None):
         self.place = tempfile.mkdtemp(prefix="life-")
         self._log = ptnguest.BUILD / "test-logs" / f"{name}-{kernel.line}.netmapd"
         self.host = Host(self.place)
-        initramfs = netlab.build_initramfs(kernel, netmap_ko)
-        self._make = lambda index: netlab.Node(kernel, initramfs, self.host, index + 1, f"{name}-{kernel.line}-{index + 1}", **PLACES)
+        usual = {"initramfs": netlab.build_initramfs(kernel, netmap_ko), **PLACES}
+        self._make = lambda index: netlab.Node(kernel, daemon=self.host, number=index + 1, name=f"{name}-{kernel.line}-{index + 1}",
+                                               **(first if first and index == 0 else usual))
         self.nodes = []
 
     def start(self):
@@ -222,10 +224,10 @@ class Life:
         netlab.stream(a, "data", b, "data", 1000)
         netlab.stream(b, "data", a, "data", 1000)
 
-    def rounds(self, happens, traffic=traffic):
+    def rounds(self, happens, traffic=traffic, count=ROUNDS):
         """happens(life, n, application) each time; traffic goes afterwards, and nothing is left behind."""
         before = own = None
-        for n in range(ROUNDS):
+        for n in range(count):
             with traffic(self, n % 2 == 0) as application:
                 happens(self, n, application)
             self.traffic_goes()
@@ -233,7 +235,7 @@ class Life:
                 before, own = self.host.held_at_rest(), self.host.process_kib("RssAnon")[0]
             self.is_held(before)
         grown = self.host.process_kib("RssAnon")[0] - own
-        print(f"{ROUNDS} rounds: {grown} KiB more of netmapd's own; held {before}")
+        print(f"{count} rounds: {grown} KiB more of netmapd's own; held {before}")
         assert grown < GROWS
 
     def is_held(self, before):
@@ -259,21 +261,28 @@ def life_of_kernel(kernel, netmap_ko):
         life.close()
 
 
-@pytest.fixture
-def life(life_of_kernel):
+@contextmanager
+def with_others(life):
+    """Both machines are there, and two applications have a stream meanwhile. At the end nothing of theirs is lost, and nobody complains."""
     for index in range(2):
-        if not life_of_kernel.nodes[index].alive:
-            life_of_kernel.again(index)
-        life_of_kernel.nodes[index].load()
-    others = life_of_kernel.others = Others(life_of_kernel.host)
+        if not life.nodes[index].alive:
+            life.again(index)
+        life.nodes[index].load()
+    others = life.others = Others(life.host)
     try:
-        yield life_of_kernel
+        yield life
         others.finish()
     finally:
         others.kill()
-    assert life_of_kernel.host.process.poll() is None, life_of_kernel.host.log()
-    for node in life_of_kernel.nodes:
+    assert life.host.process.poll() is None, life.host.log()
+    for node in life.nodes:
         node.assert_clean_log()
+
+
+@pytest.fixture
+def life(life_of_kernel):
+    with with_others(life_of_kernel):
+        yield life_of_kernel
 
 
 # ------------------------------------------------------------ the guest's own doing
@@ -315,6 +324,46 @@ def unloads_and_loads(life, _n, application):
 @pytest.mark.parametrize("happens", [reboots, panics, unbinds_and_binds, unloads_and_loads])
 def test_guest(life, happens):
     life.rounds(happens)
+
+
+# ------------------------------------------------------------ another kernel, started by the guest's
+
+
+@contextmanager
+def traffic_to_who_can_start_another(life, by_application):
+    """A kernel that was started has no other one to start, that of a crash no memory for it: the firmware starts the first one again."""
+    a = life.nodes[0]
+    if a.run("test -e /boot/vmlinuz", check=False).rc != 0:
+        a.reboot(hard=True)
+        a.load()
+    with traffic(life, by_application) as application:
+        yield application
+
+
+def starts_another_kernel(life, n, _application):
+    """One that goes down in order, or one that has crashed: then nobody has told the host, which goes on with the rings until the driver of
+    the new one comes."""
+    a = life.nodes[0]
+    if n % 2 == 0:
+        a.spawn("kexec now /boot/vmlinuz /boot/initramfs")
+    else:
+        a.run("kexec crash /boot/vmlinuz /boot/initramfs", 60)
+        a.spawn("echo c > /proc/sysrq-trigger")
+    a.wait_restart(60)
+    assert (a.run("test -e /proc/vmcore", check=False).rc == 0) == (n % 2 == 1)
+
+
+def test_kexec(kernel, netmap_ko):
+    initramfs = netlab.build_initramfs(kernel, netmap_ko)
+    starts_others = netlab.build_initramfs(kernel, netmap_ko, programs=[(netlab.build_program(KEXEC_SOURCE), "bin/kexec")],
+                                           files={"boot/vmlinuz": kernel.vmlinuz, "boot/initramfs": initramfs})
+    life = Life(kernel, netmap_ko, "kexec", {"initramfs": starts_others, "memory": "640M", "cmdline": "crashkernel=192M"})
+    try:
+        life.start()
+        with with_others(life):
+            life.rounds(starts_another_kernel, traffic_to_who_can_start_another, ROUNDS if LONG else 2)
+    finally:
+        life.close()
 
 
 # ------------------------------------------------------------ QEMU's monitor

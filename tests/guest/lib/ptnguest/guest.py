@@ -32,9 +32,11 @@ _COMPLAINTS = re.compile(
     r"still has locks held|bad unlock balance|DMA-API: ")
 
 
-# What a test has asked for: echo c > /proc/sysrq-trigger, with a second until the restart (kernel.panic=1).
+# What a test has asked for: echo c > /proc/sysrq-trigger, with a second until the restart (kernel.panic=1), or with a kernel that was
+# loaded for this, which begins at once.
 _WANTED_PANIC = re.compile(r"^[^\n]*sysrq: Trigger a crash(?:(?!Kernel panic|sysrq: ).)*Kernel panic - not syncing: sysrq triggered crash"
-                           r"(?:(?!Kernel panic).)*?Rebooting in 1 seconds", re.M | re.S)
+                           r"(?:(?!Kernel panic).)*?(?:Rebooting in 1 seconds|Kdump: loaded(?:(?!Kernel panic).)*?(?=^\[ +0\.000000\] ))",
+                           re.M | re.S)
 
 
 def find_complaints(log):
