@@ -686,14 +686,20 @@ int nm_attachment_detach(struct nm_core *core, void *ns, const char *name, uint3
 	struct nm_error *err)
 {
 	struct again again = find_second(core, ns, name);
+	struct nm_error why;
 	uint32_t ignored;
-	int error = 0;
+	int error;
 
-	if (again.name[0])
-		error = remove_attachment(core, again.ns, again.name, true, &ignored, err);
-	if (!error)
-		error = remove_attachment(core, ns, name, true, port_index, err);
-	if (!error && again.name[0])
-		error = put_back(&again, err);
+	if (!again.name[0])
+		return remove_attachment(core, ns, name, true, port_index, err);
+	error = remove_attachment(core, again.ns, again.name, true, &ignored, err);
+	if (error)
+		return error;
+	error = remove_attachment(core, ns, name, true, port_index, &why);
+	if (put_back(&again, err) != 0)
+		return error ? nm_error_set(err, error, "%s; and %s is off", why.text, again.name)
+			     : again.error;
+	if (error)
+		*err = why;
 	return error;
 }

@@ -6,6 +6,7 @@
 #include "attachment_ends.h"
 
 static struct nm_port_ops persistent_ops; /* the device stays until the test's end() */
+static uint32_t admissions;               /* that the device grants yet */
 static uint32_t pauses;                   /* more on than off */
 
 /* ---- the platform ------------------------------------------------------------------ */
@@ -41,12 +42,13 @@ static int between_parts(void)
 	return killed ? -EINTR : 0;
 }
 
-/* In a thread that isn't killed. */
+/* In a thread that isn't killed, and may do all. */
 static void run_apart(void (*fn)(void *arg), void *arg)
 {
 	bool was_killed = killed;
 
 	killed = false;
+	admissions = UINT32_MAX;
 	fn(arg);
 	killed = was_killed;
 }
@@ -416,6 +418,40 @@ static void killed_off_the_first_switch(void **state)
 	assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), -EINTR); /* his own */
 }
 
+static int admit(const struct nm_port *port, struct nm_error *err)
+{
+	if (admissions == 0)
+		return nm_error_set(err, -EPERM, "%s: not for you", port->name);
+	admissions--;
+	return 0;
+}
+
+/* The second one was on its way off already: it is put back. */
+static void the_first_switch_keeps_it(void **state)
+{
+	bool first, second;
+	struct nm_error err;
+	uint32_t index;
+
+	persistent_ops.admit = admit;
+	for (uint32_t n = 0; n < 2; n++) {
+		admissions = UINT32_MAX;
+		assert_int_equal(attach("vale0:dev", NR_REG_ALL_NIC), 0);
+		assert_int_equal(attach("vale1:dev", NR_REG_ALL_NIC), 0);
+		admissions = n;
+		assert_int_equal(
+			nm_attachment_detach(&core, NULL, "vale0:dev", &index, &err), -EPERM);
+		assert_string_equal(err.text, "dev: not for you");
+		nm_core_lock(&core);
+		first = nm_attachment_find_locked(&core, NULL, "vale0:dev");
+		second = nm_attachment_find_locked(&core, NULL, "vale1:dev");
+		nm_core_unlock(&core);
+		assert_true(first && second);
+		assert_int_equal(detach("vale1:dev"), 0);
+		assert_int_equal(detach("vale0:dev"), 0);
+	}
+}
+
 /* The device is in another namespace by now. Its place stays in the first one, which clients of the other don't
  * hold. */
 static void the_device_moves(void **state)
@@ -475,6 +511,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(on_a_second_switch, begin, end),
 		cmocka_unit_test_setup_teardown(off_the_first_switch_first, begin, end),
 		cmocka_unit_test_setup_teardown(killed_off_the_first_switch, begin_large, end),
+		cmocka_unit_test_setup_teardown(the_first_switch_keeps_it, begin, end),
 		cmocka_unit_test_setup_teardown(the_device_moves, begin, end),
 		cmocka_unit_test_setup_teardown(the_platform_detaches, begin, end),
 	};
