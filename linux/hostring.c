@@ -137,18 +137,20 @@ void nmk_host_xmit(struct nm_port *port, struct sk_buff *skb)
 static void forward_one(struct nm_ring *ring, struct sk_buff *skb, struct net_device *dev,
 	void (*xmit)(struct nm_port *port, struct sk_buff *skb, uint32_t ring))
 {
-	bool taken = true;
+	enum nm_drop cause = NM_DROPS;
 
 	local_bh_disable();
-	if (ring->host)
+	if (ring->host) {
 		xmit(ring->port, skb, ring->id - ring->port->num_rings[NM_RX]);
-	else if (is_up(dev))
-		taken = pass_up(skb, dev);
-	else
+	} else if (!is_up(dev)) {
 		kfree_skb(skb);
+		cause = NM_DROP_LINK_DOWN;
+	} else if (!pass_up(skb, dev)) {
+		cause = NM_DROP_REFUSED;
+	}
 	local_bh_enable();
-	if (!taken)
-		nmk_rx_drop(ring, NM_DROP_REFUSED);
+	if (cause != NM_DROPS)
+		nmk_rx_drop(ring, cause);
 }
 
 /* The next packet that is to be forwarded, in *skb, or its *cause. False: there is none. Its slots

@@ -159,13 +159,6 @@ static void append(struct nmk_txq *q, struct sk_buff *list)
 		q->pending_end = &(*q->pending_end)->next;
 }
 
-static void drop_pending(struct nmk_txq *q)
-{
-	kfree_skb_list(q->pending);
-	q->pending = NULL;
-	q->pending_end = &q->pending;
-}
-
 static struct netdev_queue *queue_of(struct net_device *dev, const struct nm_ring *ring)
 {
 	return netdev_get_tx_queue(dev, ring->id % READ_ONCE(dev->real_num_tx_queues));
@@ -277,7 +270,9 @@ static void count_pending_dropped(struct nmk_txq *q, enum nm_drop cause)
 {
 	for (const struct sk_buff *skb = q->pending; skb; skb = skb->next)
 		q->ring->stats.drops[cause]++;
-	drop_pending(q);
+	kfree_skb_list(q->pending);
+	q->pending = NULL;
+	q->pending_end = &q->pending;
 }
 
 /* Sends what the device takes. False: its queue is full, and there is more. */
@@ -468,7 +463,7 @@ static void finish(struct nmk_txq *q, unsigned long end)
 		os_log(OS_LOG_WARN,
 			"%s: tx ring %u: closed while the device's queue was full; the last packets are lost",
 			ring->port->name, ring->id);
-	drop_pending(q);
+	count_pending_dropped(q, NM_DROP_REFUSED);
 	mutex_unlock(&ring->wakeup.sync);
 }
 
