@@ -11,7 +11,7 @@
 
 /* One per device that was in use once. */
 struct xmit_hook {
-	struct list_head link; /* of all; changes under core->lock */
+	struct list_head link; /* of one of the lists below; changes under core->lock */
 	struct net_device *dev;
 	struct net_device_ops ops; /* the driver's but for ndo_start_xmit */
 	const struct net_device_ops *driver;
@@ -20,6 +20,7 @@ struct xmit_hook {
 };
 
 static LIST_HEAD(hooks);
+static LIST_HEAD(left_behind); /* whose devices are gone, but whose ops others may know yet */
 
 static struct xmit_hook *find(const struct net_device *dev)
 {
@@ -113,9 +114,12 @@ void nmk_xmit_hook_remove(struct net_device *dev)
 	if (!h)
 		return;
 	nmk_xmit_hook_clear(dev);
-	if (h->pinned)
+	if (h->pinned && dev->reg_state == NETREG_REGISTERED) /* moves to another namespace */
 		return;
 	list_del_rcu(&h->link);
 	synchronize_net();
-	kfree(h);
+	if (h->pinned)
+		list_add(&h->link, &left_behind);
+	else
+		kfree(h);
 }
