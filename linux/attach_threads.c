@@ -8,7 +8,6 @@
 #include "kmod.h"
 
 #include <linux/cpumask.h>
-#include <linux/freezer.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -113,7 +112,7 @@ static void sleep_until_work(struct runner *r)
 	arm_rings(r);
 	if (!step_all(r, nm_attachment_prepare_sleep)) {
 		for (;;) {
-			set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+			set_current_state(TASK_INTERRUPTIBLE);
 			if (READ_ONCE(r->woken) || kthread_should_stop() || kthread_should_park())
 				break;
 			schedule();
@@ -123,13 +122,13 @@ static void sleep_until_work(struct runner *r)
 	watch_rings(r, false);
 }
 
+/* It isn't freezable: it is stopped and parked under core->lock, which waits for it. Devices that sleep say so: a queue of theirs is
+ * stopped, or a ring doesn't move (ptnet_pm.c). */
 static int run(void *arg)
 {
 	struct runner *r = arg;
 
-	set_freezable();
 	while (!kthread_should_stop()) {
-		try_to_freeze();
 		if (kthread_should_park())
 			kthread_parkme();
 		if (!step_all(r, nm_attachment_step) && r->waiters)
