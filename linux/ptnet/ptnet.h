@@ -213,6 +213,7 @@ struct ptnet {
 	struct ptnet_queue *queues; /* tx rings, then rx rings */
 	uint32_t features;          /* PTNETMAP_F_*, as granted */
 	uint32_t stack_hdr_len;     /* virtio-net header in state stack, bytes */
+	bool always_hdr;            /* the host gives no packet without one */
 	uint32_t tx_slots_max;      /* that a packet of the stack may need */
 	bool xdp;                   /* a program is coming, there, or going; under RTNL */
 	struct bpf_prog *xdp_prog;  /* changed under RTNL */

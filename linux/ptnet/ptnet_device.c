@@ -245,7 +245,8 @@ static int probe_header(struct ptnet *ptn, bool want_hdr)
 		ptn->stack_hdr_len = ptn->hdr_len;
 	}
 	ptnet_negotiate_hdr_len(ptn, 0);
-	if (!want_hdr || ptn->hdr_len > 0)
+	ptn->always_hdr = ptn->hdr_len > 0;
+	if (!want_hdr || ptn->always_hdr)
 		ptn->stack_hdr_len = ptn->hdr_len; /* the host knows one length only */
 	return ptnet_netdev_set_limits(ptn);
 }

@@ -299,6 +299,12 @@ int ptnet_xdp_setup(struct net_device *netdev, struct netdev_bpf *bpf)
 		NL_SET_ERR_MSG(bpf->extack, "a packet must fit one slot: the MTU is too large");
 		return -EOPNOTSUPP;
 	}
+	/* Whatever state it is in: a program that is there is taken to be one that can run. */
+	if (prog && ptn->always_hdr) {
+		NL_SET_ERR_MSG(bpf->extack,
+			"the host puts a virtio-net header in front of each packet: programs can't be shown these");
+		return -EOPNOTSUPP;
+	}
 	if (prog && !old)
 		error = first_program(ptn, prog);
 	else if (!prog && old)
