@@ -351,8 +351,8 @@ struct status {
 	size_t length, room;
 };
 
-/* Ports of others cost a look at all rules each: so many in a part. */
-enum { LOOKS_MAX = 64 };
+/* What is others' costs a look at all rules each: so many in a part. To a switch all switches are looked at, too. */
+enum { LOOKS_MAX = 64, SWITCH_LOOKS_MAX = 16 };
 
 /* From the last that was made to the first. */
 static json_t *next_port(struct status *s)
@@ -378,14 +378,16 @@ static json_t *next_port(struct status *s)
 static json_t *next_switch(struct status *s)
 {
 	uint32_t index = s->at == UINT64_MAX ? 0 : (uint32_t)s->at;
+	uint32_t looks = SWITCH_LOOKS_MAX;
+	bool more = true;
 
 	s->view.made = NULL;
 	nm_core_lock(&s->d->core);
-	while (nm_vale_next_locked(&s->d->core, NULL, &index, make_switch, &s->view) &&
-		!s->view.made)
-		;
+	for (; more && !s->view.made && looks > 0; looks--)
+		more = nm_vale_next_locked(&s->d->core, NULL, &index, make_switch, &s->view);
 	nm_core_unlock(&s->d->core);
 	s->at = index;
+	s->unfinished = more && !s->view.made;
 	return s->view.made;
 }
 
