@@ -52,9 +52,9 @@ struct conn {
 	bool counted;            /* its message is one of the user's requests */
 	bool settles;            /* the reply in `unsent` is that to an NMD_SET that goes on */
 	struct status *building; /* the answer to an NMD_STATUS; NULL: none */
-	char *status;            /* text of the last NMD_STATUS */
-	uint32_t status_len;
-	bool watches; /* it waits for events behind this number */
+	char *status;            /* text of the last NMD_STATUS, until its last piece is sent */
+	uint32_t status_len;     /* stays */
+	bool watches;            /* it waits for events behind this number */
 	uint64_t watches_after;
 };
 

@@ -220,7 +220,8 @@ struct nmd_vm_add_port_reply {
  * NMD_STATUS: the request is the bare header plus a start position; the reply
  * carries a part of a text (JSON, UTF-8) that describes ports, switches,
  * virtual machines and every drop counter. Ask again with `start` advanced by
- * `length` until length is 0. The text is made afresh when start is 0.
+ * `length` until length is 0. The text is made afresh when start is 0, and kept
+ * until its last byte has been sent: what is before that is -EINVAL then.
  */
 struct nmd_status {
 	struct nmd_hdr hdr;

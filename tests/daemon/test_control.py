@@ -555,6 +555,10 @@ def test_status_in_parts(connect):
         assert struct.unpack("=II", c.ask(STATUS, struct.pack("=II", start, 0))[0]) == (total, 0)
     part, _ = c.ask(STATUS, struct.pack("=II", total - 1, 0))
     assert struct.unpack_from("=II", part) == (total, 1) and part[8:] == b"}"
+    # That was the last piece: nothing is kept for who doesn't ask again.
+    assert struct.unpack("=II", c.ask(STATUS, struct.pack("=II", total, 0))[0]) == (total, 0)
+    with pytest.raises(Refused, match="from its beginning first"):
+        c.ask(STATUS, struct.pack("=II", total - 1, 0))
 
 
 @pytest.mark.skipif(SANITIZED, reason="the allocator of sanitizers keeps what is freed")
