@@ -24,6 +24,7 @@ VALE_CTL = ptnguest.BUILD / "apps" / "vale-ctl"
 BRIDGE = ptnguest.BUILD / "apps" / "netmap-bridge"
 NETMAPCTL = ptnguest.BUILD / "tools" / "netmapctl"
 
+SOME_PACKETS = r"^main: (0\.[0-9]*)?[1-9]"    # what pkt-gen says when some have come, or gone
 CHECKED = re.compile(r"^Check: received (\d+) lost (\d+) reordered (\d+) duplicate (\d+) corrupt (\d+)", re.M)
 
 

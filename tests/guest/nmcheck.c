@@ -613,16 +613,33 @@ static void check_refused(char **args)
 	close(fd);
 }
 
+/* Takes what has come. True: a packet of IP, as pkt-gen's, was among it, and not only what stacks send by themselves (ARP). */
+static bool takes_ip(struct netmap_ring *ring)
+{
+	bool ip = false;
+
+	for (; !nm_ring_empty(ring); ring->head = ring->cur = nm_ring_next(ring, ring->head)) {
+		const uint8_t *frame = (uint8_t *)NETMAP_BUF(ring, ring->slot[ring->head].buf_idx);
+
+		ip |= frame[12] == 0x08 && frame[13] == 0x00;
+	}
+	return ip;
+}
+
 /* Without a limit of its own: at its end poll() would look at the ring once more, woken or not. */
 static void *sleep_in_thread(void *arg)
 {
 	struct port *p = arg;
 	struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
 
-	return (void *)(intptr_t)(poll(&pfd, 1, -1) == 1 ? pfd.revents : -1);
+	do {
+		if (poll(&pfd, 1, -1) != 1)
+			return (void *)-1;
+	} while (pfd.revents == POLLIN && !takes_ip(p->rx));
+	return (void *)(intptr_t)pfd.revents;
 }
 
-/* One thread sleeps until a packet comes; another one syncs the same ring all the time. The
+/* One thread sleeps until a packet of IP comes; another one syncs the same ring all the time. The
  * first is woken nevertheless. */
 static void check_sleeper(char **args)
 {

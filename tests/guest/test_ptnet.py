@@ -11,7 +11,6 @@ import netlab
 import ptnguest
 
 MOSTLY_ONE_KERNEL = True     # see conftest.py
-SOME_PACKETS = r"^main: (0\.[0-9]*)?[1-9]"    # what pkt-gen -f rx says when some have come
 
 
 class Pair:
@@ -132,7 +131,7 @@ def test_full_speed(pair):
     rx = b.spawn("pkt-gen -i data -f rx -w 0")
     rx.wait_output(r"^rx on ")
     assert "Sent 300000 packets" in a.run("pkt-gen -i data -f tx -w 0 -n 300000", 60).out
-    rx.wait_output(SOME_PACKETS)
+    rx.wait_output(netlab.SOME_PACKETS)
     end(rx)
     a.ping(b)
 
@@ -472,7 +471,7 @@ def test_unload_while_the_other_side_sends(pair):
         a.load()
     # In the middle of receiving, it is refused.
     rx = a.spawn("pkt-gen -i data -f rx -w 0 -T 200")
-    rx.wait_output(SOME_PACKETS)
+    rx.wait_output(netlab.SOME_PACKETS)
     assert a.run("rmmod netmap", check=False).rc != 0
     end(rx)
     a.run("rmmod netmap")
@@ -555,7 +554,7 @@ def test_reboot(pair):
     a, b = pair.nodes
     tx = endless_sender(b)
     rx = a.spawn("pkt-gen -i data -f rx -w 0 -T 200")
-    rx.wait_output(SOME_PACKETS)
+    rx.wait_output(netlab.SOME_PACKETS)
     a.reboot()
     a.load()
     assert tx.running
@@ -581,7 +580,7 @@ def test_killed_qemu(pair):
     rx = b.spawn("pkt-gen -i data -f rx -w 0 -T 200")
     rx.wait_output(r"^rx on ")
     endless_sender(a)
-    rx.wait_output(SOME_PACKETS)
+    rx.wait_output(netlab.SOME_PACKETS)
     a.kill()
     a.assert_clean_log()
     assert rx.running

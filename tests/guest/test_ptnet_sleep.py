@@ -63,7 +63,7 @@ def test_application(pair, how):
     """An application sends, another one waits: both go on."""
     a, b = pair
     tx = a.spawn("pkt-gen -i data -f tx -w 0 -T 300 -R 2000")
-    tx.wait_output(r"^main: .* [1-9]")
+    tx.wait_output(netlab.SOME_PACKETS)
     waiting = a.spawn("nmcheck stream-receive more 100")
     waiting.wait_output("^ready$")
     sleep(a, how)
