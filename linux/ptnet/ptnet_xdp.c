@@ -104,7 +104,6 @@ static bool pass(struct ptnet_queue *q, const struct xdp_buff *xdp)
 		skb_metadata_set(skb, (uint8_t)meta);
 	skb_mark_for_recycle(skb);
 	skb_record_rx_queue(skb, q->id);
-	ptnet_count_packet(q, skb->len);
 	skb->protocol = eth_type_trans(skb, q->napi.dev);
 	napi_gro_receive(&q->napi, skb);
 	return true;
@@ -175,6 +174,7 @@ void ptnet_xdp_receive(struct ptnet_queue *q, const struct nm_pkt *pkt, struct b
 	memcpy(start + XDP_PACKET_HEADROOM, pkt->frags[0].buf, pkt->bytes);
 	xdp_init_buff(&xdp, PAGE_SIZE, &q->xdp.rxq);
 	xdp_prepare_buff(&xdp, start, XDP_PACKET_HEADROOM, (int)pkt->bytes, true);
+	ptnet_count_packet(q, pkt->bytes); /* received by the program, whatever becomes of it */
 	cause = act(q, &xdp, prog);
 	if (cause == NM_DROPS)
 		return;
