@@ -21,6 +21,11 @@ import netlab
 import ptnguest
 from ptnguest import initramfs
 
+# The guest's clock counts its instructions (4 ns each), and goes with the host's only while it has nothing to do: tests wait half a second
+# for a ping, two for a program to start, and a busy host gives an emulated guest less than that. One thread runs all its CPUs.
+CLOCK = ("-accel", "tcg,thread=single", "-cpu", "max,erms=off,fsrm=off,fsrs=off,fzrm=off", "-icount", "shift=2")
+
+CPUS = 4        # irq moves an interrupt to CPUs 0 and 2
 RINGS = 6       # rss_ctx and rss_drv want more than four
 MACS = {"data": "00:aa:bb:cc:01:01", "wire": "00:aa:bb:cc:01:02"}
 
@@ -95,7 +100,10 @@ def write_system(kernel, netmap_ko, place):
         (modules / "extra").mkdir()
         shutil.copy(netmap_ko, modules / "extra")
         subprocess.run(["/sbin/depmod", "-b", root, kernel.version], check=True)
-        shutil.copytree(selftests(kernel.line), root / "selftests")
+        tests = selftests(kernel.line)
+        shutil.copytree(tests, root / "selftests")
+        for program in programs(tests):     # the kernel's source has some that are not executable
+            (root / "selftests" / program.replace(":", "/")).chmod(0o755)
         for name, script in ("sbin/init", _INIT), ("usr/local/sbin/ethtool", _ETHTOOL):
             (root / name).write_text(script)
             (root / name).chmod(0o755)
@@ -118,7 +126,7 @@ def running(kernel, netmap_ko, place):
         guest = ptnguest.Guest(
             kernel, ptnguest.build_initramfs(kernel, modules=own), cmdline="guest.disk rw", name=f"selftests-{kernel.line}",
             qemu=[str(netlab.QEMU_PTNET), "--quiet", "--socket", daemon.socket, "--qemu", ptnguest.qemu_path()], accelerator=None,
-            memory="1G", smp=2, args=[*lab.disk_args(disk), *_port("data", f"rings={RINGS}"), *_port("wire", f"rings={RINGS}")])
+            memory="1G", smp=CPUS, args=[*CLOCK, *lab.disk_args(disk), *_port("data", f"rings={RINGS}"), *_port("wire", f"rings={RINGS}")])
         with guest.start(120):
             guest.run(_NETWORK)
             yield guest
@@ -145,8 +153,17 @@ def cases(output):
     return found
 
 
+def planned(output):
+    """How many cases a program of the tests says that it has."""
+    return sum(int(n) for n in re.findall(r"^1\.\.(\d+)$", output, re.M))
+
+
+_RSS_KEY = re.compile(r"^(?:[0-9a-f]{2}:){39}[0-9a-f]{2}$", re.M)
+
+
 def settings(guest):
     """What a test has to leave as it was. An address that has just come back is tentative for a moment. Queueing disciplines are the
-    stack's: ring_reconfig leaves its own, and they are set back here."""
-    return guest.run("tc qdisc del dev data root 2> /dev/null; for i in k g l c x; do ethtool -$i data; done; ip -d addr show data | "
+    stack's: ring_reconfig leaves its own, and they are set back here. Keys of the hash are random: rss_ctx leaves its own."""
+    said = guest.run("tc qdisc del dev data root 2> /dev/null; for i in k g l c x; do ethtool -$i data; done; ip -d addr show data | "
                      "sed 's/ promiscuity.*//; s/ tentative//'").out
+    return _RSS_KEY.sub("KEY", said)
