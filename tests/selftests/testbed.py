@@ -52,6 +52,7 @@ for i in all default; do
 	echo 1 > /proc/sys/net/ipv6/conf/$i/keep_addr_on_down
 	echo 0 > /proc/sys/net/ipv6/conf/$i/accept_dad
 done
+modprobe pppoe    # gro: it is what puts packets of PPPoE together
 # The other end is like a wire: without a virtio-net header, so that what comes there is as it would be on one, checksums and
 # segments made by the switch, and what it sends are packets of the MTU, of which an emulated machine makes as many as tests count.
 modprobe netmap ptnet_vnet_hdr=0
