@@ -77,7 +77,8 @@ struct nm_attachment {
  * switch, or a negative errno with a text: -EBUSY is on a switch, or used, already, or (detach) its
  * place is lent; -ENXIO no such device, or (detach) none attached by this name; -EPERM the caller may not use the device;
  * -EOPNOTSUPP the platform can't run it. Taken off the first of two switches, it is the
- * stack's on the second one; an error then is that it couldn't stay there, or that it is on both as before. _remove is for the platform, and asks for no permission.
+ * stack's on the second one; an error then is that it couldn't stay there, or that it is on both as before. _remove is for the
+ * platform, and asks for no permission.
  */
 int nm_attachment_add(struct nm_core *core, void *ns, const char *name, const struct nm_bind *bind,
 	uint32_t *port_index, struct nm_error *err) OS_EXCLUDES(NM_CORE_LOCK);

@@ -160,28 +160,24 @@ static void forget_status(struct conn *c)
 	c->status = NULL;
 }
 
-static bool has_all_status(const struct conn *c, uint32_t start)
-{
-	return c->status_len > 0 && start >= c->status_len;
-}
-
 /* The piece of the text that was asked for. The text goes with its last one; behind that there is nothing. */
 static int send_status(struct conn *c, uint32_t start)
 {
 	struct nmd_status_reply *reply;
 	uint32_t most = NMD_MSG_MAX - sizeof(*reply), length = 0;
 
-	if (!has_all_status(c, start))
+	if (start < c->status_len)
 		length = c->status_len - start;
 	if (length > most)
 		length = most;
 	reply = (struct nmd_status_reply *)ctl_reply_begin(c, sizeof(*reply) + length);
 	reply->total = c->status_len;
 	reply->length = length;
-	if (length > 0)
+	if (length > 0) {
 		memcpy(reply + 1, c->status + start, length);
-	if (length > 0 && start + length == c->status_len)
-		forget_status(c);
+		if (start + length == c->status_len)
+			forget_status(c);
+	}
 	return ctl_reply_send(c, NULL, 0);
 }
 
@@ -212,7 +208,7 @@ static int on_status(struct conn *c, size_t bytes)
 	const struct nmd_status request = *(const struct nmd_status *)c->in->bytes;
 
 	if (request.start > 0)
-		return c->status || has_all_status(c, request.start)
+		return c->status || (c->status_len > 0 && request.start >= c->status_len)
 			       ? send_status(c, request.start)
 			       : ctl_reply_error(c, sizeof(struct nmd_status_reply), -EINVAL,
 					 "a status is asked for from its beginning first");

@@ -43,15 +43,17 @@ _NO_CONTEXTS = "one table and one key: no RSS contexts"
 _NO_FIELDS = "what the hash is of can't be chosen"
 _NO_FILTERS = "filters that name a queue: no"
 _NO_FRAGMENTS = "programs see packets of one slot: an MTU of 9000, and XDP with fragments, are refused"
+_NO_GRO = "packets are put together by the stack, not by the device"
+_NO_MACSEC = "MACsec by the device: no"
 _TUNNELS = "the stack cuts what is in tunnels into segments"
 
 SKIPPED = {
     "drivers/net:hds.py": {"*": "headers apart from data, for memory of devices: no"},
     "drivers/net:macsec.py": {
-        "test_offload_*": "MACsec by the device: no",
+        "test_offload_*": _NO_MACSEC,
         "test_max_*": _NO_DEVICE + "of netdevsim's limits",
-        "test_vlan.offloaded": "MACsec by the device: no",
-        "test_vlan_toggle.*": "MACsec by the device: no",
+        "test_vlan.offloaded": _NO_MACSEC,
+        "test_vlan_toggle.*": _NO_MACSEC,
     },
     "drivers/net:shaper.py": {"*": "shapers in the device: no"},
     "drivers/net/hw:iou-zcrx.py": {"*": "receive into memory of applications by io_uring: no"},
@@ -59,10 +61,10 @@ SKIPPED = {
     "drivers/net/hw:nic_timestamp.py": {"*": "time stamps by the device: no"},
     "drivers/net/hw:xdp_metadata.py": {"*": "a slot has no place for the hash"},
     "drivers/net:gro.py": {
-        "test.hw_*": "packets are put together by the stack, not by the device",
-        "test.lro_*": "packets are put together by the stack, not by the device",
-        "test_gro_capacity.hw_*": "packets are put together by the stack, not by the device",
-        "test_gro_capacity.lro_*": "packets are put together by the stack, not by the device",
+        "test.hw_*": _NO_GRO,
+        "test.lro_*": _NO_GRO,
+        "test_gro_capacity.hw_*": _NO_GRO,
+        "test_gro_capacity.lro_*": _NO_GRO,
         "test_gro_capacity.sw_isolated": _NO_FILTERS,
         "test_gro_capacity.sw_8q": "the test's port has fewer than eight rings",
     },
@@ -78,7 +80,7 @@ SKIPPED = {
         "test_xdp_offload": "programs are run by the driver, not by the device",
     },
     "drivers/net:xdp.py": {"test_xdp_native_update_mb_to_sb": _NO_FRAGMENTS},
-    "drivers/net/hw:gro_hw.py": {"test_gro_*": "packets are put together by the stack, not by the device"},
+    "drivers/net/hw:gro_hw.py": {"test_gro_*": _NO_GRO},
     "drivers/net/hw:ntuple.py": {"queue.*": _NO_FILTERS},
     "drivers/net/hw:rss_ctx.py": {
         "test_rss_context*": f"{_NO_CONTEXTS}; {_NO_FILTERS}",

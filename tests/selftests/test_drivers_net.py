@@ -63,7 +63,8 @@ def test_program(line, guest, program):
     assert len(cases) == testbed.planned(result.out), f"{program} ends with {result.rc} before its last case"
     wrong = [f"{case.name}: {case.verdict} {case.why}" for case in cases if not is_expected(program, case)]
     assert not wrong, f"{program}: {'; '.join(wrong)}"
-    assert not unmatched(line, program, cases), f"{program} has no such cases: {unmatched(line, program, cases)}"
+    superfluous = unmatched(line, program, cases)
+    assert not superfluous, f"{program} has no such cases: {superfluous}"
     assert testbed.settings(guest) == before, f"{program} leaves other settings"
     guest.assert_clean_log()
 
