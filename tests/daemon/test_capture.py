@@ -25,15 +25,21 @@ WIRESHARK = 8 * PATIENCE
 
 
 def capture(daemon, *args, **kwargs):
-    """Starts one; it has begun when netmapd has its monitor."""
+    """Starts one; it has begun when netmapd has its monitor, and its (first) file a beginning."""
     before = monitors(daemon)
     child = subprocess.Popen(
         [NETMAPCTL, "--socket", daemon.path, "capture", *map(str, args)], env=environment(), stdin=subprocess.DEVNULL,
         stdout=kwargs.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, **kwargs,
     )
-    wait_until(lambda: monitors(daemon) > before or child.poll() is not None, "the monitor is there")
+    wait_until(lambda: (monitors(daemon) > before and begun(args)) or child.poll() is not None, "the capture has begun")
     assert child.poll() is None, child.stderr.read()
     return child
+
+
+def begun(args):
+    """Whether the file that is to be written has its first bytes: what is opened and asked before is behind it."""
+    written = [file for option, file in zip(args, args[1:]) if option in ("-w", "--write")]
+    return all(size(file) or size(file.with_name(f"{file.stem}_00001{file.suffix}")) for file in written)
 
 
 def monitors(daemon):
