@@ -201,7 +201,8 @@ static bool can_run_on(uint32_t cpu)
 /* Its place in d->pollers, or a negative errno. */
 static int new_poller(struct daemon *d, int cpu)
 {
-	struct worker_config config = {.never_sleeps = true, .cpu = cpu, .stopped = -1};
+	struct worker_config config = {
+		.never_sleeps = true, .cpu = cpu, .stopped = -1, .loop = d->loop};
 	unsigned i = 0;
 	int error;
 

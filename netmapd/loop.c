@@ -62,6 +62,7 @@ struct loop {
 	struct handles queue; /* in epoll, and have their turns in this order */
 	struct handles dead;  /* deleted during this round, freed at its end */
 	uint64_t cpu_us;      /* when the last callback was over */
+	uint64_t paid_ns;     /* since then */
 	struct loop_stats stats;
 };
 
@@ -318,12 +319,24 @@ static void rest(
 	pause_until(loop, list, handle, until);
 }
 
-/* CPU time since it was asked for the last time. */
+void loop_pay(struct loop *loop, uint64_t ns)
+{
+	loop->paid_ns += ns;
+}
+
+static void begin_time(struct loop *loop)
+{
+	loop->cpu_us = cpu_us();
+	loop->paid_ns = 0;
+}
+
+/* CPU time, and what was paid, since it was asked for the last time. */
 static uint64_t take_time(struct loop *loop)
 {
-	uint64_t now = cpu_us(), used = now - loop->cpu_us;
+	uint64_t before = loop->cpu_us, used = loop->paid_ns / 1000;
 
-	loop->cpu_us = now;
+	begin_time(loop);
+	used += loop->cpu_us - before;
 	if (used > loop->stats.most_us)
 		loop->stats.most_us = used > UINT32_MAX ? UINT32_MAX : (uint32_t)used;
 	return used;
@@ -432,7 +445,7 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	assert(!loop->in_round);
 	loop->in_round = true;
 	loop->stats.rounds++;
-	loop->cpu_us = cpu_us();
+	begin_time(loop);
 	for (i = 0; i < ready; i++) {
 		const struct epoll_event event = loop->events[i]; /* a callback may add handles */
 

@@ -11,7 +11,8 @@
  *
  * A turn can be long all the same, since one message can be much work. So a handle has
  * a budget of CPU time: LOOP_BURST_US at once, and LOOP_SHARE percent in the long run. Who has used
- * it up is not called back until it is earned again, whatever has happened to its descriptor. Handles can share another budget
+ * it up is not called back until it is earned again, whatever has happened to its descriptor. What others do while a callback waits
+ * for them is its own as well (loop_pay). Handles can share another budget
  * (loop_share): all connections of a user do, for a client that comes again has a new one of its own. When it is used up they have
  * their turns one after the other: who had one stands behind those who wait, and so does who comes only now.
  *
@@ -40,7 +41,7 @@ struct loop;
 struct loop_handle;
 
 enum {
-	LOOP_BURST_US = 20000, /* CPU time of a handle's callbacks */
+	LOOP_BURST_US = 20000, /* CPU time of a handle's callbacks, and what they pay */
 	LOOP_SHARE = 50,       /* percent of a CPU */
 };
 
@@ -78,6 +79,9 @@ void loop_pause(struct loop *loop, struct loop_handle *handle, uint32_t ms);
  * out. */
 void loop_share(struct loop_handle *handle, struct loop_budget *budget);
 
+/* The callback that runs pays so much more: it keeps the control thread while another thread works. Not in one: nobody pays. */
+void loop_pay(struct loop *loop, uint64_t ns);
+
 /* Calls back in the next round, with EPOLLIN, also when nothing has come by then; after those that are ready, in the order of asking. */
 void loop_again(struct loop *loop, struct loop_handle *handle);
 
@@ -98,7 +102,7 @@ int loop_run_once(struct loop *loop, int timeout_ms);
 struct loop_stats {
 	uint64_t rounds;
 	uint64_t rests;   /* a handle had used up its budget */
-	uint32_t most_us; /* CPU time of the longest callback */
+	uint32_t most_us; /* of the longest callback: CPU time, and what it paid */
 };
 
 void loop_stats(const struct loop *loop, struct loop_stats *stats);

@@ -166,6 +166,7 @@ static int add_workers(struct daemon *d, unsigned count, struct nm_error *err)
 			.cpu = d->config.cpus[i],
 			.stopped = d->stopped_rings,
 			.number = i,
+			.loop = d->loop,
 		};
 		int error = start_worker(d, i, &config);
 

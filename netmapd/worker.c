@@ -12,6 +12,7 @@
  */
 #include "worker.h"
 #include "daemon_locks.h"
+#include "loop.h"
 #include "notify.h"
 #include "os_user.h"
 #include "privileges.h"
@@ -367,12 +368,28 @@ struct worker *worker_new(const struct worker_config *config)
 	return w;
 }
 
+/* 0 without a thread. */
+static uint64_t cpu_ns(const struct worker *w)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (!w->runs || pthread_getcpuclockid(w->thread, &clock) != 0 ||
+		clock_gettime(clock, &ts) < 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 /* The control thread's turn between two rounds. */
 static void enter(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)
 {
+	uint64_t before = cpu_ns(w);
+
 	gate_lock(w);
 	rounds_lock(w);
 	gate_unlock(w);
+	if (w->config.loop)
+		loop_pay(w->config.loop, cpu_ns(w) - before);
 	w->stats.entries++;
 }
 
@@ -479,16 +496,6 @@ void worker_remove(struct worker *w, struct worker_ring *const rings[], uint32_t
 		w->num_rings--;
 	}
 	leave(w);
-}
-
-static uint64_t cpu_ns(const struct worker *w)
-{
-	struct timespec ts;
-	clockid_t clock;
-
-	if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &ts) < 0)
-		return 0;
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 void worker_stats(struct worker *w, struct worker_stats *stats)

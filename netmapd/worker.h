@@ -22,6 +22,9 @@
  *        change the list                      unlock(rounds)
  *        unlock(rounds)
  *
+ * What the worker works meanwhile is charged to the client whose turn it is (loop_pay), for it keeps all others waiting. Time in which
+ * the worker has no processor isn't.
+ *
  * The gate makes sure that the control thread gets its turn. Hence after
  * worker_remove() the worker holds no pointer into the ring's CSB any more.
  *
@@ -39,6 +42,7 @@
 #include "csb_server.h"
 #include "attachment.h"
 
+struct loop;
 struct worker;
 
 /* A pair of rings of a device on a switch. Lives in attachments.c. */
@@ -66,6 +70,7 @@ struct worker_config {
 	bool never_sleeps; /* polls for ever */
 	int stopped; /* the worker adds 1 to this eventfd when a ring has stopped; -1: to none */
 	unsigned number; /* for the thread's name */
+	struct loop *loop; /* the control thread's: who makes it wait for a round pays for what is done in it; NULL: nobody does */
 };
 
 /* Starts a thread. NULL with errno. */

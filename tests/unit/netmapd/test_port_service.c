@@ -4,6 +4,7 @@
  * that come and go. Two ports of a switch; what one sends the other receives.
  */
 #include "daemon.h"
+#include "loop.h"
 #include "notify.h"
 #include "os_user.h"
 #include "port_service.h"
@@ -82,8 +83,10 @@ static int setup(void **state)
 	memset(&d, 0, sizeof(d));
 	assert_int_equal(notify_init(), 0);
 	assert_int_equal(nm_core_init(&d.core), 0);
+	assert_int_equal(loop_new(&d.loop), 0);
 	d.config.workers = 1;
 	config.stopped = stopped;
+	config.loop = d.loop;
 	d.workers[0] = worker_new(&config);
 	assert_non_null(d.workers[0]);
 	open_end(&a, "vale0:a");
@@ -96,6 +99,7 @@ static int teardown(void **state)
 	close_end(&a);
 	close_end(&b);
 	worker_free(d.workers[0]);
+	loop_free(d.loop);
 	close(stopped);
 	notify_exit();
 	nm_core_destroy(&d.core);
@@ -393,6 +397,77 @@ static void test_kicks_follow_the_rings(void **state)
 	worker_free(d.workers[1]);
 }
 
+/* ---- what a wait costs -------------------------------------------------------------------- */
+
+static bool
+	in_round; /* the worker is in a round that ends once the control thread waits for that */
+
+static uint64_t cpu_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* The control thread, the first of this process, spins but for its wait. */
+static bool control_thread_waits(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/self/stat", "r");
+	bool waits = f && fgets(line, sizeof(line), f) && strstr(line, ") S ");
+
+	if (f)
+		fclose(f);
+	return waits;
+}
+
+static int work_while_it_waits(struct nm_ring *ring)
+{
+	uint64_t end;
+
+	if (OS_LOAD(&in_round))
+		return 0;
+	OS_STORE(&in_round, true);
+	while (!control_thread_waits())
+		;
+	for (end = cpu_us() + LOOP_BURST_US + 5000; cpu_us() < end;)
+		;
+	return 0;
+}
+
+static void wait_in_turn(void *arg, uint32_t events)
+{
+	publish(&a);
+	port_service_kick(a.service, TX);
+	while (!OS_LOAD(&in_round))
+		;
+	worker_barrier(d.workers[0]);
+}
+
+/* Who makes the control thread wait for a long round rests afterwards, as if it had done the work itself. */
+static void test_waits_are_paid_for(void **state)
+{
+	const struct nm_port_ops *ops = a.client.port->ops;
+	struct nm_port_ops slow = *ops;
+	struct loop_handle *handle;
+	struct loop_stats stats;
+	int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	slow.txsync = work_while_it_waits;
+	a.client.port->ops = &slow;
+	assert_int_equal(start(&a), 0);
+	assert_int_equal(loop_add(d.loop, fd, EPOLLIN, wait_in_turn, NULL, &handle), 0);
+	assert_int_equal(loop_run_once(d.loop, -1), 1);
+	loop_del(d.loop, handle);
+	close(fd);
+	port_service_stop(a.service);
+	a.client.port->ops = ops;
+	loop_stats(d.loop, &stats);
+	assert_int_equal(stats.rests, 1);
+	assert_true(stats.most_us >= LOOP_BURST_US + 5000);
+}
+
 static void send_one(uint32_t nth)
 {
 	OS_STORE(&a.atok[TX].appl_need_kick, 1);
@@ -540,6 +615,7 @@ int main(void)
 		TEST(test_kicks_from_a_socket),
 		TEST(test_ports_that_stay_are_counted),
 		TEST(test_kicks_follow_the_rings),
+		TEST(test_waits_are_paid_for),
 		TEST(test_irq_changes),
 		TEST(test_stopped_rings_are_told),
 		TEST(test_bad_kicks),
