@@ -5,7 +5,7 @@
  * A port with a virtio-net header may send packets that are not finished: the checksum
  * is a sum of the pseudo header only (NEEDS_CSUM), or the packet is larger than any
  * frame and says how to cut it (gso_type, gso_size). A receiver that has such a header
- * takes them as they are. For one that has none they are finished on the way into its buffers:
+ * takes them as they are, but for a gso_type that only the sender knows. Else they are finished on the way into its buffers:
  *
  *      nm_offload_plan()      reads the headers, once, into private memory; checks them; says
  *                             how many segments there will be, and how long each is
@@ -47,6 +47,8 @@ enum {
 	NM_VNET_GSO_ECN = 0x80, /* with TCP */
 
 	NM_OFFLOAD_HEAD_MAX = 256, /* bytes of headers, from Ethernet to TCP or UDP */
+	NM_OFFLOAD_HEAD_LEN =
+		NM_OFFLOAD_HEAD_MAX + 8, /* of a segment: with an IPv6 fragment header */
 	NM_OFFLOAD_SEGMENTS_MAX = 2048,
 };
 
@@ -77,7 +79,7 @@ struct nm_offload {
 	uint32_t seq; /* TCP: of the first segment */
 	uint16_t id;  /* IPv4: of the first segment */
 	uint8_t tcp_flags;
-	uint8_t head[NM_OFFLOAD_HEAD_MAX + 8]; /* 8: an IPv6 fragment header */
+	uint8_t head[NM_OFFLOAD_HEAD_LEN];
 };
 
 /*

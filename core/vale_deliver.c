@@ -4,8 +4,8 @@
  *
  *      plain    one fragment, equal headers, and it fits one slot: copied as it is
  *      stream   several fragments, smaller buffers, offsets, unequal headers: laid out anew
- *      finish   the receiver has no virtio-net header and the packet wants an offload: its
- *               checksum is completed, or it becomes many (offload.h)
+ *      finish   the receiver has no virtio-net header, or doesn't know that kind of segmentation, and the
+ *               packet wants an offload: its checksum is completed, or it becomes many (offload.h)
  *
  * Nothing is seen by the receiver before hwtail moves, behind the last packet of the batch. So a
  * packet that fails half-way is taken back as a whole.
@@ -23,6 +23,7 @@ enum {
 struct vale_rx {
 	struct nm_rxq q;
 	uint32_t hdr_len;
+	bool cuts_uso;          /* the sender knows USO, and the receiver doesn't */
 	uint32_t plain_max;     /* longest packet for one slot; 0: each slot has to be looked at */
 	struct vale_room *room; /* packets wait when there is none; NULL: they are dropped */
 };
@@ -101,7 +102,23 @@ static enum nm_drop deliver_frame(struct vale_tx *tx, struct vale_rx *rx,
 
 /* ---- finish ----------------------------------------------------------------------------- */
 
-/* The packet behind a virtio-net header that a receiver without one can't see. */
+/* A frame of which all is done, behind a virtio-net header that says so, if the receiver has one. */
+static enum nm_drop deliver_segment(struct vale_tx *tx, struct vale_rx *rx, struct nm_frame frame,
+	struct nm_cursor from) OS_REQUIRES(NM_PRODUCE_LOCK)
+{
+	uint8_t head[NM_PORT_HDR_MAX + NM_OFFLOAD_HEAD_LEN];
+
+	if (rx->hdr_len > 0) {
+		memset(head, 0, rx->hdr_len);
+		memcpy(head + rx->hdr_len, frame.head, frame.head_len);
+		frame.head = head;
+		frame.head_len += rx->hdr_len;
+		frame.csum_at += rx->hdr_len;
+	}
+	return deliver_frame(tx, rx, &frame, from);
+}
+
+/* The packet behind a virtio-net header that the receiver can't see, or can't read. */
 static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 	const struct nm_vnet_hdr *vnet, struct nm_cursor from, uint32_t len)
 	OS_REQUIRES(NM_PRODUCE_LOCK)
@@ -115,14 +132,22 @@ static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 		return cause;
 	if (bytes == 0)
 		return NM_DROP_BAD_OFFSET;
-	each = (nm_offload_longest(o) + bytes - 1) / bytes;
-	last = (nm_offload_last(o) + bytes - 1) / bytes;
+	each = (rx->hdr_len + nm_offload_longest(o) + bytes - 1) / bytes;
+	last = (rx->hdr_len + nm_offload_last(o) + bytes - 1) / bytes;
 	cause = nm_rxq_check(&rx->q, (uint64_t)(o->segments - 1) * each + last, each);
 	for (uint32_t i = 0; i < o->segments && cause == NM_DROPS; i++) {
 		nm_offload_segment(o, i, &frame);
-		cause = deliver_frame(tx, rx, &frame, from);
+		cause = deliver_segment(tx, rx, frame, from);
 	}
 	return cause;
+}
+
+/* Has the switch to do what the sender has left undone? */
+static bool must_finish(const struct vale_rx *rx, const struct nm_vnet_hdr *vnet)
+{
+	if (rx->hdr_len > 0)
+		return rx->cuts_uso && vnet->gso_type == NM_VNET_GSO_UDP_L4;
+	return (vnet->flags & NM_VNET_NEEDS_CSUM) || vnet->gso_type != NM_VNET_GSO_NONE;
 }
 
 static enum nm_drop deliver_stream(struct vale_tx *tx, struct vale_rx *rx,
@@ -139,9 +164,9 @@ static enum nm_drop deliver_stream(struct vale_tx *tx, struct vale_rx *rx,
 	struct nm_vnet_hdr vnet;
 
 	nm_cursor_copy(&from, hdr, tx->hdr_len);
-	if (rx->hdr_len == 0 && tx->hdr_len != 0) {
+	if (tx->hdr_len > 0) {
 		memcpy(&vnet, hdr, sizeof(vnet));
-		if ((vnet.flags & NM_VNET_NEEDS_CSUM) || vnet.gso_type != NM_VNET_GSO_NONE)
+		if (must_finish(rx, &vnet))
 			return deliver_finished(tx, rx, &vnet, from, frame.len);
 	}
 	return deliver_frame(tx, rx, &frame, from);
@@ -202,8 +227,9 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *
 
 	nm_rxq_begin(&rx->q, ring);
 	rx->hdr_len = ring->port->hdr_len;
+	rx->cuts_uso = tx->uso && !OS_LOAD(&ring->port->uso);
 	rx->plain_max = 0;
-	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0)
+	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0 && !rx->cuts_uso)
 		rx->plain_max = size < UINT16_MAX ? size : UINT16_MAX;
 }
 

@@ -256,6 +256,7 @@ void port_service_close(struct port_service *s)
 	if (!s)
 		return;
 	port_service_stop(s);
+	port_service_set_uso(s, false);
 	link = &s->daemon->services;
 	while (*link != s)
 		link = &(*link)->next;
@@ -335,6 +336,16 @@ bool port_service_has_rss(const struct port_service *s)
 	const struct nm_port *port = s->client->port;
 
 	return port->ops->set_rss && port->num_rings[NM_RX] > 1;
+}
+
+bool port_service_has_uso(const struct port_service *s)
+{
+	return s->client->port->ops->cuts_uso;
+}
+
+void port_service_set_uso(struct port_service *s, bool knows)
+{
+	OS_STORE(&s->client->port->uso, knows && port_service_has_uso(s));
 }
 
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)

@@ -106,6 +106,9 @@ bool port_service_has_hdr(const struct port_service *s);
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config);
 /* Is there a choice? */
 bool port_service_has_rss(const struct port_service *s);
+/* Is USO between ports that know it and others the host's to cut? And whether who uses the port knows it: false at first. In any state. */
+bool port_service_has_uso(const struct port_service *s);
+void port_service_set_uso(struct port_service *s, bool knows);
 
 /*
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts the service. The

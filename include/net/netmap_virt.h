@@ -173,6 +173,9 @@
 #define PTNETMAP_F_VNET_HDR 1 /* packets carry a virtio-net header of VNET_HDR_LEN bytes */
 #define PTNETMAP_F_RSS \
 	0x10000 /* our extension: the driver may choose by a hash where packets come to */
+/* Our extension, with PTNETMAP_F_VNET_HDR: the driver takes packets with gso_type 5 (VIRTIO_NET_HDR_GSO_UDP_L4), and may send them.
+ * A driver without it finds such packets cut into datagrams. */
+#define PTNETMAP_F_USO 0x20000
 
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */

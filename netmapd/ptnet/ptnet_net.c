@@ -170,8 +170,11 @@ static void forget_rss(struct ptnet_net *net)
 static void write_features(struct ptnet_net *net, uint32_t wanted)
 {
 	net->features = wanted & net->config.offered;
-	if (!(net->features & PTNETMAP_F_VNET_HDR)) /* -EBUSY: running */
+	if (!(net->features & PTNETMAP_F_VNET_HDR)) { /* -EBUSY: running */
 		(void)port_service_set_hdr_len(net->service, net->first_hdr_len);
+		net->features &= ~PTNETMAP_F_USO;
+	}
+	port_service_set_uso(net->service, net->features & PTNETMAP_F_USO);
 	forget_rss(net);
 }
 
@@ -328,6 +331,7 @@ static void reset(struct ptnet_net *net)
 	ptnet_csb_reset(&net->csb);
 	net->features = 0;
 	net->result = 0;
+	port_service_set_uso(net->service, false);
 	forget_rss(net);
 	/* Stopped, and in use before: can't fail. */
 	(void)port_service_set_hdr_len(net->service, net->first_hdr_len);

@@ -433,10 +433,12 @@ static void open_app(struct fuzz_in *in, struct world_app *app, uint8_t kind)
 static void set_hdr_len(struct fuzz_in *in, const struct world_app *app)
 {
 	static const uint32_t lengths[] = {0, 10, 12, 11};
+	uint32_t what = fuzz_below(in, 8);
 
 	nm_core_lock(world.core);
-	(void)nm_port_set_hdr_len_locked(app->client.port, lengths[fuzz_below(in, 4)]);
+	(void)nm_port_set_hdr_len_locked(app->client.port, lengths[what & 3]);
 	nm_core_unlock(world.core);
+	OS_STORE(&app->client.port->uso, what & 4);
 }
 
 /* ---- devices --------------------------------------------------------------------------------------- */

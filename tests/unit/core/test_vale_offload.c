@@ -147,6 +147,138 @@ static void tso_as_a_whole(void **state)
 	app_close(&b);
 }
 
+/* ---- USO to a receiver that doesn't know it ------------------------------------------------------ */
+
+/* Of the pseudo header of a datagram. */
+static struct nm_sum pseudo_sum(const uint8_t *eth)
+{
+	const uint8_t rest[4] = {0, 17, eth[38], eth[39]};
+	struct nm_sum sum = {0};
+
+	nm_sum_add(&sum, eth + 26, 8);
+	nm_sum_add(&sum, rest, sizeof(rest));
+	return sum;
+}
+
+/* A UDP packet over IPv4 with `data` bytes behind 42 of headers, to be cut at `size`. */
+static uint32_t make_uso(uint32_t data, uint16_t size)
+{
+	const struct nm_vnet_hdr vnet = {
+		.flags = NM_VNET_NEEDS_CSUM,
+		.gso_type = NM_VNET_GSO_UDP_L4,
+		.gso_size = size,
+		.csum_start = 34,
+		.csum_offset = 6,
+	};
+	uint8_t *eth = frame + a.hdr_len;
+	struct nm_sum sum;
+	uint16_t left;
+
+	make_frame(frame, a.hdr_len + 42 + data, a.hdr_len, 2, 1, &r);
+	memset(frame, 0, a.hdr_len);
+	memcpy(frame, &vnet, sizeof(vnet));
+	eth[12] = 8;
+	eth[13] = 0;
+	eth[14] = 0x45;
+	eth[16] = (uint8_t)((28 + data) >> 8);
+	eth[17] = (uint8_t)(28 + data);
+	eth[20] = eth[21] = 0;
+	eth[23] = 17;
+	eth[38] = (uint8_t)((8 + data) >> 8);
+	eth[39] = (uint8_t)(8 + data);
+	sum = pseudo_sum(eth);
+	left = nm_sum_fold(&sum);
+	memcpy(eth + 40, &left, sizeof(left));
+	return a.hdr_len + 42 + data;
+}
+
+/* Of pseudo header, UDP header and data, the checksum included, complemented. */
+static uint16_t udp_sum(const uint8_t *eth, uint32_t len)
+{
+	struct nm_sum sum = pseudo_sum(eth);
+
+	nm_sum_add(&sum, eth + 34, len - 34);
+	return (uint16_t)~nm_sum_fold(&sum);
+}
+
+static void take_datagrams(uint32_t data, uint32_t size)
+{
+	static const uint8_t nothing[NM_PORT_HDR_MAX];
+	const uint8_t *eth = got + b.hdr_len;
+
+	for (uint32_t done = 0; done < data; done += size) {
+		uint32_t n = data - done < size ? data - done : size;
+
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), b.hdr_len + 42 + n);
+		assert_memory_equal(got, nothing, b.hdr_len);
+		assert_int_equal(eth[38] << 8 | eth[39], 8 + n);
+		assert_memory_equal(eth + 42, frame + a.hdr_len + 42 + done, n);
+		assert_int_equal(udp_sum(eth, 42 + n), 0);
+	}
+}
+
+/* Packets of many slots and of one, with headers of either length, into buffers that take a datagram and into smaller ones. */
+static void uso_is_cut(void **state)
+{
+	static const uint32_t headers[] = {12, 10, 0}, sizes[] = {2048, 128};
+
+	for (uint32_t i = 0; i < 6; i++) {
+		open_pair(2048, 64, sizes[i / 3], 1024);
+		set_hdr_len(&a, 12);
+		set_hdr_len(&b, headers[i % 3]);
+		for (uint32_t round = 0; round < 200; round++) {
+			uint32_t data =
+				round & 1 ? prng_range(&r, 100, 1900) : prng_range(&r, 2000, 30000);
+			uint16_t size = (uint16_t)prng_range(&r, round & 1 ? 50 : 900, 1472);
+			uint32_t len = make_uso(data, size);
+			bool knows = sizes[i / 3] == 2048 && b.hdr_len > 0 && prng_chance(&r, 20);
+
+			OS_STORE(&a.client.port->uso, true);
+			OS_STORE(&b.client.port->uso, knows);
+			assert_true(app_put(&a, 0, frame, len, 0));
+			app_txsync(&a, 0);
+			app_rxsync(&b, 0);
+			if (knows) {
+				assert_int_equal(
+					app_take(&b, 0, got, sizeof(got)), b.hdr_len + len - 12);
+				assert_memory_equal(got, frame, 10);
+				assert_memory_equal(got + b.hdr_len, frame + 12, len - 12);
+			} else {
+				take_datagrams(data, size);
+			}
+			assert_int_equal(app_take(&b, 0, got, sizeof(got)), -1);
+		}
+		assert_int_equal(tx()->packets, 200);
+		app_close(&a);
+		app_close(&b);
+	}
+}
+
+/* What is no USO passes as it is, and so does all that comes from a port which has not said that it knows it. */
+static void uso_alone_is_cut(void **state)
+{
+	struct nm_vnet_hdr vnet;
+	uint32_t len;
+
+	open_pair(2048, 64, 2048, 64);
+	set_hdr_len(&a, 12);
+	set_hdr_len(&b, 12);
+	for (int i = 0; i < 3; i++) {
+		len = i ? make_tso(10000, 1000) : make_uso(10000, 1000);
+		if (i == 2) {
+			memset(&vnet, 0, sizeof(vnet));
+			memcpy(frame, &vnet, sizeof(vnet));
+		}
+		OS_STORE(&a.client.port->uso, i > 0);
+		assert_true(app_put(&a, 0, frame, len, 0));
+		app_txsync(&a, 0);
+		app_rxsync(&b, 0);
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), len);
+		assert_memory_equal(got, frame, len);
+	}
+	close_pair();
+}
+
 /* ---- offsets ---------------------------------------------------------------------------------- */
 
 /* As the core sets up rings of a port with offsets. */
@@ -287,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(header_alone, begin, end),
 		cmocka_unit_test_setup_teardown(tso_is_cut, begin, end),
 		cmocka_unit_test_setup_teardown(tso_as_a_whole, begin, end),
+		cmocka_unit_test_setup_teardown(uso_is_cut, begin, end),
+		cmocka_unit_test_setup_teardown(uso_alone_is_cut, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_of_the_sender, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_of_the_receiver, begin, end),
 		cmocka_unit_test_setup_teardown(explicit_destination, begin, end),

@@ -55,6 +55,11 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 	return 0;
 }
 
+void port_service_set_uso(struct port_service *s, bool knows)
+{
+	s->uso = knows;
+}
+
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)
 {
 	if (config && s->rss_error)

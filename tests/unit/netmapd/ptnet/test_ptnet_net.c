@@ -52,7 +52,7 @@ static int setup(void **state)
 {
 	struct ptnet_net_config config = {.name = "net",
 		.mac = {0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee},
-		.offered = PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS};
+		.offered = PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO};
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
@@ -187,7 +187,8 @@ static void test_widths(void **state)
 static void test_features(void **state)
 {
 	set(PTNET_IO_PTFEAT, 0xffffffff);
-	assert_int_equal(get(PTNET_IO_PTFEAT), PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS);
+	assert_int_equal(
+		get(PTNET_IO_PTFEAT), PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO);
 	set(PTNET_IO_VNET_HDR_LEN, 12);
 	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 12);
 	set(PTNET_IO_VNET_HDR_LEN, 11);
@@ -589,6 +590,22 @@ static void test_rss_bounds(void **state)
 	assert_int_equal(rss_word(0), 0);
 }
 
+/* The port knows it as long as the driver that asked for it is there. */
+static void test_uso(void **state)
+{
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | PTNETMAP_F_USO);
+	assert_true(service.uso);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+	assert_false(service.uso);
+	/* Without the header there is no place for it. */
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_USO);
+	assert_int_equal(get(PTNET_IO_PTFEAT), 0);
+	assert_false(service.uso);
+	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | PTNETMAP_F_USO);
+	assert_int_equal(vfc_reset(client), 0);
+	assert_false(service.uso);
+}
+
 /* The port is gone: the client is asked to unplug, whether it gave its eventfd before or after. */
 static void test_request_unplug(void **state)
 {
@@ -823,6 +840,7 @@ int main(void)
 		TEST(test_late_interrupt),
 		TEST(test_rss),
 		TEST(test_rss_bounds),
+		TEST(test_uso),
 		TEST(test_request_unplug),
 		TEST(test_features_withdrawn),
 		TEST(test_remap),
