@@ -16,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/version.h>
+#include <linux/virtio_net.h>
 #include <linux/vmalloc.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
@@ -173,6 +174,13 @@ struct ethtool_rxfh_param {
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #include <net/gso.h> /* before, <linux/netdevice.h> had it */
+#endif
+
+/* Before 6.2 the kernel's functions for virtio-net headers don't know USO. */
+#ifdef VIRTIO_NET_HDR_GSO_UDP_L4
+#define NMK_VNET_USO true
+#else
+#define NMK_VNET_USO false
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)

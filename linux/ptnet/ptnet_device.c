@@ -7,6 +7,7 @@
 #include "ptnet_coalesce.h"
 #include "ptnet_xdp.h"
 #include "skb_ring.h"
+#include "compat.h"
 #include "kmod.h"
 
 #include <linux/dma-mapping.h>
@@ -258,6 +259,8 @@ int ptnet_device_probe(struct ptnet *ptn)
 
 	if (error)
 		return error;
+	if (wanted && NMK_VNET_USO)
+		wanted |= PTNETMAP_F_USO;
 	wanted |= PTNETMAP_F_RSS;
 	reg_write(ptn, PTNET_IO_PTFEAT, wanted);
 	ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & wanted;

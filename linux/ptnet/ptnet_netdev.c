@@ -94,7 +94,8 @@ static void ptnet_set_rx_mode(struct net_device *netdev)
 static netdev_features_t ptnet_fix_features(struct net_device *netdev, netdev_features_t features)
 {
 	if (ptnet_of(netdev)->xdp)
-		features &= ~(NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_ALL_TSO);
+		features &= ~(NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_ALL_TSO |
+			      NETIF_F_GSO_UDP_L4);
 	return features;
 }
 
@@ -180,6 +181,8 @@ static void set_offloads(struct ptnet *ptn, uint32_t packet_max)
 	netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM;
 	if (packet_max > 4 * ETH_DATA_LEN) {
 		netdev->hw_features |= NETIF_F_TSO | NETIF_F_TSO_ECN | NETIF_F_TSO6;
+		if (ptn->features & PTNETMAP_F_USO)
+			netdev->hw_features |= NETIF_F_GSO_UDP_L4;
 		netif_set_tso_max_size(netdev, min_t(uint32_t, packet_max, GSO_LEGACY_MAX_SIZE));
 	}
 	netdev->features |= netdev->hw_features;

@@ -6,6 +6,9 @@
  *	cardcheck hear PORT TEXT	a datagram comes that has the text in it
  *	cardcheck flows ADDRESS PORT COUNT
  *					sends a datagram to port 9 from each of so many ports, beginning with this one
+ *	cardcheck datagrams COUNT	so many come to port 10 in their order, as segments sends them
+ *	cardcheck segments ADDRESS COUNT SIZE
+ *					sends so many datagrams of this size there, 20 at a time for the card to cut
  *	cardcheck xdp IF WHAT		a program in the driver, until it is killed: pass, drop, tx (sent back, with the
  *					addresses exchanged), or the name of an interface to which all is redirected
  *
@@ -24,6 +27,7 @@
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -293,7 +297,70 @@ static void check_flows(char **args)
 	}
 }
 
+enum { AT_A_TIME = 20, DATAGRAM_MAX = 2048, CUT_PORT = 10 };
+
+/* What it has to have in it. */
+static void fill_datagram(char *data, int size, int number)
+{
+	for (int i = 0; i < size; i++)
+		data[i] = (char)(number + i * 7 + (i >> 8));
+}
+
+static void check_datagrams(char **args)
+{
+	const struct sockaddr_in6 here = {
+		.sin6_family = AF_INET6, .sin6_port = htons(CUT_PORT)}; /* IPv4 as well */
+	struct timeval patience = {.tv_sec = 50};
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0), count = atoi(args[0]), room = 4 << 20;
+	char got[DATAGRAM_MAX], wanted[DATAGRAM_MAX];
+
+	CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&here, sizeof(here)) == 0);
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) == 0);
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	say("ready");
+	for (int n = 0; n < count; n++) {
+		ssize_t bytes = recv(fd, got, sizeof(got), 0);
+
+		CHECK(bytes > 0);
+		fill_datagram(wanted, (int)bytes, n);
+		CHECK(memcmp(got, wanted, (size_t)bytes) == 0);
+	}
+	close(fd);
+}
+
+/* An address of IPv4 as one of IPv6. */
+static struct sockaddr_in6 address_of(const char *text)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(CUT_PORT)};
+	char mapped[64];
+
+	snprintf(mapped, sizeof(mapped), "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
+	CHECK(inet_pton(AF_INET6, mapped, &to.sin6_addr) == 1);
+	return to;
+}
+
+static void check_segments(char **args)
+{
+	const struct sockaddr_in6 to = address_of(args[0]);
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0), count = atoi(args[1]), size = atoi(args[2]);
+	static char data[AT_A_TIME * DATAGRAM_MAX];
+
+	CHECK(fd >= 0 && size > 0 && size <= DATAGRAM_MAX);
+	CHECK(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)) == 0);
+	for (int n = 0; n < count; n += AT_A_TIME) {
+		int several = count - n < AT_A_TIME ? count - n : AT_A_TIME;
+
+		for (int i = 0; i < several; i++)
+			fill_datagram(data + i * size, size, n + i);
+		CHECK(sendto(fd, data, (size_t)(several * size), 0, (const struct sockaddr *)&to,
+			      sizeof(to)) == several * size);
+	}
+	close(fd);
+}
+
 static const struct check checks[] = {
+	{"datagrams", check_datagrams, 1},
+	{"segments", check_segments, 3},
 	{"flows", check_flows, 3},
 	{"maddr", check_maddr, 1},
 	{"hear", check_hear, 2},

@@ -447,6 +447,40 @@ def test_programs(pair):
     a.ping(b)
 
 
+def segments(a, b, address, size):
+    """1000 datagrams, 20 at a time for the card to cut: each comes, as it was. How many packets b received meanwhile."""
+    before = total(b, "rx[0-9]+_packets")
+    hears = b.spawn("cardcheck datagrams 1000")
+    hears.wait_output("ready")
+    a.run(f"cardcheck segments {address} 1000 {size}")
+    assert hears.wait(120).out.endswith("ok\n"), hears.output
+    return total(b, "rx[0-9]+_packets") - before
+
+
+@pytest.mark.every_kernel
+@pytest.mark.parametrize("family", ["inet", "inet6"])
+def test_uso(known, kernel, family):
+    """Datagrams are cut by who needs them so: not between two stacks that know it; by the switch for a program; by the stack when it is off."""
+    a, b = known
+    can = kernel.line != "6.1"      # the kernel's functions for virtio-net headers don't know it
+    assert ("tx-udp-segmentation: on" in a.run("ethtool -k data").out) == can
+    address = b.address
+    if family == "inet6":
+        address = "fd77::2"
+        for node, own in ((a, "fd77::1"), (b, address)):
+            node.run("sysctl -qw net.ipv6.conf.data.disable_ipv6=0 net.ipv6.conf.data.accept_dad=0; "
+                     f"ip -6 addr add {own}/64 dev data 2> /dev/null", check=False)
+        a.run(f"ping -6 -c 1 -w 20 {address}")
+    for size in (1400, 90):     # of many slots, and of one
+        assert (segments(a, b, address, size) < 500) == can
+    with Program(b, "pass"):
+        assert segments(a, b, address, 1400) >= 1000
+    a.run("ethtool -K data tx-udp-segmentation off")
+    assert segments(a, b, address, 1400) >= 1000
+    if can:
+        a.run("ethtool -K data tx-udp-segmentation on")
+
+
 def howto_sends(node, line):
     out = node.run(line if " -n " in line else f"{line} -n 20", 60).out
     assert re.search(r"^Sent \d+ packets", out, re.M), out

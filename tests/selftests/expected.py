@@ -96,7 +96,6 @@ SKIPPED = {
     "drivers/net/hw:rss_flow_label.py": {"test_rss_flow_label": _NO_FIELDS},
     "drivers/net/hw:rss_input_xfrm.py": {"test_rss_input_xfrm_*": "a hash that is the same both ways: no"},
     "drivers/net/hw:tso.py": {"*[46]_ipv[46]": _TUNNELS},
-    "drivers/net/hw:uso.py": {"test_uso.*": "the stack cuts UDP into segments"},
     "drivers/net/hw:xsk_reconfig.py": {"check_*": "AF_XDP without a copy: no"},
 }
 
