@@ -101,10 +101,11 @@ def test_ssh(pair):
           f"netstat -ltn | grep -q :{SSH_PORT} || dropbear -R -p {SSH_PORT}")
     ssh = f"dbclient -y -y -i key -p {SSH_PORT} root@{b.address}"
     # What is sent goes through a checksum, and is stored nowhere.
-    out = a.run(f"rm -f copy; mkfifo copy; sha256sum < copy > sent & head -c {MIB}M /dev/urandom | tee copy | "
+    out = a.run(f"rm -f copy; mkfifo copy; sha256sum < copy > sent & head -c {MIB << 20} /dev/urandom | tee copy | "
                 f"{ssh} 'tee /tmp/got | sha256sum' > got; wait; cat sent got", SECONDS).out
     sent, got = out.splitlines()[-2:]
     assert sent == got and len(sent.split()[0]) == 64, out
+    assert int(b.run("wc -c < /tmp/got").out) == MIB << 20
     back = a.run(f"{ssh} 'cat /tmp/got; rm /tmp/got' | sha256sum", SECONDS).out
     assert back.splitlines()[-1] == sent
 
