@@ -22,7 +22,7 @@ help:
 	@echo 'make soak-module  /dev/netmap under abuse, on a kernel with KASAN and lockdep (MINUTES=30)'
 	@echo 'make nic-long   network interfaces as ports: 100,000 packets to the last byte, 100 rounds of each (PACKETS=, ROUNDS=)'
 	@echo 'make life-long  the life of machines with passed-through ports: 50 rounds of each event (ROUNDS=)'
-	@echo 'make programs-long  iperf3, ssh and ping between guests, with 256 MiB (PROGRAM_MIB=)'
+	@echo 'make programs-long  iperf3, ssh, NFS and ping between guests, with 256 MiB (PROGRAM_MIB=)'
 	@echo 'make bench      measure: tables, build/*bench.json, plots (make bench SHORT=1: a quick look; ONLY="vale pipe")'
 	@echo 'make bench-tcp  TCP between two guests, by ptnet and by virtio-net (root)'
 	@echo 'make build      daemon, library, programs: into build/'

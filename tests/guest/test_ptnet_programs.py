@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Programs that everybody has, between two guests on a switch: iperf3, ssh, ping. make programs-long: with PROGRAM_MIB, and more sizes."""
+"""Programs that everybody has, between two guests on a switch: iperf3, ssh, NFS, ping. make programs-long: with PROGRAM_MIB, and more sizes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SSH_PORT = 2222
 def pair_of_kernel(kernel, netmap_ko):
     with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"programs-{kernel.line}.netmapd", "--full-wait-ms", "10000") as daemon:
         initramfs = ptnguest.build_initramfs(kernel, kos=[netmap_ko], programs=[
-            "iperf3", "ping", "ethtool", "dbclient", "dropbear", "dropbearkey"])
+            "iperf3", "ping", "ethtool", "dbclient", "dropbear", "dropbearkey"], modules=["nfsd", "nfsv4"])
         nodes = [netlab.Node(kernel, initramfs, daemon, i, f"programs-{kernel.line}-{i}", memory=f"{256 + 3 * MIB}M") for i in (1, 2)]
         for node in nodes:
             node.daemon = daemon
@@ -108,6 +108,41 @@ def test_ssh(pair):
     assert int(b.run("wc -c < /tmp/got").out) == MIB << 20
     back = a.run(f"{ssh} 'cat /tmp/got; rm /tmp/got' | sha256sum", SECONDS).out
     assert back.splitlines()[-1] == sent
+
+
+def serve_nfs(node, client):
+    """A file system in memory, for that client. What rpc.mountd and rpc.nfsd tell the kernel is told here: who he is, what he may have,
+    and which file system his handles are of (fsid 0, the root of NFSv4); 9218: fsid, any port, no check of subtrees."""
+    forever = 2 ** 31 - 1
+    node.run(f"""set -e
+        modprobe nfsd; mkdir -p /export; mount -t tmpfs -o size={MIB + 16}m export /export; mount -t nfsd nfsd /proc/fs/nfsd
+        echo "nfsd {client.address} {forever} client" > /proc/net/rpc/auth.unix.ip/channel
+        echo "client /export {forever} 9218 65534 65534 0" > /proc/net/rpc/nfsd.export/channel
+        echo "client 1 \\x00000000 {forever} /export" > /proc/net/rpc/nfsd.fh/channel
+        echo "-3 +4" > /proc/fs/nfsd/versions; echo 10 > /proc/fs/nfsd/nfsv4gracetime
+        echo "tcp 2049" > /proc/fs/nfsd/portlist; echo 4 > /proc/fs/nfsd/threads""")
+
+
+def mount_nfs(node, server):
+    """Anew: it has nothing in its cache."""
+    node.run("umount /mnt", check=False)
+    node.run(f"modprobe nfsv4; mkdir -p /mnt; mount -i -t nfs4 -o vers=4.2,addr={server.address},clientaddr={node.address} {server.address}:/ /mnt", 120)
+
+
+def test_nfs(pair):
+    """A large file and many small ones: what the client writes the server has, and what it reads then is that."""
+    client, server = pair
+    serve_nfs(server, client)
+    mount_nfs(client, server)
+    client.run(f"set -e; head -c {MIB << 20} /dev/urandom > /mnt/large; mkdir /mnt/small; "
+               "for i in $(seq 200); do seq $i > /mnt/small/$i; done; sync", SECONDS)
+    sums = "cd {}; sha256sum large small/* | sha256sum"
+    wanted = server.run(sums.format("/export"), SECONDS).out
+    assert server.run("ls /export/small | wc -l; wc -c < /export/large").out.split() == ["200", str(MIB << 20)]
+    mount_nfs(client, server)
+    assert client.run(sums.format("/mnt"), SECONDS).out == wanted
+    client.run("umount /mnt")
+    server.run("echo 0 > /proc/fs/nfsd/threads; umount /proc/fs/nfsd /export", 120)
 
 
 @pytest.mark.parametrize("mtu", [576, 1500, 9000])
