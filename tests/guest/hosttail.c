@@ -5,8 +5,8 @@
  *	hosttail RAM SLOTS
  *
  * RAM is the file with the guest's memory. The page with the CSB's host-to-guest entries is found by what it looks like: one
- * tx and one rx ring, idle, SLOTS each. Says "look"; then, when the guest has sent something and a line has come on stdin, the
- * page is the one where the tx ring has moved. Says "found", and moves hwtail to and fro, so that there is never room for a
+ * tx and one rx ring, SLOTS each. Says "look"; then, when the guest has sent something and a line has come on stdin, the
+ * page is the one where the tx ring has moved, and is idle. Says "found", and moves hwtail to and fro, so that there is never room for a
  * long packet, until stdin ends. As nmcheck: "ok", or what is wrong.
  *
  * Thread safety: a program of two threads; one waits for the end of stdin.
@@ -31,10 +31,16 @@ static bool all_zero(const volatile uint32_t *words, uint32_t from, uint32_t to)
 	return true;
 }
 
+/* Also while netmapd writes to it. */
 static bool looks_right(const volatile uint32_t *p)
 {
-	return p[0] < slots && p[1] == (p[0] + slots - 1) % slots && p[2] <= 1 && p[16] < slots &&
-	       p[17] < slots && p[18] <= 1 && all_zero(p, 4, 16) && all_zero(p, 20, PAGE / 4);
+	return p[0] < slots && p[1] < slots && p[2] <= 1 && p[16] < slots && p[17] < slots &&
+	       p[18] <= 1 && all_zero(p, 4, 16) && all_zero(p, 20, PAGE / 4);
+}
+
+static bool is_idle(const volatile uint32_t *p)
+{
+	return looks_right(p) && p[1] == (p[0] + slots - 1) % slots;
 }
 
 static uint32_t look(char *ram, size_t bytes)
@@ -52,6 +58,28 @@ static uint32_t look(char *ram, size_t bytes)
 	return found;
 }
 
+/* The one page that has moved, and is idle; netmapd may have no processor just now. */
+static volatile uint32_t *find(uint32_t found)
+{
+	volatile uint32_t *p = NULL;
+	uint32_t moved = 0;
+
+	for (int tries = 0; tries < 600 && moved != 1; tries++) {
+		moved = 0;
+		for (uint32_t i = 0; i < found; i++) {
+			if (is_idle(pages[i]) && pages[i][0] != seen[i]) {
+				p = pages[i];
+				moved++;
+			}
+		}
+		if (moved != 1)
+			usleep(100000);
+	}
+	if (moved != 1)
+		fail("%u pages look right, %u have moved", found, moved);
+	return p;
+}
+
 static void *wait_for_end(void *arg)
 {
 	while (getchar() != EOF)
@@ -63,8 +91,8 @@ static void *wait_for_end(void *arg)
 int main(int argc, char **argv)
 {
 	int fd = argc == 3 ? open(argv[1], O_RDWR | O_CLOEXEC) : -1;
-	uint32_t found, moved = 0, base;
-	volatile uint32_t *p = NULL;
+	uint32_t found, base;
+	volatile uint32_t *p;
 	pthread_t thread;
 	struct stat st;
 	char *ram;
@@ -76,14 +104,7 @@ int main(int argc, char **argv)
 	found = look(ram, (size_t)st.st_size);
 	say("look");
 	CHECK(getchar() == '\n');
-	for (uint32_t i = 0; i < found; i++) {
-		if (looks_right(pages[i]) && pages[i][0] != seen[i]) {
-			p = pages[i];
-			moved++;
-		}
-	}
-	if (moved != 1)
-		fail("%u pages look right, %u have moved", found, moved);
+	p = find(found);
 	CHECK(pthread_create(&thread, NULL, wait_for_end, NULL) == 0);
 	base = p[0];
 	p[1] = base;
