@@ -121,7 +121,7 @@ static void become_command(const char *text, int output)
 	dup2(null, 0);
 	dup2(output, 1);
 	dup2(output, 2);
-	execl("/bin/sh", "sh", "-c", text, (char *)NULL);
+	execl("/bin/sh", "sh", "-o", "pipefail", "-c", text, (char *)NULL);
 	_exit(127);
 }
 
