@@ -19,6 +19,7 @@
  *      ptnet_bql.c      how much of the stack's lies in a ring
  *      ptnet_coalesce.c when the stack is to be interrupted
  *      ptnet_rss.c      which of its rings the stack receives what from
+ *      ptnet_spread.c   which processor sends on which, and has whose interrupts
  *      ptnet_qstats.c   counters of queues, and whose NAPI is theirs, over netlink
  *      ptnet_netdev.c   the network device; ptnet_tx.c and ptnet_rx.c: the rings in
  *                       the hands of the stack; ptnet_ethtool.c: what it counts
@@ -363,6 +364,13 @@ int ptnet_rss_fields(struct net_device *netdev, uint32_t flow_type, uint32_t *fi
 int ptnet_rss_get(struct net_device *netdev, struct ethtool_rxfh_param *rxfh);
 int ptnet_rss_set(
 	struct net_device *netdev, struct ethtool_rxfh_param *rxfh, struct netlink_ext_ack *extack);
+
+/* ---- ptnet_spread.c ----------------------------------------------------------------------- */
+
+/* Probe: interrupts are requested. The hints are to be taken back before they are freed. */
+void ptnet_spread_interrupts(struct ptnet *ptn);
+/* So many tx rings are in use. RTNL, or the interface is not registered yet. */
+void ptnet_spread_senders(struct ptnet *ptn, uint32_t rings);
 
 /* ---- ptnet_qstats.c ---------------------------------------------------------------------- */
 

@@ -267,8 +267,11 @@ int ptnet_device_probe(struct ptnet *ptn)
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);
-	if (!error)
+	if (!error) {
 		ptnet_qstats_set(ptn);
+		ptnet_spread_interrupts(ptn);
+		ptnet_spread_senders(ptn, ptn->num_rings[NM_TX]);
+	}
 	return error ? error : probe_header(ptn, ptn->features & PTNETMAP_F_VNET_HDR);
 }
 
@@ -285,8 +288,10 @@ void ptnet_device_introduce(struct ptnet *ptn)
 static void free_interrupts(struct ptnet *ptn)
 {
 	for (uint32_t i = 0; ptn->queues && i < ptnet_num_queues(ptn); i++) {
-		if (ptn->queues[i].irq_requested)
+		if (ptn->queues[i].irq_requested) {
+			irq_update_affinity_hint(ptn->queues[i].irq, NULL);
 			free_irq(ptn->queues[i].irq, &ptn->queues[i]);
+		}
 		ptn->queues[i].irq_requested = false;
 	}
 	pci_free_irq_vectors(ptn->pdev);

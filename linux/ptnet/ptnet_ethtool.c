@@ -145,7 +145,7 @@ static int set_combined(struct ptnet *ptn, uint32_t rings)
 				 : set_fewer(ptn, rings, rx_before);
 }
 
-static int set_channels(struct net_device *netdev, struct ethtool_channels *channels)
+static int choose_rings(struct net_device *netdev, const struct ethtool_channels *channels)
 {
 	if (is_combined(ptnet_of(netdev)))
 		return set_combined(ptnet_of(netdev), channels->combined_count);
@@ -155,6 +155,15 @@ static int set_channels(struct net_device *netdev, struct ethtool_channels *chan
 		return -EINVAL;
 	}
 	return netif_set_real_num_tx_queues(netdev, channels->tx_count);
+}
+
+static int set_channels(struct net_device *netdev, struct ethtool_channels *channels)
+{
+	int error = choose_rings(netdev, channels);
+
+	if (!error)
+		ptnet_spread_senders(ptnet_of(netdev), netdev->real_num_tx_queues);
+	return error;
 }
 
 static uint32_t rx_ring_count(struct net_device *netdev)

@@ -95,11 +95,19 @@ def test_settings(pair):
     for node in pair:
         node.run("ethtool -G data tx 1024 rx 1024")
     a.ping(b)
+    # A processor for each pair of rings: who sends there, and where their interrupts come.
+    wanted = ["1", "2", "1", "2"]
+    spread = "cat /sys/class/net/data/queues/tx-{}/xps_cpus"
+    assert [b.run(spread.format(i)).out.strip() for i in (0, 1)] == wanted[:2]
+    irqs = [re.search(rf"^ *(\d+):.*-{name}$", b.run("cat /proc/interrupts").out, re.M).group(1) for name in ("tx0", "tx1", "rx0", "rx1")]
+    for what in ("affinity_hint", "smp_affinity"):
+        assert [b.run(f"cat /proc/irq/{irq}/{what}").out.strip() for irq in irqs] == wanted
     # Fewer queues.
     b.run("ethtool -L data combined 1")
     assert b.run("ethtool -l data").out.count("Combined:\t1\n") == 1
     b.ping(a)
     b.run("ethtool -L data combined 2")
+    assert [b.run(spread.format(i)).out.strip() for i in (0, 1)] == wanted[:2]
     assert b.run("ethtool -L data rx 1", check=False).rc != 0
 
 
