@@ -70,7 +70,8 @@ struct worker_config {
 	bool never_sleeps; /* polls for ever */
 	int stopped; /* the worker adds 1 to this eventfd when a ring has stopped; -1: to none */
 	unsigned number; /* for the thread's name */
-	struct loop *loop; /* the control thread's: who makes it wait for a round pays for what is done in it; NULL: nobody does */
+	struct loop *
+		loop; /* the control thread's: who makes it wait for a round pays for what is done in it; NULL: nobody does */
 };
 
 /* Starts a thread. NULL with errno. */

@@ -468,7 +468,8 @@ def segments(a, b, address, size):
 @pytest.mark.every_kernel
 @pytest.mark.parametrize("family", ["inet", "inet6"])
 def test_uso(known, kernel, family):
-    """Datagrams are cut by who needs them so: not between two stacks that know it; by the switch for a program; by the stack when it is off."""
+    """Datagrams are cut by who needs them so: not between two stacks that know it; by the switch for a program; by the stack when it
+    is off."""
     a, b = known
     can = kernel.line != "6.1"      # the kernel's functions for virtio-net headers don't know it
     assert ("tx-udp-segmentation: on" in a.run("ethtool -k data").out) == can

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Programs that everybody has, between two guests on a switch: iperf3, ssh, NFS, ping. make programs-long: with PROGRAM_MIB, and more sizes."""
+"""Programs that everybody has, between two guests on a switch: iperf3, ssh, NFS, ping. make programs-long: with PROGRAM_MIB, and more
+sizes."""
 
 import json
 import os
@@ -126,7 +127,8 @@ def serve_nfs(node, client):
 def mount_nfs(node, server):
     """Anew: it has nothing in its cache."""
     node.run("umount /mnt", check=False)
-    node.run(f"modprobe nfsv4; mkdir -p /mnt; mount -i -t nfs4 -o vers=4.2,addr={server.address},clientaddr={node.address} {server.address}:/ /mnt", 120)
+    node.run("modprobe nfsv4; mkdir -p /mnt; "
+             f"mount -i -t nfs4 -o vers=4.2,addr={server.address},clientaddr={node.address} {server.address}:/ /mnt", 120)
 
 
 def test_nfs(pair):
