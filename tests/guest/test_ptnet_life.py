@@ -37,6 +37,7 @@ MOSTLY_ONE_KERNEL = True     # see conftest.py
 LONG = "LIFE_ROUNDS" in os.environ
 ROUNDS = int(os.environ.get("LIFE_ROUNDS", "3"))
 STOPPED_S = 60 if LONG else 1
+OTHERS_RATE = 10     # packets a second
 GROWS = 4096                # KiB that netmapd's own memory may have more: the allocator's disorder
 PATIENCE = 120              # seconds; only a failure takes so long
 KEXEC_SOURCE = Path(__file__).with_name("kexec.c")
@@ -93,13 +94,14 @@ class Host(real.Netmapd):
 
 
 class Others:
-    """Two applications of the host on the same switch: numbered packets, few enough for any ring, however slow a machine is."""
+    """Two applications of the host on the same switch: numbered packets, few enough for any ring, however slow a machine is. All ports
+    get them: what comes to a machine that stands still for a minute leaves room in its ring of 1024 for a stream's window."""
 
     def __init__(self, host):
         self._host = host
         self._rx = self._start("rx", "vale1:others-rx@conf:rx-slots=16384")
         real.wait_until(lambda: "vale1:others-rx" in host.ports(), "the receiver is there")
-        self._tx = self._start("tx", "vale1:others-tx", "-R", "20")
+        self._tx = self._start("tx", "vale1:others-tx", "-R", str(OTHERS_RATE))
         self.wait_for(1)
 
     def _start(self, what, port, *more):
@@ -468,7 +470,7 @@ def is_paused(life, _n, _application):
     with stream_across(life):
         life.nodes[0].qmp("stop")
         assert life.nodes[0].qmp("query-status")["status"] == "paused"
-        life.others.wait_for(20 * STOPPED_S)
+        life.others.wait_for(OTHERS_RATE * STOPPED_S)
         life.nodes[0].qmp("cont")
 
 
@@ -480,14 +482,14 @@ def is_stopped(life, _n, _application):
     with stream_across(life):
         os.kill(a.pid, signal.SIGSTOP)
         try:
-            life.others.wait_for(20 * STOPPED_S)
+            life.others.wait_for(OTHERS_RATE * STOPPED_S)
         finally:
             os.kill(a.pid, signal.SIGCONT)
     # A stack that sends to one that doesn't receive: its packets wait, others' don't.
     os.kill(a.pid, signal.SIGSTOP)
     try:
         assert b.run(f"ping -c 3 -i 0.2 -W 1 {a.address}", check=False).rc != 0
-        life.others.wait_for(20)
+        life.others.wait_for(OTHERS_RATE)
     finally:
         os.kill(a.pid, signal.SIGCONT)
 
