@@ -187,9 +187,10 @@ void ptnet_xdp_receive(struct ptnet_queue *q, const struct nm_pkt *pkt, struct b
 
 static void free_pool(struct ptnet_queue *q)
 {
+	/* Each has a reference of its own: the pool goes with the second, when the last of its pages has come back. */
 	if (xdp_rxq_info_is_reg(&q->xdp.rxq))
-		xdp_rxq_info_unreg(&q->xdp.rxq); /* destroys the pool, if it was its memory model */
-	else if (q->xdp.pool)
+		xdp_rxq_info_unreg(&q->xdp.rxq);
+	if (q->xdp.pool)
 		page_pool_destroy(q->xdp.pool);
 	q->xdp.pool = NULL;
 }
