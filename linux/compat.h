@@ -30,17 +30,43 @@
 #define PP_FLAG_PAGE_FRAG 0
 #endif
 
-/* What XDP can do on a device: older kernels don't ask. */
+/* What XDP can do on a device, with programs there or only with what programs elsewhere send: older kernels don't ask. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #include <net/xdp.h>
-static inline void nmk_set_xdp_features(struct net_device *netdev)
+static inline void nmk_set_xdp_features(struct net_device *netdev, bool programs)
 {
-	netdev->xdp_features =
-		NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
+	netdev->xdp_features = NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_NDO_XMIT_SG;
+	if (programs)
+		netdev->xdp_features |=
+			NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_RX_SG;
 }
 #else
-static inline void nmk_set_xdp_features(struct net_device *netdev)
+static inline void nmk_set_xdp_features(struct net_device *netdev, bool programs)
 {
+}
+#endif
+
+/* The first bytes of a page become the next fragment of a packet, which has fewer than MAX_SKB_FRAGS. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+static inline void nmk_xdp_add_fragment(struct xdp_buff *xdp, struct page *page, uint32_t bytes)
+{
+	xdp_buff_add_frag(xdp, page_to_netmem(page), 0, bytes, PAGE_SIZE);
+}
+#else
+#include <net/xdp.h>
+static inline void nmk_xdp_add_fragment(struct xdp_buff *xdp, struct page *page, uint32_t bytes)
+{
+	struct skb_shared_info *info = xdp_get_shared_info_from_buff(xdp);
+
+	if (!xdp_buff_has_frags(xdp)) {
+		xdp_buff_set_frags_flag(xdp);
+		info->nr_frags = 0;
+		info->xdp_frags_size = 0;
+	}
+	__skb_fill_page_desc_noacc(info, info->nr_frags++, page, 0, (int)bytes);
+	info->xdp_frags_size += bytes;
+	if (page_is_pfmemalloc(page))
+		xdp_buff_set_frag_pfmemalloc(xdp);
 }
 #endif
 

@@ -15,7 +15,7 @@
  *      ptnet_rings.c    its rings in the region
  *      ptnet_service.c  CREATE and DELETE, and whose rings they are just now
  *      ptnet_port.c     the port: the rings in the hands of an application
- *      ptnet_xdp.c      programs that see packets before the stack does
+ *      ptnet_xdp.c      programs that see packets before the stack does; ptnet_xdp_buff.c: as what
  *      ptnet_bql.c      how much of the stack's lies in a ring
  *      ptnet_coalesce.c when the stack is to be interrupted
  *      ptnet_rss.c      which of its rings the stack receives what from
@@ -59,6 +59,7 @@
 #define LINUX_PTNET_H
 
 #include "csb.h"
+#include "frame.h"
 #include "port.h"
 #include "rss.h"
 
@@ -398,10 +399,10 @@ struct nm_port *ptnet_port_of(const struct net_device *netdev);
 int ptnet_notifier_register(void);
 void ptnet_notifier_unregister(void);
 void ptnet_tx_timeout(struct net_device *netdev, unsigned int index);
-/* One packet without anything left to be done, from elsewhere, under the lock of the queue. False: no room, or the rings
- * are not the stack's. And what was put there by it is the host's. */
-bool ptnet_tx_frame(
-	struct ptnet_queue *q, struct netdev_queue *txq, const void *data, uint32_t len);
+/* A packet of so many bytes in pieces, without anything left to be done, from elsewhere, under the lock of the queue; the rings are
+ * the stack's. Not counted when it is dropped; RX_FULL: no room now. And what was put there by it is the host's. */
+enum nm_drop ptnet_tx_frame(struct ptnet_queue *q, struct netdev_queue *txq,
+	const struct nm_frag *pieces, uint32_t bytes);
 void ptnet_tx_publish(struct ptnet_queue *q, struct netdev_queue *txq);
 netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev);
 int ptnet_tx_poll(struct napi_struct *napi, int budget);

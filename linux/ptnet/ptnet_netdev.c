@@ -101,11 +101,13 @@ static netdev_features_t ptnet_fix_features(struct net_device *netdev, netdev_fe
 
 static int ptnet_change_mtu(struct net_device *netdev, int mtu)
 {
-	struct ptnet *ptn = ptnet_of(netdev);
+	const struct ptnet *ptn = ptnet_of(netdev);
+	uint32_t most = ptnet_xdp_mtu_max(ptn, ptn->xdp_prog);
 
-	if (ptn->xdp && mtu > (int)ptnet_xdp_mtu_max(ptn)) {
-		netdev_warn(netdev, "MTU %d: with an XDP program %u is the most that fits a slot\n",
-			mtu, ptnet_xdp_mtu_max(ptn));
+	if (mtu > (int)most) {
+		netdev_warn(netdev,
+			"MTU %d: with an XDP program without fragments %u is the most that fits a slot\n",
+			mtu, most);
 		return -EINVAL;
 	}
 	WRITE_ONCE(netdev->mtu, mtu);
@@ -148,7 +150,6 @@ struct net_device *ptnet_netdev_alloc(struct ptnet *ptn, const uint8_t mac[ETH_A
 	SET_NETDEV_DEV(netdev, &ptn->pdev->dev);
 	netdev->netdev_ops = &ptnet_netdev_ops;
 	netdev->ethtool_ops = &ptnet_ethtool_ops;
-	nmk_set_xdp_features(netdev);
 	netdev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_UNICAST_FLT;
 	/* A pipe's other end may be slow, and a host may be suspended for a while. */
 	netdev->watchdog_timeo = (int)(clamp(READ_ONCE(ptnet_watchdog_s), 1U, 3600U) * HZ);
@@ -206,6 +207,7 @@ int ptnet_netdev_set_limits(struct ptnet *ptn)
 	ptn->netdev->max_mtu = (uint32_t)bytes;
 	ptn->netdev->mtu = min_t(uint32_t, ETH_DATA_LEN, (uint32_t)bytes);
 	set_offloads(ptn, (uint32_t)bytes);
+	nmk_set_xdp_features(ptn->netdev, !ptn->always_hdr);
 	return 0;
 }
 

@@ -103,7 +103,9 @@ static void await_limit(struct ptnet_queue *q, struct netdev_queue *txq)
 
 /* A packet on its way into slots. */
 struct filling {
-	struct sk_buff *skb;
+	struct sk_buff *skb;                 /* NULL: a frame from elsewhere, */
+	struct nm_cursor frame;              /* its next byte */
+	uint32_t bytes;                      /* of the packet, without its header */
 	struct virtio_net_hdr_mrg_rxbuf hdr; /* the first hdr_len bytes of it */
 	uint32_t hdr_len;
 	uint32_t slots;
@@ -125,7 +127,7 @@ static bool make_header(const struct ptnet *ptn, struct filling *f)
 /* How many slots it takes, or 0: too many. */
 static uint32_t slots_for(const struct ptnet *ptn, const struct filling *f)
 {
-	uint32_t slots = DIV_ROUND_UP(f->hdr_len + f->skb->len, ptnet_slot_bytes(ptn));
+	uint32_t slots = DIV_ROUND_UP(f->hdr_len + f->bytes, ptnet_slot_bytes(ptn));
 
 	return slots <= ptn->tx_slots_max ? slots : 0;
 }
@@ -150,22 +152,42 @@ static bool load_buffers(struct ptnet_queue *q, struct filling *f)
 	return true;
 }
 
+/* The part of the packet that begins at `from`: frames are read in order. */
+static void copy_part(struct filling *f, uint32_t from, char *to, uint32_t bytes)
+{
+	if (unlikely(!f->skb))
+		nm_cursor_copy(&f->frame, to, bytes);
+	else if (unlikely(skb_copy_bits(f->skb, (int)from, to, (int)bytes)))
+		memset(to, 0, bytes); /* can't be: all of it lies within the packet */
+}
+
 /* One slot with the part of the packet that begins at `from`. Returns the bytes of the packet in it. */
-static uint32_t fill_slot(struct ptnet_queue *q, const struct filling *f, uint32_t n, uint32_t from)
+static uint32_t fill_slot(struct ptnet_queue *q, struct filling *f, uint32_t n, uint32_t from)
 {
 	char *buf = nm_region_buf(q->ptn->mem->region, f->buf_idx[n]);
 	struct netmap_slot *slot = &q->slots[q->next];
 	uint32_t hdr_len = n == 0 ? f->hdr_len : 0;
-	uint32_t bytes = min(f->skb->len - from, ptnet_slot_bytes(q->ptn) - hdr_len);
+	uint32_t bytes = min(f->bytes - from, ptnet_slot_bytes(q->ptn) - hdr_len);
 	uint16_t changed = nm_slot_load(slot).flags & NS_BUF_CHANGED; /* an application was here */
 
 	memcpy(buf, &f->hdr, hdr_len);
-	if (unlikely(skb_copy_bits(f->skb, (int)from, buf + hdr_len, (int)bytes)))
-		memset(buf + hdr_len, 0, bytes); /* can't be: all of it lies within the packet */
+	copy_part(f, from, buf + hdr_len, bytes);
 	OS_STORE(&slot->len, (uint16_t)(hdr_len + bytes));
 	OS_STORE(&slot->flags, changed | (n + 1 < f->slots ? NS_MOREFRAG : 0));
 	q->next = nm_ring_advance(q->next, 1, q->num_slots);
 	return bytes;
+}
+
+/* Copies a packet into the next slots. NM_DROPS: it is on its way. */
+static enum nm_drop fill_slots(struct ptnet_queue *q, struct filling *f)
+{
+	uint32_t from = 0;
+
+	if (unlikely(!load_buffers(q, f)))
+		return NM_DROP_BAD_BUFFER;
+	for (uint32_t n = 0; n < f->slots; n++)
+		from += fill_slot(q, f, n, from);
+	return NM_DROPS;
 }
 
 static void count_sent(struct ptnet_queue *q, const struct sk_buff *skb)
@@ -179,49 +201,48 @@ static void count_sent(struct ptnet_queue *q, const struct sk_buff *skb)
 	u64_stats_update_end(&q->stats.sync);
 }
 
-/* Copies a packet into the next slots. NM_DROPS: it is on its way. */
-static enum nm_drop fill_slots(struct ptnet_queue *q, struct sk_buff *skb)
+static enum nm_drop send_skb(struct ptnet_queue *q, struct sk_buff *skb)
 {
 	struct filling f = {.skb = skb};
-	uint32_t from = 0;
+	enum nm_drop cause;
 
 	if (unlikely(!make_header(q->ptn, &f)))
 		return NM_DROP_BAD_HEADER;
+	f.bytes = skb->len;
 	f.slots = slots_for(q->ptn, &f);
 	if (unlikely(f.slots == 0))
 		return NM_DROP_TOO_LONG;
-	if (unlikely(!load_buffers(q, &f)))
-		return NM_DROP_BAD_BUFFER;
-	for (uint32_t n = 0; n < f.slots; n++)
-		from += fill_slot(q, &f, n, from);
-	count_sent(q, skb);
-	return NM_DROPS;
+	cause = fill_slots(q, &f);
+	if (likely(cause == NM_DROPS))
+		count_sent(q, skb);
+	return cause;
 }
 
-bool ptnet_tx_frame(struct ptnet_queue *q, struct netdev_queue *txq, const void *data, uint32_t len)
+enum nm_drop ptnet_tx_frame(struct ptnet_queue *q, struct netdev_queue *txq,
+	const struct nm_frag *pieces, uint32_t bytes)
 {
 	const struct ptnet *ptn = q->ptn;
-	struct netmap_slot *slot = &q->slots[q->next];
-	struct nm_slot_copy old = nm_slot_load(slot);
-	char *buf;
+	struct filling f = {.frame = {pieces, 0}, .bytes = bytes, .hdr_len = ptn->hdr_len};
+	enum nm_drop cause;
+	uint32_t wanted;
 
-	if (READ_ONCE(ptn->state) != PTNET_STACK || netif_tx_queue_stopped(txq) ||
-		len + ptn->hdr_len > ptnet_slot_bytes(ptn))
-		return false;
-	/* Those of the stack find room for the longest packet. */
-	if (room(q) <= ptn->tx_slots_max)
+	f.slots = slots_for(ptn, &f);
+	if (unlikely(f.slots == 0))
+		return NM_DROP_TOO_LONG;
+	/* Those of the stack find room for the longest packet behind it. */
+	wanted = f.slots + ptn->tx_slots_max;
+	if (netif_tx_queue_stopped(txq))
+		return NM_DROP_RX_FULL;
+	if (room(q) < wanted)
 		look(q, txq);
-	if (room(q) <= ptn->tx_slots_max)
-		return false;
-	if (unlikely(!nm_region_buf_valid(ptn->mem->region, old.buf_idx)))
-		return false;
-	buf = nm_region_buf(ptn->mem->region, old.buf_idx);
-	memset(buf, 0, ptn->hdr_len);
-	memcpy(buf + ptn->hdr_len, data, len);
-	nm_slot_fill(slot, ptn->hdr_len + len, old.flags & NS_BUF_CHANGED);
-	q->next = nm_ring_advance(q->next, 1, q->num_slots);
-	ptnet_count_packet(q, len);
-	return true;
+	if (room(q) < wanted) {
+		publish(q); /* for those that follow */
+		return NM_DROP_RX_FULL;
+	}
+	cause = fill_slots(q, &f);
+	if (likely(cause == NM_DROPS))
+		ptnet_count_packet(q, bytes);
+	return cause;
 }
 
 void ptnet_tx_publish(struct ptnet_queue *q, struct netdev_queue *txq)
@@ -264,7 +285,7 @@ netdev_tx_t ptnet_start_xmit(struct sk_buff *skb, struct net_device *netdev)
 	if (unlikely(room(q) < ptn->tx_slots_max) && !find_room(q, txq))
 		return NETDEV_TX_BUSY;
 	skb_tx_timestamp(skb);
-	cause = fill_slots(q, skb);
+	cause = send_skb(q, skb);
 	if (unlikely(cause != NM_DROPS)) {
 		drop(q, skb, cause);
 	} else {

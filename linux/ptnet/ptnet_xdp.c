@@ -2,6 +2,8 @@
 #include "ptnet_xdp.h"
 #include "compat.h"
 #include "kmod.h"
+#include "ptnet_xdp_buff.h"
+#include "skb_ring.h"
 
 #include <linux/bpf.h>
 #include <linux/bpf_trace.h>
@@ -9,13 +11,24 @@
 #include <linux/filter.h>
 #include <linux/if_vlan.h>
 
-enum { POOL_PAGES = 256 };
+enum { POOL_PAGES = 512 }; /* that wait to be used again: as many as a ring's packets take */
 
-uint32_t ptnet_xdp_mtu_max(const struct ptnet *ptn)
+static bool takes_fragments(const struct bpf_prog *prog)
 {
-	uint32_t page = SKB_WITH_OVERHEAD(PAGE_SIZE) - XDP_PACKET_HEADROOM;
+	return prog->aux->xdp_has_frags;
+}
 
-	return min(page, ptnet_slot_bytes(ptn)) - ETH_HLEN - VLAN_HLEN;
+/* The longest packet that a program without fragments can be shown. */
+static uint32_t one_slot_max(const struct ptnet *ptn)
+{
+	return min_t(uint32_t, PTNET_XDP_HEAD_BYTES, ptnet_slot_bytes(ptn));
+}
+
+uint32_t ptnet_xdp_mtu_max(const struct ptnet *ptn, const struct bpf_prog *prog)
+{
+	if (!prog || takes_fragments(prog))
+		return ptn->netdev->max_mtu;
+	return one_slot_max(ptn) - ETH_HLEN - VLAN_HLEN;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
@@ -34,10 +47,26 @@ static struct netdev_queue *txq_of(const struct ptnet_queue *tx)
 	return netdev_get_tx_queue(tx->ptn->netdev, tx->id);
 }
 
+/* The frame goes, or is dropped for what it is, and is not the sender's any more. False: there is no room. */
+static bool send_frame(struct ptnet_queue *q, struct netdev_queue *txq, struct xdp_frame *frame)
+{
+	struct nm_frag pieces[PTNET_XDP_PIECES];
+	uint32_t bytes = ptnet_xdp_frame_pieces(frame, pieces);
+	enum nm_drop cause = ptnet_tx_frame(q, txq, pieces, bytes);
+
+	if (cause == NM_DROP_RX_FULL)
+		return false;
+	if (unlikely(cause != NM_DROPS))
+		ptnet_count_drop(q, cause);
+	xdp_return_frame(frame);
+	return true;
+}
+
 int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **frames, uint32_t flags)
 {
 	struct netdev_queue *txq;
 	struct ptnet_queue *q;
+	bool ours;
 	int sent = 0;
 
 	if (flags & ~XDP_XMIT_FLAGS_MASK)
@@ -47,29 +76,31 @@ int ptnet_xdp_xmit(struct net_device *netdev, int count, struct xdp_frame **fram
 	q = own_tx(netdev);
 	txq = txq_of(q);
 	__netif_tx_lock(txq, smp_processor_id());
-	while (sent < count && !xdp_frame_has_frags(frames[sent]) &&
-		ptnet_tx_frame(q, txq, frames[sent]->data, frames[sent]->len)) {
-		xdp_return_frame(frames[sent]);
+	ours = READ_ONCE(q->ptn->state) == PTNET_STACK;
+	while (ours && sent < count && send_frame(q, txq, frames[sent]))
 		sent++;
-	}
+	for (int i = sent; i < count; i++) /* these the caller frees */
+		ptnet_count_drop(q, ours ? NM_DROP_RX_FULL : (uint32_t)PTNET_DROP_NETMAP);
 	if (sent > 0 || (flags & XDP_XMIT_FLUSH))
 		ptnet_tx_publish(q, txq);
 	__netif_tx_unlock(txq);
 	return sent;
 }
 
-static bool send_back(struct ptnet_queue *q, const struct xdp_buff *xdp)
+/* NM_DROPS: a copy is on its way. */
+static enum nm_drop send_back(struct ptnet_queue *q, struct xdp_buff *xdp)
 {
 	struct ptnet_queue *tx = q->xdp.tx ? q->xdp.tx : own_tx(q->ptn->netdev);
 	struct netdev_queue *txq = txq_of(tx);
-	bool sent;
+	struct nm_frag pieces[PTNET_XDP_PIECES];
+	uint32_t bytes = ptnet_xdp_buff_pieces(xdp, pieces);
+	enum nm_drop cause;
 
 	__netif_tx_lock(txq, smp_processor_id());
-	sent = ptnet_tx_frame(tx, txq, xdp->data, (uint32_t)(xdp->data_end - xdp->data));
+	cause = ptnet_tx_frame(tx, txq, pieces, bytes);
 	__netif_tx_unlock(txq);
-	if (sent)
-		q->xdp.tx = tx;
-	return sent;
+	q->xdp.tx = tx;
+	return cause;
 }
 
 void ptnet_xdp_flush(struct ptnet_queue *q)
@@ -91,25 +122,29 @@ void ptnet_xdp_flush(struct ptnet_queue *q)
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
-static bool pass(struct ptnet_queue *q, const struct xdp_buff *xdp)
+static bool pass(struct ptnet_queue *q, struct xdp_buff *xdp)
 {
-	struct sk_buff *skb = napi_build_skb(xdp->data_hard_start, PAGE_SIZE);
-	uint32_t meta = (uint32_t)(xdp->data - xdp->data_meta);
+	struct sk_buff *skb = ptnet_xdp_buff_skb(xdp);
 
 	if (unlikely(!skb))
 		return false;
-	skb_reserve(skb, (int)(xdp->data - xdp->data_hard_start));
-	skb_put(skb, (uint32_t)(xdp->data_end - xdp->data));
-	if (meta > 0)
-		skb_metadata_set(skb, (uint8_t)meta);
-	skb_mark_for_recycle(skb);
 	skb_record_rx_queue(skb, q->id);
 	skb->protocol = eth_type_trans(skb, q->napi.dev);
 	napi_gro_receive(&q->napi, skb);
 	return true;
 }
 
-/* What the program wants. NM_DROPS: the page has another owner. Else: it is dropped, and REFUSED is an error. */
+static uint32_t act_tx(struct ptnet_queue *q, struct xdp_buff *xdp)
+{
+	enum nm_drop cause = send_back(q, xdp);
+
+	if (unlikely(cause != NM_DROPS))
+		return cause;
+	ptnet_count_event(q, &q->stats.xdp_tx);
+	return PTNET_XDP_DONE;
+}
+
+/* What the program wants. NM_DROPS: the pages have another owner. Else: it is dropped, and REFUSED is an error. */
 static uint32_t act(struct ptnet_queue *q, struct xdp_buff *xdp, struct bpf_prog *prog)
 {
 	struct net_device *netdev = q->ptn->netdev;
@@ -119,10 +154,7 @@ static uint32_t act(struct ptnet_queue *q, struct xdp_buff *xdp, struct bpf_prog
 	case XDP_PASS:
 		return pass(q, xdp) ? NM_DROPS : NM_DROP_NO_MEMORY;
 	case XDP_TX:
-		if (!send_back(q, xdp))
-			return NM_DROP_RX_FULL;
-		ptnet_count_event(q, &q->stats.xdp_tx);
-		return PTNET_XDP_DONE;
+		return act_tx(q, xdp);
 	case XDP_REDIRECT:
 		if (xdp_do_redirect(netdev, xdp, prog) != 0)
 			return NM_DROP_REFUSED;
@@ -141,44 +173,38 @@ static uint32_t act(struct ptnet_queue *q, struct xdp_buff *xdp, struct bpf_prog
 	}
 }
 
-static enum nm_drop check(const struct ptnet_queue *q, const struct nm_pkt *pkt)
+static enum nm_drop check(
+	const struct ptnet_queue *q, const struct nm_pkt *pkt, const struct bpf_prog *prog)
 {
+	bool fragments = takes_fragments(prog);
+
 	if (unlikely(pkt->cause != NM_DROPS))
 		return pkt->cause;
-	if (unlikely(pkt->slots > 1))
+	if (unlikely(pkt->slots > 1 && !fragments))
 		return NM_DROP_FRAGMENTS;
 	if (unlikely(pkt->bytes < ETH_HLEN))
 		return NM_DROP_TOO_SHORT;
-	if (unlikely(pkt->bytes > ptnet_xdp_mtu_max(q->ptn) + ETH_HLEN + VLAN_HLEN))
+	if (unlikely(pkt->bytes > (fragments ? NMK_PACKET_MAX : one_slot_max(q->ptn))))
 		return NM_DROP_TOO_LONG;
 	return NM_DROPS;
 }
 
 void ptnet_xdp_receive(struct ptnet_queue *q, const struct nm_pkt *pkt, struct bpf_prog *prog)
 {
-	uint32_t cause = check(q, pkt);
+	uint32_t cause = check(q, pkt, prog);
 	struct xdp_buff xdp;
-	struct page *page;
-	char *start;
 
+	if (likely(cause == NM_DROPS) && unlikely(!ptnet_xdp_buff_fill(&xdp, q, pkt)))
+		cause = NM_DROP_NO_MEMORY;
 	if (unlikely(cause != NM_DROPS)) {
 		ptnet_count_drop(q, cause);
 		return;
 	}
-	page = page_pool_dev_alloc_pages(q->xdp.pool);
-	if (unlikely(!page)) {
-		ptnet_count_drop(q, NM_DROP_NO_MEMORY);
-		return;
-	}
-	start = page_address(page);
-	memcpy(start + XDP_PACKET_HEADROOM, pkt->frags[0].buf, pkt->bytes);
-	xdp_init_buff(&xdp, PAGE_SIZE, &q->xdp.rxq);
-	xdp_prepare_buff(&xdp, start, XDP_PACKET_HEADROOM, (int)pkt->bytes, true);
 	ptnet_count_packet(q, pkt->bytes); /* received by the program, whatever becomes of it */
 	cause = act(q, &xdp, prog);
 	if (cause == NM_DROPS)
 		return;
-	page_pool_recycle_direct(q->xdp.pool, page);
+	xdp_return_buff(&xdp);
 	if (cause != PTNET_XDP_DONE)
 		ptnet_count_drop(q, cause);
 }
@@ -208,7 +234,7 @@ static int make_pool(struct ptnet_queue *q)
 
 	if (IS_ERR(pool))
 		return (int)PTR_ERR(pool);
-	error = xdp_rxq_info_reg(&q->xdp.rxq, q->ptn->netdev, q->id, q->napi.napi_id);
+	error = __xdp_rxq_info_reg(&q->xdp.rxq, q->ptn->netdev, q->id, q->napi.napi_id, PAGE_SIZE);
 	if (!error) {
 		error = xdp_rxq_info_reg_mem_model(&q->xdp.rxq, MEM_TYPE_PAGE_POOL, pool);
 		if (error)
@@ -296,8 +322,9 @@ int ptnet_xdp_setup(struct net_device *netdev, struct netdev_bpf *bpf)
 
 	if (bpf->command != XDP_SETUP_PROG)
 		return -EINVAL;
-	if (prog && netdev->mtu > ptnet_xdp_mtu_max(ptn)) {
-		NL_SET_ERR_MSG(bpf->extack, "a packet must fit one slot: the MTU is too large");
+	if (prog && netdev->mtu > ptnet_xdp_mtu_max(ptn, prog)) {
+		NL_SET_ERR_MSG(bpf->extack,
+			"the MTU is too large: a packet must fit one slot, unless the program takes fragments (xdp.frags)");
 		return -EOPNOTSUPP;
 	}
 	/* Whatever state it is in: a program that is there is taken to be one that can run. */

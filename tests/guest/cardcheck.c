@@ -9,8 +9,6 @@
  *	cardcheck datagrams COUNT	so many come to port 10 in their order, as segments sends them
  *	cardcheck segments ADDRESS COUNT SIZE
  *					sends so many datagrams of this size there, 20 at a time for the card to cut
- *	cardcheck xdp IF WHAT		a program in the driver, until it is killed: pass, drop, tx (sent back, with the
- *					addresses exchanged), or the name of an interface to which all is redirected
  *
  *	cardcheck netdev COMMAND ATTRIBUTE=VALUE...
  *					the objects that netlink's family of this name has: a line each, of numbers
@@ -21,16 +19,13 @@
  * Thread safety: a program of one thread.
  */
 #include <arpa/inet.h>
-#include <linux/bpf.h>
 #include <linux/genetlink.h>
-#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "guestprog.h"
 
@@ -63,112 +58,6 @@ static void check_hear(char **args)
 		got[bytes] = '\0';
 	} while (!strstr(got, args[1]));
 	close(fd);
-}
-
-/* ---- programs in the driver ---------------------------------------------------------------- */
-
-enum { INSNS_MAX = 32 };
-
-static const struct bpf_insn pass[] = {
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = XDP_PASS},
-	{.code = BPF_JMP | BPF_EXIT},
-};
-
-static const struct bpf_insn drop[] = {
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = XDP_DROP},
-	{.code = BPF_JMP | BPF_EXIT},
-};
-
-#define LOAD(size, dst, src, at)                                                        \
-	{                                                                               \
-		.code = BPF_LDX | BPF_MEM | (size), .dst_reg = (dst), .src_reg = (src), \
-		.off = (at)                                                             \
-	}
-#define STORE(size, dst, at, src)                                                       \
-	{                                                                               \
-		.code = BPF_STX | BPF_MEM | (size), .dst_reg = (dst), .src_reg = (src), \
-		.off = (at)                                                             \
-	}
-
-/* r2: data, r3: its end; frames of IPv4 and ARP alone are sent back, that is, all but what is too short. */
-static const struct bpf_insn tx[] = {
-	LOAD(BPF_W, 2, 1, 0),
-	LOAD(BPF_W, 3, 1, 4),
-	{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 4, .src_reg = 2},
-	{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 4, .imm = 14},
-	{.code = BPF_JMP | BPF_JGT | BPF_X, .dst_reg = 4, .src_reg = 3, .off = 10},
-	LOAD(BPF_W, 5, 2, 0),
-	LOAD(BPF_H, 6, 2, 4),
-	LOAD(BPF_W, 7, 2, 6),
-	LOAD(BPF_H, 8, 2, 10),
-	STORE(BPF_W, 2, 0, 7),
-	STORE(BPF_H, 2, 4, 8),
-	STORE(BPF_W, 2, 6, 5),
-	STORE(BPF_H, 2, 10, 6),
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = XDP_TX},
-	{.code = BPF_JMP | BPF_EXIT},
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = XDP_DROP},
-	{.code = BPF_JMP | BPF_EXIT},
-};
-
-static struct bpf_insn redirect[] = {
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = 0}, /* index of the interface */
-	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 0},
-	{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect},
-	{.code = BPF_JMP | BPF_EXIT},
-};
-
-static int load_program(const struct bpf_insn *insns, uint32_t count)
-{
-	static char log[4096];
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_XDP,
-		.insns = (uint64_t)(uintptr_t)insns,
-		.insn_cnt = count,
-		.license = (uint64_t)(uintptr_t) "Dual BSD/GPL",
-		.log_buf = (uint64_t)(uintptr_t)log,
-		.log_size = sizeof(log),
-		.log_level = 1,
-	};
-	int fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-
-	if (fd < 0)
-		fail("program not loaded: %s: %s", strerror(errno), log);
-	return fd;
-}
-
-/* It goes with the descriptor. */
-static int attach(int program, const char *ifname)
-{
-	union bpf_attr attr = {
-		.link_create.prog_fd = (uint32_t)program,
-		.link_create.target_ifindex = if_nametoindex(ifname),
-		.link_create.attach_type = BPF_XDP,
-		.link_create.flags = XDP_FLAGS_DRV_MODE,
-	};
-
-	return (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-}
-
-static void check_xdp(char **args)
-{
-	int program;
-
-	if (strcmp(args[1], "pass") == 0) {
-		program = load_program(pass, sizeof(pass) / sizeof(pass[0]));
-	} else if (strcmp(args[1], "drop") == 0) {
-		program = load_program(drop, sizeof(drop) / sizeof(drop[0]));
-	} else if (strcmp(args[1], "tx") == 0) {
-		program = load_program(tx, sizeof(tx) / sizeof(tx[0]));
-	} else {
-		redirect[0].imm = (int)if_nametoindex(args[1]);
-		CHECK(redirect[0].imm > 0);
-		program = load_program(redirect, sizeof(redirect) / sizeof(redirect[0]));
-	}
-	CHECK(attach(program, args[0]) >= 0);
-	say("ready");
-	for (;;)
-		pause();
 }
 
 /* ---- what the kernel says of a device and its queues ---------------------------------------- */
@@ -364,7 +253,6 @@ static const struct check checks[] = {
 	{"flows", check_flows, 3},
 	{"maddr", check_maddr, 1},
 	{"hear", check_hear, 2},
-	{"xdp", check_xdp, 2},
 	{"netdev", check_netdev, 1},
 };
 

@@ -17,6 +17,7 @@ import ptnguest
 NMCHECK_SOURCE = Path(__file__).resolve().parent / "nmcheck.c"
 PTCHECK_SOURCE = NMCHECK_SOURCE.with_name("ptcheck.c")
 CARDCHECK_SOURCE = NMCHECK_SOURCE.with_name("cardcheck.c")
+XDPCHECK_SOURCE = NMCHECK_SOURCE.with_name("xdpcheck.c")
 NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
@@ -50,8 +51,9 @@ def build_nmcheck():
 def build_initramfs(kernel, netmap_ko, modules=(), programs=(), files=None):
     return ptnguest.build_initramfs(kernel, programs=[(build_nmcheck(), "bin/nmcheck"),
                                                       (build_program(PTCHECK_SOURCE), "bin/ptcheck"),
-                                                      (build_program(CARDCHECK_SOURCE), "bin/cardcheck"), PKT_GEN, VALE_CTL,
-                                                      BRIDGE, "ethtool", *programs],
+                                                      (build_program(CARDCHECK_SOURCE), "bin/cardcheck"),
+                                                      (build_program(XDPCHECK_SOURCE), "bin/xdpcheck"), PKT_GEN, VALE_CTL, BRIDGE,
+                                                      "ethtool", *programs],
                                     kos=[netmap_ko], modules=modules, files=files)
 
 

@@ -393,10 +393,10 @@ def test_bond(pair):
 
 
 class Program:
-    """A program in the driver of `data`, for a while."""
+    """A program in the driver of `data`, for a while; with "frags" one that takes fragments. What it can do: xdpcheck.c."""
 
-    def __init__(self, node, what):
-        self._running = node.spawn(f"cardcheck xdp data {what}")
+    def __init__(self, node, what, *frags):
+        self._running = node.spawn(f"xdpcheck run data {what} {' '.join(frags)}")
         self._running.wait_output("^ready$")
 
     def __enter__(self):
@@ -469,7 +469,7 @@ def test_programs(pair):
         a.ping(b)
     assert "tcp-segmentation-offload: on" in b.run("ethtool -k data").out
     a.run("ip link set data mtu 9000")
-    assert a.run("timeout 5 cardcheck xdp data pass", check=False).rc == 1
+    assert a.run("timeout 5 xdpcheck run data pass", check=False).rc == 1
     a.run("ip link set data mtu 1500")
     a.ping(b)
 
@@ -507,6 +507,170 @@ def test_uso(known, kernel, family):
     assert segments(a, b, address, 1400) >= 1000
     if can:
         a.run("ethtool -K data tx-udp-segmentation on")
+
+
+# Of frames at an MTU of 9000: slots hold 2048 bytes, a program's head 3520, its fragments 3840.
+IN_HEAD = (60, 1514, 2048, 2049, 3520)
+IN_FRAGMENTS = (3521, 4096, 7360, 7361, 9014)
+LONGEST = 65535 + 14
+ALL = "ff:ff:ff:ff:ff:ff"
+
+
+def frames(sender, mac, receiver, lengths, change=0):
+    """Frames to that address come to the receiver, all in order, each so much longer or shorter at its end, whole to the last byte."""
+    words = " ".join(map(str, lengths))
+    hears = receiver.spawn(f"xdpcheck hear data {change} {words}")
+    hears.wait_output("^ready$")
+    assert sender.run(f"xdpcheck send data {mac} {words}", 60).out == "ok\n"
+    assert hears.wait(120).out == "ready\nok\n", hears.output
+
+
+def wait_counted(node, pattern, wanted):
+    """Until these counters of the driver are so much, in sum."""
+    end = time.monotonic() + 60
+    while (now := total(node, pattern)) < wanted and time.monotonic() < end:
+        time.sleep(0.1)
+    assert now == wanted
+
+
+@pytest.fixture
+def jumbo(known):
+    """Both have an MTU of 9000."""
+    for node in known:
+        node.run("ip link set data mtu 9000")
+    yield known
+    for node in known:
+        node.run("ip link set data mtu 1500")
+
+
+@pytest.mark.every_kernel
+def test_programs_fragments(jumbo):
+    """XDP with packets of several slots, at the bounds of head and fragments: what the program lets through comes whole."""
+    a, b = jumbo
+    with pages_come_back(b):
+        with Program(b, "pass", "frags"):
+            frames(a, b.mac, b, IN_HEAD + IN_FRAGMENTS)
+            frames(b, a.mac, a, IN_HEAD + IN_FRAGMENTS)      # without a program there, and without a header
+            a.run(netlab.pings(b.address, 3, "-s 8972"), 60)
+            for stream in (Stream(a, b, 5210, 100), Stream(b, a, 5211, 100)):
+                stream.finish()
+            netlab.stream(a, "data", b, "data", 3000)
+            a.run(netlab.pings(b.address, 1, "-s 8972"), 60)
+        with Program(b, "tx", "frags"):
+            sent = total(b, "rx[0-9]+_xdp_tx"), total(b, "tx[0-9]+_packets"), total(b, "tx[0-9]+_bytes")
+            frames(a, b.mac, a, IN_HEAD + IN_FRAGMENTS)
+            count, size = len(IN_HEAD + IN_FRAGMENTS), sum(IN_HEAD + IN_FRAGMENTS)
+            assert (total(b, "rx[0-9]+_xdp_tx"), total(b, "tx[0-9]+_packets"), total(b, "tx[0-9]+_bytes")) == \
+                (sent[0] + count, sent[1] + count, sent[2] + size)
+        with Program(b, "drop", "frags"):
+            before = [total(b, f"rx[0-9]+_{what}") for what in ("xdp_drops", "packets", "bytes")]
+            assert a.run(f"xdpcheck send data {b.mac} {' '.join(map(str, IN_FRAGMENTS))}").out == "ok\n"
+            for what, n, more in zip(("xdp_drops", "packets", "bytes"), before, (len(IN_FRAGMENTS),) * 2 + (sum(IN_FRAGMENTS),)):
+                wait_counted(b, f"rx[0-9]+_{what}", n + more)
+
+
+@pytest.mark.every_kernel
+def test_programs_adjust_fragments(jumbo):
+    """A program makes packets longer (up to 256 bytes are there behind a fragment) and shorter (fragments go, and a part of the head)."""
+    a, b = jumbo
+    with pages_come_back(b):
+        with Program(b, "grow=256", "frags"):
+            frames(a, b.mac, b, (60, 1514, *IN_FRAGMENTS), 256)
+        with Program(b, "grow=257", "frags"):
+            refused = total(b, "rx[0-9]+_drop_refused")
+            frames(a, b.mac, b, (1514, 3521, 7361, 9014), 257)
+            assert a.run(f"xdpcheck send data {b.mac} 3520 7360").out == "ok\n"      # at the end of a page
+            wait_counted(b, "rx[0-9]+_drop_refused", refused + 2)
+        with Program(b, "shrink=100", "frags"):
+            frames(a, b.mac, b, (1514, *IN_FRAGMENTS), -100)
+        with Program(b, "shrink=4000", "frags"):
+            frames(a, b.mac, b, (4096, 7360, 7361, 9014), -4000)
+
+
+@pytest.mark.every_kernel
+def test_programs_redirect_fragments(jumbo):
+    """To the interface that they came from: a broadcast comes back. Linux 6.1 redirects no packets with fragments (-EOPNOTSUPP)."""
+    a, b = jumbo
+    with pages_come_back(a), Program(a, "data", "frags"):
+        redirects, refused, sent = (total(a, name) for name in ("rx0_xdp_redirects", "rx0_drop_refused", "tx0_packets"))
+        if a.kernel.line == "6.1":
+            frames(b, ALL, b, IN_HEAD)
+            assert b.run(f"xdpcheck send data {ALL} {' '.join(map(str, IN_FRAGMENTS))}").out == "ok\n"
+            wait_counted(a, "rx0_drop_refused", refused + len(IN_FRAGMENTS))
+        else:
+            frames(b, ALL, b, IN_HEAD + IN_FRAGMENTS)
+            wait_counted(a, "rx0_xdp_redirects", redirects + len(IN_HEAD + IN_FRAGMENTS))
+            wait_counted(a, "tx0_packets", sent + len(IN_HEAD + IN_FRAGMENTS))
+    b.ping(a)       # the switch has seen its address at a's port
+
+
+@pytest.mark.every_kernel
+def test_programs_longest(jumbo):
+    """The longest MTU that there is: 33 slots, 17 fragments."""
+    a, b = jumbo
+    for node in (a, b):
+        node.run("ip link set data mtu 65535")
+    with pages_come_back(b):
+        with Program(b, "pass", "frags"):
+            frames(a, b.mac, b, (LONGEST, 60, LONGEST))
+            a.run(netlab.pings(b.address, 1, "-s 65507"), 60)
+        with Program(b, "tx", "frags"):
+            frames(a, b.mac, a, (LONGEST, 60, LONGEST))
+
+
+@pytest.mark.one_kernel
+@pytest.mark.not_on_6_1      # it redirects no packets with fragments
+def test_programs_full_ring(kernel, netmap_ko):
+    """Packets with fragments are redirected to a pipe whose other end takes nothing: what finds no room is dropped, counted, and its
+    pages come back. The same of what is too long for a short ring."""
+    count = 300         # of five slots; the ring has 1024
+    with netlab.Daemon(ptnguest.BUILD / "test-logs" / "full-ring.netmapd") as daemon:
+        initramfs = netlab.build_initramfs(kernel, netmap_ko)
+        nodes = [netlab.Node(kernel, initramfs, daemon, 1, "full-ring-1", ifname="netmap:wire{1", second=True),
+                 netlab.Node(kernel, initramfs, daemon, 2, "full-ring-2", ifname="vale2:2", conf="slots=64")]
+        with netlab.running(nodes) as (a, b):
+            for node in nodes:
+                node.load().run("ip link set data mtu 9000")
+            a.run("ip link set more mtu 9000 up")
+            with pages_come_back(a):
+                before = total(a, "tx0_packets")
+                program = a.spawn("xdpcheck run more data frags")
+                program.wait_output("^ready$")
+                b.run(f"xdpcheck send data {ALL} $(for i in $(seq {count}); do echo 9014; done)", 60)
+                wait_counted(a, "tx0_packets|tx0_drop_receiver_full", before + count)
+                assert total(a, "tx0_drop_receiver_full") >= count - 1024 // 5
+                program.kill()
+                program.wait()
+            with pages_come_back(b), Program(b, "tx", "frags"):     # 31 slots are half a ring, 33 the packet's
+                a.run(f"ip link set more mtu 65535; xdpcheck send more {ALL} {LONGEST}")
+                wait_counted(b, "rx0_drop_too_long", 1)
+            for node in nodes:
+                node.assert_clean_log()
+
+
+XDP_FEATURES = 0x01 | 0x02 | 0x04 | 0x20 | 0x40    # enum netdev_xdp_act: basic, redirect, ndo_xmit, rx_sg, ndo_xmit_sg
+
+
+@pytest.mark.every_kernel
+def test_programs_without_fragments(jumbo):
+    """They are refused at an MTU of 9000, and that MTU with them; what the interface can do is shown."""
+    a, b = jumbo
+    assert b.run("xdpcheck refused data 'a packet must fit one slot'").out == "ok\n"
+    assert b.run("timeout 5 xdpcheck run data pass", check=False).rc == 1
+    b.run("ip link set data mtu 2030")
+    with Program(b, "pass"):
+        assert b.run("ip link set data mtu 2031", check=False).rc != 0
+        dropped = total(b, "rx[0-9]+_drop_too_many_fragments")
+        assert a.run(f"xdpcheck send data {b.mac} {IN_FRAGMENTS[0]}").out == "ok\n"
+        wait_counted(b, "rx[0-9]+_drop_too_many_fragments", dropped + 1)
+        frames(a, b.mac, b, (60, 2044))
+    assert b.run("ip link set data mtu 2031; timeout 5 xdpcheck run data pass", check=False).rc == 1
+    with Program(b, "pass", "frags"):
+        b.run("ip link set data mtu 65535; ip link set data mtu 9000")
+    if b.kernel.line != "6.1":      # it doesn't ask, and shows nothing
+        index = int(b.run("cat /sys/class/net/data/ifindex").out)
+        shown, = (device for device in objects(b, 1) if device[1] == index)     # dev-get: 1 ifindex, 3 xdp-features
+        assert shown[3] == XDP_FEATURES
 
 
 def howto_sends(node, line):
