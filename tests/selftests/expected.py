@@ -42,7 +42,6 @@ LEFT_OUT = {
 _NO_CONTEXTS = "one table and one key: no RSS contexts"
 _NO_FIELDS = "what the hash is of can't be chosen"
 _NO_FILTERS = "filters that name a queue: no"
-_NO_FRAGMENTS = "programs see packets of one slot: an MTU of 9000, and XDP with fragments, are refused"
 _NO_GRO = "packets are put together by the stack, not by the device"
 _NO_MACSEC = "MACsec by the device: no"
 _TUNNELS = "the stack cuts what is in tunnels into segments"
@@ -76,10 +75,8 @@ SKIPPED = {
         "check_fec*": _PHYSICAL + "forward error correction",
     },
     "drivers/net:ping.py": {
-        "test_xdp_native_mb": _NO_FRAGMENTS,
         "test_xdp_offload": "programs are run by the driver, not by the device",
     },
-    "drivers/net:xdp.py": {"test_xdp_native_update_mb_to_sb": _NO_FRAGMENTS},
     "drivers/net/hw:gro_hw.py": {"test_gro_*": _NO_GRO},
     "drivers/net/hw:ntuple.py": {"queue.*": _NO_FILTERS},
     "drivers/net/hw:rss_ctx.py": {
@@ -100,10 +97,6 @@ SKIPPED = {
 }
 
 FAILS = {
-    "drivers/net:xdp.py": {
-        "test_xdp_native_*_mb.*": _NO_FRAGMENTS,
-        "test_xdp_native_adjst_*": _NO_FRAGMENTS,
-    },
     "drivers/net/hw:rss_api.py": {
         "test_rxfh_nl_set_indir_ctx": _NO_CONTEXTS,
         "test_rxfh_indir_ctx_ntf": _NO_CONTEXTS,
