@@ -227,7 +227,7 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *
 
 	nm_rxq_begin(&rx->q, ring);
 	rx->hdr_len = ring->port->hdr_len;
-	rx->cuts_uso = tx->uso && !OS_LOAD(&ring->port->uso);
+	rx->cuts_uso = tx->uso && tx->hdr_len > 0 && rx->hdr_len > 0 && !OS_LOAD(&ring->port->uso);
 	rx->plain_max = 0;
 	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0 && !rx->cuts_uso)
 		rx->plain_max = size < UINT16_MAX ? size : UINT16_MAX;

@@ -383,13 +383,15 @@ static uint64_t cpu_ns(const struct worker *w)
 /* The control thread's turn between two rounds. */
 static void enter(struct worker *w) OS_ACQUIRE(WORKER_ROUNDS)
 {
-	uint64_t before = cpu_ns(w);
+	uint64_t before, after;
 
 	gate_lock(w);
+	before = cpu_ns(w);
 	rounds_lock(w);
+	after = cpu_ns(w);
 	gate_unlock(w);
-	if (w->config.loop)
-		loop_pay(w->config.loop, cpu_ns(w) - before);
+	if (w->config.loop && after > before)
+		loop_pay(w->config.loop, after - before);
 	w->stats.entries++;
 }
 

@@ -22,8 +22,8 @@
  *        change the list                      unlock(rounds)
  *        unlock(rounds)
  *
- * What the worker works meanwhile is charged to the client whose turn it is (loop_pay), for it keeps all others waiting. Time in which
- * the worker has no processor isn't.
+ * What the worker works meanwhile is charged to the client whose turn it is, or to netmapd's own handle (loop_pay), for it keeps
+ * all others waiting. Time in which the worker has no processor isn't.
  *
  * The gate makes sure that the control thread gets its turn. Hence after
  * worker_remove() the worker holds no pointer into the ring's CSB any more.

@@ -370,7 +370,7 @@ int ptnet_rss_set(
 
 /* Probe: interrupts are requested. The hints are to be taken back before they are freed. */
 void ptnet_spread_interrupts(struct ptnet *ptn);
-/* So many tx rings are in use. RTNL, or the interface is not registered yet. */
+/* So many tx rings are in use. RTNL; the interface is registered. */
 void ptnet_spread_senders(struct ptnet *ptn, uint32_t rings);
 
 /* ---- ptnet_qstats.c ---------------------------------------------------------------------- */

@@ -270,7 +270,6 @@ int ptnet_device_probe(struct ptnet *ptn)
 	if (!error) {
 		ptnet_qstats_set(ptn);
 		ptnet_spread_interrupts(ptn);
-		ptnet_spread_senders(ptn, ptn->num_rings[NM_TX]);
 	}
 	return error ? error : probe_header(ptn, ptn->features & PTNETMAP_F_VNET_HDR);
 }
@@ -318,7 +317,8 @@ void ptnet_device_release(struct ptnet *ptn)
 		list_del(&ptn->mem_link);
 	free_interrupts(ptn);
 	if (ptn->io) {
-		ptnet_negotiate_hdr_len(ptn, 0); /* the next driver may not ask for a header */
+		ptnet_negotiate_hdr_len(ptn, 0);    /* the next driver may not ask for a header, */
+		reg_write(ptn, PTNET_IO_PTFEAT, 0); /* nor for anything else */
 		ptnet_device_forget_csb(ptn);
 	}
 	if (ptn->atok)

@@ -37,6 +37,8 @@ static int go_public(struct ptnet *ptn)
 	nm_core_unlock(&netmap_core);
 	if (error)
 		unregister_netdevice(ptn->netdev);
+	else
+		ptnet_spread_senders(ptn, ptn->num_rings[NM_TX]);
 	rtnl_unlock();
 	return error;
 }
