@@ -140,6 +140,8 @@ def test_wanted_panic_is_no_complaint():
     assert ptnguest.find_complaints(f"[ 7.4] BUG: a\n{wanted}\n[ 0.1] BUG: b\n{wanted}") == ["[ 7.4] BUG: a", "[ 0.1] BUG: b"]
     other_kernel = wanted.replace(" Call Trace:", " Kdump: loaded\n[ 7.5] Call Trace:").replace("Rebooting in 1 seconds..", "last")
     assert ptnguest.find_complaints(f"{other_kernel}\n[    0.000000] BUG: d\n[ 0.1] fine") == ["[    0.000000] BUG: d"]
+    # After a crash on another CPU than the first the first thing it says is later.
+    assert ptnguest.find_complaints(f"{other_kernel}\n[    0.084440] CPU topo: fine") == []
     assert ptnguest.find_complaints(other_kernel.replace("Kdump: loaded", "") + "\n[    0.000000] fine")
     for broken in (wanted.replace("sysrq triggered crash", "Fatal exception"), wanted.replace("sysrq: ", ""),
                    wanted.replace("sysrq: Trigger a crash", "BUG: c\n[ 7.5] sysrq: Trigger a crash")):

@@ -35,7 +35,7 @@ _COMPLAINTS = re.compile(
 # What a test has asked for: echo c > /proc/sysrq-trigger, with a second until the restart (kernel.panic=1), or with a kernel that was
 # loaded for this, which begins at once.
 _WANTED_PANIC = re.compile(r"^[^\n]*sysrq: Trigger a crash(?:(?!Kernel panic|sysrq: ).)*Kernel panic - not syncing: sysrq triggered crash"
-                           r"(?:(?!Kernel panic).)*?(?:Rebooting in 1 seconds|Kdump: loaded(?:(?!Kernel panic).)*?(?=^\[ +0\.000000\] ))",
+                           r"(?:(?!Kernel panic).)*?(?:Rebooting in 1 seconds|Kdump: loaded(?:(?!Kernel panic).)*?(?=^\[ +0\.))",
                            re.M | re.S)
 
 
