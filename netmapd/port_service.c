@@ -345,7 +345,7 @@ bool port_service_has_uso(const struct port_service *s)
 
 void port_service_set_uso(struct port_service *s, bool knows)
 {
-	OS_STORE(&s->client->port->uso, knows && port_service_has_uso(s));
+	OS_STORE(&s->client->port->uso, knows);
 }
 
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)

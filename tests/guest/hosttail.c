@@ -58,25 +58,30 @@ static uint32_t look(char *ram, size_t bytes)
 	return found;
 }
 
-/* The one page that has moved, and is idle; netmapd may have no processor just now. */
+/* How many pages have moved, and are idle; *p: the last of them. */
+static uint32_t look_again(uint32_t found, volatile uint32_t **p)
+{
+	uint32_t moved = 0;
+
+	for (uint32_t i = 0; i < found; i++) {
+		if (is_idle(pages[i]) && pages[i][0] != seen[i]) {
+			*p = pages[i];
+			moved++;
+		}
+	}
+	return moved;
+}
+
+/* The one that has; netmapd may have no processor just now. */
 static volatile uint32_t *find(uint32_t found)
 {
 	volatile uint32_t *p = NULL;
-	uint32_t moved = 0;
 
-	for (int tries = 0; tries < 600 && moved != 1; tries++) {
-		moved = 0;
-		for (uint32_t i = 0; i < found; i++) {
-			if (is_idle(pages[i]) && pages[i][0] != seen[i]) {
-				p = pages[i];
-				moved++;
-			}
-		}
-		if (moved != 1)
-			usleep(100000);
+	for (int tries = 0; look_again(found, &p) != 1; tries++) {
+		if (tries == 600)
+			fail("%u pages look right, %u have moved", found, look_again(found, &p));
+		usleep(100000);
 	}
-	if (moved != 1)
-		fail("%u pages look right, %u have moved", found, moved);
 	return p;
 }
 

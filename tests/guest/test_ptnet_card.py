@@ -43,6 +43,14 @@ def pair(pair_of_kernel):
         node.assert_clean_log()
 
 
+def look_until(look, enough):
+    """What is seen when it is enough, or after a minute."""
+    end = time.monotonic() + 60
+    while not enough(now := look()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return now
+
+
 class Stream:
     """Zeros over TCP, in blocks of 64 KiB."""
 
@@ -134,10 +142,7 @@ def flows(a, b):
     """A datagram of each flow from a to b: how many came to each ring of b."""
     before = counted(b)
     assert a.run(f"cardcheck flows {b.address} {PORTS[0]} {len(PORTS)}").out == "ok\n"
-    end = time.monotonic() + 60
-    while sum(now := [n - m for n, m in zip(counted(b), before)]) < len(PORTS) and time.monotonic() < end:
-        time.sleep(0.1)
-    return now
+    return look_until(lambda: [n - m for n, m in zip(counted(b), before)], lambda now: sum(now) >= len(PORTS))
 
 
 def wanted_spread():
@@ -431,11 +436,11 @@ def pages_come_back(node):
 
 def pages_left(node):
     """Of the pools that have ended; waits until there are none."""
-    end, left = time.monotonic() + 60, {}
-    while (not left or any(left.values())) and time.monotonic() < end:
+    def left():
         out = node.run(f"grep page_pool_release: {TRACING}/trace", check=False).out
-        left = {pool: int(n) for pool, n in re.findall(r"page_pool_release: page_pool=(\S+) inflight=(-?\d+)", out)}
-    return left
+        return {pool: int(n) for pool, n in re.findall(r"page_pool_release: page_pool=(\S+) inflight=(-?\d+)", out)}
+
+    return look_until(left, lambda now: now and not any(now.values()))
 
 
 @pytest.mark.every_kernel
@@ -541,10 +546,7 @@ def frames(sender, mac, receiver, lengths, change=0):
 
 def wait_counted(node, pattern, wanted):
     """Until these counters of the driver are so much, in sum."""
-    end = time.monotonic() + 60
-    while (now := total(node, pattern)) < wanted and time.monotonic() < end:
-        time.sleep(0.1)
-    assert now == wanted
+    assert look_until(lambda: total(node, pattern), lambda now: now >= wanted) == wanted
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Open descriptors of process `pid` (0: this one). */
@@ -49,6 +50,24 @@ static inline int make_memfd(uint64_t bytes, int seals)
 }
 
 enum { RAM_SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
+
+/* CPU time of this thread, microseconds. */
+static inline uint64_t thread_cpu_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Has so much more of it, microseconds. */
+static inline void use_cpu(uint64_t us)
+{
+	uint64_t end = thread_cpu_us() + us;
+
+	while (thread_cpu_us() < end)
+		;
+}
 
 /* A repeatable random number (xorshift); *state must not be 0. */
 static inline uint64_t next_random(uint64_t *state)

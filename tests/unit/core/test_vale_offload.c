@@ -4,6 +4,7 @@
  * without a virtio-net header, offsets, an explicit destination. What TSO makes of a packet is
  * checked in test_offload.c, here that it arrives as a whole and is counted.
  */
+#include "made.h"
 #include "offload.h"
 #include "vale_pair.h"
 
@@ -48,29 +49,39 @@ static void header_alone(void **state)
 
 /* ---- TSO to a receiver that has no header ------------------------------------------------------ */
 
-/* A TCP packet over IPv4 with `data` bytes behind 54 of headers, to be cut at `size`. */
-static uint32_t make_tso(uint32_t data, uint16_t size)
+/* A packet over IPv4 with `data` bytes behind its headers, to be cut at `size`: its length in *len. Returns its TCP or UDP header. */
+static uint8_t *make_gso(enum proto proto, uint32_t data, uint16_t size, uint32_t *len)
 {
+	const bool tcp = proto == TCP;
+	const uint32_t l4_bytes = tcp ? 20 : 8;
 	const struct nm_vnet_hdr vnet = {
 		.flags = NM_VNET_NEEDS_CSUM,
-		.gso_type = NM_VNET_GSO_TCPV4,
+		.gso_type = tcp ? NM_VNET_GSO_TCPV4 : NM_VNET_GSO_UDP_L4,
 		.gso_size = size,
 		.csum_start = 34,
-		.csum_offset = 16,
+		.csum_offset = tcp ? 16 : 6,
 	};
-	uint8_t *eth = frame + a.hdr_len;
+	uint8_t *eth = frame + a.hdr_len, *ip = eth + 14;
 
-	make_frame(frame, a.hdr_len + 54 + data, a.hdr_len, 2, 1, &r);
+	*len = a.hdr_len + 34 + l4_bytes + data;
+	make_frame(frame, *len, a.hdr_len, 2, 1, &r);
+	memset(frame, 0, a.hdr_len);
 	memcpy(frame, &vnet, sizeof(vnet));
-	eth[12] = 8;
-	eth[13] = 0;
-	eth[14] = 0x45;
-	eth[16] = (uint8_t)((40 + data) >> 8);
-	eth[17] = (uint8_t)(40 + data);
-	eth[20] = eth[21] = 0;
-	eth[23] = 6;
-	eth[46] = 0x50;
-	return a.hdr_len + 54 + data;
+	put16(eth + 12, 0x0800);
+	ip[0] = 0x45;
+	put16(ip + 2, 20 + l4_bytes + data);
+	put16(ip + 6, 0);
+	ip[9] = (uint8_t)proto;
+	return ip + 20;
+}
+
+/* Its length. */
+static uint32_t make_tso(uint32_t data, uint16_t size)
+{
+	uint32_t len;
+
+	make_gso(TCP, data, size, &len)[12] = 0x50;
+	return len;
 }
 
 static void tso_is_cut(void **state)
@@ -149,56 +160,21 @@ static void tso_as_a_whole(void **state)
 
 /* ---- USO to a receiver that doesn't know it ------------------------------------------------------ */
 
-/* Of the pseudo header of a datagram. */
-static struct nm_sum pseudo_sum(const uint8_t *eth)
-{
-	const uint8_t rest[4] = {0, 17, eth[38], eth[39]};
-	struct nm_sum sum = {0};
-
-	nm_sum_add(&sum, eth + 26, 8);
-	nm_sum_add(&sum, rest, sizeof(rest));
-	return sum;
-}
-
-/* A UDP packet over IPv4 with `data` bytes behind 42 of headers, to be cut at `size`. */
+/* Its length. */
 static uint32_t make_uso(uint32_t data, uint16_t size)
 {
-	const struct nm_vnet_hdr vnet = {
-		.flags = NM_VNET_NEEDS_CSUM,
-		.gso_type = NM_VNET_GSO_UDP_L4,
-		.gso_size = size,
-		.csum_start = 34,
-		.csum_offset = 6,
-	};
-	uint8_t *eth = frame + a.hdr_len;
-	struct nm_sum sum;
-	uint16_t left;
+	uint32_t len;
+	uint8_t *udp = make_gso(UDP, data, size, &len);
 
-	make_frame(frame, a.hdr_len + 42 + data, a.hdr_len, 2, 1, &r);
-	memset(frame, 0, a.hdr_len);
-	memcpy(frame, &vnet, sizeof(vnet));
-	eth[12] = 8;
-	eth[13] = 0;
-	eth[14] = 0x45;
-	eth[16] = (uint8_t)((28 + data) >> 8);
-	eth[17] = (uint8_t)(28 + data);
-	eth[20] = eth[21] = 0;
-	eth[23] = 17;
-	eth[38] = (uint8_t)((8 + data) >> 8);
-	eth[39] = (uint8_t)(8 + data);
-	sum = pseudo_sum(eth);
-	left = nm_sum_fold(&sum);
-	memcpy(eth + 40, &left, sizeof(left));
-	return a.hdr_len + 42 + data;
+	put16(udp + 4, 8 + data);
+	put16(udp + 6, slow_pseudo(udp - 20, false, UDP, 8 + data));
+	return len;
 }
 
-/* Of pseudo header, UDP header and data, the checksum included, complemented. */
-static uint16_t udp_sum(const uint8_t *eth, uint32_t len)
+/* Of pseudo header, UDP header and data, the checksum included. */
+static uint32_t udp_sum(const uint8_t *eth, uint32_t len)
 {
-	struct nm_sum sum = pseudo_sum(eth);
-
-	nm_sum_add(&sum, eth + 34, len - 34);
-	return (uint16_t)~nm_sum_fold(&sum);
+	return slow_sum(eth + 34, len - 34, slow_pseudo(eth + 14, false, UDP, len - 34));
 }
 
 static void take_datagrams(uint32_t data, uint32_t size)
@@ -211,9 +187,9 @@ static void take_datagrams(uint32_t data, uint32_t size)
 
 		assert_int_equal(app_take(&b, 0, got, sizeof(got)), b.hdr_len + 42 + n);
 		assert_memory_equal(got, nothing, b.hdr_len);
-		assert_int_equal(eth[38] << 8 | eth[39], 8 + n);
+		assert_int_equal(get16(eth + 38), 8 + n);
 		assert_memory_equal(eth + 42, frame + a.hdr_len + 42 + done, n);
-		assert_int_equal(udp_sum(eth, 42 + n), 0);
+		assert_int_equal(udp_sum(eth, 42 + n), 0xffff);
 	}
 }
 

@@ -402,14 +402,6 @@ static void test_kicks_follow_the_rings(void **state)
 static bool
 	in_round; /* the worker is in a round that ends once the control thread waits for that */
 
-static uint64_t cpu_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 /* The control thread, the first of this process, spins but for its wait. */
 static bool control_thread_waits(void)
 {
@@ -424,15 +416,12 @@ static bool control_thread_waits(void)
 
 static int work_while_it_waits(struct nm_ring *ring)
 {
-	uint64_t end;
-
 	if (OS_LOAD(&in_round))
 		return 0;
 	OS_STORE(&in_round, true);
 	while (!control_thread_waits())
 		;
-	for (end = cpu_us() + LOOP_BURST_US + 5000; cpu_us() < end;)
-		;
+	use_cpu(LOOP_BURST_US + 5000);
 	return 0;
 }
 
