@@ -5,8 +5,9 @@
  * are taken out; when the kernel is out of requests all the same, the notifier gets the signal.
  *
  * Each signal is timed by the clock, which costs little but counts the time of others as well: who is
- * woken may run first. One that took long makes the next SUSPECT ones be timed by what they took of the
- * processor, which costs a system call more.
+ * woken may run first. One that took long makes the next ones be timed by what they took of the
+ * processor, which costs a system call more: so many that a client whose signals take long now and then,
+ * in between, takes no more than it may for all of them.
  */
 #include "notify_internal.h"
 
@@ -23,6 +24,7 @@ enum {
 	REAP_EVERY = 64,
 	TRIES = 100,
 	SUSPECT = 16,
+	SUSPECT_MAX = 100000,
 };
 
 static struct {
@@ -204,30 +206,49 @@ void notify_stats(struct notify_stats *stats)
 
 /* ---- signals ------------------------------------------------------------------------------ */
 
+/* Of a signal that took so much. True: it was too much. Threads that come in each other's way lose a signal's share. */
+static bool charge(struct notify_client *c, uint64_t cost)
+{
+	uint64_t excess = OS_LOAD(&c->excess_ns) + cost;
+	bool much = excess > NOTIFY_EXCESS_NS + NOTIFY_LIMIT_NS;
+
+	OS_STORE(&c->excess_ns,
+		much || excess < NOTIFY_LIMIT_NS ? 0 : (uint32_t)(excess - NOTIFY_LIMIT_NS));
+	return much;
+}
+
 static bool signal_exactly_timed(struct notify_client *c, int fd)
 {
 	uint64_t start = notify_cpu_ns();
 	bool done = notify_submit(fd);
 
 	__atomic_fetch_sub(&c->suspect, 1, __ATOMIC_RELAXED);
-	if (notify_cpu_ns() - start <= NOTIFY_LIMIT_NS)
+	if (!charge(c, notify_cpu_ns() - start))
 		return done;
 	if (__atomic_exchange_n(&c->slow, 1, __ATOMIC_RELAXED) == 0)
 		__atomic_fetch_add(&notify.moved, 1, __ATOMIC_RELAXED);
 	return done;
 }
 
+static void suspect(struct notify_client *c, uint64_t took_ns)
+{
+	uint64_t signals = SUSPECT + took_ns / NOTIFY_LIMIT_NS;
+
+	OS_STORE(&c->suspect, signals < SUSPECT_MAX ? (uint32_t)signals : SUSPECT_MAX);
+}
+
 static bool signal_here(struct notify_client *c, int fd)
 {
-	uint64_t start;
+	uint64_t start, took;
 	bool done;
 
 	if (unlikely((int32_t)OS_LOAD(&c->suspect) > 0))
 		return signal_exactly_timed(c, fd);
 	start = notify_now_ns();
 	done = notify_submit(fd);
-	if (unlikely(notify_now_ns() - start > NOTIFY_LIMIT_NS))
-		OS_STORE(&c->suspect, SUSPECT);
+	took = notify_now_ns() - start;
+	if (unlikely(took > NOTIFY_LIMIT_NS))
+		suspect(c, took);
 	return done;
 }
 

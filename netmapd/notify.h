@@ -12,8 +12,10 @@
  * as three system calls more than a write(); interrupts are asked for only by who is about to sleep.
  *
  * What the signal costs. All who wait for the eventfd are told one after the other, in the signalling
- * thread: with it in 200,000 epoll instances that takes 185 ms. So each signal is timed. Whose signals
- * have taken more than NOTIFY_LIMIT_NS of the processor is moved to the notifier, a thread that has no
+ * thread: with it in 200,000 epoll instances that takes 185 ms. So each signal is timed. Each may take
+ * NOTIFY_LIMIT_NS of the processor; what one takes more, others have to take less. For a thread is also
+ * charged for interrupts that come meanwhile, and in a virtual machine for what the host does instead.
+ * Whose signals have taken NOTIFY_EXCESS_NS more is moved to the notifier, a thread that has no
  * rings: it signals each client at most for 1/NOTIFY_SHARE of its time, and all expensive ones for
  * 1/NOTIFY_SHARE_ALL. When signals have become cheap, and the client has done penance, it comes back;
  * each time later than the time before. A user other than netmapd's own begins there with new
@@ -36,6 +38,7 @@
 
 enum {
 	NOTIFY_LIMIT_NS = 50000, /* a signal is cheap up to here */
+	NOTIFY_EXCESS_NS = 20 * NOTIFY_LIMIT_NS,
 	NOTIFY_SHARE = 20,
 	NOTIFY_SHARE_ALL = 5,
 	NOTIFY_CHEAP = 8,      /* signals in a row, before a client comes back */

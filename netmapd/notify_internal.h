@@ -13,8 +13,9 @@
 struct notify_client {
 	uint32_t refs; /* of the owner, and of jobs; atomic */
 	uint32_t slow; /* signals go to the notifier; any thread sets it, the notifier clears it */
-	uint32_t suspect; /* so many of the next signals are timed exactly; any thread */
-	uint32_t gone;    /* its owner has freed it: its jobs are dropped */
+	uint32_t suspect;   /* so many of the next signals are timed exactly; any thread */
+	uint32_t excess_ns; /* what its signals took more than they may; any thread, about */
+	uint32_t gone;      /* its owner has freed it: its jobs are dropped */
 	uint64_t slow_signals;
 	uint32_t user;
 

@@ -61,8 +61,10 @@ long __wrap_syscall(long number, ...)
 		errno = EAGAIN;
 		return -1;
 	}
-	if (number == SYS_io_submit && is_expensive((struct iocb *const *)arg[2]))
+	if (number == SYS_io_submit && is_expensive((struct iocb *const *)arg[2])) {
 		cpu_ns += EXPENSIVE_NS;
+		__atomic_fetch_add(&clock_ns, EXPENSIVE_NS, __ATOMIC_RELAXED);
+	}
 	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4]);
 }
 
@@ -156,6 +158,43 @@ static void cheap_signals_are_sent_at_once(void **state)
 	assert_true(stats().asynchronous);
 	notify_client_free(c);
 	close(fd);
+}
+
+/* One signal in so many is expensive. True: then the client is at the notifier. */
+static bool moves_with_one_in(int number)
+{
+	struct notify_client *c = notify_client_new(2, geteuid());
+	uint64_t moved = stats().moved;
+	int cheap = new_eventfd(), expensive = new_eventfd();
+
+	set_expensive(expensive, true);
+	for (int i = 0; i < 100 * number && stats().moved == moved; i++) {
+		assert_true(notify_signal(c, i % number == 0, i % number ? cheap : expensive));
+		signalled(i % number ? cheap : expensive);
+	}
+	notify_client_free(c);
+	close(cheap);
+	close(expensive);
+	return stats().moved != moved;
+}
+
+/* As one where an interrupt came meanwhile: it is nobody's fault. Also while all are suspect. */
+static void a_signal_that_took_long_now_and_then_is_none(void **state)
+{
+	const int rare = EXPENSIVE_NS / NOTIFY_LIMIT_NS + 2;
+
+	assert_false(moves_with_one_in(rare));
+	set_look(0);
+	assert_false(moves_with_one_in(rare));
+}
+
+/* What is expensive by itself can't hide between what isn't. */
+static void expensive_ones_between_cheap_ones_are_found(void **state)
+{
+	const int often = EXPENSIVE_NS / NOTIFY_LIMIT_NS - 2;
+
+	set_look(0);
+	assert_true(moves_with_one_in(often));
 }
 
 /* Signals until the client is at the notifier; not many. */
@@ -384,6 +423,8 @@ int main(void)
 #define TEST_WITHOUT(name) cmocka_unit_test_setup_teardown(name, setup_without_requests, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(cheap_signals_are_sent_at_once),
+		TEST(a_signal_that_took_long_now_and_then_is_none),
+		TEST(expensive_ones_between_cheap_ones_are_found),
 		TEST(who_is_expensive_goes_to_the_notifier),
 		TEST(users_are_remembered),
 		TEST(each_descriptor_is_signalled),
