@@ -93,8 +93,8 @@ struct nm_port_ops {
 	bool persistent;
 	/* Packets may stay in its tx rings although hwcur has passed over them, and wait for room behind it (switch ports). */
 	bool parks;
-	/* It cuts USO for ports that don't know it (port->uso), behind virtio-net headers as well (switch ports). */
-	bool cuts_uso;
+	/* It cuts for a port what its user doesn't know (port->knows), behind virtio-net headers as well (switch ports). */
+	bool cuts_unknown;
 	/* Sending makes no sense on it (monitors): what a guest or application sends is dropped. */
 	bool receives_only;
 };

@@ -5,7 +5,7 @@
  * A port with a virtio-net header may send packets that are not finished: the checksum
  * is a sum of the pseudo header only (NEEDS_CSUM), or the packet is larger than any
  * frame and says how to cut it (gso_type, gso_size). A receiver that has such a header
- * takes them as they are, but for a gso_type that only the sender knows. Else they are finished on the way into its buffers:
+ * takes them as they are, but for those that only the sender knows (nm_port.knows). Else they are finished on the way into its buffers:
  *
  *      nm_offload_plan()      reads the headers, once, into private memory; checks them; says
  *                             how many segments there will be, and how long each is
@@ -50,6 +50,14 @@ enum {
 	NM_OFFLOAD_HEAD_LEN =
 		NM_OFFLOAD_HEAD_MAX + 8, /* of a segment: with an IPv6 fragment header */
 	NM_OFFLOAD_SEGMENTS_MAX = 2048,
+};
+
+/* nm_port.knows: what not everybody does who has a virtio-net header. */
+enum {
+	NM_KNOWS_USO = 1, /* UDP segmentation (NM_VNET_GSO_UDP_L4) */
+	/* TCP segmentation of IP packets of more than 65535 bytes. Their length field is 0: IPv4's total length; IPv6's payload
+	 * length, and there is no jumbo option. */
+	NM_KNOWS_BIG_TCP = 2,
 };
 
 /* The first 10 bytes of a virtio-net header, in the byte order of the machine. */

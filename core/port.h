@@ -71,9 +71,10 @@ struct nm_port {
 	/* On a switch: a network stack is behind it, whatever header its packets have. Else those with a virtio-net header
 	 * are taken for a stack's. Stored when no thread syncs the port; loaded by any (OS_LOAD). */
 	bool stack;
-	/* On a switch: who uses the port knows USO, in the virtio-net headers of what it sends and receives. To a port that
-	 * doesn't, a switch cuts what such a port sends. Stored by anybody, any time (OS_STORE). */
-	bool uso;
+	/* On a switch, NM_KNOWS_* of offload.h: of what not everybody knows, what packets behind virtio-net headers may be like that who uses
+	 * the port sends and receives. For a port that doesn't know it, a switch cuts what such a port sends. Stored by anybody, any
+	 * time (OS_STORE). */
+	uint32_t knows;
 	/* By the hash of packets, the rx ring that they come to; NULL: by the sender's ring. Stored under core->lock; loaded
 	 * by any thread that sends to the port, once for what it does. */
 	struct nm_rss *rss;

@@ -189,7 +189,7 @@ static const struct nm_port_ops vale_ops = {
 	.wants_room = nm_vale_wants_room,
 	.ring_reset = vale_ring_reset,
 	.parks = true,
-	.cuts_uso = true,
+	.cuts_unknown = true,
 };
 
 /* ---- ports --------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  *
  *      plain    one fragment, equal headers, and it fits one slot: copied as it is
  *      stream   several fragments, smaller buffers, offsets, unequal headers: laid out anew
- *      finish   the receiver has no virtio-net header, or doesn't know that kind of segmentation, and the
+ *      finish   the receiver has no virtio-net header, or doesn't know such packets (nm_port.knows), and the
  *               packet wants an offload: its checksum is completed, or it becomes many (offload.h)
  *
  * Nothing is seen by the receiver before hwtail moves, behind the last packet of the batch. So a
@@ -17,13 +17,15 @@
 enum {
 	SLOTS_AHEAD = 32, /* of the receiver's ring: prefetched before they are looked at */
 	BUFS_AHEAD = 8,   /* of the receiver's buffers, before they are filled */
+	/* Bytes of a frame around an IP packet whose length fits its header. */
+	NOT_BIG_MAX = VALE_ETH_HEADER + UINT16_MAX,
 };
 
 /* One receiving ring while its lock is held. */
 struct vale_rx {
 	struct nm_rxq q;
 	uint32_t hdr_len;
-	bool cuts_uso;          /* the sender knows USO, and the receiver doesn't */
+	uint32_t cuts;          /* NM_KNOWS_*: the sender does, and the receiver doesn't */
 	uint32_t plain_max;     /* longest packet for one slot; 0: each slot has to be looked at */
 	struct vale_room *room; /* packets wait when there is none; NULL: they are dropped */
 };
@@ -142,11 +144,12 @@ static enum nm_drop deliver_finished(struct vale_tx *tx, struct vale_rx *rx,
 	return cause;
 }
 
-/* Has the switch to do what the sender has left undone? */
-static bool must_finish(const struct vale_rx *rx, const struct nm_vnet_hdr *vnet)
+/* Has the switch to do what the sender has left undone? Of a packet of len bytes. */
+static bool must_finish(const struct vale_rx *rx, const struct nm_vnet_hdr *vnet, uint32_t len)
 {
 	if (rx->hdr_len > 0)
-		return rx->cuts_uso && vnet->gso_type == NM_VNET_GSO_UDP_L4;
+		return ((rx->cuts & NM_KNOWS_USO) && vnet->gso_type == NM_VNET_GSO_UDP_L4) ||
+		       ((rx->cuts & NM_KNOWS_BIG_TCP) && len > NOT_BIG_MAX);
 	return (vnet->flags & NM_VNET_NEEDS_CSUM) || vnet->gso_type != NM_VNET_GSO_NONE;
 }
 
@@ -166,7 +169,7 @@ static enum nm_drop deliver_stream(struct vale_tx *tx, struct vale_rx *rx,
 	nm_cursor_copy(&from, hdr, tx->hdr_len);
 	if (tx->hdr_len > 0) {
 		memcpy(&vnet, hdr, sizeof(vnet));
-		if (must_finish(rx, &vnet))
+		if (must_finish(rx, &vnet, frame.len))
 			return deliver_finished(tx, rx, &vnet, from, frame.len);
 	}
 	return deliver_frame(tx, rx, &frame, from);
@@ -227,9 +230,12 @@ static void begin(struct vale_rx *rx, const struct vale_tx *tx, struct nm_ring *
 
 	nm_rxq_begin(&rx->q, ring);
 	rx->hdr_len = ring->port->hdr_len;
-	rx->cuts_uso = tx->uso && tx->hdr_len > 0 && rx->hdr_len > 0 && !OS_LOAD(&ring->port->uso);
+	rx->cuts = 0;
+	if (tx->knows && tx->hdr_len > 0 && rx->hdr_len > 0)
+		rx->cuts = tx->knows & ~OS_LOAD(&ring->port->knows);
 	rx->plain_max = 0;
-	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0 && !rx->cuts_uso)
+	/* A packet in one slot is none of the big ones. */
+	if (rx->hdr_len == tx->hdr_len && ring->offset_mask == 0 && !(rx->cuts & NM_KNOWS_USO))
 		rx->plain_max = size < UINT16_MAX ? size : UINT16_MAX;
 }
 

@@ -457,7 +457,7 @@ static void look_at_port(struct vale_tx *tx) OS_REQUIRES_SHARED(VALE_LOCK)
 	const struct nm_port *port = tx->ring->port;
 
 	tx->hdr_len = port->hdr_len;
-	tx->uso = OS_LOAD(&port->uso);
+	tx->knows = OS_LOAD(&port->knows);
 	tx->wait_us = nm_port_full_wait(port);
 	tx->min_len = tx->hdr_len + VALE_ETH_HEADER;
 	/* With offsets, every slot is looked at closely. */

@@ -128,7 +128,7 @@ struct vale_tx {
 	struct vale_batch *batch;
 	struct nm_slots slots;
 	uint32_t hdr_len;
-	bool uso;            /* of the sending port */
+	uint32_t knows;      /* the sending port's */
 	uint32_t min_len;    /* length of a packet */
 	uint32_t plain_span; /* how many, from min_len on, fit a slot that needs no closer look */
 	uint8_t number;      /* of the sending port */

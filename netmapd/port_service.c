@@ -256,7 +256,7 @@ void port_service_close(struct port_service *s)
 	if (!s)
 		return;
 	port_service_stop(s);
-	port_service_set_uso(s, false);
+	port_service_set_knows(s, 0);
 	link = &s->daemon->services;
 	while (*link != s)
 		link = &(*link)->next;
@@ -338,14 +338,14 @@ bool port_service_has_rss(const struct port_service *s)
 	return port->ops->set_rss && port->num_rings[NM_RX] > 1;
 }
 
-bool port_service_has_uso(const struct port_service *s)
+bool port_service_cuts_unknown(const struct port_service *s)
 {
-	return s->client->port->ops->cuts_uso;
+	return s->client->port->ops->cuts_unknown;
 }
 
-void port_service_set_uso(struct port_service *s, bool knows)
+void port_service_set_knows(struct port_service *s, uint32_t knows)
 {
-	OS_STORE(&s->client->port->uso, knows);
+	OS_STORE(&s->client->port->knows, knows);
 }
 
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)

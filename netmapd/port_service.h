@@ -106,9 +106,10 @@ bool port_service_has_hdr(const struct port_service *s);
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config);
 /* Is there a choice? */
 bool port_service_has_rss(const struct port_service *s);
-/* Is USO between ports that know it and others the host's to cut? And whether who uses the port knows it: false at first. In any state. */
-bool port_service_has_uso(const struct port_service *s);
-void port_service_set_uso(struct port_service *s, bool knows);
+/* What not everybody knows: does the host cut it for ports that don't? And what who uses the port knows, NM_KNOWS_* of offload.h: nothing
+ * at first. In any state. */
+bool port_service_cuts_unknown(const struct port_service *s);
+void port_service_set_knows(struct port_service *s, uint32_t knows);
 
 /*
  * Fills both arrays (head, cur; hwcur, hwtail) from the private state and starts the service. The

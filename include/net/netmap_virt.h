@@ -176,6 +176,10 @@
 /* Our extension, with PTNETMAP_F_VNET_HDR: the driver takes packets with gso_type 5 (VIRTIO_NET_HDR_GSO_UDP_L4), and may send them.
  * A driver without it finds such packets cut into datagrams. */
 #define PTNETMAP_F_USO 0x20000
+/* Our extension, with PTNETMAP_F_VNET_HDR: the driver takes TCP packets to be segmented (gso_type 1, 4) whose IP packet has more than
+ * 65535 bytes, and may send them. The length field is 0 then: IPv4's total length; IPv6's payload length, and there is no jumbo option.
+ * A driver without it finds such packets cut into segments. */
+#define PTNETMAP_F_BIG_TCP 0x40000
 
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */

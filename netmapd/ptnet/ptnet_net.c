@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "offload.h"
 #include "os.h"
 #include "rss.h"
 #include "ptnet_csb.h"
@@ -166,15 +167,21 @@ static void forget_rss(struct ptnet_net *net)
 	(void)port_service_set_rss(net->service, NULL); /* can't fail */
 }
 
+static uint32_t known(uint32_t features)
+{
+	return (features & PTNETMAP_F_USO ? NM_KNOWS_USO : 0) |
+	       (features & PTNETMAP_F_BIG_TCP ? NM_KNOWS_BIG_TCP : 0);
+}
+
 /* A driver begins: one that doesn't ask for headers must not find those of the one before it, and none finds its key and table. */
 static void write_features(struct ptnet_net *net, uint32_t wanted)
 {
 	net->features = wanted & net->config.offered;
 	if (!(net->features & PTNETMAP_F_VNET_HDR)) { /* -EBUSY: running */
 		(void)port_service_set_hdr_len(net->service, net->first_hdr_len);
-		net->features &= ~PTNETMAP_F_USO;
+		net->features &= ~(PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP);
 	}
-	port_service_set_uso(net->service, net->features & PTNETMAP_F_USO);
+	port_service_set_knows(net->service, known(net->features));
 	forget_rss(net);
 }
 
@@ -331,7 +338,7 @@ static void reset(struct ptnet_net *net)
 	ptnet_csb_reset(&net->csb);
 	net->features = 0;
 	net->result = 0;
-	port_service_set_uso(net->service, false);
+	port_service_set_knows(net->service, 0);
 	forget_rss(net);
 	/* Stopped, and in use before: can't fail. */
 	(void)port_service_set_hdr_len(net->service, net->first_hdr_len);

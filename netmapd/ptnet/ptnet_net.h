@@ -23,7 +23,7 @@
  *  - VNET_HDR_LEN is taken while stopped, if PTNETMAP_F_VNET_HDR was granted; other
  *    lengths than 0, 10, 12 are ignored. Reading gives the length in use. A write of PTFEAT
  *    without that bit, while stopped, brings back the length of the start.
- *  - PTNETMAP_F_USO is granted with PTNETMAP_F_VNET_HDR only.
+ *  - PTNETMAP_F_USO and PTNETMAP_F_BIG_TCP are granted with PTNETMAP_F_VNET_HDR only.
  *  - RSS_INDEX beyond the last word selects none: DATA reads 0 then, and writes to it are ignored. Without
  *    PTNETMAP_F_RSS the same holds for both registers. Key and table are 0 at first, after a reset, and after a write of PTFEAT.
  *  - Registers that are not readable, and bytes between registers, read 0. Reads of other

@@ -438,7 +438,7 @@ static void set_hdr_len(struct fuzz_in *in, const struct world_app *app)
 	nm_core_lock(world.core);
 	(void)nm_port_set_hdr_len_locked(app->client.port, lengths[what & 3]);
 	nm_core_unlock(world.core);
-	OS_STORE(&app->client.port->uso, what & 4);
+	OS_STORE(&app->client.port->knows, what & 4 ? fuzz_below(in, 4) : 0);
 }
 
 /* ---- devices --------------------------------------------------------------------------------------- */

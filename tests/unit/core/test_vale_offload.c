@@ -209,8 +209,8 @@ static void uso_is_cut(void **state)
 			uint32_t len = make_uso(data, size);
 			bool knows = sizes[i / 3] == 2048 && b.hdr_len > 0 && prng_chance(&r, 20);
 
-			OS_STORE(&a.client.port->uso, true);
-			OS_STORE(&b.client.port->uso, knows);
+			OS_STORE(&a.client.port->knows, NM_KNOWS_USO);
+			OS_STORE(&b.client.port->knows, knows ? NM_KNOWS_USO : 0);
 			assert_true(app_put(&a, 0, frame, len, 0));
 			app_txsync(&a, 0);
 			app_rxsync(&b, 0);
@@ -245,7 +245,7 @@ static void uso_alone_is_cut(void **state)
 			memset(&vnet, 0, sizeof(vnet));
 			memcpy(frame, &vnet, sizeof(vnet));
 		}
-		OS_STORE(&a.client.port->uso, i > 0);
+		OS_STORE(&a.client.port->knows, i > 0 ? NM_KNOWS_USO | NM_KNOWS_BIG_TCP : 0);
 		assert_true(app_put(&a, 0, frame, len, 0));
 		app_txsync(&a, 0);
 		app_rxsync(&b, 0);
@@ -253,6 +253,97 @@ static void uso_alone_is_cut(void **state)
 		assert_memory_equal(got, frame, len);
 	}
 	close_pair();
+}
+
+/* ---- TCP packets longer than an IP packet can say, to a receiver that doesn't know them ------------ */
+
+/* `data` bytes behind the headers; no length in the IP header where the packet is too long for it. Returns its length. */
+static uint32_t make_big(bool v6, uint32_t data, uint16_t size)
+{
+	const uint32_t l4 = v6 ? 54 : 34, len = l4 + 20 + data;
+	const struct nm_vnet_hdr vnet = {
+		.flags = NM_VNET_NEEDS_CSUM,
+		.gso_type = v6 ? NM_VNET_GSO_TCPV6 : NM_VNET_GSO_TCPV4,
+		.gso_size = size,
+		.csum_start = (uint16_t)l4,
+		.csum_offset = 16,
+	};
+	uint8_t *eth = frame + a.hdr_len, *ip = eth + 14;
+
+	make_frame(frame, a.hdr_len + len, a.hdr_len, 2, 1, &r);
+	memset(frame, 0, a.hdr_len);
+	memcpy(frame, &vnet, sizeof(vnet));
+	put16(eth + 12, v6 ? 0x86dd : 0x0800);
+	ip[0] = v6 ? 0x60 : 0x45;
+	if (v6) {
+		put16(ip + 4, 20 + data > UINT16_MAX ? 0 : 20 + data);
+		ip[6] = TCP;
+	} else {
+		put16(ip + 2, 40 + data > UINT16_MAX ? 0 : 40 + data);
+		put16(ip + 6, 0);
+		ip[9] = TCP;
+	}
+	eth[l4 + 12] = 0x50;
+	return a.hdr_len + len;
+}
+
+static void take_segments(bool v6, uint32_t data, uint32_t size)
+{
+	static const uint8_t nothing[NM_PORT_HDR_MAX];
+	const uint8_t *eth = got + b.hdr_len, *ip = eth + 14;
+	const uint32_t l4 = v6 ? 54 : 34, seq = get32(frame + a.hdr_len + l4 + 4);
+
+	for (uint32_t done = 0; done < data; done += size) {
+		uint32_t n = data - done < size ? data - done : size;
+
+		assert_int_equal(app_take(&b, 0, got, sizeof(got)), b.hdr_len + l4 + 20 + n);
+		assert_memory_equal(got, nothing, b.hdr_len);
+		assert_int_equal(get16(ip + (v6 ? 4 : 2)), v6 ? 20 + n : 40 + n);
+		assert_int_equal(get32(eth + l4 + 4), seq + done);
+		assert_int_equal(
+			slow_sum(eth + l4, 20 + n, slow_pseudo(ip, v6, TCP, 20 + n)), 0xffff);
+		assert_memory_equal(eth + l4 + 20, frame + a.hdr_len + l4 + 20 + done, n);
+	}
+}
+
+/* From one byte more than fits, up to what the most slots hold. One byte less passes as it is. */
+static void big_tcp_is_cut(void **state)
+{
+	static const uint32_t headers[] = {12, 10, 0};
+	const struct nm_vnet_hdr *vnet = (const struct nm_vnet_hdr *)got;
+
+	for (uint32_t i = 0; i < 6; i++) {
+		const bool v6 = i & 1;
+		const uint32_t fits = UINT16_MAX - (v6 ? 60 : 40);
+
+		open_pair(2048, 256, 2048, 256);
+		set_hdr_len(&a, 12);
+		set_hdr_len(&b, headers[i / 2]);
+		for (uint32_t round = 0; round < 60; round++) {
+			uint32_t data =
+				round < 2 ? fits + round : prng_range(&r, fits - 1000, 130900);
+			uint16_t size = (uint16_t)prng_range(&r, 900, 1448);
+			uint32_t len = make_big(v6, data, size);
+			bool knows = b.hdr_len > 0 && round >= 2 && prng_chance(&r, 50);
+
+			OS_STORE(&a.client.port->knows, NM_KNOWS_BIG_TCP);
+			OS_STORE(&b.client.port->knows, knows ? NM_KNOWS_BIG_TCP : NM_KNOWS_USO);
+			assert_true(app_put(&a, 0, frame, len, 0));
+			app_txsync(&a, 0);
+			app_rxsync(&b, 0);
+			if (b.hdr_len > 0 && (knows || data <= fits)) {
+				assert_int_equal(
+					app_take(&b, 0, got, sizeof(got)), b.hdr_len + len - 12);
+				assert_int_equal(vnet->gso_size, size);
+				assert_memory_equal(got + b.hdr_len, frame + 12, len - 12);
+			} else {
+				take_segments(v6, data, size);
+			}
+			assert_int_equal(app_take(&b, 0, got, sizeof(got)), -1);
+		}
+		app_close(&a);
+		app_close(&b);
+	}
 }
 
 /* ---- offsets ---------------------------------------------------------------------------------- */
@@ -397,6 +488,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tso_as_a_whole, begin, end),
 		cmocka_unit_test_setup_teardown(uso_is_cut, begin, end),
 		cmocka_unit_test_setup_teardown(uso_alone_is_cut, begin, end),
+		cmocka_unit_test_setup_teardown(big_tcp_is_cut, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_of_the_sender, begin, end),
 		cmocka_unit_test_setup_teardown(offsets_of_the_receiver, begin, end),
 		cmocka_unit_test_setup_teardown(explicit_destination, begin, end),

@@ -55,9 +55,9 @@ int port_service_set_hdr_len(struct port_service *s, uint32_t bytes)
 	return 0;
 }
 
-void port_service_set_uso(struct port_service *s, bool knows)
+void port_service_set_knows(struct port_service *s, uint32_t knows)
 {
-	s->uso = knows;
+	s->knows = knows;
 }
 
 int port_service_set_rss(struct port_service *s, const struct nm_rss_config *config)

@@ -28,8 +28,8 @@ struct port_service {
 	int start_error; /* what the next port_service_start() returns */
 	unsigned int starts, stops, suspends, resumes, resets;
 	unsigned int kicks[PORT_SERVICE_RINGS_MAX];
-	bool uso;
-	bool rss_on; /* as rss says */
+	uint32_t knows; /* NM_KNOWS_* */
+	bool rss_on;    /* as rss says */
 	struct nm_rss_config rss;
 	int rss_error; /* what the next port_service_set_rss() that sets one returns */
 	int socket;    /* of the client; -1: none */

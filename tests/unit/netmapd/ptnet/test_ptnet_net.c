@@ -4,6 +4,7 @@
  * CREATE and DELETE, CSB memory that comes and goes, reset, the end of the connection.
  */
 #include "fake_port_service.h"
+#include "offload.h"
 #include "ptnet_net.h"
 #include "testutil.h"
 #include "vfio_client.h"
@@ -52,7 +53,8 @@ static int setup(void **state)
 {
 	struct ptnet_net_config config = {.name = "net",
 		.mac = {0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee},
-		.offered = PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO};
+		.offered =
+			PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP};
 
 	fds_before = count_fds(0);
 	assert_int_equal(loop_new(&loop), 0);
@@ -187,8 +189,8 @@ static void test_widths(void **state)
 static void test_features(void **state)
 {
 	set(PTNET_IO_PTFEAT, 0xffffffff);
-	assert_int_equal(
-		get(PTNET_IO_PTFEAT), PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO);
+	assert_int_equal(get(PTNET_IO_PTFEAT),
+		PTNETMAP_F_VNET_HDR | PTNETMAP_F_RSS | PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP);
 	set(PTNET_IO_VNET_HDR_LEN, 12);
 	assert_int_equal(get(PTNET_IO_VNET_HDR_LEN), 12);
 	set(PTNET_IO_VNET_HDR_LEN, 11);
@@ -591,19 +593,27 @@ static void test_rss_bounds(void **state)
 }
 
 /* The port knows it as long as the driver that asked for it is there. */
-static void test_uso(void **state)
+static void test_known(void **state)
 {
-	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | PTNETMAP_F_USO);
-	assert_true(service.uso);
-	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
-	assert_false(service.uso);
-	/* Without the header there is no place for it. */
-	set(PTNET_IO_PTFEAT, PTNETMAP_F_USO);
-	assert_int_equal(get(PTNET_IO_PTFEAT), 0);
-	assert_false(service.uso);
-	set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | PTNETMAP_F_USO);
-	assert_int_equal(vfc_reset(client), 0);
-	assert_false(service.uso);
+	static const struct {
+		uint32_t features, knows;
+	} each[] = {{PTNETMAP_F_USO, NM_KNOWS_USO}, {PTNETMAP_F_BIG_TCP, NM_KNOWS_BIG_TCP},
+		{PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP, NM_KNOWS_USO | NM_KNOWS_BIG_TCP}};
+
+	for (uint32_t i = 0; i < 3; i++) {
+		set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | each[i].features);
+		assert_int_equal(service.knows, each[i].knows);
+		set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR);
+		assert_int_equal(service.knows, 0);
+		/* Without the header there is no place for it. */
+		set(PTNET_IO_PTFEAT, each[i].features);
+		assert_int_equal(get(PTNET_IO_PTFEAT), 0);
+		assert_int_equal(service.knows, 0);
+		set(PTNET_IO_PTFEAT, PTNETMAP_F_VNET_HDR | each[i].features);
+		assert_int_equal(service.knows, each[i].knows);
+		assert_int_equal(vfc_reset(client), 0);
+		assert_int_equal(service.knows, 0);
+	}
 }
 
 /* The port is gone: the client is asked to unplug, whether it gave its eventfd before or after. */
@@ -840,7 +850,7 @@ int main(void)
 		TEST(test_late_interrupt),
 		TEST(test_rss),
 		TEST(test_rss_bounds),
-		TEST(test_uso),
+		TEST(test_known),
 		TEST(test_request_unplug),
 		TEST(test_features_withdrawn),
 		TEST(test_remap),
