@@ -18,6 +18,7 @@
 #include <linux/version.h>
 #include <linux/virtio_net.h>
 #include <linux/vmalloc.h>
+#include <net/ipv6.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <net/page_pool/helpers.h>
@@ -207,6 +208,19 @@ struct ethtool_rxfh_param {
 #define NMK_VNET_USO true
 #else
 #define NMK_VNET_USO false
+#endif
+
+/*
+ * TCP packets whose length no IP header can say: over IPv4 and IPv6 from 6.3 on. The stack says it of those over IPv6 in a jumbo
+ * option; from 7.0 on in none, as over IPv4.
+ */
+#define NMK_BIG_TCP      (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0))
+#define NMK_JUMBO_OPTION (NMK_BIG_TCP && LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0))
+#if !NMK_JUMBO_OPTION
+static inline int ipv6_hopopt_jumbo_remove(struct sk_buff *skb)
+{
+	return 0;
+}
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)

@@ -11,8 +11,16 @@ enum {
 	LINEAR_HEAD = 256, /* then this much of it does, and holds all headers */
 	COPY_BREAK =
 		256, /* up to here a packet gets memory of its own size, which costs less than a share of a page */
-	POOL_PAGES =
-		512, /* that wait in a pool to be used again: as many as a ring's packets take */
+	/* Behind that, pieces of pages of this order, as long as there are such; then pages. */
+	LARGE_ORDER = PAGE_ALLOC_COSTLY_ORDER,
+	LARGE_BYTES = PAGE_SIZE << LARGE_ORDER,
+	POOL_BYTES =
+		2
+		<< 20, /* that wait in a pool to be used again: as many as a ring's packets take */
+};
+
+struct nmk_skb_pool {
+	struct page_pool *large, *small;
 };
 
 static_assert(sizeof(struct virtio_net_hdr_mrg_rxbuf) == NM_PORT_HDR_MAX);
@@ -157,11 +165,12 @@ void nmk_rx_packet(struct nm_ring *ring, struct sk_buff *skb)
 
 /* ---- out of a ring ------------------------------------------------------------------- */
 
-struct page_pool *nmk_skb_pool_new(void)
+static struct page_pool *pool_of(unsigned int order)
 {
 	const struct page_pool_params params = {
 		.flags = PP_FLAG_PAGE_FRAG,
-		.pool_size = POOL_PAGES,
+		.order = order,
+		.pool_size = POOL_BYTES >> (PAGE_SHIFT + order),
 		.nid = NUMA_NO_NODE,
 	};
 	struct page_pool *pool = page_pool_create(&params);
@@ -169,10 +178,27 @@ struct page_pool *nmk_skb_pool_new(void)
 	return IS_ERR(pool) ? NULL : pool;
 }
 
-void nmk_skb_pool_free(struct page_pool *pool)
+struct nmk_skb_pool *nmk_skb_pool_new(void)
 {
-	if (pool)
-		page_pool_destroy(pool);
+	struct nmk_skb_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
+
+	if (!pool)
+		return NULL;
+	pool->large = pool_of(LARGE_ORDER);
+	pool->small = pool_of(0);
+	if (pool->large && pool->small)
+		return pool;
+	nmk_skb_pool_free(pool);
+	return NULL;
+}
+
+void nmk_skb_pool_free(struct nmk_skb_pool *pool)
+{
+	if (pool && pool->large)
+		page_pool_destroy(pool->large);
+	if (pool && pool->small)
+		page_pool_destroy(pool->small);
+	kfree(pool);
 }
 
 /* Bytes of a page that an skb with so much in one piece takes. */
@@ -182,42 +208,58 @@ static uint32_t head_bytes(uint32_t linear)
 	       SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
 }
 
-/* Whole pages behind the first piece. */
-static bool pages_behind(struct sk_buff *skb, struct page_pool *pool, uint32_t bytes)
+/* The next fragment of an skb, with as much as possible of so many bytes: how much. 0: no memory. */
+static uint32_t add_piece(struct sk_buff *skb, const struct nmk_skb_pool *pool, uint32_t bytes)
+{
+	uint32_t part = min_t(uint32_t, bytes, LARGE_BYTES), offset;
+	struct page *page = page_pool_dev_alloc_frag(pool->large, &offset, SKB_DATA_ALIGN(part));
+
+	if (unlikely(!page)) {
+		part = min_t(uint32_t, bytes, PAGE_SIZE);
+		page = page_pool_dev_alloc_frag(pool->small, &offset, SKB_DATA_ALIGN(part));
+	}
+	if (!page)
+		return 0;
+	skb_add_rx_frag(
+		skb, skb_shinfo(skb)->nr_frags, page, (int)offset, (int)part, SKB_DATA_ALIGN(part));
+	return part;
+}
+
+/* All that is behind the first piece. */
+static bool pieces_behind(struct sk_buff *skb, const struct nmk_skb_pool *pool, uint32_t bytes)
 {
 	while (bytes > 0) {
-		uint32_t offset, part = min_t(uint32_t, bytes, PAGE_SIZE);
-		struct page *page = page_pool_dev_alloc_frag(pool, &offset, PAGE_SIZE);
+		uint32_t part =
+			skb_shinfo(skb)->nr_frags < MAX_SKB_FRAGS ? add_piece(skb, pool, bytes) : 0;
 
-		if (!page)
+		if (part == 0)
 			return false;
-		skb_add_rx_frag(
-			skb, skb_shinfo(skb)->nr_frags, page, (int)offset, (int)part, PAGE_SIZE);
 		bytes -= part;
 	}
 	return true;
 }
 
 static_assert(DIV_ROUND_UP(NMK_PACKET_MAX - LINEAR_HEAD, PAGE_SIZE) <= MAX_SKB_FRAGS);
+static_assert(DIV_ROUND_UP(NMK_BIG_PACKET_MAX - LINEAR_HEAD, LARGE_BYTES) <= MAX_SKB_FRAGS);
 
 /* In memory of the pool, which gets it back when the skb is freed. */
-static struct sk_buff *alloc_pooled(struct page_pool *pool, uint32_t bytes)
+static struct sk_buff *alloc_pooled(const struct nmk_skb_pool *pool, uint32_t bytes)
 {
 	uint32_t linear = head_bytes(bytes) <= PAGE_SIZE ? bytes : LINEAR_HEAD, offset;
-	struct page *page = page_pool_dev_alloc_frag(pool, &offset, head_bytes(linear));
+	struct page *page = page_pool_dev_alloc_frag(pool->small, &offset, head_bytes(linear));
 	struct sk_buff *skb;
 
 	if (!page)
 		return NULL;
 	skb = napi_build_skb(page_address(page) + offset, head_bytes(linear));
 	if (!skb) {
-		page_pool_put_full_page(pool, page, true);
+		page_pool_put_full_page(pool->small, page, true);
 		return NULL;
 	}
 	skb_mark_for_recycle(skb);
 	skb_reserve(skb, NET_SKB_PAD + NET_IP_ALIGN);
 	skb_put(skb, linear);
-	if (pages_behind(skb, pool, bytes - linear))
+	if (pieces_behind(skb, pool, bytes - linear))
 		return skb;
 	kfree_skb(skb);
 	return NULL;
@@ -296,7 +338,7 @@ struct sk_buff *nmk_skb_from_pkt(const struct nm_pkt *pkt, uint32_t hdr_len, str
 	if (unlikely(pkt->bytes < hdr_len + ETH_HLEN))
 		return NULL;
 	*cause = NM_DROP_TOO_LONG;
-	if (unlikely(pkt->bytes - hdr_len > NMK_PACKET_MAX))
+	if (unlikely(pkt->bytes - hdr_len > (source ? source->packet_max : NMK_PACKET_MAX)))
 		return NULL;
 	*cause = NM_DROP_NO_MEMORY;
 	skb = alloc_skb_for(dev, source, pkt->bytes - hdr_len);

@@ -27,11 +27,11 @@
 #include <linux/skbuff.h>
 #include <linux/virtio_net.h>
 
-struct page_pool;
-
 enum {
 	/* Longest packet, Ethernet header and VLAN tag included, virtio-net header not. */
 	NMK_PACKET_MAX = 65535 + 18,
+	/* The same, where those are known whose length no IP header can say (NM_KNOWS_BIG_TCP). */
+	NMK_BIG_PACKET_MAX = GSO_MAX_SIZE,
 };
 
 /*
@@ -57,13 +57,13 @@ struct sk_buff *nmk_skb_from_ring(struct nm_ring *ring, uint32_t *at, uint32_t e
 /* In a NAPI poll: where the memory of skbs comes from, and comes back to, but that of short packets. */
 struct nmk_skb_source {
 	struct napi_struct *napi;
-	struct page_pool *pool; /* of nmk_skb_pool_new() */
+	struct nmk_skb_pool *pool;
+	uint32_t packet_max; /* NMK_PACKET_MAX, NMK_BIG_PACKET_MAX */
 };
 
-/* A pool of pages for the skbs of one NAPI poll. NULL: no memory. It is freed when the last of its pages has come
- * back; NULL is allowed. */
-struct page_pool *nmk_skb_pool_new(void);
-void nmk_skb_pool_free(struct page_pool *pool);
+/* Pages for the skbs of one NAPI poll. NULL: no memory. Each is freed when it has come back; NULL is allowed. */
+struct nmk_skb_pool *nmk_skb_pool_new(void);
+void nmk_skb_pool_free(struct nmk_skb_pool *pool);
 
 /* An skb of `dev` with a packet that is good; its virtio-net header, which says what the sender has
  * left to be done, is in *hdr (0, where there is none). In a NAPI poll: `source`. NULL: *cause. */

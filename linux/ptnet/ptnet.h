@@ -179,7 +179,7 @@ struct ptnet_queue {
 	struct ptnet_pause pause; /* stack, rx: ptnet_coalesce.h */
 
 	struct napi_struct napi;
-	struct page_pool *pool; /* rx: for packets of the stack (skb_ring.h) */
+	struct nmk_skb_pool *pool; /* rx: for packets of the stack (skb_ring.h) */
 	struct {
 		struct xdp_rxq_info rxq;
 		struct page_pool *pool;

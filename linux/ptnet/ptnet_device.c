@@ -261,6 +261,8 @@ int ptnet_device_probe(struct ptnet *ptn)
 		return error;
 	if (wanted && NMK_VNET_USO)
 		wanted |= PTNETMAP_F_USO;
+	if (wanted && NMK_BIG_TCP)
+		wanted |= PTNETMAP_F_BIG_TCP;
 	wanted |= PTNETMAP_F_RSS;
 	reg_write(ptn, PTNET_IO_PTFEAT, wanted);
 	ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & wanted;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The network device of a passed-through port. */
+#include "ptnet_big.h"
 #include "ptnet_xdp.h"
 #include "compat.h"
 #include "kmod.h"
@@ -184,7 +185,9 @@ static void set_offloads(struct ptnet *ptn, uint32_t packet_max)
 		netdev->hw_features |= NETIF_F_TSO | NETIF_F_TSO_ECN | NETIF_F_TSO6;
 		if (ptn->features & PTNETMAP_F_USO)
 			netdev->hw_features |= NETIF_F_GSO_UDP_L4;
-		netif_set_tso_max_size(netdev, min_t(uint32_t, packet_max, GSO_LEGACY_MAX_SIZE));
+		netif_set_tso_max_size(
+			netdev, min_t(uint32_t, packet_max,
+					ptnet_big_known(ptn) ? GSO_MAX_SIZE : GSO_LEGACY_MAX_SIZE));
 	}
 	netdev->features |= netdev->hw_features;
 	netdev->vlan_features |= netdev->hw_features;
@@ -201,10 +204,10 @@ int ptnet_netdev_set_limits(struct ptnet *ptn)
 		pci_err(ptn->pdev, "%u buffers of %u bytes hold no packet\n", slots, ptn->buf_size);
 		return -EINVAL;
 	}
-	bytes = min_t(uint64_t, bytes - overhead, ETH_MAX_MTU);
+	bytes = min_t(uint64_t, bytes - overhead, GSO_MAX_SIZE);
 	ptn->tx_slots_max = slots;
 	ptn->netdev->min_mtu = ETH_MIN_MTU;
-	ptn->netdev->max_mtu = (uint32_t)bytes;
+	ptn->netdev->max_mtu = min_t(uint32_t, (uint32_t)bytes, ETH_MAX_MTU);
 	ptn->netdev->mtu = min_t(uint32_t, ETH_DATA_LEN, (uint32_t)bytes);
 	set_offloads(ptn, (uint32_t)bytes);
 	nmk_set_xdp_features(ptn->netdev, !ptn->always_hdr);

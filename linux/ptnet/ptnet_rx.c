@@ -4,6 +4,7 @@
  * the host at the end of each round, and in it whenever a part of the ring has come together:
  * senders wait for them.
  */
+#include "ptnet_big.h"
 #include "ptnet_coalesce.h"
 #include "ptnet_xdp.h"
 #include "skb_ring.h"
@@ -15,7 +16,8 @@
 
 static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 {
-	const struct nmk_skb_source source = {&q->napi, q->pool};
+	const struct nmk_skb_source source = {
+		&q->napi, q->pool, ptnet_big_known(q->ptn) ? NMK_BIG_PACKET_MAX : NMK_PACKET_MAX};
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 	enum nm_drop cause = pkt->cause;
 	struct sk_buff *skb = NULL;
@@ -26,6 +28,7 @@ static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 		ptnet_count_drop(q, cause);
 		return;
 	}
+	ptnet_big_received(skb);
 	if ((hdr.hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID) && skb->ip_summed == CHECKSUM_NONE)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	ptnet_count_packet(q, skb->len);

@@ -5,6 +5,7 @@
  * With a virtio-net header checksums and segmentation are left to the receiver.
  */
 #include "hostring.h"
+#include "ptnet_big.h"
 #include "ptnet_bql.h"
 
 #include <linux/etherdevice.h>
@@ -206,6 +207,8 @@ static enum nm_drop send_skb(struct ptnet_queue *q, struct sk_buff *skb)
 	struct filling f = {.skb = skb};
 	enum nm_drop cause;
 
+	if (unlikely(!ptnet_big_sent(skb)))
+		return NM_DROP_NO_MEMORY;
 	if (unlikely(!make_header(q->ptn, &f)))
 		return NM_DROP_BAD_HEADER;
 	f.bytes = skb->len;
