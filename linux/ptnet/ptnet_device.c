@@ -55,6 +55,12 @@ static void read_mac(const struct ptnet *ptn, uint8_t mac[ETH_ALEN])
 	mac[5] = (uint8_t)lo;
 }
 
+void ptnet_write_features(const struct ptnet *ptn, bool stack)
+{
+	reg_write(ptn, PTNET_IO_PTFEAT,
+		stack ? ptn->features : ptn->features & ~(PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP));
+}
+
 void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes)
 {
 	uint32_t granted;
@@ -266,6 +272,7 @@ int ptnet_device_probe(struct ptnet *ptn)
 	wanted |= PTNETMAP_F_RSS;
 	reg_write(ptn, PTNET_IO_PTFEAT, wanted);
 	ptn->features = reg_read(ptn, PTNET_IO_PTFEAT) & wanted;
+	ptnet_write_features(ptn, false);
 	error = probe_queues(ptn);
 	if (!error)
 		error = probe_region(ptn);
@@ -279,7 +286,7 @@ int ptnet_device_probe(struct ptnet *ptn)
 void ptnet_device_introduce(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	reg_write(ptn, PTNET_IO_PTFEAT, ptn->features);
+	ptnet_write_features(ptn, false);
 	write_csb_addresses(ptn, ptn->atok_dma, ptn->ktoa_dma);
 	ptnet_negotiate_hdr_len(ptn, ptn->hdr_len);
 }

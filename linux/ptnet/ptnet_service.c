@@ -105,6 +105,7 @@ void ptnet_stack_on(struct ptnet *ptn)
 	lockdep_assert_held(&ptn->lock);
 	if (ptn->away)
 		return;
+	ptnet_write_features(ptn, true);
 	ptnet_rss_on(ptn); /* or packets come as without */
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++) {
 		struct ptnet_queue *q = &ptn->queues[i];
@@ -130,6 +131,8 @@ void ptnet_stack_off(struct ptnet *ptn)
 	if (ptn->away)
 		return;
 	ptnet_rss_off(ptn);
+	if (!ptn->gone)
+		ptnet_write_features(ptn, false);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		ptnet_pause_disable(&ptn->queues[i]);
 	/* No transmit is under way any more. Behind the polls: these wake queues. */

@@ -115,3 +115,19 @@ def test_to_another_kernel(nodes, kernel, address):
     if knows:
         set_most(b)
     give(b, a, address(a), longer=knows)
+
+
+@pytest.mark.not_on_6_1
+def test_to_an_application(nodes):
+    """One that asks for a header finds nothing that it can't know, and the stack has it all again afterwards."""
+    a, b = nodes[:2]
+    a.run(f"arp -i data -s {b.address} {b.mac}")
+    set_most(a)
+    netlab.ptcheck(b, "hdr", "data", "12")
+    hears = b.spawn("pkt-gen -i data -f rx -w 0 -n 1000")
+    hears.wait_output("^rx on ")
+    a.run(f"cardcheck segments {b.address} 1000 1400")
+    assert "Received 1000 packets" in hears.wait(60).out, hears.output
+    netlab.ptcheck(b, "hdr", "data", "0")
+    a.run(f"arp -i data -d {b.address}")
+    give(a, b, b.address, longer=True)
