@@ -257,6 +257,8 @@ static inline struct ptnet_queue *ptnet_queue(const struct ptnet *ptn, enum nm_d
 
 extern struct pci_driver ptnet_mem_driver;
 struct ptnet_mem *ptnet_mem_find(uint32_t id);
+/* Is the region still laid out as it was when it was found? */
+bool ptnet_mem_same(const struct ptnet_mem *mem);
 
 /* ---- ptnet_map.c ----------------------------------------------------------------------- */
 
@@ -306,6 +308,9 @@ int ptnet_rings_find(struct ptnet *ptn); /* takes core->lock */
 void ptnet_rings_describe(struct ptnet *ptn, const char *name);
 /* Slots without a buffer of the port's own get one. */
 void ptnet_rings_repair(struct ptnet *ptn);
+/* Do the registers, and the slots as the host has filled them, still say what they said to ptnet_rings_find()? The host doesn't serve.
+ * Takes core->lock. */
+bool ptnet_rings_same(const struct ptnet *ptn);
 /* Number of the port's buffers in the ownership map; 0: it doesn't know them. */
 uint32_t ptnet_rings_owner(const struct ptnet *ptn);
 /* The rings in the region show buffers of the host's again. Nobody uses the region any more. core->lock

@@ -31,13 +31,15 @@ static bool is_memory_function(struct pci_dev *pdev)
 	       pci_resource_len(pdev, PTNETMAP_MEM_PCI_BAR) > 0;
 }
 
-static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_POOLS])
+static uint64_t read_size(const struct ptnet_mem *mem)
 {
-	const uint64_t bar = pci_resource_len(mem->pdev, PTNETMAP_MEM_PCI_BAR);
+	uint64_t size = ioread32(mem->io + PTNET_MDEV_IO_MEMSIZE_HI);
 
-	mem->id = ioread32(mem->io + PTNET_MDEV_IO_MEMID);
-	mem->size = ioread32(mem->io + PTNET_MDEV_IO_MEMSIZE_HI);
-	mem->size = mem->size << 32 | ioread32(mem->io + PTNET_MDEV_IO_MEMSIZE_LO);
+	return size << 32 | ioread32(mem->io + PTNET_MDEV_IO_MEMSIZE_LO);
+}
+
+static void read_pools(const struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_POOLS])
+{
 	for (uint32_t i = 0; i < NM_POOLS; i++) {
 		void __iomem *regs = mem->io + PTNET_MDEV_IO_IF_POOL_OFS + 12 * i;
 
@@ -45,6 +47,15 @@ static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_
 		pool[i].count = ioread32(regs + 4);
 		pool[i].size = ioread32(regs + 8);
 	}
+}
+
+static int read_geometry(struct ptnet_mem *mem, struct nm_pool_geometry pool[NM_POOLS])
+{
+	const uint64_t bar = pci_resource_len(mem->pdev, PTNETMAP_MEM_PCI_BAR);
+
+	mem->id = ioread32(mem->io + PTNET_MDEV_IO_MEMID);
+	mem->size = read_size(mem);
+	read_pools(mem, pool);
 	if (mem->size == 0 || mem->size > bar) {
 		pci_err(mem->pdev, "region of %llu bytes in a BAR of %llu\n", mem->size, bar);
 		return -EINVAL;
@@ -66,15 +77,15 @@ static bool knows_guest_part(const struct ptnet_mem *mem)
  * exchanges buffers of our ports gives none (others do, but don't say that nobody else moves
  * buffers: it is not used).
  */
-static void read_guest_part(struct ptnet_mem *mem)
+static void read_guest_part(const struct ptnet_mem *mem, struct nm_run part[NM_POOLS])
 {
 	if (!knows_guest_part(mem) || ioread32(mem->io + PTNET_MDEV_IO_GUEST_ALONE) != 1)
 		return;
 	for (uint32_t i = 0; i < NM_POOLS; i++) {
 		void __iomem *regs = mem->io + PTNET_MDEV_IO_GUEST_IF_FIRST + 8 * i;
 
-		mem->part[i].first = ioread32(regs);
-		mem->part[i].count = ioread32(regs + 4);
+		part[i].first = ioread32(regs);
+		part[i].count = ioread32(regs + 4);
 	}
 }
 
@@ -82,7 +93,7 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 {
 	struct nm_error err;
 
-	read_guest_part(mem);
+	read_guest_part(mem, mem->part);
 	nm_core_lock(&netmap_core);
 	mem->region = nm_region_adopt(&netmap_core, mem->base, mem->size, pool, mem->part, &err);
 	nm_core_unlock(&netmap_core);
@@ -93,6 +104,25 @@ static int adopt_region(struct ptnet_mem *mem, const struct nm_pool_geometry poo
 	}
 	mem->bar = nmk_bar_add(mem->region, pci_resource_start(mem->pdev, PTNETMAP_MEM_PCI_BAR));
 	return mem->bar ? 0 : -ENOMEM;
+}
+
+bool ptnet_mem_same(const struct ptnet_mem *mem)
+{
+	struct nm_pool_geometry pool[NM_POOLS] = {0};
+	struct nm_run part[NM_POOLS] = {0};
+
+	lockdep_assert_held(&ptnet_probe_lock);
+	read_pools(mem, pool);
+	read_guest_part(mem, part);
+	for (uint32_t i = 0; i < NM_POOLS; i++) {
+		const struct nm_pool_geometry *is = &mem->region->pool[i];
+
+		if (pool[i].offset != is->offset || pool[i].count != is->count ||
+			pool[i].size != is->size || part[i].first != mem->part[i].first ||
+			part[i].count != mem->part[i].count)
+			return false;
+	}
+	return ioread32(mem->io + PTNET_MDEV_IO_MEMID) == mem->id && read_size(mem) == mem->size;
 }
 
 /* As far as it got. Applications may keep references to the region, but don't touch it any more:

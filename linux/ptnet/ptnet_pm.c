@@ -11,6 +11,10 @@
  * host has kept the state of its rings: what was to be sent is sent, what has arrived is dropped
  * and counted, as what arrives while nobody listens.
  *
+ * A machine that was saved to a disk (hibernation) wakes in another QEMU, with another port of the same name, maybe of another netmapd. If that
+ * is where the former one was in the region it goes on as after suspend to memory; else, or when an application had the
+ * rings, it stays off.
+ *
  * Processes are frozen meanwhile, and so is what they ask of the driver. Threads of the kernel that
  * sync a port (devices on switches, the stack on host rings) go on: they find a ring that doesn't move.
  *
@@ -91,7 +95,38 @@ static int ptnet_resume(struct device *dev)
 	return error;
 }
 
-DEFINE_SIMPLE_DEV_PM_OPS(ptnet_pm_ops, ptnet_suspend, ptnet_resume);
+/* Another machine has been given this one's memory. Its host may have put the port elsewhere: there are others' rings and buffers now
+ * where this one's have been. And what applications find in the region is not what they had there. */
+static bool is_as_it_was(const struct ptnet *ptn)
+{
+	return ptn->state != PTNET_NETMAP && ptnet_mem_same(ptn->mem) && ptnet_rings_same(ptn);
+}
+
+static int ptnet_restore(struct device *dev)
+{
+	struct ptnet *ptn = dev_get_drvdata(dev);
+	int error = 0;
+
+	mutex_lock(&ptnet_probe_lock);
+	if (ptn->netdev && ptn->away) {
+		error = is_as_it_was(ptn) ? begin_anew(ptn) : -ENODEV;
+		if (error == -ENODEV)
+			netdev_err(ptn->netdev,
+				"its rings are elsewhere now, or an application had them: they stay off until the driver is unbound from %s, and bound\n",
+				pci_name(ptn->pdev));
+	}
+	mutex_unlock(&ptnet_probe_lock);
+	return error;
+}
+
+const struct dev_pm_ops ptnet_pm_ops = {
+	.suspend = ptnet_suspend,
+	.resume = ptnet_resume,
+	.freeze = ptnet_suspend,
+	.thaw = ptnet_resume,
+	.poweroff = ptnet_suspend,
+	.restore = ptnet_restore,
+};
 
 /* ---- errors of the bus, resets ---------------------------------------------------------- */
 

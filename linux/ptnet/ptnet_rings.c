@@ -181,6 +181,38 @@ void ptnet_rings_repair(struct ptnet *ptn)
 			ptn->netdev->name, r.bad, r.replaced - min(r.others, r.replaced));
 }
 
+/* Each slot has a buffer of the port's. */
+static bool has_its_buffers(const struct ptnet_hw_rings *hw, const struct nm_region *region)
+	OS_REQUIRES(NM_CORE_LOCK)
+{
+	for (uint32_t i = 0; i < hw->num_rings; i++) {
+		for (uint32_t s = 0; s < hw->ring[i].num_slots; s++) {
+			uint32_t index = nm_slot_load(&hw->ring[i].slots[s]).buf_idx;
+
+			if (!nm_region_buf_valid(region, index) ||
+				nm_bufown_owner(region, NM_POOL_BUF, index) != hw->owner)
+				return false;
+		}
+	}
+	return true;
+}
+
+bool ptnet_rings_same(const struct ptnet *ptn)
+{
+	bool same = ioread32(ptn->io + PTNET_IO_NIFP_OFS) == ptn->nifp_offset &&
+		    ioread32(ptn->io + PTNET_IO_NUM_TX_RINGS) == ptn->num_rings[NM_TX] &&
+		    ioread32(ptn->io + PTNET_IO_NUM_RX_RINGS) == ptn->num_rings[NM_RX] &&
+		    ioread32(ptn->io + PTNET_IO_NUM_TX_SLOTS) == ptn->num_slots[NM_TX] &&
+		    ioread32(ptn->io + PTNET_IO_NUM_RX_SLOTS) == ptn->num_slots[NM_RX];
+
+	if (!same || !ptn->hw)
+		return same;
+	nm_core_lock(&netmap_core);
+	same = has_its_buffers(ptn->hw, ptn->mem->region);
+	nm_core_unlock(&netmap_core);
+	return same;
+}
+
 /* ---- the end ------------------------------------------------------------------------- */
 
 static void repair_all(const struct ptnet_mem *mem)

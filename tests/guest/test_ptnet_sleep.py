@@ -18,6 +18,8 @@ def pair_of_kernel(kernel, netmap_ko):
         initramfs = netlab.build_initramfs(kernel, netmap_ko)
         nodes = [netlab.Node(kernel, initramfs, daemon, i, f"sleep-{kernel.line}-{i}", second=i == 1, sleeps=i == 1)
                  for i in (1, 2)]
+        for node in nodes:
+            node.daemon = daemon
         with netlab.running(nodes):
             yield nodes
 
@@ -76,3 +78,55 @@ def test_application(pair, how):
     waiting.wait()
     a.ping(b)
     netlab.stream(a, "data", b, "data")
+
+
+@pytest.fixture
+def hibernating(pair, kernel, netmap_ko, tmp_path):
+    """A third guest on the switch, with a disk for its memory."""
+    disk = tmp_path / "swap"
+    with open(disk, "wb") as f:
+        f.truncate(512 << 20)
+    initramfs = netlab.build_initramfs(kernel, netmap_ko, modules=["virtio_blk"])
+    node = netlab.Node(kernel, initramfs, pair[0].daemon, 3, f"hibernates-{kernel.line}", cmdline="nokaslr",
+                       args=["-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"])
+    with netlab.running([node]):
+        node.load()
+        node.run("modprobe virtio_blk; while ! [ -b /dev/vda ]; do sleep 0.1; done; mkswap /dev/vda; swapon /dev/vda")
+        yield node
+
+
+def hibernate(node):
+    node.run("echo shutdown > /sys/power/disk")
+    node.spawn("echo disk > /sys/power/state")
+    assert node.wait_exit(60) == 0
+
+
+def wake(node):
+    """What was said to the machine that sleeps is answered by nobody: it knows this one's connection no more."""
+    node.launch().wait_ready()
+    node.spawn("modprobe virtio_blk; while ! [ -b /dev/vda ]; do sleep 0.1; done; cat /sys/block/vda/dev > /sys/power/resume")
+
+
+def test_hibernation(pair, hibernating):
+    """The machine is switched off with its memory on the disk. Another QEMU, with another port of the same name, has it again."""
+    b = pair[1]
+    b.ping(hibernating)
+    hibernating.spawn("while :; do echo what was in memory | nc -l -p 5000; done")
+    hibernate(hibernating)
+    wake(hibernating)
+    heard = b.run(f"while ! nc -w 1 {hibernating.address} 5000 2> /dev/null; do sleep 0.1; done", 60)
+    assert heard.out == "what was in memory\n"
+
+
+def test_hibernation_elsewhere(pair, hibernating):
+    """The other QEMU's port has its rings elsewhere: the guest leaves alone what is where they were, says so, and goes on."""
+    hibernate(hibernating)
+    hibernating.argv = [arg.replace("ifname=vale1:3,", "ifname=vale1:3@conf:slots=512,") for arg in hibernating.argv]
+    wake(hibernating)
+    said = "its rings are elsewhere now"
+    for _ in range(3000):
+        if said in hibernating.console():
+            break
+        time.sleep(0.1)
+    assert said in hibernating.console()
+    pair[1].ping(pair[0])
