@@ -55,8 +55,8 @@ enum {
 /* nm_port.knows: what not everybody does who has a virtio-net header. */
 enum {
 	NM_KNOWS_USO = 1, /* UDP segmentation (NM_VNET_GSO_UDP_L4) */
-	/* TCP segmentation of IP packets of more than 65535 bytes. Their length field is 0: IPv4's total length; IPv6's payload
-	 * length, and there is no jumbo option. */
+	/* TCP segmentation of IP packets of more than 65535 bytes. What doesn't fit a length field makes it 0 (IPv4: total length, IPv6:
+	 * payload length), and there is no jumbo option. */
 	NM_KNOWS_BIG_TCP = 2,
 };
 

@@ -18,7 +18,6 @@
 #include <linux/version.h>
 #include <linux/virtio_net.h>
 #include <linux/vmalloc.h>
-#include <net/ipv6.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <net/page_pool/helpers.h>
@@ -216,12 +215,6 @@ struct ethtool_rxfh_param {
  */
 #define NMK_BIG_TCP      (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0))
 #define NMK_JUMBO_OPTION (NMK_BIG_TCP && LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0))
-#if !NMK_JUMBO_OPTION
-static inline int ipv6_hopopt_jumbo_remove(struct sk_buff *skb)
-{
-	return 0;
-}
-#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)

@@ -133,8 +133,9 @@ static bool header_says_it(const struct sk_buff *skb)
 {
 	struct virtio_net_hdr hdr;
 
-	/* It has none for packets within packets, and takes them for plain ones. */
+	/* It has none for packets within packets, and takes them for plain ones. And not all who have the header know USO. */
 	return skb->len <= NMK_PACKET_MAX && !(skb_is_gso(skb) && skb->encapsulation) &&
+	       !(skb_is_gso(skb) && (skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4)) &&
 	       virtio_net_hdr_from_skb(skb, &hdr, true, true, 0) == 0 &&
 	       !(skb->ip_summed == CHECKSUM_PARTIAL && skb_csum_is_sctp((struct sk_buff *)skb));
 }
@@ -208,13 +209,20 @@ static uint32_t head_bytes(uint32_t linear)
 	       SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
 }
 
-/* The next fragment of an skb, with as much as possible of so many bytes: how much. 0: no memory. */
-static uint32_t add_piece(struct sk_buff *skb, const struct nmk_skb_pool *pool, uint32_t bytes)
-{
-	uint32_t part = min_t(uint32_t, bytes, LARGE_BYTES), offset;
-	struct page *page = page_pool_dev_alloc_frag(pool->large, &offset, SKB_DATA_ALIGN(part));
+/* Nobody frees memory for these, and nobody touches what is left for others: single pages will do. */
+#define LARGE_GFP ((GFP_ATOMIC & ~__GFP_HIGH) | __GFP_NOWARN | __GFP_NORETRY)
 
+/* The next fragment of an skb, with as much as possible of so many bytes: how much. 0: no memory. *large: there are large pages. */
+static uint32_t add_piece(
+	struct sk_buff *skb, const struct nmk_skb_pool *pool, uint32_t bytes, bool *large)
+{
+	uint32_t part = min_t(uint32_t, bytes, LARGE_BYTES), size = SKB_DATA_ALIGN(part), offset;
+	struct page *page = NULL;
+
+	if (likely(*large))
+		page = page_pool_alloc_frag(pool->large, &offset, size, LARGE_GFP);
 	if (unlikely(!page)) {
+		*large = false;
 		part = min_t(uint32_t, bytes, PAGE_SIZE);
 		page = page_pool_dev_alloc_frag(pool->small, &offset, SKB_DATA_ALIGN(part));
 	}
@@ -228,9 +236,13 @@ static uint32_t add_piece(struct sk_buff *skb, const struct nmk_skb_pool *pool, 
 /* All that is behind the first piece. */
 static bool pieces_behind(struct sk_buff *skb, const struct nmk_skb_pool *pool, uint32_t bytes)
 {
+	bool large = true;
+
 	while (bytes > 0) {
-		uint32_t part =
-			skb_shinfo(skb)->nr_frags < MAX_SKB_FRAGS ? add_piece(skb, pool, bytes) : 0;
+		uint32_t part = 0;
+
+		if (skb_shinfo(skb)->nr_frags < MAX_SKB_FRAGS)
+			part = add_piece(skb, pool, bytes, &large);
 
 		if (part == 0)
 			return false;

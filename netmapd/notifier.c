@@ -146,6 +146,7 @@ static void was_cheap(struct notify_client *c, uint64_t now)
 		return;
 	c->forgiven = true;
 	c->cheap = 0;
+	OS_STORE(&c->excess_ns, 0);
 	OS_STORE(&c->slow, 0);
 	OS_STORE(&n.returned, n.returned + 1);
 }
@@ -246,8 +247,10 @@ static void run(struct job *job)
 		&c->slot[job->slot].pending, &number, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	cost = signal_timed(job->fd);
 	now = notify_now_ns();
-	if (cost > NOTIFY_LIMIT_NS)
+	if (notify_charge(c, cost))
 		was_expensive(c, cost, now);
+	else if (cost > NOTIFY_LIMIT_NS)
+		c->cheap = 0;
 	else
 		was_cheap(c, now);
 	/* Whoever sees it counted sees what it has led to. */

@@ -206,15 +206,14 @@ void notify_stats(struct notify_stats *stats)
 
 /* ---- signals ------------------------------------------------------------------------------ */
 
-/* Of a signal that took so much. True: it was too much. Threads that come in each other's way lose a signal's share. */
-static bool charge(struct notify_client *c, uint64_t cost)
+/* Threads that come in each other's way lose a signal's share. */
+bool notify_charge(struct notify_client *c, uint64_t cost)
 {
 	uint64_t excess = OS_LOAD(&c->excess_ns) + cost;
-	bool much = excess > NOTIFY_EXCESS_NS + NOTIFY_LIMIT_NS;
 
-	OS_STORE(&c->excess_ns,
-		much || excess < NOTIFY_LIMIT_NS ? 0 : (uint32_t)(excess - NOTIFY_LIMIT_NS));
-	return much;
+	excess = excess > NOTIFY_LIMIT_NS ? excess - NOTIFY_LIMIT_NS : 0;
+	OS_STORE(&c->excess_ns, excess < NOTIFY_EXCESS_NS ? (uint32_t)excess : NOTIFY_EXCESS_NS);
+	return excess > NOTIFY_EXCESS_NS;
 }
 
 static bool signal_exactly_timed(struct notify_client *c, int fd)
@@ -223,7 +222,7 @@ static bool signal_exactly_timed(struct notify_client *c, int fd)
 	bool done = notify_submit(fd);
 
 	__atomic_fetch_sub(&c->suspect, 1, __ATOMIC_RELAXED);
-	if (!charge(c, notify_cpu_ns() - start))
+	if (!notify_charge(c, notify_cpu_ns() - start))
 		return done;
 	if (__atomic_exchange_n(&c->slow, 1, __ATOMIC_RELAXED) == 0)
 		__atomic_fetch_add(&notify.moved, 1, __ATOMIC_RELAXED);
@@ -234,7 +233,10 @@ static void suspect(struct notify_client *c, uint64_t took_ns)
 {
 	uint64_t signals = SUSPECT + took_ns / NOTIFY_LIMIT_NS;
 
-	OS_STORE(&c->suspect, signals < SUSPECT_MAX ? (uint32_t)signals : SUSPECT_MAX);
+	if (signals > SUSPECT_MAX)
+		signals = SUSPECT_MAX;
+	if ((int32_t)OS_LOAD(&c->suspect) < (int32_t)signals)
+		OS_STORE(&c->suspect, (uint32_t)signals);
 }
 
 static bool signal_here(struct notify_client *c, int fd)

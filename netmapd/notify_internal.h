@@ -38,6 +38,9 @@ void notify_client_put(struct notify_client *c);
 uint64_t notify_now_ns(void);
 uint64_t notify_cpu_ns(void);
 
+/* A signal took so much of the processor. True: that is too much, with what those before have taken. */
+bool notify_charge(struct notify_client *c, uint64_t cost);
+
 /* Without waiting. False: there are no asynchronous requests, or not now. */
 bool notify_submit(int fd);
 

@@ -177,7 +177,8 @@
  * A driver without it finds such packets cut into datagrams. */
 #define PTNETMAP_F_USO 0x20000
 /* Our extension, with PTNETMAP_F_VNET_HDR: the driver takes TCP packets to be segmented (gso_type 1, 4) whose IP packet has more than
- * 65535 bytes, and may send them. The length field is 0 then: IPv4's total length; IPv6's payload length, and there is no jumbo option.
+ * 65535 bytes, and may send them. A length that doesn't fit its field makes it 0 (IPv4: total length, IPv6: payload length), and there is
+ * no jumbo option.
  * A driver without it finds such packets cut into segments. */
 #define PTNETMAP_F_BIG_TCP 0x40000
 

@@ -5,7 +5,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-/* Bytes: the longest packet of the stack. */
+/* Bytes: the longest packet of a stack that has not been told to send longer ones (BIG TCP). */
 #define LEAST_LIMIT SZ_64K
 
 int ptnet_bql_alloc(struct ptnet_queue *q)

@@ -57,8 +57,9 @@ static void read_mac(const struct ptnet *ptn, uint8_t mac[ETH_ALEN])
 
 void ptnet_write_features(const struct ptnet *ptn, bool stack)
 {
-	reg_write(ptn, PTNET_IO_PTFEAT,
-		stack ? ptn->features : ptn->features & ~(PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP));
+	if (!ptn->gone)
+		reg_write(ptn, PTNET_IO_PTFEAT,
+			stack ? ptn->features : ptn->features & ~PTNET_STACK_FEATURES);
 }
 
 void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes)

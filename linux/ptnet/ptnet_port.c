@@ -180,16 +180,17 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
 	smp_store_release(&q->nmring, ring);
 }
 
-/* The rings come with their header length. The interface, if it is up, has let go of them. While the
- * host serves it and there is nothing to change, its packets are not lost. */
+/* The rings come with their header length, and without packets that only a stack knows. The interface, if it is up, has let go of
+ * them. While the host serves it and there is nothing to change, its packets are not lost. */
 static int start_service(struct ptnet *ptn, const struct nm_port *port)
 {
+	bool knows = ptn->hdr_len > 0 && (ptn->features & PTNET_STACK_FEATURES);
 	int error;
 
 	if (ptn->gone)
 		return -ENODEV;
 	if (ptn->state == PTNET_STACK) {
-		if (ptn->hdr_len == port->hdr_len)
+		if (ptn->hdr_len == port->hdr_len && !knows)
 			return 0;
 		ptnet_service_stop(ptn);
 	}

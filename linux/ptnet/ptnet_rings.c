@@ -199,11 +199,15 @@ static bool has_its_buffers(const struct ptnet_hw_rings *hw, const struct nm_reg
 
 bool ptnet_rings_same(const struct ptnet *ptn)
 {
-	bool same = ioread32(ptn->io + PTNET_IO_NIFP_OFS) == ptn->nifp_offset &&
-		    ioread32(ptn->io + PTNET_IO_NUM_TX_RINGS) == ptn->num_rings[NM_TX] &&
-		    ioread32(ptn->io + PTNET_IO_NUM_RX_RINGS) == ptn->num_rings[NM_RX] &&
-		    ioread32(ptn->io + PTNET_IO_NUM_TX_SLOTS) == ptn->num_slots[NM_TX] &&
-		    ioread32(ptn->io + PTNET_IO_NUM_RX_SLOTS) == ptn->num_slots[NM_RX];
+	bool same;
+
+	iowrite32(ptn->features, ptn->io + PTNET_IO_PTFEAT);
+	same = ioread32(ptn->io + PTNET_IO_PTFEAT) == ptn->features &&
+	       ioread32(ptn->io + PTNET_IO_NIFP_OFS) == ptn->nifp_offset &&
+	       ioread32(ptn->io + PTNET_IO_NUM_TX_RINGS) == ptn->num_rings[NM_TX] &&
+	       ioread32(ptn->io + PTNET_IO_NUM_RX_RINGS) == ptn->num_rings[NM_RX] &&
+	       ioread32(ptn->io + PTNET_IO_NUM_TX_SLOTS) == ptn->num_slots[NM_TX] &&
+	       ioread32(ptn->io + PTNET_IO_NUM_RX_SLOTS) == ptn->num_slots[NM_RX];
 
 	if (!same || !ptn->hw)
 		return same;

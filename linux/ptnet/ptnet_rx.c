@@ -28,10 +28,10 @@ static void deliver(struct ptnet_queue *q, const struct nm_pkt *pkt)
 		ptnet_count_drop(q, cause);
 		return;
 	}
-	ptnet_big_received(skb);
 	if ((hdr.hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID) && skb->ip_summed == CHECKSUM_NONE)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	ptnet_count_packet(q, skb->len);
+	ptnet_big_received(skb);
 	if (likely(q->id < READ_ONCE(q->napi.dev->real_num_rx_queues))) /* else it was on its way */
 		skb_record_rx_queue(skb, q->id);
 	skb->protocol = eth_type_trans(skb, q->napi.dev);

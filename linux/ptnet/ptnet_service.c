@@ -76,8 +76,11 @@ int ptnet_service_start(struct ptnet *ptn)
 void ptnet_service_stop(struct ptnet *ptn)
 {
 	lockdep_assert_held(&ptn->lock);
-	if (!ptn->gone && !ptn->away)
-		ptnet_command(ptn, PTNETMAP_PTCTL_DELETE);
+	if (ptn->gone || ptn->away)
+		return;
+	ptnet_command(ptn, PTNETMAP_PTCTL_DELETE);
+	ptnet_write_features(
+		ptn, false); /* what the stack has sent is on its way as it was meant */
 }
 
 int ptnet_service_hdr_len(struct ptnet *ptn, uint32_t bytes)
@@ -131,8 +134,6 @@ void ptnet_stack_off(struct ptnet *ptn)
 	if (ptn->away)
 		return;
 	ptnet_rss_off(ptn);
-	if (!ptn->gone)
-		ptnet_write_features(ptn, false);
 	for (uint32_t i = 0; i < ptnet_num_queues(ptn); i++)
 		ptnet_pause_disable(&ptn->queues[i]);
 	/* No transmit is under way any more. Behind the polls: these wake queues. */

@@ -3,7 +3,7 @@
  * bigcheck - TCP packets whose length no IP header can say (BIG TCP).
  *
  *	bigcheck gso IF BYTES		the stack may give packets so long to the interface, over IPv4 and IPv6
- *	bigcheck longer IF BYTES	a packet comes that is longer
+ *	bigcheck longer IF BYTES	a packet comes, or goes, that is longer
  *	bigcheck take BYTES		a connection comes to port 11 with so many, as give sends them
  *	bigcheck give ADDRESS BYTES	sends so many there
  *
@@ -28,7 +28,7 @@ enum {
 	PATTERN =
 		65521, /* bytes after which what is sent begins anew: a prime number, so that no size of packets fits it */
 	AT_A_TIME = 1 << 20,
-	PATIENCE_S = 60,
+	PATIENCE_S = 480,
 	GSO_IPV4_MAX_SIZE = 63, /* IFLA_GSO_IPV4_MAX_SIZE of Linux 6.3 */
 };
 
@@ -93,13 +93,8 @@ static void check_longer(char **args)
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
 	say("ready");
 	do {
-		struct sockaddr_ll from = {0};
-		socklen_t size = sizeof(from);
-
-		bytes = recvfrom(fd, &first, 1, MSG_TRUNC, (struct sockaddr *)&from, &size);
+		bytes = recv(fd, &first, 1, MSG_TRUNC);
 		CHECK(bytes >= 0);
-		if (from.sll_pkttype == PACKET_OUTGOING)
-			bytes = 0;
 	} while (bytes <= atoi(args[1]));
 	close(fd);
 }
