@@ -71,9 +71,9 @@ struct nm_port {
 	/* On a switch: a network stack is behind it, whatever header its packets have. Else those with a virtio-net header
 	 * are taken for a stack's. Stored when no thread syncs the port; loaded by any (OS_LOAD). */
 	bool stack;
-	/* On a switch, NM_KNOWS_* of offload.h: of what not everybody knows, what packets behind virtio-net headers may be like that who uses
-	 * the port sends and receives. For a port that doesn't know it, a switch cuts what such a port sends. Stored by anybody, any
-	 * time (OS_STORE). */
+	/* On a switch, NM_KNOWS_* of offload.h: which packets behind virtio-net headers, of those that not everybody knows, the user of the
+	 * port sends and takes. For a port that doesn't know one, a switch cuts what such a port sends. Stored by anybody, any time
+	 * (OS_STORE). */
 	uint32_t knows;
 	/* By the hash of packets, the rx ring that they come to; NULL: by the sender's ring. Stored under core->lock; loaded
 	 * by any thread that sends to the port, once for what it does. */

@@ -6,13 +6,13 @@
 #include "offload.h"
 #include "world.h"
 
-enum { FRAGS_MOST = 16, PIECES_MOST = 16, LONG_BYTES = 66000 };
+enum { FRAGS_MOST = 16, PIECES_MOST = 16, LONG_BYTES = 66000, BIG_BYTES = 131072 };
 
 void fuzz_begin(void)
 {
 }
 
-static uint8_t packet[LONG_BYTES], whole[LONG_BYTES + NM_OFFLOAD_HEAD_MAX + 8];
+static uint8_t packet[BIG_BYTES], whole[BIG_BYTES + NM_OFFLOAD_HEAD_MAX + 8];
 static uint8_t cut[8]; /* where fragments and pieces end, by turns */
 
 static uint32_t next_cut(uint32_t i, uint32_t left, bool last)
@@ -103,7 +103,11 @@ void fuzz_one(struct fuzz_in *in)
 		return;
 	if (how & 1) { /* as a sender says who wants it so: the largest packets, too */
 		memset(packet + len, how, sizeof(packet) - len);
-		len = how & 2 ? LONG_BYTES - fuzz_u16(in) % 1024 : len;
+		if (how & 2)
+			len = (how & 4 ? BIG_BYTES : LONG_BYTES) - fuzz_u16(in) % 1024;
+		/* No length, of IPv4 or of IPv6, as packets have it that are too long for one. */
+		if (how & 8)
+			memset(packet + (how & 16 ? 16 : 18), 0, 2);
 	}
 	memset(&o, 0xa5, sizeof(o)); /* as it was left by another packet */
 	count = make_frags(frags, len);
