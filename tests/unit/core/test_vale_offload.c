@@ -316,7 +316,7 @@ static void big_tcp_is_cut(void **state)
 		const bool v6 = i & 1;
 		const uint32_t fits = UINT16_MAX - (v6 ? 60 : 40);
 
-		open_pair(2048, 256, 2048, 256);
+		open_pair(2048, 256, 2048, 512); /* room for two packets of the most segments */
 		set_hdr_len(&a, 12);
 		set_hdr_len(&b, headers[i / 2]);
 		for (uint32_t round = 0; round < 60; round++) {
