@@ -239,7 +239,7 @@ static int open_device(struct vm *vm, struct vm_port *port, struct nm_error *err
 	if (port_service_has_rss(port->service))
 		config.offered |= PTNETMAP_F_RSS;
 	if (port_service_cuts_unknown(port->service))
-		config.offered |= PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP;
+		config.offered |= PTNETMAP_F_STACK;
 	snprintf(name, sizeof(name), "vm%u %.80s", vm->number, ifname);
 	snprintf(port->path, sizeof(port->path), "%.90s/net%u", vm->dir, vm->num_ports);
 	unlink(port->path);

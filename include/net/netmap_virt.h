@@ -181,6 +181,8 @@
  * no jumbo option.
  * A driver without it finds such packets cut into segments. */
 #define PTNETMAP_F_BIG_TCP 0x40000
+/* Those two: what only network stacks know, behind a virtio-net header. */
+#define PTNETMAP_F_STACK (PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP)
 
 /* Commands of PTCTL. */
 #define PTNETMAP_PTCTL_CREATE 1 /* start to serve the rings; ENXIO without both CSB addresses */

@@ -292,9 +292,7 @@ void ptnet_device_release(struct ptnet *ptn);
 void ptnet_device_introduce(struct ptnet *ptn);
 /* The host must not touch the CSB from here on. core->lock held. */
 void ptnet_device_forget_csb(const struct ptnet *ptn);
-/* What only a stack knows. */
-#define PTNET_STACK_FEATURES (PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP)
-/* Tells the device what was granted; PTNET_STACK_FEATURES only while the stack has the rings: an application that asks for a
+/* Tells the device what was granted; PTNETMAP_F_STACK only while the stack has the rings: an application that asks for a
  * header has the packets of others as applications know them. Nothing when it is gone. ptn->lock held, or probing. */
 void ptnet_write_features(const struct ptnet *ptn, bool stack);
 /* Writes the wanted header length to the device and takes the one it grants. ptn->lock held. */

@@ -59,7 +59,7 @@ void ptnet_write_features(const struct ptnet *ptn, bool stack)
 {
 	if (!ptn->gone)
 		reg_write(ptn, PTNET_IO_PTFEAT,
-			stack ? ptn->features : ptn->features & ~PTNET_STACK_FEATURES);
+			stack ? ptn->features : ptn->features & ~PTNETMAP_F_STACK);
 }
 
 void ptnet_negotiate_hdr_len(struct ptnet *ptn, uint32_t bytes)

@@ -184,7 +184,7 @@ static void give_to_netmap(struct nm_port *port, struct ptnet_queue *q)
  * them. While the host serves it and there is nothing to change, its packets are not lost. */
 static int start_service(struct ptnet *ptn, const struct nm_port *port)
 {
-	bool knows = ptn->hdr_len > 0 && (ptn->features & PTNET_STACK_FEATURES);
+	bool knows = ptn->hdr_len > 0 && (ptn->features & PTNETMAP_F_STACK);
 	int error;
 
 	if (ptn->gone)

@@ -179,7 +179,7 @@ static void write_features(struct ptnet_net *net, uint32_t wanted)
 	net->features = wanted & net->config.offered;
 	if (!(net->features & PTNETMAP_F_VNET_HDR)) { /* -EBUSY: running */
 		(void)port_service_set_hdr_len(net->service, net->first_hdr_len);
-		net->features &= ~(PTNETMAP_F_USO | PTNETMAP_F_BIG_TCP);
+		net->features &= ~PTNETMAP_F_STACK;
 	}
 	port_service_set_knows(net->service, known(net->features));
 	forget_rss(net);

@@ -25,8 +25,8 @@
 
 enum {
 	PORT = 11,
-	PATTERN =
-		65521, /* bytes after which what is sent begins anew: a prime number, so that no size of packets fits it */
+	/* Bytes after which what is sent begins anew: a prime number, so that no size of packets fits it. */
+	PATTERN = 65521,
 	AT_A_TIME = 1 << 20,
 	PATIENCE_S = 480,
 	GSO_IPV4_MAX_SIZE = 63, /* IFLA_GSO_IPV4_MAX_SIZE of Linux 6.3 */
@@ -84,13 +84,12 @@ static void check_longer(char **args)
 	const struct sockaddr_ll here = {.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ALL),
 		.sll_ifindex = (int)if_nametoindex(args[0])};
-	struct timeval patience = {.tv_sec = PATIENCE_S};
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 	ssize_t bytes;
 	char first;
 
 	CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&here, sizeof(here)) == 0);
-	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(fd, PATIENCE_S);
 	say("ready");
 	do {
 		bytes = recv(fd, &first, 1, MSG_TRUNC);
@@ -103,7 +102,6 @@ static void check_take(char **args)
 {
 	const struct sockaddr_in6 here = {
 		.sin6_family = AF_INET6, .sin6_port = htons(PORT), .sin6_addr = in6addr_any};
-	struct timeval patience = {.tv_sec = PATIENCE_S};
 	int one = 1, fd, from = socket(AF_INET6, SOCK_STREAM, 0);
 	static char got[AT_A_TIME];
 	long long done = 0;
@@ -112,11 +110,11 @@ static void check_take(char **args)
 	CHECK(setsockopt(from, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0);
 	CHECK(bind(from, (const struct sockaddr *)&here, sizeof(here)) == 0 &&
 		listen(from, 1) == 0);
-	CHECK(setsockopt(from, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(from, PATIENCE_S);
 	say("ready");
 	fd = accept(from, NULL, NULL);
 	CHECK(fd >= 0);
-	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(fd, PATIENCE_S);
 	while ((bytes = recv(fd, got, sizeof(got), 0)) > 0) {
 		CHECK(memcmp(got, pattern + done % PATTERN, (size_t)bytes) == 0);
 		done += bytes;
@@ -128,13 +126,10 @@ static void check_take(char **args)
 
 static void check_give(char **args)
 {
-	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+	const struct sockaddr_in6 to = address_of(args[0], PORT);
 	int fd = socket(AF_INET6, SOCK_STREAM, 0);
 	long long left = atoll(args[1]), done = 0;
-	char mapped[64];
 
-	snprintf(mapped, sizeof(mapped), "%s%s", strchr(args[0], ':') ? "" : "::ffff:", args[0]);
-	CHECK(inet_pton(AF_INET6, mapped, &to.sin6_addr) == 1);
 	CHECK(connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0);
 	while (left > 0) {
 		ssize_t bytes = send(fd, pattern + done % PATTERN,

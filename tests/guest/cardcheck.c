@@ -44,12 +44,11 @@ static void check_maddr(char **args)
 static void check_hear(char **args)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(args[0]))};
-	struct timeval patience = {.tv_sec = 50};
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	char got[2048];
 
 	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
-	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(fd, 50);
 	say("ready");
 	do {
 		ssize_t bytes = recv(fd, got, sizeof(got) - 1, 0);
@@ -199,13 +198,12 @@ static void check_datagrams(char **args)
 {
 	const struct sockaddr_in6 here = {
 		.sin6_family = AF_INET6, .sin6_port = htons(CUT_PORT)}; /* IPv4 as well */
-	struct timeval patience = {.tv_sec = 50};
 	int fd = socket(AF_INET6, SOCK_DGRAM, 0), count = atoi(args[0]), room = 4 << 20;
 	char got[DATAGRAM_MAX], wanted[DATAGRAM_MAX];
 
 	CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&here, sizeof(here)) == 0);
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) == 0);
-	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(fd, 50);
 	say("ready");
 	for (int n = 0; n < count; n++) {
 		ssize_t bytes = recv(fd, got, sizeof(got), 0);
@@ -217,20 +215,9 @@ static void check_datagrams(char **args)
 	close(fd);
 }
 
-/* An address of IPv4 as one of IPv6. */
-static struct sockaddr_in6 address_of(const char *text)
-{
-	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(CUT_PORT)};
-	char mapped[64];
-
-	snprintf(mapped, sizeof(mapped), "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
-	CHECK(inet_pton(AF_INET6, mapped, &to.sin6_addr) == 1);
-	return to;
-}
-
 static void check_segments(char **args)
 {
-	const struct sockaddr_in6 to = address_of(args[0]);
+	const struct sockaddr_in6 to = address_of(args[0], CUT_PORT);
 	int fd = socket(AF_INET6, SOCK_DGRAM, 0), count = atoi(args[1]), size = atoi(args[2]);
 	static char data[AT_A_TIME * DATAGRAM_MAX];
 

@@ -28,6 +28,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 
+import netlab  # noqa: E402: they are found by the line above
 import ptnguest  # noqa: E402
 
 os.environ.setdefault("NM_DEBUG", "y")  # for setup/module: the module checks its own state
@@ -92,10 +93,6 @@ get_kernel = functools.cache(ptnguest.Kernel.get)
 
 
 @functools.cache
-def build_netmap_ko(kernel):
-    return next(p for p in ptnguest.build_module(kernel) if p.name == "netmap.ko")
-
-
 @pytest.fixture(scope="session")
 def kernel(request):
     return get_kernel(request.param)
@@ -104,7 +101,7 @@ def kernel(request):
 @pytest.fixture(scope="session")
 def netmap_ko(kernel):
     """netmap.ko of this source tree for that kernel."""
-    return build_netmap_ko(kernel)
+    return netlab.build_netmap_ko(kernel)
 
 
 @pytest.fixture

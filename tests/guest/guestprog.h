@@ -13,8 +13,10 @@
 #ifndef TESTS_GUEST_GUESTPROG_H
 #define TESTS_GUEST_GUESTPROG_H
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +24,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <net/netmap_user.h>
 
@@ -51,6 +55,25 @@ static inline void __attribute__((format(printf, 1, 2), noreturn)) fail(const ch
 		if ((call) != -1 || errno != (error))                                         \
 			fail("line %d: %s: errno %d, not %d", __LINE__, #call, errno, error); \
 	} while (0)
+
+/* A port at an address, which may be one of IPv4: that is one of IPv6, too. */
+static inline struct sockaddr_in6 address_of(const char *text, uint16_t port)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	char mapped[64];
+
+	snprintf(mapped, sizeof(mapped), "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
+	CHECK(inet_pton(AF_INET6, mapped, &to.sin6_addr) == 1);
+	return to;
+}
+
+/* What a socket waits for comes in that time, or fails with EAGAIN. */
+static inline void set_patience(int fd, int seconds)
+{
+	const struct timeval patience = {.tv_sec = seconds};
+
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+}
 
 static inline void say(const char *text)
 {

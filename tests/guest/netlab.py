@@ -18,6 +18,7 @@ NMCHECK_SOURCE = Path(__file__).resolve().parent / "nmcheck.c"
 PTCHECK_SOURCE = NMCHECK_SOURCE.with_name("ptcheck.c")
 CARDCHECK_SOURCE = NMCHECK_SOURCE.with_name("cardcheck.c")
 XDPCHECK_SOURCE = NMCHECK_SOURCE.with_name("xdpcheck.c")
+BIGCHECK_SOURCE = NMCHECK_SOURCE.with_name("bigcheck.c")
 NETMAPD = ptnguest.BUILD / "netmapd" / "netmapd"
 QEMU_PTNET = ptnguest.BUILD / "tools" / "qemu-ptnet"
 PKT_GEN = ptnguest.BUILD / "apps" / "pkt-gen"
@@ -46,6 +47,34 @@ def build_program(source):
 
 def build_nmcheck():
     return build_program(NMCHECK_SOURCE)
+
+
+def build_netmap_ko(kernel):
+    """netmap.ko of this source tree for a kernel."""
+    return next(path for path in ptnguest.build_module(kernel) if path.name == "netmap.ko")
+
+
+def look_until(look, enough, seconds=60):
+    """What is seen when it is enough, or after that time."""
+    end = time.monotonic() + seconds
+    while not enough(now := look()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return now
+
+
+def big_tcp_programs():
+    """What a guest needs for the two that follow."""
+    return [("ip", "sbin/ip"), (build_program(BIGCHECK_SOURCE), "bin/bigcheck")]
+
+
+def longest_of_stack(guest, interface):
+    """Bytes of a packet that the interface can take from the stack."""
+    return int(re.search(r"tso_max_size (\d+)", guest.run(f"/sbin/ip -d link show {interface}").out).group(1))
+
+
+def set_big_tcp(guest, interface):
+    """The stack gives it packets so long (BIG TCP)."""
+    guest.run(f"bigcheck gso {interface} {longest_of_stack(guest, interface)}")
 
 
 def build_initramfs(kernel, netmap_ko, modules=(), programs=(), files=None):

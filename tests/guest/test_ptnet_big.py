@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """BIG TCP: packets whose length no IP header can say, between stacks that know them, each in its own way, and to those that don't."""
 
-import re
-
 import netlab
 import ptnguest
 import pytest
 
-SOURCE = netlab.NMCHECK_SOURCE.with_name("bigcheck.c")
 FITS = 65535        # bytes of an IP packet whose header says its length
 BYTES = 32 << 20
 # With 6.12 IPv6 has a jumbo option, with the newest none; 6.1 does not know such packets.
@@ -16,12 +13,8 @@ OTHER = {"6.12": "newest", "newest": "6.1"}
 
 def node(line, netmap_ko, daemon, number):
     kernel = ptnguest.Kernel.get(line)
-    initramfs = netlab.build_initramfs(kernel, netmap_ko, ["8021q"], [(netlab.build_program(SOURCE), "bin/bigcheck"), ("ip", "sbin/ip")])
+    initramfs = netlab.build_initramfs(kernel, netmap_ko, ["8021q"], netlab.big_tcp_programs())
     return netlab.Node(kernel, initramfs, daemon, number, f"big-{line}-{number}")
-
-
-def module_of(line):
-    return next(path for path in ptnguest.build_module(ptnguest.Kernel.get(line)) if path.name == "netmap.ko")
 
 
 def other_than(kernel):
@@ -35,7 +28,7 @@ def nodes_of_kernel(kernel, netmap_ko):
     with netlab.Daemon(ptnguest.BUILD / "test-logs" / f"big-{kernel.line}.netmapd", "--full-wait-ms", "10000") as daemon:
         nodes = [node(kernel.line, netmap_ko, daemon, i) for i in (1, 2)]
         other = other_than(kernel)
-        nodes.append(node(other, module_of(other), daemon, 3))
+        nodes.append(node(other, netlab.build_netmap_ko(ptnguest.Kernel.get(other)), daemon, 3))
         with netlab.running(nodes):
             for each in nodes:
                 each.load()
@@ -58,11 +51,6 @@ def address(request):
     return {"inet": lambda each: each.address, "inet6": lambda each: f"fd77::{each.number}"}[request.param]
 
 
-def most(each):
-    """Bytes of a packet that the interface can take from the stack."""
-    return int(re.search(r"tso_max_size (\d+)", each.run("/sbin/ip -d link show data").out).group(1))
-
-
 def refused(each):
     return {name: n for name, n in each.counters().items() if "_drop_" in name}
 
@@ -81,20 +69,16 @@ def give(a, b, to, longer):
     assert refused(b) == before
 
 
-def set_most(each):
-    each.run(f"bigcheck gso data {most(each)}")
-
-
 def test_most(nodes, kernel):
     """As much as 64 slots hold; on 6.1, which knows those over IPv6 only, no more than an IP packet."""
-    assert most(nodes[0]) == (FITS + 1 if kernel.line == "6.1" else 64 * 2048 - 30)
+    assert netlab.longest_of_stack(nodes[0], "data") == (FITS + 1 if kernel.line == "6.1" else 64 * 2048 - 30)
 
 
 @pytest.mark.not_on_6_1     # knows them over IPv6 only
 def test_between_two(nodes, address):
     """Such packets come, and all bytes. To a program in the driver, and so without a header, they are cut."""
     a, b = nodes[:2]
-    set_most(a)
+    netlab.set_big_tcp(a, "data")
     give(a, b, address(b), longer=True)
     b.run("ethtool -K data tcp-segmentation-offload off")
     give(a, b, address(b), longer=True)
@@ -110,11 +94,11 @@ def test_between_two(nodes, address):
 def test_to_another_kernel(nodes, kernel, address):
     """Who doesn't know them gets segments. Who knows them has them as its stack likes them."""
     a, b = nodes[::2]
-    set_most(a)
+    netlab.set_big_tcp(a, "data")
     knows = other_than(kernel) != "6.1"
     give(a, b, address(b), longer=knows)
     if knows:
-        set_most(b)
+        netlab.set_big_tcp(b, "data")
         give(b, a, address(a), longer=True)
 
 
@@ -126,8 +110,8 @@ def test_in_a_vlan(nodes, kernel, address):
         each.run("modprobe 8021q; /sbin/ip link add link data name tagged type vlan id 5; ip link set tagged up; "
                  "sysctl -qw net.ipv6.conf.tagged.disable_ipv6=0 net.ipv6.conf.tagged.accept_dad=0; "
                  f"ip addr add 10.5.0.{each.number}/24 dev tagged; ip -6 addr add fd75::{each.number}/64 dev tagged")
-    set_most(a)
-    a.run(f"bigcheck gso tagged {most(a)}")
+    netlab.set_big_tcp(a, "data")
+    a.run(f"bigcheck gso tagged {netlab.longest_of_stack(a, 'data')}")
     to = address(b).replace("10.0.", "10.5.").replace("fd77", "fd75")
     try:
         a.run(netlab.pings(to, 1))
@@ -142,7 +126,7 @@ def test_to_an_application(nodes):
     """One that asks for a header finds nothing that it can't know, and the stack has it all again afterwards."""
     a, b = nodes[:2]
     a.run(f"arp -i data -s {b.address} {b.mac}")
-    set_most(a)
+    netlab.set_big_tcp(a, "data")
     netlab.ptcheck(b, "hdr", "data", "12")
     hears = b.spawn("pkt-gen -i data -f rx -w 0 -n 1000")
     hears.wait_output("^rx on ")

@@ -5,7 +5,6 @@ import hashlib
 import re
 import signal
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,14 +40,6 @@ def pair(pair_of_kernel):
     yield pair_of_kernel
     for node in pair_of_kernel:
         node.assert_clean_log()
-
-
-def look_until(look, enough):
-    """What is seen when it is enough, or after a minute."""
-    end = time.monotonic() + 60
-    while not enough(now := look()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return now
 
 
 class Stream:
@@ -142,7 +133,7 @@ def flows(a, b):
     """A datagram of each flow from a to b: how many came to each ring of b."""
     before = counted(b)
     assert a.run(f"cardcheck flows {b.address} {PORTS[0]} {len(PORTS)}").out == "ok\n"
-    return look_until(lambda: [n - m for n, m in zip(counted(b), before)], lambda now: sum(now) >= len(PORTS))
+    return netlab.look_until(lambda: [n - m for n, m in zip(counted(b), before)], lambda now: sum(now) >= len(PORTS))
 
 
 def wanted_spread():
@@ -440,7 +431,7 @@ def pages_left(node):
         out = node.run(f"grep page_pool_release: {TRACING}/trace", check=False).out
         return {pool: int(n) for pool, n in re.findall(r"page_pool_release: page_pool=(\S+) inflight=(-?\d+)", out)}
 
-    return look_until(left, lambda now: now and not any(now.values()))
+    return netlab.look_until(left, lambda now: now and not any(now.values()))
 
 
 @pytest.mark.every_kernel
@@ -546,7 +537,7 @@ def frames(sender, mac, receiver, lengths, change=0):
 
 def wait_counted(node, pattern, wanted):
     """Until these counters of the driver are so much, in sum."""
-    assert look_until(lambda: total(node, pattern), lambda now: now >= wanted) == wanted
+    assert netlab.look_until(lambda: total(node, pattern), lambda now: now >= wanted) == wanted
 
 
 @pytest.fixture

@@ -124,9 +124,5 @@ def test_hibernation_elsewhere(pair, hibernating):
     hibernating.argv = [arg.replace("ifname=vale1:3,", "ifname=vale1:3@conf:slots=512,") for arg in hibernating.argv]
     wake(hibernating)
     said = "its rings are elsewhere now"
-    for _ in range(3000):
-        if said in hibernating.console():
-            break
-        time.sleep(0.1)
-    assert said in hibernating.console()
+    assert said in netlab.look_until(hibernating.console, lambda console: said in console, 300)
     pair[1].ping(pair[0])

@@ -246,12 +246,11 @@ static int open_frames(const char *ifname)
 	const struct sockaddr_ll at = {.sll_family = AF_PACKET,
 		.sll_protocol = htons(PROTO),
 		.sll_ifindex = (int)if_nametoindex(ifname)};
-	const struct timeval patience = {.tv_sec = 50};
 	int fd = socket(AF_PACKET, SOCK_RAW, 0), bytes = 1 << 24;
 
 	CHECK(fd >= 0 && bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0);
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) == 0);
-	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0);
+	set_patience(fd, 50);
 	return fd;
 }
 

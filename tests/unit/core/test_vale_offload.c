@@ -49,38 +49,43 @@ static void header_alone(void **state)
 
 /* ---- TSO to a receiver that has no header ------------------------------------------------------ */
 
-/* A packet over IPv4 with `data` bytes behind its headers, to be cut at `size`: its length in *len. Returns its TCP or UDP header. */
-static uint8_t *make_gso(enum proto proto, uint32_t data, uint16_t size, uint32_t *len)
+/* A packet with `data` bytes behind its headers, to be cut at `size`: its length in *len. No length in the IP header where the packet is too
+ * long for it. Returns its TCP or UDP header. */
+static uint8_t *make_gso(bool v6, enum proto proto, uint32_t data, uint16_t size, uint32_t *len)
 {
 	const bool tcp = proto == TCP;
-	const uint32_t l4_bytes = tcp ? 20 : 8;
+	const uint32_t l4 = v6 ? 54 : 34, payload = (tcp ? 20 : 8) + data;
+	const uint32_t ip_len = v6 ? payload : 20 + payload;
 	const struct nm_vnet_hdr vnet = {
 		.flags = NM_VNET_NEEDS_CSUM,
-		.gso_type = tcp ? NM_VNET_GSO_TCPV4 : NM_VNET_GSO_UDP_L4,
+		.gso_type = !tcp ? NM_VNET_GSO_UDP_L4
+			    : v6 ? NM_VNET_GSO_TCPV6
+				 : NM_VNET_GSO_TCPV4,
 		.gso_size = size,
-		.csum_start = 34,
+		.csum_start = (uint16_t)l4,
 		.csum_offset = tcp ? 16 : 6,
 	};
 	uint8_t *eth = frame + a.hdr_len, *ip = eth + 14;
 
-	*len = a.hdr_len + 34 + l4_bytes + data;
+	*len = a.hdr_len + l4 + payload;
 	make_frame(frame, *len, a.hdr_len, 2, 1, &r);
 	memset(frame, 0, a.hdr_len);
 	memcpy(frame, &vnet, sizeof(vnet));
-	put16(eth + 12, 0x0800);
-	ip[0] = 0x45;
-	put16(ip + 2, 20 + l4_bytes + data);
-	put16(ip + 6, 0);
-	ip[9] = (uint8_t)proto;
-	return ip + 20;
+	put16(eth + 12, v6 ? 0x86dd : 0x0800);
+	ip[0] = v6 ? 0x60 : 0x45;
+	put16(ip + (v6 ? 4 : 2), ip_len > UINT16_MAX ? 0 : ip_len);
+	if (!v6)
+		put16(ip + 6, 0);
+	ip[v6 ? 6 : 9] = (uint8_t)proto;
+	return eth + l4;
 }
 
 /* Its length. */
-static uint32_t make_tso(uint32_t data, uint16_t size)
+static uint32_t make_tso(bool v6, uint32_t data, uint16_t size)
 {
 	uint32_t len;
 
-	make_gso(TCP, data, size, &len)[12] = 0x50;
+	make_gso(v6, TCP, data, size, &len)[12] = 0x50;
 	return len;
 }
 
@@ -89,7 +94,7 @@ static void tso_is_cut(void **state)
 	open_pair(2048, 64, 2048, 128);
 	set_hdr_len(&a, 12);
 	for (uint32_t round = 0; round < 50; round++) {
-		uint32_t len = make_tso(60000, 1448), done = 0;
+		uint32_t len = make_tso(false, 60000, 1448), done = 0;
 
 		assert_true(app_put(&a, 0, frame, len, 0));
 		app_txsync(&a, 0);
@@ -121,7 +126,7 @@ static void tso_as_a_whole(void **state)
 	open_pair(2048, 64, 2048, 64);
 	set_hdr_len(&a, 12);
 	ring = app_ring(&b, NM_RX, 0);
-	len = make_tso(10000, 1000);
+	len = make_tso(false, 10000, 1000);
 	for (uint32_t used = 0; used < 54; used++) { /* from a port that has no say in it */
 		make_frame(got, 72, 12, 2, 1, &r);
 		assert_true(app_put(&a, 0, got, 72, 0));
@@ -148,7 +153,7 @@ static void tso_as_a_whole(void **state)
 	for (uint32_t i = 0; i < 63; i++)
 		assert_int_equal(app_take(&b, 0, got, sizeof(got)), i < 53 ? 60 : 1054);
 	app_rxsync(&b, 0);
-	len = make_tso(60000, 500); /* 120 segments */
+	len = make_tso(false, 60000, 500); /* 120 segments */
 	assert_true(app_put(&a, 0, frame, len, 0));
 	app_txsync(&a, 0);
 	assert_int_equal(rx()->drops[NM_DROP_TOO_LONG], 1);
@@ -164,7 +169,7 @@ static void tso_as_a_whole(void **state)
 static uint32_t make_uso(uint32_t data, uint16_t size)
 {
 	uint32_t len;
-	uint8_t *udp = make_gso(UDP, data, size, &len);
+	uint8_t *udp = make_gso(false, UDP, data, size, &len);
 
 	put16(udp + 4, 8 + data);
 	put16(udp + 6, slow_pseudo(udp - 20, false, UDP, 8 + data));
@@ -240,7 +245,7 @@ static void uso_alone_is_cut(void **state)
 	set_hdr_len(&a, 12);
 	set_hdr_len(&b, 12);
 	for (int i = 0; i < 3; i++) {
-		len = i ? make_tso(10000, 1000) : make_uso(10000, 1000);
+		len = i ? make_tso(false, 10000, 1000) : make_uso(10000, 1000);
 		if (i == 2) {
 			memset(&vnet, 0, sizeof(vnet));
 			memcpy(frame, &vnet, sizeof(vnet));
@@ -256,36 +261,6 @@ static void uso_alone_is_cut(void **state)
 }
 
 /* ---- TCP packets longer than an IP packet can say, to a receiver that doesn't know them ------------ */
-
-/* `data` bytes behind the headers; no length in the IP header where the packet is too long for it. Returns its length. */
-static uint32_t make_big(bool v6, uint32_t data, uint16_t size)
-{
-	const uint32_t l4 = v6 ? 54 : 34, len = l4 + 20 + data;
-	const struct nm_vnet_hdr vnet = {
-		.flags = NM_VNET_NEEDS_CSUM,
-		.gso_type = v6 ? NM_VNET_GSO_TCPV6 : NM_VNET_GSO_TCPV4,
-		.gso_size = size,
-		.csum_start = (uint16_t)l4,
-		.csum_offset = 16,
-	};
-	uint8_t *eth = frame + a.hdr_len, *ip = eth + 14;
-
-	make_frame(frame, a.hdr_len + len, a.hdr_len, 2, 1, &r);
-	memset(frame, 0, a.hdr_len);
-	memcpy(frame, &vnet, sizeof(vnet));
-	put16(eth + 12, v6 ? 0x86dd : 0x0800);
-	ip[0] = v6 ? 0x60 : 0x45;
-	if (v6) {
-		put16(ip + 4, 20 + data > UINT16_MAX ? 0 : 20 + data);
-		ip[6] = TCP;
-	} else {
-		put16(ip + 2, 40 + data > UINT16_MAX ? 0 : 40 + data);
-		put16(ip + 6, 0);
-		ip[9] = TCP;
-	}
-	eth[l4 + 12] = 0x50;
-	return a.hdr_len + len;
-}
 
 static void take_segments(bool v6, uint32_t data, uint32_t size)
 {
@@ -323,7 +298,7 @@ static void big_tcp_is_cut(void **state)
 			uint32_t data =
 				round < 2 ? fits + round : prng_range(&r, fits - 1000, 130900);
 			uint16_t size = (uint16_t)prng_range(&r, 900, 1448);
-			uint32_t len = make_big(v6, data, size);
+			uint32_t len = make_tso(v6, data, size);
 			bool knows = b.hdr_len > 0 && round >= 2 && prng_chance(&r, 50);
 
 			OS_STORE(&a.client.port->knows, NM_KNOWS_BIG_TCP);
